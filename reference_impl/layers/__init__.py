@@ -1,0 +1,1 @@
+"""What two papers state with the same equation: attention and positions."""
