@@ -1,0 +1,70 @@
+"""Mistakes that an author can mend: where, what, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A spot in a file: line and column count from 1; `at` is the path inside the document, as in `$.questions[1]`."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+    at: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class AuthorError(Exception):
+    """A mistake in what somebody wrote; shown as place, problem, path and hint, never as a traceback."""
+
+    def __init__(self, place: Place, problem: str, hint: str = "") -> None:
+        super().__init__(place, problem, hint)
+        self.place, self.problem, self.hint = place, problem, hint
+
+    def __str__(self) -> str:
+        path = f" (at {self.place.at})" if self.place.at else ""
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{self.place}: {self.problem}{path}{hint}"
+
+
+class CardError(AuthorError):
+    """A card is at fault."""
+
+
+class BibError(AuthorError):
+    """The bibliography is at fault."""
+
+
+class AnswerError(AuthorError):
+    """An answer in the implementation's docstrings is at fault."""
+
+
+class ConfigError(AuthorError):
+    """The `[tool.quaere]` table is at fault."""
+
+
+class Faults(Exception):  # noqa: N818  (a report, not one error)
+    """All the mistakes that one run found, in the order of their places."""
+
+    def __init__(self, errors: Iterable[AuthorError]) -> None:
+        self.errors: Sequence[AuthorError] = sorted(errors, key=lambda error: (error.place, error.problem))
+        super().__init__(*self.errors)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.errors))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint that names the nearest of the `known` words, or lists some of them when none is near."""
+    known = sorted(known)
+    near = get_close_matches(word, known, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(f"`{candidate}`" for candidate in near) + "?"
+    shown = ", ".join(f"`{name}`" for name in known[:12])
+    return f"known: {shown}{', …' if len(known) > 12 else ''}" if known else ""

@@ -1,0 +1,195 @@
+"""YAML into plain values that remember where they stand.
+
+PyYAML's C parser gives events; from them come plain values and, for each, its place. Only plain data pass: tags and
+aliases are refused before anything is built, so a card can neither run code nor grow in memory.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from quaere.errors import CardError, Place
+
+Path = tuple[str | int, ...]
+"""Keys and indices from the document's root, as pydantic writes them in its errors."""
+
+LARGEST = 1_000_000
+"""Bytes. A card is a page of prose; what is larger got there by mistake."""
+
+DEEPEST = 20
+"""Levels of nesting. A card needs five."""
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_resolver: Any = yaml.resolver.Resolver()
+_PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))}
+
+
+@dataclass
+class Marked:
+    """A document's value, the place of each part, each scalar as it was written, and faults that reading survived."""
+
+    value: object
+    places: dict[Path, Place] = field(default_factory=dict)
+    written: dict[Path, str] = field(default_factory=dict)
+    faults: list[CardError] = field(default_factory=list)
+
+    def place(self, path: Path) -> Place:
+        """Return the place of the part at `path`, or of the nearest part around it that was written."""
+        for length in range(len(path), -1, -1):
+            if found := self.places.get(path[:length]):
+                return Place(found.file, found.line, found.column, show(path))
+        return Place("?", at=show(path))
+
+
+def show(path: Path) -> str:
+    """Write a path as JSONPath does: `$.questions[1].answer`."""
+    return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+
+
+def read(data: bytes, file: str) -> Marked:
+    """Read one YAML document of plain values.
+
+    Sequences become tuples, so that what was read can't change.
+
+    Raises:
+        CardError: Reading can't go on: no UTF-8, no YAML, or something other than one document of plain data.
+    """
+    document = Marked(None)
+    text = _decode(data, file, document.faults)
+    events = _events(text, file)
+    first = next(events)
+    if isinstance(first, yaml.StreamEndEvent):
+        raise CardError(Place(file), "the file is empty", "a card needs at least `cite` and `idea`")
+    document.value = _value(first, events, (), document, file)
+    for event in events:
+        if not isinstance(event, yaml.StreamEndEvent):
+            raise CardError(
+                _place(event, file), "a second document starts here", "one file holds one card: remove `---`"
+            )
+    return document
+
+
+def _decode(data: bytes, file: str, faults: list[CardError]) -> str:
+    if len(data) > LARGEST:
+        raise CardError(
+            Place(file),
+            f"the file has {len(data) / 1e6:.1f} MB; a card may have {LARGEST / 1e6:.0f} MB",
+            "put data beside the card and link to it",
+        )
+    if data.startswith(b"\xef\xbb\xbf"):
+        faults.append(CardError(Place(file), "the file starts with a byte-order mark", "save it as UTF-8 without BOM"))
+        data = data[3:]
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        before = data[data.rfind(b"\n", 0, error.start) + 1 : error.start]
+        place = Place(file, line, len(before.decode("utf-8")) + 1)
+        raise CardError(place, f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8") from None
+    if (at := text.find("\r")) >= 0:
+        faults.append(
+            CardError(_place_at(text, at, file), "the line ends with CR LF", "save the file with LF line ends")
+        )
+    return text.replace("\r\n", "\n")
+
+
+def _events(text: str, file: str) -> Iterator[yaml.Event]:
+    """Yield the events between the document's marks; a syntax error becomes a `CardError`."""
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            if not isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent | yaml.DocumentEndEvent):
+                yield event
+    except yaml.reader.ReaderError as error:
+        place = _place_at(text, error.position, file)
+        raise CardError(place, f"{error.reason}: {text[error.position]!r}", "remove the character") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+        around = f" {error.context}" if error.context else ""
+        lines = text.split("\n")
+        here = lines[place.line - 1] if place.line <= len(lines) else ""
+        raise CardError(place, f"not YAML: {error.problem}{around}", _syntax_hint(here)) from None
+    except yaml.YAMLError as error:
+        raise CardError(Place(file), f"not YAML: {error}") from None
+
+
+def _syntax_hint(line: str) -> str:
+    if "\t" in line:
+        return "indent with spaces: YAML allows no tabs there"
+    if re.search(r":\s.*:\s", line) or re.search(r":\s+[@`%*&!\[{]", line):
+        return "quote the text"
+    return "look at the indentation and the quotes of this line and the one before"
+
+
+def _value(event: yaml.Event, events: Iterator[yaml.Event], path: Path, document: Marked, file: str) -> object:
+    document.places.setdefault(path, _place(event, file))
+    place = document.place(path)
+    if isinstance(event, yaml.AliasEvent):
+        raise CardError(place, f"alias *{event.anchor} is not allowed in a card", "write the value out")
+    tag = getattr(event, "tag", None)
+    if tag not in _PLAIN_TAGS:
+        raise CardError(place, f"tag {_short_tag(tag)} is not allowed in a card", "cards hold plain values only")
+    if len(path) > DEEPEST:
+        raise CardError(place, f"the card is nested more than {DEEPEST} levels deep", "flatten it")
+    if isinstance(event, yaml.ScalarEvent):
+        document.written[path] = event.value
+        return _scalar(event, place)
+    if isinstance(event, yaml.SequenceStartEvent):
+        return _sequence(events, path, document, file)
+    return _mapping(events, path, document, file)
+
+
+def _sequence(events: Iterator[yaml.Event], path: Path, document: Marked, file: str) -> tuple[object, ...]:
+    items: list[object] = []
+    while not isinstance(event := next(events), yaml.SequenceEndEvent):
+        items.append(_value(event, events, (*path, len(items)), document, file))
+    return tuple(items)
+
+
+def _mapping(events: Iterator[yaml.Event], path: Path, document: Marked, file: str) -> dict[str, object]:
+    mapping: dict[str, object] = {}
+    while not isinstance(event := next(events), yaml.MappingEndEvent):
+        if not isinstance(event, yaml.ScalarEvent) or event.tag not in _PLAIN_TAGS:
+            raise CardError(_place(event, file, path), "a key must be text", "write `name: value`")
+        key, here = event.value, _place(event, file, (*path, event.value))
+        if key in mapping:
+            first = document.places[(*path, key)]
+            hint = f"the first stands in line {first.line}: keep one of them"
+            document.faults.append(CardError(here, f"key `{key}` stands here twice", hint))
+        mapping[key] = _value(next(events), events, (*path, key), document, file)
+        if document.places[(*path, key)].line > here.line:
+            # A value on a later line is found by its key, which is where a person looks for it.
+            document.places[(*path, key)] = here
+    return mapping
+
+
+def _scalar(event: yaml.ScalarEvent, place: Place) -> object:
+    tag = event.tag if event.tag not in (None, "!") else _resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
+    if tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"):
+        return event.value
+    try:
+        value: object = yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(tag, event.value))
+    except (ValueError, yaml.YAMLError) as error:
+        raise CardError(place, f"`{event.value}` can't be read: {error}", "quote it if it is meant as text") from None
+    # A time of day is more than a card asks for; as text it fails with the message of the field it stands in.
+    return event.value if isinstance(value, datetime.datetime) else value
+
+
+def _short_tag(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")
+
+
+def _place(event: yaml.Event, file: str, path: Path | None = None) -> Place:
+    mark: Any = event.start_mark
+    return Place(file, mark.line + 1, mark.column + 1, "" if path is None else show(path))
+
+
+def _place_at(text: str, position: int, file: str) -> Place:
+    start = text.rfind("\n", 0, position) + 1
+    return Place(file, text.count("\n", 0, position) + 1, position - start + 1)

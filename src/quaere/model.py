@@ -1,0 +1,287 @@
+"""What a knowledge base consists of: cards, references, answers, verdicts, and the state that follows from them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quaere.errors import Place
+
+Text = Annotated[str, Field(min_length=1)]
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+
+
+class _Part(BaseModel):
+    """Part of a card: nothing unknown, nothing converted, nothing changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Reading(_Part):
+    """How far the reader has come."""
+
+    state: Literal["to-read", "reading", "read"]
+    through: Text | None = Field(None, description="the last part read, such as a page or a section")
+
+
+class Link(_Part):
+    """An address worth following."""
+
+    kind: Literal["paper", "code", "article", "video", "blog", "discussion"]
+    title: Text
+    url: Url
+
+
+class Departure(_Part):
+    """Where a paper departs from what it builds on, or the implementation from the paper."""
+
+    of: Literal["paper", "implementation"]
+    from_: Text = Field(alias="from", description="a card's slug, or the name of public code")
+    where: Text = Field(description="section, equation or file")
+    what: Text
+    test: Annotated[str, Field(pattern=r"^test_\w+$")] | None = Field(
+        None, description="the test of the paper's test file that fails when the departure is undone"
+    )
+
+
+class Question(_Part):
+    """A reader's question. Its state is derived, never written."""
+
+    id: Id
+    ask: Text
+    asked: datetime.date
+    answer: Text | None = Field(None, description="an answer in prose (Markdown)")
+
+
+class Claim(_Part):
+    """What the paper says it shows."""
+
+    id: Id
+    says: Text
+    where: Text
+    reported: Text
+
+
+class Card(_Part):
+    """One paper, as papers/<slug>.yml holds it."""
+
+    cite: Annotated[str, Field(pattern=r"^[^\s,{}]+$", description="the key of an entry in references.bib")]
+    idea: Text = Field(description="the paper in one sentence")
+    tags: tuple[Text, ...] = ()
+    affiliations: tuple[Text, ...] = ()
+    implementation: Slug | None = Field(
+        None, description="the module; the card's own slug where the key is absent, null for a card without code"
+    )
+    reading: Reading | None = None
+    links: tuple[Link, ...] = ()
+    builds_on: tuple[Slug, ...] = ()
+    notes: Text | None = Field(None, description="Markdown with $math$, Mermaid and [[card]] links")
+    departures: tuple[Departure, ...] = ()
+    questions: tuple[Question, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True)
+class Name:
+    """A person, or with `family` alone an organisation."""
+
+    family: str
+    given: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.given} {self.family}".strip()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An entry of the bibliography: Unicode text in `fields` by lower-case name, the entry as written in `source`."""
+
+    key: str
+    kind: str
+    fields: Mapping[str, str]
+    authors: tuple[Name, ...]
+    editors: tuple[Name, ...]
+    source: str
+    place: Place
+
+    @property
+    def title(self) -> str:
+        """The title, or the key of an entry without one."""
+        return self.fields.get("title", self.key)
+
+    @property
+    def year(self) -> int | None:
+        """The year of publication."""
+        year = self.fields.get("year", "")
+        return int(year) if year.isdecimal() else None
+
+    @property
+    def venue(self) -> str:
+        """Where it appeared: journal, proceedings or publisher."""
+        names = ("journal", "booktitle", "publisher", "institution", "school", "howpublished")
+        return next((self.fields[name] for name in names if name in self.fields), "")
+
+    @property
+    def arxiv(self) -> str | None:
+        """The arXiv identifier."""
+        is_arxiv = self.fields.get("archiveprefix", self.fields.get("eprinttype", "")).lower() == "arxiv"
+        return self.fields.get("eprint") if is_arxiv else None
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A card with its name, its entry in the bibliography, and the place of each of its parts."""
+
+    slug: str
+    file: str
+    card: Card
+    reference: Reference
+    places: Mapping[tuple[str | int, ...], Place] = field(repr=False)
+
+    def place(self, *path: str | int) -> Place:
+        """Return the place of a part of the card, or of the nearest part around it."""
+        return next(self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer in code: a section `Answers: <paper>.<question>` of a docstring.
+
+    `body` is the section's Markdown with its doctest; `module` and `object` say where it stands; `key` changes whenever
+    its source, a module that it reaches, or a version that it runs on changes.
+    """
+
+    id: str
+    module: str
+    object: str
+    place: Place
+    body: str
+    imports: tuple[str, ...]
+    key: str
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Literal["text", "code"], str], ...]:
+        """The body as prose and doctest, alternating. A doctest block ends at a blank line, as `doctest` has it."""
+        parts: list[tuple[Literal["text", "code"], str]] = []
+        for block in self.body.strip("\n").split("\n\n"):
+            kind: Literal["text", "code"] = "code" if block.lstrip().startswith(">>>") else "text"
+            if parts and parts[-1][0] == kind:
+                block = f"{parts.pop()[1]}\n\n{block}"
+            parts.append((kind, block))
+        return tuple(parts)
+
+    @property
+    def prose(self) -> str:
+        """The body without its code."""
+        return "\n\n".join(text for kind, text in self.parts if kind == "text")
+
+    @property
+    def code(self) -> str:
+        """The body's code alone."""
+        return "\n\n".join(text for kind, text in self.parts if kind == "code")
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of the implementation: its dotted name, its file, and the first line of its docstring."""
+
+    name: str
+    file: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of running an answer: on what, when (UTC, ISO 8601), and in how many seconds."""
+
+    key: str
+    passed: bool
+    failure: str
+    commit: str
+    versions: Mapping[str, str]
+    at: str
+    seconds: float
+
+
+class State(StrEnum):
+    """What is known of a question's answer."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    DEMONSTRATED = "demonstrated"
+    UNVERIFIED = "unverified"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question in its paper, with the answer in code, if any."""
+
+    paper: Paper
+    question: Question
+    index: int
+    answer: Answer | None
+
+    @property
+    def id(self) -> str:
+        """The question's full name, `<paper>.<question>`."""
+        return f"{self.paper.slug}.{self.question.id}"
+
+    @property
+    def place(self) -> Place:
+        """Where the question stands in its card."""
+        return self.paper.place("questions", self.index)
+
+    def state(self, verdict: Verdict | None) -> State:
+        """Derive the state from the answers and from what came of running the one in code, if it was run."""
+        if self.answer is None:
+            return State.OPEN if self.question.answer is None else State.ANSWERED
+        if verdict is None or verdict.key != self.answer.key:
+            return State.UNVERIFIED
+        return State.DEMONSTRATED if verdict.passed else State.BROKEN
+
+
+@dataclass(frozen=True)
+class Library:
+    """Everything that was read, by name. `tests` holds the names of the test functions in each paper's test file."""
+
+    papers: Mapping[str, Paper]
+    bibliography: Mapping[str, Reference]
+    answers: tuple[Answer, ...]
+    modules: tuple[Module, ...]
+    tests: Mapping[str, frozenset[str]]
+
+    @cached_property
+    def questions(self) -> Mapping[str, Asked]:
+        """All questions by full name, in the order of the cards."""
+        answers = {answer.id: answer for answer in reversed(self.answers)}
+        asked = (
+            Asked(paper, question, index, answers.get(f"{paper.slug}.{question.id}"))
+            for paper in self.papers.values()
+            for index, question in enumerate(paper.card.questions)
+        )
+        return {one.id: one for one in asked}
+
+    def module_of(self, paper: Paper) -> Module | None:
+        """Return the module that implements a paper."""
+        wanted = paper.card.implementation
+        return next((module for module in self.modules if module.name.partition(".")[2] == wanted), None)
+
+
+def schema() -> str:
+    """Return the JSON Schema of a card, for editors."""
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Card.model_json_schema()}
+    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema(), end="")
