@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+_FEW = 12
+
 
 @dataclass(frozen=True, order=True)
 class Place:
@@ -61,10 +63,9 @@ class Faults(Exception):  # noqa: N818  (a report, not one error)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint that names the nearest of the `known` words, or lists some of them when none is near."""
+    """Return a hint that names the nearest of the `known` words, or all if they are few; empty if neither helps."""
     known = sorted(known)
     near = get_close_matches(word, known, n=3, cutoff=0.6)
     if near:
         return "did you mean " + " or ".join(f"`{candidate}`" for candidate in near) + "?"
-    shown = ", ".join(f"`{name}`" for name in known[:12])
-    return f"known: {shown}{', …' if len(known) > 12 else ''}" if known else ""
+    return f"known: {', '.join(f'`{name}`' for name in known)}" if 0 < len(known) <= _FEW else ""

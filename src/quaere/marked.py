@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -32,12 +32,21 @@ _PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "int
 
 @dataclass
 class Marked:
-    """A document's value, the place of each part, each scalar as it was written, and faults that reading survived."""
+    """A document's value, the place of each part and of its key, each scalar as written, and faults it survived."""
 
     value: object
     places: dict[Path, Place] = field(default_factory=dict)
+    keys: dict[Path, Place] = field(default_factory=dict)
     written: dict[Path, str] = field(default_factory=dict)
     faults: list[CardError] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list, repr=False)
+
+    def value_at(self, path: Path) -> object:
+        """Return the part at `path`."""
+        value: Any = self.value
+        for key in path:
+            value = value[key]
+        return value
 
     def place(self, path: Path) -> Place:
         """Return the place of the part at `path`, or of the nearest part around it that was written."""
@@ -62,6 +71,7 @@ def read(data: bytes, file: str) -> Marked:
     """
     document = Marked(None)
     text = _decode(data, file, document.faults)
+    document.lines = text.split("\n")
     events = _events(text, file)
     first = next(events)
     if isinstance(first, yaml.StreamEndEvent):
@@ -139,6 +149,8 @@ def _value(event: yaml.Event, events: Iterator[yaml.Event], path: Path, document
         raise CardError(place, f"the card is nested more than {DEEPEST} levels deep", "flatten it")
     if isinstance(event, yaml.ScalarEvent):
         document.written[path] = event.value
+        if event.style in ("|", ">"):
+            document.places[path] = _block_place(document.lines, document.places[path])
         return _scalar(event, place)
     if isinstance(event, yaml.SequenceStartEvent):
         return _sequence(events, path, document, file)
@@ -159,12 +171,13 @@ def _mapping(events: Iterator[yaml.Event], path: Path, document: Marked, file: s
             raise CardError(_place(event, file, path), "a key must be text", "write `name: value`")
         key, here = event.value, _place(event, file, (*path, event.value))
         if key in mapping:
-            first = document.places[(*path, key)]
+            first = document.keys[(*path, key)]
             hint = f"the first stands in line {first.line}: keep one of them"
             document.faults.append(CardError(here, f"key `{key}` stands here twice", hint))
+        document.keys[(*path, key)] = here
         mapping[key] = _value(next(events), events, (*path, key), document, file)
-        if document.places[(*path, key)].line > here.line:
-            # A value on a later line is found by its key, which is where a person looks for it.
+        if isinstance(mapping[key], dict | tuple) and document.places[(*path, key)].line > here.line:
+            # Parts on later lines are found by their key, which is where a person looks for them.
             document.places[(*path, key)] = here
     return mapping
 
@@ -181,8 +194,16 @@ def _scalar(event: yaml.ScalarEvent, place: Place) -> object:
     return event.value if isinstance(value, datetime.datetime) else value
 
 
-def _short_tag(tag: str) -> str:
-    return tag.replace("tag:yaml.org,2002:", "!!")
+def _block_place(lines: list[str], place: Place) -> Place:
+    """Return where the text of a block scalar starts, of which the parser gives the place of its `|` or `>`."""
+    for number, line in enumerate(lines[place.line :], place.line + 1):
+        if line.strip():
+            return replace(place, line=number, column=len(line) - len(line.lstrip()) + 1)
+    return place
+
+
+def _short_tag(tag: object) -> str:
+    return str(tag).replace("tag:yaml.org,2002:", "!!")
 
 
 def _place(event: yaml.Event, file: str, path: Path | None = None) -> Place:

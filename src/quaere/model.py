@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from quaere.errors import Place
 
 Text = Annotated[str, Field(min_length=1)]
-Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+SLUG = r"^[a-z][a-z0-9_]*$"
+Slug = Annotated[str, Field(pattern=SLUG)]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 
@@ -156,37 +157,27 @@ class Paper:
 class Answer:
     """An answer in code: a section `Answers: <paper>.<question>` of a docstring.
 
-    `body` is the section's Markdown with its doctest; `module` and `object` say where it stands; `key` changes whenever
-    its source, a module that it reaches, or a version that it runs on changes.
+    `parts` are its prose (Markdown) and its doctest in their order; `module` and `object` say where it stands;
+    `imports` are the implementation's modules that it reaches; `key` changes whenever its code, one of these modules,
+    or a version that it runs on changes.
     """
 
     id: str
     module: str
     object: str
     place: Place
-    body: str
+    parts: tuple[tuple[str, str], ...]
     imports: tuple[str, ...]
     key: str
 
-    @cached_property
-    def parts(self) -> tuple[tuple[Literal["text", "code"], str], ...]:
-        """The body as prose and doctest, alternating. A doctest block ends at a blank line, as `doctest` has it."""
-        parts: list[tuple[Literal["text", "code"], str]] = []
-        for block in self.body.strip("\n").split("\n\n"):
-            kind: Literal["text", "code"] = "code" if block.lstrip().startswith(">>>") else "text"
-            if parts and parts[-1][0] == kind:
-                block = f"{parts.pop()[1]}\n\n{block}"
-            parts.append((kind, block))
-        return tuple(parts)
-
     @property
     def prose(self) -> str:
-        """The body without its code."""
+        """The Markdown around the code."""
         return "\n\n".join(text for kind, text in self.parts if kind == "text")
 
     @property
     def code(self) -> str:
-        """The body's code alone."""
+        """The doctest."""
         return "\n\n".join(text for kind, text in self.parts if kind == "code")
 
 
@@ -252,13 +243,19 @@ class Asked:
 
 @dataclass(frozen=True)
 class Library:
-    """Everything that was read, by name. `tests` holds the names of the test functions in each paper's test file."""
+    """Everything that was read, by name.
+
+    `bibliography` tells where each entry stands; `tests` holds the names of the functions in each paper's test file;
+    `docs` the pages written by hand, by path; `vocabulary` the tags in use, if they are limited.
+    """
 
     papers: Mapping[str, Paper]
-    bibliography: Mapping[str, Reference]
+    bibliography: Mapping[str, Place]
     answers: tuple[Answer, ...]
     modules: tuple[Module, ...]
     tests: Mapping[str, frozenset[str]]
+    docs: Mapping[str, str] = field(default_factory=dict)
+    vocabulary: frozenset[str] | None = None
 
     @cached_property
     def questions(self) -> Mapping[str, Asked]:

@@ -1,0 +1,61 @@
+// The filters of the page of all questions. What is chosen stands in the address, so it can be kept, shared and undone.
+
+const form = document.querySelector(".q-filters");
+
+if (form) {
+  const groups = [...document.querySelectorAll(".q-group")].map((element) => ({
+    element,
+    paper: element.dataset.paper,
+    tags: JSON.parse(element.dataset.tags),
+    questions: [...element.querySelectorAll("li")].map((item) => ({
+      item,
+      state: item.querySelector(".q-badge").dataset.state,
+    })),
+  }));
+  const total = groups.reduce((sum, group) => sum + group.questions.length, 0);
+  const shown = document.querySelector(".q-shown");
+  const nothing = document.querySelector(".q-nothing");
+
+  const apply = () => {
+    const { state, tag, paper } = Object.fromEntries(new FormData(form));
+    let count = 0;
+    for (const group of groups) {
+      const isIn = (!paper || group.paper === paper) && (!tag || group.tags.includes(tag));
+      const fitting = group.questions.filter((question) => {
+        const fits = isIn && (!state || question.state === state);
+        question.item.hidden = !fits;
+        return fits;
+      });
+      group.element.hidden = fitting.length === 0;
+      count += fitting.length;
+    }
+    shown.textContent = `${count} of ${total} questions`;
+    nothing.hidden = count > 0;
+  };
+
+  const read = () => {
+    const asked = new URLSearchParams(location.search);
+    for (const select of form.querySelectorAll("select")) {
+      select.value = asked.get(select.name) ?? "";
+      if (select.selectedIndex < 0) {
+        // The address names what no question has: say so, and show nothing rather than everything.
+        select.add(new Option(asked.get(select.name), asked.get(select.name), false, true));
+      }
+    }
+    apply();
+  };
+
+  const write = () => {
+    const chosen = [...new FormData(form)].filter(([, value]) => value);
+    const query = new URLSearchParams(chosen).toString();
+    history.pushState(null, "", location.pathname + (query ? `?${query}` : ""));
+    apply();
+  };
+
+  form.addEventListener("change", write);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(write));
+  addEventListener("popstate", read);
+  form.hidden = false;
+  read();
+}

@@ -1,0 +1,328 @@
+"""The command `quaere`: verbs for people. Each wires parts of `project` together and shows what came out.
+
+Exit codes: 0, all is well; 1, content is at fault; 2, the command was called wrongly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+# What a verb needs is imported inside it, so that `quaere --help` answers at once.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from quaere.errors import AuthorError
+    from quaere.model import Answer, Library
+    from quaere.project import Project
+
+app = typer.Typer(
+    name="quaere",
+    help="A knowledge base of annotated papers whose answers run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+class Format(StrEnum):
+    """Formats of `export`."""
+
+    JSON = "json"
+    BIBTEX = "bibtex"
+    CSL_JSON = "csl-json"
+    RIS = "ris"
+
+
+class StateName(StrEnum):
+    """States of a question, as `model.State` has them; named here so that the help need not load the model."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    DEMONSTRATED = "demonstrated"
+    UNVERIFIED = "unverified"
+    BROKEN = "broken"
+
+
+Timeout = Annotated[float | None, typer.Option(min=0.1, help="Seconds that an answer may take; default: 60.")]
+Base = Annotated[Path, typer.Option("--project", help="A folder of the knowledge base.", exists=True, file_okay=False)]
+
+
+@app.command()
+def check(project: Base = Path()) -> None:
+    """Report all that is wrong with cards, bibliography and answers. Nothing is run or written."""
+    library, faults = _find(project).check()
+    _show_faults(faults)
+    if faults:
+        _out(f"{len(faults)} fault{'s' * (len(faults) != 1)}")
+        raise typer.Exit(1)
+    _out(f"{len(library.papers)} papers, {len(library.questions)} questions, {len(library.answers)} answers: no faults")
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Papers or questions (`paper.question`); all stale answers if none.")
+    ] = None,
+    timeout: Timeout = None,
+    project: Base = Path(),
+) -> None:
+    """Run the answers whose code or versions changed since; a named one runs in any case, and is shown as it ran."""
+    base = _find(project)
+    library, faults = base.read()
+    chosen = _answers(library, names) if names else base.stale(library)
+    broken = _run(base, library, chosen, timeout, show=bool(names))
+    _show_faults(faults)
+    raise typer.Exit(1 if broken or faults else 0)
+
+
+@app.command()
+def build(
+    site: Annotated[Path, typer.Option(help="The folder of the built site.", file_okay=False)] = Path("site"),
+    timeout: Timeout = None,
+    project: Base = Path(),
+) -> None:
+    """Check, verify, and build the site."""
+    from quaere import terminal
+
+    started = time.monotonic()
+    base = _find(project)
+    library = _sound(base)
+    broken = _run(base, library, base.stale(library), timeout)
+    if code := base.mkdocs("build", "--quiet", "--strict", "--site-dir", str(site.resolve())):
+        raise typer.Exit(code)
+    verdicts = base.verdicts()
+    _out(terminal.states(library.questions.values(), verdicts))
+    _out(f"{len(library.papers)} papers, {len(library.questions)} questions, {time.monotonic() - started:.1f} s")
+    _out(f"open {site / 'index.html'}, or run `quaere serve`")
+    raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="The port; a free one if none is given.", min=1, max=65535)] = None,
+    timeout: Timeout = None,
+    project: Base = Path(),
+) -> None:
+    """Verify, and serve the site on this machine, built anew whenever a file changes."""
+    base = _find(project)
+    library = _sound(base)
+    _run(base, library, base.stale(library), timeout)
+    raise typer.Exit(base.mkdocs("serve", "--livereload", "--dev-addr", f"127.0.0.1:{port or _free_port()}"))
+
+
+@app.command()
+def render(
+    folder: Annotated[Path, typer.Argument(help="The folder to write; it is made, or must hold a former rendering.")],
+    project: Base = Path(),
+) -> None:
+    """Write the site's pages as plain Markdown with a configuration of their own, for other site generators."""
+    base = _find(project)
+    library = _sound(base)
+    count = base.write_pages(library, folder)
+    _out(f"{count} files in {folder}; build them with `zensical build` or `mkdocs build` in that folder")
+
+
+@app.command()
+def questions(
+    state: Annotated[StateName | None, typer.Option(help="Only questions in this state.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only questions of papers with this tag.")] = None,
+    paper: Annotated[str | None, typer.Option(help="Only questions of this paper.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    project: Base = Path(),
+) -> None:
+    """List the questions with their states."""
+    from quaere import terminal
+
+    base = _find(project)
+    library, faults = base.read()
+    tags = {tag for one in library.papers.values() for tag in one.card.tags}
+    if paper is not None and paper not in library.papers:
+        _unknown("paper", paper, library.papers)
+    if tag is not None and tag not in tags:
+        _unknown("tag", tag, tags)
+    verdicts = base.verdicts()
+    asked = {
+        one.id: one
+        for one in library.questions.values()
+        if (state is None or one.state(verdicts.get(one.id)) == state.value)
+        and paper in (None, one.paper.slug)
+        and (tag is None or tag in one.paper.card.tags)
+    }
+    if as_json:
+        rows = [row for row in base.rows(library) if f"{row['paper']}.{row['id']}" in asked]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        _out(terminal.questions(asked.values(), verdicts))
+        _out(f"{len(asked)} question{'s' * (len(asked) != 1)}")
+    _show_faults(faults)
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A paper, or a question as `paper.question`.")],
+    project: Base = Path(),
+) -> None:
+    """Show a card, or a question with its answer and the code."""
+    from quaere import terminal
+
+    base = _find(project)
+    library, faults = base.read()
+    if asked := library.questions.get(name):
+        _out(terminal.question(asked, base.verdicts().get(asked.id)))
+    elif paper := library.papers.get(name):
+        _out(terminal.paper(library, paper, base.verdicts()))
+    else:
+        _unknown("paper or question", name, [*library.papers, *library.questions])
+    _show_faults(faults)
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def export(
+    slugs: Annotated[list[str] | None, typer.Argument(help="Papers; all if none.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="The format.")] = Format.BIBTEX,
+    project: Base = Path(),
+) -> None:
+    """Print the references of papers for other programs."""
+    from quaere.export import FORMATS
+
+    library, faults = _find(project).read()
+    for slug in slugs or ():
+        if slug not in library.papers:
+            _unknown("paper", slug, library.papers)
+    papers = [library.papers[slug] for slug in dict.fromkeys(slugs or library.papers)]
+    references = {paper.reference.key: paper.reference for paper in papers}
+    print(FORMATS[form](references.values()), end="")
+    _show_faults(faults)
+    raise typer.Exit(1 if faults else 0)
+
+
+def main() -> None:
+    """Run the command; an author's mistake is shown, not traced."""
+    from quaere.errors import AuthorError, Faults
+
+    try:
+        app()
+    except AuthorError as error:
+        _show_faults([error])
+        sys.exit(1)
+    except Faults as faults:
+        _show_faults(faults.errors)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader, such as `head`, has enough; Python would complain once more when it closes the stream.
+        sys.stdout = None
+        sys.exit(0)
+
+
+def _find(folder: Path) -> Project:
+    from quaere.project import Project
+
+    base = Project.find(folder)
+    if base.evidence.warning:
+        _err().print(f"warning: {base.evidence.warning}", markup=False, soft_wrap=True)
+    return base
+
+
+def _sound(base: Project) -> Library:
+    """Return the library if nothing is wrong with it; end otherwise."""
+    library, faults = base.check()
+    if faults:
+        _show_faults(faults)
+        raise typer.Exit(1)
+    return library
+
+
+def _answers(library: Library, names: Sequence[str]) -> list[Answer]:
+    """Return the answers that the names stand for; end for an unknown name, or for one without code."""
+    chosen: dict[str, Answer] = {}
+    for name in names:
+        asked = [one for one in library.questions.values() if name in (one.id, one.paper.slug)]
+        if not asked:
+            if name in library.papers:
+                _misuse(f"the card `{name}` asks no question")
+            _unknown("paper or question", name, [*library.papers, *library.questions])
+        answers = {one.id: one.answer for one in asked if one.answer}
+        if not answers:
+            _misuse(f"`{name}` has no answer in code")
+        chosen |= answers
+    return list(chosen.values())
+
+
+def _run(
+    base: Project, library: Library, answers: Sequence[Answer], timeout: float | None, *, show: bool = False
+) -> int:
+    """Run answers under a progress bar; return how many are broken."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from quaere import terminal
+
+    started, broken = time.monotonic(), 0
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=_err(), transient=True) as progress:
+        task = progress.add_task(answers[0].id if answers else "", total=len(answers))
+        for index, (answer, verdict, transcript) in enumerate(base.verify(library, answers, timeout), 1):
+            progress.update(task, advance=1, description=answers[index].id if index < len(answers) else "")
+            broken += not verdict.passed
+            if show or not verdict.passed:
+                (_console() if show else progress.console).print(terminal.ran(answer, verdict, transcript))
+    total = sum(1 for asked in library.questions.values() if asked.answer)
+    counts = f"{total} answers: {len(answers)} run, {total - len(answers)} unchanged, {broken} broken"
+    _err().print(f"{counts}; {time.monotonic() - started:.1f} s")
+    return broken
+
+
+def _free_port() -> int:
+    """Return a port that nobody listens on, 8000 if it is free."""
+    for port in (8000, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise OSError("no port is free")
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:
+    from quaere.errors import nearest
+
+    _misuse(f"there is no {kind} `{name}`", nearest(name, known))
+
+
+def _misuse(problem: str, hint: str = "") -> NoReturn:
+    """End as a command that was called wrongly."""
+    _err().print(problem + (f"\n  hint: {hint}" if hint else ""), markup=False, soft_wrap=True)
+    raise typer.Exit(2)
+
+
+def _show_faults(faults: Iterable[AuthorError]) -> None:
+    from quaere.errors import Faults
+
+    if text := str(Faults(faults)):
+        _err().print(text, markup=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, emoji=False)
+
+
+def _err() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, emoji=False)
+
+
+def _out(shown: object) -> None:
+    _console().print(shown, soft_wrap=isinstance(shown, str))

@@ -1,0 +1,230 @@
+"""Cards, bibliography and answers into one library, with all that is wrong with them."""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from pydantic import BaseModel, ValidationError
+
+from quaere import answers, marked
+from quaere.bibliography import Bibliography
+from quaere.errors import AuthorError, BibError, CardError, Place, nearest
+from quaere.marked import Marked, Path, show
+from quaere.model import SLUG, Card, Claim, Departure, Library, Link, Paper, Question, Reading
+
+_SUFFIXES = {".yml", ".yaml"}
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A card that was read and is sound by itself."""
+
+    slug: str
+    file: str
+    card: Card
+    document: Marked
+
+
+def load(
+    root: pathlib.Path,
+    *,
+    papers: str,
+    bibliography: str,
+    implementation: str,
+    tests: str,
+    docs: str,
+    tags: Iterable[str] | None,
+    versions: Mapping[str, str],
+) -> tuple[Library, list[AuthorError]]:
+    """Read a knowledge base.
+
+    Args:
+        root: The folder of the project; the other paths are relative to it.
+        papers: The folder of the cards.
+        bibliography: The BibTeX file.
+        implementation: The package whose docstrings answer.
+        tests: The folder with a file `test_<slug>.py` for each paper that has an implementation.
+        docs: The folder of the pages written by hand.
+        tags: The tags that cards may carry; None for any.
+        versions: The versions that answers run on.
+
+    Returns:
+        The library of all that is sound, and the faults of all that is not.
+    """
+    faults: list[AuthorError] = []
+    drafts = list(_drafts(root, papers, faults))
+    book = _bibliography(root, bibliography, faults)
+    references, bib_faults = book.references(dict.fromkeys(draft.card.cite for draft in drafts))
+    faults += bib_faults
+    found_papers: dict[str, Paper] = {}
+    for draft in drafts:
+        if reference := references.get(draft.card.cite):
+            found_papers[draft.slug] = Paper(draft.slug, draft.file, draft.card, reference, draft.document.places)
+        elif draft.card.cite not in book.entries:
+            place = draft.document.place(("cite",))
+            problem = f"{bibliography} has no entry `{draft.card.cite}`"
+            faults.append(CardError(place, problem, nearest(draft.card.cite, book.entries)))
+    found, modules, answer_faults = answers.read(root, implementation, versions)
+    faults += answer_faults
+    named = {path.stem.removeprefix("test_"): _tests(path) for path in sorted((root / tests).glob("test_*.py"))}
+    entries = {key: book.place(key) for key in book.entries}
+    pages = {
+        path.relative_to(root).as_posix(): path.read_text(encoding="utf-8", errors="replace")
+        for path in sorted((root / docs).rglob("*.md"))
+    }
+    vocabulary = None if tags is None else frozenset(tags)
+    return Library(found_papers, entries, found, modules, named, pages, vocabulary), faults
+
+
+def _drafts(root: pathlib.Path, papers: str, faults: list[AuthorError]) -> Iterator[_Draft]:
+    folder = root / papers
+    if not folder.is_dir():
+        faults.append(
+            CardError(Place(papers), "there is no folder of cards", "make it, or set `papers` in [tool.quaere]")
+        )
+        return
+    seen: dict[str, str] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES):
+        file = path.relative_to(root).as_posix()
+        if path.stem in seen:
+            hint = f"the first is {seen[path.stem]}: rename one of them"
+            faults.append(CardError(Place(file), f"the slug `{path.stem}` is taken", hint))
+            continue
+        seen[path.stem] = file
+        try:
+            document = marked.read(path.read_bytes(), file)
+        except CardError as error:
+            faults.append(error)
+            continue
+        faults += document.faults
+        if card := _card(document, path.stem, file, faults):
+            yield _Draft(path.stem, file, card, document)
+
+
+def _card(document: Marked, slug: str, file: str, faults: list[AuthorError]) -> Card | None:
+    """Return the card, if it is one; what is wrong with it is added to the faults."""
+    if not isinstance(document.value, dict):
+        problem = f"expected a mapping, found {_describe(document, ())}"
+        faults.append(CardError(document.place(()), problem, "write `name: value`"))
+        return None
+    if not re.fullmatch(SLUG, slug):
+        hint = "name the file with lower-case letters, digits and _, a letter first"
+        faults.append(CardError(Place(file), f"`{slug}` is no slug", hint))
+        return None
+    try:
+        card = Card.model_validate({"implementation": slug, **document.value})
+    except ValidationError as error:
+        faults += (_fault(one["type"], one["loc"], one.get("ctx", {}), document) for one in error.errors())
+        return None
+    faults += _taken("questions", card.questions, document)
+    faults += _taken("claims", card.claims, document)
+    return card
+
+
+def _taken(part: str, items: Iterable[Question | Claim], document: Marked) -> Iterator[CardError]:
+    """Yield a fault for each id that stands in the card for the second time."""
+    first: dict[str, int] = {}
+    for index, item in enumerate(items):
+        place = document.place((part, index, "id"))
+        if item.id in first:
+            hint = f"the first stands in line {first[item.id]}: rename one of them"
+            yield CardError(place, f"the id `{item.id}` is taken", hint)
+        first.setdefault(item.id, place.line)
+
+
+_WANTED = {
+    "string_type": ("text", "quote it"),
+    "tuple_type": ("a list", "write `[one, two]`, or each on a line of its own after `- `"),
+    "model_type": ("a mapping", "write `name: value`"),
+    "date_type": ("a date", "write it as 2026-01-31"),
+}
+
+_PATTERNS = {
+    "id": ("no id", "use lower-case words joined by hyphens"),
+    "url": ("no web address", "start it with https://"),
+    "cite": ("no BibTeX key", "leave out spaces, commas and braces"),
+    "test": ("no name of a test", "it starts with test_"),
+}
+
+
+def _fault(kind: str, path: Path, context: Mapping[str, object], document: Marked) -> CardError:
+    """Put one of pydantic's errors into the card's own words."""
+    place = document.place(path)
+    last = str(path[-1])
+    written = document.written.get(path, "")
+    if kind == "missing":
+        return CardError(document.place(path[:-1]), f"the key `{last}` is missing", f"add `{last}:`")
+    if kind == "extra_forbidden":
+        key = document.keys[path]
+        return CardError(replace(key, at=show(path)), f"unknown key `{last}`", nearest(last, _known(path[:-1])))
+    if kind in _WANTED:
+        wanted, hint = _WANTED[kind]
+        if document.value_at(path) is None:
+            hint = "fill it in, or remove the key"
+        elif kind == "string_type" and path not in document.written:
+            hint = "write it as text"
+        return CardError(place, f"expected {wanted}, found {_describe(document, path)}", hint)
+    if kind == "literal_error":
+        allowed = re.findall(r"'([^']+)'", str(context["expected"]))
+        return CardError(place, f"`{written}` is not one of {', '.join(allowed)}", nearest(written, allowed))
+    if kind == "string_too_short":
+        return CardError(place, "the text is empty", "fill it in, or remove the key")
+    if kind == "string_pattern_mismatch":
+        problem, hint = _PATTERNS.get(last, ("no slug", "use lower-case letters, digits and _, a letter first"))
+        return CardError(place, f"`{_short(written)}` is {problem}", hint)
+    return CardError(place, f"not as it should be ({kind})")
+
+
+def _known(path: Path) -> Iterable[str]:
+    """Return the keys that may stand at a path."""
+    parts: dict[str, type[BaseModel]] = {
+        "reading": Reading,
+        "links": Link,
+        "departures": Departure,
+        "questions": Question,
+        "claims": Claim,
+    }
+    part = parts.get(str(path[0]), Card) if path else Card
+    return (field.alias or name for name, field in part.model_fields.items())
+
+
+def _describe(document: Marked, path: Path) -> str:
+    """Say what stands at a path, as in "int `1184`"."""
+    value = document.value_at(path)
+    if value is None:
+        return "nothing"
+    names = {str: "text", tuple: "a list", dict: "a mapping", datetime.date: "the date"}
+    name = names.get(type(value), type(value).__name__)
+    return f"{name} `{_short(document.written[path])}`" if path in document.written else name
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _bibliography(root: pathlib.Path, file: str, faults: list[AuthorError]) -> Bibliography:
+    try:
+        text = (root / file).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        faults.append(BibError(Place(file), "there is no such file", "make it, or set `bibliography` in [tool.quaere]"))
+        text = ""
+    except UnicodeDecodeError as error:
+        faults.append(BibError(Place(file), f"byte {error.start} is not UTF-8", "save the file as UTF-8"))
+        text = ""
+    bibliography = Bibliography(text, file)
+    faults += bibliography.faults
+    return bibliography
+
+
+def _tests(file: pathlib.Path) -> frozenset[str]:
+    """Return the names of a file's test functions, without importing it."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError:
+        return frozenset()
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))

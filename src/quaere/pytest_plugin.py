@@ -1,0 +1,71 @@
+"""Answers as pytest items, named by their questions: `pytest -k scaled-dot-product`."""
+
+from __future__ import annotations
+
+import doctest
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from quaere import answers
+from quaere.model import Answer
+
+_READ = pytest.StashKey[dict[Path, tuple[Answer, ...]]]()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the answers of a module inside a package."""
+    if file_path.suffix != ".py" or not (file_path.parent / "__init__.py").exists():
+        return None
+    if "Answers: " not in file_path.read_text(encoding="utf-8", errors="replace"):
+        return None
+    return AnswersFile.from_parent(parent, path=file_path)
+
+
+class AnswersFile(pytest.File):
+    """A module with answers."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Yield an item an answer."""
+        top = self.path.parent
+        while (top.parent / "__init__.py").exists():
+            top = top.parent
+        read = self.session.stash.setdefault(_READ, {})
+        if top not in read:
+            read[top], _, faults = answers.read(top.parent, top.name, {})
+            if faults:
+                raise self.CollectError("\n".join(map(str, faults)))
+        file = self.path.relative_to(top.parent).as_posix()
+        for answer in read[top]:
+            if answer.place.file == file:
+                yield AnswerItem.from_parent(self, name=answer.id, answer=answer)
+
+
+class AnswerFailed(Exception):  # noqa: N818  (pytest shows its text alone)
+    """An answer's doctest did not print what it says."""
+
+
+class AnswerItem(pytest.Item):
+    """An answer."""
+
+    def __init__(self, *, answer: Answer, **rest: object) -> None:
+        super().__init__(**rest)  # type: ignore[arg-type]  # pytest's own keywords, passed through
+        self._answer = answer
+
+    def runtest(self) -> None:
+        """Run the doctest with empty globals."""
+        place, code = self._answer.place, self._answer.code
+        test = doctest.DocTestParser().get_doctest(code, {"__name__": "__main__"}, self.name, place.file, place.line)
+        report = io.StringIO()
+        if doctest.DocTestRunner(verbose=False).run(test, out=report.write).failed:
+            raise AnswerFailed(report.getvalue())
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
+        """Show doctest's own report."""
+        return f"{self._answer.place}\n{excinfo.value}"
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Say where the answer stands."""
+        return self.path, self._answer.place.line - 1, self.name

@@ -1,0 +1,80 @@
+"""Pages out of a library: pure, so that any site generator can take them.
+
+`render` makes the pages and what they need, `expand` writes out a page written by hand, `standalone` makes a folder
+that site generators without plugins build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+
+from quaere.model import Library, Verdict
+from quaere.render import card, lists, reference
+from quaere.render.standalone import standalone
+from quaere.render.view import AFFILIATIONS, INDEX, QUESTIONS, REFERENCE, TAGS, Page, View, card_path, module_path
+
+__all__ = ["ASSETS", "EXTENSION", "THEME", "answer_links", "expand", "render", "sources", "standalone"]
+
+THEME = files("quaere") / "assets" / "theme"
+"""Templates that stand in for some of the theme's."""
+
+ASSETS: Mapping[str, bytes] = {
+    f"assets/{name}": (files("quaere") / "assets" / name).read_bytes() for name in ("quaere.css", "quaere.js")
+}
+"""What the pages need besides themselves, by path."""
+
+EXTENSION = "quaere.answers.AnswersExtension"
+"""What shows answers on the pages of modules, as griffe names it."""
+
+_DIRECTIVES = {"states": lists.states, "newest": lists.newest}
+
+
+def render(
+    library: Library,
+    verdicts: Mapping[str, Verdict],
+    citations: Mapping[str, Mapping[str, str]],
+    repo: str,
+    docs: Mapping[str, str],
+) -> dict[str, str | bytes]:
+    """Make the pages of a library.
+
+    Args:
+        library: What was read.
+        verdicts: What came of running the answers, by question.
+        citations: Each paper's citation in each format, by slug and by the format's name.
+        repo: The address of the repository.
+        docs: The pages written by hand, by path; a card lists those that mention it.
+
+    Returns:
+        Markdown pages and assets by their paths in the folder of the pages.
+    """
+    view = View(library, verdicts, repo.rstrip("/"), docs)
+    pages: dict[str, str | bytes] = {
+        INDEX: lists.papers(view),
+        QUESTIONS: lists.questions(view),
+        TAGS: lists.tags(view),
+        AFFILIATIONS: lists.affiliations(view),
+        REFERENCE: reference.index(view),
+    }
+    for slug, paper in library.papers.items():
+        pages[card_path(slug)] = card.write(view, paper, citations.get(slug, {}))
+    for module in library.modules:
+        pages[module_path(module.name)] = reference.module(view, module)
+    return {**pages, **ASSETS}
+
+
+def expand(markdown: str, path: str, library: Library, verdicts: Mapping[str, Verdict]) -> str:
+    """Write out the wikilinks and directives of the page at `path`, which somebody wrote by hand."""
+    return Page(View(library, verdicts), path).expand(markdown, _DIRECTIVES)
+
+
+def answer_links(library: Library, verdicts: Mapping[str, Verdict]) -> Mapping[str, str]:
+    """Return what stands before each answer on the pages of modules, for `answers.AnswersExtension`."""
+    return reference.links(View(library, verdicts))
+
+
+def sources(library: Library) -> Mapping[str, str]:
+    """Return the file that each page is made of, for the links that edit it."""
+    cards = {card_path(slug): paper.file for slug, paper in library.papers.items()}
+    return cards | {module_path(module.name): module.file for module in library.modules}

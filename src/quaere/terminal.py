@@ -1,0 +1,118 @@
+"""Cards, questions and verdicts as a terminal shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markdown import Markdown
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from quaere.model import Answer, Asked, Library, Paper, State, Verdict
+
+_STYLES = {
+    State.OPEN: "bright_black",
+    State.ANSWERED: "blue",
+    State.DEMONSTRATED: "green",
+    State.UNVERIFIED: "yellow",
+    State.BROKEN: "bold red",
+}
+_FAINT = "bright_black"
+
+
+def questions(asked: Iterable[Asked], verdicts: Mapping[str, Verdict]) -> RenderableType:
+    """Show questions as a table, a line each."""
+    table = _table("state", "question", "")
+    for one in asked:
+        table.add_row(_badge(one.state(verdicts.get(one.id))), Text(one.id), Text(one.question.ask))
+    return table
+
+
+def states(asked: Iterable[Asked], verdicts: Mapping[str, Verdict]) -> RenderableType:
+    """Count questions by state."""
+    counts = Counter(one.state(verdicts.get(one.id)) for one in asked)
+    table = _table("state", "questions")
+    for state in State:
+        table.add_row(_badge(state), str(counts[state]))
+    return table
+
+
+def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> RenderableType:
+    """Show a card."""
+    card, reference, module = one.card, one.reference, library.module_of(one)
+    reading = card.reading and ", through ".join(filter(None, (card.reading.state, card.reading.through)))
+    facts = [
+        ("tags", ", ".join(card.tags)),
+        ("affiliations", ", ".join(card.affiliations)),
+        ("reading", reading),
+        ("builds on", ", ".join(card.builds_on)),
+        ("module", module and module.name),
+        ("card", one.file),
+        *((link.kind, f"{link.title} {link.url}") for link in card.links),
+    ]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in facts:
+        if value:
+            table.add_row(Text(name, _FAINT), Text(value))
+    authors = ", ".join(map(str, reference.authors))
+    asked = [question for question in library.questions.values() if question.paper is one]
+    notes: list[RenderableType] = [Text(""), Markdown(card.notes)] if card.notes else []
+    return Group(
+        Text(reference.title, "bold"),
+        Text(f"{authors}. {reference.venue}, {reference.year or 'no year'}"),
+        Text(f"{card.idea}\n", "italic"),
+        table,
+        *notes,
+        *([questions(asked, verdicts)] if asked else []),
+    )
+
+
+def question(asked: Asked, verdict: Verdict | None) -> RenderableType:
+    """Show a question with its answer, the code, and what came of running it."""
+    parts: list[RenderableType] = [
+        Text(asked.question.ask, "bold"),
+        Text.assemble(_badge(asked.state(verdict)), f"  {asked.id}  ", (str(asked.place), _FAINT)),
+    ]
+    if asked.question.answer:
+        parts += [Text(""), Markdown(asked.question.answer)]
+    if answer := asked.answer:
+        for kind, part in answer.parts:
+            parts += [Text(""), Markdown(part) if kind == "text" else _code(part)]
+        parts += [Text(""), Text(f"{answer.object}  {answer.place}", _FAINT)]
+        if verdict and verdict.key == answer.key:
+            parts.append(outcome(verdict))
+    return Group(*parts)
+
+
+def ran(answer: Answer, verdict: Verdict, transcript: str) -> RenderableType:
+    """Show an answer as it ran."""
+    title = Text.assemble((answer.id, "bold"), f"  {answer.place}")
+    return Group(title, *([_code(transcript.rstrip())] if transcript else []), outcome(verdict))
+
+
+def outcome(verdict: Verdict) -> RenderableType:
+    """Show what came of running an answer."""
+    versions = " · ".join(f"{name} {version}" for name, version in verdict.versions.items())
+    on = f" in {verdict.seconds:.2f} s on {versions}, commit {verdict.commit or 'none'}, {verdict.at}"
+    if verdict.passed:
+        return Text.assemble(_badge(State.DEMONSTRATED), on)
+    return Group(Text.assemble(_badge(State.BROKEN), on), Text(verdict.failure))
+
+
+def _badge(state: State) -> Text:
+    return Text(state.value, _STYLES[state])
+
+
+def _code(code: str) -> RenderableType:
+    return Syntax(code, "pycon", background_color="default", word_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table

@@ -1,0 +1,292 @@
+"""Run answers in a child process, and keep what came of it.
+
+The child runs one answer after another, each with empty globals, and reports over a pipe of its own. One that takes
+too long or kills the process is broken; a fresh child goes on with the rest. The parent imports nothing that answers
+import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import doctest
+import importlib
+import io
+import json
+import os
+import platform
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import IO
+
+from quaere.model import Answer, Verdict
+
+SCHEMA = 1
+"""Version of the evidence file's form."""
+
+
+def versions(distributions: Iterable[str]) -> dict[str, str]:
+    """Return the versions of Python and of distributions, without importing them; `none` for one not installed."""
+    found = {"python": platform.python_version()}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def commit(root: Path) -> str:
+    """Return the short name of the commit that is checked out, with `+` if files differ from it; empty without git."""
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--abbrev=10", "--dirty=+"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+class Evidence:
+    """The verdicts of past runs, in one file.
+
+    Attributes:
+        verdicts: The verdicts by the answer's id, stale ones included.
+        warning: Why a file that was there is not trusted, if so. It is set aside, and nothing of it is used.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.verdicts: dict[str, Verdict] = {}
+        self.warning = ""
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            if content["schema"] != SCHEMA:
+                raise ValueError(f"its schema is {content['schema']}, this version writes {SCHEMA}")
+            self.verdicts = {id: _verdict(stored) for id, stored in content["verdicts"].items()}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            aside = file.with_suffix(".set-aside.json")
+            with contextlib.suppress(OSError):
+                file.replace(aside)
+            self.warning = f"{file} is not trusted ({error}); it is now {aside.name}, and the answers run anew"
+
+    def save(self, ids: Iterable[str]) -> None:
+        """Write the verdicts on these answers, all or nothing."""
+        kept = {id: asdict(self.verdicts[id]) for id in sorted(ids) if id in self.verdicts}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.file.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as part:
+                json.dump({"schema": SCHEMA, "verdicts": kept}, part, indent=1)
+            Path(name).replace(self.file)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def _verdict(stored: Mapping[str, object]) -> Verdict:
+    """Make a verdict of what the file holds; anything but its exact form is an error."""
+    verdict = Verdict(**stored)  # type: ignore[arg-type]  # checked right below
+    forms = {"key": str, "passed": bool, "failure": str, "commit": str, "at": str, "seconds": float, "versions": dict}
+    for name, form in forms.items():
+        if type(getattr(verdict, name)) is not form:
+            raise ValueError(f"`{name}` is not of type {form.__name__}")
+    return verdict
+
+
+def stale(answers: Iterable[Answer], verdicts: Mapping[str, Verdict]) -> list[Answer]:
+    """Return the answers to run: never run, changed since, or broken then (the cause may lie outside the code)."""
+    return [
+        answer
+        for answer in answers
+        if not (verdict := verdicts.get(answer.id)) or verdict.key != answer.key or not verdict.passed
+    ]
+
+
+def run(
+    answers: Sequence[Answer], root: Path, environment: Mapping[str, str], versions: Mapping[str, str], timeout: float
+) -> Iterator[tuple[Answer, Verdict, str]]:
+    """Run answers one after another in a child process.
+
+    Args:
+        answers: The answers.
+        root: The folder in which they run and from which they import.
+        environment: Variables added to the child's environment.
+        versions: What the verdicts say they ran on.
+        timeout: Seconds for each answer, the imports of the implementation not counted.
+
+    Yields:
+        Each answer with its verdict and the doctest as it ran.
+    """
+    at_commit = commit(root)
+    waiting = list(answers)
+    while waiting:
+        with _Child(root, environment) as child:
+            while waiting:
+                answer = waiting.pop(0)
+                outcome = child.run(answer, timeout)
+                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                failure, seconds = outcome.failure, round(outcome.seconds, 3)
+                verdict = Verdict(answer.key, not failure, failure, at_commit, versions, now, seconds)
+                yield answer, verdict, outcome.transcript
+                if child.dead:
+                    break
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    failure: str
+    seconds: float
+    transcript: str = ""
+
+
+@dataclass
+class _Child:
+    """A process that runs answers; it is `dead` after one that hung or killed it."""
+
+    root: Path
+    environment: Mapping[str, str]
+    dead: bool = False
+    _process: subprocess.Popen[str] = field(init=False)
+    _log: IO[str] = field(init=False)
+    _reports: IO[str] = field(init=False)
+
+    def __enter__(self) -> _Child:
+        reader, writer = os.pipe()
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH", "")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from quaere.verify import _serve; _serve({writer})"],
+            cwd=self.root,
+            env={**os.environ, **self.environment, "PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=[writer],
+            text=True,
+            start_new_session=True,
+        )
+        os.close(writer)
+        self._reports = os.fdopen(reader, encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kill()
+        self._reports.close()
+        self._log.close()
+
+    def run(self, answer: Answer, timeout: float) -> _Outcome:
+        """Run one answer to its end, whatever that is."""
+        # A cold start of a large library is not the answer's fault, and is not timed.
+        started = time.monotonic()
+        report = self._ask({"import": answer.imports}, timeout + 60)
+        if report:
+            started = time.monotonic()
+            report = self._ask({"run": answer.code, "id": answer.id, "file": answer.place.file}, timeout)
+        seconds = time.monotonic() - started
+        if report is None:
+            self._kill()
+            return _Outcome(f"took longer than the time limit of {timeout:g} s", seconds)
+        if not report:
+            return self._died(seconds)
+        return _Outcome(str(report["failure"]), float(report["seconds"]), str(report["transcript"]))
+
+    def _ask(self, order: Mapping[str, object], timeout: float) -> dict[str, str | float] | None:
+        """Return the child's report on an order; an empty one if it is gone; None if it says nothing in time."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return {}
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._reports, selectors.EVENT_READ)
+            if not selector.select(timeout):
+                return None
+        line = self._reports.readline()
+        report: dict[str, str | float] = json.loads(line) if line.endswith("\n") else {}
+        return report
+
+    def _died(self, seconds: float) -> _Outcome:
+        code = self._process.wait()
+        self._kill()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        self._log.seek(0)
+        last = "".join(self._log.readlines()[-20:])
+        return _Outcome(f"ended its process with {how}\n{last}".rstrip(), seconds)
+
+    def _kill(self) -> None:
+        self.dead = True
+        # The whole session: an answer may have started processes of its own.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _serve(reports: int) -> None:
+    """Run the answers that come in by standard input, in the child. What they print goes to the log or the doctest."""
+    with os.fdopen(reports, "w", encoding="utf-8") as pipe:
+        orders, sys.stdin = sys.stdin, io.StringIO()
+        for line in orders:
+            order = json.loads(line)
+            if "import" in order:
+                report: dict[str, str | float] = {"imported": _import(order["import"])}
+            else:
+                report = _run_doctest(order["id"], order["run"], order["file"])
+            pipe.write(json.dumps(report) + "\n")
+            pipe.flush()
+
+
+def _import(modules: Iterable[str]) -> bool:
+    """Import modules ahead of an answer; one that fails makes the answer's own import fail, where it is shown."""
+    try:
+        for name in modules:
+            importlib.import_module(name)
+    except Exception:
+        return False
+    return True
+
+
+def _run_doctest(id: str, code: str, file: str) -> dict[str, str | float]:
+    test = doctest.DocTestParser().get_doctest(code, {"__name__": "__main__"}, id, file, 0)
+    failure, transcript = io.StringIO(), io.StringIO()
+    runner = _Runner(transcript)
+    started = time.perf_counter()
+    runner.run(test, out=failure.write, clear_globs=False)
+    return {
+        "failure": failure.getvalue().rstrip(),
+        "seconds": time.perf_counter() - started,
+        "transcript": transcript.getvalue(),
+    }
+
+
+class _Runner(doctest.DocTestRunner):
+    """A doctest runner that also writes down each example with what it really printed."""
+
+    def __init__(self, transcript: io.StringIO) -> None:
+        super().__init__(verbose=False)
+        self._transcript = transcript
+
+    def report_start(self, out: object, test: doctest.DocTest, example: doctest.Example) -> None:
+        lines = example.source.rstrip("\n").split("\n")
+        self._transcript.write(f">>> {lines[0]}\n" + "".join(f"... {line}\n" for line in lines[1:]))
+
+    def report_success(self, out: object, test: doctest.DocTest, example: doctest.Example, got: str) -> None:
+        self._transcript.write(got)
+
+    def report_failure(self, out: object, test: doctest.DocTest, example: doctest.Example, got: str) -> None:
+        self._transcript.write(got)
+        super().report_failure(out, test, example, got)  # type: ignore[arg-type]  # typeshed wants its own Out
+
+    def report_unexpected_exception(
+        self, out: object, test: doctest.DocTest, example: doctest.Example, exc_info: object
+    ) -> None:
+        super().report_unexpected_exception(out, test, example, exc_info)  # type: ignore[arg-type]
