@@ -375,6 +375,26 @@ def test_the_penalty_lets_a_long_sentence_win() -> None:
     assert long.tolist() == [[2, 3, END]]
 
 
+def test_hypotheses_of_unlike_length_are_ranked_by_score_and_not_by_probability() -> None:
+    # By log-probability the end (-1.00) comes before 2 3 (-1.13) and 2 4 (-1.17), and 2 4 would be lost.
+    sure_end = [0.0, 1.0, 0.0, 0.0, 0.0]
+    table = [[0.0, 0.368, 0.632, 0.0, 0.0], sure_end, [0.0, 0.0, 0.0, 0.51, 0.49], [0.2] * 5, sure_end]
+    source, lengths = torch.zeros(1, 1, dtype=torch.long), torch.tensor([1])
+    tokens, score = beam_search(Planted(table).eval(), source, lengths, BEGIN, END, width=2, alpha=2.0)
+    assert tokens.tolist() == [[2, 4, END]]
+    assert float(score) == pytest.approx(math.log(0.632 * 0.49) / (8 / 6) ** 2, rel=1e-5)
+
+
+def test_nothing_follows_the_end() -> None:
+    # After its end, this model would go on with 2 almost surely, and longer sentences have better scores.
+    model = Planted([[0.0, 0.4, 0.2, 0.4], [0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.25] * 4]).eval()
+    source, lengths = torch.zeros(1, 1, dtype=torch.long), torch.tensor([1])
+    tokens, score = beam_search(model, source, lengths, BEGIN, END, width=2, alpha=0.6)
+    assert tokens.tolist() == [[END]]
+    assert float(score) == pytest.approx(math.log(0.4), rel=1e-5)
+    assert greedy_search(model, source, lengths, BEGIN, END).tolist() == [[END]]
+
+
 def test_length_penalty_is_gnmts() -> None:
     lengths = torch.tensor([1, 7, 25])
     expected = torch.tensor([1.0, 2.0**0.6, 5.0**0.6])
