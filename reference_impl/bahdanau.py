@@ -174,7 +174,7 @@ class Decoder(nn.Module):
         self.score = AdditiveScore(d_hidden, d_annotation, d_alignment)
         self.unit = GatedUnit(d_embedding + d_annotation, d_hidden)
         self.readout = nn.Linear(d_hidden + d_embedding + d_annotation, 2 * d_maxout)
-        self.output = nn.Linear(d_maxout, words, bias=True)
+        self.output = nn.Linear(d_maxout, words)
 
     def start(self, annotations: Float[Tensor, "b n d_annotation"]) -> Float[Tensor, "b d_hidden"]:
         r"""Return the state before the first word, from what has read the sentence back to its beginning.

@@ -56,8 +56,8 @@ class AnswerItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the doctest with empty globals."""
-        place, code = self._answer.place, self._answer.code
-        test = doctest.DocTestParser().get_doctest(code, {"__name__": "__main__"}, self.name, place.file, place.line)
+        globals = {"__name__": "__main__"}
+        test = doctest.DocTestParser().get_doctest(self._answer.code, globals, self.name, None, None)
         report = io.StringIO()
         if doctest.DocTestRunner(verbose=False).run(test, out=report.write).failed:
             raise AnswerFailed(report.getvalue())

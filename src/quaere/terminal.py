@@ -114,5 +114,6 @@ def _code(code: str) -> RenderableType:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
     for name in columns:
-        table.add_column(name, overflow="fold")
+        # Names are for copying: they stay whole, and the text beside them is folded.
+        table.add_column(name, overflow="fold", no_wrap=bool(name))
     return table

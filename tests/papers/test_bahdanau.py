@@ -347,15 +347,17 @@ def test_the_alignment_does_not_begin_uniform():
 
 
 def test_translation_is_greedy_even_where_another_sentence_is_likelier():
-    sentences = torch.tensor([[0, *words] for words in itertools.product(range(4), repeat=3)])
-    source, lengths = SOURCE[:1].expand(len(sentences), -1), LENGTHS[:1].expand(len(sentences))
-    beaten = 0
-    for seed in range(10):
-        torch.manual_seed(seed)
-        model = small(spread=1.0, words=4)
-        scores = model.log_probability(source, lengths, sentences, end=-1)
-        greedy = model.translate(SOURCE[:1], LENGTHS[:1], begin=0, end=-1, limit=3)[0]
-        logits, _ = model(SOURCE[:1], LENGTHS[:1], torch.cat([torch.tensor([0]), greedy[:-1]])[None])
-        assert torch.equal(greedy, logits[0].argmax(dim=-1))
-        beaten += not torch.equal(greedy, sentences[scores.argmax(), 1:])
-    assert beaten > 0
+    model = RNNsearch(8, 4, d_embedding=4, d_hidden=2, d_alignment=2, d_maxout=4)
+    chances = torch.tensor([[0.01, 0.54, 0.44, 0.01], [0.25] * 4, [0.01, 0.01, 0.01, 0.97], [0.25] * 4])
+    with torch.no_grad():
+        for p in model.decoder.parameters():
+            p.zero_()
+        model.decoder.embedding.weight.copy_(torch.eye(4))
+        model.decoder.readout.weight[:, 2:6] = torch.eye(4).repeat_interleave(2, dim=0)  # the maxout is the last word
+        model.decoder.output.weight.copy_(chances.log().T)  # whose row are the chances of the next
+    sentences = torch.tensor([[0, *words] for words in itertools.product(range(4), repeat=2)])
+    source, lengths = SOURCE[:1].expand(16, -1), LENGTHS[:1].expand(16)
+    likeliest = sentences[model.log_probability(source, lengths, sentences, end=-1).argmax(), 1:]
+    assert likeliest.tolist() == [2, 3]  # 0.44 · 0.97
+    greedy = model.translate(SOURCE[:1], LENGTHS[:1], begin=0, end=-1, limit=2)[0]
+    assert greedy[0] == 1  # 0.54, and then 0.25 at best

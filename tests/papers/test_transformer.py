@@ -473,12 +473,16 @@ def test_without_positions_the_encoder_cannot_tell_an_order(float64: None) -> No
 
 def test_the_decoder_looks_at_its_source_by_scaled_dot_products(float64: None) -> None:
     layer = DecoderLayer(12, 3, 20, 0.0)
-    query, memory = torch.randn(2, 4, 12), torch.randn(2, 5, 12)
+    y, memory = torch.randn(2, 4, 12), torch.randn(2, 5, 12)
     keys, values = layer.cross_attention.keys_values(memory, memory)
-    asked = layer.cross_attention.query(query).reshape(2, 4, 3, 4).transpose(1, 2)
-    mixed = (asked @ keys.mT / 4**0.5).softmax(-1) @ values
-    expected = layer.cross_attention.output(mixed.transpose(1, 2).reshape(2, 4, 12))
-    torch.testing.assert_close(layer.cross_attention.attend(query, keys, values), expected, rtol=1e-10, atol=1e-10)
+    got, _ = layer(y, (keys, values), (keys[:, :, :0], values[:, :, :0]))
+    middle = layer.around_self_attention.norm(y + layer.self_attention(y, y, y))
+    asked = layer.cross_attention.query(middle).reshape(2, 4, 3, 4).transpose(1, 2)
+    seen = (asked @ keys.mT / 4**0.5).softmax(-1) @ values
+    looked = layer.cross_attention.output(seen.transpose(1, 2).reshape(2, 4, 12))
+    upper = layer.around_cross_attention.norm(middle + looked)
+    expected = layer.around_feed_forward.norm(upper + layer.feed_forward(upper))
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_one_matrix_embeds_both_languages_and_scores_the_words() -> None:

@@ -52,8 +52,8 @@ def _head(page: Page, paper: Paper) -> str:
     published += [f'<a href="{address}">{text.escape(name)}</a>' for name, address in _addresses(paper)]
     return "\n".join(
         [
-            f"---\n{front}\nhide: [navigation]\n---",
-            f"\n[← Papers]({page.to(INDEX)}){{ .q-back }}",
+            f"---\n{front}\nhide: [navigation]\nsearch: {{boost: 2}}\n---",
+            f"\n[← Papers]({page.to(INDEX)}){{ .q-back data-search-exclude="" }}",
             f"\n# {text.escape(reference.title)}",
             f"\n{authors}\n{{ .q-authors }}" if authors else "",
             f"\n{' · '.join(published)}\n{{ .q-published }}" if published else "",
@@ -141,7 +141,7 @@ def _rows(rows: Mapping[str, str]) -> str:
 
 
 def _question(page: Page, asked: Asked) -> str:
-    """Write a question: its state, the prose, the code that answers, what is known of the code, and where all stands."""
+    """Write a question: its state and what stands behind it, the prose, the code that answers, and where it stands."""
     state = page.view.states[asked.id]
     verdict = page.view.verdicts.get(asked.id)
     parts = [
@@ -204,7 +204,8 @@ def _where(page: Page, answer: Answer) -> str:
     name = answer.object.removeprefix(f"{answer.module}.")
     api = page.to(f"{module_path(module.name)}#{answer.object}")
     source = page.view.source(answer.place.file, answer.place.line)
-    return f"Answered by [`{name}`]({api}) in [{text.escape(answer.place.file)}, line {answer.place.line}]({source})\n{{ .q-where }}"
+    place = f"{text.escape(answer.place.file)}, line {answer.place.line}"
+    return f"Answered by [`{name}`]({api}) in [{place}]({source})\n{{ .q-where }}"
 
 
 def _departures(page: Page, paper: Paper) -> list[str]:
