@@ -53,7 +53,7 @@ def _head(page: Page, paper: Paper) -> str:
     return "\n".join(
         [
             f"---\n{front}\nhide: [navigation]\nsearch: {{boost: 2}}\n---",
-            f"\n[← Papers]({page.to(INDEX)}){{ .q-back data-search-exclude="" }}",
+            f"\n[← Papers]({page.to(INDEX)}){{ .q-back data-search-exclude=1 }}",
             f"\n# {text.escape(reference.title)}",
             f"\n{authors}\n{{ .q-authors }}" if authors else "",
             f"\n{' · '.join(published)}\n{{ .q-published }}" if published else "",
@@ -217,16 +217,16 @@ def _departures(page: Page, paper: Paper) -> list[str]:
     ):
         rows = [_departure(page, departure) for departure in paper.card.departures if departure.of == of]
         if rows:
-            parts.append(
-                "\n".join([f"{lead}\n", "| From | Where | What | Shown by |", "| --- | --- | --- | --- |", *rows])
-            )
+            table = "\n".join(["| From | Where | What | Shown by |", "| --- | --- | --- | --- |", *rows])
+            parts.append(f'{lead}\n\n<div class="q-departures" markdown="1">\n\n{table}\n\n</div>')
     return parts
 
 
 def _departure(page: Page, departure: Departure) -> str:
     known = page.view.library.papers.get(departure.from_)
     origin = page.paper(known) if known else text.escape(departure.from_)
-    test = f"`{departure.test}`" if departure.test else "–"
+    # A test's name is a sentence; it may be broken between its words.
+    test = f"<code>{departure.test.replace('_', '_<wbr>')}</code>" if departure.test else "–"
     return f"| {origin} | {page.inline(departure.where)} | {page.inline(departure.what)} | {test} |"
 
 

@@ -32,7 +32,7 @@ def module(view: View, module: Module) -> str:
     ]
     return (
         f"---\ntitle: {text.title(module.name)}\ndescription: {text.title(module.summary)}\nhide: [navigation]\n---\n\n"
-        f"[← Reference]({page.to(REFERENCE)}){{ .q-back data-search-exclude="" }}\n\n"
+        f"[← Reference]({page.to(REFERENCE)}){{ .q-back data-search-exclude=1 }}\n\n"
         f"# `{module.name}` {{ #{module.name} }}\n\n{' '.join(line for line in lines if line)}\n{{ .q-published }}\n\n"
         f"::: {module.name}\n"
     )
