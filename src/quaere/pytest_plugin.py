@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from quaere import answers
+from quaere.errors import AnswerError
 from quaere.model import Answer
 
-_READ = pytest.StashKey[dict[Path, tuple[Answer, ...]]]()
+_READ = pytest.StashKey[dict[Path, tuple[tuple[Answer, ...], list[AnswerError]]]]()
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -34,11 +35,12 @@ class AnswersFile(pytest.File):
             top = top.parent
         read = self.session.stash.setdefault(_READ, {})
         if top not in read:
-            read[top], _, faults = answers.read(top.parent, top.name, {})
-            if faults:
-                raise self.CollectError("\n".join(map(str, faults)))
+            found, _, faults = answers.read(top.parent, top.name, {})
+            read[top] = found, faults
         file = self.path.relative_to(top.parent).as_posix()
-        for answer in read[top]:
+        if own := [fault for fault in read[top][1] if fault.place.file == file]:
+            raise self.CollectError("\n".join(map(str, own)))
+        for answer in read[top][0]:
             if answer.place.file == file:
                 yield AnswerItem.from_parent(self, name=answer.id, answer=answer)
 

@@ -63,7 +63,7 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
     notes: list[RenderableType] = [Text(""), Markdown(card.notes)] if card.notes else []
     return Group(
         Text(reference.title, "bold"),
-        Text(f"{authors}. {reference.venue}, {reference.year or 'no year'}"),
+        Text(f"{authors}. {', '.join(filter(None, (reference.venue, str(reference.year or 'no year'))))}"),
         Text(f"{card.idea}\n", "italic"),
         table,
         *notes,

@@ -334,7 +334,7 @@ def test_a_card_is_shown_with_its_reference_and_questions(base: Base, call: Call
         }
     )
     out = call("show", "toy").out
-    assert out.startswith("Toys\nAnn Maker. , 2020\nA sound idea.\n")
+    assert out.startswith("Toys\nAnn Maker. 2020\nA sound idea.\n")
     facts = dict(re.findall(r"^(tags|reading|builds on|card|code) +(.*?) *$", out, re.MULTILINE))
     assert facts == {
         "tags": "scale, RNN",

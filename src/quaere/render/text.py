@@ -68,12 +68,16 @@ def fence(language: str, text: str) -> str:
 
 
 def _escape_within(text: str) -> str:
-    """Escape a stretch of a line; the spaces around it part it from its neighbours."""
+    """Escape a stretch of a line but for the asterisks around what is emphasised, every other of what is split off."""
+    words = _EMPHASIS.split(text)
+    return "".join(word if index % 4 in (1, 3) else _escape_words(word) for index, word in enumerate(words))
+
+
+def _escape_words(text: str) -> str:
+    """Escape words; the spaces around them part them from their neighbours."""
     before = " " if text[:1].isspace() else ""
     after = " " if text.strip() and text[-1:].isspace() else ""
-    words = _EMPHASIS.split(text.strip())
-    # An asterisk that opens or closes an emphasis is every other one of what the pattern splits off.
-    return before + "".join(word if index % 4 in (1, 3) else _escaped(word) for index, word in enumerate(words)) + after
+    return before + escape(text) + after
 
 
 def _verbatim_inline(text: str) -> str:
