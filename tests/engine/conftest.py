@@ -9,7 +9,7 @@ To add a case, add its two files.
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Base:
 
     root: Path
 
-    def write(self, files: dict[str, str | bytes]) -> None:
+    def write(self, files: Mapping[str, str | bytes]) -> None:
         for path, content in files.items():
             file = self.root / path
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def make_base(tmp_path: Path) -> Callable[[str], Base]:
 
     def make(name: str) -> Base:
         base = Base(tmp_path / name)
-        base.write(dict(SOUND))
+        base.write(SOUND)
         return base
 
     return make

@@ -105,7 +105,10 @@ def test_answers_are_found_wherever_a_docstring_stands(tmp_path: Path) -> None:
 
 
 def test_modules_come_with_the_first_line_of_their_docstring(tmp_path: Path) -> None:
-    read(tmp_path, {"pkg/__init__.py": '"""The whole.\n\nMore."""\n', "pkg/sub/__init__.py": "", "pkg/sub/part.py": "x = 1\n"})
+    read(
+        tmp_path,
+        {"pkg/__init__.py": '"""The whole.\n\nMore."""\n', "pkg/sub/__init__.py": "", "pkg/sub/part.py": "x = 1\n"},
+    )
     _, modules, _ = answers.read(tmp_path, "pkg", {})
     assert [(one.name, one.file, one.summary) for one in modules] == [
         ("pkg", "pkg/__init__.py", "The whole."),
@@ -135,7 +138,9 @@ def test_lines_are_counted_as_python_counts_them(tmp_path: Path, mark: str) -> N
 
 def test_a_header_hidden_by_an_escape_is_a_fault_and_no_crash(tmp_path: Path) -> None:
     (tmp_path / "pkg").mkdir()
-    (tmp_path / "pkg/toy.py").write_text('def act():\n    """Act.\n\\nAnswers: toy.why\n        >>> 1\n        1\n    """\n')
+    (tmp_path / "pkg/toy.py").write_text(
+        'def act():\n    """Act.\n\\nAnswers: toy.why\n        >>> 1\n        1\n    """\n'
+    )
     _, _, faults = answers.read(tmp_path, "pkg", {})
     assert [(fault.place.line, fault.problem) for fault in faults] == [
         (4, "no answer holds this example, so nobody runs it")

@@ -116,7 +116,9 @@ def test_all_faults_of_an_entry_come_together_and_others_are_read() -> None:
 
 
 def test_an_entry_at_fault_is_still_known_to_be_there() -> None:
-    book = Bibliography("@misc{twice, title = {A}, title = {B}}\n@misc{open, title = {A\n@misc{b, title = {B}}\n", "r.bib")
+    book = Bibliography(
+        "@misc{twice, title = {A}, title = {B}}\n@misc{open, title = {A\n@misc{b, title = {B}}\n", "r.bib"
+    )
     assert len(book.faults) == 2
     assert [key for key in ("twice", "open", "b", "c") if book.has(key)] == ["twice", "open", "b"]
     assert list(book.entries) == ["b"]

@@ -142,7 +142,9 @@ def test_a_link_that_leads_nowhere_is_found_where_it_stands(lines: list[list[str
     notes = "\n".join("[[no-where]]".join(line) for line in lines) + "\n[[no-where]]."
     source = f"cite: toy2020\nnotes: {yaml.safe_dump(notes, default_style=style, width=width, allow_unicode=True)}"
     start = Place("papers/a.yml", 2, 8)
-    paper = dataclasses.replace(library({"notes": notes}).papers["a"], places={(): start, ("notes",): start}, source=source)
+    paper = dataclasses.replace(
+        library({"notes": notes}).papers["a"], places={(): start, ("notes",): start}, source=source
+    )
     found = [error.place for error in check.links_to_unknown_cards(Library({"a": paper}, {}, (), (), {}))]
     here = [source.split("\n")[place.line - 1][place.column - 1 :] for place in found]
     assert all(text.startswith("[[no-where]]") for text in here), (source, found)

@@ -50,7 +50,9 @@ def call(base: Base, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
             cli.main()
         streams = capsys.readouterr()
         code = caught.value.code
-        assert "Traceback" not in streams.out + streams.err.replace("Traceback (most recent call last):\n      File", "")
+        assert "Traceback" not in streams.out + streams.err.replace(
+            "Traceback (most recent call last):\n      File", ""
+        )
         return Result(code if isinstance(code, int) else 0, streams.out, streams.err)
 
     return call
@@ -165,7 +167,7 @@ def test_the_states_named_for_the_help_are_those_of_the_model() -> None:
 def test_the_exit_code_tells_well_from_content_at_fault_from_misuse(
     base: Base, call: Call, mkdocs: list[tuple[str, ...]], arguments: list[str], files: dict[str, str], code: int
 ) -> None:
-    base.write(dict(files))
+    base.write(files)
     result = call(*arguments)
     assert result.code == code, result
     if code:
@@ -176,8 +178,14 @@ def test_the_exit_code_tells_well_from_content_at_fault_from_misuse(
     ("arguments", "told"),
     [
         (["show", "toi"], "there is no paper or question `toi`\n  hint: did you mean `toy`?\n"),
-        (["show", "toy.whi"], "there is no paper or question `toy.whi`\n  hint: did you mean `toy.why` or `toy.how` or `toy`?\n"),
-        (["verify", "toy.why", "zebra"], "there is no paper or question `zebra`\n  hint: known: `toy`, `toy.how`, `toy.why`\n"),
+        (
+            ["show", "toy.whi"],
+            "there is no paper or question `toy.whi`\n  hint: did you mean `toy.why` or `toy.how` or `toy`?\n",
+        ),
+        (
+            ["verify", "toy.why", "zebra"],
+            "there is no paper or question `zebra`\n  hint: known: `toy`, `toy.how`, `toy.why`\n",
+        ),
         (["verify", "toy.how"], "`toy.how` has no answer in code\n"),
         (["verify", "quiet"], "the card `quiet` asks no question\n"),
         (["export", "toy", "tou"], "there is no paper `tou`\n  hint: did you mean `toy`?\n"),
@@ -257,7 +265,9 @@ def test_a_broken_answer_is_shown_with_its_failure(base: Base, call: Call) -> No
 
 
 def test_the_time_limit_can_be_given(base: Base, call: Call) -> None:
-    base.write({"reference_impl/toy.py": CODE["reference_impl/toy.py"].replace('print("one")', "import time; time.sleep(99)")})
+    base.write(
+        {"reference_impl/toy.py": CODE["reference_impl/toy.py"].replace('print("one")', "import time; time.sleep(99)")}
+    )
     result = call("verify", "--timeout", "0.2")
     assert "took longer than the time limit of 0.2 s" in result.err
     assert result.code == 1
@@ -449,7 +459,9 @@ def test_render_writes_a_folder_anew_and_no_other(base: Base, call: Call) -> Non
     assert {path for path in (base.root / "out").rglob("*") if path.is_file()} == written
     before = base.files()
     refused = call("render", "papers")
-    assert refused == Result(2, "", "papers: this holds something else than rendered pages\n  hint: name a new folder\n")
+    assert refused == Result(
+        2, "", "papers: this holds something else than rendered pages\n  hint: name a new folder\n"
+    )
     assert base.files() == before
 
 

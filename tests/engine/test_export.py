@@ -1,4 +1,4 @@
-"""What is exported reads back: as BibTeX by two readers, as CSL-JSON by its schema and a processor, as RIS by its form."""
+"""What is exported reads back: BibTeX by two readers, CSL-JSON by its schema and a processor, RIS by its form."""
 
 import json
 import re
@@ -94,10 +94,7 @@ def read_by_bibtexparser(text: str) -> dict[str, tuple[str, dict[str, str]]]:
     return {
         entry.key: (
             entry.entry_type,
-            {
-                field.key.lower(): plain(months.get(str(field.value), str(field.value)))
-                for field in entry.fields
-            },
+            {field.key.lower(): plain(months.get(str(field.value), str(field.value))) for field in entry.fields},
         )
         for entry in library.entries
     }

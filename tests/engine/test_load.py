@@ -4,9 +4,9 @@ import datetime
 from pathlib import Path
 
 import pytest
-from tests.engine.conftest import Base, cases
 
 from quaere.model import Name
+from tests.engine.conftest import Base, cases
 
 CASES = cases(".yml", ".bib", ".python", ".toml", ".md", "")
 
@@ -102,7 +102,7 @@ def test_a_library_holds_what_its_files_say(base: Base) -> None:
             "papers/references.bib": (base.root / "papers/references.bib").read_text()
             + "@misc{vit2021, author={A. B. Maker and {Team}}, title={Vi{T}}, year=2021}\n",
             "reference_impl/vit.py": '"""Patches.\n\nAnswers: toy.why\n    >>> 1\n    1\n"""\n',
-            "tests/papers/test_vit.py": "def test_patches():\n    pass\n\nclass TestMore:\n    def test_more(self): pass\n",
+            "tests/papers/test_vit.py": "def test_one(): ...\n\nclass TestMore:\n    def test_two(self): ...\n",
             "docs/guide/page.md": "See [[vit]].\n",
         }
     )
@@ -118,7 +118,7 @@ def test_a_library_holds_what_its_files_say(base: Base) -> None:
     assert library.module_of(vit) == library.modules[1]
     assert library.modules[1].summary == "Patches."
     assert library.module_of(library.papers["toy"]) is None
-    assert library.tests == {"vit": {"test_patches", "test_more"}}
+    assert library.tests == {"vit": {"test_one", "test_two"}}
     assert library.docs == {"docs/guide/page.md": "See [[vit]].\n"}
     assert list(library.questions) == ["toy.why", "toy.how"]
     why = library.questions["toy.why"]

@@ -102,6 +102,7 @@ def test_faults_that_reading_survives_come_together() -> None:
         "`2026-02-30` is no date",
     ]
     assert document.value == {"a": "2026-02-30"}
+    assert document.text == "a: 1\na: 2026-02-30\n"
 
 
 @pytest.mark.parametrize(("ends", "told"), [("\r\n", "CR LF"), ("\r", "CR")])

@@ -4,15 +4,15 @@ import datetime
 import json
 from pathlib import Path
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 import yaml
 from pydantic import ValidationError
-from tests.engine.conftest import CARDS, SOUND
 
 from quaere import model
 from quaere.errors import Place
 from quaere.model import Answer, Asked, Card, Library, Module, Name, Paper, Question, Reference, State, Verdict
+from tests.engine.conftest import CARDS, SOUND
 
 ROOT = Path(__file__).parents[2]
 PLACE = Place("papers/toy.yml", 1, 1)
@@ -109,6 +109,7 @@ def test_a_card_can_not_be_changed() -> None:
 
 def schema_faults(text: str) -> set[str]:
     """Return the places of what an editor with the schema would underline."""
+
     # To an editor a date is text in a certain form, so dates stay text here.
     class Loader(yaml.CSafeLoader):
         yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own way)

@@ -18,7 +18,9 @@ def test_a_knowledge_base_is_found_from_any_folder_in_it(base: Base) -> None:
 
 
 def test_the_nearest_knowledge_base_counts(base: Base) -> None:
-    base.write({"inner/papers/toy.yml": "", "table/pyproject.toml": "[tool.quaere]\n", "plain/pyproject.toml": "[project]\n"})
+    base.write(
+        {"inner/papers/toy.yml": "", "table/pyproject.toml": "[tool.quaere]\n", "plain/pyproject.toml": "[project]\n"}
+    )
     assert Project.find(base.root / "inner/papers").root == base.root / "inner"
     assert Project.find(base.root / "table").root == base.root / "table"
     assert Project.find(base.root / "plain").root == base.root
@@ -61,7 +63,7 @@ environment = {SEED = "1"}
             "questions: [{id: why, ask: Why?, asked: 2026-01-31}]\n",
             "all.bib": SOUND["papers/references.bib"],
             "code/__init__.py": "",
-            "code/toy.py": '"""Toy.\n\nAnswers: toy.why\n    >>> import os\n    >>> os.environ["SEED"]\n    \'1\'\n"""\n',
+            "code/toy.py": '"""Toy.\n\nAnswers: toy.why\n    >>> import os; print(os.environ["SEED"])\n    1\n"""\n',
             "checks/papers/test_toy.py": "def test_z():\n    pass\n",
             "site/pages/index.md": "See [[toy.why]].\n",
         }
@@ -99,7 +101,9 @@ ROW = {
 
 
 def test_a_row_tells_all_of_a_question_by_stable_names_and_types(base: Base) -> None:
-    answers = "".join(f"Answers: toy.{id}\n    In code.\n\n    >>> {1}\n    1\n\n" for id in ("code", "broken", "stale", "why"))
+    answers = "".join(
+        f"Answers: toy.{id}\n    In code.\n\n    >>> {1}\n    1\n\n" for id in ("code", "broken", "stale", "why")
+    )
     questions = "".join(f"  - {{id: {id}, ask: Why?, asked: 2026-01-31}}\n" for id in ("code", "broken", "stale"))
     base.write(
         {

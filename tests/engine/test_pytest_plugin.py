@@ -51,7 +51,8 @@ x = 1
 @pytest.fixture
 def package(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makepyprojecttoml(
-        '[tool.pytest.ini_options]\npythonpath = ["."]\naddopts = ["--import-mode=importlib"]\nfilterwarnings = ["error"]\n'
+        "[tool.pytest.ini_options]\n"
+        'pythonpath = ["."]\naddopts = ["--import-mode=importlib"]\nfilterwarnings = ["error"]\n'
     )
     folder = pytester.mkpydir("pkg")
     (folder / "toy.py").write_text(TOY)
@@ -72,7 +73,11 @@ def test_each_answer_is_an_item_of_its_name_and_ends_by_itself(package: pytest.P
     assert result.parseoutcomes() == {"passed": 2, "failed": 1}
     # pytest shows a dot in a name as it shows classes.
     result.stdout.fnmatch_lines(
-        ["pkg/other.py::other::what PASSED*", "pkg/toy.py::toy::why PASSED*", "pkg/toy.py::toy::scaled-dot-product FAILED*"]
+        [
+            "pkg/other.py::other::what PASSED*",
+            "pkg/toy.py::toy::why PASSED*",
+            "pkg/toy.py::toy::scaled-dot-product FAILED*",
+        ]
     )
 
 

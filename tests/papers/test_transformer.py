@@ -534,7 +534,7 @@ def test_projections_have_biases_that_the_paper_does_not_write() -> None:
         return sum(name.endswith("bias") for module in attentions for name, _ in module.named_parameters())
 
     attentions = 2 * 1 + 2 * 2
-    assert biases(tiny()) == 4 * attentions
+    assert biases(Transformer(VOCABULARY, 12, 3, 20, layers=2)) == 4 * attentions
     assert biases(tiny(bias=False)) == 0
 
 

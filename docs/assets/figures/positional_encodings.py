@@ -1,6 +1,7 @@
 """Draw the sinusoidal encoding, once for each colour scheme, from the numbers of the reference implementation."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -22,7 +23,9 @@ def draw(scheme: str, file: Path) -> None:
     """Draw all entries of the codes as a map, and below it a few of the sines one by one."""
     ink, colours = SCHEMES[scheme]
     codes = sinusoidal(POSITIONS, WIDTH).numpy()
-    plain = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink)
+    plain: dict[Any, Any] = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink
+    )
     # Letters as paths look the same everywhere; a fixed salt makes the same file of the same numbers.
     with plt.rc_context({**plain, "font.size": 10, "svg.fonttype": "path", "svg.hashsalt": "quaere"}):
         figure, (above, below) = plt.subplots(

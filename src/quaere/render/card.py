@@ -217,7 +217,7 @@ def _departures(page: Page, paper: Paper) -> list[str]:
     ):
         rows = [_departure(page, departure) for departure in paper.card.departures if departure.of == of]
         if rows:
-            table = "\n".join(["| From | Where | What | Shown by |", "| --- | --- | --- | --- |", *rows])
+            table = "\n".join(["| What | Where | From | Shown by |", "| --- | --- | --- | --- |", *rows])
             parts.append(f'{lead}\n\n<div class="q-departures" markdown="1">\n\n{table}\n\n</div>')
     return parts
 
@@ -227,7 +227,7 @@ def _departure(page: Page, departure: Departure) -> str:
     origin = page.paper(known) if known else text.escape(departure.from_)
     # A test's name is a sentence; it may be broken between its words.
     test = f"<code>{departure.test.replace('_', '_<wbr>')}</code>" if departure.test else "–"
-    return f"| {origin} | {page.inline(departure.where)} | {page.inline(departure.what)} | {test} |"
+    return f"| {page.inline(departure.what)} | {page.inline(departure.where)} | {origin} | {test} |"
 
 
 def _claims(page: Page, paper: Paper) -> list[str]:
