@@ -37,6 +37,8 @@ const drawDiagrams = async (elements) => {
       startOnLoad: false,
       securityLevel: "strict",
       theme: isDark() ? "dark" : "neutral",
+      // The grounds of the dark theme are too light for its letters.
+      themeVariables: isDark() ? { edgeLabelBackground: "#191b22", clusterBkg: "#22252e" } : {},
       fontFamily: getComputedStyle(document.body).fontFamily,
     });
     for (const [index, element] of elements.entries()) {

@@ -64,7 +64,9 @@ Base = Annotated[Path, typer.Option("--project", help="A folder of the knowledge
 @app.command()
 def check(project: Base = Path()) -> None:
     """Report all that is wrong with cards, bibliography and answers. Nothing is run or written."""
-    library, faults = _find(project).check()
+    from quaere.project import Project
+
+    library, faults = Project.find(project).check()
     _show_faults(faults)
     if faults:
         _out(f"{len(faults)} fault{'s' * (len(faults) != 1)}")
@@ -211,7 +213,7 @@ def export(
     for slug in slugs or ():
         if slug not in library.papers:
             _unknown("paper", slug, library.papers)
-    papers = [library.papers[slug] for slug in dict.fromkeys(slugs or library.papers)]
+    papers = [library.papers[slug] for slug in slugs or library.papers]
     references = {paper.reference.key: paper.reference for paper in papers}
     print(FORMATS[form](references.values()), end="")
     _show_faults(faults)

@@ -129,6 +129,9 @@ def _card(document: Marked, slug: str, file: str, faults: list[AuthorError]) -> 
         hint = "name the file with lower-case letters, digits and _, a letter first"
         faults.append(CardError(Place(file), f"`{slug}` is no slug", hint))
         return None
+    if slug == "index":
+        faults.append(CardError(Place(file), "`index` is the page that lists the papers", "give the card another name"))
+        return None
     try:
         card = Card.model_validate({"implementation": slug, **document.value})
     except ValidationError as error:

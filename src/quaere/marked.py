@@ -29,6 +29,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _resolver: Any = yaml.resolver.Resolver()
 _PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))}
 _KINDS = {"int": "whole number", "float": "number", "bool": "`true` or `false`", "timestamp": "date"}
+_CONTROL = yaml.reader.Reader.NON_PRINTABLE
 _OTHER_LINE_END = re.compile("\r\n?")
 # YAML ends a line here, editors don't: the numbers of lines would go apart.
 _RARE_LINE_END = re.compile("[\x85\u2028\u2029]")
@@ -114,9 +115,8 @@ def _text(data: bytes, file: str, faults: list[CardError]) -> str:
         faults.append(CardError(Place(file), "the file starts with a byte-order mark", "save it as UTF-8 without BOM"))
         data = data[3:]
     text = decode(data, file)
-    if found := yaml.reader.Reader.NON_PRINTABLE.search(text) or _RARE_LINE_END.search(text):
-        problem = f"the control character U+{ord(found[0]):04X} is not allowed"
-        raise CardError(_place_at(text, found.start(), file), problem, "remove it")
+    if found := _CONTROL.search(text) or _RARE_LINE_END.search(text):
+        raise _control_character(_place_at(text, found.start(), file), found[0])
     if found := _OTHER_LINE_END.search(text):
         place, name = _place_at(text, found.start(), file), "CR LF" if len(found[0]) == 2 else "CR"
         faults.append(CardError(place, f"the line ends with {name}", "save the file with LF line ends"))
@@ -163,6 +163,9 @@ def _value(event: yaml.Event, events: Iterator[yaml.Event], path: Path, document
         raise CardError(place, f"the card is nested more than {DEEPEST} levels deep", "flatten it")
     if isinstance(event, yaml.ScalarEvent):
         document.written[path] = event.value
+        # Quotes can hide them, as in "\e": a terminal would obey them.
+        if found := _CONTROL.search(event.value):
+            document.faults.append(_control_character(place, found[0]))
         return _scalar(event, place, document.faults)
     if isinstance(event, yaml.SequenceStartEvent):
         return _sequence(events, path, document, file)
@@ -208,6 +211,10 @@ def _scalar(event: yaml.ScalarEvent, place: Place, faults: list[CardError]) -> o
         return event.value
     # A time of day is more than a card asks for; as text it fails with the message of the field it stands in.
     return event.value if isinstance(value, datetime.datetime) else value
+
+
+def _control_character(place: Place, character: str) -> CardError:
+    return CardError(place, f"the control character U+{ord(character):04X} is not allowed", "remove it")
 
 
 def _short_tag(tag: object) -> str:

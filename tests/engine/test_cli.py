@@ -221,6 +221,13 @@ def test_check_shows_faults_apart_from_their_count(base: Base, call: Call) -> No
     assert base.files() == before, "reading wrote something"
 
 
+def test_check_leaves_even_corrupt_evidence_where_it_is(base: Base, call: Call) -> None:
+    base.write({".quaere/evidence.json": "[]"})
+    before = base.files()
+    assert call("check") == Result(0, "1 papers, 2 questions, 0 answers: no faults\n", "")
+    assert base.files() == before
+
+
 def test_a_long_path_is_not_broken_into_lines(base: Base, call: Call) -> None:
     base.write({f"papers/{'long' * 30}.yml": "cite: toy2020\nidea: 7\n"})
     assert f"papers/{'long' * 30}.yml:2:7: expected text, found int `7` (at $.idea)\n" in call("check").err

@@ -135,14 +135,23 @@ def test_the_deepest_nesting_is_read_and_a_deeper_one_is_not(depth: int) -> None
             marked.read(data, "card.yml")
 
 
+def test_a_control_character_is_found_behind_its_escape_too() -> None:
+    document = marked.read(b'a: [1, "red \\e[31m"]\n', "card.yml")
+    assert list(map(str, document.faults)) == [
+        "card.yml:1:8: the control character U+001B is not allowed (at $.a[1])\n  hint: remove it"
+    ]
+
+
 def test_nothing_of_an_alias_bomb_is_built() -> None:
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 60)]
     with pytest.raises(CardError, match=r"alias \*a0 is not allowed"):
         marked.read("\n".join(lines).encode(), "card.yml")
 
 
-# Surrogates are no text, and the others are line ends to YAML alone, which cards may not hold.
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029"), max_size=30)
+# Surrogates are no text, and control characters and line ends that only YAML knows may not be in a card.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029"), max_size=30).filter(
+    lambda text: not yaml.reader.Reader.NON_PRINTABLE.search(text)
+)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXTS)
 DOCUMENTS = st.dictionaries(
     TEXTS,
