@@ -59,6 +59,27 @@ class Encoder(nn.Module):
         words: The size of the source vocabulary.
         d_embedding: The width of a word's embedding.
         d_hidden: The width of either state.
+
+    Answers: bahdanau.two-directions
+        What a word means may depend on what follows it. A network that reads from the left does not know that yet: when
+        the last word changes, only what comes from the right can tell at the first word. Both halves know most of what
+        is near, which is what lets a decoder find a place.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import Encoder
+        >>> _ = torch.manual_seed(0)
+        >>> encoder, lengths = Encoder(words=10, d_embedding=8, d_hidden=8), torch.tensor([7])
+        >>> source = torch.tensor([[1, 2, 3, 4, 5, 6, 7]])
+        >>> changed = source.clone()
+        >>> changed[0, 6] = 8
+        >>> change = (encoder(source, lengths) - encoder(changed, lengths))[0].abs()
+        >>> from_left, from_right = change[:, :8].sum(dim=1), change[:, 8:].sum(dim=1)
+        >>> (from_left > 0).tolist()
+        [False, False, False, False, False, False, True]
+        >>> (from_right > 0).tolist()
+        [True, True, True, True, True, True, True]
+        >>> bool((from_right.diff() > 0).all())  # the nearer, the more of it is known
+        True
     """
 
     def __init__(self, words: int, d_embedding: int, d_hidden: int) -> None:
@@ -95,8 +116,10 @@ class Decoder(nn.Module):
 
     The readout sees $s_{i-1}$, as Appendix A.2.2 and the authors' code have it; Eq. 4 writes $s_i$.
 
-    Departs: the embedded words, contexts and states that a layer adds up stand side by side before one matrix. The paper
-    leaves its biases out of the equations; here gates, initial state, readout and output have one, alignment none.
+    The embedded words, contexts and states that a layer adds up stand side by side before one matrix.
+
+    Departs: the paper leaves its biases out of the equations, and does not say what has any. Here gates, initial state,
+    readout and output have one, alignment none.
 
     Args:
         words: The size of the target vocabulary.
@@ -104,6 +127,43 @@ class Decoder(nn.Module):
         d_hidden: The width of the state, and half an annotation's.
         d_alignment: The width of the alignment model's hidden layer.
         d_maxout: How many maxout units the readout has, each the larger of two.
+
+    Answers: bahdanau.soft-alignment
+        The alignment is not a hidden variable to be summed over or guessed at. It is a mean, with weights that vary
+        smoothly, so that the loss of a wrong word reaches the alignment model itself. Had the decoder picked the single
+        best place instead, no gradient would say that another had been better.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> _ = torch.manual_seed(0)
+        >>> model = RNNsearch(9, 9, d_embedding=8, d_hidden=8, d_alignment=8, d_maxout=8)
+        >>> annotations, mask, state = model.encode(torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([5]))
+        >>> scores = model.decoder.score(state[:, None], annotations.detach())
+        >>> soft, hard = scores.softmax(dim=-1), torch.nn.functional.one_hot(scores.argmax(dim=-1), 5).float()
+        >>> (soft @ annotations.detach()).requires_grad, (hard @ annotations.detach()).requires_grad
+        (True, False)
+        >>> logits, _, _ = model.decoder(torch.tensor([0]), state, annotations, mask)
+        >>> gradient = torch.autograd.grad(logits[0, 3], model.decoder.score.vector.weight)[0]
+        >>> bool((gradient != 0).all())
+        True
+
+    Answers: bahdanau.alignment-cost
+        Every target word is scored against every source word: $T_x T_y$ evaluations of the alignment model, and a
+        matrix of that size. That is why it is small. The half of it that concerns the source, $U_a h_j$, is the same
+        for every target word and could be computed once (Appendix A.1.2); it is computed anew here, to keep one
+        equation in one place.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> def pairs_scored(n, m):
+        ...     model = RNNsearch(9, 9, d_embedding=4, d_hidden=4, d_alignment=4, d_maxout=4)
+        ...     seen = []
+        ...     last = model.decoder.score.vector  # the layer that turns a pair's hidden layer into its score
+        ...     _ = last.register_forward_pre_hook(lambda _, pairs: seen.append(pairs[0].shape[:-1].numel()))
+        ...     _ = model(torch.zeros(1, n, dtype=int), torch.tensor([n]), torch.zeros(1, m, dtype=int))
+        ...     return sum(seen)
+        >>> [[pairs_scored(n, m) for n in (10, 20, 40)] for m in (10, 20)]
+        [[100, 200, 400], [200, 400, 800]]
     """
 
     def __init__(self, words: int, d_embedding: int, d_hidden: int, d_alignment: int, d_maxout: int) -> None:
@@ -114,7 +174,7 @@ class Decoder(nn.Module):
         self.score = AdditiveScore(d_hidden, d_annotation, d_alignment)
         self.unit = GatedUnit(d_embedding + d_annotation, d_hidden)
         self.readout = nn.Linear(d_hidden + d_embedding + d_annotation, 2 * d_maxout)
-        self.output = nn.Linear(d_maxout, words, bias=True)
+        self.output = nn.Linear(d_maxout, words)
 
     def start(self, annotations: Float[Tensor, "b n d_annotation"]) -> Float[Tensor, "b d_hidden"]:
         r"""Return the state before the first word, from what has read the sentence back to its beginning.
@@ -154,8 +214,8 @@ class RNNsearch(nn.Module):
 
     The sizes are those of Appendix A.2.3.
 
-    Departs: weights begin as torch's layers do, not as in Appendix B.1, which takes days of training to leave; and
-    translation is greedy, where the paper's is a beam search.
+    Departs: weights begin as torch's layers do, not as in Appendix B.1 (narrow normals, orthogonal recurrences, $v_a$
+    at zero), which is meant for days of training. Translation is greedy; the paper's is a beam search.
 
     Args:
         source_words: The size of the source vocabulary.
@@ -164,6 +224,121 @@ class RNNsearch(nn.Module):
         d_hidden: The width of each recurrent state ($n$).
         d_alignment: The width of the alignment model's hidden layer ($n'$).
         d_maxout: The number of maxout units ($l$).
+
+    Answers: bahdanau.machine-translation
+        A model of translation gives every target sentence a probability, given the source sentence; to translate is to
+        search for the likeliest. The probability is a product over words, each given those before it. Here are all 31
+        things that a decoder with two words and an end symbol can write in at most four steps.
+
+        >>> import itertools
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> _ = torch.manual_seed(0)
+        >>> model = RNNsearch(5, 3, d_embedding=8, d_hidden=8, d_alignment=8, d_maxout=8)
+        >>> source, length, end = torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), 0
+        >>> def cut(words):
+        ...     return words[: words.index(end) + 1] if end in words else words
+        >>> sentences = sorted({cut(words) for words in itertools.product(range(3), repeat=4)})
+        >>> def log_probability(words):
+        ...     return model.log_probability(source, length, torch.tensor([[end, *words]]), end).item()
+        >>> log_probabilities = {words: log_probability(words) for words in sentences}
+        >>> len(sentences), round(sum(torch.tensor(list(log_probabilities.values())).exp()).item(), 5)
+        (31, 1.0)
+
+        The probability of one of them, word by word: the sum of the logarithms is that of the whole.
+
+        >>> annotations, mask, state = model.encode(source, length)
+        >>> total, before = 0.0, torch.tensor([end])
+        >>> for word in (2, 1, 1, end):
+        ...     logits, state, _ = model.decoder(before, state, annotations, mask)
+        ...     total, before = total + logits.log_softmax(dim=-1)[0, word].item(), torch.tensor([word])
+        >>> abs(total - log_probabilities[2, 1, 1, end]) < 1e-5
+        True
+
+    Answers: bahdanau.what-makes-it-neural
+        A phrase-based system is put together from parts that are estimated on their own: a table of phrases, a model of
+        reordering, a language model. Here one loss, that of the next word, moves every number of one network, and the
+        alignment is one of its layers.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> _ = torch.manual_seed(0)
+        >>> model = RNNsearch(9, 9, d_embedding=8, d_hidden=8, d_alignment=8, d_maxout=8)
+        >>> target = torch.tensor([[0, 5, 6, 7, 0]])
+        >>> model.log_probability(torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), target, end=0).sum().backward()
+        >>> moved = {name: bool(p.grad.any()) for name, p in model.named_parameters()}
+        >>> print(*sorted({".".join(name.split(".")[:2]) for name in moved}), sep="\n")
+        decoder.embedding
+        decoder.initial
+        decoder.output
+        decoder.readout
+        decoder.score
+        decoder.unit
+        encoder.embedding
+        encoder.from_left
+        encoder.from_right
+        >>> len(moved), all(moved.values())
+        (23, True)
+
+    Answers: bahdanau.alignment
+        A matrix of weights: row by row, where in the source the decoder looks for the word that it writes next. For
+        English and French it is close to a diagonal, with adjectives and nouns crossed (Figure 3). Here a small model
+        learns to write words backwards, from pairs alone, and the diagonal that it finds is the other one. ($v_a$
+        begins ten times as large as usual, which saves training.)
+
+        >>> import torch
+        >>> from torch.nn.functional import cross_entropy, pad
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> _ = torch.manual_seed(1)
+        >>> model = RNNsearch(27, 27, d_embedding=32, d_hidden=32, d_alignment=32, d_maxout=32)
+        >>> model.decoder.score.vector.weight.data *= 10
+        >>> def words(count):  # of five letters, 1 to 26, none twice; 0 begins a sentence
+        ...     return 1 + torch.rand(count, 26).argsort(dim=1)[:, :5]
+        >>> def write(source):
+        ...     return model(source, torch.full((len(source),), 5), pad(source.flip(1)[:, :-1], (1, 0)))
+        >>> optimiser = torch.optim.Adam(model.parameters(), lr=0.015)
+        >>> for _ in range(70):
+        ...     source = words(64)
+        ...     optimiser.zero_grad()
+        ...     cross_entropy(write(source)[0].transpose(1, 2), source.flip(1)).backward()
+        ...     optimiser.step()
+
+        A row for each letter that is written; black is a weight above a half, then shades of a quarter and a ninth.
+
+        >>> venus = torch.tensor([[ord(letter) - 96 for letter in "venus"]])
+        >>> written = model.translate(venus, torch.tensor([5]), begin=0, end=0, limit=5)[0]
+        >>> def row(letter, weights):
+        ...     shades = ["·▒▓█"[sum(weight > edge for edge in (0.11, 0.25, 0.5))] for weight in weights]
+        ...     return f"{chr(letter + 96)} {''.join(shades)}"
+        >>> print("  venus", *map(row, written, write(venus)[1][0]), sep="\n")
+          venus
+        s ····█
+        u ···█▒
+        n ··█··
+        e ·█···
+        v █▓···
+
+        The same for 200 fresh words: nearly every letter is looked for where it stands.
+
+        >>> looked_at = write(words(200))[1].argmax(dim=-1)
+        >>> bool((looked_at == torch.arange(4, -1, -1)).float().mean() > 0.85)
+        True
+
+    Answers: bahdanau.parameter-count
+        The model of the paper's tables, with 30,000 words on either side, has some 80 million numbers, two thirds of
+        them in what depends on the vocabulary. The alignment model, which is what is new, has 3 million.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> with torch.device("meta"):  # shapes alone
+        ...     model = RNNsearch(source_words=30_000, target_words=30_000)
+        >>> def count(*modules):
+        ...     return sum(p.numel() for module in modules for p in module.parameters())
+        >>> encoder, decoder = model.encoder, model.decoder
+        >>> count(model), sum(p.numel() for name, p in model.named_parameters() if not name.endswith("bias"))
+        (80442000, 80401000)
+        >>> count(encoder.embedding, decoder.embedding, decoder.output), count(decoder.score)
+        (52230000, 3001000)
     """
 
     def __init__(
@@ -241,7 +416,8 @@ class RNNsearch(nn.Module):
             limit: How many words a translation may have, its end included.
         """
         annotations, mask, state = self.encode(source, lengths)
-        word, words = torch.full_like(lengths, begin), []
+        words: list[Tensor] = []
+        word = torch.full_like(lengths, begin)
         over = torch.zeros_like(lengths, dtype=torch.bool)
         while len(words) < limit and not over.all():
             logits, state, _ = self.decoder(word, state, annotations, mask)
@@ -259,6 +435,46 @@ class RNNencdec(RNNsearch):
 
     There is one annotation to search, so that its weight is 1 and the alignment model has nothing to decide. The half
     of the annotation that comes from the right is zero.
+
+    Answers: bahdanau.fixed-vector
+        Whatever the sentence's length, all that the decoder gets to see is one vector, and of a word in the middle
+        less is left in it the longer the sentence is. A decoder that can search finds each word's own annotation,
+        however far away it stands. How much the first word that is written depends on the middle word of the source,
+        in a sentence of 81 words as against one of 5:
+
+        >>> import torch
+        >>> from torch.nn.functional import cross_entropy, pad
+        >>> from reference_impl.bahdanau import RNNencdec, RNNsearch
+        >>> def influence(kind, n):
+        ...     _ = torch.manual_seed(0)
+        ...     model = kind(27, 27, d_embedding=32, d_hidden=32, d_alignment=32, d_maxout=32)
+        ...     source = torch.randint(26, (1, n))
+        ...     source[0, n // 2] = 26  # it stands nowhere else
+        ...     logits, _ = model(source, torch.tensor([n]), torch.tensor([[0]]))
+        ...     return torch.autograd.grad(logits.square().sum(), model.encoder.embedding.weight)[0][26].norm().item()
+        >>> left = {kind: influence(kind, 81) / influence(kind, 5) for kind in (RNNencdec, RNNsearch)}
+        >>> left[RNNencdec] < 1e-6, left[RNNsearch] > 0.03
+        (True, True)
+
+        And it shows in training. Both models write words of six letters backwards; after the same 50 updates one has
+        learnt most of it.
+
+        >>> def accuracy(kind):
+        ...     _ = torch.manual_seed(2)
+        ...     model, right = kind(27, 27, d_embedding=32, d_hidden=32, d_alignment=32, d_maxout=32), []
+        ...     model.decoder.score.vector.weight.data *= 10
+        ...     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+        ...     for _ in range(50):
+        ...         source = 1 + torch.rand(64, 26).argsort(dim=1)[:, :6]
+        ...         target = source.flip(1)
+        ...         logits, _ = model(source, torch.full((64,), 6), pad(target[:, :-1], (1, 0)))
+        ...         optimiser.zero_grad()
+        ...         cross_entropy(logits.transpose(1, 2), target).backward()
+        ...         optimiser.step()
+        ...         right.append((logits.argmax(dim=-1) == target).float().mean().item())
+        ...     return sum(right[-10:]) / 10
+        >>> accuracy(RNNsearch) > accuracy(RNNencdec) + 0.2
+        True
     """
 
     def encode(

@@ -67,8 +67,8 @@ class RNNCell(nn.Module):
         >>> [list(losses(1.1, n=50, updates=30, clip=clip))[-1] < 0.15 for clip in (math.inf, 0.1)]
         [False, True]
 
-        The LSTM's carousel multiplies an error by the forget gate alone. A gate that is half shut vanishes as a plain
-        cell does; one that begins open keeps the error.
+        The LSTM's carousel multiplies an error by the forget gate alone. Behind a gate that is half shut
+        the error vanishes as it does in a plain cell; a gate that begins open keeps it.
 
         >>> plainly = reach(RNNCell(d_input=1, d_hidden=16), 64)
         >>> half, begun, opened = (reach(LSTMCell(1, 16, forget_bias), 64) for forget_bias in (0.0, 1.0, 5.0))

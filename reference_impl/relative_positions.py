@@ -114,12 +114,11 @@ class RelativePositions(nn.Module):
 class RelativeMultiHeadAttention(nn.Module):
     r"""Multi-head self-attention in which scores and values both see the distance between two places.
 
-    Source: Section 3.1, Eqs. 3 and 4; every head is
+    Source: Section 3.1, Eqs. 3 and 4
         $$z_i = \sum_j \alpha_{ij} (x_j W^V + a_{ij}^V), \qquad
         e_{ij} = \frac{x_i W^Q (x_j W^K + a_{ij}^K)^\top}{\sqrt{d_z}}$$
-    with $\alpha_{ij}$ the softmax of $e_{ij}$ over $j$.
 
-    No positions are added to the input.
+    In every head, with $\alpha_{ij}$ the softmax of $e_{ij}$ over $j$. No positions are added to the input.
 
     Departs: a query that may attend nowhere returns zeros; the paper has no such query.
 
@@ -292,8 +291,10 @@ class RelativeMultiHeadAttention(nn.Module):
 def scores_of_edges(query: Float[Tensor, "b h n d_z"], edges: Float[Tensor, "#h n n d_z"]) -> Float[Tensor, "b h n n"]:
     r"""Score every query against the edges that leave its place, without a copy of the edges for each sequence.
 
-    Source: Section 3.3; $n$ products of a $bh \times d_z$ and a $d_z \times n$ matrix, where the heads share a table
+    Source: Section 3.3
         $$q_i (a_{ij}^K)^\top$$
+
+    Where the heads share a table, these are $n$ products of a $bh \times d_z$ and a $d_z \times n$ matrix.
 
     Answers: relative_positions.cost
         As many multiplications again as the scores of the words took, and as many again for the values. Memory is what
@@ -334,7 +335,7 @@ def scores_of_edges(query: Float[Tensor, "b h n d_z"], edges: Float[Tensor, "#h 
 def mean_of_edges(weights: Float[Tensor, "b h n n"], edges: Float[Tensor, "#h n n d_z"]) -> Float[Tensor, "b h n d_z"]:
     r"""Return the mean of the edges that leave each place, under its weights.
 
-    Source: Section 3.3, the same for Eq. 3
+    Source: Section 3.3, as it applies to Eq. 3
         $$\sum_j \alpha_{ij} a_{ij}^V$$
     """
     return torch.einsum("bhij,hijd->bhid", weights, edges)

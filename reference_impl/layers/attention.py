@@ -243,7 +243,7 @@ def attention_weights(
     """
     if mask is None:
         return scores.softmax(dim=-1)
-    # The lowest finite number, not -inf: a row of -inf is NaN until the zeros overwrite it, and in anomaly detection fatal.
+    # The lowest finite number: a row of -inf would be NaN until zeros overwrite it, and anomaly detection stops there.
     allowed = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     return allowed.softmax(dim=-1).masked_fill(~mask, 0.0)
 

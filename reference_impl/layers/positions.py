@@ -149,8 +149,7 @@ def integer_positions(length: int) -> Float[Tensor, "n 1"]:
 def sigmoid_positions(length: int) -> Float[Tensor, "n 1"]:
     r"""Return the integers squashed into [0.5, 1] by a sigmoid: bounded, and rejected too.
 
-    Source: none; a reader's guess
-        $$\sigma(pos) = \frac{1}{1 + e^{-pos}}$$
+    $$\sigma(pos) = \frac{1}{1 + e^{-pos}}$$
 
     Answers: transformer.why-not-sigmoid
         It is bounded and independent of the length, but it flattens: each step is about $e$ times smaller than the one

@@ -11,16 +11,18 @@ import doctest
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import griffe
 
-from quaere.errors import AnswerError, Place
+from quaere.errors import AnswerError, CardError, Place
+from quaere.marked import decode
 from quaere.model import Answer, Module
 
-_HEADER = re.compile(r"^(?P<indent>[ ]*)Answers:[ ]*(?P<id>\S.*?)?[ ]*$", re.MULTILINE)
+_HEADER = re.compile(r"^(?P<indent>[ \t]*)Answers:[ ]*(?P<id>\S.*?)?[ ]*$", re.MULTILINE)
 _ID = re.compile(r"^[a-z][a-z0-9_]*\.[a-z0-9]+(-[a-z0-9]+)*$")
 _TITLE = "Answers "
 
@@ -81,18 +83,20 @@ class _Package:
     @classmethod
     def read(cls, root: Path, package: str, faults: list[AnswerError]) -> _Package:
         files, texts, trees = {}, {}, {}
-        for path in sorted((root / package).rglob("*.py")):
+        for path in sorted((root / package).rglob("[!.]*.py")):
             parts = path.relative_to(root).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
             file = path.relative_to(root).as_posix()
-            text = path.read_text(encoding="utf-8", errors="replace")
+            data = path.read_bytes()
+            files[name], texts[name], trees[name] = file, data.decode("utf-8", errors="replace"), ast.Module([], [])
             try:
-                trees[name] = ast.parse(text)
+                texts[name] = decode(data, file).removeprefix("\ufeff").replace("\r\n", "\n")
+                trees[name] = ast.parse(texts[name])
+            except CardError as error:
+                faults.append(AnswerError(error.place, error.problem, error.hint))
             except SyntaxError as error:
                 place = Place(file, error.lineno or 1, error.offset or 1)
                 faults.append(AnswerError(place, f"not Python: {error.msg}"))
-                continue
-            files[name], texts[name] = file, text
         self = cls(files, texts, trees, {})
         self.imports.update((name, frozenset(self.imported(tree, name))) for name, tree in trees.items())
         return self
@@ -100,7 +104,7 @@ class _Package:
     def imported(self, tree: ast.AST, importer: str) -> set[str]:
         """Return the package's modules that some code names in its imports, each with the packages around it."""
         names: set[str] = set()
-        for node in ast.walk(tree):
+        for node in _statements(tree):
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -124,17 +128,28 @@ class _Package:
         return tuple(sorted(found))
 
 
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements, however deep. Imports are statements: the far more numerous expressions are passed over."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for node in getattr(tree, name, ()):
+            yield node
+            yield from _statements(node)
+
+
 def _answers(module: str, package: _Package, versions: Mapping[str, str], faults: list[AnswerError]) -> list[Answer]:
     """Return one module's answers in the order of their lines."""
     text, file = package.texts[module], package.files[module]
     # Parsing docstrings is what takes the time: a module without an answer or an example is passed over.
-    if not re.search(r"^\s*(Answers:|>>>)", text, re.MULTILINE):
+    if not package.trees[module].body or not re.search(r"^\s*(Answers:|>>>)", text, re.MULTILINE):
         return []
-    answers = []
+    answers, lines = [], text.split("\n")
+    headers = {number: match for number, line in enumerate(lines, 1) if (match := _HEADER.match(line))}
+    read: set[int] = set()
     for obj in _objects(griffe.visit(module, filepath=Path(file), code=text)):
-        for place, id, value in _sections(obj, file, text.splitlines(), faults):
+        for number, id, value in _sections(obj, headers, read):
+            place = Place(file, number, len(headers[number]["indent"]) + 1 if number in headers else 1)
             try:
-                parts, tree = _parse(id, value, place)
+                parts, tree = _parse(id, value, place, lines)
             except AnswerError as error:
                 faults.append(error)
                 continue
@@ -143,6 +158,7 @@ def _answers(module: str, package: _Package, versions: Mapping[str, str], faults
             basis = [code, {name: package.texts[name] for name in reached}, dict(sorted(versions.items()))]
             key = hashlib.sha256(json.dumps(basis).encode()).hexdigest()
             answers.append(Answer(id, module, obj.path, place, parts, reached, key))
+    faults += _unread(file, lines, headers, read)
     return sorted(answers, key=lambda answer: answer.place)
 
 
@@ -158,43 +174,96 @@ _Value = list[tuple[griffe.DocstringSectionKind, str]]
 
 
 def _sections(
-    obj: griffe.Object, file: str, lines: list[str], faults: list[AnswerError]
-) -> Iterator[tuple[Place, str, _Value]]:
-    """Yield the place, the name and the content of each section with an answer in one object's docstring."""
+    obj: griffe.Object, headers: Mapping[int, re.Match[str]], read: set[int]
+) -> Iterator[tuple[int, str, _Value]]:
+    """Yield the line, the name and the content of each section with an answer in one object's docstring.
+
+    The lines of their headers, of all those in the file, are added to the ones that were `read`.
+    """
     if not (docstring := obj.docstring):
         return
     AnswersExtension().on_object(obj=obj)
-    numbers = range(docstring.lineno or 1, (docstring.endlineno or len(lines)) + 1)
-    headers = [(number, match) for number in numbers if (match := _HEADER.match(lines[number - 1]))]
-    waiting = [(match["id"] or "", Place(file, number, len(match["indent"]) + 1)) for number, match in headers]
+    start, end = docstring.lineno or 1, docstring.endlineno or 1
     for section in docstring.parse("google", trim_doctest_flags=False, warnings=False):
-        is_examples = section.kind is griffe.DocstringSectionKind.examples
-        if is_examples and (section.title or "").startswith(_TITLE):
-            id = (section.title or "").removeprefix(_TITLE)
-            number = next(index for index, (name, _) in enumerate(waiting) if name == id)
-            yield waiting.pop(number)[1], id, section.value
-        elif is_examples or re.search(r"^\s*>>>", str(section.value), re.MULTILINE):
-            number = next((n for n in numbers if lines[n - 1].lstrip().startswith(">>>")), docstring.lineno or 1)
+        title = section.title or ""
+        if section.kind is griffe.DocstringSectionKind.examples and title.startswith(_TITLE):
+            id = title.removeprefix(_TITLE)
+            own = (n for n, header in headers.items() if start <= n <= end and (header["id"] or "") == id)
+            number = next((n for n in own if n not in read), start)
+            read.add(number)
+            yield number, id, section.value
+
+
+def _unread(
+    file: str, lines: Sequence[str], headers: Mapping[int, re.Match[str]], read: set[int]
+) -> Iterator[AnswerError]:
+    """Yield a fault for each header without a body, and for each example outside the answers: nobody runs them."""
+    inside: set[int] = set()
+    for number, header in headers.items():
+        inside.update(_body(number, lines))
+        if number not in read:
+            place, name = Place(file, number, _depth(header[0]) + 1), header["id"]
+            problem = f"answer `{name}` is not read" if name else "an answer without a name is not read"
+            hint = "indent its text and its doctest below it, in the docstring of a module, class or function"
+            yield AnswerError(place, problem, hint)
+    in_paragraph = False
+    for number, line in enumerate(lines, 1):
+        is_example = line.lstrip().startswith(">>>") and number not in inside
+        if is_example and not in_paragraph:
             problem, hint = "no answer holds this example, so nobody runs it", "move it into an `Answers:` section"
-            faults.append(AnswerError(Place(file, number), problem, hint))
-    for id, place in waiting:
-        faults.append(AnswerError(place, f"answer `{id}` has no body", "indent its text and its doctest below it"))
+            yield AnswerError(Place(file, number, _depth(line) + 1), problem, hint)
+        in_paragraph = bool(line.strip()) and (in_paragraph or is_example)
 
 
-def _parse(id: str, value: _Value, place: Place) -> tuple[tuple[tuple[str, str], ...], ast.Module]:
+def _body(header: int, lines: Sequence[str]) -> Iterator[int]:
+    """Return the numbers of the lines that belong to the section with a header."""
+    depth = _depth(lines[header - 1])
+    numbers = range(header + 1, len(lines) + 1)
+    return takewhile(lambda n: not lines[n - 1].strip() or _depth(lines[n - 1]) > depth, numbers)
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _parse(
+    id: str, value: _Value, place: Place, lines: Sequence[str]
+) -> tuple[tuple[tuple[str, str], ...], ast.Module]:
     """Return an answer's prose and doctest, and the doctest's syntax tree."""
     if not _ID.match(id):
-        raise AnswerError(place, f"`{id}` names no question", "write `Answers: <paper>.<question>`")
+        problem = f"`{id}` names no question" if id else "an answer that names no question"
+        raise AnswerError(place, problem, "write `Answers: <paper>.<question>`")
     is_text = griffe.DocstringSectionKind.text
     parts = tuple(("text" if kind is is_text else "code", part) for kind, part in value)
     code = "\n\n".join(part for kind, part in parts if kind == "code")
     if not code:
         hint = "show it with `>>>`, or answer in the card's prose"
         raise AnswerError(place, f"answer `{id}` has no doctest", hint)
+    tree, hint = ast.Module([], []), "paste it into a Python shell"
     try:
         examples = doctest.DocTestParser().get_examples(code)
-        return parts, ast.parse("".join(example.source for example in examples))
-    except (SyntaxError, ValueError) as error:
-        problem = error.msg if isinstance(error, SyntaxError) else str(error)
-        hint = "paste it into a Python shell"
-        raise AnswerError(place, f"the doctest of `{id}` is not Python: {problem}", hint) from None
+    except ValueError as error:
+        _, number, problem = re.split(r"^line (\d+) of the .*? for <string> ", str(error), maxsplit=1)
+        where = _place_within(code, int(number), place, lines)
+        raise AnswerError(where, f"the doctest of `{id}` {problem}", hint) from None
+    for example in examples:
+        if example.options.get(doctest.SKIP):
+            where = _place_within(code, example.lineno + 1, place, lines)
+            raise AnswerError(where, f"the doctest of `{id}` skips an example", "an answer runs, or shows nothing")
+        try:
+            tree.body += ast.parse(example.source).body
+        except SyntaxError as error:
+            where = _place_within(code, example.lineno + (error.lineno or 1), place, lines, error.offset or 1)
+            raise AnswerError(where, f"the doctest of `{id}` is not Python: {error.msg}", hint) from None
+    return parts, tree
+
+
+def _place_within(code: str, number: int, place: Place, lines: Sequence[str], column: int = -3) -> Place:
+    """Return where a line of a doctest stands in the file; where its answer starts if an escape hides it."""
+    at = place.line
+    for wanted in code.split("\n")[:number]:
+        later = (n for n in range(at, len(lines)) if lines[n].strip() == wanted.strip())
+        if (found := next(later, None)) is None:
+            return place
+        at = found + 1
+    return Place(place.file, at, _depth(lines[at - 1]) + len(">>> ") + column)

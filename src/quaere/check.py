@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from quaere.errors import AnswerError, AuthorError, BibError, CardError, Place, nearest
-from quaere.model import Library, Paper
+from quaere.model import SLUG, Library, Paper
 from quaere.wikilinks import wikilinks
 
 Check = Callable[[Library], Iterator[AuthorError]]
@@ -27,7 +28,7 @@ def _registered(function: Check) -> Check:
 def answers_to_no_question(library: Library) -> Iterator[AuthorError]:
     """Each answer in code names a question that a card asks."""
     for answer in library.answers:
-        if answer.id not in library.questions:
+        if not library.has(answer.id):
             yield AnswerError(answer.place, f"no card asks `{answer.id}`", nearest(answer.id, library.questions))
 
 
@@ -47,51 +48,71 @@ def lineage(library: Library) -> Iterator[AuthorError]:
     """A card builds on other cards that are there, and not on itself by any road."""
     for paper in library.papers.values():
         for index, slug in enumerate(paper.card.builds_on):
-            if slug not in library.papers:
+            if not library.has(slug):
                 place = paper.place("builds_on", index)
                 yield CardError(place, f"there is no card `{slug}`", nearest(slug, library.papers))
+    ancestors = {slug: set(paper.card.builds_on) for slug, paper in library.papers.items()}
+    while circle := _circle(ancestors):
+        later, earlier = circle[:2]
+        ancestors[later].remove(earlier)
+        place = library.papers[later].place("builds_on", library.papers[later].card.builds_on.index(earlier))
+        problem = f"the papers build on each other in a circle: {' on '.join(f'`{slug}`' for slug in circle)}"
+        yield CardError(place, problem, "remove the one that the earlier paper can't have known")
+
+
+def _circle(ancestors: Mapping[str, set[str]]) -> list[str]:
+    """Return the slugs of a circle, if there is one: each before one that it builds on, the first again at the end."""
     try:
-        TopologicalSorter({slug: paper.card.builds_on for slug, paper in library.papers.items()}).prepare()
+        TopologicalSorter(ancestors).prepare()
     except CycleError as error:
-        circle: list[str] = error.args[1]
-        # graphlib names a circle from ancestor to descendant, its first member twice.
-        yield CardError(
-            library.papers[circle[-1]].place("builds_on"),
-            f"the papers build on each other in a circle: {' ← '.join(circle)}",
-            "remove the one that the earlier paper can't have known",
-        )
+        members: list[str] = error.args[1][:0:-1]
+        start = members.index(min(members))
+        return [*members[start:], *members[: start + 1]]
+    return []
 
 
 @_registered
 def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
     """Each [[link]] names a card or a question that is there."""
     known = {*library.papers, *library.questions}
-    for text, place in _texts(library):
+    for text, place, source in _texts(library):
         for offset, target in wikilinks(text):
-            if target not in known:
-                line = text.count("\n", 0, offset)
-                column = offset - text.rfind("\n", 0, offset) - 1
-                where = Place(place.file, place.line + line, place.column + column, place.at)
+            if not library.has(target):
+                where = _place_within(text, offset, place, source)
                 yield CardError(where, f"[[{target}]] leads nowhere", nearest(target, known))
     for answer in library.answers:
         for _, target in wikilinks(answer.prose):
-            if target not in known:
+            if not library.has(target):
                 yield AnswerError(answer.place, f"[[{target}]] leads nowhere", nearest(target, known))
 
 
-def _texts(library: Library) -> Iterator[tuple[str, Place]]:
-    """Yield each text that may hold links, and where it starts."""
+def _texts(library: Library) -> Iterator[tuple[str, Place, str]]:
+    """Yield each text that may hold links, where it starts, and the text of the file around it."""
     for paper in library.papers.values():
         card = paper.card
-        if card.notes:
-            yield card.notes, paper.place("notes")
+        texts: list[tuple[str | None, *tuple[str | int, ...]]] = [(card.idea, "idea"), (card.notes, "notes")]
         for index, question in enumerate(card.questions):
-            if question.answer:
-                yield question.answer, paper.place("questions", index, "answer")
+            texts += ((getattr(question, name), "questions", index, name) for name in ("ask", "answer"))
         for index, departure in enumerate(card.departures):
-            yield departure.what, paper.place("departures", index, "what")
+            texts += ((getattr(departure, name), "departures", index, name) for name in ("where", "what"))
+        for index, claim in enumerate(card.claims):
+            texts += ((getattr(claim, name), "claims", index, name) for name in ("says", "where", "reported"))
+        yield from ((text, paper.place(*path), paper.source) for text, *path in texts if text)
     for path, text in library.docs.items():
-        yield text, Place(path)
+        yield text, Place(path), text
+
+
+def _place_within(text: str, offset: int, start: Place, source: str) -> Place:
+    """Return where the link at an offset of a text stands in the file, whatever YAML did to indentation and lines."""
+    link = text[offset : text.index("]]", offset) + 2]
+    before = source.split("\n")[: start.line - 1]
+    position = sum(len(line) + 1 for line in before) + start.column - 2
+    for _ in range(text.count(link, 0, offset) + 1):
+        position = source.find(link, position + 1)
+    if position < 0:
+        return start
+    column = position - source.rfind("\n", 0, position)
+    return Place(start.file, source.count("\n", 0, position) + 1, column, start.at)
 
 
 @_registered
@@ -99,7 +120,8 @@ def unused_references(library: Library) -> Iterator[AuthorError]:
     """Each entry of the bibliography is cited by a card."""
     cited = {paper.card.cite for paper in library.papers.values()}
     for key, place in library.bibliography.items():
-        if key not in cited:
+        # A card that can't be read may cite it.
+        if key not in cited and library.papers and not library.unsound:
             yield BibError(place, f"no card cites `{key}`", "write its card, or remove the entry")
 
 
@@ -121,7 +143,8 @@ def tags_outside_the_vocabulary(library: Library) -> Iterator[AuthorError]:
         for index, tag in enumerate(paper.card.tags):
             place = paper.place("tags", index)
             if library.vocabulary is not None and tag not in library.vocabulary:
-                hint = f"{nearest(tag, library.vocabulary)} Or add it to `tags` in [tool.quaere].".lstrip()
+                near = nearest(tag, library.vocabulary)
+                hint = "; ".join(filter(None, ["if it is meant, add it to `tags` in [tool.quaere]", near]))
                 yield CardError(place, f"unknown tag `{tag}`", hint)
             elif tag in paper.card.tags[:index]:
                 yield CardError(place, f"the tag `{tag}` stands here twice", "keep one of them")
@@ -152,11 +175,12 @@ def missing_implementations(library: Library) -> Iterator[AuthorError]:
 
 @_registered
 def departures(library: Library) -> Iterator[AuthorError]:
-    """Each departure is from a known card, and a test of the paper guards it."""
+    """Each departure is from a known card, or from what has none, and a test of the paper guards it."""
     for paper in library.papers.values():
         for index, departure in enumerate(paper.card.departures):
             place = paper.place("departures", index)
-            if departure.of == "paper" and departure.from_ not in library.papers:
+            # What reads as a slug means a card; other papers and public code go by their names.
+            if re.fullmatch(SLUG, departure.from_) and not library.has(departure.from_):
                 where = paper.place("departures", index, "from")
                 hint = nearest(departure.from_, library.papers)
                 yield CardError(where, f"there is no card `{departure.from_}`", hint)

@@ -31,7 +31,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    # Help by Rich takes twice as long to start.
+    rich_markup_mode=None,
 )
 
 
@@ -54,14 +55,18 @@ class StateName(StrEnum):
     BROKEN = "broken"
 
 
-Timeout = Annotated[float | None, typer.Option(min=0.1, help="Seconds that an answer may take; default: 60.")]
+Timeout = Annotated[
+    float | None, typer.Option(min=0.1, max=86400, help="Seconds that an answer may take; default: 60.")
+]
 Base = Annotated[Path, typer.Option("--project", help="A folder of the knowledge base.", exists=True, file_okay=False)]
 
 
 @app.command()
 def check(project: Base = Path()) -> None:
     """Report all that is wrong with cards, bibliography and answers. Nothing is run or written."""
-    library, faults = _find(project).check()
+    from quaere.project import Project
+
+    library, faults = Project.find(project).check()
     _show_faults(faults)
     if faults:
         _out(f"{len(faults)} fault{'s' * (len(faults) != 1)}")
@@ -77,7 +82,10 @@ def verify(
     timeout: Timeout = None,
     project: Base = Path(),
 ) -> None:
-    """Run the answers whose code or versions changed since; a named one runs in any case, and is shown as it ran."""
+    """Run the answers whose code or versions changed since.
+
+    A named one runs in any case, and is shown as it ran.
+    """
     base = _find(project)
     library, faults = base.read()
     chosen = _answers(library, names) if names else base.stale(library)
@@ -114,7 +122,7 @@ def serve(
     timeout: Timeout = None,
     project: Base = Path(),
 ) -> None:
-    """Verify, and serve the site on this machine, built anew whenever a file changes."""
+    """Verify, and serve the site, built anew whenever a file changes."""
     base = _find(project)
     library = _sound(base)
     _run(base, library, base.stale(library), timeout)
@@ -126,7 +134,10 @@ def render(
     folder: Annotated[Path, typer.Argument(help="The folder to write; it is made, or must hold a former rendering.")],
     project: Base = Path(),
 ) -> None:
-    """Write the site's pages as plain Markdown with a configuration of their own, for other site generators."""
+    """Write the site's pages for other site generators.
+
+    They are plain Markdown, with a configuration of their own.
+    """
     base = _find(project)
     library = _sound(base)
     count = base.write_pages(library, folder)
@@ -202,7 +213,7 @@ def export(
     for slug in slugs or ():
         if slug not in library.papers:
             _unknown("paper", slug, library.papers)
-    papers = [library.papers[slug] for slug in dict.fromkeys(slugs or library.papers)]
+    papers = [library.papers[slug] for slug in slugs or library.papers]
     references = {paper.reference.key: paper.reference for paper in papers}
     print(FORMATS[form](references.values()), end="")
     _show_faults(faults)
@@ -211,20 +222,16 @@ def export(
 
 def main() -> None:
     """Run the command; an author's mistake is shown, not traced."""
-    from quaere.errors import AuthorError, Faults
+    from quaere.errors import AuthorError, Faults, MisuseError
 
     try:
         app()
     except AuthorError as error:
         _show_faults([error])
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, MisuseError) else 1)
     except Faults as faults:
         _show_faults(faults.errors)
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader, such as `head`, has enough; Python would complain once more when it closes the stream.
-        sys.stdout = None
-        sys.exit(0)
 
 
 def _find(folder: Path) -> Project:

@@ -51,6 +51,13 @@ class ConfigError(AuthorError):
     """The `[tool.quaere]` table is at fault."""
 
 
+class MisuseError(ConfigError):
+    """A command was called in a folder, or on one, that is not for it."""
+
+    def __str__(self) -> str:
+        return f"{self.place.file}: {self.problem}\n  hint: {self.hint}"
+
+
 class Faults(Exception):  # noqa: N818  (a report, not one error)
     """All the mistakes that one run found, in the order of their places."""
 

@@ -40,9 +40,9 @@ def plain_json(references: Iterable[Reference]) -> str:
     return _json(
         [
             {
+                **reference.fields,
                 "key": reference.key,
                 "kind": reference.kind,
-                **reference.fields,
                 "author": [str(name) for name in reference.authors],
                 "editor": [str(name) for name in reference.editors],
             }

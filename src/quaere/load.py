@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import datetime
 import pathlib
 import re
@@ -64,8 +63,10 @@ def load(
     found_papers: dict[str, Paper] = {}
     for draft in drafts:
         if reference := references.get(draft.card.cite):
-            found_papers[draft.slug] = Paper(draft.slug, draft.file, draft.card, reference, draft.document.places)
-        elif draft.card.cite not in book.entries:
+            found_papers[draft.slug] = Paper(
+                draft.slug, draft.file, draft.card, reference, draft.document.places, draft.document.text
+            )
+        elif not book.has(draft.card.cite):
             place = draft.document.place(("cite",))
             problem = f"{bibliography} has no entry `{draft.card.cite}`"
             faults.append(CardError(place, problem, nearest(draft.card.cite, book.entries)))
@@ -76,9 +77,18 @@ def load(
     pages = {
         path.relative_to(root).as_posix(): path.read_text(encoding="utf-8", errors="replace")
         for path in sorted((root / docs).rglob("*.md"))
+        if not path.name.startswith(".")
     }
     vocabulary = None if tags is None else frozenset(tags)
-    return Library(found_papers, entries, found, modules, named, pages, vocabulary), faults
+    unsound = frozenset(path.stem for path in _files(root / papers)) - found_papers.keys()
+    return Library(found_papers, entries, found, modules, named, pages, vocabulary, unsound), faults
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the cards' files. What starts with a dot is an editor's."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith("."))
 
 
 def _drafts(root: pathlib.Path, papers: str, faults: list[AuthorError]) -> Iterator[_Draft]:
@@ -89,7 +99,7 @@ def _drafts(root: pathlib.Path, papers: str, faults: list[AuthorError]) -> Itera
         )
         return
     seen: dict[str, str] = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES):
+    for path in _files(folder):
         file = path.relative_to(root).as_posix()
         if path.stem in seen:
             hint = f"the first is {seen[path.stem]}: rename one of them"
@@ -100,6 +110,9 @@ def _drafts(root: pathlib.Path, papers: str, faults: list[AuthorError]) -> Itera
             document = marked.read(path.read_bytes(), file)
         except CardError as error:
             faults.append(error)
+            continue
+        except OSError as error:
+            faults.append(CardError(Place(file), f"the file can't be read: {error.strerror}"))
             continue
         faults += document.faults
         if card := _card(document, path.stem, file, faults):
@@ -116,10 +129,15 @@ def _card(document: Marked, slug: str, file: str, faults: list[AuthorError]) -> 
         hint = "name the file with lower-case letters, digits and _, a letter first"
         faults.append(CardError(Place(file), f"`{slug}` is no slug", hint))
         return None
+    if slug == "index":
+        faults.append(CardError(Place(file), "`index` is the page that lists the papers", "give the card another name"))
+        return None
     try:
         card = Card.model_validate({"implementation": slug, **document.value})
     except ValidationError as error:
-        faults += (_fault(one["type"], one["loc"], one.get("ctx", {}), document) for one in error.errors())
+        found = (_fault(one["type"], one["loc"], one.get("ctx", {}), document) for one in error.errors())
+        said = {fault.place for fault in document.faults}
+        faults += (fault for fault in found if fault.place not in said)
         return None
     faults += _taken("questions", card.questions, document)
     faults += _taken("claims", card.claims, document)
@@ -141,14 +159,14 @@ _WANTED = {
     "string_type": ("text", "quote it"),
     "tuple_type": ("a list", "write `[one, two]`, or each on a line of its own after `- `"),
     "model_type": ("a mapping", "write `name: value`"),
-    "date_type": ("a date", "write it as 2026-01-31"),
+    "date_type": ("a date", "write it as 2026-01-31, without quotes and time"),
 }
 
 _PATTERNS = {
     "id": ("no id", "use lower-case words joined by hyphens"),
     "url": ("no web address", "start it with https://"),
     "cite": ("no BibTeX key", "leave out spaces, commas and braces"),
-    "test": ("no name of a test", "it starts with test_"),
+    "test": ("no name of a test", "write the name of a function, `test_…`"),
 }
 
 
@@ -171,7 +189,10 @@ def _fault(kind: str, path: Path, context: Mapping[str, object], document: Marke
         return CardError(place, f"expected {wanted}, found {_describe(document, path)}", hint)
     if kind == "literal_error":
         allowed = re.findall(r"'([^']+)'", str(context["expected"]))
-        return CardError(place, f"`{written}` is not one of {', '.join(allowed)}", nearest(written, allowed))
+        found = f"`{_short(written)}`" if path in document.written else _describe(document, path)
+        near = nearest(written, allowed)
+        hint = near if near.endswith("?") else ""
+        return CardError(place, f"{found} is not one of {', '.join(allowed)}", hint)
     if kind == "string_too_short":
         return CardError(place, "the text is empty", "fill it in, or remove the key")
     if kind == "string_pattern_mismatch":
@@ -209,13 +230,14 @@ def _short(text: str) -> str:
 
 def _bibliography(root: pathlib.Path, file: str, faults: list[AuthorError]) -> Bibliography:
     try:
-        text = (root / file).read_text(encoding="utf-8")
-    except FileNotFoundError:
+        data = (root / file).read_bytes()
+        text = marked.decode(data, file)
+    except OSError:
         faults.append(BibError(Place(file), "there is no such file", "make it, or set `bibliography` in [tool.quaere]"))
         text = ""
-    except UnicodeDecodeError as error:
-        faults.append(BibError(Place(file), f"byte {error.start} is not UTF-8", "save the file as UTF-8"))
-        text = ""
+    except CardError as error:
+        faults.append(BibError(error.place, error.problem, error.hint))
+        text = data.decode("utf-8", errors="replace")
     bibliography = Bibliography(text, file)
     faults += bibliography.faults
     return bibliography
@@ -223,8 +245,6 @@ def _bibliography(root: pathlib.Path, file: str, faults: list[AuthorError]) -> B
 
 def _tests(file: pathlib.Path) -> frozenset[str]:
     """Return the names of a file's test functions, without importing it."""
-    try:
-        tree = ast.parse(file.read_bytes())
-    except SyntaxError:
-        return frozenset()
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return frozenset(
+        re.findall(r"^\s*def (test_\w+)", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    )

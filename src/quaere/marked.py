@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -28,18 +28,23 @@ DEEPEST = 20
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _resolver: Any = yaml.resolver.Resolver()
 _PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))}
+_KINDS = {"int": "whole number", "float": "number", "bool": "`true` or `false`", "timestamp": "date"}
+_CONTROL = yaml.reader.Reader.NON_PRINTABLE
+_OTHER_LINE_END = re.compile("\r\n?")
+# YAML ends a line here, editors don't: the numbers of lines would go apart.
+_RARE_LINE_END = re.compile("[\x85\u2028\u2029]")
 
 
 @dataclass
 class Marked:
-    """A document's value, the place of each part and of its key, each scalar as written, and faults it survived."""
+    """A document: its value, the place of each part and of its key, each scalar as written, and faults it survived."""
 
     value: object
     places: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
     written: dict[Path, str] = field(default_factory=dict)
     faults: list[CardError] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list, repr=False)
+    text: str = field(default="", repr=False)
 
     def value_at(self, path: Path) -> object:
         """Return the part at `path`."""
@@ -70,8 +75,7 @@ def read(data: bytes, file: str) -> Marked:
         CardError: Reading can't go on: no UTF-8, no YAML, or something other than one document of plain data.
     """
     document = Marked(None)
-    text = _decode(data, file, document.faults)
-    document.lines = text.split("\n")
+    document.text = text = _text(data, file, document.faults)
     events = _events(text, file)
     first = next(events)
     if isinstance(first, yaml.StreamEndEvent):
@@ -85,7 +89,22 @@ def read(data: bytes, file: str) -> Marked:
     return document
 
 
-def _decode(data: bytes, file: str, faults: list[CardError]) -> str:
+def decode(data: bytes, file: str) -> str:
+    """Return the text of a file in UTF-8.
+
+    Raises:
+        CardError: The file is not in UTF-8.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        before = data[data.rfind(b"\n", 0, error.start) + 1 : error.start]
+        place = Place(file, line, len(before.decode("utf-8")) + 1)
+        raise CardError(place, f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8") from None
+
+
+def _text(data: bytes, file: str, faults: list[CardError]) -> str:
     if len(data) > LARGEST:
         raise CardError(
             Place(file),
@@ -95,18 +114,13 @@ def _decode(data: bytes, file: str, faults: list[CardError]) -> str:
     if data.startswith(b"\xef\xbb\xbf"):
         faults.append(CardError(Place(file), "the file starts with a byte-order mark", "save it as UTF-8 without BOM"))
         data = data[3:]
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        before = data[data.rfind(b"\n", 0, error.start) + 1 : error.start]
-        place = Place(file, line, len(before.decode("utf-8")) + 1)
-        raise CardError(place, f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8") from None
-    if (at := text.find("\r")) >= 0:
-        faults.append(
-            CardError(_place_at(text, at, file), "the line ends with CR LF", "save the file with LF line ends")
-        )
-    return text.replace("\r\n", "\n")
+    text = decode(data, file)
+    if found := _CONTROL.search(text) or _RARE_LINE_END.search(text):
+        raise _control_character(_place_at(text, found.start(), file), found[0])
+    if found := _OTHER_LINE_END.search(text):
+        place, name = _place_at(text, found.start(), file), "CR LF" if len(found[0]) == 2 else "CR"
+        faults.append(CardError(place, f"the line ends with {name}", "save the file with LF line ends"))
+    return _OTHER_LINE_END.sub("\n", text)
 
 
 def _events(text: str, file: str) -> Iterator[yaml.Event]:
@@ -115,13 +129,14 @@ def _events(text: str, file: str) -> Iterator[yaml.Event]:
         for event in yaml.parse(text, Loader=_Loader):
             if not isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent | yaml.DocumentEndEvent):
                 yield event
-    except yaml.reader.ReaderError as error:
-        place = _place_at(text, error.position, file)
-        raise CardError(place, f"{error.reason}: {text[error.position]!r}", "remove the character") from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # A quote that is never closed is found at the end of the file; its start is what a person looks for.
+        is_quote = "quoted scalar" in (error.context or "")
+        mark = (error.context_mark if is_quote else error.problem_mark) or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
         around = f" {error.context}" if error.context else ""
+        if error.context_mark and error.context_mark.line + 1 != place.line:
+            around += f" that starts in line {error.context_mark.line + 1}"
         lines = text.split("\n")
         here = lines[place.line - 1] if place.line <= len(lines) else ""
         raise CardError(place, f"not YAML: {error.problem}{around}", _syntax_hint(here)) from None
@@ -138,8 +153,7 @@ def _syntax_hint(line: str) -> str:
 
 
 def _value(event: yaml.Event, events: Iterator[yaml.Event], path: Path, document: Marked, file: str) -> object:
-    document.places.setdefault(path, _place(event, file))
-    place = document.place(path)
+    place = document.places[path] = _place(event, file, path)
     if isinstance(event, yaml.AliasEvent):
         raise CardError(place, f"alias *{event.anchor} is not allowed in a card", "write the value out")
     tag = getattr(event, "tag", None)
@@ -149,9 +163,10 @@ def _value(event: yaml.Event, events: Iterator[yaml.Event], path: Path, document
         raise CardError(place, f"the card is nested more than {DEEPEST} levels deep", "flatten it")
     if isinstance(event, yaml.ScalarEvent):
         document.written[path] = event.value
-        if event.style in ("|", ">"):
-            document.places[path] = _block_place(document.lines, document.places[path])
-        return _scalar(event, place)
+        # Quotes can hide them, as in "\e": a terminal would obey them.
+        if found := _CONTROL.search(event.value):
+            document.faults.append(_control_character(place, found[0]))
+        return _scalar(event, place, document.faults)
     if isinstance(event, yaml.SequenceStartEvent):
         return _sequence(events, path, document, file)
     return _mapping(events, path, document, file)
@@ -182,24 +197,24 @@ def _mapping(events: Iterator[yaml.Event], path: Path, document: Marked, file: s
     return mapping
 
 
-def _scalar(event: yaml.ScalarEvent, place: Place) -> object:
+def _scalar(event: yaml.ScalarEvent, place: Place, faults: list[CardError]) -> object:
     tag = event.tag if event.tag not in (None, "!") else _resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
-    if tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"):
+    kind = tag.rpartition(":")[2]
+    if kind in ("str", "value", "merge"):
         return event.value
     try:
         value: object = yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(tag, event.value))
-    except (ValueError, yaml.YAMLError) as error:
-        raise CardError(place, f"`{event.value}` can't be read: {error}", "quote it if it is meant as text") from None
+    except (ValueError, LookupError):
+        wanted = "write a date as 2026-01-31; " if kind == "timestamp" else ""
+        problem = f"`{event.value:.60}` is no {_KINDS[kind]}"
+        faults.append(CardError(place, problem, f"{wanted}quote it if it is meant as text"))
+        return event.value
     # A time of day is more than a card asks for; as text it fails with the message of the field it stands in.
     return event.value if isinstance(value, datetime.datetime) else value
 
 
-def _block_place(lines: list[str], place: Place) -> Place:
-    """Return where the text of a block scalar starts, of which the parser gives the place of its `|` or `>`."""
-    for number, line in enumerate(lines[place.line :], place.line + 1):
-        if line.strip():
-            return replace(place, line=number, column=len(line) - len(line.lstrip()) + 1)
-    return place
+def _control_character(place: Place, character: str) -> CardError:
+    return CardError(place, f"the control character U+{ord(character):04X} is not allowed", "remove it")
 
 
 def _short_tag(tag: object) -> str:

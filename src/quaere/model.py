@@ -24,7 +24,7 @@ Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 class _Part(BaseModel):
     """Part of a card: nothing unknown, nothing converted, nothing changed after reading."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Reading(_Part):
@@ -140,13 +140,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class Paper:
-    """A card with its name, its entry in the bibliography, and the place of each of its parts."""
+    """A card with its name, its entry in the bibliography, the place of each of its parts, and its file's text."""
 
     slug: str
     file: str
     card: Card
     reference: Reference
     places: Mapping[tuple[str | int, ...], Place] = field(repr=False)
+    source: str = field(default="", repr=False)
 
     def place(self, *path: str | int) -> Place:
         """Return the place of a part of the card, or of the nearest part around it."""
@@ -246,7 +247,8 @@ class Library:
     """Everything that was read, by name.
 
     `bibliography` tells where each entry stands; `tests` holds the names of the functions in each paper's test file;
-    `docs` the pages written by hand, by path; `vocabulary` the tags in use, if they are limited.
+    `docs` the pages written by hand, by path; `vocabulary` the tags in use, if they are limited; `unsound` the cards
+    that are there but at fault: what points at them is not judged.
     """
 
     papers: Mapping[str, Paper]
@@ -256,6 +258,7 @@ class Library:
     tests: Mapping[str, frozenset[str]]
     docs: Mapping[str, str] = field(default_factory=dict)
     vocabulary: frozenset[str] | None = None
+    unsound: frozenset[str] = frozenset()
 
     @cached_property
     def questions(self) -> Mapping[str, Asked]:
@@ -267,6 +270,10 @@ class Library:
             for index, question in enumerate(paper.card.questions)
         )
         return {one.id: one for one in asked}
+
+    def has(self, name: str) -> bool:
+        """Tell whether a card or a question of this name is there, or may be, in a card at fault."""
+        return name in self.papers or name in self.questions or name.partition(".")[0] in self.unsound
 
     def module_of(self, paper: Paper) -> Module | None:
         """Return the module that implements a paper."""

@@ -7,19 +7,26 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quaere import export, verify
 from quaere.check import check
-from quaere.errors import AuthorError, ConfigError, Faults, Place, nearest
+from quaere.errors import AuthorError, ConfigError, Faults, MisuseError, Place, nearest
 from quaere.load import load
 from quaere.model import Answer, Library, State, Verdict
+
+_MARK = ".written-by-quaere"
+
+
+Below = Annotated[str, Field(pattern=r"^[^/]")]
 
 
 class Settings(BaseModel):
@@ -27,17 +34,19 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    papers: str = Field(default="papers", description="the folder of the cards")
-    bibliography: str = Field(default="papers/references.bib", description="the BibTeX file")
-    implementation: str = Field(default="reference_impl", description="the package whose docstrings answer")
-    tests: str = Field(default="tests/papers", description="the folder of the papers' tests")
-    docs: str = Field(default="docs", description="the folder of the pages written by hand")
-    evidence: str = Field(default=".quaere/evidence.json", description="the file of verdicts")
+    papers: Below = Field(default="papers", description="the folder of the cards")
+    bibliography: Below = Field(default="papers/references.bib", description="the BibTeX file")
+    implementation: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = Field(
+        default="reference_impl", description="the package whose docstrings answer"
+    )
+    tests: Below = Field(default="tests/papers", description="the folder of the papers' tests")
+    docs: Below = Field(default="docs", description="the folder of the pages written by hand")
+    evidence: Below = Field(default=".quaere/evidence.json", description="the file of verdicts")
     tags: list[str] | None = Field(default=None, description="the tags that cards may carry; any, if absent")
     versions: list[str] = Field(
         default=[], description="distributions whose versions answers depend on, besides Python"
     )
-    timeout: float = Field(default=60, gt=0, strict=False, description="seconds that an answer may take")
+    timeout: float = Field(default=60, gt=0, le=86400, strict=False, description="seconds that an answer may take")
     environment: dict[str, str] = Field(default={}, description="variables of the process that runs answers")
 
 
@@ -59,8 +68,8 @@ class Project:
             settings = _settings(root / "pyproject.toml")
             if settings or (root / Settings().papers).is_dir():
                 return cls(root, settings or Settings())
-        place = Place(str(folder))
-        raise ConfigError(place, "no knowledge base here", "go to a folder with `papers/`, or name one with --project")
+        problem, hint = "no knowledge base here", "go to a folder with `papers/`, or name one with --project"
+        raise MisuseError(Place(str(folder)), problem, hint)
 
     def read(self) -> tuple[Library, list[AuthorError]]:
         """Read the library, and the faults of what can't be part of it."""
@@ -107,7 +116,8 @@ class Project:
         Yields:
             Each answer with its verdict and the doctest as it ran.
         """
-        known = {answer.id for answer in self._answers(library)}
+        # All that are in code: a card at fault must not cost its answers their verdicts.
+        known = {answer.id for answer in library.answers}
         limit = timeout or self.settings.timeout
         for answer, verdict, transcript in verify.run(
             list(answers), self.root, self.settings.environment, self.versions, limit
@@ -161,6 +171,49 @@ class Project:
         """Return the pages written by hand, by path below their folder."""
         return {path.removeprefix(f"{self.settings.docs}/"): text for path, text in library.docs.items()}
 
+    def write_pages(self, library: Library, folder: Path) -> int:
+        """Write the pages, with all that a site generator without our plugin needs to build them; count the files.
+
+        The folder appears whole or not at all. It is new, empty, or one that was written so before.
+
+        Raises:
+            ConfigError: The folder holds something else, or there is no mkdocs.yml.
+        """
+        from quaere.render import standalone
+
+        if folder.exists() and not (folder / _MARK).exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise MisuseError(Place(str(folder)), "this holds something else than rendered pages", "name a new folder")
+        try:
+            config = (self.root / "mkdocs.yml").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            problem, hint = "there is no such file", "write one: the rendered folder's configuration is made of it"
+            raise ConfigError(Place("mkdocs.yml"), problem, hint) from None
+        verdicts = self.verdicts()
+        repo = (match := re.search(r"^repo_url:.*?(https://[^\s\]]+)", config, re.MULTILINE)) and match[1]
+        files = standalone(
+            library,
+            verdicts,
+            self.pages(library, verdicts, repo or ""),
+            _read_all(self.root / self.settings.docs),
+            {f"{self.settings.implementation}/{path}": content for path, content in self._implementation().items()},
+            config,
+        )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".quaere-") as scratch:
+            fresh = Path(scratch) / "fresh"
+            for path, content in {**files, _MARK: "Written by `quaere render`; it may be written anew.\n"}.items():
+                file = fresh / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content.encode() if isinstance(content, str) else content)
+            if folder.exists():
+                folder.rename(Path(scratch) / "former")
+            fresh.rename(folder)
+        return len(files)
+
+    def _implementation(self) -> dict[str, str | bytes]:
+        files = _read_all(self.root / self.settings.implementation)
+        return {path: content for path, content in files.items() if path.endswith(".py")}
+
     def mkdocs(self, *arguments: str) -> int:
         """Run MkDocs on this knowledge base's mkdocs.yml, and return its exit code: 0, or 1 for content at fault."""
         command = [sys.executable, "-m", "mkdocs", *arguments, "--config-file", str(self.root / "mkdocs.yml")]
@@ -171,30 +224,62 @@ class Project:
         return 0
 
 
+def _read_all(folder: Path) -> dict[str, str | bytes]:
+    """Return all files below a folder by path, Markdown as text."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_text("utf-8") if path.suffix == ".md" else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
 def _settings(file: Path) -> Settings | None:
     """Read the `[tool.quaere]` table of a file; None if the file has no such table."""
     try:
         text = file.read_text(encoding="utf-8")
+        tool = tomllib.loads(text).get("tool")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        table = tomllib.loads(text).get("tool", {}).get("quaere")
+    except UnicodeDecodeError:
+        raise ConfigError(Place(str(file)), "the file is not UTF-8", "save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         if "[tool.quaere" not in text:
             return None
-        raise ConfigError(Place(str(file)), f"not TOML: {error}") from None
-    if table is None:
+        problem, *place = re.split(r" \(at line (\d+), column (\d+)\)", str(error))
+        line, column = map(int, place[:2] or (text.count("\n") + 1, 1))
+        problem, hint = f"not TOML: {problem[:1].lower()}{problem[1:]}", "look at the quotes and brackets of this line"
+        raise ConfigError(Place(str(file), line, column), problem, hint) from None
+    if not isinstance(tool, dict) or "quaere" not in tool:
         return None
     try:
-        return Settings.model_validate(table)
+        return Settings.model_validate(tool["quaere"])
     except ValidationError as error:
-        raise Faults(_setting_fault(file, text, one["loc"], one["msg"]) for one in error.errors()) from None
+        raise Faults(
+            _setting_fault(file, text, one["loc"], one["type"], one["msg"]) for one in error.errors()
+        ) from None
 
 
-def _setting_fault(file: Path, text: str, path: tuple[str | int, ...], message: str) -> ConfigError:
-    name = str(path[0])
-    line = next((n for n, line in enumerate(text.split("\n"), 1) if re.match(rf"\s*\"?{re.escape(name)}\b", line)), 1)
-    place = Place(str(file), line, at="tool.quaere." + ".".join(map(str, path)))
-    if name not in Settings.model_fields:
+_WANTED = {
+    "string_type": "expected text",
+    "list_type": "expected a list",
+    "dict_type": "expected a table",
+    "model_type": "expected a table",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "greater_than": "expected a number of seconds above 0",
+    "less_than_equal": "expected a number of seconds, at most a day",
+}
+
+
+def _setting_fault(file: Path, text: str, path: tuple[str | int, ...], kind: str, message: str) -> ConfigError:
+    name, lines = str(path[0]) if path else "quaere", text.split("\n")
+    header = next((n for n, line in enumerate(lines, 1) if re.match(r"\s*\[+\s*tool\s*\.\s*quaere\b", line)), 1)
+    here = re.compile(rf"\s*(\[tool\.quaere\.)?\"?{re.escape(name)}\b")
+    line = next((n for n in range(header, len(lines) + 1) if here.match(lines[n - 1])), header)
+    place = Place(str(file), line, at="tool.quaere" + "".join(f".{part}" for part in path))
+    if path and name not in Settings.model_fields:
         return ConfigError(place, f"unknown setting `{name}`", nearest(name, Settings.model_fields))
-    return ConfigError(place, message[:1].lower() + message[1:])
+    if kind == "string_pattern_mismatch":
+        wanted = "the name of a package" if name == "implementation" else "a path from this file's folder"
+        return ConfigError(place, f"expected {wanted}")
+    return ConfigError(place, _WANTED.get(kind, message[:1].lower() + message[1:]))

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from quaere import answers
+from quaere.errors import AnswerError
 from quaere.model import Answer
 
-_READ = pytest.StashKey[dict[Path, tuple[Answer, ...]]]()
+_READ = pytest.StashKey[dict[Path, tuple[tuple[Answer, ...], list[AnswerError]]]]()
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -34,11 +35,12 @@ class AnswersFile(pytest.File):
             top = top.parent
         read = self.session.stash.setdefault(_READ, {})
         if top not in read:
-            read[top], _, faults = answers.read(top.parent, top.name, {})
-            if faults:
-                raise self.CollectError("\n".join(map(str, faults)))
+            found, _, faults = answers.read(top.parent, top.name, {})
+            read[top] = found, faults
         file = self.path.relative_to(top.parent).as_posix()
-        for answer in read[top]:
+        if own := [fault for fault in read[top][1] if fault.place.file == file]:
+            raise self.CollectError("\n".join(map(str, own)))
+        for answer in read[top][0]:
             if answer.place.file == file:
                 yield AnswerItem.from_parent(self, name=answer.id, answer=answer)
 
@@ -56,8 +58,8 @@ class AnswerItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the doctest with empty globals."""
-        place, code = self._answer.place, self._answer.code
-        test = doctest.DocTestParser().get_doctest(code, {"__name__": "__main__"}, self.name, place.file, place.line)
+        globals = {"__name__": "__main__"}
+        test = doctest.DocTestParser().get_doctest(self._answer.code, globals, self.name, None, None)
         report = io.StringIO()
         if doctest.DocTestRunner(verbose=False).run(test, out=report.write).failed:
             raise AnswerFailed(report.getvalue())

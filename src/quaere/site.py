@@ -23,11 +23,11 @@ from quaere.project import Project
 _log = get_plugin_logger("quaere")
 
 
-class Settings(Config):
+class Settings(Config):  # type: ignore[no-untyped-call]  # MkDocs leaves its hooks untyped
     """The plugin has none: those of a knowledge base stand in its pyproject.toml."""
 
 
-class QuaerePlugin(BasePlugin[Settings]):
+class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     """Adds the pages of the knowledge base around mkdocs.yml, and writes out what hand-written pages link to."""
 
     project: Project
@@ -67,9 +67,7 @@ class QuaerePlugin(BasePlugin[Settings]):
         return files
 
     def on_page_markdown(self, markdown: str, page: Page, **_: Any) -> str:
-        """Write out the wikilinks and directives of a page written by hand."""
-        if page.file.generated_by:
-            return markdown
+        """Write out the wikilinks and directives of a page; in those that were generated, there are none left."""
         return render.expand(markdown, page.file.src_uri, self.library, self.verdicts)
 
     def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:

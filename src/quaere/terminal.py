@@ -63,7 +63,7 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
     notes: list[RenderableType] = [Text(""), Markdown(card.notes)] if card.notes else []
     return Group(
         Text(reference.title, "bold"),
-        Text(f"{authors}. {reference.venue}, {reference.year or 'no year'}"),
+        Text(f"{authors}. {', '.join(filter(None, (reference.venue, str(reference.year or 'no year'))))}"),
         Text(f"{card.idea}\n", "italic"),
         table,
         *notes,
@@ -114,5 +114,6 @@ def _code(code: str) -> RenderableType:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
     for name in columns:
-        table.add_column(name, overflow="fold")
+        # Names are for copying: they stay whole, and the text beside them is folded.
+        table.add_column(name, overflow="fold", no_wrap=bool(name))
     return table

@@ -32,6 +32,9 @@ from quaere.model import Answer, Verdict
 SCHEMA = 1
 """Version of the evidence file's form."""
 
+LONGEST = 10_000
+"""Characters that one example may print, and that are kept of a failure."""
+
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
     """Return the versions of Python and of distributions, without importing them; `none` for one not installed."""
@@ -67,16 +70,17 @@ class Evidence:
         self.warning = ""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            if content["schema"] != SCHEMA:
-                raise ValueError(f"its schema is {content['schema']}, this version writes {SCHEMA}")
+            if (schema := content["schema"]) != SCHEMA:
+                raise ValueError(f"its schema is {schema}, this version writes {SCHEMA}")
             self.verdicts = {id: _verdict(stored) for id, stored in content["verdicts"].items()}
         except FileNotFoundError:
             return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
             aside = file.with_suffix(".set-aside.json")
             with contextlib.suppress(OSError):
                 file.replace(aside)
-            self.warning = f"{file} is not trusted ({error}); it is now {aside.name}, and the answers run anew"
+            self.warning = f"{file} is not trusted ({reason}); it is now {aside.name}, and the answers run anew"
 
     def save(self, ids: Iterable[str]) -> None:
         """Write the verdicts on these answers, all or nothing."""
@@ -99,6 +103,8 @@ def _verdict(stored: Mapping[str, object]) -> Verdict:
     for name, form in forms.items():
         if type(getattr(verdict, name)) is not form:
             raise ValueError(f"`{name}` is not of type {form.__name__}")
+    if not all(isinstance(version, str) for version in verdict.versions.values()):
+        raise ValueError("a version is not of type str")
     return verdict
 
 
@@ -126,8 +132,8 @@ def run(
     Yields:
         Each answer with its verdict and the doctest as it ran.
     """
-    at_commit = commit(root)
     waiting = list(answers)
+    at_commit = commit(root) if waiting else ""
     while waiting:
         with _Child(root, environment) as child:
             while waiting:
@@ -158,6 +164,7 @@ class _Child:
     _process: subprocess.Popen[str] = field(init=False)
     _log: IO[str] = field(init=False)
     _reports: IO[str] = field(init=False)
+    _logged: int = 0
 
     def __enter__(self) -> _Child:
         reader, writer = os.pipe()
@@ -179,18 +186,21 @@ class _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._kill()
+        # An order that the child did not live to read is still in the pipe when the pipe is closed.
+        with contextlib.suppress(BrokenPipeError), self._process:
+            self._kill()
         self._reports.close()
         self._log.close()
 
     def run(self, answer: Answer, timeout: float) -> _Outcome:
         """Run one answer to its end, whatever that is."""
+        self._logged = os.fstat(self._log.fileno()).st_size
         # A cold start of a large library is not the answer's fault, and is not timed.
         started = time.monotonic()
         report = self._ask({"import": answer.imports}, timeout + 60)
         if report:
             started = time.monotonic()
-            report = self._ask({"run": answer.code, "id": answer.id, "file": answer.place.file}, timeout)
+            report = self._ask({"run": answer.code, "id": answer.id}, timeout)
         seconds = time.monotonic() - started
         if report is None:
             self._kill()
@@ -216,10 +226,13 @@ class _Child:
         return report
 
     def _died(self, seconds: float) -> _Outcome:
-        code = self._process.wait()
+        # It may also have closed the pipe alone, and live on.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
         self._kill()
+        code = self._process.returncode
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self._log.seek(0)
+        self._log.seek(self._logged)
         last = "".join(self._log.readlines()[-20:])
         return _Outcome(f"ended its process with {how}\n{last}".rstrip(), seconds)
 
@@ -233,14 +246,18 @@ class _Child:
 
 def _serve(reports: int) -> None:
     """Run the answers that come in by standard input, in the child. What they print goes to the log or the doctest."""
+    # Whatever an answer starts must neither read orders nor write reports.
+    os.set_inheritable(reports, False)
+    orders = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdin = io.StringIO()
     with os.fdopen(reports, "w", encoding="utf-8") as pipe:
-        orders, sys.stdin = sys.stdin, io.StringIO()
         for line in orders:
             order = json.loads(line)
             if "import" in order:
                 report: dict[str, str | float] = {"imported": _import(order["import"])}
             else:
-                report = _run_doctest(order["id"], order["run"], order["file"])
+                report = _run_doctest(order["id"], order["run"])
             pipe.write(json.dumps(report) + "\n")
             pipe.flush()
 
@@ -255,17 +272,41 @@ def _import(modules: Iterable[str]) -> bool:
     return True
 
 
-def _run_doctest(id: str, code: str, file: str) -> dict[str, str | float]:
-    test = doctest.DocTestParser().get_doctest(code, {"__name__": "__main__"}, id, file, 0)
+def _run_doctest(id: str, code: str) -> dict[str, str | float]:
+    # Without a file's name, doctest's report counts lines in the doctest; in the file there may be prose between them.
+    test = doctest.DocTestParser().get_doctest(code, {"__name__": "__main__"}, id, None, None)
     failure, transcript = io.StringIO(), io.StringIO()
     runner = _Runner(transcript)
     started = time.perf_counter()
-    runner.run(test, out=failure.write, clear_globs=False)
+    runner.run(test, out=failure.write)
     return {
-        "failure": failure.getvalue().rstrip(),
+        "failure": _clean(failure.getvalue().rstrip()),
         "seconds": time.perf_counter() - started,
-        "transcript": transcript.getvalue(),
+        "transcript": _clean(transcript.getvalue()),
     }
+
+
+def _clean(text: str) -> str:
+    """Return what can be stored and shown of a text."""
+    kept = text if len(text) <= LONGEST else f"{text[:LONGEST]}\n… and {len(text) - LONGEST:,} characters more"
+    return kept.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+class _Output(io.StringIO):
+    """What an example prints, as doctest reads it (ended by a line end, emptied for the next), but not without end."""
+
+    def write(self, text: str) -> int:
+        if self.tell() + len(text) > LONGEST:
+            raise ValueError(f"an example may print {LONGEST:,} characters")
+        return super().write(text)
+
+    def getvalue(self) -> str:
+        value = super().getvalue()
+        return value if value.endswith("\n") or not value else f"{value}\n"
+
+    def truncate(self, size: int | None = None) -> int:
+        self.seek(size or 0)
+        return super().truncate()
 
 
 class _Runner(doctest.DocTestRunner):
@@ -274,6 +315,7 @@ class _Runner(doctest.DocTestRunner):
     def __init__(self, transcript: io.StringIO) -> None:
         super().__init__(verbose=False)
         self._transcript = transcript
+        self._fakeout = _Output()
 
     def report_start(self, out: object, test: doctest.DocTest, example: doctest.Example) -> None:
         lines = example.source.rstrip("\n").split("\n")

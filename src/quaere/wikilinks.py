@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 # What Markdown shows as it stands: fenced code, comments, code spans, and mathematics.
 _VERBATIM = re.compile(
     r"""
-    ^(?P<before>[ \t>]*(?:[-*+][ ]+|\d+[.)][ ]+)?)(?P<fence>`{3,}(?=[^`\n]*$)|~{3,}).*?(?:^[ \t>]*(?P=fence)[`~]*[ \t]*$|\Z)
+    ^(?P<before>[ \t>]*(?:[-*+][ ]+|\d+[.)][ ]+)?)(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})
+    .*?(?:^[ \t>]*(?P=fence)[`~]*[ \t]*$|\Z)
     | <!--.*?-->
     | (?<![`\\])(?P<ticks>`+)(?!`)(?:(?!\n[ \t]*\n).)+?(?<!`)(?P=ticks)(?!`)
     | (?<!\\)\$\$.+?\$\$
@@ -53,7 +54,8 @@ def rewrite(
 
 
 def _rewrite_prose(text: str, link: Callable[[str, str | None], str], prose: Callable[[str], str]) -> str:
-    written, end = [], 0
+    written: list[str] = []
+    end = 0
     for match in _LINK.finditer(text):
         written += prose(text[end : match.start()]), link(match["target"].strip(), match["text"])
         end = match.end()

@@ -375,6 +375,26 @@ def test_the_penalty_lets_a_long_sentence_win() -> None:
     assert long.tolist() == [[2, 3, END]]
 
 
+def test_hypotheses_of_unlike_length_are_ranked_by_score_and_not_by_probability() -> None:
+    # By log-probability the end (-1.00) comes before 2 3 (-1.13) and 2 4 (-1.17), and 2 4 would be lost.
+    sure_end = [0.0, 1.0, 0.0, 0.0, 0.0]
+    table = [[0.0, 0.368, 0.632, 0.0, 0.0], sure_end, [0.0, 0.0, 0.0, 0.51, 0.49], [0.2] * 5, sure_end]
+    source, lengths = torch.zeros(1, 1, dtype=torch.long), torch.tensor([1])
+    tokens, score = beam_search(Planted(table).eval(), source, lengths, BEGIN, END, width=2, alpha=2.0)
+    assert tokens.tolist() == [[2, 4, END]]
+    assert float(score) == pytest.approx(math.log(0.632 * 0.49) / (8 / 6) ** 2, rel=1e-5)
+
+
+def test_nothing_follows_the_end() -> None:
+    # After its end, this model would go on with 2 almost surely, and longer sentences have better scores.
+    model = Planted([[0.0, 0.4, 0.2, 0.4], [0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.25] * 4]).eval()
+    source, lengths = torch.zeros(1, 1, dtype=torch.long), torch.tensor([1])
+    tokens, score = beam_search(model, source, lengths, BEGIN, END, width=2, alpha=0.6)
+    assert tokens.tolist() == [[END]]
+    assert float(score) == pytest.approx(math.log(0.4), rel=1e-5)
+    assert greedy_search(model, source, lengths, BEGIN, END).tolist() == [[END]]
+
+
 def test_length_penalty_is_gnmts() -> None:
     lengths = torch.tensor([1, 7, 25])
     expected = torch.tensor([1.0, 2.0**0.6, 5.0**0.6])
@@ -453,12 +473,16 @@ def test_without_positions_the_encoder_cannot_tell_an_order(float64: None) -> No
 
 def test_the_decoder_looks_at_its_source_by_scaled_dot_products(float64: None) -> None:
     layer = DecoderLayer(12, 3, 20, 0.0)
-    query, memory = torch.randn(2, 4, 12), torch.randn(2, 5, 12)
+    y, memory = torch.randn(2, 4, 12), torch.randn(2, 5, 12)
     keys, values = layer.cross_attention.keys_values(memory, memory)
-    asked = layer.cross_attention.query(query).reshape(2, 4, 3, 4).transpose(1, 2)
-    mixed = (asked @ keys.mT / 4**0.5).softmax(-1) @ values
-    expected = layer.cross_attention.output(mixed.transpose(1, 2).reshape(2, 4, 12))
-    torch.testing.assert_close(layer.cross_attention.attend(query, keys, values), expected, rtol=1e-10, atol=1e-10)
+    got, _ = layer(y, (keys, values), (keys[:, :, :0], values[:, :, :0]))
+    middle = layer.around_self_attention.norm(y + layer.self_attention(y, y, y))
+    asked = layer.cross_attention.query(middle).reshape(2, 4, 3, 4).transpose(1, 2)
+    seen = (asked @ keys.mT / 4**0.5).softmax(-1) @ values
+    looked = layer.cross_attention.output(seen.transpose(1, 2).reshape(2, 4, 12))
+    upper = layer.around_cross_attention.norm(middle + looked)
+    expected = layer.around_feed_forward.norm(upper + layer.feed_forward(upper))
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_one_matrix_embeds_both_languages_and_scores_the_words() -> None:
@@ -510,7 +534,7 @@ def test_projections_have_biases_that_the_paper_does_not_write() -> None:
         return sum(name.endswith("bias") for module in attentions for name, _ in module.named_parameters())
 
     attentions = 2 * 1 + 2 * 2
-    assert biases(tiny()) == 4 * attentions
+    assert biases(Transformer(VOCABULARY, 12, 3, 20, layers=2)) == 4 * attentions
     assert biases(tiny(bias=False)) == 0
 
 

@@ -7,6 +7,7 @@ if (form) {
     element,
     paper: element.dataset.paper,
     tags: JSON.parse(element.dataset.tags),
+    entries: document.querySelectorAll(`.md-nav__item:has(> a[href$="#${element.dataset.paper}"])`),
     questions: [...element.querySelectorAll("li")].map((item) => ({
       item,
       state: item.querySelector(".q-badge").dataset.state,
@@ -27,6 +28,7 @@ if (form) {
         return fits;
       });
       group.element.hidden = fitting.length === 0;
+      for (const entry of group.entries) entry.hidden = group.element.hidden;
       count += fitting.length;
     }
     shown.textContent = `${count} of ${total} questions`;
@@ -59,3 +61,21 @@ if (form) {
   form.hidden = false;
   read();
 }
+
+// What the theme leaves to do for those who use no mouse: a name for the search, and a way into what scrolls sideways.
+
+document.querySelector(".md-search[role=dialog]")?.setAttribute("aria-label", "Search");
+
+const openToKeys = () => {
+  for (const element of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .diagram")) {
+    if (element.scrollWidth > element.clientWidth) {
+      element.tabIndex = 0;
+    } else {
+      element.removeAttribute("tabindex");
+    }
+  }
+};
+
+const article = document.querySelector("article");
+// Tables are wrapped, and mathematics and diagrams are drawn, after this script has run.
+if (article) new ResizeObserver(openToKeys).observe(article);

@@ -11,13 +11,15 @@ from importlib.resources import files
 
 from quaere.model import Library, Verdict
 from quaere.render import card, lists, reference
-from quaere.render.standalone import standalone
+from quaere.render.standalone import Files, assemble
 from quaere.render.view import AFFILIATIONS, INDEX, QUESTIONS, REFERENCE, TAGS, Page, View, card_path, module_path
 
 __all__ = ["ASSETS", "EXTENSION", "THEME", "answer_links", "expand", "render", "sources", "standalone"]
 
 THEME = files("quaere") / "assets" / "theme"
 """Templates that stand in for some of the theme's."""
+
+_TEMPLATES = {path: (THEME / path).read_bytes() for path in ("partials/source.html",)}
 
 ASSETS: Mapping[str, bytes] = {
     f"assets/{name}": (files("quaere") / "assets" / name).read_bytes() for name in ("quaere.css", "quaere.js")
@@ -72,6 +74,35 @@ def expand(markdown: str, path: str, library: Library, verdicts: Mapping[str, Ve
 def answer_links(library: Library, verdicts: Mapping[str, Verdict]) -> Mapping[str, str]:
     """Return what stands before each answer on the pages of modules, for `answers.AnswersExtension`."""
     return reference.links(View(library, verdicts))
+
+
+def standalone(
+    library: Library,
+    verdicts: Mapping[str, Verdict],
+    pages: Files,
+    docs: Files,
+    implementation: Files,
+    config: str,
+) -> dict[str, str | bytes]:
+    """Make a folder that builds without the MkDocs plugin.
+
+    Args:
+        library: What was read.
+        verdicts: What came of running the answers, by question.
+        pages: What `render` made.
+        docs: All files of the folder of hand-written pages, by path below it.
+        implementation: The source files of the implementation, by path below the project's root.
+        config: The text of mkdocs.yml.
+
+    Returns:
+        The files by path: a mkdocs.yml, docs/ with all pages, overrides/ for the theme, and the implementation.
+    """
+    written = {
+        path: expand(content, path, library, verdicts) if isinstance(content, str) and path.endswith(".md") else content
+        for path, content in docs.items()
+    }
+    extension = {EXTENSION: {"links": dict(answer_links(library, verdicts))}}
+    return assemble(pages, written, _TEMPLATES, implementation, config, extension)
 
 
 def sources(library: Library) -> Mapping[str, str]:

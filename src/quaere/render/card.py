@@ -52,8 +52,8 @@ def _head(page: Page, paper: Paper) -> str:
     published += [f'<a href="{address}">{text.escape(name)}</a>' for name, address in _addresses(paper)]
     return "\n".join(
         [
-            f"---\n{front}\nhide: [navigation]\n---",
-            f"\n[← Papers]({page.to(INDEX)}){{ .q-back }}",
+            f"---\n{front}\nhide: [navigation]\nsearch: {{boost: 2}}\n---",
+            f"\n[← Papers]({page.to(INDEX)}){{ .q-back data-search-exclude=1 }}",
             f"\n# {text.escape(reference.title)}",
             f"\n{authors}\n{{ .q-authors }}" if authors else "",
             f"\n{' · '.join(published)}\n{{ .q-published }}" if published else "",
@@ -141,7 +141,7 @@ def _rows(rows: Mapping[str, str]) -> str:
 
 
 def _question(page: Page, asked: Asked) -> str:
-    """Write a question: its state, the prose, the code that answers, what is known of the code, and where all stands."""
+    """Write a question: its state and what stands behind it, the prose, the code that answers, and where it stands."""
     state = page.view.states[asked.id]
     verdict = page.view.verdicts.get(asked.id)
     parts = [
@@ -204,7 +204,8 @@ def _where(page: Page, answer: Answer) -> str:
     name = answer.object.removeprefix(f"{answer.module}.")
     api = page.to(f"{module_path(module.name)}#{answer.object}")
     source = page.view.source(answer.place.file, answer.place.line)
-    return f"Answered by [`{name}`]({api}) in [{text.escape(answer.place.file)}, line {answer.place.line}]({source})\n{{ .q-where }}"
+    place = f"{text.escape(answer.place.file)}, line {answer.place.line}"
+    return f"Answered by [`{name}`]({api}) in [{place}]({source})\n{{ .q-where }}"
 
 
 def _departures(page: Page, paper: Paper) -> list[str]:
@@ -216,17 +217,17 @@ def _departures(page: Page, paper: Paper) -> list[str]:
     ):
         rows = [_departure(page, departure) for departure in paper.card.departures if departure.of == of]
         if rows:
-            parts.append(
-                "\n".join([f"{lead}\n", "| From | Where | What | Shown by |", "| --- | --- | --- | --- |", *rows])
-            )
+            table = "\n".join(["| What | Where | From | Shown by |", "| --- | --- | --- | --- |", *rows])
+            parts.append(f'{lead}\n\n<div class="q-departures" markdown="1">\n\n{table}\n\n</div>')
     return parts
 
 
 def _departure(page: Page, departure: Departure) -> str:
     known = page.view.library.papers.get(departure.from_)
     origin = page.paper(known) if known else text.escape(departure.from_)
-    test = f"`{departure.test}`" if departure.test else "–"
-    return f"| {origin} | {page.inline(departure.where)} | {page.inline(departure.what)} | {test} |"
+    # A test's name is a sentence; it may be broken between its words.
+    test = f"<code>{departure.test.replace('_', '_<wbr>')}</code>" if departure.test else "–"
+    return f"| {page.inline(departure.what)} | {page.inline(departure.where)} | {origin} | {test} |"
 
 
 def _claims(page: Page, paper: Paper) -> list[str]:

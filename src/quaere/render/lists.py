@@ -6,7 +6,7 @@ import html
 import json
 from collections.abc import Iterable, Mapping
 
-from quaere.model import Asked, Paper, State
+from quaere.model import Asked, Paper
 from quaere.render import text
 from quaere.render.view import AFFILIATIONS, INDEX, MEANINGS, QUESTIONS, TAGS, Page, View, badge, cite
 

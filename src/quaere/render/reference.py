@@ -6,16 +6,17 @@ from collections.abc import Mapping
 
 from quaere.model import Module
 from quaere.render import text
-from quaere.render.view import REFERENCE, Page, View, badge, card_path, module_path
+from quaere.render.view import REFERENCE, Page, View, badge, module_path
 
 
 def index(view: View) -> str:
     """Write the list of all modules."""
     page = Page(view, REFERENCE)
-    rows = [
-        f"| {page.module(module)} | {text.escape(module.summary)} | {page.badges(_answers(view, module)) or '–'} |"
-        for module in view.library.modules
-    ]
+    rows = []
+    for module in view.library.modules:
+        name = module.name.partition(".")[2] or module.name
+        link = f"[`{name}`]({page.to(module_path(module.name))})"
+        rows.append(f"| {link} | {page.inline(module.summary)} | {page.badges(_answers(view, module)) or '–'} |")
     table = "\n".join(["| Module | What it holds | Answers |", "| --- | --- | --- |", *rows])
     return f"# Reference\n\n{table if rows else 'There is no module yet.'}\n"
 
@@ -31,21 +32,18 @@ def module(view: View, module: Module) -> str:
     ]
     return (
         f"---\ntitle: {text.title(module.name)}\ndescription: {text.title(module.summary)}\nhide: [navigation]\n---\n\n"
-        f"[← Reference]({page.to(REFERENCE)}){{ .q-back }}\n\n"
+        f"[← Reference]({page.to(REFERENCE)}){{ .q-back data-search-exclude=1 }}\n\n"
         f"# `{module.name}` {{ #{module.name} }}\n\n{' '.join(line for line in lines if line)}\n{{ .q-published }}\n\n"
         f"::: {module.name}\n"
     )
 
 
 def links(view: View) -> Mapping[str, str]:
-    """Return what stands before each answer on the pages of modules: its state, and its question with a link to it.
-
-    mkdocstrings renders docstrings apart from their page, so the links are those that a browser follows.
-    """
+    """Return what stands before each answer on the pages of modules: its state, and its question with a link to it."""
+    questions = view.library.questions.values()
     return {
-        id: f'{badge(view.states[id])} <a href="../../papers/{asked.paper.slug}/#{asked.question.id}">'
-        f"{text.inline(asked.question.ask, lambda target, label: text.escape(label or target))}</a>"
-        for id, asked in view.library.questions.items()
+        asked.id: f"{badge(view.states[asked.id])} {Page(view, module_path(asked.answer.module)).question(asked)}"
+        for asked in questions
         if asked.answer
     }
 

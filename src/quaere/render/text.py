@@ -13,6 +13,7 @@ Link = Callable[[str, str | None], str]
 """Writes a wikilink by its target and text."""
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]|$~^=#@<>&\"']|^[-+:!](?=\s|!|:)|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
+_EMPHASIS = re.compile(r"(?<![\w*])(\*)(?=[^\s*])([^*]+)(?<=[^\s*])(\*)(?!\*)")
 _TAG = re.compile(r"<(?!https?://[^\s<>]+>)")
 _TARGET = re.compile(r"(?P<before>\]\(\s*<?|^[ ]{0,3}\[[^\]]+\]:\s*<?)(?P<target>[^\s)>]*)", re.MULTILINE)
 _HARMLESS = re.compile(r"https?://\S*|mailto:[^&]*|[^:&]*")
@@ -26,7 +27,7 @@ def escape(text: str) -> str:
 
 
 def inline(text: str, link: Link) -> str:
-    """Write a line that may hold code spans, math and wikilinks; it may stand in a heading, a table or a link."""
+    """Write a line that may hold emphasis, code, math and wikilinks; it may stand in a heading, a table or a link."""
     return wikilinks.rewrite(" ".join(text.split()), link, _escape_within, _verbatim_inline)
 
 
@@ -67,7 +68,13 @@ def fence(language: str, text: str) -> str:
 
 
 def _escape_within(text: str) -> str:
-    """Escape a stretch of a line; the spaces around it part it from its neighbours."""
+    """Escape a stretch of a line but for the asterisks around what is emphasised, every other of what is split off."""
+    words = _EMPHASIS.split(text)
+    return "".join(word if index % 4 in (1, 3) else _escape_words(word) for index, word in enumerate(words))
+
+
+def _escape_words(text: str) -> str:
+    """Escape words; the spaces around them part them from their neighbours."""
     before = " " if text[:1].isspace() else ""
     after = " " if text.strip() and text[-1:].isspace() else ""
     return before + escape(text) + after

@@ -51,8 +51,10 @@ class View:
     @cached_property
     def asked(self) -> Mapping[str, tuple[Asked, ...]]:
         """The questions of each paper."""
-        questions = self.library.questions.values()
-        return {slug: tuple(one for one in questions if one.paper.slug == slug) for slug in self.library.papers}
+        asked: dict[str, list[Asked]] = {slug: [] for slug in self.library.papers}
+        for one in self.library.questions.values():
+            asked[one.paper.slug].append(one)
+        return {slug: tuple(questions) for slug, questions in asked.items()}
 
     @cached_property
     def papers(self) -> tuple[Paper, ...]:
@@ -153,7 +155,9 @@ class Page:
         """Write a wikilink. One that leads nowhere leaves its text; that it does is for `check` to say."""
         label = None if label is None else text.inline(label, without_links)
         if paper := self.view.library.papers.get(target):
-            return f"[{label or text.escape(paper.reference.title)}]({self.to(card_path(target))})"
+            # In a sentence, what stands before the colon is name enough.
+            label = label or text.escape(paper.reference.title.partition(": ")[0])
+            return f"[{label}]({self.to(card_path(target))})"
         if asked := self.view.library.questions.get(target):
             state = badge(self.view.states[target])
             if label is None:

@@ -1,0 +1,53 @@
+# Each target sets up what it needs; a second call installs nothing again.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Material for MkDocs announces its end of life at every start; docs/decisions/0001-site-generator.md has our answer.
+export NO_MKDOCS_2_WARNING := 1
+
+BIN := .venv/bin
+ENVIRONMENT := .venv/made-in
+JAVASCRIPT := docs/assets/vendor/.copied
+FIGURES := docs/assets/figures/positional-encodings-light.svg
+
+.PHONY: help site serve test lint schema clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
+
+site: $(ENVIRONMENT) $(JAVASCRIPT) $(FIGURES) ## Read, check and verify everything, and build the site in site/
+	$(BIN)/quaere build
+
+serve: $(ENVIRONMENT) $(JAVASCRIPT) $(FIGURES) ## Serve the site with live reload on a free port, and print its address
+	$(BIN)/quaere serve
+
+test: lint site ## Lint, check types, build the site, and run all tests: units, answers, and the site in a browser
+	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m pytest
+
+lint: $(ENVIRONMENT) ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+schema: $(ENVIRONMENT) ## Write the JSON Schema of a card, docs/schema/card.json
+	$(BIN)/python -m quaere.model > docs/schema/card.json
+
+clean: ## Remove what was built: the site, the evidence and the caches (not .venv and node_modules)
+	rm -rf site .quaere docs/assets/vendor docs/assets/figures/*.svg .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(ENVIRONMENT): pyproject.toml constraints.txt tools/environment
+	tools/environment
+
+$(JAVASCRIPT): package.json package-lock.json tools/javascript | $(ENVIRONMENT)
+	tools/javascript
+
+# Each figure is drawn for light and for dark pages; the script writes both files.
+$(FIGURES): docs/assets/figures/positional_encodings.py reference_impl/layers/positions.py | $(ENVIRONMENT)
+	PYTHONPATH=. $(BIN)/python $<
+
+# The programs in .venv/bin name the folder they were made in, so a folder that was moved gets a new environment.
+ifneq ($(shell cat $(ENVIRONMENT) 2>/dev/null),$(CURDIR))
+.PHONY: $(ENVIRONMENT)
+endif

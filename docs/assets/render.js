@@ -1,0 +1,68 @@
+// Mathematics and diagrams, drawn by libraries of this site, which only the pages that need them load.
+
+const vendor = (path) => new URL(`vendor/${path}`, import.meta.url).href;
+
+const drawEquation = (equation, displayMode) => {
+  const drawn = document.createElement("span");
+  try {
+    katex.render(equation, drawn, { displayMode });
+  } catch (error) {
+    // An equation that can't be read stays as it was written; the console tells why.
+    drawn.textContent = equation;
+    console.error(`${equation}: ${error.message}`);
+  }
+  return drawn;
+};
+
+const drawMath = async (elements) => {
+  const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: vendor("katex/katex.min.css") });
+  document.head.append(sheet);
+  await import(vendor("katex/katex.min.js"));
+  for (const element of elements) {
+    const written = element.textContent.trim();
+    const displayMode = written.startsWith("\\[");
+    // Displays on neighbouring lines arrive as one.
+    const equations = written.replace(/^\\[[(]|\\[\])]$/g, "").split(/\$\$\s*\$\$/);
+    element.replaceChildren(...equations.map((equation) => drawEquation(equation, displayMode)));
+  }
+};
+
+const isDark = () => document.body.dataset.mdColorScheme === "slate";
+
+const drawDiagrams = async (elements) => {
+  const { default: mermaid } = await import(vendor("mermaid/mermaid.esm.min.mjs"));
+  const sources = elements.map((element) => element.textContent);
+  const draw = async () => {
+    mermaid.initialize({
+      startOnLoad: false,
+      securityLevel: "strict",
+      theme: isDark() ? "dark" : "neutral",
+      // The grounds of the dark theme are too light for its letters.
+      themeVariables: isDark() ? { edgeLabelBackground: "#191b22", clusterBkg: "#22252e" } : {},
+      fontFamily: getComputedStyle(document.body).fontFamily,
+    });
+    for (const [index, element] of elements.entries()) {
+      try {
+        const { svg } = await mermaid.render(`diagram-${index}`, sources[index]);
+        element.innerHTML = svg;
+        element.dataset.drawn = "";
+      } catch (error) {
+        element.textContent = sources[index];
+        console.error(`diagram ${index + 1}: ${error.message}`);
+      }
+    }
+  };
+  await draw();
+  let drawn = isDark();
+  new MutationObserver(() => {
+    if (drawn !== isDark()) {
+      drawn = isDark();
+      draw();
+    }
+  }).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
+};
+
+const math = [...document.querySelectorAll(".arithmatex")];
+const diagrams = [...document.querySelectorAll(".diagram")];
+if (math.length) drawMath(math);
+if (diagrams.length) drawDiagrams(diagrams);

@@ -1,0 +1,128 @@
+"""A small sound knowledge base to spoil, and the cases of bad input under cards/.
+
+A case is a file (or a folder, where it takes several) and a .txt file of the same name with the whole report expected.
+By its suffix the file becomes a card (.yml), the bibliography (.bib), a module (.python, so that no tool takes it for
+code of this project), the settings (.toml) or a page (.md) of the sound knowledge base; a folder is laid over it.
+To add a case, add its two files.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from quaere.errors import AuthorError, Faults
+from quaere.model import Library
+from quaere.project import Project
+
+CARDS = Path(__file__).parent / "cards"
+
+SOUND = {
+    "papers/toy.yml": """\
+cite: toy2020
+idea: A sound idea.
+implementation: null
+questions:
+  - {id: why, ask: Why?, asked: 2026-01-31}
+  - {id: how, ask: How?, asked: 2026-01-31, answer: By hand.}
+""",
+    "papers/references.bib": """\
+@article{toy2020,
+  author = {Maker, Ann},
+  title = {Toys},
+  year = {2020},
+}
+""",
+    "reference_impl/__init__.py": "",
+}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A knowledge base in a folder of its own."""
+
+    root: Path
+
+    def write(self, files: Mapping[str, str | bytes]) -> None:
+        for path, content in files.items():
+            file = self.root / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    def lay_over(self, case: Path) -> None:
+        """Put a case's file, or all files of its folder, where it belongs."""
+        folders = {".yml": "papers", ".python": "reference_impl", ".md": "docs"}
+        fixed = {".bib": "papers/references.bib", ".toml": "pyproject.toml"}
+        for file in [case] if case.is_file() else [path for path in case.rglob("*") if path.is_file()]:
+            name = f"{file.stem}.py" if file.suffix == ".python" else file.name
+            if case.is_dir():
+                path = file.relative_to(case).with_name(name).as_posix()
+            else:
+                path = fixed.get(file.suffix) or f"{folders[file.suffix]}/{name}"
+            self.write({path: file.read_bytes()})
+
+    @property
+    def project(self) -> Project:
+        return Project.find(self.root)
+
+    def library(self) -> Library:
+        """Read a library that must be sound."""
+        library, faults = self.project.check()
+        assert not faults, str(Faults(faults))
+        return library
+
+    def report(self) -> str:
+        """Return all that is wrong, as `quaere check` prints it, with paths from the root."""
+        try:
+            faults: Iterable[AuthorError] = self.project.check()[1]
+        except Faults as error:
+            faults = error.errors
+        except AuthorError as error:
+            faults = [error]
+        return str(Faults(faults)).replace(f"{self.root}/", "")
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        """Return the content and the time of change of each file."""
+        return {
+            path.relative_to(self.root).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+            for path in self.root.rglob("*")
+            if path.is_file()
+        }
+
+    def quaere(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the command in the folder."""
+        return subprocess.run(
+            [sys.executable, "-c", "from quaere.cli import main; main()", *arguments],
+            cwd=self.root,
+            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture
+def make_base(tmp_path: Path) -> Callable[[str], Base]:
+    """Make a sound knowledge base in a folder of a given name."""
+
+    def make(name: str) -> Base:
+        base = Base(tmp_path / name)
+        base.write(SOUND)
+        return base
+
+    return make
+
+
+@pytest.fixture
+def base(make_base: Callable[[str], Base]) -> Base:
+    return make_base("base")
+
+
+def cases(*suffixes: str) -> list[Path]:
+    """Return the cases under cards/ whose names end so; an empty suffix stands for the folders."""
+    return sorted(path for path in CARDS.iterdir() if path.suffix in suffixes)

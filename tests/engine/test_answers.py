@@ -1,0 +1,294 @@
+"""Answers are read out of docstrings without importing them, and their keys change when what they reach does."""
+
+import sys
+from pathlib import Path
+
+import griffe
+import pytest
+
+from quaere import answers
+from quaere.model import Answer
+
+
+def read(root: Path, files: dict[str, str], **versions: str) -> dict[str, Answer]:
+    """Write a package and read its answers, which must be sound."""
+    for path, text in files.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    found, _, faults = answers.read(root, "pkg", versions)
+    assert not faults, "\n".join(map(str, faults))
+    assert len({answer.id for answer in found}) == len(found)
+    return {answer.id: answer for answer in found}
+
+
+def answering(id: str, code: str) -> str:
+    """Write a docstring with an answer."""
+    lines = "".join(f"    {line}\n" for line in code.split("\n"))
+    return f'r"""A module.\n\nAnswers: {id}\n    Prose.\n\n{lines}"""\n'
+
+
+WHERE = '''\
+"""A module.
+
+Answers: toy.module
+    >>> 1
+    1
+"""
+
+
+def act():
+    """Act.
+
+    Args: none.
+
+    Answers: toy.function
+        First $x$.
+
+        >>> 2
+        2
+
+        Then:
+
+        - a list
+        - of two
+
+        >>> 3
+        3
+    """
+
+
+class Toy:
+    """A toy.
+
+    Answers: toy.class
+        >>> 4
+        4
+
+    Answers: toy.second
+        >>> 5
+        5
+    """
+
+    def play(self):
+        """Play.
+
+        Returns:
+            Nothing.
+
+        Answers: toy.method
+            >>> 6  # doctest: +ELLIPSIS
+            6
+        """
+'''
+
+
+def test_answers_are_found_wherever_a_docstring_stands(tmp_path: Path) -> None:
+    found = read(tmp_path, {"pkg/__init__.py": "", "pkg/toy.py": WHERE})
+    assert [(one.id, one.object, one.place.column) for one in found.values()] == [
+        ("toy.module", "pkg.toy", 1),
+        ("toy.function", "pkg.toy.act", 5),
+        ("toy.class", "pkg.toy.Toy", 5),
+        ("toy.second", "pkg.toy.Toy", 5),
+        ("toy.method", "pkg.toy.Toy.play", 9),
+    ]
+    lines = WHERE.split("\n")
+    assert [lines[one.place.line - 1].strip() for one in found.values()] == [f"Answers: {id}" for id in found]
+    assert {(one.module, one.place.file) for one in found.values()} == {("pkg.toy", "pkg/toy.py")}
+    assert found["toy.function"].parts == (
+        ("text", "First $x$."),
+        ("code", ">>> 2\n2"),
+        ("text", "Then:\n\n- a list\n- of two"),
+        ("code", ">>> 3\n3"),
+    )
+    assert found["toy.method"].code == ">>> 6  # doctest: +ELLIPSIS\n6", "directives are part of the code"
+
+
+def test_modules_come_with_the_first_line_of_their_docstring(tmp_path: Path) -> None:
+    read(
+        tmp_path,
+        {"pkg/__init__.py": '"""The whole.\n\nMore."""\n', "pkg/sub/__init__.py": "", "pkg/sub/part.py": "x = 1\n"},
+    )
+    _, modules, _ = answers.read(tmp_path, "pkg", {})
+    assert [(one.name, one.file, one.summary) for one in modules] == [
+        ("pkg", "pkg/__init__.py", "The whole."),
+        ("pkg.sub", "pkg/sub/__init__.py", ""),
+        ("pkg.sub.part", "pkg/sub/part.py", ""),
+    ]
+
+
+def test_nothing_is_imported_or_run(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    code = f"open({str(marker)!r}, 'w')\n"
+    read(tmp_path, {"pkg/__init__.py": code, "pkg/toy.py": answering("toy.why", f">>> {code}") + code})
+    assert not marker.exists()
+    assert "pkg" not in sys.modules
+
+
+def test_a_missing_package_holds_nothing(tmp_path: Path) -> None:
+    assert answers.read(tmp_path, "pkg", {}) == ((), (), [])
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "# A comment.\n\x0c\n"], ids=["byte-order mark", "form feed"])
+def test_lines_are_counted_as_python_counts_them(tmp_path: Path, mark: str) -> None:
+    text = mark + "\n" + answering("toy.why", ">>> 1\n1")
+    found = read(tmp_path, {"pkg/toy.py": text})
+    assert text.split("\n")[found["toy.why"].place.line - 1] == "Answers: toy.why"
+
+
+def test_a_header_hidden_by_an_escape_is_a_fault_and_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg/toy.py").write_text(
+        'def act():\n    """Act.\n\\nAnswers: toy.why\n        >>> 1\n        1\n    """\n'
+    )
+    _, _, faults = answers.read(tmp_path, "pkg", {})
+    assert [(fault.place.line, fault.problem) for fault in faults] == [
+        (4, "no answer holds this example, so nobody runs it")
+    ]
+
+
+# Keys
+
+LATE = """\
+class Late:
+    async def act(self):
+        try:
+            pass
+        except ValueError:
+            with self:
+                match self:
+                    case 1:
+                        for _ in self:
+                            pass
+                        else:
+                            while self:
+                                import pkg.layer
+        finally:
+            if self:
+                pass
+            elif self:
+                import pkg.lone
+"""
+
+PACKAGE = {
+    "pkg/__init__.py": '"""The package."""\n',
+    "pkg/layer.py": "from pkg.deep import core\n",
+    "pkg/relative.py": "from . import lone\nfrom .deep.core import x\n",
+    "pkg/late.py": LATE,
+    "pkg/lone.py": "x = 1\n",
+    "pkg/ring.py": "import pkg.ring2\n",
+    "pkg/ring2.py": "import pkg.ring\n",
+    "pkg/deep/__init__.py": "from .other import y\n",
+    "pkg/deep/core.py": "x = 1\n",
+    "pkg/deep/other.py": "y = 1\n",
+    "pkg/toy.py": "\n\n".join(
+        f'def f{number}():\n    """Act.\n\n    Answers: toy.{id}\n        >>> {code}\n    """\n'
+        for number, (id, code) in enumerate(
+            {
+                "nothing": "import math",
+                "layer": "import pkg.layer",
+                "relative": "from pkg import relative",
+                "late": "from pkg.late import act",
+                "ring": "import pkg.ring as r",
+                "star": "from pkg.deep.core import *",
+                "own": "from pkg.toy import f0",
+                "inner": "def act():\n        ...     import pkg.lone",
+            }.items()
+        )
+    ),
+}
+REACHED = {
+    "nothing": set(),
+    "layer": {"", ".layer", ".deep", ".deep.core", ".deep.other"},
+    "relative": {"", ".relative", ".lone", ".deep", ".deep.core", ".deep.other"},
+    "late": {"", ".late", ".lone", ".layer", ".deep", ".deep.core", ".deep.other"},
+    "ring": {"", ".ring", ".ring2"},
+    "star": {"", ".deep", ".deep.core", ".deep.other"},
+    "own": {"", ".toy"},
+    "inner": {"", ".lone"},
+}
+
+
+def test_an_answer_reaches_what_it_imports_however_indirectly(tmp_path: Path) -> None:
+    found = read(tmp_path, PACKAGE)
+    assert {id.removeprefix("toy."): set(one.imports) for id, one in found.items()} == {
+        id: {f"pkg{name}" for name in names} for id, names in REACHED.items()
+    }
+
+
+@pytest.mark.parametrize("edited", [path for path in PACKAGE if path != "pkg/toy.py"])
+def test_an_edited_line_changes_the_keys_of_the_answers_that_reach_it_and_no_others(
+    tmp_path: Path, edited: str
+) -> None:
+    before = read(tmp_path, PACKAGE)
+    after = read(tmp_path, {edited: PACKAGE[edited] + "# edited\n"})
+    module = edited.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    changed = {id for id in before if before[id].key != after[id].key}
+    assert changed == {f"toy.{id}" for id, names in REACHED.items() if module.removeprefix("pkg") in names}
+    assert changed, "no answer reaches this file: the case shows nothing"
+
+
+def test_an_edited_docstring_changes_the_key_of_its_own_answer_if_that_does_not_import_the_module(
+    tmp_path: Path,
+) -> None:
+    before = read(tmp_path, PACKAGE)
+    text = PACKAGE["pkg/toy.py"].replace("import math", "import cmath")
+    after = read(tmp_path, {"pkg/toy.py": text})
+    assert {id for id in before if before[id].key != after[id].key} == {"toy.nothing", "toy.own"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("Prose.", "Other prose.", False),
+        (">>> 1", ">>> 1 + 0", True),
+        ("    1\n", "    2\n", True),
+        (">>> 1\n", ">>> 1  # doctest: +ELLIPSIS\n", True),
+        ('"""\n', '"""\n\n\nx = 1\n', False),
+    ],
+)
+def test_the_key_of_an_answer_is_made_of_its_doctest(tmp_path: Path, old: str, new: str, changes: bool) -> None:
+    text = answering("toy.why", ">>> 1\n1")
+    before = read(tmp_path, {"pkg/toy.py": text})["toy.why"].key
+    after = read(tmp_path, {"pkg/toy.py": new.join(text.rsplit(old, 1))})["toy.why"].key
+    assert (before != after) is changes
+
+
+def test_another_version_changes_all_keys_and_the_order_of_versions_none(tmp_path: Path) -> None:
+    keys = {id: one.key for id, one in read(tmp_path, PACKAGE, python="3.11", torch="2.8").items()}
+    assert keys == {id: one.key for id, one in read(tmp_path, {}, torch="2.8", python="3.11").items()}
+    for versions in ({"python": "3.12", "torch": "2.8"}, {"python": "3.11", "torch": "2.9"}, {"python": "3.11"}):
+        other = read(tmp_path, {}, **versions)
+        assert all(other[id].key != key for id, key in keys.items())
+
+
+def test_a_module_that_is_no_python_still_counts_as_reached(tmp_path: Path) -> None:
+    files = {"pkg/toy.py": answering("toy.why", ">>> import pkg.broken"), "pkg/broken.py": "def act(:\n"}
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    (before,), modules, faults = answers.read(tmp_path, "pkg", {})
+    assert [one.name for one in modules] == ["pkg.broken", "pkg.toy"]
+    assert len(faults) == 1
+    (tmp_path / "pkg/broken.py").write_text("def act():\n    pass\n")
+    (after,), _, faults = answers.read(tmp_path, "pkg", {})
+    assert not faults
+    assert before.imports == after.imports == ("pkg.broken",)
+    assert before.key != after.key
+
+
+# The API pages' door
+
+
+def test_the_extension_shows_answers_as_examples_with_their_link(tmp_path: Path) -> None:
+    (tmp_path / "toy.py").write_text(WHERE)
+    extensions = griffe.load_extensions(answers.AnswersExtension(links={"toy.function": "[asked](q.md)"}))
+    module = griffe.load("toy", search_paths=[tmp_path], extensions=extensions)
+    assert isinstance(module, griffe.Module)
+    docstring = module["act"].docstring
+    sections = [one for one in docstring.parse("google") if one.kind is griffe.DocstringSectionKind.examples]
+    assert [one.title for one in sections] == ["Answers toy.function"]
+    assert sections[0].value[0] == (griffe.DocstringSectionKind.text, "[asked](q.md)\n\nFirst $x$.")
+    unlinked = module["Toy"].docstring.parse("google")[1]
+    assert unlinked.title == "Answers toy.class"
+    assert unlinked.value == [(griffe.DocstringSectionKind.examples, ">>> 4\n4")]

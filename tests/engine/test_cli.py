@@ -1,0 +1,511 @@
+"""The command: what each verb prints, its exit code, and that it starts no more than it needs."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import pytest
+import typer.main
+
+from quaere import cli
+from quaere.model import State
+from quaere.project import Project
+from tests.engine.conftest import SOUND, Base
+
+VERBS: dict[str, click.Command] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+SITE = {"mkdocs.yml": "site_name: Toys\nrepo_url: https://example.org/toys\n", "docs/index.md": "# Toys\n"}
+CODE = {"reference_impl/toy.py": '"""Toy.\n\nAnswers: toy.why\n    In code.\n\n    >>> print("one")\n    one\n"""\n'}
+WRONG = {"reference_impl/toy.py": CODE["reference_impl/toy.py"].replace("\n    one\n", "\n    two\n")}
+FAULT = {"papers/wrong.yml": "cite: toy2020\nidea: 7\nimplementation: null\n"}
+TOLD = "papers/wrong.yml:2:7: expected text, found int `7` (at $.idea)\n  hint: quote it\n"
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call(base: Base, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Call the command in the folder of the knowledge base, in this process."""
+    monkeypatch.chdir(base.root)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["quaere", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        streams = capsys.readouterr()
+        code = caught.value.code
+        assert "Traceback" not in streams.out + streams.err.replace(
+            "Traceback (most recent call last):\n      File", ""
+        )
+        return Result(code if isinstance(code, int) else 0, streams.out, streams.err)
+
+    return call
+
+
+@pytest.fixture
+def mkdocs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Stand in for MkDocs, and note how it is called."""
+    calls: list[tuple[str, ...]] = []
+
+    def run(self: Project, *arguments: str) -> int:
+        calls.append(arguments)
+        return 0
+
+    monkeypatch.setattr(Project, "mkdocs", run)
+    return calls
+
+
+# Help
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_explains_itself_and_all_its_options(call: Call, verb: str) -> None:
+    result = call(verb, "--help")
+    assert (result.code, result.err) == (0, "")
+    text = " ".join(result.out.split())
+    assert " ".join((VERBS[verb].help or "").split()) in text
+    for parameter in VERBS[verb].params:
+        said = getattr(parameter, "help", "")
+        assert said, parameter.name
+        assert " ".join(said.split()) in text, parameter.name
+
+
+def test_the_help_lists_all_verbs_with_what_they_do(call: Call) -> None:
+    result = call("--help")
+    assert (result.code, result.err) == (0, "")
+    assert list(VERBS) == ["check", "verify", "build", "serve", "render", "questions", "show", "export"]
+    for verb, command in VERBS.items():
+        first = (command.help or "").partition(".")[0]
+        assert f"\n  {verb}{' ' * (11 - len(verb))}{first}.\n" in result.out
+
+
+def test_without_a_verb_the_help_is_shown_as_a_misuse(call: Call) -> None:
+    result = call()
+    assert result.code == 2
+    assert "Commands:" in result.out + result.err
+
+
+@pytest.mark.parametrize(("arguments", "allowed"), [(["--help"], set()), (["export", "--help"], {"pydantic"})])
+def test_the_help_loads_no_more_than_typer(arguments: list[str], allowed: set[str]) -> None:
+    script = "import sys; from quaere.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    run = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in run.stderr.split()}
+    assert "typer" in loaded
+    heavy = {"pydantic", "rich", "yaml", "griffe", "bibtexparser", "pylatexenc", "mkdocs", "torch", "numpy"}
+    assert loaded & heavy <= allowed  # Typer itself checks the arguments of a verb by pydantic
+
+
+def test_the_states_named_for_the_help_are_those_of_the_model() -> None:
+    assert [(one.name, one.value) for one in cli.StateName] == [(one.name, one.value) for one in State]
+
+
+# Exit codes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "code"),
+    [
+        (["check"], {}, 0),
+        (["check"], FAULT, 1),
+        (["verify"], CODE, 0),
+        (["verify"], WRONG, 1),
+        (["verify"], FAULT, 1),
+        (["verify", "toy.why"], CODE, 0),
+        (["verify", "toy"], WRONG, 1),
+        (["build"], CODE, 0),
+        (["build"], WRONG, 1),
+        (["build"], FAULT, 1),
+        (["serve"], CODE, 0),
+        (["serve"], FAULT, 1),
+        (["render", "out"], SITE, 0),
+        (["render", "out"], {}, 1),
+        (["render", "out"], SITE | FAULT, 1),
+        (["render", "papers"], SITE, 2),
+        (["render"], SITE, 2),
+        (["questions"], {}, 0),
+        (["questions"], FAULT, 1),
+        (["questions", "--json"], FAULT, 1),
+        (["questions", "--state", "done"], {}, 2),
+        (["show", "toy"], {}, 0),
+        (["show", "toy.why"], CODE, 0),
+        (["show", "toy"], FAULT, 1),
+        (["show"], {}, 2),
+        (["export"], {}, 0),
+        (["export", "toy"], FAULT, 1),
+        (["export", "--format", "endnote"], {}, 2),
+        (["check", "more"], {}, 2),
+        (["check", "--fast"], {}, 2),
+        (["chekc"], {}, 2),
+        (["check", "--project", "nowhere"], {}, 2),
+        (["check", "--project", "/"], {}, 2),
+        (["check"], {"pyproject.toml": "[tool.quaere]\npaper = 1\n"}, 1),
+        (["check"], {"pyproject.toml": "[tool.quaere]\npapers =\n"}, 1),
+        (["verify", "--timeout", "0"], {}, 2),
+        (["verify", "--timeout", "soon"], {}, 2),
+        (["verify", "--timeout", "nan"], {}, 2),
+        (["verify", "--timeout", "inf"], {}, 2),
+        (["serve", "--port", "70000"], {}, 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_the_exit_code_tells_well_from_content_at_fault_from_misuse(
+    base: Base, call: Call, mkdocs: list[tuple[str, ...]], arguments: list[str], files: dict[str, str], code: int
+) -> None:
+    base.write(files)
+    result = call(*arguments)
+    assert result.code == code, result
+    if code:
+        assert result.err.strip(), "nothing says why"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["show", "toi"], "there is no paper or question `toi`\n  hint: did you mean `toy`?\n"),
+        (
+            ["show", "toy.whi"],
+            "there is no paper or question `toy.whi`\n  hint: did you mean `toy.why` or `toy.how` or `toy`?\n",
+        ),
+        (
+            ["verify", "toy.why", "zebra"],
+            "there is no paper or question `zebra`\n  hint: known: `toy`, `toy.how`, `toy.why`\n",
+        ),
+        (["verify", "toy.how"], "`toy.how` has no answer in code\n"),
+        (["verify", "quiet"], "the card `quiet` asks no question\n"),
+        (["export", "toy", "tou"], "there is no paper `tou`\n  hint: did you mean `toy`?\n"),
+        (["questions", "--paper", "toyz"], "there is no paper `toyz`\n  hint: did you mean `toy`?\n"),
+        (["questions", "--tag", "atention"], "there is no tag `atention`\n  hint: did you mean `attention`?\n"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_an_unknown_name_is_answered_with_the_nearest_known_ones(
+    base: Base, call: Call, arguments: list[str], told: str
+) -> None:
+    base.write(CODE)
+    base.write({"papers/quiet.yml": "cite: toy2020\nidea: Sound.\nimplementation: null\ntags: [attention]\n"})
+    if arguments[0] in ("show", "verify") and "quiet" not in arguments:
+        (base.root / "papers/quiet.yml").unlink()
+    assert call(*arguments) == Result(2, "", told)
+
+
+# check
+
+
+def test_check_counts_what_is_sound(base: Base, call: Call) -> None:
+    base.write(CODE)
+    assert call("check") == Result(0, "1 papers, 2 questions, 1 answers: no faults\n", "")
+
+
+def test_check_shows_faults_apart_from_their_count(base: Base, call: Call) -> None:
+    base.write(FAULT)
+    before = base.files()
+    assert call("check") == Result(1, "1 fault\n", TOLD)
+    for arguments in (["questions"], ["show", "toy"], ["export"]):
+        assert call(*arguments).err == TOLD
+    assert base.files() == before, "reading wrote something"
+
+
+def test_check_leaves_even_corrupt_evidence_where_it_is(base: Base, call: Call) -> None:
+    base.write({".quaere/evidence.json": "[]"})
+    before = base.files()
+    assert call("check") == Result(0, "1 papers, 2 questions, 0 answers: no faults\n", "")
+    assert base.files() == before
+
+
+def test_a_long_path_is_not_broken_into_lines(base: Base, call: Call) -> None:
+    base.write({f"papers/{'long' * 30}.yml": "cite: toy2020\nidea: 7\n"})
+    assert f"papers/{'long' * 30}.yml:2:7: expected text, found int `7` (at $.idea)\n" in call("check").err
+
+
+def test_markup_in_a_card_is_shown_as_it_is(base: Base, call: Call) -> None:
+    base.write({"papers/toy.yml": SOUND["papers/toy.yml"].replace("Why?", '"[bold]Why[/bold] :smile: [[toy.how]]?"')})
+    assert "[bold]Why[/bold] :smile: [[toy.how]]?" in call("questions").out
+    assert "[bold]Why[/bold] :smile: [[toy.how]]?" in call("show", "toy.why").out
+    base.write({"papers/wrong.yml": "cite: toy2020\nidea: Sound.\n'[red]': 1\n"})
+    assert "unknown key `[red]`" in call("check").err
+
+
+# verify
+
+
+def test_verify_runs_once_and_then_nothing(base: Base, call: Call) -> None:
+    base.write(CODE)
+    first, second = call("verify"), call("verify")
+    assert re.fullmatch(r"\s*1 answers: 1 run, 0 unchanged, 0 broken; \d+\.\d s\n", first.err), first.err
+    assert re.fullmatch(r"\s*1 answers: 0 run, 1 unchanged, 0 broken; \d+\.\d s\n", second.err), second.err
+    assert first.out == second.out == ""
+
+
+def test_a_named_answer_runs_in_any_case_and_is_shown_as_it_ran(base: Base, call: Call) -> None:
+    base.write(CODE)
+    call("verify")
+    result = call("verify", "toy.why")
+    lines = [line.rstrip() for line in result.out.splitlines()]
+    assert lines[:3] == ["toy.why  reference_impl/toy.py:3:1", '>>> print("one")', "one"]
+    assert re.fullmatch(r"demonstrated in \d+\.\d\d s on python \S+, commit none, \S+", lines[3]), lines[3]
+    assert "1 answers: 1 run, 0 unchanged, 0 broken" in result.err
+
+
+def test_a_broken_answer_is_shown_with_its_failure(base: Base, call: Call) -> None:
+    base.write(WRONG)
+    result = call("verify")
+    assert result.out == ""
+    assert "broken in " in result.err
+    assert "Line 1, in toy.why\nFailed example:" in re.sub(r" +\n", "\n", result.err)
+    assert "Expected:\n    two\nGot:\n    one\n" in re.sub(r" +\n", "\n", result.err)
+
+
+def test_the_time_limit_can_be_given(base: Base, call: Call) -> None:
+    base.write(
+        {"reference_impl/toy.py": CODE["reference_impl/toy.py"].replace('print("one")', "import time; time.sleep(99)")}
+    )
+    result = call("verify", "--timeout", "0.2")
+    assert "took longer than the time limit of 0.2 s" in result.err
+    assert result.code == 1
+
+
+def test_faults_do_not_keep_sound_answers_from_running(base: Base, call: Call) -> None:
+    base.write(CODE | FAULT)
+    result = call("verify")
+    assert result.code == 1
+    assert "1 answers: 1 run, 0 unchanged, 0 broken" in result.err
+    assert result.err.endswith(TOLD)
+
+
+def test_evidence_set_aside_is_told_and_does_not_spoil_json(base: Base, call: Call) -> None:
+    base.write(CODE | {".quaere/evidence.json": "[]"})
+    result = call("questions", "--json")
+    assert result.code == 0
+    assert json.loads(result.out)[0]["state"] == "unverified"
+    assert re.fullmatch(r"warning: \S+/\.quaere/evidence\.json is not trusted \(.+\); it is now .+\n", result.err)
+
+
+# questions, show, export
+
+
+def test_questions_are_listed_with_their_states(base: Base, call: Call) -> None:
+    base.write(CODE)
+    result = call("questions")
+    rows = [line.split() for line in result.out.splitlines() if line.strip()]
+    assert rows[0] == ["state", "question"]
+    assert rows[2:] == [["unverified", "toy.why", "Why?"], ["answered", "toy.how", "How?"], ["2", "questions"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        ([], ["first.open", "toy.why", "toy.how"]),
+        (["--state", "answered"], ["toy.how"]),
+        (["--state", "open"], ["first.open"]),
+        (["--state", "broken"], []),
+        (["--paper", "toy"], ["toy.why", "toy.how"]),
+        (["--tag", "scale"], ["first.open"]),
+        (["--paper", "toy", "--state", "open"], []),
+        (["--tag", "scale", "--paper", "toy"], []),
+    ],
+)
+def test_questions_can_be_chosen_by_state_tag_and_paper(
+    base: Base, call: Call, options: list[str], ids: list[str]
+) -> None:
+    base.write(CODE)
+    base.write(
+        {
+            "papers/first.yml": "cite: toy2020\nidea: Sound.\nimplementation: null\ntags: [scale]\n"
+            "questions: [{id: open, ask: Ünïcode?, asked: 2026-01-31}]\n"
+        }
+    )
+    result = call("questions", "--json", *options)
+    assert (result.code, result.err) == (0, "")
+    rows: list[dict[str, Any]] = json.loads(result.out)
+    assert [f"{row['paper']}.{row['id']}" for row in rows] == ids
+    assert all(row in base.project.rows(base.library()) for row in rows)
+    assert ("Ünïcode?" in result.out) is ("first.open" in ids), "people read JSON too"
+    table = call("questions", *options)
+    assert [id for id in ("first.open", "toy.why", "toy.how") if f" {id} " in table.out] == ids
+    assert table.out.endswith(f"{len(ids)} question{'s' * (len(ids) != 1)}\n")
+
+
+def test_a_card_is_shown_with_its_reference_and_questions(base: Base, call: Call) -> None:
+    base.write(
+        {
+            "papers/toy.yml": SOUND["papers/toy.yml"]
+            + "tags: [scale, RNN]\nreading: {state: reading, through: page 5}\nbuilds_on: [old]\n"
+            "links: [{kind: code, title: Sources, url: 'https://example.org/a'}]\nnotes: Some **notes**.\n",
+            "papers/old.yml": "cite: toy2020\nidea: Old.\nimplementation: null\n",
+        }
+    )
+    out = call("show", "toy").out
+    assert out.startswith("Toys\nAnn Maker. 2020\nA sound idea.\n")
+    facts = dict(re.findall(r"^(tags|reading|builds on|card|code) +(.*?) *$", out, re.MULTILINE))
+    assert facts == {
+        "tags": "scale, RNN",
+        "reading": "reading, through page 5",
+        "builds on": "old",
+        "card": "papers/toy.yml",
+        "code": "Sources https://example.org/a",
+    }
+    assert "Some notes." in out
+    assert re.search(r"open +toy\.why +Why\?", out)
+
+
+def test_a_question_is_shown_with_prose_code_and_what_came_of_it(base: Base, call: Call) -> None:
+    base.write(CODE)
+    before = call("show", "toy.why").out
+    assert [line.rstrip() for line in before.splitlines()] == [
+        "Why?",
+        "unverified  toy.why  papers/toy.yml:5:5",
+        "",
+        "In code.",
+        "",
+        '>>> print("one")',
+        "one",
+        "",
+        "reference_impl.toy  reference_impl/toy.py:3:1",
+    ]
+    call("verify")
+    after = [line.rstrip() for line in call("show", "toy.why").out.splitlines()]
+    assert after[1] == "demonstrated  toy.why  papers/toy.yml:5:5"
+    assert after[-1].startswith("demonstrated in ")
+    assert "By hand." in call("show", "toy.how").out
+
+
+@pytest.mark.parametrize("form", ["json", "bibtex", "csl-json", "ris"])
+def test_export_prints_what_the_format_makes_of_the_papers_named(base: Base, call: Call, form: str) -> None:
+    from quaere.export import FORMATS
+
+    base.write(
+        {
+            "papers/other.yml": "cite: other2021\nidea: Other.\nimplementation: null\n",
+            "papers/again.yml": "cite: toy2020\nidea: The same paper.\nimplementation: null\n",
+            "papers/references.bib": SOUND["papers/references.bib"]
+            + "@misc{other2021, author = {Maker, Bob}, title = {Öthers}, year = {2021}}\n",
+        }
+    )
+    papers = base.library().papers
+    toy, other = papers["toy"].reference, papers["other"].reference
+    assert call("export", "--format", form) == Result(0, FORMATS[form]([toy, other]), "")
+    assert call("export", "--format", form, "other", "toy", "other") == Result(0, FORMATS[form]([other, toy]), "")
+    assert "Öthers" in call("export", "--format", form).out
+
+
+def test_bibtex_is_the_format_where_none_is_named(call: Call) -> None:
+    assert call("export").out == (
+        "@article{toy2020,\n  author = {Maker, Ann},\n  title = {Toys},\n  year = {2020},\n}\n"
+    )
+
+
+# build, serve, render
+
+
+def test_build_checks_verifies_builds_and_sums_up(base: Base, call: Call, mkdocs: list[tuple[str, ...]]) -> None:
+    base.write(CODE)
+    result = call("build", "--site", "out")
+    assert mkdocs == [("build", "--quiet", "--strict", "--site-dir", str(base.root / "out"))]
+    assert re.search(r"demonstrated +1\n", re.sub(r" +\n", "\n", result.out))
+    assert re.search(r"^1 papers, 2 questions, \d+\.\d s$", result.out, re.MULTILINE)
+    assert result.out.endswith("open out/index.html, or run `quaere serve`\n")
+
+
+def test_a_knowledge_base_at_fault_is_not_built(base: Base, call: Call, mkdocs: list[tuple[str, ...]]) -> None:
+    base.write(CODE | FAULT)
+    for verb in (["build"], ["serve"], ["render", "out"]):
+        result = call(*verb)
+        assert (result.code, result.out, result.err) == (1, "", TOLD)
+    assert not mkdocs
+    assert not (base.root / ".quaere").exists(), "an answer was run"
+    assert not (base.root / "out").exists()
+
+
+def test_the_exit_code_of_mkdocs_is_passed_on(base: Base, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Project, "mkdocs", lambda *_: 1)
+    assert call("build").code == 1
+    assert call("serve").code == 1
+
+
+def test_serve_takes_the_port_given_or_a_free_one(call: Call, mkdocs: list[tuple[str, ...]]) -> None:
+    call("serve", "--port", "8123")
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 8000))
+            taken.listen()
+        except OSError:
+            pass  # then somebody else listens there
+        call("serve")
+    assert mkdocs[0] == ("serve", "--livereload", "--dev-addr", "127.0.0.1:8123")
+    host, port = mkdocs[1][-1].split(":")
+    assert host == "127.0.0.1"
+    assert int(port) not in (0, 8000)
+
+
+def test_render_writes_a_folder_anew_and_no_other(base: Base, call: Call) -> None:
+    base.write(SITE)
+    first = call("render", "out")
+    assert first.code == 0
+    count = int(first.out.partition(" ")[0])
+    written = {path for path in (base.root / "out").rglob("*") if path.is_file()}
+    assert len(written) == count + 1, "all files, and the mark that says who wrote them"
+    (base.root / "out/stale.md").write_text("old")
+    assert call("render", "out").code == 0
+    assert {path for path in (base.root / "out").rglob("*") if path.is_file()} == written
+    before = base.files()
+    refused = call("render", "papers")
+    assert refused == Result(
+        2, "", "papers: this holds something else than rendered pages\n  hint: name a new folder\n"
+    )
+    assert base.files() == before
+
+
+# As a process
+
+
+def test_reading_verbs_and_a_verify_with_nothing_to_do_import_neither_torch_nor_the_implementation(base: Base) -> None:
+    base.write(CODE | {"pyproject.toml": "[tool.quaere]\nversions = ['torch']\n"})
+    assert base.quaere("verify").returncode == 0
+    script = """
+import json, sys
+from quaere.cli import app
+for arguments in (["check"], ["verify"], ["questions", "--json"], ["show", "toy.why"], ["export"]):
+    try:
+        app(arguments)
+    except SystemExit as end:
+        assert end.code == 0, arguments
+print(*sys.modules, file=sys.stderr)
+"""
+    run = subprocess.run([sys.executable, "-c", script], cwd=base.root, capture_output=True, text=True, check=True)
+    assert '"state": "demonstrated"' in run.stdout
+    assert "1 answers: 0 run, 1 unchanged, 0 broken" in run.stderr
+    loaded = {name.partition(".")[0] for name in run.stderr.split()}
+    assert "pydantic" in loaded
+    assert not loaded & {"torch", "numpy", "reference_impl", "mkdocs"}
+
+
+def test_a_reader_that_has_enough_causes_no_complaint(base: Base) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        run = subprocess.run(
+            [sys.executable, "-c", "from quaere.cli import main; main()", "questions", "--json"],
+            cwd=base.root,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert run.stderr == ""

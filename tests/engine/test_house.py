@@ -1,0 +1,203 @@
+"""The house's own rules: what belongs together has one name, data take one road, and what is written down is so."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+
+from quaere import cli, model, project
+from quaere.model import Library
+from quaere.project import Project
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+ALLOWED = {*sys.stdlib_module_names, "torch", "jaxtyping"}
+LAYERS = "reference_impl.layers"
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return Project.find(ROOT).read()[0]
+
+
+def sources(folder: str) -> dict[str, str]:
+    """Read the modules below a folder, by their path from the root."""
+    return {
+        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    }
+
+
+def imports(source: str) -> Iterator[str]:
+    """Yield the full name of each module, or of each thing in a module, that some code imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "write imports in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def stems(pattern: str) -> set[str]:
+    return {path.stem for path in ROOT.glob(pattern)} - {"__init__"}
+
+
+# One paper is a card, a module and a test
+
+
+def test_each_card_with_an_implementation_has_a_module_and_a_test_of_its_name(library: Library) -> None:
+    papers = {slug for slug, paper in library.papers.items() if paper.card.implementation}
+    assert papers, "no card was read"
+    assert stems("reference_impl/*.py") == papers
+    assert stems("tests/papers/test_*.py") == {f"test_{name}" for name in papers | stems("reference_impl/layers/*.py")}
+
+
+def test_a_paper_imports_only_the_layers_and_what_its_card_builds_on(library: Library) -> None:
+    faults = []
+    for slug in stems("reference_impl/*.py"):
+        lineage = {f"reference_impl.{name}" for name in library.papers[slug].card.builds_on}
+        for name in imports((ROOT / f"reference_impl/{slug}.py").read_text(encoding="utf-8")):
+            module = ".".join(name.split(".")[:2])
+            if name.split(".")[0] not in ALLOWED and module not in lineage | {LAYERS}:
+                faults.append(f"reference_impl/{slug}.py imports {name}")
+    assert not faults
+
+
+def test_layers_import_no_paper() -> None:
+    faults = [
+        f"{path} imports {name}"
+        for path, source in sources("reference_impl/layers").items()
+        for name in imports(source)
+        if name.split(".")[0] not in ALLOWED and not name.startswith(LAYERS)
+    ]
+    assert not faults
+
+
+def test_every_axis_of_the_implementation_is_in_the_glossary() -> None:
+    axes = {
+        axis.lstrip("*#")
+        for source in sources("reference_impl").values()
+        for shape in re.findall(r'\b(?:Float|Int|Bool|Shaped)\[Tensor, "([^"]*)"\]', source)
+        for axis in shape.split()
+    }
+    glossary = (ROOT / "docs/guide/conventions.md").read_text(encoding="utf-8").partition("## Axes")[2]
+    known = {
+        name for row in re.findall(r"^\| (`.*?`) \|", glossary, re.MULTILINE) for name in re.findall("`(.*?)`", row)
+    }
+    assert {"n", "d"} <= axes
+    assert sorted(axis for axis in axes - known if re.fullmatch(r"[a-z]\w*", axis)) == []
+
+
+# The engine
+
+
+def test_the_engine_keeps_its_layers() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    run = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_file_of_the_engine_has_its_place_in_the_contract_and_a_line_in_the_architecture() -> None:
+    rows = " | ".join(SETTINGS["tool"]["importlinter"]["contracts"][0]["layers"])
+    placed = {name.strip(" ()").removeprefix("quaere.") for name in re.split(r"[|:]", rows)}
+    parts = {
+        path.stem for path in (ROOT / "src/quaere").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    parts -= {"__init__", "__main__"}
+    assert placed == parts
+    architecture = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    assert {name for name in parts if f"| `{name}` |" not in architecture} == set()
+
+
+def test_the_engine_imports_nothing_of_the_models() -> None:
+    used = {name.split(".")[0] for source in sources("src").values() for name in imports(source)}
+    assert "pydantic" in used
+    assert used & {"torch", "numpy", "jaxtyping", "beartype", "matplotlib", "reference_impl"} == set()
+
+
+def test_the_engine_names_no_paper(library: Library) -> None:
+    word = re.compile(rf"\b({'|'.join(library.papers)})\b")
+    faults = [
+        f"{path}:{number}: {line.strip()}"
+        for path, source in sources("src").items()
+        for number, line in enumerate(source.splitlines(), 1)
+        if word.search(line)
+    ]
+    assert not faults
+
+
+# What is generated, and what is written down
+
+
+def test_the_committed_schema_is_the_one_that_the_model_gives() -> None:
+    committed = (ROOT / "docs/schema/card.json").read_text(encoding="utf-8")
+    assert committed == model.schema(), "write it anew: make schema"
+
+
+GUIDE = (ROOT / "docs/guide/command-line.md").read_text(encoding="utf-8")
+
+
+def test_every_verb_and_option_of_the_command_line_is_documented() -> None:
+    everywhere, *sections = re.split(r"^## (?=`quaere )", GUIDE.partition("\n## Settings\n")[0], flags=re.MULTILINE)
+    verbs = {section.split("`")[1].split()[1]: section for section in sections}
+    commands = typer.main.get_group(cli.app).commands
+    assert sorted(verbs) == sorted(commands)
+    faults = [
+        f"quaere {verb} {option}"
+        for verb, command in commands.items()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--") and not re.search(rf"`{option}\b", everywhere + verbs[verb])
+    ]
+    assert not faults
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", GUIDE.partition("\n## Settings\n")[2], re.MULTILINE)
+    wordless = {"None": "any", "[]": "none", "{}": "none"}
+    defaults = {name: str(field.default) for name, field in project.Settings.model_fields.items()}
+    assert {name: text.strip("`") for name, text in rows} == {
+        name: wordless.get(default, default) for name, default in defaults.items()
+    }
+
+
+def test_every_field_of_a_question_in_json_is_documented(library: Library) -> None:
+    row = Project.find(ROOT).rows(library)[0]
+    table = GUIDE.partition("\n| field | holds |\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(row)
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (ROOT / "docs/decisions/index.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs/decisions").glob("0*.md")}
+    assert pages == set(re.findall(r"\]\((0.*?\.md)\)", index))
+
+
+def test_one_version_stands_everywhere() -> None:
+    version = SETTINGS["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest
+    assert (citation["version"], newest[1]) == (version, version)
+
+
+def test_the_lock_file_holds_hashes_and_no_address_to_download_from() -> None:
+    packages = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    installed = {name: package for name, package in packages.items() if name}
+    assert installed
+    assert [name for name, package in installed.items() if "resolved" in package or "integrity" not in package] == []
+
+
+def test_the_constraints_name_versions_and_no_address() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    stated = [line for line in lines if line and not line.startswith("#")]
+    assert stated
+    assert [line for line in stated if not re.fullmatch(r"[A-Za-z0-9._-]+==[\w.]+", line)] == []

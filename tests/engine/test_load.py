@@ -1,0 +1,127 @@
+"""Bad input: each case under cards/ gets the report that stands beside it, and nothing is run or written."""
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from quaere.model import Name
+from tests.engine.conftest import Base, cases
+
+CASES = cases(".yml", ".bib", ".python", ".toml", ".md", "")
+
+
+def expected(case: Path) -> str:
+    return case.with_suffix(".txt").read_text(encoding="utf-8")
+
+
+def problems(report: str) -> list[str]:
+    """Return the lines that say where and what; hints name what else there is, so they differ in other company."""
+    return sorted(line for line in report.splitlines() if not line.startswith("  hint: "))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_report_on_a_case_is_the_one_beside_it_word_for_word(base: Base, case: Path) -> None:
+    base.lay_over(case)
+    before = base.files()
+    assert base.report() + "\n" == expected(case)
+    assert base.files() == before, "something was run or written"
+
+
+def test_each_case_has_its_report_and_each_report_its_case() -> None:
+    assert sorted(case.stem for case in CASES) == sorted(text.stem for text in cases(".txt"))
+
+
+def test_each_fault_in_a_report_has_a_file_a_line_and_a_column() -> None:
+    for case in CASES:
+        assert problems(expected(case)), case
+        for line in problems(expected(case)):
+            file, row, column, problem = line.split(":", 3)
+            assert file.rpartition(".")[2] in ("yml", "bib", "py", "toml", "md") or case.name == "no_folder.toml"
+            assert int(row) >= 1, line
+            assert int(column) >= 1, line
+            assert problem.strip(), line
+
+
+def test_one_run_reports_all_faults_of_all_files_and_runs_and_writes_nothing(base: Base) -> None:
+    together = [*cases(".yml", ".md"), *(case for case in CASES if case.name in ("entry_twice.bib", "outside.python"))]
+    for case in together:
+        base.lay_over(case)
+    before = base.files()
+    run = base.quaere("check")
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    wanted = sorted(line for case in together for line in problems(expected(case)))
+    assert problems(run.stderr) == wanted
+    assert run.stdout == f"{len(wanted)} faults\n"
+    assert base.files() == before
+    assert not (base.root / "executed").exists()
+
+
+def test_the_sound_knowledge_base_has_no_faults(base: Base) -> None:
+    assert base.report() == ""
+
+
+def test_a_scalar_of_ten_megabytes_is_refused_before_it_is_parsed(base: Base) -> None:
+    base.write({"papers/large.yml": b"cite: toy2020\nidea: " + b"x" * 10_000_000 + b"\n"})
+    assert base.report() == (
+        "papers/large.yml:1:1: the file has 10.0 MB; a card may have 1 MB\n"
+        "  hint: put data beside the card and link to it"
+    )
+
+
+def test_a_folder_without_bibliography_is_told_so_once(base: Base) -> None:
+    (base.root / "papers/references.bib").unlink()
+    assert base.report() == (
+        "papers/references.bib:1:1: there is no such file\n"
+        "  hint: make it, or set `bibliography` in [tool.quaere]\n"
+        "papers/toy.yml:1:7: papers/references.bib has no entry `toy2020` (at $.cite)"
+    )
+
+
+def test_what_is_named_like_a_card_but_is_no_file_is_reported(base: Base) -> None:
+    (base.root / "papers/folder.yml").mkdir()
+    (base.root / "papers/gone.yml").symlink_to("nowhere.yml")
+    assert base.report() == (
+        "papers/folder.yml:1:1: the file can't be read: Is a directory\n"
+        "papers/gone.yml:1:1: the file can't be read: No such file or directory"
+    )
+
+
+def test_the_files_of_an_editor_are_passed_over(base: Base) -> None:
+    for name in ("papers/.#toy.yml", "reference_impl/.#toy.py", "docs/.#page.md"):
+        (base.root / name).parent.mkdir(exist_ok=True)
+        (base.root / name).symlink_to("ann@desk.1234")
+    assert base.report() == ""
+
+
+def test_a_library_holds_what_its_files_say(base: Base) -> None:
+    base.write(
+        {
+            "papers/vit.yml": "cite: vit2021\nidea: Patches.\ntags: [scale]\nbuilds_on: [toy]\n",
+            "papers/references.bib": (base.root / "papers/references.bib").read_text()
+            + "@misc{vit2021, author={A. B. Maker and {Team}}, title={Vi{T}}, year=2021}\n",
+            "reference_impl/vit.py": '"""Patches.\n\nAnswers: toy.why\n    >>> 1\n    1\n"""\n',
+            "tests/papers/test_vit.py": "def test_one(): ...\n\nclass TestMore:\n    def test_two(self): ...\n",
+            "docs/guide/page.md": "See [[vit]].\n",
+        }
+    )
+    library = base.library()
+    assert list(library.papers) == ["toy", "vit"]
+    vit = library.papers["vit"]
+    assert vit.file == "papers/vit.yml"
+    assert (vit.card.implementation, vit.card.tags, vit.card.notes) == ("vit", ("scale",), None)
+    assert (vit.reference.title, vit.reference.year) == ("ViT", 2021)
+    assert vit.reference.authors == (Name("Maker", "A. B."), Name("Team"))
+    assert str(vit.place("builds_on", 0)) == "papers/vit.yml:4:13"
+    assert vit.place("links").line == 1, "what is not written stands where the card starts"
+    assert library.module_of(vit) == library.modules[1]
+    assert library.modules[1].summary == "Patches."
+    assert library.module_of(library.papers["toy"]) is None
+    assert library.tests == {"vit": {"test_one", "test_two"}}
+    assert library.docs == {"docs/guide/page.md": "See [[vit]].\n"}
+    assert list(library.questions) == ["toy.why", "toy.how"]
+    why = library.questions["toy.why"]
+    assert (why.question.asked, str(why.place)) == (datetime.date(2026, 1, 31), "papers/toy.yml:5:5")
+    assert why.answer == library.answers[0]
+    assert library.questions["toy.how"].answer is None

@@ -1,0 +1,200 @@
+"""YAML is read as plain values, each with the place where a person finds it."""
+
+import datetime
+import textwrap
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quaere import marked
+from quaere.errors import CardError, Place
+
+TEXT = """\
+title: plain
+quoted: "with \\u00e9"
+flow: [one, {two: 2}, [three]]
+block:
+  - first
+  -
+    second: |
+      Several
+      lines.
+empty:
+"""
+
+
+def read(text: str) -> marked.Marked:
+    document = marked.read(textwrap.dedent(text).encode(), "card.yml")
+    assert not document.faults
+    return document
+
+
+def test_lists_become_tuples_and_nothing_else_changes() -> None:
+    assert read(TEXT).value == {
+        "title": "plain",
+        "quoted": "with é",
+        "flow": ("one", {"two": 2}, ("three",)),
+        "block": ("first", {"second": "Several\nlines.\n"}),
+        "empty": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "column"),
+    [
+        ((), 1, 1),
+        (("title",), 1, 8),
+        (("quoted",), 2, 9),
+        (("flow",), 3, 7),
+        (("flow", 1), 3, 13),
+        (("flow", 1, "two"), 3, 19),
+        (("flow", 2, 0), 3, 24),
+        (("block",), 4, 1),  # a part on later lines stands where its key does
+        (("block", 0), 5, 5),
+        (("block", 1), 7, 5),
+        (("block", 1, "second"), 7, 13),
+        (("empty",), 10, 7),
+        (("block", 1, "third", 4), 7, 5),  # what is not there stands where the nearest part around it does
+    ],
+)
+def test_each_part_knows_its_place(path: marked.Path, line: int, column: int) -> None:
+    assert read(TEXT).place(path) == Place("card.yml", line, column, marked.show(path))
+
+
+def test_a_path_is_shown_as_json_path_shows_it() -> None:
+    assert marked.show(()) == "$"
+    assert marked.show(("questions", 1, "answer")) == "$.questions[1].answer"
+
+
+def test_scalars_are_kept_as_written() -> None:
+    document = read("number: 0x1F\ntruth: yes\nday: 2026-01-31\nquoted: 'it''s'\n")
+    assert document.value == {"number": 31, "truth": True, "day": datetime.date(2026, 1, 31), "quoted": "it's"}
+    assert document.written == {("number",): "0x1F", ("truth",): "yes", ("day",): "2026-01-31", ("quoted",): "it's"}
+
+
+@pytest.mark.parametrize("written", ["2026-01-31 10:00:00", "2026-01-31T10:00:00Z"])
+def test_a_time_of_day_stays_text(written: str) -> None:
+    assert read(f"at: {written}").value == {"at": written}
+
+
+def test_names_that_yaml_gives_a_meaning_are_plain_keys() -> None:
+    assert read("<<: 1\n=: 2\n1: 3\nyes: 4\n~: 5\n").value == {"<<": 1, "=": 2, "1": 3, "yes": 4, "~": 5}
+
+
+def test_of_a_key_that_stands_twice_the_second_counts_with_its_places() -> None:
+    document = marked.read(b"a: {b: 1}\na:\n  b: [2]\n", "card.yml")
+    assert list(map(str, document.faults)) == [
+        "card.yml:2:1: key `a` stands here twice (at $.a)\n  hint: the first stands in line 1: keep one of them"
+    ]
+    assert document.value == {"a": {"b": (2,)}}
+    assert document.place(("a", "b")) == Place("card.yml", 3, 6, "$.a.b")
+
+
+def test_faults_that_reading_survives_come_together() -> None:
+    document = marked.read(b"\xef\xbb\xbfa: 1\r\na: 2026-02-30\r\n", "card.yml")
+    assert [fault.problem for fault in document.faults] == [
+        "the file starts with a byte-order mark",
+        "the line ends with CR LF",
+        "key `a` stands here twice",
+        "`2026-02-30` is no date",
+    ]
+    assert document.value == {"a": "2026-02-30"}
+    assert document.text == "a: 1\na: 2026-02-30\n"
+
+
+@pytest.mark.parametrize(("ends", "told"), [("\r\n", "CR LF"), ("\r", "CR")])
+def test_lines_are_counted_alike_whatever_ends_them(ends: str, told: str) -> None:
+    document = marked.read(f"a: 1{ends}b: |{ends}  text{ends}c: 2".encode(), "card.yml")
+    assert [str(fault) for fault in document.faults] == [
+        f"card.yml:1:5: the line ends with {told}\n  hint: save the file with LF line ends"
+    ]
+    assert document.place(("c",)).line == 4
+    assert document.text == "a: 1\nb: |\n  text\nc: 2"
+
+
+@pytest.mark.parametrize("size", [marked.LARGEST, marked.LARGEST + 1])
+def test_the_largest_file_is_read_and_a_larger_one_is_not(size: int) -> None:
+    data = b"a: " + b"x" * (size - 3)
+    if size == marked.LARGEST:
+        assert marked.read(data, "card.yml").value == {"a": "x" * (size - 3)}
+    else:
+        with pytest.raises(CardError, match="may have 1 MB"):
+            marked.read(data, "card.yml")
+
+
+@pytest.mark.parametrize("depth", [marked.DEEPEST, marked.DEEPEST + 1])
+def test_the_deepest_nesting_is_read_and_a_deeper_one_is_not(depth: int) -> None:
+    data = b"[" * depth + b"1" + b"]" * depth
+    if depth == marked.DEEPEST:
+        assert marked.read(data, "card.yml").place((0,) * depth).column == depth + 1
+    else:
+        with pytest.raises(CardError, match="nested more than 20 levels deep"):
+            marked.read(data, "card.yml")
+
+
+def test_a_control_character_is_found_behind_its_escape_too() -> None:
+    document = marked.read(b'a: [1, "red \\e[31m"]\n', "card.yml")
+    assert list(map(str, document.faults)) == [
+        "card.yml:1:8: the control character U+001B is not allowed (at $.a[1])\n  hint: remove it"
+    ]
+
+
+def test_nothing_of_an_alias_bomb_is_built() -> None:
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 60)]
+    with pytest.raises(CardError, match=r"alias \*a0 is not allowed"):
+        marked.read("\n".join(lines).encode(), "card.yml")
+
+
+# Surrogates are no text, and control characters and line ends that only YAML knows may not be in a card.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029"), max_size=30).filter(
+    lambda text: not yaml.reader.Reader.NON_PRINTABLE.search(text)
+)
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXTS)
+DOCUMENTS = st.dictionaries(
+    TEXTS,
+    st.recursive(
+        SCALARS,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+        max_leaves=12,
+    ),
+    max_size=6,
+)
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes every value out, without anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def frozen(value: Any) -> object:
+    if isinstance(value, list):
+        return tuple(map(frozen, value))
+    return {key: frozen(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    value=DOCUMENTS,
+    style=st.sampled_from([None, '"', "'", "|", ">"]),
+    flow=st.sampled_from([None, True, False]),
+    width=st.sampled_from([20, 80, 10_000]),
+)
+def test_whatever_yaml_writes_is_read_back_and_each_scalar_stands_at_its_place(
+    value: dict[str, Any], style: str | None, flow: bool | None, width: int
+) -> None:
+    text = yaml.dump(
+        value, Dumper=Dumper, default_style=style, default_flow_style=flow, width=width, allow_unicode=True
+    )
+    document = marked.read(text.encode(), "card.yml")
+    assert not document.faults
+    assert document.value == frozen(value)
+    lines = document.text.split("\n")
+    for path, written in document.written.items():
+        place = document.place(path)
+        here = lines[place.line - 1][place.column - 1 :]
+        assert here[:1] in ("'", '"', "|", ">", "!") or here.startswith(written.split(" ")[0]), (path, here)

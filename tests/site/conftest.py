@@ -1,0 +1,87 @@
+"""The built site, served from a sub-path of this machine, in a browser that can reach nothing else."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+SUB_PATH = "/sub/path/"
+FLAGS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # A foreign request fails at once instead of leaving the machine; the tests see it either way.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+# Milliseconds. A busy machine is no fault of the site.
+PATIENCE = 30_000
+expect.set_options(timeout=PATIENCE)
+
+
+class UnderSubPath(SimpleHTTPRequestHandler):
+    """Serve the site below `SUB_PATH` and nothing beside it, so that an address from the root is found out."""
+
+    def translate_path(self, path: str) -> str:
+        inside = path.removeprefix(SUB_PATH)
+        return super().translate_path("/" + inside) if inside != path else str(ROOT / "nothing-is-here")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the tests' output to the tests."""
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built site. `make test` builds it anew; a test run alone takes the one that is there."""
+    if not (ROOT / "site" / "index.html").exists():
+        environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+        subprocess.run([Path(sys.executable).with_name("quaere"), "build"], cwd=ROOT, env=environment, check=True)
+    return ROOT / "site"
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served: scheme, host, port and sub-path."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(UnderSubPath, directory=str(site))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}{SUB_PATH}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium: the one that QUAERE_CHROMIUM names, the one on the PATH, or playwright's own."""
+    names = (os.environ.get("QUAERE_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS, chromium_sandbox=False)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
+    """A fresh profile in which addresses are relative to the site's home."""
+    context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(PATIENCE)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """One tab."""
+    return context.new_page()

@@ -1,0 +1,130 @@
+"""Every page of the site: what it asks for, what it says on the console, and where its links lead."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, TimeoutError
+
+TABS = 4
+LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
+ONLY_NAMED = {"canonical", "alternate", "next", "prev", "edit", "license", "author"}
+DRAWN = (
+    """() => [...document.querySelectorAll(".arithmatex, .diagram")].every(one => one.querySelector(".katex, svg"))"""
+)
+
+
+def pages(site: Path) -> list[str]:
+    """List the addresses of all pages, relative to home. 404.html is left out: a server shows it at any address."""
+    return sorted(
+        str(file.relative_to(site).parent.as_posix()).removeprefix(".") + "/"
+        if file.name == "index.html"
+        else file.relative_to(site).as_posix()
+        for file in site.rglob("*.html")
+        if file != site / "404.html"
+    )
+
+
+class Anchors(HTMLParser):
+    """Collect a page's anchors, its links, and the addresses from which it loads something."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.anchors: set[str] = {"", "top"}
+        self.links: set[str] = set()
+        self.loads: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.anchors |= {given[name] for name in ("id", "name") if name in given}
+        if tag == "a" and "href" in given:
+            self.links.add(given["href"])
+        if tag in LOADED and LOADED[tag] in given and given.get("rel") not in ONLY_NAMED:
+            self.loads.add(given[LOADED[tag]])
+
+
+def test_no_page_asks_another_host_or_logs_an_error(context: BrowserContext, site: Path, address: str) -> None:
+    shown: dict[Page | None, str] = {}
+    faults: set[str] = set()
+
+    def note(page: Page | None, what: str) -> None:
+        faults.add(f"{shown.get(page, '?')}: {what}")
+
+    def asks(request: Request) -> None:
+        if not request.url.startswith((address, "data:", "blob:")):
+            note(request.frame.page, f"asks for {request.url}")
+
+    def gets(response: Response) -> None:
+        if response.status >= 400:
+            note(response.frame.page, f"gets {response.status} for {response.url}")
+
+    def logs(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            note(message.page, f"logs {message.text}")
+
+    def fails(request: Request) -> None:
+        # Going on to the next page aborts what a busy machine has not yet loaded of this one.
+        if request.failure != "net::ERR_ABORTED":
+            note(request.frame.page, f"can't load {request.url}: {request.failure}")
+
+    context.on("request", asks)
+    context.on("response", gets)
+    context.on("console", logs)
+    context.on("requestfailed", fails)
+    context.on("weberror", lambda error: note(error.page, f"throws {error.error}"))
+
+    tabs = [context.new_page() for _ in range(TABS)]
+    every = pages(site)
+    for start in range(0, len(every), TABS):
+        for tab, path in zip(tabs, every[start : start + TABS], strict=False):
+            shown[tab] = path
+            tab.goto(path.removeprefix("/"), wait_until="commit")
+        for tab in tabs:
+            tab.wait_for_load_state("networkidle")
+            try:
+                tab.wait_for_function(DRAWN)
+            except TimeoutError:
+                note(tab, "leaves mathematics or a diagram as it was written")
+
+    assert not faults, "\n".join(sorted(faults))
+    assert len(every) > 1, "there are no pages to open"
+
+
+def test_every_internal_link_leads_to_a_page_and_an_anchor(site: Path) -> None:
+    home = "http://site.invalid/sub/path/"
+    read = {
+        urljoin(home, path.removeprefix("/")): Anchors(file_of(site, path).read_text(encoding="utf-8"))
+        for path in pages(site)
+    }
+    faults = []
+    for here, found in read.items():
+        for link in found.links | found.loads:
+            url, anchor = urldefrag(urljoin(here, link))
+            if urlsplit(url).netloc != urlsplit(home).netloc:
+                continue
+            url = urlsplit(url)._replace(query="").geturl()
+            file = file_of(site, unquote(url.removeprefix(home))) if url.startswith(home) else None
+            if file is None or not file.is_file():
+                faults.append(f"{here.removeprefix(home)}: {link} leads nowhere")
+            elif url in read and unquote(anchor) not in read[url].anchors:
+                faults.append(f"{here.removeprefix(home)}: {link} names no anchor of that page")
+    assert not faults, "\n".join(sorted(faults))
+    assert sum(len(found.links) for found in read.values()) > len(read), "no links were read"
+
+
+def test_no_page_names_another_host_to_load_from(site: Path) -> None:
+    # A preconnect or a lazily loaded picture asks another host without a request that the browser test would see.
+    faults = [
+        f"{path}: {url}"
+        for path in pages(site)
+        for url in Anchors(file_of(site, path).read_text(encoding="utf-8")).loads
+        if urlsplit(url).netloc
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def file_of(site: Path, path: str) -> Path:
+    """Return the file that a server gives for an address relative to home."""
+    file = site / path.strip("/")
+    return file / "index.html" if path.endswith("/") or not path else file

@@ -1,0 +1,224 @@
+"""What a reader does with the site: look, filter, search, switch to dark, read on a phone, copy, and edit."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from quaere.model import Library
+from quaere.project import Project
+
+ROOT = Path(__file__).parents[2]
+CARD = "papers/transformer/"
+MODULE = "reference/layers.attention/"
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return Project.find(ROOT).read()[0]
+
+
+def lines_linked(page: Page, kind: str) -> list[tuple[str, str, int, str]]:
+    """List the page's links to lines of the repository: the question around it, the file, the number, and the line."""
+    found = page.locator(".q-question").evaluate_all(
+        "all => all.flatMap(one => [...one.querySelectorAll('a')].map(a => [one.querySelector('h3').id, a.href]))"
+    )
+    matches = [(id, re.search(rf"/{kind}/main/(.+)#L(\d+)$", href)) for id, href in found]
+    return [
+        (id, match[1], int(match[2]), (ROOT / match[1]).read_text(encoding="utf-8").splitlines()[int(match[2]) - 1])
+        for id, match in matches
+        if match
+    ]
+
+
+# What the pages show
+
+
+def test_every_question_stands_on_its_card_and_on_the_page_of_all_questions(site: Path, library: Library) -> None:
+    listed = (site / "questions/index.html").read_text(encoding="utf-8")
+    assert sorted(set(re.findall(r'href="\.\./papers/(\w+/#[^"]+)"', listed))) == sorted(
+        f"{asked.paper.slug}/#{asked.question.id}" for asked in library.questions.values()
+    )
+    for slug, paper in library.papers.items():
+        card = (site / "papers" / slug / "index.html").read_text(encoding="utf-8")
+        ids = re.findall(r'<div class="q-question"[^>]*>\s*<h3 id="([^"]+)"', card)
+        assert ids == [question.id for question in paper.card.questions]
+
+
+def test_mathematics_is_drawn_by_katex(page: Page) -> None:
+    page.goto(CARD)
+    expect(page.locator(".arithmatex .katex-html").first).to_be_attached()
+    assert page.locator(".katex-error").count() == 0
+    # Fonts that did not load would leave the letters in a font of the machine.
+    page.evaluate("document.fonts.ready")
+    assert page.evaluate("[...document.fonts].some(font => font.family.startsWith('KaTeX') && font.status == 'loaded')")
+
+
+def test_a_diagram_is_drawn_in_the_colours_of_the_page(page: Page) -> None:
+    page.emulate_media(color_scheme="light")
+    page.goto("architecture/")
+    drawing = page.locator(".diagram svg").first
+    expect(drawing).to_be_visible()
+    light = drawing.inner_html()
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    page.wait_for_function("light => document.querySelector('.diagram svg')?.innerHTML != light", arg=light)
+    expect(drawing).to_be_visible()
+
+
+def test_a_module_shows_its_answers_with_their_questions(page: Page, library: Library) -> None:
+    page.goto(MODULE)
+    answers = [answer for answer in library.answers if answer.module == "reference_impl.layers.attention"]
+    assert answers
+    for answer in answers:
+        slug, _, id = answer.id.partition(".")
+        expect(page.locator(f'a[href="../../papers/{slug}/#{id}"]').first).to_be_attached()
+        assert answer.code.splitlines()[-1] in page.locator("article").inner_text()
+
+
+def test_a_card_links_to_the_line_that_answers_and_to_its_file_for_editing(page: Page, library: Library) -> None:
+    page.goto(CARD)
+    answers = lines_linked(page, "blob")
+    assert len(answers) == sum(
+        1 for asked in library.questions.values() if asked.id.startswith("transformer.") and asked.answer
+    )
+    assert [line for id, _, _, line in answers if line.strip() != f"Answers: transformer.{id}"] == []
+    edit = page.get_by_title("Edit this page").get_attribute("href") or ""
+    assert edit.endswith("/edit/main/papers/transformer.yml")
+
+
+def test_an_open_question_links_to_its_line_in_the_card(page: Page, library: Library) -> None:
+    # Open are the questions with neither prose nor an answer in code, whatever ran.
+    slugs = [asked.paper.slug for asked in library.questions.values() if not asked.answer and not asked.question.answer]
+    assert slugs
+    page.goto(f"papers/{slugs[0]}/")
+    links = lines_linked(page, "edit")
+    assert links
+    assert [line for id, _, _, line in links if line.strip() != f"- id: {id}"] == []
+
+
+# What a reader does
+
+
+def test_filters_live_in_the_address(page: Page, library: Library) -> None:
+    page.goto("questions/")
+    shown = page.locator(".q-group li:visible")
+    expect(shown).to_have_count(len(library.questions))
+    of_paper = len(library.papers["transformer"].card.questions)
+    paper, state = page.locator("select[name=paper]"), page.locator("select[name=state]")
+
+    paper.select_option("transformer")
+    expect(page).to_have_url(re.compile(r"/questions/\?paper=transformer$"))
+    expect(shown).to_have_count(of_paper)
+    page.reload()
+    expect(paper).to_have_value("transformer")
+    expect(shown).to_have_count(of_paper)
+
+    state.select_option(index=1)
+    chosen = state.input_value()
+    expect(page).to_have_url(re.compile(rf"/questions/\?state={chosen}&paper=transformer$"))
+    expect(page.locator(f".q-group li:visible .q-badge:not([data-state={chosen}])")).to_have_count(0)
+
+    page.go_back()
+    expect(state).to_have_value("")
+    expect(shown).to_have_count(of_paper)
+    page.get_by_role("button", name="Show all").click()
+    expect(shown).to_have_count(len(library.questions))
+    expect(page).to_have_url(re.compile(r"/questions/$"))
+
+
+def test_a_filter_by_tag_is_read_from_the_address_and_says_when_nothing_fits(page: Page, library: Library) -> None:
+    page.goto("questions/?tag=RNN")
+    tagged = [paper for paper in library.papers.values() if "RNN" in paper.card.tags]
+    expect(page.locator(".q-group li:visible")).to_have_count(sum(len(paper.card.questions) for paper in tagged))
+    page.goto("questions/?tag=no-such-tag")
+    expect(page.locator(".q-nothing")).to_be_visible()
+    expect(page.locator(".q-group:visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("query", "path", "anchor"),
+    [
+        ("Attention Is All You Need", CARD, ""),
+        ("saturate the softmax", CARD, "#scaled-dot-product"),
+        ("padding_mask", MODULE, "#reference_impl.layers.attention.padding_mask"),
+    ],
+    ids=["a card", "an answer", "a function"],
+)
+def test_search_finds(page: Page, query: str, path: str, anchor: str) -> None:
+    page.goto("")
+    page.keyboard.press("/")
+    page.locator("[data-md-component=search-query]").press_sequentially(query)
+    ends = f"[href$='{anchor}']" if anchor else ":not([href*='#'])"
+    found = page.locator(f".md-search-result__link[href*='/{path}']{ends}").first
+    expect(found).to_be_attached()
+    # A page's sections beyond the best stand folded below it.
+    if not found.is_visible():
+        page.locator("details", has=found).locator("summary").click()
+    found.click()
+    expect(page).to_have_url(re.compile(rf"/sub/path/{path}.*{re.escape(anchor)}$"))
+
+
+def test_the_palette_switches_to_dark_and_stays(page: Page) -> None:
+    page.goto("")
+    body = page.locator("body")
+    expect(body).to_have_attribute("data-md-color-scheme", "default")
+    for _ in range(3):
+        if body.get_attribute("data-md-color-scheme") != "slate":
+            page.locator("[data-md-component=palette] label:visible").click()
+    expect(body).to_have_attribute("data-md-color-scheme", "slate")
+    page.goto(CARD)
+    expect(body).to_have_attribute("data-md-color-scheme", "slate")
+
+
+def test_a_command_and_a_citation_can_be_copied(context: BrowserContext, page: Page) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(CARD)
+
+    def copied_from(block: Locator) -> str:
+        page.evaluate("navigator.clipboard.writeText('')")
+        block.hover()
+        block.locator("button").first.click()
+        for _ in range(100):
+            if text := page.evaluate("navigator.clipboard.readText()"):
+                return str(text)
+            page.wait_for_timeout(100)
+        return ""
+
+    question = page.locator(".q-question", has=page.locator("#scaled-dot-product"))
+    command = question.locator(".highlight", has_text="quaere verify")
+    assert copied_from(command) == "quaere verify transformer.scaled-dot-product"
+    citation = page.locator(".tabbed-set", has_text="BibTeX").locator(".highlight:visible")
+    assert copied_from(citation).startswith("@inproceedings{vaswani2017attention,")
+
+
+# On a phone
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "papers/",
+        CARD,
+        "questions/",
+        "tags/",
+        "reference/",
+        MODULE,
+        "topics/positional-encodings/",
+        "guide/command-line/",
+        "architecture/",
+        "decisions/0003-yaml-and-pydantic/",
+    ],
+)
+def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, address: str, path: str) -> None:
+    with browser.new_context(base_url=address, viewport={"width": 390, "height": 844}, has_touch=True) as context:
+        page = context.new_page()
+        page.goto(path, wait_until="networkidle")
+        wider = page.evaluate(
+            """() => [...document.querySelectorAll("article *")]
+                .filter(one => one.getBoundingClientRect().right > innerWidth && !one.closest("[style*=overflow]"))
+                .slice(0, 3).map(one => one.outerHTML.slice(0, 120))"""
+        )
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= 390, f"wider than the page: {wider}"
