@@ -176,11 +176,10 @@ class EncoderLayer(nn.Module):
     Answers: bert.which-gelu
         GELU is $x\,\Phi(x)$ with the normal distribution's $\Phi$, which takes an error function. The authors' code
         computes it by a hyperbolic tangent that comes within 0.0005; much other code, Hugging Face's too, takes the
-        error function. Twelve layers of base size carry the difference to the third digit, so weights should run with
-        the form that they are meant for.
+        error function. Through twelve layers the difference stays small, but is far more than rounding: to compare
+        numbers with those of another program, take its form.
 
         >>> import torch
-        >>> from torch import nn
         >>> from reference_impl.bert import EncoderLayer
         >>> _ = torch.manual_seed(0)
         >>> by_tanh, by_erf = (EncoderLayer(64, 4, 256, dropout=0.0, gelu=form) for form in ("tanh", "erf"))
@@ -192,7 +191,7 @@ class EncoderLayer(nn.Module):
         >>> x = y = torch.randn(1, 20, 64)
         >>> for _ in range(12):
         ...     x, y = (layer(h, lambda attention, h: attention(h, h, h)) for layer, h in ((by_tanh, x), (by_erf, y)))
-        >>> bool(1e-5 < (x - y).abs().max() < 1e-2)
+        >>> bool(1e-4 < (x - y).abs().max() < 1e-2)
         True
     """
 
@@ -305,9 +304,9 @@ class Bert(nn.Module):
         torch.Size([1, 6, 16])
 
     Answers: bert.where-the-parameters-are
-        Three quarters in the twelve layers, and in each of them two thirds in the feed-forward network. Nearly all of
-        the last quarter is the table of tokens. The heads of pre-training add little, since the scores of words take
-        that table once more. The paper writes 110M, and 340M for the large model.
+        More than three quarters are in the twelve layers, and in each of them two thirds in the feed-forward network.
+        Nearly all of the rest is the table of tokens. The heads of pre-training add little, since the scores of words
+        take that table once more. The paper writes 110M, and 340M for the large model.
 
         >>> import torch
         >>> from reference_impl.bert import Bert, BertPreTraining

@@ -11,9 +11,9 @@ Left out: the hybrid that cuts up a ResNet's features (Section 3.1), and the mas
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +24,17 @@ from reference_impl.layers.attention import MultiHeadAttention
 from reference_impl.layers.positions import LearnedPositions
 
 Grid = tuple[int, int]
+
+
+def grid_of(size: Grid, p: int) -> Grid:
+    """Return how many patches an image has, down and across.
+
+    Raises:
+        ValueError: They do not fill the image.
+    """
+    if p < 1 or size[0] % p or size[1] % p:
+        raise ValueError(f"an image of {size[0]} × {size[1]} does not divide into patches of {p} × {p}")
+    return size[0] // p, size[1] // p
 
 
 def cut(images: Float[Tensor, "b c rows columns"], p: int) -> Float[Tensor, "b n cpp"]:
@@ -69,10 +80,10 @@ def cut(images: Float[Tensor, "b c rows columns"], p: int) -> Float[Tensor, "b n
         >>> cut(image, 16).shape, torch.equal(cut(image, 16).flatten().sort().values, image.flatten())
         (torch.Size([1, 16, 768]), True)
     """
-    rows, columns = images.shape[2:]
-    if p < 1 or rows % p or columns % p:
-        raise ValueError(f"an image of {rows} × {columns} does not divide into patches of {p} × {p}")
-    return images.unflatten(3, (-1, p)).unflatten(2, (-1, p)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    b, c, *size = images.shape
+    rows, columns = grid_of((size[0], size[1]), p)
+    grid = images.reshape(b, c, rows, p, columns, p).permute(0, 2, 4, 1, 3, 5)
+    return grid.reshape(b, rows * columns, c * p * p)
 
 
 def stretch(
@@ -104,8 +115,8 @@ def stretch(
         ...     large = fine_tuned(small, classes=1000, size=(384, 384))
         >>> small.positions.table.shape[0], large.positions.table.shape[0]
         (197, 577)
-        >>> large(torch.empty(1, 3, 384, 384, device="meta")).shape
-        torch.Size([1, 1000])
+        >>> large.embed(torch.empty(1, 3, 384, 384, device="meta")).shape
+        torch.Size([1, 577, 768])
         >>> count = [sum(w.numel() for w in model.parameters()) for model in (small, large)]
         >>> count, count[1] - count[0] == (577 - 197) * 768
         ([86567656, 86859496], True)
@@ -126,7 +137,7 @@ def stretch(
         raise ValueError(f"{len(table)} positions are not those of a class token and {old[0]} × {old[1]} patches")
     if old == new:
         return table
-    grid = table[1:].unflatten(0, old).permute(2, 0, 1)[None]
+    grid = table[1:].reshape(*old, -1).permute(2, 0, 1)[None]
     # Left to None, torch's bicubic puts edges on edges; only the bilinear one is told where the corners go.
     grid = F.interpolate(grid, size=new, mode=method, align_corners=method == "bilinear")
     return torch.cat([table[:1], grid[0].flatten(1).mT])
@@ -262,7 +273,7 @@ class ViT(nn.Module):
         Take each away and see what is lost. Without positions the patches are a bag: shuffle them, and the scores stay.
         Without attention nothing reaches the class token: all images score alike. Without the residual path there is
         no way straight through, which norms that come first leave open: with both sublayers silent, 24 blocks return
-        their input, where norms that come last change it. And the fine-tuned head begins at zero, so that the first
+        their input, where a norm that comes last changes it. And the fine-tuned head begins at zero, so that the first
         steps don't spoil what was learnt.
 
         >>> import torch
@@ -308,34 +319,34 @@ class ViT(nn.Module):
         >>> from torch import nn
         >>> from reference_impl.vit import ViT
         >>> _ = torch.manual_seed(0)
-        >>> vit = ViT(d_model=16, heads=2, d_ff=32, layers=1, p=4, size=(16, 16), classes=2, channels=1).eval()
+        >>> vit = ViT(d_model=16, heads=2, d_ff=32, layers=1, p=4, size=(8, 8), classes=2, channels=1).eval()
         >>> _ = nn.init.normal_(vit.positions.table)
         >>> convolution = nn.Conv2d(1, 16, 3, padding=1, padding_mode="circular")
-        >>> image = torch.randn(1, 1, 16, 16)
+        >>> image = torch.randn(1, 1, 8, 8)
         >>> def read(image):
-        ...     return vit.blocks(vit.embed(image))[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+        ...     return vit.blocks(vit.embed(image))[:, 1:].unflatten(1, (2, 2)).permute(0, 3, 1, 2)
         >>> def shifts(network, by, mapped):
         ...     return torch.allclose(network(image.roll(by, 3)), network(image).roll(mapped, 3), atol=1e-4)
         >>> shifts(convolution, by=1, mapped=1), shifts(convolution, by=4, mapped=4), shifts(read, by=4, mapped=1)
         (True, True, False)
         >>> positions = vit.positions.table.data.clone()
         >>> _ = vit.positions.table.data.zero_()
-        >>> shifts(read, by=4, mapped=1), any(shifts(read, by=1, mapped=mapped) for mapped in range(4))
+        >>> shifts(read, by=4, mapped=1), any(shifts(read, by=1, mapped=mapped) for mapped in range(2))
         (True, False)
 
-        That is worth data. Below, one of two patterns shows in the left half of each training image, and then in the
-        right half. The ConvNet has seen enough. ViT has to learn each place by itself.
+        That is worth data. In the training images below one of two patterns stands on the left, and in the others
+        further right. The ConvNet has seen enough to know it anywhere. ViT has to learn each place by itself.
 
-        >>> vit.positions.table.data = positions
-        >>> corners = torch.tensor([[[[2.0, 2, 2], [2, 0, 0], [2, 0, 0]]], [[[0.0, 0, 2], [0, 0, 2], [2, 2, 2]]]])
+        >>> crosses = torch.tensor([[[[2.0, 0, 2], [0, 2, 0], [2, 0, 2]]], [[[0.0, 2, 0], [2, 2, 2], [0, 2, 0]]]])
         >>> def draw(columns, images):
-        ...     labels, rows = torch.randint(2, (images,)), torch.randint(14, (images,))
-        ...     where = torch.zeros(images, 2, 14, 14)
+        ...     labels, rows = torch.randint(2, (images,)), torch.randint(6, (images,))
+        ...     where = torch.zeros(images, 2, 6, 6)
         ...     where[torch.arange(images), labels, rows, torch.randint(*columns, (images,))] = 1
-        ...     return nn.functional.conv_transpose2d(where, corners) + 0.1 * torch.randn(images, 1, 16, 16), labels
-        >>> def trained(network, steps=60):
-        ...     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
-        ...     for _ in range(steps):
+        ...     return nn.functional.conv_transpose2d(where, crosses) + 0.1 * torch.randn(images, 1, 8, 8), labels
+        >>> left, right = (0, 2), (3, 6)
+        >>> def trained(network):
+        ...     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+        ...     for _ in range(100):
         ...         images, labels = draw(left, 128)
         ...         optimiser.zero_grad()
         ...         nn.functional.cross_entropy(network(images), labels).backward()
@@ -344,14 +355,15 @@ class ViT(nn.Module):
         >>> def accuracy(network, columns):
         ...     images, labels = draw(columns, 500)
         ...     return float((network(images).argmax(dim=1) == labels).float().mean())
+        >>> _ = torch.manual_seed(0)
         >>> pool = nn.AdaptiveMaxPool2d(1)
-        >>> convnet = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), pool, nn.Flatten(), nn.Linear(16, 2))
-        >>> left, right = (0, 5), (9, 14)
-        >>> convnet, vit = trained(convnet), trained(vit)
+        >>> convnet = trained(nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), pool, nn.Flatten(), nn.Linear(16, 2)))
         >>> accuracy(convnet, left) > 0.95, accuracy(convnet, right) > 0.95
         (True, True)
-        >>> accuracy(vit, left) > accuracy(vit, right) + 0.1
-        True
+        >>> vit.positions.table.data = positions
+        >>> vit = trained(vit)
+        >>> accuracy(vit, left) > 0.95, accuracy(vit, right) < 0.9
+        (True, True)
 
         In return ViT sees all of the image from the first block on, where a 3 × 3 convolution sees nine pixels; its
         attention grows with the square of the number of patches. Given 14 million images or more, the missing bias no
@@ -359,10 +371,10 @@ class ViT(nn.Module):
 
         >>> def reach(network):
         ...     x = image.clone().requires_grad_()
-        ...     network(x)[0, :, 2, 2].sum().backward()
+        ...     network(x)[0, :, 1, 1].sum().backward()
         ...     return int(x.grad.count_nonzero())
         >>> reach(convolution), reach(read)
-        (9, 256)
+        (9, 64)
     """
 
     def __init__(
@@ -416,21 +428,10 @@ class ViT(nn.Module):
     def weights(self, images: Float[Tensor, "b c _ _"]) -> list[Float[Tensor, "b h m m"]]:
         """Return each block's attention, from the first to the last."""
         z, weights = self.embed(images), []
-        for block in self.blocks:
+        for block in cast(Iterable[Block], self.blocks):
             weights.append(block.weights(z))
             z = block(z)
         return weights
-
-
-def grid_of(size: Grid, p: int) -> Grid:
-    """Return how many patches an image has, down and across.
-
-    Raises:
-        ValueError: They do not fill the image.
-    """
-    if p < 1 or size[0] % p or size[1] % p:
-        raise ValueError(f"an image of {size[0]} × {size[1]} does not divide into patches of {p} × {p}")
-    return size[0] // p, size[1] // p
 
 
 def initialise(model: ViT) -> None:
@@ -442,12 +443,12 @@ def initialise(model: ViT) -> None:
     for linear in (module for module in model.modules() if isinstance(module, nn.Linear)):
         nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(linear.bias)
-    for block in model.blocks:
+    for block in cast(Iterable[Block], model.blocks):
         nn.init.normal_(block.expand.bias, std=1e-6)
         nn.init.normal_(block.contract.bias, std=1e-6)
     deviation = model.project.in_features**-0.5 / 0.87962566  # what is cut off beyond two deviations, is made up for
     nn.init.trunc_normal_(model.project.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
-    nn.init.zeros_(model.head[-1].weight)
+    nn.init.zeros_(cast(nn.Linear, model.head[-1]).weight)
 
 
 @dataclass(frozen=True)
@@ -487,22 +488,22 @@ def vit(name: str, classes: int = 1000, size: Grid = (224, 224)) -> ViT:
         >>> import torch
         >>> from torch.utils.flop_counter import FlopCounterMode
         >>> from reference_impl.vit import vit
-        >>> for name in ("B/32", "B/16", "L/16", "H/14"):
-        ...     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        ...         model = vit(name)
-        ...         _ = model(torch.empty(1, 3, 224, 224))
-        ...     numbers, operations = sum(w.numel() for w in model.parameters()), counter.get_total_flops()
-        ...     print(f"{name} {numbers:>11,} parameters, {operations / 2e9:5.1f} billion multiplications an image")
-        B/32  88,224,232 parameters,   4.4 billion multiplications an image
-        B/16  86,567,656 parameters,  17.6 billion multiplications an image
-        L/16 304,326,632 parameters,  61.6 billion multiplications an image
-        H/14 632,045,800 parameters, 167.3 billion multiplications an image
+        >>> with torch.device("meta"):
+        ...     models = {name: vit(name) for name in ("B/16", "B/32", "L/16", "H/14")}
+        >>> {name: sum(w.numel() for w in model.parameters()) for name, model in models.items()}
+        {'B/16': 86567656, 'B/32': 88224232, 'L/16': 304326632, 'H/14': 632045800}
+        >>> image = torch.empty(1, 3, 224, 224, device="meta")
+        >>> for name in ("B/16", "B/32"):
+        ...     with FlopCounterMode(display=False) as counter:
+        ...         _ = models[name](image)
+        ...     print(name, f"{counter.get_total_flops() / 2e9:.1f} billion multiplications an image")
+        B/16 17.6 billion multiplications an image
+        B/32 4.4 billion multiplications an image
 
     Answers: vit.fewer-resources
         Not by being small: an image costs ViT-B/16 four times what it costs a ResNet-50. The rival that the phrase
         means is [[bit]]'s network, a ResNet-152 four times as wide. ViT-L/16 has a third of its weights and takes a
-        third of its operations; ViT-H/14 takes fewer too. Counted here, at the sizes of the papers, and the ResNets
-        without their classifiers:
+        third of its operations. Counted here, at the sizes of the papers, and the ResNets without their classifiers:
 
         >>> import torch
         >>> from torch.utils.flop_counter import FlopCounterMode
@@ -510,7 +511,7 @@ def vit(name: str, classes: int = 1000, size: Grid = (224, 224)) -> ViT:
         >>> from reference_impl.vit import vit
         >>> with torch.device("meta"):
         ...     image = torch.empty(1, 3, 224, 224)
-        ...     models = {name: vit(name) for name in ("B/16", "L/16", "H/14")}
+        ...     models = {name: vit(name) for name in ("B/16", "L/16")}
         ...     models |= {"ResNet-50": ResNet(), "ResNet-152, ×4": ResNet(depths=(3, 8, 36, 3), width=256)}
         >>> cost = {}
         >>> for name, model in models.items():
@@ -518,7 +519,7 @@ def vit(name: str, classes: int = 1000, size: Grid = (224, 224)) -> ViT:
         ...         _ = model(image)
         ...     cost[name] = counter.get_total_flops()
         >>> {name: round(operations / 1e9) for name, operations in cost.items()}  # billions
-        {'B/16': 35, 'L/16': 123, 'H/14': 335, 'ResNet-50': 8, 'ResNet-152, ×4': 366}
+        {'B/16': 35, 'L/16': 123, 'ResNet-50': 8, 'ResNet-152, ×4': 366}
         >>> weights = {name: sum(w.numel() for w in model.parameters()) for name, model in models.items()}
         >>> wide = "ResNet-152, ×4"
         >>> round(cost["L/16"] / cost[wide], 2), round(weights["L/16"] / weights[wide], 2)
@@ -565,8 +566,8 @@ def loss(model: ViT, images: Float[Tensor, "b c _ _"], labels: Int[Tensor, " b"]
         >>> def trained(shuffle):
         ...     _ = torch.manual_seed(0)
         ...     model = ViT(32, 2, 64, layers=1, p=4, size=(8, 8), classes=4, channels=1, hidden=True)
-        ...     optimiser = adam(model, rate=0.01)
-        ...     for _ in range(60):
+        ...     optimiser = adam(model, rate=0.003)
+        ...     for _ in range(100):
         ...         images, labels = draw(64)
         ...         optimiser.zero_grad()
         ...         loss(model, images, labels[torch.randperm(64)] if shuffle else labels).backward()
@@ -593,11 +594,12 @@ def loss(model: ViT, images: Float[Tensor, "b c _ _"], labels: Int[Tensor, " b"]
         ))
         >>> torch.equal(task.project.weight, model.project.weight)
         True
-        >>> optimiser = sgd(task, rate=0.1)
+        >>> optimiser = sgd(task)
         >>> for _ in range(30):
         ...     images, labels = draw(64, side=16)
         ...     optimiser.zero_grad()
         ...     loss(task, images, labels // 2).backward()
+        ...     _ = torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
         ...     optimiser.step()
         >>> accuracy(task, side=16, half=True) > 0.8
         True
@@ -648,7 +650,7 @@ def adam(model: ViT, rate: float = 8e-4) -> torch.optim.AdamW:
 def sgd(model: ViT, rate: float = 0.03) -> torch.optim.SGD:
     """Return what fine-tuning steps with: stochastic gradient descent with momentum, and no decay.
 
-    Source: Section 4.1, Training & Fine-tuning; Appendix B.1.1
+    Source: Section 4.1, Training & Fine-tuning; Appendix B.1.1, where gradients are clipped to a norm of 1 as well
     """
     return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
 
@@ -672,10 +674,10 @@ def fine_tuned(model: ViT, classes: int, size: Grid) -> ViT:
     new.grid = grid_of(size, model.p)
     table = stretch(model.positions.table.detach(), model.grid, new.grid, model.method)
     new.positions.table = nn.Parameter(table.clone())
-    last = model.head[-1].weight
-    new.head = nn.Sequential(nn.Linear(last.shape[1], classes, device=last.device, dtype=last.dtype))
-    nn.init.zeros_(new.head[0].weight)
-    nn.init.zeros_(new.head[0].bias)
+    head = nn.Linear(table.shape[1], classes, device=table.device, dtype=table.dtype)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    new.head = nn.Sequential(head)
     return new
 
 

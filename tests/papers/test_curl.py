@@ -564,11 +564,13 @@ def test_an_average_closes_its_share_of_the_gap(share: float, steps: int) -> Non
 
 
 def test_averages_move_at_their_own_shares() -> None:
-    agent = CURL(tiny(), 2, hidden=8, rate=0.01, share=0.25, encoder_share=0.5)
+    # without contrast nothing moves after the averages have
+    agent = SoftActorCritic(tiny(), 2, hidden=8, rate=0.01, share=0.25, encoder_share=0.5)
     before = copy.deepcopy(agent.average)
     agent.update(filled([9]), step=0, batch=4)
-    for name, share in (("first", 0.25), ("second", 0.25)):
-        old, new, network = (getattr(part, name)[0].weight for part in (before, agent.average, agent.critic))
+    shares = {"first.0.weight": 0.25, "second.0.weight": 0.25, "encoder.linear.weight": 0.5}
+    for name, share in shares.items():
+        old, new, network = (part.state_dict()[name] for part in (before, agent.average, agent.critic))
         assert close(new, old + share * (network - old), 1e-6)
         assert not torch.equal(old, new)
 

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import zoom
+from scipy.ndimage import zoom  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -55,12 +55,17 @@ def drawn(module: nn.Module) -> Any:
     return module
 
 
-def tiny(shape: tuple[Any, ...] = SHAPES[0], classes: int = 5, **options: Any) -> ViT:
-    return drawn(ViT(*shape, classes=classes, **options))
+def new(shape: tuple[Any, ...] = SHAPES[0], **options: Any) -> Any:
+    return ViT(*shape, **options)
+
+
+def tiny(shape: tuple[Any, ...] = SHAPES[0], **options: Any) -> Any:
+    return drawn(new(shape, **{"classes": 5, **options}))
 
 
 def theirs(shape: tuple[Any, ...], gelu: str, epsilon: float, channels: int = 3) -> Any:
     d_model, heads, d_ff, layers, p, size = shape
+    options: dict[str, Any] = {"num_labels": 5}
     config = ViTConfig(
         hidden_size=d_model,
         num_hidden_layers=layers,
@@ -71,7 +76,7 @@ def theirs(shape: tuple[Any, ...], gelu: str, epsilon: float, channels: int = 3)
         image_size=size,
         patch_size=p,
         num_channels=channels,
-        num_labels=5,
+        **options,
     )
     return ViTForImageClassification(config)
 
@@ -140,8 +145,7 @@ def test_it_agrees_with_hugging_face_in_scores_loss_and_gradients(
     torch.testing.assert_close(ours(pixels), expected.logits, rtol=tolerance, atol=tolerance)
     value = loss(ours, pixels, labels)
     torch.testing.assert_close(value, expected.loss, rtol=tolerance, atol=tolerance)
-    value.backward()
-    expected.loss.backward()
+    torch.autograd.backward([value, expected.loss])
     compare_gradients(ours, oracle, tolerance)
 
 
@@ -153,8 +157,7 @@ def test_images_of_another_size_agree_with_hugging_face(size: tuple[int, int], t
     pixels = torch.randn(2, 3, *size)
     expected = oracle(pixels, interpolate_pos_encoding=True).logits
     torch.testing.assert_close(ours(pixels), expected, rtol=tolerance, atol=tolerance)
-    ours(pixels).square().mean().backward()
-    expected.square().mean().backward()
+    torch.autograd.backward([ours(pixels).square().mean(), expected.square().mean()])
     compare_gradients(ours, oracle, tolerance)
 
 
@@ -345,20 +348,25 @@ def test_scores_are_read_from_the_class_token_alone() -> None:
 def test_gelu_is_the_tanh_of_the_authors_unless_erf_is_asked_for() -> None:
     assert Block(12, 3, 20).gelu.approximate == "tanh"
     assert Block(12, 3, 20, gelu="erf").gelu.approximate == "none"
-    assert {block.gelu.approximate for block in ViT(*SHAPES[0]).blocks} == {"tanh"}
+    assert {block.gelu.approximate for block in new().blocks} == {"tanh"}
 
 
 def test_norms_have_the_epsilon_of_the_authors() -> None:
     def epsilons(model: nn.Module) -> set[float]:
         return {module.eps for module in model.modules() if isinstance(module, nn.LayerNorm)}
 
-    assert epsilons(ViT(*SHAPES[0])) == {1e-6}
-    assert epsilons(ViT(*SHAPES[0], epsilon=1e-12)) == {1e-12}
+    assert epsilons(new()) == {1e-6}
+    assert epsilons(new(epsilon=1e-12)) == {1e-12}
 
 
 def test_dropout_falls_after_dense_layers_and_positions_but_not_on_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     model, dropped = tiny(dropout=0.25), list[tuple[tuple[int, ...], float]]()
-    monkeypatch.setattr(F, "dropout", lambda x, p, *_: dropped.append((tuple(x.shape), p)) or x)
+
+    def note(x: Tensor, p: float, *_: Any) -> Tensor:
+        dropped.append((tuple(x.shape), p))
+        return x
+
+    monkeypatch.setattr(F, "dropout", note)
     model.train()(torch.randn(1, 3, 12, 12))
     after_block = [(1, 10, 12), (1, 10, 20), (1, 10, 12)]  # attention's output, the MLP's hidden layer, its output
     assert dropped == [(shape, 0.25) for shape in [(1, 10, 12), *after_block, *after_block]]
@@ -366,7 +374,7 @@ def test_dropout_falls_after_dense_layers_and_positions_but_not_on_attention(mon
 
 
 def test_a_model_begins_as_in_the_authors_code() -> None:
-    model = ViT(256, 4, 512, 1, 8, (128, 128), classes=7)
+    model = new((256, 4, 512, 1, 8, (128, 128)), classes=7)
     block = model.blocks[0]
     assert not model.head[-1].weight.any()
     assert not model.head[-1].bias.any()
@@ -411,20 +419,20 @@ def test_fine_tuning_begins_with_a_head_of_zeros_and_all_else_kept() -> None:
     model = tiny(hidden=True).double()
     images = torch.randn(2, 3, 12, 12, dtype=torch.float64)
     scores = model(images).detach().clone()
-    new = fine_tuned(model, classes=3, size=(12, 20))
+    task = fine_tuned(model, classes=3, size=(12, 20))
     assert [type(layer) for layer in model.head] == [nn.Linear, nn.Tanh, nn.Linear]
-    assert [type(layer) for layer in new.head] == [nn.Linear]
+    assert [type(layer) for layer in task.head] == [nn.Linear]
     larger = torch.randn(2, 3, 12, 20, dtype=torch.float64)
-    assert torch.equal(new(larger), torch.zeros(2, 3, dtype=torch.float64))
-    assert new.grid == (3, 5)
-    torch.testing.assert_close(new.embed(larger), model.embed(larger))
-    for name, kept in new.state_dict().items():
+    assert torch.equal(task(larger), torch.zeros(2, 3, dtype=torch.float64))
+    assert task.grid == (3, 5)
+    torch.testing.assert_close(task.embed(larger), model.embed(larger))
+    for name, kept in task.state_dict().items():
         if not name.startswith(("head", "positions")):
             assert torch.equal(kept, model.state_dict()[name]), name
-    loss(new, larger, torch.tensor([0, 2])).backward()
-    assert all(parameter.grad is not None for parameter in new.parameters())
+    torch.autograd.backward(loss(task, larger, torch.tensor([0, 2])))
+    assert all(parameter.grad is not None for parameter in task.parameters())
     with torch.no_grad():
-        for parameter in new.parameters():
+        for parameter in task.parameters():
             parameter.zero_()
     assert torch.equal(model(images), scores)  # the two share no memory
 
@@ -460,7 +468,7 @@ def test_transformers_reads_what_is_saved_and_the_other_way_round(tmp_path: Path
     save(ours, tmp_path / "model.safetensors")
     oracle = theirs(SHAPES[0], "erf", 1e-12, channels)
     oracle.config.save_pretrained(tmp_path)
-    read, report = ViTForImageClassification.from_pretrained(tmp_path, output_loading_info=True)
+    read, report = cast(Any, ViTForImageClassification).from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     assert not report["mismatched_keys"]
