@@ -7,6 +7,7 @@ one door to them: the engine reads through `read`, the API pages through `Answer
 from __future__ import annotations
 
 import ast
+import contextlib
 import doctest
 import hashlib
 import json
@@ -40,7 +41,11 @@ class AnswersExtension(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         """Rewrite the headers in the docstring of one object."""
         if obj.docstring:
-            obj.docstring.value = _HEADER.sub(self._as_example, obj.docstring.value)
+            obj.docstring.value = self.titled(obj.docstring.value)
+
+    def titled(self, text: str) -> str:
+        """Return a docstring with its headers rewritten."""
+        return _HEADER.sub(self._as_example, text)
 
     def _as_example(self, header: re.Match[str]) -> str:
         indent, id = header["indent"], header["id"] or ""
@@ -73,10 +78,11 @@ def read(
 
 @dataclass(frozen=True)
 class _Package:
-    """The package's modules by dotted name: file, text, syntax tree, and which modules of the package it imports."""
+    """The package's modules by dotted name: file, text, digest, syntax tree, and what they import of the package."""
 
     files: Mapping[str, str]
     texts: Mapping[str, str]
+    digests: Mapping[str, str]
     trees: Mapping[str, ast.Module]
     imports: dict[str, frozenset[str]]
 
@@ -97,7 +103,8 @@ class _Package:
             except SyntaxError as error:
                 place = Place(file, error.lineno or 1, error.offset or 1)
                 faults.append(AnswerError(place, f"not Python: {error.msg}"))
-        self = cls(files, texts, trees, {})
+        digests = {name: _digest(text) for name, text in texts.items()}
+        self = cls(files, texts, digests, trees, {})
         self.imports.update((name, frozenset(self.imported(tree, name))) for name, tree in trees.items())
         return self
 
@@ -128,6 +135,10 @@ class _Package:
         return tuple(sorted(found))
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield all statements, however deep. Imports are statements: the far more numerous expressions are passed over."""
     for name in ("body", "orelse", "finalbody", "handlers", "cases"):
@@ -145,8 +156,8 @@ def _answers(module: str, package: _Package, versions: Mapping[str, str], faults
     answers, lines = [], text.split("\n")
     headers = {number: match for number, line in enumerate(lines, 1) if (match := _HEADER.match(line))}
     read: set[int] = set()
-    for obj in _objects(griffe.visit(module, filepath=Path(file), code=text)):
-        for number, id, value in _sections(obj, headers, read):
+    for path, docstring in _docstrings(package.trees[module], module):
+        for number, id, value in _sections(docstring, headers, read):
             place = Place(file, number, len(headers[number]["indent"]) + 1 if number in headers else 1)
             try:
                 parts, tree = _parse(id, value, place, lines)
@@ -155,34 +166,36 @@ def _answers(module: str, package: _Package, versions: Mapping[str, str], faults
                 continue
             reached = package.reached(tree)
             code = [part for kind, part in parts if kind == "code"]
-            basis = [code, {name: package.texts[name] for name in reached}, dict(sorted(versions.items()))]
-            key = hashlib.sha256(json.dumps(basis).encode()).hexdigest()
-            answers.append(Answer(id, module, obj.path, place, parts, reached, key))
+            basis = [code, {name: package.digests[name] for name in reached}, dict(sorted(versions.items()))]
+            key = _digest(json.dumps(basis))
+            answers.append(Answer(id, module, path, place, parts, reached, key))
     faults += _unread(file, lines, headers, read)
     return sorted(answers, key=lambda answer: answer.place)
 
 
-def _objects(obj: griffe.Object) -> Iterator[griffe.Object]:
-    """Yield an object and all that is defined in it."""
-    yield obj
-    for member in obj.members.values():
-        if isinstance(member, griffe.Object):
-            yield from _objects(member)
+def _docstrings(node: ast.AST, path: str) -> Iterator[tuple[str, griffe.Docstring]]:
+    """Yield the path and the docstring of a module, and of its classes, functions and methods."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        match node.body:
+            case [ast.Expr(ast.Constant(str(text))) as first, *_]:
+                yield path, griffe.Docstring(text, lineno=first.lineno, endlineno=first.end_lineno)
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):  # what a function defines, no page shows
+        for part in (*getattr(node, "body", ()), *getattr(node, "orelse", ())):
+            name = getattr(part, "name", "")
+            yield from _docstrings(part, f"{path}.{name}" if name else path)
 
 
 _Value = list[tuple[griffe.DocstringSectionKind, str]]
 
 
 def _sections(
-    obj: griffe.Object, headers: Mapping[int, re.Match[str]], read: set[int]
+    docstring: griffe.Docstring, headers: Mapping[int, re.Match[str]], read: set[int]
 ) -> Iterator[tuple[int, str, _Value]]:
-    """Yield the line, the name and the content of each section with an answer in one object's docstring.
+    """Yield the line, the name and the content of each section with an answer in one docstring.
 
     The lines of their headers, of all those in the file, are added to the ones that were `read`.
     """
-    if not (docstring := obj.docstring):
-        return
-    AnswersExtension().on_object(obj=obj)
+    docstring.value = AnswersExtension().titled(docstring.value)
     start, end = docstring.lineno or 1, docstring.endlineno or 1
     for section in docstring.parse("google", trim_doctest_flags=False, warnings=False):
         title = section.title or ""
@@ -239,7 +252,7 @@ def _parse(
     if not code:
         hint = "show it with `>>>`, or answer in the card's prose"
         raise AnswerError(place, f"answer `{id}` has no doctest", hint)
-    tree, hint = ast.Module([], []), "paste it into a Python shell"
+    hint = "paste it into a Python shell"
     try:
         examples = doctest.DocTestParser().get_examples(code)
     except ValueError as error:
@@ -250,12 +263,15 @@ def _parse(
         if example.options.get(doctest.SKIP):
             where = _place_within(code, example.lineno + 1, place, lines)
             raise AnswerError(where, f"the doctest of `{id}` skips an example", "an answer runs, or shows nothing")
+    with contextlib.suppress(SyntaxError):
+        return parts, ast.parse("".join(example.source for example in examples))
+    for example in examples:
         try:
-            tree.body += ast.parse(example.source).body
+            ast.parse(example.source)
         except SyntaxError as error:
             where = _place_within(code, example.lineno + (error.lineno or 1), place, lines, error.offset or 1)
             raise AnswerError(where, f"the doctest of `{id}` is not Python: {error.msg}", hint) from None
-    return parts, tree
+    raise AnswerError(place, f"the doctest of `{id}` is not Python as a whole", hint)
 
 
 def _place_within(code: str, number: int, place: Place, lines: Sequence[str], column: int = -3) -> Place:
