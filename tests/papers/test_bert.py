@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Iterator
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -48,25 +47,6 @@ VOCABULARY = 120
 PAD, CLS, SEP, MASK = 0, 101, 102, 103
 SIZES = [(12, 3, 20, 2), (10, 1, 7, 1), (16, 2, 24, 1)]  # d_model, heads, d_ff, layers
 LENGTHS = [[7, 4, 1], [1], [6, 1, 1, 1], [5, 5]]  # all but one token padded, batch 1, length 1, no padding
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
-@pytest.fixture(params=[torch.float64, torch.float32])
-def tolerance(request: pytest.FixtureRequest) -> Iterator[float]:
-    torch.set_default_dtype(request.param)
-    yield 1e-8 if request.param is torch.float64 else 1e-5
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def drawn(module: nn.Module) -> Any:

@@ -58,11 +58,6 @@ CONFIG = BertConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
 def drawn(model: nn.Module) -> Any:
     """Draw every number anew, those of buffers too: what begins as a zero or a one would hide a mix-up."""
     state = model.state_dict()

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -39,18 +39,6 @@ from reference_impl.curl import (
 PRECISIONS = [(torch.float64, 1e-8), (torch.float32, 1e-5)]
 # Queries and keys, features: one pair, and one feature, among them.
 SIZES = [(1, 1), (1, 5), (2, 1), (7, 3), (128, 50)]
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def close(one: Tensor | np.ndarray, other: Tensor | np.ndarray, tolerance: float) -> bool:

@@ -3,7 +3,6 @@
 import copy
 import math
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -21,18 +20,6 @@ from reference_impl.m_curl import MCURL, Layer, MomentTransformer, annealing, hi
 PRECISIONS = [(torch.float64, 1e-8), (torch.float32, 1e-5)]
 # Windows, moments, features: one window, one moment and an odd width among them.
 SIZES = [(1, 1, 2), (2, 1, 5), (1, 7, 3), (3, 5, 8), (2, 32, 50)]
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def close(one: Tensor | np.ndarray, other: Tensor | np.ndarray, tolerance: float) -> bool:

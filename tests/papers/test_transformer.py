@@ -1,7 +1,6 @@
 """The Transformer against torch's own, against searches written out by hand, and against the numbers of its paper."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,18 +28,6 @@ from reference_impl.transformer import (
 
 Placement = type[PostNorm] | type[PreNorm]
 VOCABULARY, BEGIN, END = 13, 0, 1
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def drawn(model: Transformer) -> Transformer:

@@ -1,7 +1,6 @@
 """ViT against Hugging Face's, with the weights copied, and against the numbers of its paper."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,25 +26,6 @@ SHAPES = [
     (16, 2, 24, 1, 8, (8, 8)),
     (12, 2, 16, 2, 4, (8, 20)),
 ]
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
-
-
-@pytest.fixture(params=[torch.float64, torch.float32])
-def tolerance(request: pytest.FixtureRequest) -> Iterator[float]:
-    torch.set_default_dtype(request.param)
-    yield 1e-8 if request.param is torch.float64 else 1e-5
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def drawn(module: nn.Module) -> Any:
