@@ -24,7 +24,9 @@ serve: $(ENVIRONMENT) $(JAVASCRIPT) $(FIGURES) ## Serve the site with live reloa
 	$(BIN)/quaere serve
 
 # The answers are not run twice: `quaere build` has run those that are not known to hold, and fails if one is broken.
-test: lint site ## Lint, check types, run the answers, build the site, and test all of it, the site in a browser
+# Types are checked beside it, on the other core.
+test: $(ENVIRONMENT) $(JAVASCRIPT) $(FIGURES) ## Lint, check types, run the answers, build the site, and test all of it, the site in a browser
+	@$(MAKE) --no-print-directory lint & linted=$$!; $(BIN)/quaere build; built=$$?; wait $$linted && exit $$built
 	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m pytest tests
 
 lint: $(ENVIRONMENT) ## Check style and types
