@@ -334,7 +334,7 @@ def test_questions_can_be_chosen_by_state_tag_and_paper(
     assert (result.code, result.err) == (0, "")
     rows: list[dict[str, Any]] = json.loads(result.out)
     assert [f"{row['paper']}.{row['id']}" for row in rows] == ids
-    assert all(row in base.project.rows(base.library()) for row in rows)
+    assert all(row in base.project.rows(base.holdings()) for row in rows)
     assert ("Ünïcode?" in result.out) is ("first.open" in ids), "people read JSON too"
     table = call("questions", *options)
     assert [id for id in ("first.open", "toy.why", "toy.how") if f" {id} " in table.out] == ids
@@ -397,7 +397,7 @@ def test_export_prints_what_the_format_makes_of_the_papers_named(base: Base, cal
             + "@misc{other2021, author = {Maker, Bob}, title = {Öthers}, year = {2021}}\n",
         }
     )
-    papers = base.library().papers
+    papers = base.holdings().papers
     toy, other = papers["toy"].reference, papers["other"].reference
     assert call("export", "--format", form) == Result(0, FORMATS[form]([toy, other]), "")
     assert call("export", "--format", form, "other", "toy", "other") == Result(0, FORMATS[form]([other, toy]), "")

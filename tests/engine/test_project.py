@@ -68,7 +68,7 @@ environment = {SEED = "1"}
             "site/pages/index.md": "See [[toy.why]].\n",
         }
     )
-    library = base.library()
+    library = base.holdings()
     project = base.project
     assert list(library.docs) == ["site/pages/index.md"]
     assert [verdict.failure for _, verdict, _ in project.verify(library, library.answers)] == [""]
@@ -113,7 +113,7 @@ def test_a_row_tells_all_of_a_question_by_stable_names_and_types(base: Base) -> 
         }
     )
     project = base.project
-    library = base.library()
+    library = base.holdings()
     keys = {answer.id: answer.key for answer in library.answers}
 
     def verdict(id: str, *, passed: bool, key: str = "") -> Verdict:
