@@ -16,11 +16,6 @@ LENGTHS = torch.tensor([5, 2, 1])
 TARGET = torch.tensor([[0, 5, 3, 2], [0, 1, 1, 4], [0, 2, 5, 5]])
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def close(ours: Tensor | None, theirs: Tensor | None, tolerance: float) -> None:
     assert ours is not None, "no gradient"
     torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance)

@@ -15,11 +15,6 @@ SIZES = [(3, 7, 5, 4), (1, 7, 5, 4), (3, 1, 5, 4), (3, 7, 1, 1), (1, 1, 1, 1)]
 PRECISION = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 
 
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
-
-
 def close(ours: Tensor | None, theirs: Tensor | None, tolerance: float) -> None:
     assert ours is not None, "no gradient"
     torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance)
