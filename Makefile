@@ -12,7 +12,7 @@ ENVIRONMENT := .venv/made-in
 JAVASCRIPT := docs/assets/vendor/.copied
 FIGURES := docs/assets/figures/positional-encodings-light.svg
 
-.PHONY: help site serve test lint schema clean
+.PHONY: help site serve test lint bench schema clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
@@ -33,6 +33,9 @@ lint: $(ENVIRONMENT) ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(ENVIRONMENT) ## Measure the implementations beside their peers; at most a quarter of an hour
+	$(BIN)/python -m benchmarks
 
 schema: $(ENVIRONMENT) ## Write the JSON Schema of a card, docs/schema/card.json
 	$(BIN)/python -m quaere.model > docs/schema/card.json

@@ -69,11 +69,7 @@ def read(
     faults: list[AnswerError] = []
     package_source = _Package.read(root, package, faults)
     answers = [answer for name in package_source.files for answer in _answers(name, package_source, versions, faults)]
-    modules = (
-        Module(name, file, (ast.get_docstring(package_source.trees[name]) or "").partition("\n")[0])
-        for name, file in package_source.files.items()
-    )
-    return tuple(answers), tuple(modules), faults
+    return tuple(answers), tuple(_modules(package_source)), faults
 
 
 @dataclass(frozen=True)
@@ -133,6 +129,25 @@ class _Package:
             found.add(name := waiting.pop())
             waiting |= self.imports[name] - found
         return tuple(sorted(found))
+
+
+def _modules(package: _Package) -> Iterator[Module]:
+    """Yield the modules, each with the key of the code that it reaches."""
+    code = {name: _digest(_without_words(text, package.trees[name])) for name, text in package.texts.items()}
+    for name, file in package.files.items():
+        tree = package.trees[name]
+        summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+        reached = sorted({name, *package.reached(tree)})
+        yield Module(name, file, summary, _digest(json.dumps({one: code[one] for one in reached})))
+
+
+def _without_words(text: str, tree: ast.Module) -> str:
+    """Return some code without its docstrings, comments and blank lines: they change no number."""
+    words: set[int] = set()
+    for _, docstring in _docstrings(tree, ""):
+        words.update(range(docstring.lineno or 1, (docstring.endlineno or 0) + 1))
+    lines = enumerate(text.split("\n"), 1)
+    return "\n".join(line for n, line in lines if n not in words and line.strip() and not line.lstrip().startswith("#"))
 
 
 def _digest(text: str) -> str:

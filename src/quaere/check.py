@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from quaere.errors import AnswerError, AuthorError, BibError, CardError, Place, nearest
+from quaere.errors import AnswerError, AuthorError, BibError, CardError, Place, ResultError, nearest
 from quaere.model import SLUG, Library, Paper
 from quaere.wikilinks import wikilinks
 
@@ -195,3 +195,16 @@ def _missing_test(library: Library, paper: Paper, index: int, test: str) -> Iter
     if test not in tests:
         place = paper.place("departures", index, "test")
         yield CardError(place, f"test_{paper.slug}.py has no `{test}`", nearest(test, tests) or "write it")
+
+
+@_registered
+def findings_on_no_claim(library: Library) -> Iterator[AuthorError]:
+    """Each finding of a paper's experiment is on a claim that its card makes."""
+    for slug, result in library.results.items():
+        if paper := library.papers.get(slug):
+            claims = {claim.id for claim in paper.card.claims}
+            for finding in result.findings:
+                if finding.claim not in claims:
+                    problem = f"the card makes no claim `{finding.claim}`, which its experiment judges"
+                    hint = nearest(finding.claim, claims) or "add it, or run the experiment again"
+                    yield ResultError(paper.place("claims"), problem, hint)

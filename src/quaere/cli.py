@@ -10,7 +10,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from quaere.errors import AuthorError
-    from quaere.model import Answer, Library
+    from quaere.model import Answer, Library, Module
     from quaere.project import Project
 
 app = typer.Typer(
@@ -53,6 +53,23 @@ class StateName(StrEnum):
     DEMONSTRATED = "demonstrated"
     UNVERIFIED = "unverified"
     BROKEN = "broken"
+
+
+class SizeName(StrEnum):
+    """Sizes of an experiment, as `run.SIZES` has them."""
+
+    SMOKE = "smoke"
+    SMALL = "small"
+    FULL = "full"
+
+
+class DeviceName(StrEnum):
+    """Where an experiment computes."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
 
 
 Timeout = Annotated[
@@ -198,6 +215,89 @@ def show(
         _unknown("paper or question", name, [*library.papers, *library.questions])
     _show_faults(faults)
     raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def run(
+    slug: Annotated[str | None, typer.Argument(help="The paper whose experiment to run.")] = None,
+    size: Annotated[
+        SizeName, typer.Option(help="smoke: seconds; small: minutes on two cores; full: the paper's, on GPUs.")
+    ] = SizeName.SMOKE,
+    seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the last run of this size was stopped.")
+    ] = False,
+    device: Annotated[DeviceName, typer.Option(help="Where to compute.")] = DeviceName.AUTO,
+    listed: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
+    project: Base = Path(),
+) -> None:
+    """Put a paper's claims to the test, and show what came out."""
+    from quaere import terminal
+
+    base = _find(project)
+    library, faults = base.read()
+    if listed or slug is None:
+        _out(terminal.experiments(library))
+        _show_faults(faults)
+        raise typer.Exit(0 if listed else 2)
+    module = _experiment(library, faults, slug)
+    with _stopping(f"quaere run {slug} --size {size}" + (f" --seed {seed}" if seed else "")):
+        result, one = base.run(module, slug, size, seed, device, resume)
+    if one.is_first:
+        _out(terminal.result(result))
+        for file in base.write_figures(result, one.folder):
+            _err().print(f"figure: {file}", markup=False, soft_wrap=True)
+
+
+def _experiment(library: Library, faults: Iterable[AuthorError], slug: str) -> Module:
+    """Return a paper's experiment; end if there is none, or if its card can't be read."""
+    if slug in library.unsound:
+        _show_faults(faults)
+        raise typer.Exit(1)
+    if slug not in library.experiments:
+        _unknown("experiment", slug, library.experiments)
+    return library.experiments[slug]
+
+
+@contextlib.contextmanager
+def _stopping(command: str) -> Iterator[None]:
+    """Say how a run that ended early can go on, or what it lacks."""
+    from quaere.run import DeviceError, ResumeError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        _err().print(f"stopped; go on with `{command} --resume`", markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    except DeviceError as error:
+        _misuse(str(error))
+    except ResumeError as error:
+        _misuse(str(error), f"start anew: {command}")
+    except ModuleNotFoundError as error:
+        _misuse(f"the experiment needs `{error.name}`, which is not installed", "pip install -e '.[experiments]'")
+
+
+@app.command()
+def notebook(
+    slug: Annotated[str, typer.Argument(help="The paper whose experiment to write.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write; SLUG.ipynb if left out.", dir_okay=False)
+    ] = None,
+    size: Annotated[SizeName, typer.Option(help="The size that it runs.")] = SizeName.SMOKE,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    project: Base = Path(),
+) -> None:
+    """Write an experiment as a Jupyter notebook.
+
+    It runs from top to bottom.
+    """
+    base = _find(project)
+    module = _experiment(*base.read(), slug)
+    file = output or Path(f"{slug}.ipynb")
+    if file.exists() and not force:
+        _misuse(f"{file} is there already", "name another with --output, or write over it with --force")
+    base.write_notebook(module, size, file)
+    _out(f"wrote {file}; open it with `jupyter lab {file}`")
 
 
 @app.command()

@@ -47,6 +47,10 @@ class AnswerError(AuthorError):
     """An answer in the implementation's docstrings is at fault."""
 
 
+class ResultError(AuthorError):
+    """A file of results is at fault."""
+
+
 class ConfigError(AuthorError):
     """The `[tool.quaere]` table is at fault."""
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ValidationError
 
-from quaere import answers, marked
+from quaere import answers, marked, results
 from quaere.bibliography import Bibliography
-from quaere.errors import AuthorError, BibError, CardError, Place, nearest
+from quaere.errors import AuthorError, BibError, CardError, Place, ResultError, nearest
 from quaere.marked import Marked, Path, show
 from quaere.model import SLUG, Card, Claim, Departure, Library, Link, Paper, Question, Reading
+from quaere.results import Result
 
 _SUFFIXES = {".yml", ".yaml"}
 
@@ -39,6 +40,7 @@ def load(
     docs: str,
     tags: Iterable[str] | None,
     versions: Mapping[str, str],
+    benchmarks: str,
 ) -> tuple[Library, list[AuthorError]]:
     """Read a knowledge base.
 
@@ -51,6 +53,7 @@ def load(
         docs: The folder of the pages written by hand.
         tags: The tags that cards may carry; None for any.
         versions: The versions that answers run on.
+        benchmarks: The file of the benchmarks' result.
 
     Returns:
         The library of all that is sound, and the faults of all that is not.
@@ -81,7 +84,39 @@ def load(
     }
     vocabulary = None if tags is None else frozenset(tags)
     unsound = frozenset(path.stem for path in _files(root / papers)) - found_papers.keys()
-    return Library(found_papers, entries, found, modules, named, pages, vocabulary, unsound), faults
+    tried = {path.stem: _result(root, path, faults) for path in sorted((root / papers / "results").glob("*.json"))}
+    speed = _result(root, root / benchmarks, faults) if (root / benchmarks).exists() else None
+    for slug, result in tried.items():
+        if result and slug not in found_papers and slug not in unsound:
+            place, hint = Place(f"{papers}/results/{slug}.json"), nearest(slug, found_papers)
+            faults.append(ResultError(place, f"there is no card `{slug}`", hint))
+    library = Library(
+        found_papers,
+        entries,
+        found,
+        modules,
+        named,
+        pages,
+        vocabulary,
+        unsound,
+        {slug: result for slug, result in tried.items() if result},
+        speed,
+    )
+    return library, faults
+
+
+def _result(root: pathlib.Path, path: pathlib.Path, faults: list[AuthorError]) -> Result | None:
+    """Return what an experiment wrote, if it is whole."""
+    file = path.relative_to(root).as_posix()
+    try:
+        return results.read(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        problem, at = f"the file can't be read: {error}", ""
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem, at = f"no result of an experiment: {first['msg'][:1].lower()}{first['msg'][1:]}", show(first["loc"])
+    faults.append(ResultError(Place(file, at=at), problem, "results are written by a run, not by hand: run it again"))
+    return None
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from quaere.errors import Place
+from quaere.results import Result
 
 Text = Annotated[str, Field(min_length=1)]
 SLUG = r"^[a-z][a-z0-9_]*$"
@@ -184,11 +185,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Module:
-    """A module of the implementation: its dotted name, its file, and the first line of its docstring."""
+    """A module of the implementation: its dotted name, its file, and the first line of its docstring.
+
+    `key` changes whenever its code changes, or that of a module that it reaches; docstrings and comments don't count.
+    """
 
     name: str
     file: str
     summary: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -248,7 +253,8 @@ class Library:
 
     `bibliography` tells where each entry stands; `tests` holds the names of the functions in each paper's test file;
     `docs` the pages written by hand, by path; `vocabulary` the tags in use, if they are limited; `unsound` the cards
-    that are there but at fault: what points at them is not judged.
+    that are there but at fault: what points at them is not judged; `results` what came of each paper's experiment, and
+    `benchmarks` how fast the implementation is.
     """
 
     papers: Mapping[str, Paper]
@@ -259,6 +265,8 @@ class Library:
     docs: Mapping[str, str] = field(default_factory=dict)
     vocabulary: frozenset[str] | None = None
     unsound: frozenset[str] = frozenset()
+    results: Mapping[str, Result] = field(default_factory=dict)
+    benchmarks: Result | None = None
 
     @cached_property
     def questions(self) -> Mapping[str, Asked]:
@@ -279,6 +287,18 @@ class Library:
         """Return the module that implements a paper."""
         wanted = paper.card.implementation
         return next((module for module in self.modules if module.name.partition(".")[2] == wanted), None)
+
+    @cached_property
+    def experiments(self) -> Mapping[str, Module]:
+        """The module of each paper's experiment, `<implementation>.experiments.<slug>`, by slug."""
+        found = {module.name.partition(".")[2]: module for module in self.modules}
+        named = {slug: found.get(f"experiments.{slug}") for slug in self.papers}
+        return {slug: module for slug, module in named.items() if module}
+
+    def is_stale(self, slug: str) -> bool:
+        """Tell whether the code of a paper's experiment has changed since its result was written."""
+        module = self.experiments.get(slug)
+        return module is None or module.key != self.results[slug].key
 
 
 def schema() -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import importlib
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +20,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from quaere import export, verify
+from quaere import atomic, export, machine, verify
 from quaere.check import check
 from quaere.errors import AuthorError, ConfigError, Faults, MisuseError, Place, nearest
 from quaere.load import load
-from quaere.model import Answer, Library, State, Verdict
+from quaere.model import Answer, Library, Module, State, Verdict
+from quaere.results import Outcome, Result
+from quaere.run import Run
 
 _MARK = ".written-by-quaere"
 
@@ -42,6 +47,7 @@ class Settings(BaseModel):
     tests: Below = Field(default="tests/papers", description="the folder of the papers' tests")
     docs: Below = Field(default="docs", description="the folder of the pages written by hand")
     evidence: Below = Field(default=".quaere/evidence.json", description="the file of verdicts")
+    benchmarks: Below = Field(default="benchmarks/results.json", description="the file of the benchmarks' result")
     tags: list[str] | None = Field(default=None, description="the tags that cards may carry; any, if absent")
     versions: list[str] = Field(
         default=[], description="distributions whose versions answers depend on, besides Python"
@@ -83,6 +89,7 @@ class Project:
             docs=settings.docs,
             tags=settings.tags,
             versions=self.versions,
+            benchmarks=self.settings.benchmarks,
         )
 
     def check(self) -> tuple[Library, list[AuthorError]]:
@@ -125,6 +132,58 @@ class Project:
             self.evidence.verdicts[answer.id] = verdict
             self.evidence.save(known)
             yield answer, verdict, transcript
+
+    def run(self, module: Module, slug: str, size: str, seed: int, device: str, resume: bool) -> tuple[Result, Run]:
+        """Run an experiment in this process; return its result, and the run with its folder.
+
+        All but a smoke run also write the result beside the cards, from where the site draws it.
+
+        Raises:
+            ResumeError: The code has changed since the run that is to be taken up again.
+            ImportError: The experiment needs a package that is not installed.
+        """
+        folder = self.root / ".quaere" / "runs" / f"{slug}-{size}-{seed}"
+        # Its results must be importable by name in whatever process runs this.
+        sys.path.insert(0, str(self.root))
+        experiment = importlib.import_module(module.name).experiment
+        run = Run(folder, size, seed, device, key=module.key, resume=resume)
+        started = time.monotonic()
+        with run.shown():
+            outcome: Outcome = experiment(run)
+        result = Result(
+            **dict(outcome),
+            experiment=slug,
+            size=size,
+            key=module.key,
+            commit=verify.commit(self.root),
+            at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            seconds=run.spent(time.monotonic() - started),
+            device=machine.describe(device),
+            versions=self.versions,
+        )
+        if run.is_first:
+            atomic.write(folder / "result.json", result.json_text())
+            if size != "smoke":
+                atomic.write(self.root / self.settings.papers / "results" / f"{slug}.json", result.json_text())
+        return result, run
+
+    def write_figures(self, result: Result, folder: Path) -> list[Path]:
+        """Draw a result's figures into a folder, for light grounds; return the files."""
+        from quaere import figures
+
+        files = []
+        for figure in result.figures:
+            file = folder / f"{figure.id}.svg"
+            atomic.write(file, figures.draw(figure.model_dump_json(), "light"))
+            files.append(file)
+        return files
+
+    def write_notebook(self, module: Module, size: str, file: Path) -> None:
+        """Write an experiment as a notebook."""
+        from quaere import notebook
+
+        source = (self.root / module.file).read_text(encoding="utf-8")
+        atomic.write(file, notebook.written(source, module.name, size))
 
     @staticmethod
     def _answers(library: Library) -> list[Answer]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quaere.model import Answer, Asked, Library, Paper, State, Verdict
+from quaere.results import Reproduced, Result, cell
 
 _STYLES = {
     State.OPEN: "bright_black",
@@ -20,6 +21,12 @@ _STYLES = {
     State.DEMONSTRATED: "green",
     State.UNVERIFIED: "yellow",
     State.BROKEN: "bold red",
+}
+_VERDICTS = {
+    Reproduced.YES: "green",
+    Reproduced.PARTLY: "yellow",
+    Reproduced.NO: "red",
+    Reproduced.NOT_TRIED: "bright_black",
 }
 _FAINT = "bright_black"
 
@@ -88,6 +95,36 @@ def question(asked: Asked, verdict: Verdict | None) -> RenderableType:
     return Group(*parts)
 
 
+def experiments(library: Library) -> RenderableType:
+    """List the experiments, and what became of the claims that each put to the test."""
+    table = _table("experiment", "", "last result", "")
+    for slug, module in library.experiments.items():
+        found = library.results.get(slug)
+        verdicts = Counter(finding.verdict for finding in found.findings) if found else {}
+        counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Reproduced if verdicts.get(verdict))
+        state = f"{found.size}, {found.at[:10]}" + (", stale" if library.is_stale(slug) else "") if found else "none"
+        table.add_row(Text(slug), Text(module.summary), Text(state), Text(counts))
+    return table
+
+
+def result(one: Result) -> RenderableType:
+    """Show what an experiment found: its tables, and what became of each claim."""
+    parts: list[RenderableType] = []
+    for table in one.tables:
+        shown = _table(*table.columns, title=table.title)
+        for row in table.rows:
+            shown.add_row(*(Text(cell(value)) for value in row))
+        parts += [shown, *([Text(table.note, _FAINT)] if table.note else [])]
+    claims = _table("claim", "verdict", "", title="Claims")
+    for finding in one.findings:
+        said = Text.assemble(finding.measured, "\n" if finding.measured else "", (finding.why, _FAINT))
+        claims.add_row(Text(finding.claim), Text(finding.verdict, _VERDICTS[finding.verdict]), said)
+    seeds = f"seed{'s' * (len(one.seeds) != 1)} {', '.join(map(str, one.seeds))}"
+    ran = f"{one.seconds:.0f} s on {one.device}; commit {one.commit or 'none'}"
+    where = f"{one.experiment}, size {one.size}, {seeds}; {ran}"
+    return Group(*parts, claims, *([Markdown(one.notes)] if one.notes else []), Text(where, _FAINT))
+
+
 def ran(answer: Answer, verdict: Verdict, transcript: str) -> RenderableType:
     """Show an answer as it ran."""
     title = Text.assemble((answer.id, "bold"), f"  {answer.place}")
@@ -111,8 +148,8 @@ def _code(code: str) -> RenderableType:
     return Syntax(code, "pycon", background_color="default", word_wrap=True)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, title=title, title_justify="left", title_style="bold")
     for name in columns:
         # Names are for copying: they stay whole, and the text beside them is folded.
         table.add_column(name, overflow="fold", no_wrap=bool(name))

@@ -89,7 +89,18 @@ def test_each_verb_explains_itself_and_all_its_options(call: Call, verb: str) ->
 def test_the_help_lists_all_verbs_with_what_they_do(call: Call) -> None:
     result = call("--help")
     assert (result.code, result.err) == (0, "")
-    assert list(VERBS) == ["check", "verify", "build", "serve", "render", "questions", "show", "export"]
+    assert list(VERBS) == [
+        "check",
+        "verify",
+        "build",
+        "serve",
+        "render",
+        "questions",
+        "show",
+        "run",
+        "notebook",
+        "export",
+    ]
     for verb, command in VERBS.items():
         first = (command.help or "").partition(".")[0]
         assert f"\n  {verb}{' ' * (11 - len(verb))}{first}.\n" in result.out
@@ -509,3 +520,147 @@ def test_a_reader_that_has_enough_causes_no_complaint(base: Base) -> None:
             check=False,
         )
     assert run.stderr == ""
+
+
+# Experiments
+
+
+TOY = {
+    "papers/toy.yml": """\
+cite: toy2020
+idea: A sound idea.
+claims:
+  - {id: lucky, says: It draws high numbers., where: Abstract, reported: "0.9"}
+""",
+    "reference_impl/toy.py": '"""Toy."""\n',
+    "reference_impl/experiments/__init__.py": "",
+    "reference_impl/experiments/toy.py": """\
+\"\"\"Draws a number.\"\"\"
+
+import random
+
+from quaere.results import Finding, Lines, Outcome, Reproduced, Series, Table
+from quaere.run import DeviceError, Run
+
+
+def experiment(run: Run) -> Outcome:
+    if run.device == "cuda":
+        raise DeviceError("there is no device cuda here; there is auto")
+    drawn = run.piece("draw", lambda: random.Random(run.seed).random())
+    verdict = Reproduced.YES if drawn > 0.5 else Reproduced.NO
+    series = Series(name="luck", x=(1.0,), runs=((drawn,),))
+    curve = Lines(id="luck", title="Luck", caption="It is.", alt="One point.", x="draws", y="number", series=(series,))
+    return Outcome(
+        findings=(Finding(claim="lucky", verdict=verdict, measured=f"{drawn:.3f}", why="above a half"),),
+        tables=(Table(title="Draws", columns=("seed", "number"), rows=((run.seed, drawn),)),),
+        figures=(curve,),
+        seeds=(run.seed,),
+    )
+""",
+}
+
+
+@pytest.fixture
+def toy(base: Base) -> Base:
+    """A knowledge base with an experiment. It runs in processes of its own: here its package has another's name."""
+    base.write(TOY)
+    return base
+
+
+def run_toy(toy: Base, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return toy.quaere("run", "toy", *arguments)
+
+
+def test_run_shows_what_came_out_and_draws_it(toy: Base) -> None:
+    result = run_toy(toy)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"lucky\s+reproduced\s+0\.844", result.stdout)
+    assert re.search(r"0\s+0\.844", result.stdout)
+    assert "toy, size smoke, seed 0;" in result.stdout
+    figure = re.search(r"^figure: (.*)$", result.stderr, re.MULTILINE)
+    assert figure
+    assert "<svg" in (toy.root / figure[1]).read_text()
+
+
+def test_run_keeps_the_result_beside_the_cards_unless_it_is_for_smoke(toy: Base) -> None:
+    run_toy(toy)
+    assert not (toy.root / "papers/results").exists()
+    run_toy(toy, "--size", "small", "--seed", "3")
+    library = toy.holdings()
+    assert (library.results["toy"].seeds, library.is_stale("toy")) == ((3,), False)
+    assert library.results["toy"].findings[0].measured == "0.238"
+    code = TOY["reference_impl/experiments/toy.py"]
+    toy.write({"reference_impl/experiments/toy.py": f"# A word.\n{code}".replace("Draws a", "Takes a")})
+    assert not toy.holdings().is_stale("toy")
+    toy.write({"reference_impl/experiments/toy.py": code.replace("0.5", "0.6")})
+    assert toy.holdings().is_stale("toy")
+
+
+def test_run_lists_the_experiments_with_what_they_found(toy: Base, call: Call) -> None:
+    assert re.search(r"toy\s+Draws a number\.\s+none", call("run", "--list").out)
+    run_toy(toy, "--size", "small")
+    result = call("run", "--list")
+    assert result.code == 0
+    assert re.search(r"toy\s+Draws a number\.\s+small, \d{4}-\d\d-\d\d\s+1 reproduced", result.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, ""),
+        (["toi"], 2, "there is no experiment `toi`\n  hint: did you mean `toy`?\n"),
+        (["toy", "--size", "huge"], 2, "'huge' is not one of"),
+        (["toy", "--seed", "-1"], 2, "greater than or equal to 0"),
+        (["toy", "--device", "cuda"], 2, "there is no device cuda here; there is auto\n"),
+    ],
+)
+def test_run_called_wrongly_says_how_it_is_called(toy: Base, arguments: list[str], code: int, said: str) -> None:
+    result = toy.quaere("run", *arguments)
+    assert result.returncode == code
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_run_of_a_paper_whose_card_is_at_fault_says_what_is_wrong_with_it(toy: Base) -> None:
+    toy.write({"papers/toy.yml": TOY["papers/toy.yml"].replace("Abstract", "7")})
+    result = run_toy(toy)
+    assert (result.returncode, "papers/toy.yml:4:" in result.stderr) == (1, True)
+
+
+def test_run_names_a_package_that_is_missing(toy: Base) -> None:
+    toy.write({"reference_impl/experiments/toy.py": '"""Draws."""\nimport nowhere_to_be_found\n'})
+    result = run_toy(toy)
+    assert result.returncode == 2
+    assert result.stderr.startswith("the experiment needs `nowhere_to_be_found`, which is not installed\n  hint: pip")
+
+
+def test_run_goes_on_with_the_same_code_only(toy: Base) -> None:
+    run_toy(toy)
+    assert run_toy(toy, "--resume").returncode == 0
+    code = TOY["reference_impl/experiments/toy.py"]
+    toy.write({"reference_impl/experiments/toy.py": code.replace("0.5", "0.6")})
+    result = run_toy(toy, "--resume")
+    assert (result.returncode, "the code has changed since that run" in result.stderr) == (2, True)
+    assert run_toy(toy).returncode == 0
+
+
+def test_run_that_is_stopped_says_how_to_go_on(toy: Base) -> None:
+    code = TOY["reference_impl/experiments/toy.py"]
+    toy.write({"reference_impl/experiments/toy.py": code.replace("drawn = ", "raise KeyboardInterrupt\n    drawn = ")})
+    result = run_toy(toy, "--size", "small", "--seed", "2")
+    assert result.returncode == 130
+    assert result.stderr == "stopped; go on with `quaere run toy --size small --seed 2 --resume`\n"
+
+
+def test_notebook_writes_a_file_once(toy: Base) -> None:
+    assert toy.quaere("notebook", "toy").stdout == "wrote toy.ipynb; open it with `jupyter lab toy.ipynb`\n"
+    again = toy.quaere("notebook", "toy")
+    assert (again.returncode, again.stderr.split("\n")[0]) == (2, "toy.ipynb is there already")
+    assert toy.quaere("notebook", "toy", "--force", "--size", "small").returncode == 0
+    assert 'size=\\"small\\"' in (toy.root / "toy.ipynb").read_text()
+    assert toy.quaere("notebook", "toi").returncode == 2
+
+
+def test_several_processes_show_the_result_once(toy: Base) -> None:
+    result = toy.quaere("run", "toy", RANK="1", WORLD_SIZE="2")
+    assert (result.returncode, result.stdout) == (0, "")

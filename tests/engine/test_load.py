@@ -37,7 +37,9 @@ def test_each_fault_in_a_report_has_a_file_a_line_and_a_column() -> None:
         assert problems(expected(case)), case
         for line in problems(expected(case)):
             file, row, column, problem = line.split(":", 3)
-            assert file.rpartition(".")[2] in ("yml", "bib", "py", "toml", "md") or case.name == "no_folder.toml"
+            assert (
+                file.rpartition(".")[2] in ("yml", "bib", "py", "toml", "md", "json") or case.name == "no_folder.toml"
+            )
             assert int(row) >= 1, line
             assert int(column) >= 1, line
             assert problem.strip(), line

@@ -81,7 +81,7 @@ def test_a_library_has_what_is_there_and_what_may_be() -> None:
 
 
 def test_the_module_of_a_paper_is_the_one_its_card_names() -> None:
-    modules = (Module("pkg", "pkg/__init__.py", ""), Module("pkg.toy", "pkg/toy.py", ""))
+    modules = (Module("pkg", "pkg/__init__.py", "", "1"), Module("pkg.toy", "pkg/toy.py", "", "2"))
     library = Library({}, {}, (), modules, {})
     assert library.module_of(paper(implementation="toy")) == modules[1]
     assert library.module_of(paper(implementation="vit")) is None

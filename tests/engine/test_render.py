@@ -6,6 +6,7 @@ import json
 import posixpath
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import markdown  # type: ignore[import-untyped]
 import pytest
@@ -15,6 +16,7 @@ from pymdownx.superfences import fence_div_format  # type: ignore[import-untyped
 from quaere import render, wikilinks
 from quaere.errors import Place
 from quaere.model import Answer, Card, Library, Module, Name, Paper, Reference, Verdict
+from quaere.results import Result
 
 ASKED = datetime.date(2026, 1, 31)
 REPO = "https://example.org/house"
@@ -55,12 +57,16 @@ def verdict(passed: bool = True, key: str = "now", failure: str = "", commit: st
     return Verdict(key, passed, failure, commit, {"python": "3.11.2"}, "2026-02-01T10:20:30+00:00", 0.125)
 
 
-def library(*papers: Paper, answers: tuple[Answer, ...] = (), docs: dict[str, str] | None = None) -> Library:
-    modules = (Module("house", "house/__init__.py", "A house."), Module("house.red", "house/red.py", "A red one."))
-    return Library({one.slug: one for one in papers}, {}, answers, modules, {}, docs=docs or {})
+def library(*papers: Paper, answers: tuple[Answer, ...] = (), **more: Any) -> Library:
+    modules = (
+        Module("house", "house/__init__.py", "A house.", "1"),
+        Module("house.red", "house/red.py", "A red one.", "2"),
+        *more.pop("modules", ()),
+    )
+    return Library({one.slug: one for one in papers}, {}, answers, modules, {}, **more)
 
 
-def small() -> Library:
+def small(**more: Any) -> Library:
     """Two papers, one built on the other, with a question in each state."""
     questions = tuple(question(id) for id in ("held", "changed", "failed", "unasked"))
     red = paper(
@@ -73,7 +79,42 @@ def small() -> Library:
         claims=({"id": "big", "says": "It is big.", "where": "Table 1", "reported": "9 | 10"},),
     )
     blue = paper("blue", year="2021", builds_on=("red",), tags=("light",), notes="### A\n\nSee [[red.held]].")
-    return library(red, blue, answers=tuple(answer(f"red.{id}") for id in ("held", "changed", "failed")))
+    return library(red, blue, answers=tuple(answer(f"red.{id}") for id in ("held", "changed", "failed")), **more)
+
+
+EXPERIMENT = Module("house.experiments.red", "house/experiments/red.py", "Paints a wall.", "as it is")
+KNOWN = {"id": "curve", "title": "Shades", "caption": "It *darkens*.", "alt": "From 1 to 2."}
+
+
+def result(key: str = "as it is", words: str = "", **more: object) -> Result:
+    """What an experiment on red found; `words` stand wherever it may put any."""
+    line = {"kind": "lines", "x": words or "coats", "y": words or "shade", "levels": {words or "white": 0.0}}
+    series = ({"name": words or "one", "x": (1, 2), "runs": ((1, 2), (2, 3))},)
+    heatmap = {"kind": "heatmap", "rows": (words or "r",), "columns": (words or "c",), "values": ((1,),)}
+    texts = dict.fromkeys(("title", "caption", "alt"), words) if words else {}
+    finding = {"claim": "big", "verdict": "partly", "measured": words or "8 of 9", "why": words or "1 is missing"}
+    found = {
+        "findings": (finding,),
+        "figures": ({**KNOWN, **texts, **line, "series": series}, {**KNOWN, **texts, "id": "map", **heatmap}),
+        "tables": (
+            {"title": words or "Walls", "columns": (words or "name", "size"), "rows": ((words or "a", 12345.6),)},
+        ),
+        "notes": words,
+    }
+    ran = {"seconds": 125.0, "device": words or "a machine", "versions": {"python": "3.11.2"}, "seeds": (0, 1)}
+    known = {
+        "experiment": "red",
+        "size": "small",
+        "key": key,
+        "commit": "0123456789",
+        "at": "2026-02-01T10:20:30+00:00",
+    }
+    return Result.model_validate({**found, **ran, **known, **more})
+
+
+def tried(**more: Any) -> Library:
+    """The two papers, with an experiment on one of them and what it found."""
+    return small(modules=(EXPERIMENT,), results={"red": result(**more)})
 
 
 VERDICTS = {
@@ -141,6 +182,7 @@ def test_there_is_a_page_for_each_card_and_module_and_for_each_list() -> None:
     made = render.render(small(), VERDICTS, {}, REPO, {})
     assert set(made) == {
         *("papers/index.md", "papers/red.md", "papers/blue.md", "questions.md", "tags.md", "affiliations.md"),
+        "experiments.md",
         *("reference/index.md", "reference/house.md", "reference/red.md", "assets/quaere.css", "assets/quaere.js"),
     }
     assert all(isinstance(content, str) for path, content in made.items() if path.endswith(".md"))
@@ -225,7 +267,62 @@ def test_a_card_names_the_pages_that_discuss_it() -> None:
 def test_a_claim_says_that_nothing_was_measured() -> None:
     reading = Reading(pages(small())["papers/red.md"])
     cells = [text.strip() for text in reading.texts["td"]]
-    assert cells == ["It is big.", "Table 1", "9 | 10", "not tried yet"]
+    said = "not tried at this sizethere is no experiment of this paper"
+    assert cells == ["It is big.Table 1", "9 | 10", said]
+
+
+def test_a_claim_says_that_its_experiment_has_not_been_run_or_not_since_the_claim() -> None:
+    assert "its experiment has not been run" in pages(small(modules=(EXPERIMENT,)))["papers/red.md"]
+    assert "the claim is newer than the last run" in pages(tried(findings=()))["papers/red.md"]
+
+
+def test_a_claim_shows_what_was_reported_and_what_was_measured_side_by_side() -> None:
+    reading = Reading(pages(tried())["papers/red.md"])
+    cells = [text.strip() for text in reading.texts["td"]]
+    assert cells[:3] == ["It is big.Table 1", "9 | 10", "partly8 of 91 is missing"]
+
+
+def test_a_result_whose_code_has_changed_is_marked_stale() -> None:
+    fresh, stale = pages(tried())["papers/red.md"], pages(tried(key="as it was"))["papers/red.md"]
+    assert ("stale" in fresh, stale.count("stale: the code has changed since")) == (False, 2)
+
+
+def test_a_card_shows_its_experiment_with_where_it_ran() -> None:
+    page = pages(tried())["papers/red.md"]
+    shown = re.sub(r"<[^>]*>", "", page)
+    assert "Paints a wall. Its code: [`house.experiments.red`](../reference/experiments.red.md)." in page
+    assert "quaere run red --size small" in page
+    assert (
+        "2026-02-01 10:20 UTC · 2 min · size small · seeds 0, 1 · a machine · commit 012345678 · python 3.11.2" in shown
+    )
+    assert Reading(page).texts["td"][-2:] == ["a", "12,346"]
+
+
+def test_each_figure_of_a_result_is_there_for_light_and_dark_pages_with_words_for_who_cannot_see_it() -> None:
+    made = render.render(tried(), VERDICTS, {}, REPO, {})
+    images = [attributes for tag, attributes in Reading(str(made["papers/red.md"])).elements if tag == "img"]
+    paths = [posixpath.normpath(f"papers/{image['src'].partition('#')[0]}") for image in images]
+    assert paths == [f"assets/results/red-{id}-{ground}.svg" for id in ("curve", "map") for ground in ("light", "dark")]
+    assert [image["src"].partition("#")[2] for image in images] == ["only-light", "only-dark"] * 2
+    assert {image["alt"] for image in images} == {"From 1 to 2."}
+    assert all(bytes(made[path]).startswith(b"<svg") for path in paths)  # type: ignore[arg-type]
+    assert "It <em>darkens</em>." in Reading(str(made["papers/red.md"])).source
+
+
+def test_the_page_of_experiments_counts_what_became_of_the_claims() -> None:
+    page = pages(tried())["experiments.md"]
+    assert "[Red: a colour](papers/red.md#experiment_)" in page
+    assert ("1 partly" in page, "blue" in page) == (True, False)
+    assert "There is no experiment yet." in pages(small())["experiments.md"]
+
+
+def test_a_page_written_by_hand_can_show_the_benchmarks() -> None:
+    shown = render.expand("<!-- quaere:benchmarks -->", "speed.md", small(benchmarks=result()), {})
+    assert "assets/results/benchmarks-curve-light.svg" in shown
+    assert "12,346" in shown
+    assert "No benchmark has been run yet." in render.expand("<!-- quaere:benchmarks -->", "speed.md", small(), {})
+    made = render.render(small(benchmarks=result()), VERDICTS, {}, REPO, {})
+    assert "assets/results/benchmarks-curve-dark.svg" in made
 
 
 def test_filters_know_state_tag_and_paper() -> None:
@@ -268,6 +365,12 @@ def hostile_card() -> Paper:
     )
 
 
+def test_a_hostile_result_puts_nothing_alive_on_a_page() -> None:
+    reading = Reading(pages(tried(words=HOSTILE))["papers/red.md"])
+    assert reading.faults() == []
+    assert not [link for link in reading.links() if not re.match(r"https://|[\w./#?=-]*$", link)]
+
+
 @pytest.mark.parametrize("path", ["papers/bad.md", "papers/index.md", "questions.md", "tags.md", "affiliations.md"])
 def test_a_hostile_card_puts_nothing_alive_on_a_page(path: str) -> None:
     reading = Reading(pages(library(hostile_card()))[path])
@@ -279,7 +382,7 @@ def test_a_hostile_title_is_shown_as_it_is_written() -> None:
     made = pages(library(hostile_card()))
     reading = Reading(made["papers/bad.md"])
     assert reading.texts["h1"] == [HOSTILE]
-    assert [len(reading.texts[tag]) for tag in ("tr", "td", "th")] == [4, 8, 8]
+    assert [len(reading.texts[tag]) for tag in ("tr", "td", "th")] == [4, 7, 7]
     front = yaml.safe_load(made["papers/bad.md"].split("---\n")[1])
     assert html.unescape(front["title"]) == HOSTILE
     assert not re.search(r"[<>\"']", front["title"] + front["description"])

@@ -59,6 +59,7 @@ not_in_nav: |
   /papers/*
   /reference/*
   /tags.md
+  /experiments.md
   /affiliations.md
 theme: {name: material, font: false, features: [content.action.edit]}
 plugins:
@@ -112,7 +113,7 @@ def page(site: Path, path: str) -> str:
 def test_cards_lists_and_modules_become_pages(site: Path) -> None:
     pages = {path.parent.relative_to(site).as_posix() for path in site.rglob("index.html")}
     assert pages == {
-        *(".", "papers", "papers/red", "questions", "tags", "affiliations"),
+        *(".", "papers", "papers/red", "questions", "experiments", "tags", "affiliations"),
         *("reference", "reference/house", "reference/red"),
     }
 

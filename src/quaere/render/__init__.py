@@ -10,9 +10,20 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 from quaere.model import Library, Verdict
-from quaere.render import card, lists, reference
+from quaere.render import card, lists, reference, result
 from quaere.render.standalone import Files, assemble
-from quaere.render.view import AFFILIATIONS, INDEX, QUESTIONS, REFERENCE, TAGS, Page, View, card_path, module_path
+from quaere.render.view import (
+    AFFILIATIONS,
+    EXPERIMENTS,
+    INDEX,
+    QUESTIONS,
+    REFERENCE,
+    TAGS,
+    Page,
+    View,
+    card_path,
+    module_path,
+)
 
 __all__ = ["ASSETS", "EXTENSION", "THEME", "answer_links", "expand", "render", "sources", "standalone"]
 
@@ -29,7 +40,7 @@ ASSETS: Mapping[str, bytes] = {
 EXTENSION = "quaere.answers.AnswersExtension"
 """What shows answers on the pages of modules, as griffe names it."""
 
-_DIRECTIVES = {"states": lists.states, "newest": lists.newest}
+_DIRECTIVES = {"states": lists.states, "newest": lists.newest, "benchmarks": result.benchmarks}
 
 
 def render(
@@ -55,6 +66,7 @@ def render(
     pages: dict[str, str | bytes] = {
         INDEX: lists.papers(view),
         QUESTIONS: lists.questions(view),
+        EXPERIMENTS: result.overview(view),
         TAGS: lists.tags(view),
         AFFILIATIONS: lists.affiliations(view),
         REFERENCE: reference.index(view),
@@ -63,7 +75,7 @@ def render(
         pages[card_path(slug)] = card.write(view, paper, citations.get(slug, {}))
     for module in library.modules:
         pages[module_path(module.name)] = reference.module(view, module)
-    return {**pages, **ASSETS}
+    return {**pages, **result.drawings(view), **ASSETS}
 
 
 def expand(markdown: str, path: str, library: Library, verdicts: Mapping[str, Verdict]) -> str:

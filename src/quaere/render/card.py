@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
 from quaere.model import Answer, Asked, Departure, Paper, Reading, State, Verdict
-from quaere.render import text
-from quaere.render.view import INDEX, Page, View, badge, card_path, module_path
+from quaere.render import result, text
+from quaere.render.view import INDEX, Page, View, badge, card_path, module_path, stamp
 
 _LINK_KINDS = {
     "paper": "Paper",
@@ -32,7 +30,8 @@ def write(view: View, paper: Paper, citations: Mapping[str, str]) -> str:
     parts += _section("Notes", "notes_", [page.block(paper.card.notes)] if paper.card.notes else [])
     parts += _section("Questions", "questions_", [_question(page, asked) for asked in view.asked[paper.slug]])
     parts += _section("Departures", "departures_", _departures(page, paper))
-    parts += _section("Claims", "claims_", _claims(page, paper))
+    parts += _section("Claims", "claims_", result.claims(page, paper))
+    parts += _section("Experiment", "experiment_", result.experiment(page, paper))
     parts += _section("Cite", "cite_", [_tab(name, citation) for name, citation in citations.items()])
     return "\n\n".join(parts) + "\n"
 
@@ -173,29 +172,10 @@ def _known(view: View, asked: Asked, state: State, verdict: Verdict | None) -> s
         return f"in prose · asked {asked.question.asked}"
     if verdict is None:
         return "not run yet"
-    stamp = _stamp(view, verdict)
+    ran = stamp(view, verdict.at, verdict.seconds, verdict.commit, verdict.versions)
     if state is State.UNVERIFIED:
-        return f"changed since it last {'held' if verdict.passed else 'failed'}: {stamp}"
-    return f"{'passed' if verdict.passed else 'failed'} {stamp}"
-
-
-def _stamp(view: View, verdict: Verdict) -> str:
-    """Write when, how long, on which commit and on which versions an answer ran."""
-    commit = re.match(r"[0-9a-f]{7,40}", verdict.commit)
-    shown = html.escape(verdict.commit.replace(commit[0], commit[0][:9], 1) if commit else verdict.commit)
-    if commit and view.repo:
-        shown = f'<a href="{text.href(f"{view.repo}/commit/{commit[0]}")}">{shown}</a>'
-    versions = [f"{html.escape(name)} {html.escape(version)}" for name, version in verdict.versions.items()]
-    known = [_time(verdict.at), f"{verdict.seconds:.2f} s", f"commit {shown}" if shown else "", *versions]
-    return f'<span class="q-stamp">{" · ".join(part for part in known if part)}</span>'
-
-
-def _time(at: str) -> str:
-    try:
-        moment = datetime.datetime.fromisoformat(at)
-    except ValueError:
-        return html.escape(at)
-    return f'<time datetime="{html.escape(at)}">{moment:%Y-%m-%d %H:%M} UTC</time>'
+        return f"changed since it last {'held' if verdict.passed else 'failed'}: {ran}"
+    return f"{'passed' if verdict.passed else 'failed'} {ran}"
 
 
 def _where(page: Page, answer: Answer) -> str:
@@ -228,19 +208,6 @@ def _departure(page: Page, departure: Departure) -> str:
     # A test's name is a sentence; it may be broken between its words.
     test = f"<code>{departure.test.replace('_', '_<wbr>')}</code>" if departure.test else "–"
     return f"| {page.inline(departure.what)} | {page.inline(departure.where)} | {origin} | {test} |"
-
-
-def _claims(page: Page, paper: Paper) -> list[str]:
-    rows = [
-        f'| <span id="{claim.id}_claim"></span>{page.inline(claim.says)} | {page.inline(claim.where)} '
-        f"| {page.inline(claim.reported)} | not tried yet |"
-        for claim in paper.card.claims
-    ]
-    return (
-        ["\n".join(["| The paper says | Where | Reported | Measured here |", "| --- | --- | --- | --- |", *rows])]
-        if rows
-        else []
-    )
 
 
 def _tab(name: str, citation: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import html
 import posixpath
 import re
@@ -23,9 +24,10 @@ MEANINGS = {
 }
 """The states in the order in which pages list them, and what each means."""
 
-INDEX, QUESTIONS, TAGS, AFFILIATIONS, REFERENCE = (
+INDEX, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE = (
     "papers/index.md",
     "questions.md",
+    "experiments.md",
     "tags.md",
     "affiliations.md",
     "reference/index.md",
@@ -201,6 +203,28 @@ def module_path(name: str) -> str:
 def badge(state: State, words: str = "") -> str:
     """Show a state."""
     return f'<span class="q-badge" data-state="{state}">{html.escape(words or state)}</span>'
+
+
+def stamp(
+    view: View, at: str, seconds: float, commit: str, versions: Mapping[str, str], known: Iterable[str] = ()
+) -> str:
+    """Write when, how long, on which commit and on which versions something ran, and what else is known of it."""
+    name = re.match(r"[0-9a-f]{7,40}", commit)
+    shown = html.escape(commit.replace(name[0], name[0][:9], 1) if name else commit)
+    if name and view.repo:
+        shown = f'<a href="{text.href(f"{view.repo}/commit/{name[0]}")}">{shown}</a>'
+    on = [f"{html.escape(name)} {html.escape(version)}" for name, version in versions.items()]
+    length = f"{seconds:.2f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
+    parts = [_time(at), length, *known, f"commit {shown}" if shown else "", *on]
+    return f'<span class="q-stamp">{" · ".join(part for part in parts if part)}</span>'
+
+
+def _time(at: str) -> str:
+    try:
+        moment = datetime.datetime.fromisoformat(at)
+    except ValueError:
+        return html.escape(at)
+    return f'<time datetime="{html.escape(at)}">{moment:%Y-%m-%d %H:%M} UTC</time>'
 
 
 def without_links(target: str, label: str | None) -> str:

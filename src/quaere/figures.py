@@ -1,0 +1,217 @@
+"""Draw the figures of results as SVG, once for light pages and once for dark ones.
+
+matplotlib is loaded when the first figure is drawn: only the site and the end of a run draw.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from quaere.results import Figure, Heatmap, Lines, Pictures, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+_COLOURS = {
+    # Okabe and Ito's, which people with any kind of colour vision tell apart; darkened or lightened for the ground.
+    "light": ("#0063a6", "#b34700", "#00795c", "#a8337a", "#7a5c00", "#333333", "#5b4bb5", "#1d7f9c"),
+    "dark": ("#6cb8f0", "#f0955a", "#4fc9a4", "#e38cc0", "#e0c050", "#dddddd", "#a99cf0", "#7fd3e8"),
+}
+_INK = {"light": "#24292f", "dark": "#d7dbe2"}
+_FAINT = {"light": "#c9ced6", "dark": "#4a5060"}
+_MAPS = {"light": "Blues", "dark": "magma"}
+_DASHES = ("-", "--", "-.", ":")
+_MARKERS = "osD^vPX*"
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What a figure is drawn on."""
+
+    name: str
+
+    def colour(self, index: int) -> str:
+        colours = _COLOURS[self.name]
+        return colours[index % len(colours)]
+
+    @property
+    def settings(self) -> dict[Any, Any]:
+        ink = _INK[self.name]
+        names = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+        return {
+            **dict.fromkeys(names, ink),
+            "grid.color": _FAINT[self.name],
+            "font.family": "sans-serif",
+            "font.size": 11,
+            # A dollar is a dollar.
+            "text.parse_math": False,
+            # The reader's own font, and words that can be searched and selected.
+            "svg.fonttype": "none",
+            # The same figure is the same file, so that a site that did not change is not written anew.
+            "svg.hashsalt": "quaere",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "figure.constrained_layout.use": True,
+        }
+
+
+@lru_cache(maxsize=512)
+def draw(figure_json: str, ground: str) -> str:
+    """Draw a figure.
+
+    Args:
+        figure_json: The figure as JSON; text, so that a figure that did not change is not drawn again.
+        ground: `light` or `dark`.
+
+    Returns:
+        SVG. Its background is transparent.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Canvas
+    from pydantic import TypeAdapter
+
+    figure: Figure = TypeAdapter(Figure).validate_json(figure_json)
+    draws: Mapping[type, Callable[[Any, Canvas, _Ground], None]] = {
+        Lines: _lines,
+        Heatmap: _heatmap,
+        Pictures: _pictures,
+    }
+    with mpl.rc_context(_Ground(ground).settings):
+        canvas = Canvas()
+        draws[type(figure)](figure, canvas, _Ground(ground))
+        out = io.StringIO()
+        canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return re.sub(r"<!DOCTYPE.*?>\s*", "", out.getvalue()[out.getvalue().index("?>") + 2 :], flags=re.DOTALL).strip()
+
+
+def _lines(figure: Lines, canvas: Canvas, ground: _Ground) -> None:
+    canvas.set_size_inches(6.8, 3.9)
+    axes = canvas.subplots()
+    for index, series in enumerate(figure.series):
+        _curve(axes, series, index, ground)
+    for name, level in figure.levels.items():
+        axes.axhline(level, color=_INK[ground.name], linewidth=0.9, linestyle=(0, (1, 2)))
+        axes.annotate(
+            _short(name, 40), (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9
+        )
+    if "x" in figure.log:
+        _logarithmic(axes, sorted({x for series in figure.series for x in series.x}))
+    if "y" in figure.log:
+        axes.set_yscale("log")
+    axes.set_xlabel(figure.x)
+    axes.set_ylabel(figure.y)
+    axes.grid(True, linewidth=0.5)
+    if len(figure.series) > 1:
+        many = len(figure.series) > 4
+        axes.legend(fontsize=9, loc="center left" if many else "best", bbox_to_anchor=(1, 0.5) if many else None)
+    elif figure.series:
+        axes.set_title(_short(figure.series[0].name, 60), fontsize=10)
+
+
+def _logarithmic(axes: Axes, places: Sequence[float]) -> None:
+    """Make the x axis logarithmic, with the measured places themselves as ticks if they are few."""
+    axes.set_xscale("log")
+    if len(places) <= 9:
+        axes.set_xticks(places, [f"{x:,.6g}" for x in places], rotation=30 if len(places) > 6 else 0)
+        axes.minorticks_off()
+
+
+def _curve(axes: Axes, series: Series, index: int, ground: _Ground) -> None:
+    """Draw the mean over seeds, each seed faintly, and a band from the lowest to the highest."""
+    colour = ground.colour(index)
+    points = [
+        (x, found)
+        for x, ys in zip(series.x, zip(*series.runs, strict=True), strict=True)
+        if (found := [y for y in ys if y is not None])
+    ]
+    x = [place for place, _ in points]
+    if len(series.runs) > 1:
+        lowest, highest = [min(ys) for _, ys in points], [max(ys) for _, ys in points]
+        axes.fill_between(x, lowest, highest, color=colour, alpha=0.18, linewidth=0)
+        for run in series.runs:
+            known = [(place, y) for place, y in zip(series.x, run, strict=True) if y is not None]
+            axes.plot(*zip(*known, strict=True), color=colour, linewidth=0.6, alpha=0.45)
+    axes.plot(
+        x,
+        [sum(ys) / len(ys) for _, ys in points],
+        color=colour,
+        linewidth=1.9,
+        linestyle=_DASHES[index % len(_DASHES)],
+        marker=_MARKERS[index % len(_MARKERS)] if len(x) <= 20 else None,
+        markersize=4.5,
+        label=_short(series.name, 40),
+    )
+
+
+def _heatmap(figure: Heatmap, canvas: Canvas, ground: _Ground) -> None:
+    values = [[math.nan if value is None else value for value in row] for row in figure.values]
+    height, width = len(figure.rows), len(figure.columns)
+    canvas.set_size_inches(min(8.0, 2.4 + 0.28 * max(width, 6)), min(8.0, 1.6 + 0.26 * max(height, 5)))
+    axes = canvas.subplots()
+    most = max((abs(value) for row in values for value in row if math.isfinite(value)), default=1.0) or 1.0
+    signed = any(value < 0 for row in values for value in row)
+    image = axes.imshow(values, cmap="RdBu_r" if signed else _MAPS[ground.name], aspect="auto")
+    if signed:
+        image.set_clim(-most, most)
+    axes.set_xticks(
+        range(width),
+        [_short(name, 24) for name in figure.columns],
+        rotation=60,
+        ha="right",
+        rotation_mode="anchor",
+        fontsize=8,
+    )
+    axes.set_yticks(range(height), [_short(name, 24) for name in figure.rows], fontsize=8)
+    axes.set_xlabel(figure.x)
+    axes.set_ylabel(figure.y)
+    axes.tick_params(length=0)
+    bar = canvas.colorbar(image, ax=axes, shrink=0.8)
+    bar.outline.set_visible(False)
+
+
+def _pictures(figure: Pictures, canvas: Canvas, ground: _Ground) -> None:
+    from matplotlib.image import imread
+
+    columns = min(4, len(figure.pictures))
+    rows = -(-len(figure.pictures) // columns)
+    canvas.set_size_inches(1.95 * max(columns, 2), 2.2 * rows)
+    grid = list(canvas.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, picture in zip(grid, figure.pictures, strict=False):
+        pixels = imread(io.BytesIO(base64.b64decode(picture.png)), format="png")
+        axes.imshow(pixels, interpolation="nearest", cmap="gray", vmin=0, vmax=1)
+        axes.set_title(_short(picture.title, 28), fontsize=9)
+        _boxes(axes, picture.boxes, max(pixels.shape[:2]))
+
+
+def _short(name: str, most: int) -> str:
+    """Cut a name that would leave the figure no room."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _boxes(axes: Axes, boxes: Sequence[Any], side: int) -> None:
+    """Mark rectangles: what is true dashed and white, what was found in colour, each on a dark rim."""
+    from matplotlib import patheffects
+    from matplotlib.patches import Rectangle
+
+    rim = [patheffects.withStroke(linewidth=2.6, foreground="black")]
+    for box in boxes:
+        is_true = box.kind == "true"
+        colour = "white" if is_true else "#ffb000"
+        corner = (box.left - 0.5, box.top - 0.5)
+        patch = Rectangle(corner, box.right - box.left, box.bottom - box.top, fill=False, edgecolor=colour)
+        patch.set(linewidth=1.2, linestyle="--" if is_true else "-", path_effects=rim)
+        axes.add_patch(patch)
+        if box.label:
+            plate = {"facecolor": "black", "alpha": 0.65, "linewidth": 0, "pad": 0.8}
+            axes.text(box.left, box.top - 0.03 * side, box.label, color=colour, fontsize=6.5, va="bottom", bbox=plate)

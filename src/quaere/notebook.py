@@ -1,0 +1,128 @@
+"""An experiment as a Jupyter notebook: its source from the top, a cell a definition, then the run and what it found."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from typing import Any
+
+_SETUP = """\
+import sys
+from pathlib import Path
+
+from quaere.project import Project
+
+ROOT = Project.find(Path()).root
+sys.path.insert(0, str(ROOT))
+"""
+
+_RUN = """\
+from quaere.run import Run
+
+run = Run(ROOT / ".quaere" / "runs" / "{slug}-{size}-notebook", size="{size}")
+with run.shown():
+    outcome = experiment(run)
+"""
+
+_TABLES = """\
+from IPython.display import HTML, Markdown, display
+
+from quaere.notebook import drawn, tabulated
+
+display(Markdown(tabulated(outcome)))
+"""
+
+_FIGURES = """\
+for figure in outcome.figures:
+    display(Markdown(f"**{figure.title}.** {figure.caption}"), HTML(drawn(figure)))
+"""
+
+
+def written(source: str, module: str, size: str) -> str:
+    """Write the notebook of an experiment.
+
+    Args:
+        source: The code of the experiment's module, which defines `experiment(run)`.
+        module: The module's name.
+        size: The size that the notebook runs: `smoke`, `small` or `full`.
+
+    Returns:
+        The notebook as JSON, in version 4.5 of Jupyter's format.
+    """
+    slug = module.rpartition(".")[2]
+    cells = [
+        _cell("code", _SETUP),
+        *(_cell(kind, text) for kind, text in _pieces(source)),
+        _cell("markdown", f"## Run\n\nThe size is `{size}`; `quaere run --list` tells of others."),
+        _cell("code", _RUN.format(slug=slug, size=size)),
+        _cell("markdown", "## What came out"),
+        _cell("code", _TABLES),
+        _cell("code", _FIGURES),
+    ]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    book = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": cells}
+    return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+
+
+def _cell(kind: str, text: str) -> dict[str, Any]:
+    cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": text.rstrip("\n")}
+    return cell if kind == "markdown" else {**cell, "execution_count": None, "outputs": []}
+
+
+def _pieces(source: str) -> Iterator[tuple[str, str]]:
+    """Cut code into its docstring as Markdown, a cell of imports, one of what stands between, and one a definition."""
+    tree, lines = ast.parse(source), source.split("\n")
+    body = tree.body
+    if docstring := ast.get_docstring(tree):
+        title, _, rest = docstring.partition("\n")
+        yield "markdown", f"# {title}\n{rest}"
+        body = body[1:]
+    starts = [_first_line(node, lines) for node in body]
+    groups: list[tuple[str, int, int]] = []
+    for node, start, end in zip(body, starts, [*starts[1:], len(lines) + 1], strict=True):
+        kind = _kind(node)
+        if groups and kind == groups[-1][0] != "definition":
+            groups[-1] = (kind, groups[-1][1], end)
+        else:
+            groups.append((kind, start, end))
+    for _, start, end in groups:
+        yield "code", "\n".join(lines[start - 1 : end - 1]).strip("\n")
+
+
+def _kind(node: ast.stmt) -> str:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return "import"
+    return "definition" if isinstance(node, ast.ClassDef | ast.FunctionDef) else "statement"
+
+
+def _first_line(node: ast.stmt, lines: list[str]) -> int:
+    """Return the line where a statement starts, with its decorators and the comments right above it."""
+    decorators = getattr(node, "decorator_list", [])
+    line: int = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    while line > 1 and lines[line - 2].startswith("#"):
+        line -= 1
+    return line
+
+
+def tabulated(outcome: Any) -> str:
+    """Write an outcome's tables and findings as Markdown."""
+    from quaere.results import cell
+
+    parts = []
+    for table in outcome.tables:
+        rows = [table.columns, ["---"] * len(table.columns), *([cell(value) for value in row] for row in table.rows)]
+        parts += [f"**{table.title}**", "\n".join(f"| {' | '.join(row)} |" for row in rows), table.note]
+    parts += (f"- `{one.claim}`: **{one.verdict}**. {one.measured} {one.why}" for one in outcome.findings)
+    return "\n\n".join(part for part in parts if part)
+
+
+def drawn(figure: Any) -> str:
+    """Draw a figure as SVG, on a light ground whatever the notebook's colours."""
+    from quaere import figures
+
+    return (
+        f'<div style="background: white; display: inline-block">{figures.draw(figure.model_dump_json(), "light")}</div>'
+    )

@@ -1,0 +1,187 @@
+"""What experiments found, on pages: claims with what was reported and what was measured, tables and figures."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+
+from quaere import figures
+from quaere.model import Claim, Module, Paper
+from quaere.render import text
+from quaere.render.view import EXPERIMENTS, Page, View, card_path, stamp
+from quaere.results import Figure, Finding, Reproduced, Result, Table, cell
+
+_COUNTED = (Reproduced.YES, Reproduced.PARTLY, Reproduced.NO, Reproduced.NOT_TRIED)
+_BENCHMARKS = "benchmarks"
+
+
+def drawings(view: View) -> dict[str, str | bytes]:
+    """Draw the figures of all results, by the paths where pages look for them."""
+    shown = {**view.holdings.results, **({_BENCHMARKS: view.holdings.benchmarks} if view.holdings.benchmarks else {})}
+    return {
+        _drawing(slug, figure, ground): figures.draw(figure.model_dump_json(), ground).encode()
+        for slug, result in shown.items()
+        for figure in result.figures
+        for ground in ("light", "dark")
+    }
+
+
+def _drawing(slug: str, figure: Figure, ground: str) -> str:
+    return f"assets/results/{slug}-{figure.id}-{ground}.svg"
+
+
+def claims(page: Page, paper: Paper) -> list[str]:
+    """Tabulate what the paper says, what it reports for it, and what came out here."""
+    result = page.view.holdings.results.get(paper.slug)
+    found = {finding.claim: finding for finding in result.findings} if result else {}
+    is_stale = result is not None and page.view.holdings.is_stale(paper.slug)
+    rows = [_claim(page, paper, claim, found.get(claim.id), is_stale) for claim in paper.card.claims]
+    table = ["| The paper says | Reported | Measured here |", "| --- | --- | --- |", *rows]
+    return ['<div class="q-claims" markdown="1">\n\n' + "\n".join(table) + "\n\n</div>"] if rows else []
+
+
+def _claim(page: Page, paper: Paper, claim: Claim, finding: Finding | None, is_stale: bool) -> str:
+    where = f'<span class="q-quiet">{page.inline(claim.where)}</span>'
+    said = f'<span id="{claim.id}_claim"></span>{page.inline(claim.says)}<br>{where}'
+    return f"| {said} | {page.inline(claim.reported)} | {_measured(page, paper, finding, is_stale)} |"
+
+
+def _measured(page: Page, paper: Paper, finding: Finding | None, is_stale: bool) -> str:
+    """Write the verdict, what was measured, and by which rule the verdict follows."""
+    if finding is None:
+        has_experiment = paper.slug in page.view.holdings.experiments
+        why = "its experiment has not been run" if has_experiment else "there is no experiment of this paper"
+        if paper.slug in page.view.holdings.results:
+            why = "the claim is newer than the last run"
+        finding = Finding(claim="none", verdict=Reproduced.NOT_TRIED, why=why)
+    tried = finding.verdict is not Reproduced.NOT_TRIED
+    parts = [
+        verdict(finding.verdict) + (f" {_stale()}" if is_stale and tried else ""),
+        page.inline(finding.measured) if finding.measured else "",
+        f'<span class="q-quiet">{page.inline(finding.why)}</span>',
+    ]
+    return "<br>".join(part for part in parts if part)
+
+
+def verdict(value: Reproduced, words: str = "") -> str:
+    """Show what became of a claim."""
+    return f'<span class="q-badge" data-state="{text.anchor(value)}">{html.escape(words or value)}</span>'
+
+
+def _stale() -> str:
+    return '<span class="q-badge" data-state="unverified">stale: the code has changed since</span>'
+
+
+def experiment(page: Page, paper: Paper) -> list[str]:
+    """Show a paper's experiment: how to run it, where the result comes from, its tables and figures."""
+    module, result = page.view.holdings.experiments.get(paper.slug), page.view.holdings.results.get(paper.slug)
+    if module is None:
+        return []
+    parts = [
+        f"{page.inline(module.summary)} Its code: {page.module(module)}.",
+        text.fence(
+            "sh", f"quaere run {paper.slug} --size {result.size if result else 'small'}\nquaere notebook {paper.slug}"
+        ),
+    ]
+    if result is None:
+        return [*parts, "It has not been run at a size that says anything."]
+    stale = f" {_stale()}" if page.view.holdings.is_stale(paper.slug) else ""
+    return [*parts, f"{_stamp(page.view, result)}{stale}\n{{ .q-status }}", *show(page, paper.slug, result)]
+
+
+def _stamp(view: View, result: Result) -> str:
+    """Write what a result comes from."""
+    seeds = f"seed{'s' * (len(result.seeds) != 1)} {', '.join(map(str, result.seeds))}" if result.seeds else ""
+    known = [text.escape(f"size {result.size}"), seeds, text.escape(result.device)]
+    return stamp(view, result.at, result.seconds or 0.0, result.commit, result.versions, known)
+
+
+def show(page: Page, name: str, result: Result) -> list[str]:
+    """Show a result's notes, figures and tables."""
+    return [
+        *([page.block(result.notes)] if result.notes else []),
+        *(_figure(page, name, figure) for figure in result.figures),
+        *(_table(page, table) for table in result.tables),
+    ]
+
+
+def _figure(page: Page, name: str, figure: Figure) -> str:
+    """Write a figure for light and dark pages; the theme shows the one that fits."""
+    images = _images(page, name, figure)
+    caption = f"**{page.inline(figure.title)}.** {page.inline(figure.caption)}"
+    return (
+        f'<figure class="q-figure" id="{figure.id}_figure" markdown="1">\n\n{images}\n\n'
+        f'<figcaption markdown="span">{caption}</figcaption>\n\n</figure>'
+    )
+
+
+def _images(page: Page, name: str, figure: Figure) -> str:
+    alt = text.escape(figure.alt)
+    return "\n".join(
+        f"![{alt}]({page.to(_drawing(name, figure, ground))}#only-{ground}){{ loading=lazy }}"
+        for ground in ("light", "dark")
+    )
+
+
+def _table(page: Page, table: Table) -> str:
+    head = [page.inline(column) for column in table.columns]
+    rows = [head, ["---"] * len(head), *([_cell(page, value) for value in row] for row in table.rows)]
+    written = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    note = f"\n\n{page.inline(table.note)}\n{{ .q-quiet }}" if table.note else ""
+    return f'<div class="q-table" markdown="1">\n\n**{page.inline(table.title)}**\n\n{written}{note}\n\n</div>'
+
+
+def _cell(page: Page, value: float | str | None) -> str:
+    return page.inline(value) if isinstance(value, str) else cell(value)
+
+
+def overview(view: View) -> str:
+    """Write the page of all experiments: what became of each paper's claims."""
+    page = Page(view, EXPERIMENTS)
+    tried = [paper for paper in view.papers if paper.slug in view.holdings.experiments]
+    counts = counted(view, (paper.slug for paper in tried))
+    parts = [
+        "---\nhide: [navigation]\n---\n\n# Experiments",
+        "Each experiment puts a paper's claims to the test, at a size that the machine it ran on could carry. What did "
+        "not come out as the paper says is shown as such.",
+        " ".join(verdict(one, f"{counts[one]} {one}") for one in _COUNTED if counts[one]),
+        '<div class="q-cards q-experiments" markdown="1">',
+        *(_tile(page, paper, view.holdings.experiments[paper.slug]) for paper in tried),
+        "</div>",
+    ]
+    return "\n\n".join(parts if tried else [*parts[:2], "There is no experiment yet."]) + "\n"
+
+
+def counted(view: View, slugs: Iterable[str]) -> Mapping[Reproduced, int]:
+    """Count the findings on some papers by what became of the claims."""
+    found = [
+        finding.verdict
+        for slug in slugs
+        if slug in view.holdings.results
+        for finding in view.holdings.results[slug].findings
+    ]
+    return {one: found.count(one) for one in _COUNTED}
+
+
+def _tile(page: Page, paper: Paper, module: Module) -> str:
+    """Show an experiment in short: its first figure, and what became of the claims."""
+    result = page.view.holdings.results.get(paper.slug)
+    counts = counted(page.view, [paper.slug])
+    link = f"{page.to(card_path(paper.slug))}#experiment_"
+    lines = [
+        '<div class="q-card" markdown="1">',
+        f"## [{text.escape(paper.reference.title)}]({link}) {{ #{paper.slug} }}",
+        page.inline(module.summary),
+        _images(page, paper.slug, result.figures[0]) if result and result.figures else "",
+        " ".join(verdict(one, f"{counts[one]} {one}") for one in _COUNTED if counts[one]) or "not run yet",
+        "</div>",
+    ]
+    return "\n\n".join(line for line in lines if line)
+
+
+def benchmarks(page: Page) -> str:
+    """Show how fast the implementation is, for a page written by hand."""
+    result = page.view.holdings.benchmarks
+    if result is None:
+        return "No benchmark has been run yet."
+    return "\n\n".join([f"{_stamp(page.view, result)}\n{{ .q-status }}", *show(page, _BENCHMARKS, result)])

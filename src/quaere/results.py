@@ -1,0 +1,196 @@
+"""What an experiment found: numbers, figures as data, and what became of each claim that it put to the test.
+
+An experiment returns an `Outcome`. With where, when and on what it ran it is a `Result`, one JSON file. Figures are
+data, never pictures of data: every point of every curve is in the file, and is drawn when the site is built.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _finite(value: Any) -> Any:
+    """Store a number that JSON has not, such as a loss that diverged, as null, and no more digits than readers need."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite)]
+Cell = Annotated[int | float | str | None, BeforeValidator(_finite)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class Reproduced(StrEnum):
+    """What became of a claim at the size that was tried."""
+
+    YES = "reproduced"
+    PARTLY = "partly"
+    NO = "not reproduced"
+    NOT_TRIED = "not tried at this size"
+
+
+class Finding(_Part):
+    """A paper's claim put to the test."""
+
+    claim: Name = Field(description="the claim's id on the card")
+    verdict: Reproduced
+    measured: Annotated[str, Field(description="what came out, with numbers; empty if it was not tried")] = ""
+    why: Text = Field(description="by which rule the verdict follows, or why it was not tried")
+
+
+class Series(_Part):
+    """A curve: one y for each x and each seed; null where there is none."""
+
+    name: Text
+    x: tuple[float, ...]
+    runs: tuple[tuple[Number, ...], ...] = Field(description="a list for each seed, as long as x")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for run in self.runs:
+            if len(run) != len(self.x):
+                raise ValueError(f"{len(run)} values for {len(self.x)} places of the curve `{self.name}`")
+        return self
+
+
+class _Figure(_Part):
+    id: Name
+    title: Text
+    caption: Text = Field(description="what to look at (Markdown)")
+    alt: Text = Field(description="what a reader who can't see it is told: the shape of the curves, with numbers")
+
+
+class Lines(_Figure):
+    """Curves with the mean over seeds, each seed faintly behind, and a band from the lowest to the highest."""
+
+    kind: Literal["lines"] = "lines"
+    x: Text = Field(description="the axis's name, with its unit")
+    y: Text
+    log: Annotated[tuple[Literal["x", "y"], ...], Field(description="axes that are logarithmic")] = ()
+    series: tuple[Series, ...]
+    levels: Annotated[Mapping[str, float], Field(description="named horizontal lines, such as chance")] = {}
+
+
+class Heatmap(_Figure):
+    """A matrix as colours, such as attention by query (down) and key (across)."""
+
+    kind: Literal["heatmap"] = "heatmap"
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    x: Annotated[Text, Field(description="what the columns are")] = "key"
+    y: Annotated[Text, Field(description="what the rows are")] = "query"
+    values: tuple[tuple[Number, ...], ...]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        rows, columns = len(self.rows), len(self.columns)
+        if len(self.values) != rows or any(len(row) != columns for row in self.values):
+            raise ValueError(f"the map `{self.id}` is not {rows} by {columns}")
+        return self
+
+
+class Box(_Part):
+    """A rectangle on a picture, in pixels from its upper left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    label: str = ""
+    kind: Literal["true", "found"] = "found"
+
+
+class Picture(_Part):
+    """An image of pixels with what is marked on it."""
+
+    title: Text
+    png: Text = Field(description="the image as PNG, in Base64")
+    boxes: tuple[Box, ...] = ()
+
+
+class Pictures(_Figure):
+    """Images side by side."""
+
+    kind: Literal["pictures"] = "pictures"
+    pictures: tuple[Picture, ...]
+
+
+Figure = Annotated[Lines | Heatmap | Pictures, Field(discriminator="kind")]
+
+
+class Table(_Part):
+    """Rows of numbers and words."""
+
+    title: Text
+    columns: tuple[Text, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row of {len(row)} in a table of {len(self.columns)} columns, `{self.title}`")
+        return self
+
+
+class Outcome(_Part):
+    """What an experiment returns."""
+
+    findings: tuple[Finding, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    seeds: tuple[int, ...]
+    settings: Annotated[Mapping[str, Any], Field(description="the sizes that were run: steps, widths, lengths")] = {}
+    notes: Annotated[str, Field(description="what else a reader must know (Markdown)")] = ""
+
+
+class Result(Outcome):
+    """An outcome with where it comes from."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    experiment: Text
+    size: Text
+    key: Text = Field(description="changes with the code that the experiment reaches")
+    commit: str
+    at: Text = Field(description="when it ended, UTC, ISO 8601")
+    seconds: Number
+    device: Text
+    versions: Mapping[str, str]
+
+    def json_text(self) -> str:
+        """Return the file's text: one line for each list of numbers, so that versions of it can be compared."""
+        text = json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
+        # Innermost lists, of numbers and nulls, come on one line each.
+        return re.sub(r"\[[\s\d.,eE+\-nul]*\]", lambda match: re.sub(r"\s+", " ", match[0]), text) + "\n"
+
+
+def read(text: str) -> Result:
+    """Read what `Result.json_text` wrote.
+
+    Raises:
+        pydantic.ValidationError: The text is not that.
+    """
+    return Result.model_validate_json(text)
+
+
+def cell(value: float | str | None) -> str:
+    """Write a table's cell: numbers with the digits that a reader needs."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else value

@@ -1,0 +1,219 @@
+"""Run an experiment so that it can be stopped at any moment and taken up again.
+
+An experiment is a function `experiment(run) -> Outcome` in `<implementation>.experiments.<slug>`. It is made of pieces,
+each with a name: what a piece returned is kept, so a run that is taken up again skips it. A piece that takes long is a
+loop, which is saved every so many steps. Nothing here knows what the loops compute, nor of more than one process than
+that only the first one writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from quaere import atomic
+
+SIZES = ("smoke", "small", "full")
+_KEY = "key"
+
+
+class Loop(Protocol):
+    """Steps that can be saved and restored. After `restore` it goes on to the same numbers as if never stopped."""
+
+    steps: int
+    interval: int
+    """Steps between two checkpoints."""
+
+    def step(self, index: int) -> float:
+        """Take one step, and return its loss."""
+
+    def save(self, folder: Path) -> None:
+        """Write the whole state, that of random numbers included, into an empty folder."""
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+
+    def result(self) -> Any:
+        """Return what came out, once all steps are done: anything that JSON holds."""
+
+
+class DeviceError(ValueError):
+    """The device that a run was told to compute on is not there."""
+
+
+class ResumeError(RuntimeError):
+    """A run can't be taken up again."""
+
+
+class Run:
+    """One run of an experiment.
+
+    Attributes:
+        size: `smoke`, `small` or `full`.
+        seed: The first seed.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        folder: Where pieces, checkpoints and figures lie.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        size: str = "smoke",
+        seed: int = 0,
+        device: str = "auto",
+        *,
+        key: str = "",
+        resume: bool = False,
+        console: Console | None = None,
+    ) -> None:
+        self.size, self.seed, self.device, self.folder, self._resume = size, seed, device, folder, resume
+        self.is_first = int(os.environ.get("RANK", "0")) == 0
+        self._is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+        self._console = console or Console(stderr=True, highlight=False, emoji=False)
+        self._progress = _bar(self._console, hidden=not (self.is_first and self._console.is_terminal))
+        self._bar = self._progress.add_task("", total=None, loss="")
+        self._stopping = False
+        if resume and (folder / _KEY).exists() and (folder / _KEY).read_text(encoding="utf-8") != key:
+            raise ResumeError("the code has changed since that run: its numbers and new ones don't belong together")
+        if self.is_first:
+            if not resume and folder.exists():
+                # The last run is set aside, for whoever meant to take it up again.
+                former = folder.with_name(f"{folder.name}.former")
+                shutil.rmtree(former, ignore_errors=True)
+                folder.rename(former)
+            atomic.write(folder / _KEY, key)
+
+    def seeds(self, count: int) -> range:
+        """Return the seeds of a run with so many repetitions."""
+        return range(self.seed, self.seed + count)
+
+    def expect(self, loops: int) -> None:
+        """Say how many pieces and loops there will be, so that the time left can be told."""
+        self._progress.update(self._bar, total=loops)
+
+    def spent(self, seconds: float) -> float:
+        """Return the seconds that the whole run has taken, with those before it was taken up again."""
+        file = self.folder / "seconds"
+        before = float(file.read_text()) if file.exists() else 0.0
+        return before + seconds
+
+    def piece(self, name: str, work: Callable[[], Any]) -> Any:
+        """Return what a piece of work returns, anything that JSON holds; from the disk if it was done before.
+
+        It seeds what it draws by itself: work that was skipped must not change the numbers of what comes after.
+        """
+        file = self._file(name, ".json")
+        # Unless a run is taken up again, what lies there can only be an earlier one's.
+        if not (self._resume and file.exists()):
+            self._progress.update(self._bar, description=name, loss="")
+            # Through JSON at once, so that a piece returns the same whether or not it was read from the disk.
+            text = json.dumps(work())
+            if self.is_first:
+                atomic.write(file, text)
+                self._log(name)
+        else:
+            text = file.read_text(encoding="utf-8")
+        self._progress.update(self._bar, advance=1)
+        return json.loads(text)
+
+    def loop(self, name: str, make: Callable[[], Loop]) -> Any:
+        """Run a loop to its end, and return its result, as `piece` does."""
+        before = self._progress.tasks[self._bar].completed
+        value = self.piece(name, lambda: self._looped(name, make()))
+        self._progress.update(self._bar, completed=before + 1)
+        if self.is_first:
+            shutil.rmtree(self._file(name, ".checkpoint"), ignore_errors=True)
+        return value
+
+    def _looped(self, name: str, loop: Loop) -> Any:
+        checkpoint = self._file(name, ".checkpoint")
+        start = 0
+        if self._resume and (newest := _newest(checkpoint)) is not None:
+            loop.restore(checkpoint / str(newest))
+            start = newest
+        before = self._progress.tasks[self._bar].completed
+        for index in range(start, loop.steps):
+            loss = loop.step(index)
+            done = index + 1
+            self._progress.update(self._bar, completed=before + done / loop.steps, loss=f"loss {loss:.4g}")
+            if done < loop.steps and (done % loop.interval == 0 or self._stopping):
+                self._save(loop, checkpoint, done)
+            if self._stopping:
+                raise KeyboardInterrupt
+        return loop.result()
+
+    def _save(self, loop: Loop, checkpoint: Path, done: int) -> None:
+        """Save a loop's state: it appears whole or not at all, and then the former ones go."""
+        part = checkpoint / f"part-{done}"
+        part.mkdir(parents=True, exist_ok=True)
+        loop.save(part)
+        if self.is_first:
+            part.rename(checkpoint / str(done))
+            for former in checkpoint.iterdir():
+                if former.name != str(done):
+                    shutil.rmtree(former)
+
+    def _log(self, name: str) -> None:
+        """Write a line for a piece that is done, where a bar can't be drawn: into a log."""
+        if not self._console.is_terminal:
+            self._console.print(f"done: {name}", markup=False, soft_wrap=True)
+
+    def _file(self, name: str, suffix: str) -> Path:
+        return self.folder / (re.sub(r"[^\w=.,+-]+", "_", name) + suffix)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the progress, and let Ctrl-C end the run after the step in hand, with its state saved."""
+
+        def stop(number: int, frame: types.FrameType | None) -> None:
+            # Several processes may be at different steps, and have no common state to save.
+            if self._stopping or not self._is_alone:
+                signal.default_int_handler(number, frame)
+            self._stopping = True
+
+        is_main = threading.current_thread() is threading.main_thread()
+        former = signal.signal(signal.SIGINT, stop) if is_main else None
+        started = time.monotonic()
+        try:
+            with self._progress:
+                yield
+        except BaseException:
+            if self.is_first:
+                atomic.write(self.folder / "seconds", str(self.spent(time.monotonic() - started)))
+            raise
+        finally:
+            if is_main:
+                signal.signal(signal.SIGINT, former)
+
+
+def _newest(checkpoint: Path) -> int | None:
+    found = [int(path.name) for path in checkpoint.iterdir() if path.name.isdecimal()] if checkpoint.is_dir() else []
+    return max(found, default=None)
+
+
+def _bar(console: Console, hidden: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        transient=True,
+        disable=hidden,
+    )

@@ -1,0 +1,95 @@
+"""Figures as drawn: what can be read in them, on light and dark pages, and that nothing is lost or changed."""
+
+import base64
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from quaere import figures
+from quaere.results import Box, Figure, Heatmap, Lines, Picture, Pictures, Series
+
+SVG = "{http://www.w3.org/2000/svg}"
+# One red pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+KNOWN = {"id": "one", "title": "Title", "caption": "Caption.", "alt": "Alternative."}
+
+
+def lines(*series: Series, **more: object) -> Lines:
+    return Lines.model_validate({**KNOWN, "x": "images seen", "y": "accuracy", "series": series, **more})
+
+
+def series(name: str = "a", xs: tuple[float, ...] = (1, 10, 100), count: int = 2) -> Series:
+    return Series(name=name, x=xs, runs=tuple(tuple(x + n for x in xs) for n in range(count)))
+
+
+def drawn(figure: Figure, ground: str = "light") -> ElementTree.Element:
+    return ElementTree.fromstring(figures.draw(figure.model_dump_json(), ground))
+
+
+def words(figure: Figure) -> str:
+    return " ".join("".join(text.itertext()) for text in drawn(figure).iter(f"{SVG}text"))
+
+
+HEATMAP = Heatmap(**KNOWN, rows=("le", "chat"), columns=("the", "cat"), values=((0.9, 0.1), (0.2, 0.8)))
+BOXES = (Box(left=0, top=0, right=1, bottom=1, label="disc"), Box(left=0, top=0, right=1, bottom=1, kind="true"))
+PICTURES = Pictures(**KNOWN, pictures=(Picture(title="a scene", png=PNG, boxes=BOXES),) * 5)
+
+
+def test_a_curve_names_its_axes_and_its_series_in_words_that_can_be_searched() -> None:
+    text = words(lines(series("with"), series("without"), levels={"chance": 0.1}))
+    assert all(word in text for word in ("images seen", "accuracy", "with", "without", "chance"))
+
+
+def test_a_logarithmic_axis_is_marked_at_the_places_that_were_measured() -> None:
+    text = words(lines(series(xs=(1024, 4096, 65536)), log=("x", "y")))
+    assert all(word in text for word in ("1,024", "4,096", "65,536"))
+
+
+def test_a_place_without_a_value_leaves_a_gap_and_no_fault() -> None:
+    gappy = Series(name="a", x=(1, 2, 3), runs=((None, 2.0, 3.0), (None, None, 1.0)))
+    empty = Series(name="b", x=(1, 2, 3), runs=((None, None, None), (None, None, None)))
+    assert "nan" not in figures.draw(lines(gappy, empty).model_dump_json(), "light").lower()
+
+
+def test_a_band_spans_the_seeds() -> None:
+    alone = figures.draw(lines(series(count=1)).model_dump_json(), "light")
+    together = figures.draw(lines(series(count=3)).model_dump_json(), "light")
+    assert ("FillBetween" in alone, "FillBetween" in together) == (False, True)
+
+
+def test_a_map_shows_its_rows_and_columns() -> None:
+    assert all(word in words(HEATMAP) for word in ("le", "chat", "the", "cat", "query", "key"))
+
+
+def test_pictures_show_their_titles_and_the_names_of_their_boxes() -> None:
+    assert (words(PICTURES).count("a scene"), "disc" in words(PICTURES)) == (5, True)
+    images = list(drawn(PICTURES).iter(f"{SVG}image"))
+    assert len(images) == 5
+    assert base64.b64decode(images[0].attrib["{http://www.w3.org/1999/xlink}href"].partition(",")[2])[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("figure", [lines(series(), series("b")), HEATMAP, PICTURES], ids=["lines", "map", "pictures"])
+def test_a_figure_is_drawn_for_either_ground_and_always_the_same(figure: Figure) -> None:
+    text = figure.model_dump_json()
+    light, dark = figures.draw(text, "light"), figures.draw(text, "dark")
+    assert light != dark
+    figures.draw.cache_clear()
+    assert figures.draw(text, "light") == light
+
+
+@pytest.mark.parametrize(("ground", "paper"), [("light", "#ffffff"), ("dark", "#191b22")])
+def test_every_curve_stands_out_from_its_ground(ground: str, paper: str) -> None:
+    for ink in (*figures._COLOURS[ground], figures._INK[ground]):
+        assert contrast(ink, paper) >= 4.5, ink
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the ratio of luminances by WCAG 2.2."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

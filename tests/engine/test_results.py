@@ -1,0 +1,84 @@
+"""Results as files: nothing is lost on the way to the disk and back, and nothing else is taken for one."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from quaere import results
+from quaere.results import Finding, Heatmap, Lines, Reproduced, Result, Series, Table
+
+
+def result(**more: object) -> Result:
+    known = {"experiment": "toy", "size": "small", "key": "1", "commit": "", "at": "2026-01-31T10:20:30+00:00"}
+    ran = {"seconds": 61.0, "device": "a machine", "versions": {"python": "3.11"}, "seeds": (0, 1)}
+    return Result.model_validate({**known, **ran, **more})
+
+
+def curve(runs: list[list[float | None]], **more: object) -> Lines:
+    series = Series(name="one", x=tuple(map(float, range(len(runs[0])))), runs=tuple(map(tuple, runs)))
+    known = {"id": "curve", "title": "A curve", "caption": "It falls.", "alt": "Falls from 2 to 1."}
+    return Lines.model_validate({**known, "x": "step", "y": "loss", "series": (series,), **more})
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=5))
+def test_what_is_written_is_what_is_read(ys: list[float | None]) -> None:
+    table = Table(title="T", columns=("a", "b"), rows=(("x]\n[1, 2", 3), (None, 0.5)))
+    written = result(figures=(curve([ys, ys]),), tables=(table,), settings={"steps": [1, 2], "name": "é"})
+    assert results.read(written.json_text()) == written
+
+
+def test_a_list_of_numbers_stands_on_one_line() -> None:
+    assert "[ 2.0, 1.0, null ]" in result(figures=(curve([[2.0, 1.0, None]]),)).json_text()
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_has_not_is_stored_as_null(number: float) -> None:
+    figure = curve([[1.0, number]])
+    assert figure.series[0].runs[0] == (1.0, None)
+    assert "NaN" not in result(figures=(figure,), seconds=number).json_text()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"schema": 2},
+        {"figures": [{"kind": "pie"}]},
+        {"findings": [{"claim": "faster", "verdict": "true", "measured": "", "why": "so"}]},
+        {"findings": [{"claim": "faster", "verdict": "partly", "measured": "2", "why": ""}]},
+        {"extra": 1},
+    ],
+)
+def test_what_is_not_a_result_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        result(**wrong)
+
+
+def test_a_run_of_a_curve_is_as_long_as_its_axis() -> None:
+    with pytest.raises(ValidationError, match="2 values for 3 places"):
+        Series(name="one", x=(1.0, 2.0, 3.0), runs=((1.0, 2.0),))
+
+
+def test_a_map_has_a_value_for_each_row_and_column() -> None:
+    with pytest.raises(ValidationError, match="not 2 by 1"):
+        Heatmap(id="a", title="T", caption="C", alt="A", rows=("r", "s"), columns=("c",), values=((1.0,), (1.0, 2.0)))
+
+
+def test_a_row_of_a_table_has_a_cell_for_each_column() -> None:
+    with pytest.raises(ValidationError, match="a row of 1 in a table of 2 columns"):
+        Table(title="T", columns=("a", "b"), rows=((1,),))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (3, "3"), (12345, "12,345"), (0.12345, "0.123"), (12345.6, "12,346"), (1e-7, "1e-07"), ("x", "x")],
+)
+def test_a_cell_shows_the_digits_that_a_reader_needs(value: float | str | None, shown: str) -> None:
+    assert results.cell(value) == shown
+
+
+def test_the_words_for_what_became_of_a_claim_are_those_that_pages_show() -> None:
+    assert [str(one) for one in Reproduced] == ["reproduced", "partly", "not reproduced", "not tried at this size"]
+    assert Finding(claim="a", verdict=Reproduced.NO, why="so").measured == ""
