@@ -27,6 +27,7 @@ serve: $(ENVIRONMENT) $(JAVASCRIPT) $(FIGURES) ## Serve the site with live reloa
 # Types are checked beside it, on the other core.
 test: $(ENVIRONMENT) $(JAVASCRIPT) $(FIGURES) ## Lint, check types, run the answers, build the site, and test all of it, the site in a browser
 	@$(MAKE) --no-print-directory lint & linted=$$!; $(BIN)/quaere build; built=$$?; wait $$linted && exit $$built
+	tools/graphics
 	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m pytest tests
 
 lint: $(ENVIRONMENT) ## Check style and types

@@ -51,8 +51,6 @@ class _Ground:
             "grid.color": _FAINT[self.name],
             "font.family": "sans-serif",
             "font.size": 11,
-            # A dollar is a dollar.
-            "text.parse_math": False,
             # The reader's own font, and words that can be searched and selected.
             "svg.fonttype": "none",
             # The same figure is the same file, so that a site that did not change is not written anew.
@@ -107,8 +105,8 @@ def _lines(figure: Lines, canvas: Canvas, ground: _Ground) -> None:
         _logarithmic(axes, sorted({x for series in figure.series for x in series.x}))
     if "y" in figure.log:
         axes.set_yscale("log")
-    axes.set_xlabel(figure.x)
-    axes.set_ylabel(figure.y)
+    axes.set_xlabel(_plain(figure.x))
+    axes.set_ylabel(_plain(figure.y))
     axes.grid(True, linewidth=0.5)
     if len(figure.series) > 1:
         many = len(figure.series) > 4
@@ -171,8 +169,8 @@ def _heatmap(figure: Heatmap, canvas: Canvas, ground: _Ground) -> None:
         fontsize=8,
     )
     axes.set_yticks(range(height), [_short(name, 24) for name in figure.rows], fontsize=8)
-    axes.set_xlabel(figure.x)
-    axes.set_ylabel(figure.y)
+    axes.set_xlabel(_plain(figure.x))
+    axes.set_ylabel(_plain(figure.y))
     axes.tick_params(length=0)
     bar = canvas.colorbar(image, ax=axes, shrink=0.8)
     bar.outline.set_visible(False)
@@ -196,7 +194,12 @@ def _pictures(figure: Pictures, canvas: Canvas, ground: _Ground) -> None:
 
 def _short(name: str, most: int) -> str:
     """Cut a name that would leave the figure no room."""
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    return _plain(name if len(name) <= most else f"{name[: most - 1]}…")
+
+
+def _plain(words: str) -> str:
+    """Write words of a result so that no dollar in them starts mathematics."""
+    return words.replace("$", r"\$")
 
 
 def _boxes(axes: Axes, boxes: Sequence[Any], side: int) -> None:
@@ -214,4 +217,6 @@ def _boxes(axes: Axes, boxes: Sequence[Any], side: int) -> None:
         axes.add_patch(patch)
         if box.label:
             plate = {"facecolor": "black", "alpha": 0.65, "linewidth": 0, "pad": 0.8}
-            axes.text(box.left, box.top - 0.03 * side, box.label, color=colour, fontsize=6.5, va="bottom", bbox=plate)
+            axes.text(
+                box.left, box.top - 0.03 * side, _plain(box.label), color=colour, fontsize=6.5, va="bottom", bbox=plate
+            )

@@ -6,12 +6,14 @@ data, never pictures of data: every point of every curve is in the file, and is 
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -185,6 +187,24 @@ def read(text: str) -> Result:
         pydantic.ValidationError: The text is not that.
     """
     return Result.model_validate_json(text)
+
+
+def spread(values: Sequence[float], form: str = ".3f") -> str:
+    """Say a mean over seeds with the lowest and the highest value, as in "0.912 (0.893 to 0.934)"."""
+    mean, lowest, highest = sum(values) / len(values), min(values), max(values)
+    said = f"{mean:{form}} ({lowest:{form}} to {highest:{form}})" if len(values) > 1 else f"{mean:{form}}"
+    return said.replace("nan", "–")
+
+
+def encoded(image: _Image) -> str:
+    """Write an image, such as Pillow's, as a picture of a figure holds it: PNG in Base64."""
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+class _Image(Protocol):
+    def save(self, fp: io.BytesIO, format: str, *, optimize: bool) -> None: ...
 
 
 def cell(value: float | str | None) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import threading
@@ -20,6 +19,7 @@ import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -172,7 +172,7 @@ class Run:
             self._console.print(f"done: {name}", markup=False, soft_wrap=True)
 
     def _file(self, name: str, suffix: str) -> Path:
-        return self.folder / (re.sub(r"[^\w=.,+-]+", "_", name) + suffix)
+        return self.folder / (quote(name, safe=" ,=+()") + suffix)
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:

@@ -40,6 +40,12 @@ def test_a_curve_names_its_axes_and_its_series_in_words_that_can_be_searched() -
     assert all(word in text for word in ("images seen", "accuracy", "with", "without", "chance"))
 
 
+def test_a_dollar_is_a_dollar_and_powers_of_ten_are_powers() -> None:
+    figure = lines(series("from $3 to $5", xs=tuple(10.0**n for n in range(12))), log=("x", "y"))
+    assert "from $3 to $5" in words(figure)
+    assert "mathdefault" not in words(figure)
+
+
 def test_a_logarithmic_axis_is_marked_at_the_places_that_were_measured() -> None:
     text = words(lines(series(xs=(1024, 4096, 65536)), log=("x", "y")))
     assert all(word in text for word in ("1,024", "4,096", "65,536"))

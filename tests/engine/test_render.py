@@ -282,6 +282,13 @@ def test_a_claim_shows_what_was_reported_and_what_was_measured_side_by_side() ->
     assert cells[:3] == ["It is big.Table 1", "9 | 10", "partly8 of 91 is missing"]
 
 
+def test_claims_that_were_tried_come_first() -> None:
+    claims = ({"id": id, "says": f"It is {id}.", "where": "Table 1", "reported": "9"} for id in ("old", "big"))
+    red = paper("red", implementation="red", claims=tuple(claims))
+    cells = Reading(pages(library(red, results={"red": result()}))["papers/red.md"]).texts["td"]
+    assert [cells[0], cells[3]] == ["It is big.Table 1", "It is old.Table 1"]
+
+
 def test_a_result_whose_code_has_changed_is_marked_stale() -> None:
     fresh, stale = pages(tried())["papers/red.md"], pages(tried(key="as it was"))["papers/red.md"]
     assert ("stale" in fresh, stale.count("stale: the code has changed since")) == (False, 2)

@@ -1,10 +1,12 @@
 """Results as files: nothing is lost on the way to the disk and back, and nothing else is taken for one."""
 
+import base64
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from pydantic import ValidationError
 
 from quaere import results
@@ -82,3 +84,14 @@ def test_a_cell_shows_the_digits_that_a_reader_needs(value: float | str | None, 
 def test_the_words_for_what_became_of_a_claim_are_those_that_pages_show() -> None:
     assert [str(one) for one in Reproduced] == ["reproduced", "partly", "not reproduced", "not tried at this size"]
     assert Finding(claim="a", verdict=Reproduced.NO, why="so").measured == ""
+
+
+def test_a_spread_says_the_mean_the_lowest_and_the_highest() -> None:
+    assert results.spread([0.1, 0.2, 0.6]) == "0.300 (0.100 to 0.600)"
+    assert results.spread([10, 20], ".0f") == "15 (10 to 20)"
+    assert results.spread([1.0]) == "1.000"
+    assert results.spread([math.nan, 1.0], ".1f").startswith("–")
+
+
+def test_an_image_is_written_as_figures_hold_it() -> None:
+    assert base64.b64decode(results.encoded(Image.new("RGB", (2, 2)))).startswith(b"\x89PNG")

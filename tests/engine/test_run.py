@@ -62,6 +62,14 @@ def test_a_piece_is_done_once_and_returns_what_json_makes_of_it(tmp_path: Path) 
     assert again == first
 
 
+def test_pieces_with_names_that_look_alike_are_kept_apart(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    names = ["∅ at 1", "? at 1", "a/b", "a b", "a_b", "..", "."]
+    assert [run.piece(name, lambda name=name: name) for name in names] == names  # type: ignore[misc]
+    again = Run(tmp_path / "run", resume=True)
+    assert [again.piece(name, lambda: "anew") for name in names] == names
+
+
 def test_a_loop_that_failed_goes_on_from_its_last_checkpoint_to_the_same_number(tmp_path: Path) -> None:
     whole = Run(tmp_path / "whole").loop("walk", lambda: Walk(1))
     with pytest.raises(OSError, match="full"):

@@ -7,7 +7,15 @@ import pytest
 from playwright.sync_api import Page
 
 AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
-PAGES = ["", "papers/relative_positions/", "questions/", "reference/layers.positions/"]
+PAGES = [
+    "",
+    "papers/relative_positions/",
+    "papers/vit/",
+    "questions/",
+    "experiments/",
+    "speed/",
+    "reference/layers.positions/",
+]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
@@ -53,6 +54,39 @@ def test_mathematics_is_drawn_by_katex(page: Page) -> None:
     # Fonts that did not load would leave the letters in a font of the machine.
     page.evaluate("document.fonts.ready")
     assert page.evaluate("[...document.fonts].some(font => font.family.startsWith('KaTeX') && font.status == 'loaded')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_figure_of_a_result_is_shown_in_the_colours_of_the_page(
+    page: Page, library: Library, scheme: Literal["light", "dark"]
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.goto(CARD, wait_until="networkidle")
+    figures = library.results["transformer"].figures
+    assert figures
+    for figure in figures:
+        images = page.locator(f"#{figure.id}_figure img")
+        assert [one.is_visible() for one in images.all()] == [scheme == "light", scheme == "dark"]
+        shown = images.nth(["light", "dark"].index(scheme))
+        shown.scroll_into_view_if_needed()
+        page.wait_for_function("image => image.complete && image.naturalWidth > 100", arg=shown.element_handle())
+        assert shown.get_attribute("alt") == " ".join(figure.alt.split())
+
+
+def test_a_card_shows_each_claim_with_what_became_of_it(page: Page, library: Library) -> None:
+    page.goto(CARD)
+    found = {finding.claim: finding for finding in library.results["transformer"].findings}
+    for claim in library.papers["transformer"].card.claims:
+        row = page.locator("tr", has=page.locator(f"#{claim.id}_claim"))
+        expect(row.locator(".q-badge").first).to_have_text(found[claim.id].verdict)
+
+
+def test_on_a_phone_a_claim_needs_no_scrolling_sideways(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(CARD)
+    table = page.locator(".q-claims")
+    assert table.evaluate("one => one.scrollWidth <= one.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_diagram_is_drawn_in_the_colours_of_the_page(page: Page) -> None:

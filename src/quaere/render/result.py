@@ -35,9 +35,15 @@ def claims(page: Page, paper: Paper) -> list[str]:
     result = page.view.holdings.results.get(paper.slug)
     found = {finding.claim: finding for finding in result.findings} if result else {}
     is_stale = result is not None and page.view.holdings.is_stale(paper.slug)
-    rows = [_claim(page, paper, claim, found.get(claim.id), is_stale) for claim in paper.card.claims]
+    # What was tried comes first.
+    claims = sorted(paper.card.claims, key=lambda claim: not _is_tried(found.get(claim.id)))
+    rows = [_claim(page, paper, claim, found.get(claim.id), is_stale) for claim in claims]
     table = ["| The paper says | Reported | Measured here |", "| --- | --- | --- |", *rows]
     return ['<div class="q-claims" markdown="1">\n\n' + "\n".join(table) + "\n\n</div>"] if rows else []
+
+
+def _is_tried(finding: Finding | None) -> bool:
+    return finding is not None and finding.verdict is not Reproduced.NOT_TRIED
 
 
 def _claim(page: Page, paper: Paper, claim: Claim, finding: Finding | None, is_stale: bool) -> str:
@@ -54,9 +60,8 @@ def _measured(page: Page, paper: Paper, finding: Finding | None, is_stale: bool)
         if paper.slug in page.view.holdings.results:
             why = "the claim is newer than the last run"
         finding = Finding(claim="none", verdict=Reproduced.NOT_TRIED, why=why)
-    tried = finding.verdict is not Reproduced.NOT_TRIED
     parts = [
-        verdict(finding.verdict) + (f" {_stale()}" if is_stale and tried else ""),
+        verdict(finding.verdict) + (f" {_stale()}" if is_stale and _is_tried(finding) else ""),
         page.inline(finding.measured) if finding.measured else "",
         f'<span class="q-quiet">{page.inline(finding.why)}</span>',
     ]
