@@ -1,0 +1,71 @@
+"""FAVOR+ against performer-pytorch, and against exact attention, from 1,024 positions to 65,536."""
+
+import warnings
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks.row import ROWS, Pair, Row, Setting
+from reference_impl.performer import favor, orthogonal_directions
+
+CROSSING = (
+    "Here the two cross: FAVOR+ with 256 features takes half as many multiplications as exact attention of 1,024 "
+    "positions, and more than half of its time goes into the rest, such as exponentials."
+)
+LENGTHS = {"1k": 1024, "4k": 4096, "16k": 16_384, "64k": 65_536}
+
+
+def inputs(at: Setting, length: int) -> tuple[Any, ...]:
+    """Return queries, keys and values of one head, 64 wide, and 256 directions."""
+    n, d, m = at.sized((length, 64, 256), tiny=(length // 256, 8, 16))
+    vectors = (at.put(torch.randn(1, 1, n, d)) for _ in range(3))
+    return *vectors, at.put(orthogonal_directions(m, d))
+
+
+def of_performer_pytorch(directions: torch.Tensor) -> Any:
+    """Return the public attention with our directions, and without the 0.0001 that it adds to each feature."""
+    with warnings.catch_warnings():  # it imports distutils, and a deprecated name of torch's
+        warnings.simplefilter("ignore")
+        from performer_pytorch import performer_pytorch as public
+
+    public.softmax_kernel = partial(getattr(public.softmax_kernel, "func", public.softmax_kernel), eps=0.0)
+    m, d = directions.shape
+    attention = public.FastAttention(d, nb_features=m)
+    attention.projection_matrix = directions
+    return attention
+
+
+def against_performer_pytorch(at: Setting, length: int) -> Pair:
+    """Return our FAVOR+ and the public one."""
+    query, key, value, directions = inputs(at, length)
+    theirs = of_performer_pytorch(directions)
+    return Pair(lambda: favor(query, key, value, directions), lambda: theirs(query, key, value), query.shape[2])
+
+
+def against_exact(at: Setting, length: int) -> Pair:
+    """Return our FAVOR+ and the attention that it estimates."""
+    query, key, value, directions = inputs(at, length)
+
+    def exact() -> torch.Tensor:
+        return F.scaled_dot_product_attention(query, key, value)
+
+    return Pair(lambda: favor(query, key, value, directions), exact, query.shape[2])
+
+
+for called, length in LENGTHS.items():
+    gpu, of = length == 16_384, f"FAVOR+ of one head, 64 wide with 256 features, at {length:,} positions"
+    for make, peer, name, what, tolerance in (
+        (against_performer_pytorch, "performer-pytorch", f"performer-{called}", f"{of}.", 1e-4),
+        (
+            against_exact,
+            "torch's scaled_dot_product_attention",
+            f"performer-{called}-exact",
+            f"{of}, beside the exact attention that it estimates.",
+            None,
+        ),
+    ):
+        slower = CROSSING if name == "performer-1k-exact" else ""
+        work = partial(make, length=length)
+        ROWS[name] = Row(name, what, peer, "positions", work, gpu=gpu, tolerance=tolerance, slower=slower)

