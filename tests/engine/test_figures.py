@@ -2,6 +2,7 @@
 
 import base64
 import xml.etree.ElementTree as ElementTree
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from quaere.results import Box, Figure, Heatmap, Lines, Picture, Pictures, Serie
 SVG = "{http://www.w3.org/2000/svg}"
 # One red pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
-KNOWN = {"id": "one", "title": "Title", "caption": "Caption.", "alt": "Alternative."}
+KNOWN: dict[str, Any] = {"id": "one", "title": "Title", "caption": "Caption.", "alt": "Alternative."}
 
 
 def lines(*series: Series, **more: object) -> Lines:

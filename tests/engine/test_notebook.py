@@ -41,7 +41,7 @@ def cells(source: str = SOURCE) -> list[tuple[str, str]]:
 
 
 def test_it_is_a_notebook_by_the_format() -> None:
-    nbformat.validate(nbformat.reads(notebook.written(SOURCE, "house.experiments.walk", "smoke"), as_version=4))
+    nbformat.validate(json.loads(notebook.written(SOURCE, "house.experiments.walk", "smoke")))
 
 
 def test_it_holds_the_docstring_as_text_and_a_cell_for_each_definition() -> None:

@@ -34,7 +34,7 @@ from reference_impl.transformer import EncoderLayer, PreNorm, Transformer
 
 with warnings.catch_warnings():  # it imports distutils, and a deprecated name of torch's
     warnings.simplefilter("ignore")
-    from performer_pytorch import performer_pytorch as public  # type: ignore[import-untyped]
+    from performer_pytorch import performer_pytorch as public
 
 # batch, heads, queries, keys, width, directions
 SIZES = [(2, 3, 7, 9, 8, 32), (1, 1, 1, 1, 4, 5), (2, 1, 6, 6, 1, 3), (1, 2, 1, 6, 16, 40)]

@@ -1,0 +1,353 @@
+"""What attention costs as sequences grow: seconds and peak memory of linear and exact attention, and of the identity.
+
+All arms of a length take turns in one process. Memory is what the operating system counts: for each arm a process of
+its own goes from short to long, and its highest resident set is read after each length, so that everything counts,
+scratch space of kernels included.
+"""
+
+import json
+import math
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from quaere.results import Finding, Lines, Reproduced, Series, Table
+from quaere.run import Run
+from reference_impl.layers.attention import MultiHeadAttention
+from reference_impl.performer import FavorAttention, favor, orthogonal_directions, switched
+from reference_impl.transformer import EncoderLayer
+
+FAVOR, CAUSAL, FUSED, MATRIX, IDENTITY = "FAVOR+", "FAVOR+, causal", "exact, fused", "exact, as a matrix", "identity"
+DIRECTIONS = 256
+"""Random directions wherever time and memory are measured; the public code's."""
+
+MODULE = "reference_impl.experiments.cost"
+"""Where a process that measures memory finds `each_apart`: this file, from wherever its text is run."""
+
+NEARLY_LINEAR, CLOSE = 1.15, 2.0
+"""Below which power of the length a cost is called nearly linear, and up to which multiple it is close."""
+
+NAMES = {"attention": "attention alone", "layer": "a whole layer"}
+
+Arm = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """At which lengths, and how often.
+
+    Attributes:
+        lengths: Lengths for attention alone; the plain matrix is made up to `matrix`.
+        layer: Lengths for a whole layer.
+        start: From which length on slopes are fitted.
+        repeats: Times that each is timed; `few` times from `long` on.
+    """
+
+    lengths: tuple[int, ...]
+    matrix: int
+    layer: tuple[int, ...]
+    start: int
+    repeats: int
+    few: int
+    long: int
+
+
+class IdentityAttention(MultiHeadAttention):
+    """Attention that returns each place's own value: the least that a layer can cost.
+
+    Source: Section 4.1 and Figure 3, where it is called X or OPT
+
+    Args:
+        attention: Whose projections of values and of outputs are used.
+    """
+
+    def __init__(self, attention: MultiHeadAttention) -> None:
+        super().__init__(attention.query.weight.shape[1], attention.heads)
+        self.value, self.output = attention.value, attention.output
+
+    def forward(
+        self,
+        query: Float[Tensor, "b n d"],
+        key: Float[Tensor, "b m d"],
+        value: Float[Tensor, "b m d"],
+        mask: Any = None,
+    ) -> Float[Tensor, "b n d"]:
+        """Return the values, projected twice; queries and keys are not made."""
+        return self.output(self.value(value))
+
+
+def arms(what: str, device: str) -> dict[str, Arm]:
+    """Return what is timed, by name: functions of queries, keys and values, or of a layer's input."""
+    torch.manual_seed(0)
+    if what == "layer":
+        exact = EncoderLayer(512, 8, 2048, dropout=0.0).to(device).eval()
+        favored = switched(exact, partial(FavorAttention, features=DIRECTIONS))
+        return {FAVOR: favored.eval(), FUSED: exact, IDENTITY: switched(exact, IdentityAttention).eval()}
+    directions = orthogonal_directions(DIRECTIONS, 64).to(device)
+    return {
+        FAVOR: lambda q, k, v: favor(q, k, v, directions),
+        CAUSAL: lambda q, k, v: favor(q, k, v, directions, causal=True),
+        FUSED: F.scaled_dot_product_attention,
+        MATRIX: lambda q, k, v: (q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1) @ v,
+    }
+
+
+def inputs(what: str, length: int, device: str) -> list[Tensor]:
+    """Return what the arms are given."""
+    torch.manual_seed(0)
+    shape = (1, 1, 1, length, 512) if what == "layer" else (3, 1, 1, length, 64)
+    return (
+        list(torch.randn(shape, device=device).unbind(0))
+        if what != "layer"
+        else [torch.randn(1, length, 512, device=device)]
+    )
+
+
+@torch.no_grad()
+def seconds(what: str, length: int, timing: Timing, device: str) -> dict[str, list[float]]:
+    """Time all arms at one length, in turns."""
+    ready, given = arms(what, device), inputs(what, length, device)
+    if length > timing.matrix:
+        ready.pop(MATRIX, None)
+    for arm in ready.values():
+        arm(*inputs(what, 256, device))
+    found: dict[str, list[float]] = {name: [] for name in ready}
+    for _ in range(timing.few if length >= timing.long else timing.repeats):
+        for name, arm in ready.items():
+            _synchronise(device)
+            start = time.perf_counter()
+            arm(*given)
+            _synchronise(device)
+            found[name].append(time.perf_counter() - start)
+    return found
+
+
+def memory(what: str, lengths: Mapping[str, Sequence[int]], device: str) -> dict[str, list[float]]:
+    """Return the MiB that each arm takes at each of its lengths, inputs included, in processes without a past."""
+    code = f"import json, sys; from {MODULE} import each_apart; print(json.dumps(each_apart(*json.loads(sys.argv[1]))))"
+    command = [sys.executable, "-c", code, json.dumps([what, lengths, device])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def each_apart(what: str, lengths: Mapping[str, Sequence[int]], device: str) -> dict[str, list[float]]:
+    """Measure each arm's peaks in a process of its own, forked from this one, which has computed nothing yet."""
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        tasks = [(what, arm, of_arm, device) for arm, of_arm in lengths.items()]
+        return dict(zip(lengths, pool.starmap(peaks, tasks, chunksize=1), strict=True))
+
+
+@torch.no_grad()
+def peaks(what: str, arm: str, lengths: Sequence[int], device: str) -> list[float]:
+    """Run an arm at each length, from short to long, and return by how much each has raised the process's peak."""
+    run = arms(what, device)[arm]
+    run(*inputs(what, 256, device))
+    # Starting up left a mark above what is held now. This much more lifts the process to a mark of its own.
+    ballast = torch.ones(2**26, device=device)
+    start, found = _mark(device), []
+    for length in sorted(lengths):
+        run(*inputs(what, length, device))
+        found.append((_mark(device) - start) / 2**20)
+    del ballast
+    return found
+
+
+def _mark(device: str) -> int:
+    """Return the most bytes that were held at any time up to now."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated()
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _synchronise(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+class Cost:
+    """Seconds and MiB of all arms, for attention alone or a whole layer.
+
+    Attributes:
+        seconds: For each arm and length, the times of all repeats.
+        mebibytes: For each arm and length, the peak.
+    """
+
+    def __init__(self, run: Run, what: str, timing: Timing, device: str) -> None:
+        self.what, self.start = what, timing.start
+        lengths = timing.layer if what == "layer" else timing.lengths
+        timed = {n: run.piece(f"seconds of {what} at {n}", partial(seconds, what, n, timing, device)) for n in lengths}
+        self.seconds: dict[str, dict[int, list[float]]] = {}
+        for length, by_arm in timed.items():
+            for arm, times in by_arm.items():
+                self.seconds.setdefault(arm, {})[length] = times
+        lengths_of = {arm: list(by_length) for arm, by_length in self.seconds.items()}
+        held = run.piece(f"memory of {what}", partial(memory, what, lengths_of, device))
+        self.mebibytes = {arm: dict(zip(lengths_of[arm], held[arm], strict=True)) for arm in held}
+
+    def medians(self, arm: str) -> dict[int, float]:
+        """Return an arm's median seconds by length."""
+        return {length: float(np.median(times)) for length, times in self.seconds[arm].items()}
+
+    def table(self) -> Table:
+        """Return slopes, and what the longest length costs."""
+        rows = []
+        for arm in self.seconds:
+            times, held = self.medians(arm), self.mebibytes[arm]
+            longest = max(times)
+            slopes = [slope(times, self.start), slope(held, self.start)]
+            rows.append(
+                (
+                    arm,
+                    longest,
+                    times[longest],
+                    min(self.seconds[arm][longest]),
+                    max(self.seconds[arm][longest]),
+                    held[longest],
+                    *slopes,
+                )
+            )
+        columns = (
+            "arm",
+            "longest",
+            "seconds, median",
+            "lowest",
+            "highest",
+            "MiB at peak",
+            "power of length, time",
+            "power, memory",
+        )
+        pays = said_length(pays_from(self.medians(FAVOR), self.medians(FUSED)))
+        return Table(
+            title=f"Cost of {NAMES[self.what]} at its longest length",
+            columns=columns,
+            rows=tuple(rows),
+            note=f"FAVOR+ is faster than the fused kernel {pays}. Powers are fitted from {self.start:,} positions on.",
+        )
+
+    def figures(self) -> tuple[Lines, Lines]:
+        """Return seconds and MiB against the length."""
+        times = tuple(timed_series(arm, of_length) for arm, of_length in self.seconds.items())
+        held = tuple(
+            # A logarithm has no place for what was too little to be seen.
+            Series(name=arm, x=tuple(of_length), runs=(tuple(most or None for most in of_length.values()),))
+            for arm, of_length in self.mebibytes.items()
+        )
+        x, steep = "length (positions)", "Linear is a decade up for a decade across; quadratic, two."
+        return (
+            Lines(
+                id=f"seconds-of-{self.what}",
+                title=f"Seconds of {NAMES[self.what]}",
+                caption=f"Each repeat faintly, and their mean. {steep}",
+                alt=f"Seconds against length, both logarithmic. {ends_of(times, 's')}",
+                x=x,
+                y="seconds",
+                log=("x", "y"),
+                series=times,
+            ),
+            Lines(
+                id=f"memory-of-{self.what}",
+                title=f"Peak memory of {NAMES[self.what]}",
+                caption=f"The highest resident set above the start, inputs included. {steep}",
+                alt=f"MiB against length, both logarithmic. {ends_of(held, 'MiB')}",
+                x=x,
+                y="MiB",
+                log=("x", "y"),
+                series=held,
+            ),
+        )
+
+
+def ends_of(series: Sequence[Series], unit: str) -> str:
+    """Tell where curves end."""
+    ends = [(each.name, [run[-1] for run in each.runs if run[-1] is not None], each.x[-1]) for each in series]
+    told = (f"{name} {np.mean(values):.3g} {unit} at {at:,.0f}" for name, values, at in ends if values)
+    return f"At the longest: {'; '.join(told)}."
+
+
+def timed_series(arm: str, times: Mapping[int, Sequence[float]]) -> Series:
+    """Return a curve with as many runs as there are repeats anywhere."""
+    most = max(map(len, times.values()))
+    runs = tuple(tuple(each[i] if i < len(each) else None for each in times.values()) for i in range(most))
+    return Series(name=arm, x=tuple(times), runs=runs)
+
+
+def slope(values: Mapping[int, float], start: int) -> float:
+    """Return the power of the length with which something grows from some length on."""
+    points = [(length, value) for length, value in values.items() if length >= start and value > 0]
+    if len(points) < 2:
+        return math.nan
+    lengths, grown = np.log(np.array(points)).T
+    return float(np.polyfit(lengths, grown, 1)[0])
+
+
+def pays_from(fast: Mapping[int, float], slow: Mapping[int, float]) -> int | None:
+    """Return the length from which on one is faster than the other, between measured ones on a line of logarithms."""
+    ahead = {length: math.log(slow[length] / fast[length]) for length in fast}
+    lengths = sorted(ahead)
+    behind = [length for length in lengths if ahead[length] <= 0]
+    if not behind:
+        return lengths[0]
+    if behind[-1] == lengths[-1]:
+        return None
+    low, high = behind[-1], lengths[lengths.index(behind[-1]) + 1]
+    share = -ahead[low] / (ahead[high] - ahead[low])
+    return round(low * (high / low) ** share)
+
+
+def said_length(pays: int | None) -> str:
+    """Put into words from where on it pays."""
+    return (
+        "at none of these lengths"
+        if pays is None
+        else f"from about {pays:,} positions on, or from the shortest that was timed"
+    )
+
+
+def judged_cost(attention: Cost, layer: Cost) -> Finding:
+    """Say whether cost is nearly linear and close to the identity's."""
+    powers = slope(attention.medians(FAVOR), attention.start), slope(attention.mebibytes[FAVOR], attention.start)
+    longest = max(layer.seconds[FAVOR])
+    times = {arm: layer.medians(arm)[longest] for arm in layer.seconds}
+    held = {arm: layer.mebibytes[arm][longest] for arm in layer.seconds}
+    ratios = times[FAVOR] / times[IDENTITY], held[FAVOR] / held[IDENTITY] if held[IDENTITY] > 0 else math.nan
+    exact = times[FUSED] / times[IDENTITY], slope(attention.medians(FUSED), attention.start)
+    pays = pays_from(attention.medians(FAVOR), attention.medians(FUSED))
+    return judged_linear(powers, ratios, (
+        f" Exact attention takes {exact[0]:.2f} times the identity's time there, and grows with power {exact[1]:.2f}. "
+        f"Alone, FAVOR+ is faster than it {said_length(pays)}."
+    ), longest)  # fmt: skip
+
+
+def judged_linear(powers: tuple[float, float], ratios: tuple[float, float], besides: str, longest: int) -> Finding:
+    """Judge by the powers of the length in time and memory, and by the ratios to the identity in both."""
+    # What could not be measured is neither: no comparison with NaN holds.
+    linear, near = all(power <= NEARLY_LINEAR for power in powers), all(ratio <= CLOSE for ratio in ratios)
+    return Finding(
+        claim="linear-cost",
+        verdict=Reproduced.YES if linear and near else Reproduced.PARTLY if linear or near else Reproduced.NO,
+        measured=(
+            f"Time grows with power {powers[0]:.2f} of the length, memory with {powers[1]:.2f}. A whole layer at "
+            f"{longest:,} positions takes {ratios[0]:.2f} times the identity's time and {ratios[1]:.2f} times its "
+            f"memory.{besides}"
+        ),
+        why=(
+            f"Reproduced if neither power is above {NEARLY_LINEAR} and neither ratio above {CLOSE:g}; partly if one of "
+            "these holds. On the machine that is named, forward passes alone."
+        ),
+    )

@@ -1,0 +1,429 @@
+r"""M-CURL: do windows of moments, some hidden, train a better encoder than single observations do?
+
+Claimed: taking into account how alike consecutive frames are makes learning from pixels more efficient than CURL, and
+the Transformer rebuilds a hidden moment from the frames around it (abstract).
+
+Put to the test on frames of cartpole, without reward. *Features*: encoders learn by CURL's contrast, by M-CURL's, and
+by M-CURL's where each moment of a window comes from another window, so that the neighbours say nothing; ridge
+regression then reads the cart's and the pole's state off them, in held-out episodes. All see as many observations a
+step, and begin with the same weights. The encoder learns at a rate of 0.002 everywhere: M-CURL doubles the paper's
+0.001, and so, in effect, does CURL's public code. *Context*: the middle of a held-out window is hidden, and the guess
+is held against the middles of windows from all held-out episodes; with its own neighbours, with these in another order,
+and with those of another window. Neighbouring stacks share frames: where five in a row are hidden, no frame of the
+middle is left.
+
+What stands in for what: at `small` frames of 48, of which 40 are read, 16 filters, 8 windows of 16 moments a step, and
+750 steps, of which the Transformer's rate climbs for 250; the public code has 100 and 84, 32, 16 windows of 32, and
+6,000 steps of climbing. No agent is trained there: soft actor-critic learns nothing in the minutes that there are.
+`full` takes the public code's sizes and has agents with M-CURL and with CURL act for 100,000 steps; `smoke` walks the
+same way for some steps of one task.
+
+In several processes a guess is told from the keys of all of them. Acting is one process's work.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from quaere.results import Figure, Finding, Lines, Outcome, Pictures, Reproduced, Table, spread
+from quaere.run import Run
+from reference_impl.curl import CURL, PixelEncoder, SoftActorCritic, centre_crop, drawn, follow, info_nce, random_crop
+from reference_impl.experiments.curl import NO_TASK, PAPER, STEP_BY_STEP, Acting, acting, contrastive, of
+from reference_impl.experiments.probe import (
+    QUANTITIES,
+    Curve,
+    Measures,
+    Probe,
+    Recording,
+    Sight,
+    buffered,
+    drawing,
+    picture,
+    prepared,
+    readings,
+    series,
+    stacked,
+    untrained,
+)
+from reference_impl.experiments.training import Batch, Training, gathered, parameters
+from reference_impl.layers.attention import dot_score
+from reference_impl.m_curl import MCURL, MomentTransformer, annealing, hide, warming, windows
+
+FOREIGN = "M-CURL, foreign neighbours"
+ARMS = ("CURL", "M-CURL", FOREIGN)
+CONTEXTS = ("own neighbours", "in another order", "of another window")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is run: seeds; frames and steps; moments of a window; steps of warming up; groups to find; tasks."""
+
+    seeds: int
+    sight: Sight
+    length: int
+    warmup: int
+    groups: int
+    acting: Acting
+
+
+SIZES = {
+    "smoke": Size(
+        seeds=1,
+        sight=Sight(5, held_out=2, side=20, crop=16, filters=4, steps=6, batch=16, every=3),
+        length=8,
+        warmup=3,
+        groups=2,
+        acting=STEP_BY_STEP,
+    ),
+    "small": Size(
+        seeds=3,
+        sight=Sight(52, held_out=12, side=48, crop=40, filters=16, steps=750, batch=128, every=75),
+        length=16,
+        warmup=250,
+        groups=10,
+        acting=NO_TASK,
+    ),
+    "full": Size(
+        seeds=3,
+        sight=Sight(100, held_out=20, side=100, crop=84, filters=32, steps=20_000, batch=512, every=1000),
+        length=32,
+        warmup=6000,
+        groups=20,
+        acting=PAPER,
+    ),
+}
+AGENTS: dict[str, Callable[..., SoftActorCritic]] = {"CURL": CURL, "M-CURL": MCURL}
+
+
+def experiment(run: Run) -> Outcome:
+    """Train encoders in three ways, read them, and ask the Transformer for hidden moments."""
+    size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
+    run.expect(2 + len(seeds) * (1 + len(ARMS) + len(AGENTS) * len(size.acting.tasks)))
+    probe, train, test = prepared(run, size.sight)
+    ask = Question(test, size)
+    start = [untrained(run, size.sight, probe, seed) for seed in seeds]
+    makers = {arm: maker(run, size, arm, train, probe, ask) for arm in ARMS}
+    seconds = run.piece("seconds a step", lambda: {arm: _timed(make(seeds[0], True)) for arm, make in makers.items()})
+    curves = {
+        arm: [run.loop(f"{arm} seed {seed}", partial(make, seed)) for seed in seeds] for arm, make in makers.items()
+    }
+    tasks = {
+        name: {arm: [_task(run, size, name, arm, seed)["score"] for seed in seeds] for arm in AGENTS}
+        for name in size.acting.tasks
+    }
+    last = {arm: [curve[-1] for curve in runs] for arm, runs in curves.items()}
+    return Outcome(
+        findings=(better(last), told(last["M-CURL"], ask.chance), wins(tasks, size.acting.steps), _not_tried()),
+        tables=(_features(start, last), _costs(curves, seconds, size), _context(last["M-CURL"], ask), *_scores(tasks)),
+        figures=(_learning(start, curves), _asking(curves["M-CURL"], ask), _window(test, size)),
+        seeds=tuple(seeds),
+        settings=asdict(size),
+        notes="The sky is black, since it is not drawn. The Transformer takes part in no reading: R² is of the CNN's "
+        "features. Seconds are those of the machine that the run began on.",
+    )
+
+
+class Masked(nn.Module):
+    """An encoder with its average, which makes the keys, and the Transformer that rebuilds what is hidden."""
+
+    def __init__(self, encoder: PixelEncoder) -> None:
+        super().__init__()
+        self.encoder: PixelEncoder = encoder
+        self.average: PixelEncoder = copy.deepcopy(encoder).requires_grad_(False)
+        self.transformer = MomentTransformer(encoder.d)
+
+
+def masked(model: Masked, seen: Tensor, chosen: Tensor, whole: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of InfoNCE over the chosen moments, each against the keys of all processes, and their number."""
+    rebuilt = model.transformer(model.encoder(seen.flatten(0, 1)).reshape(*chosen.shape, -1))
+    key = gathered(model.average(whole.flatten(0, 1)))
+    own = PartialState().process_index * chosen.numel() + chosen.flatten().nonzero().squeeze(1)
+    return info_nce(dot_score(rebuilt[chosen], key), own) * len(own), len(own)
+
+
+def estranged(moments: Tensor) -> Tensor:
+    """Exchange moments between windows, so that each place of a window is any window's moment of that place."""
+    order = torch.rand(moments.shape[:2]).argsort(dim=0)
+    return moments[order, torch.arange(moments.shape[1])]
+
+
+def maker(run: Run, size: Size, arm: str, train: Recording, probe: Probe, ask: "Question") -> Callable[..., Training]:
+    """Return what makes an arm's loop from a seed, and without measuring if that is said."""
+    if arm == "CURL":
+        return contrastive(run, size.sight, probe, train)
+    sight, buffer = size.sight, buffered(train.frames)
+    slots = buffer.observations()
+
+    def batch(generator: torch.Generator) -> Batch:
+        with drawing(generator):
+            moments = windows(buffer, sight.batch // size.length, size.length)
+            moments = estranged(moments) if arm == FOREIGN else moments
+            others = buffer.stacks(drawn(slots, sight.batch)).reshape(moments.shape)
+            shown, chosen = hide(moments, others)
+            return _cropped(shown, sight.crop), chosen, _cropped(moments, sight.crop)
+
+    def optimiser(model: nn.Module) -> torch.optim.Optimizer:
+        groups = [
+            {"params": of(model).encoder.parameters(), "lr": sight.rate},
+            {"params": of(model).transformer.parameters(), "lr": sight.rate / 2},
+        ]
+        return torch.optim.Adam(groups)
+
+    def schedule(made: torch.optim.Optimizer) -> LambdaLR:
+        return LambdaLR(made, [lambda done: annealing(done, size.warmup), lambda done: warming(done, size.warmup)])
+
+    def make(seed: int, bare: bool = False) -> Training:
+        return Training(
+            lambda: Masked(sight.encoder()),
+            masked,
+            batch,
+            sight.steps,
+            seed,
+            optimiser=optimiser,
+            schedule=schedule,
+            measure=None if bare else lambda model: {**probe(of(model).encoder), **ask(of(model))},
+            every=sight.every,
+            after=lambda model: follow(of(model).average, of(model).encoder, 0.05),
+            device=run.device,
+        )
+
+    return make
+
+
+def _cropped(moments: Tensor, size: int) -> Tensor:
+    """Crop each moment by itself."""
+    return random_crop(moments.flatten(0, 1), size).reshape(*moments.shape[:3], size, size)
+
+
+class Question:
+    """Hidden moments to be found: whose is this guess, of as many windows as there are held-out episodes?
+
+    Each group has one window of each episode, whose middle is hidden, with one moment or five around it.
+    """
+
+    def __init__(self, test: Recording, size: Size) -> None:
+        observations, self.length = stacked(test.frames), size.length
+        episodes, moments = observations.shape[:2]
+        generator = torch.Generator().manual_seed(0)
+        starts = torch.randint(moments - size.length + 1, (size.groups, episodes, 1), generator=generator)
+        places = starts + torch.arange(size.length)
+        chosen = observations[torch.arange(episodes)[:, None], places]
+        crop = size.sight.crop
+        self.windows = centre_crop(chosen.flatten(0, 2), crop).reshape(*chosen.shape[:4], crop, crop)
+        self.chance = 1 / episodes
+
+    def __call__(self, model: Masked) -> Measures:
+        """Return how often the right window is found, by what stands around the hidden moments."""
+        device = model.encoder.linear.weight.device
+        found = [self._found(model, group.to(device)) for group in self.windows]
+        return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
+
+    def _found(self, model: Masked, group: Tensor) -> Measures:
+        features, middle = model.encoder(group.flatten(0, 1)).reshape(*group.shape[:2], -1), self.length // 2
+        black, key = model.encoder(torch.zeros_like(group[:1, 0])), model.average(group[:, middle])
+        found = {}
+        for hidden in (1, 5):
+            for name in CONTEXTS:
+                shown = beside(features, name, middle, hidden, black)
+                guess = dot_score(model.transformer(shown)[:, middle], key).argmax(dim=1).cpu()
+                found[f"{name}, {hidden} hidden"] = float((guess == torch.arange(len(guess))).float().mean())
+        return found
+
+
+def beside(features: Tensor, context: str, middle: int, hidden: int, black: Tensor) -> Tensor:
+    """Return windows whose middle is black, with what a context puts beside it: never what is hidden."""
+    places = torch.arange(features.shape[1])
+    is_hidden = (places - middle).abs() <= hidden // 2
+    source = places.clone()
+    if context == CONTEXTS[1]:
+        seen = places[~is_hidden]
+        source[~is_hidden] = seen[torch.randperm(len(seen), generator=torch.Generator().manual_seed(hidden))]
+    shown = features[:, source].roll(int(context == CONTEXTS[2]), 0)
+    shown[:, is_hidden] = black
+    return shown
+
+
+def _timed(training: Training) -> float:
+    """Return the seconds that a step takes: the middle one of five, after two that warm up."""
+    taken = []
+    for index in range(7):
+        began = time.perf_counter()
+        training.step(index)
+        taken.append(time.perf_counter() - began)
+    return sorted(taken[2:])[2]
+
+
+def _task(run: Run, size: Size, name: str, arm: str, seed: int) -> dict[str, Any]:
+    kind = AGENTS[arm]
+    if arm == "M-CURL":
+        batch = size.sight.batch // size.length
+        # So short an episode as smoke has holds no window of the usual length.
+        kind = partial(MCURL, batch=batch, length=min(size.length, size.acting.first // 2), warmup=size.warmup)
+    make = partial(acting, run, size.acting, name, kind, size.acting.side, seed)
+    return run.loop(f"{name} {arm} seed {seed}", make)
+
+
+def better(last: Mapping[str, Sequence[Measures]]) -> Finding:
+    """Judge whether a linear map reads the state better off M-CURL's encoder than off CURL's."""
+    means = {arm: [each["mean"] for each in found] for arm, found in last.items()}
+    ahead = [one - other for one, other in zip(means["M-CURL"], means["CURL"], strict=True)]
+    verdict = Reproduced.YES if min(ahead) > 0 else Reproduced.PARTLY if sum(ahead) > 0 else Reproduced.NO
+    return Finding(
+        claim="better-features",
+        verdict=verdict,
+        measured="mean R² of five quantities: "
+        + ", ".join(f"{arm} {spread(each, '.2f')}" for arm, each in means.items()),
+        why="Reproduced if in every seed R² on held-out episodes, as a mean over position, angle (two) and both "
+        "velocities, is above CURL's after as many steps; partly if only in the mean of the seeds.",
+    )
+
+
+def told(last: Sequence[Measures], chance: float) -> Finding:
+    """Judge whether hidden moments are told from their neighbours."""
+
+    def holds(hidden: int) -> bool:
+        own, other = ([each[f"{CONTEXTS[i]}, {hidden} hidden"] for each in last] for i in (0, 2))
+        return all(one > max(2 * chance, foreign) for one, foreign in zip(own, other, strict=True))
+
+    verdict = Reproduced.YES if holds(1) and holds(5) else Reproduced.PARTLY if holds(1) else Reproduced.NO
+    return Finding(
+        claim="context",
+        verdict=verdict,
+        measured="the right window is found: "
+        + "; ".join(
+            f"{name} {spread([each[name] for each in last], '.2f')}" for name in last[0] if name.endswith(" hidden")
+        )
+        + f"; chance {chance:.2f}",
+        why="Reproduced if in every seed, with one moment hidden and with five, the window is found more than twice as "
+        "often as by chance, and more often than with another window's neighbours; partly if with one hidden only.",
+    )
+
+
+def wins(tasks: Mapping[str, Mapping[str, Sequence[float]]], steps: int) -> Finding:
+    """Judge on how many tasks M-CURL scores higher than CURL; fewer steps than 100,000 say nothing."""
+    if steps < 100_000 or not tasks:
+        why = "It takes tasks of 100,000 steps, hours each without a GPU; size full runs six of the 16."
+        return Finding(claim="dmcontrol", verdict=Reproduced.NOT_TRIED, why=why)
+    means = {name: {arm: sum(each) / len(each) for arm, each in arms.items()} for name, arms in tasks.items()}
+    won = sum(each["M-CURL"] > each["CURL"] for each in means.values())
+    share = won / len(means)
+    return Finding(
+        claim="dmcontrol",
+        verdict=Reproduced.YES if share >= 14 / 16 else Reproduced.PARTLY if share > 1 / 2 else Reproduced.NO,
+        measured=f"higher on {won} of {len(means)} tasks at {steps:,} steps: "
+        + "; ".join(f"{name} {each['M-CURL']:.0f} and {each['CURL']:.0f}" for name, each in means.items()),
+        why="Reproduced if M-CURL's mean score is higher than CURL's on at least 14 of 16 tasks, as a share of those "
+        "tried; partly if on more than half.",
+    )
+
+
+def _not_tried() -> Finding:
+    why = "It takes 26 games, and Rainbow in place of soft actor-critic, which has no reference here."
+    return Finding(claim="atari", verdict=Reproduced.NOT_TRIED, why=why)
+
+
+def _features(start: Sequence[Measures], last: Mapping[str, Sequence[Measures]]) -> Table:
+    return Table(
+        title="How well a linear map reads the state, R² on held-out episodes",
+        columns=("encoder", *QUANTITIES, "mean of all"),
+        rows=readings({"before training": start, **last}),
+        note="After as many steps of as many observations. Each column but the last is the mean of the seeds.",
+    )
+
+
+def _costs(curves: Mapping[str, Sequence[Curve]], seconds: Mapping[str, float], size: Size) -> Table:
+    encoder, thrown = size.sight.encoder(), parameters(MomentTransformer())
+    rows = []
+    for arm, runs in curves.items():
+        step = min(1.0, seconds["CURL"] / seconds[arm]) * size.sight.steps
+        after = spread([reached(curve, step) for curve in runs], ".2f")
+        rows.append((arm, seconds[arm], after, parameters(encoder), 0 if arm == "CURL" else thrown))
+    return Table(
+        title="The same at equal seconds",
+        columns=("arm", "seconds a step", "mean R² after CURL's time", "numbers in the encoder", "in the Transformer"),
+        rows=tuple(rows),
+        note="CURL's time is that of all its steps; between two measurements R² is read off a line. The Transformer is "
+        "thrown away. CURL's similarity, 2,500 numbers, goes the same way.",
+    )
+
+
+def reached(curve: Curve, step: float, what: str = "mean") -> float:
+    """Return what a curve measures at a step, by a line between two of its points."""
+    after = next((row for row in curve if row["step"] >= step), curve[-1])
+    before = max((row for row in curve if row["step"] < after["step"]), key=lambda row: row["step"], default=after)
+    span = after["step"] - before["step"]
+    share = min(1.0, max(0.0, (step - before["step"]) / span)) if span else 1.0
+    return before[what] + share * (after[what] - before[what])
+
+
+def _context(last: Sequence[Measures], ask: Question) -> Table:
+    return Table(
+        title=f"How often the right one of {round(1 / ask.chance)} windows is found by its hidden middle",
+        columns=("neighbours", "1 moment hidden", "5 moments hidden"),
+        rows=tuple(
+            (name, *(spread([each[f"{name}, {hidden} hidden"] for each in last], ".2f") for hidden in (1, 5)))
+            for name in CONTEXTS
+        ),
+        note=f"Chance is {ask.chance:.2f}. Another window's neighbours point to that one, so that it is found instead.",
+    )
+
+
+def _scores(tasks: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[Table, ...]:
+    rows = tuple((name, *(spread(arms[arm], ".0f") for arm in AGENTS)) for name, arms in tasks.items())
+    return (Table(title="Scores on the paper's tasks", columns=("task", *AGENTS), rows=rows),) if rows else ()
+
+
+def _learning(start: Sequence[Measures], curves: Mapping[str, Sequence[Curve]]) -> Figure:
+    before = [each["mean"] for each in start]
+    after = ", ".join(f"{arm} {spread([curve[-1]['mean'] for curve in runs], '.2f')}" for arm, runs in curves.items())
+    return Lines(
+        id="features",
+        title="What can be read off the encoder",
+        caption="Mean R² of five quantities. The encoders see as many observations at each step and begin alike; where "
+        "neighbours are foreign, the windows say nothing about the hidden moment.",
+        alt=f"Mean R² is {spread(before, '.2f')} before training; at the end: {after}.",
+        x="steps",
+        y="mean R² on held-out episodes",
+        series=tuple(series(arm, runs, "mean", before) for arm, runs in curves.items()),
+    )
+
+
+def _asking(curves: Sequence[Curve], ask: Question) -> Figure:
+    names = [f"{name}, 5 hidden" for name in CONTEXTS]
+    after = "; ".join(f"{name} {spread([curve[-1][name] for curve in curves], '.2f')}" for name in names)
+    return Lines(
+        id="context",
+        title="Is a hidden moment told from its neighbours?",
+        caption="The middle of a window is rebuilt, and the windows of all held-out episodes compete for it. Five "
+        "moments are hidden, so that no frame of the middle is to be seen. Another window's neighbours must mislead, "
+        "if the neighbours count.",
+        alt=f"The share of right windows at the end: {after}; chance {ask.chance:.2f}.",
+        x="steps",
+        y="share of right windows",
+        series=tuple(series(name, curves, name) for name in names),
+        levels={"chance": ask.chance},
+    )
+
+
+def _window(test: Recording, size: Size) -> Figure:
+    whole = stacked(test.frames[:1])[:, 20:26]
+    with drawing(torch.Generator().manual_seed(1)):
+        seen, chosen = hide(whole, whole.flip(1))
+    titles = ["asked for" if is_chosen else "shown" for is_chosen in chosen[0].tolist()]
+    return Pictures(
+        id="window",
+        title="A window as the encoder sees it",
+        caption="Half of the moments are asked for. Of these most are black, some are strangers, and some stay as they "
+        "are. Only the latest frame of each moment's three is shown.",
+        alt=f"Six consecutive moments of a cart with a pole, {sum(chosen[0].tolist())} of them asked for, and "
+        f"{int((seen[0] == 0).flatten(1).all(dim=1).sum())} black.",
+        pictures=tuple(picture(title, moment) for title, moment in zip(titles, seen[0], strict=True)),
+    )

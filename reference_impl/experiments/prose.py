@@ -1,0 +1,149 @@
+"""English sentences that are there already: what the authors of installed packages wrote to explain their code.
+
+Nothing is downloaded or imported. The sentences are taken out of docstrings, with their markup removed, and each keeps
+what the markup said: which words were set as code. Which sentences there are depends on the packages' versions.
+"""
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+PACKAGES = ("django", "matplotlib", "networkx", "numpy", "scipy", "sklearn", "sympy", "torch")
+"""Packages of about the same kind of English on different subjects."""
+
+SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""What a vocabulary begins with."""
+
+_TOLD_BY = re.compile(
+    r"django|matplotlib|pyplot|\bmpl|\bplt|networkx|\bnx\b|numpy|\bnp\b|scipy|scikit|sklearn|sympy|torch"
+)
+_DOCSTRING = re.compile(r'"""(.*?)"""', re.DOTALL)
+_NO_PROSE = re.compile(r">>>|::|\\|---|===|^\.\. ", re.MULTILINE)
+_SENTENCE = re.compile(r"[A-Z][A-Za-z0-9 ,;()'`\"-]*[a-z`)]\.")
+_ELSEWHERE = ("test", "_test", "conftest", "extern", "vendor", "array_api")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence without its markup.
+
+    Attributes:
+        text: The words.
+        package: The package that it is from.
+        file: The file that it is from, below the package.
+        code: From which character to before which the words were set as code, for each time that any were.
+    """
+
+    text: str
+    package: str
+    file: str
+    code: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it is for tests alone: whole files are, so that no text is on both sides."""
+        return zlib.crc32(f"{self.package}/{self.file}".encode()) % 5 == 0
+
+    @property
+    def names_a_package(self) -> bool:
+        """Whether a word in it tells which package it is from."""
+        return bool(_TOLD_BY.search(self.text.lower()))
+
+
+def read(files: int | None = None, words: tuple[int, int] = (5, 16)) -> list[Sentence]:
+    """Return the sentences of all packages, each text once.
+
+    Args:
+        files: The most files that are read of a package, spread over all of it; all of them if not given.
+        words: The fewest and the most words that a sentence has.
+
+    Raises:
+        ModuleNotFoundError: A package is not installed.
+    """
+    found: dict[str, Sentence] = {}
+    for package in PACKAGES:
+        folder = _folder(package)
+        for path in _spread(_sources(folder), files):
+            source = path.read_text(encoding="utf-8", errors="replace")
+            for text in sentences(source):
+                sentence = without_markup(text, package, path.relative_to(folder).as_posix())
+                if words[0] <= len(sentence.text.split()) <= words[1]:
+                    found.setdefault(sentence.text.lower(), sentence)
+    return list(found.values())
+
+
+def characters(files: int, held_out: bool) -> Int[Tensor, " n"]:
+    """Return running text as the numbers of its characters, below 128; whole files of it are held out."""
+    chosen = (sentence.text for sentence in read(files) if sentence.held_out is held_out)
+    return torch.tensor(list(" ".join(chosen).encode("ascii", errors="replace")))
+
+
+def sentences(source: str) -> Iterator[str]:
+    """Yield the sentences in a file's docstrings, one line each, with their markup; examples are left out."""
+    for docstring in _DOCSTRING.findall(source):
+        for paragraph in re.split(r"\n\s*\n", docstring):
+            if not _NO_PROSE.search(paragraph):
+                # The names of roles go, as in :class:`Graph`, and double backticks become single.
+                flat = re.sub(r":[a-z:]+:`~?", "`", " ".join(paragraph.split())).replace("``", "`").replace("*", "")
+                yield from filter(_SENTENCE.fullmatch, re.split(r"(?<=\.) (?=[A-Z])", flat))
+
+
+def without_markup(text: str, package: str = "", file: str = "") -> Sentence:
+    """Return a sentence without its backticks, and where they stood."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return Sentence(text.replace("`", ""), package, file)
+    ends = [sum(map(len, parts[: i + 1])) for i in range(len(parts))]
+    return Sentence("".join(parts), package, file, tuple(zip(ends[0:-1:2], ends[1::2], strict=True)))
+
+
+def _folder(package: str) -> Path:
+    found = util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(f"sentences are read from the package {package}: pip install 'quaere[experiments]'")
+    return Path(found.submodule_search_locations[0])
+
+
+def _sources(folder: Path) -> list[Path]:
+    """Return a package's own files in an order that no file system changes, without tests and what it bundles."""
+
+    def is_its_own(path: Path) -> bool:
+        return not any(part.startswith(_ELSEWHERE) for part in path.relative_to(folder).parts)
+
+    return sorted(filter(is_its_own, folder.rglob("*.py")), key=lambda path: path.as_posix())
+
+
+def _spread(paths: Sequence[Path], most: int | None) -> Sequence[Path]:
+    return paths if most is None else paths[:: max(1, len(paths) // most)][:most]
+
+
+def vocabulary(texts: Sequence[str], size: int) -> dict[str, int]:
+    """Return word pieces that spell all texts, numbered: the commonest, of which none depends on chance.
+
+    The pieces are those that byte pair encoding cuts the words into. (A trainer that marks continuations by itself
+    numbers them in an order that differs between runs.) Single characters make sure that any word can be spelt.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    # The types of these attributes are unknown to checkers: the library is compiled.
+    trained: Any = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.BertNormalizer(lowercase=True)
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, show_progress=False))
+    counts: Counter[str] = Counter()
+    for read in trained.encode_batch(list(texts)):
+        for before, word, piece in zip([None, *read.word_ids], read.word_ids, read.tokens, strict=False):
+            counts[piece if word != before else f"##{piece}"] += 1
+    letters = sorted({letter for text in texts for letter in text.lower() if not letter.isspace()})
+    spelling = [*SPECIAL_PIECES, *letters, *(f"##{letter}" for letter in letters)]
+    common = sorted(counts.keys() - set(spelling), key=lambda piece: (-counts[piece], piece))
+    return {piece: number for number, piece in enumerate([*spelling, *common][:size])}

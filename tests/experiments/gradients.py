@@ -1,0 +1,74 @@
+"""Take the gradients of the first batch of experiments' trainings, in as many processes as this one was started with.
+
+Dropout is off: each process draws its own. The first process prints, for each training, its mean loss and the norm of
+each weight's gradient, with a projection that tells its direction.
+"""
+
+import contextlib
+import importlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import torch
+from torch import nn
+
+from quaere.run import Loop, Run
+from reference_impl.experiments.training import Training
+
+MOST = 2
+"""Trainings of one experiment: the first of each of so many arms."""
+
+
+class Enough(Exception):  # noqa: N818  (nothing went wrong)
+    """All gradients that are wanted have been taken."""
+
+
+class Taking(Run):
+    """A run that takes each training's first gradients, and trains nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, device="cpu")
+        self.found: dict[str, dict[str, float]] = {}
+
+    def loop(self, name: str, make: Callable[[], Loop]) -> Any:
+        one = make()
+        if not isinstance(one, Training):
+            raise Enough
+        for module in one.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            elif isinstance(getattr(module, "dropout", None), float):
+                setattr(module, "dropout", 0.0)  # noqa: B010  (modules declare no such attribute)
+        self.found[name] = {"loss": one.backward(0), **dict(_projections(one.model))}
+        if len(self.found) == MOST:
+            raise Enough
+
+
+def _projections(model: nn.Module) -> Any:
+    for name, weight in sorted(model.named_parameters()):
+        if weight.grad is not None:
+            direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+            yield f"{name} norm", float(weight.grad.double().norm())
+            yield f"{name} along", float((weight.grad.double() * direction).sum())
+
+
+def main() -> None:
+    found = {}
+    for slug in sys.argv[1:]:
+        with tempfile.TemporaryDirectory() as folder:
+            run = Taking(Path(folder) / "run")
+            with contextlib.suppress(Enough):
+                importlib.import_module(f"reference_impl.experiments.{slug}").experiment(run)
+            found.update({f"{slug} {name}": one for name, one in run.found.items()})
+            is_first = run.is_first
+    if is_first:
+        print(json.dumps({"processes": accelerate.PartialState().num_processes, "found": found}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from quaere.results import Reproduced
+from reference_impl.attention_agent import AttentionAgent
+from reference_impl.experiments import catch
+from reference_impl.experiments.attention_agent import (
+    DRAWN,
+    JUDGED,
+    LEARNT_IN,
+    PIXELS,
+    ROADS,
+    SIZES,
+    STILL,
+    VOTES,
+    Drive,
+    Evolution,
+    WholeScreen,
+    caught,
+    chosen,
+    driven,
+    driving,
+    express,
+    judged_against_conventional,
+    judged_attention,
+    judged_changed_roads,
+    judged_driving,
+    player,
+    race,
+    repainted,
+)
+from reference_impl.experiments.training import parameters
+
+
+def far_from_one(candidates: Sequence[np.ndarray], generation: int) -> list[float]:
+    return [-float(((candidate - 1) ** 2).sum()) for candidate in candidates]
+
+
+def evolution(seed: int = 3, only_variances: bool = False) -> Evolution:
+    return Evolution(far_from_one, 20, 8, 12, 0.5, seed, only_variances)
+
+
+@pytest.mark.parametrize("only_variances", [False, True])
+def test_evolution_goes_on_to_the_same_numbers_whatever_others_draw(tmp_path, only_variances):
+    whole, begun, resumed = (evolution(only_variances=only_variances) for _ in range(3))
+    for index in range(12):
+        whole.step(index)
+    for index in range(5):
+        begun.step(index)
+    begun.save(tmp_path)
+    np.random.seed(1)
+    resumed.restore(tmp_path)
+    for index in range(5, 12):
+        resumed.step(index)
+        np.random.rand()
+    assert resumed.result() == whole.result()
+
+
+def test_evolution_leaves_the_common_random_numbers_alone_and_depends_on_its_seed():
+    np.random.seed(0)
+    before = np.random.get_state(legacy=False)["state"]["key"].tolist()
+    first, second = evolution(seed=1), evolution(seed=2)
+    assert first.step(0) != second.step(0)
+    assert np.random.get_state(legacy=False)["state"]["key"].tolist() == before
+
+
+def test_evolution_nears_the_best_and_returns_the_loss_that_falls():
+    strategy = evolution()
+    losses = [strategy.step(index) for index in range(12)]
+    assert losses[-1] < losses[0] / 2
+    assert np.square(np.array(strategy.result()["genome"]) - 1).mean() < 0.6
+
+
+def test_both_arms_have_the_same_number_of_parameters_within_two_per_cent():
+    votes, pixels = (parameters(player(arm)) for arm in (VOTES, PIXELS))
+    assert (votes, pixels) == (263, 259)
+    assert abs(votes - pixels) / votes < 0.02
+
+
+def test_the_car_s_agent_is_the_paper_s():
+    assert len(driving(SIZES["smoke"], 0).result()["genome"]) == 3667
+    assert (SIZES["full"].drivers, SIZES["full"].tracks, SIZES["full"].frames) == (256, 16, 1000)
+
+
+class Follows(torch.nn.Module):
+    """Moves towards the ball, by where white and orange are."""
+
+    def forward(self, frame, state=None):
+        columns = torch.arange(28.0)
+        white, orange = (frame[..., 2] == 1).float(), ((frame[..., 0] == 1) & (frame[..., 1] == 0.5)).float()
+        apart = (white.sum(dim=0) @ columns - orange.sum(dim=0) @ columns) / 16
+        return (apart / 4).clamp(-1, 1)[None], torch.zeros(1)
+
+
+def test_a_player_that_follows_the_ball_catches_all_and_one_that_rests_every_seventh():
+    screens = catch.screens(catch.backgrounds()["green"])
+    resting = express(player(PIXELS), [0.0] * 259)
+    assert caught(Follows(), screens) == 1
+    assert caught(resting, screens) == pytest.approx(catch.CHANCE)
+
+
+def test_games_side_by_side_are_the_games_one_by_one():
+    agent = express(player(VOTES), np.random.RandomState(0).randn(263))
+    screens, hits = catch.screens(catch.backgrounds()["noise"]), 0
+    for ball, paddle in zip(*catch.starts(), strict=True):
+        state = None
+        for moment in screens:
+            action, state = agent(moment[ball, paddle], state)
+            paddle = catch.moved(paddle[None], action.detach())[0]
+        hits += int(paddle == ball)
+    assert caught(agent, screens) == pytest.approx(hits / 49)
+
+
+def test_chosen_cells_are_the_patches_of_the_agent():
+    agent = express(player(VOTES), np.random.RandomState(1).randn(263))
+    assert isinstance(agent, AttentionAgent)
+    screens = catch.screens(catch.backgrounds()["blob"])
+    marked = chosen(agent, screens)
+    assert (marked.flatten(3).sum(dim=-1) == 2).all()
+    pixels = marked[2, 1, 4].repeat_interleave(4, dim=0).repeat_interleave(4, dim=1)
+    assert torch.equal(pixels, agent.mask(screens[2, 1, 4]))
+
+
+def test_the_whole_screen_is_seen_cell_by_cell():
+    agent = WholeScreen()
+    screen = catch.screens(catch.backgrounds()["black"])[1, 2, 3].requires_grad_()
+    (gradient,) = torch.autograd.grad(agent(screen)[0].sum(), screen)
+    assert (gradient.abs().sum(dim=-1) > 0).all()
+
+
+def test_an_episode_depends_on_its_weights_and_its_track_alone():
+    genome, other = 0.5 * np.random.RandomState(0).randn(2, 3667)
+    first, _ = driven(genome, Drive(3, 15))
+    driven(other, Drive(4, 15))
+    again, _ = driven(genome, Drive(3, 15))
+    assert first == again
+    assert driven(genome, Drive(4, 15))[0] != first
+
+
+def test_an_episode_without_reward_ends_and_a_generation_shares_its_tracks():
+    waiting, whole = driven(None, Drive(1, 40, patience=5))[0], driven(None, Drive(1, 40))[0]
+    assert whole < waiting
+    genome = np.zeros(3667)
+    first, second = race(SIZES["smoke"], 0, [genome, genome], 0)
+    assert first == second
+    assert race(SIZES["smoke"], 0, [genome], 1)[0] != first
+
+
+def test_roads_change_their_looks_and_not_their_course():
+    plain, *changed = (driven(None, Drive(0, 3, road=road)) for road in ROADS)
+    for road, (reward, pixels) in zip(ROADS[1:], changed, strict=True):
+        assert reward == plain[0], road
+        assert (pixels != plain[1]).any(axis=-1).mean() > 0.005, road
+
+
+def test_what_is_laid_over_a_frame_leaves_the_instruments():
+    frame = np.full((96, 96, 3), 7, dtype=np.uint8)
+    assert (repainted(frame, "bars")[84:] == 7).all()
+    assert (repainted(frame, "bars")[:84, [0, 6, 89, 95]] == 0).all()
+    assert (repainted(frame, ROADS[0]) == 7).all()
+
+
+def test_the_car_s_outputs_are_read_as_the_authors_read_them(monkeypatch):
+    actions = []
+
+    class Recorded:
+        def reset(self, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+            return np.zeros((96, 96, 3), dtype=np.uint8), {}
+
+        def step(self, action):
+            actions.append(action)
+            return self.reset(0)[0], 0.0, False, False, {}
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("reference_impl.experiments.attention_agent._car_racing", lambda drive: Recorded())
+    agent = AttentionAgent()
+    genome = torch.nn.utils.parameters_to_vector(agent.parameters()).detach().numpy()
+    driven(genome, Drive(0, 2))
+    first, state = agent(torch.zeros(96, 96, 3))
+    second, _ = agent(torch.zeros(96, 96, 3), state)
+    for action, output in zip(actions, (first, second), strict=True):
+        steer, gas, brake = output.tolist()
+        assert action.tolist() == pytest.approx([steer, (gas + 1) / 2, (brake + 1) / 2])
+
+
+def replays(
+    before: float, after: float, ball: float = 0.5, paddle: float = 0.5
+) -> Sequence[Mapping[str, Mapping[str, float]]]:
+    votes = {"ball": ball, "paddle": paddle, "kept": 1.0}
+    return [{name: {"caught": before if name == LEARNT_IN else after, **votes} for name in (LEARNT_IN, *JUDGED)}] * 2
+
+
+@pytest.mark.parametrize(
+    ("votes", "pixels", "verdict"),
+    [
+        ((0.9, 0.85), (0.9, 0.2), Reproduced.YES),
+        ((0.9, 0.7), (0.9, 0.2), Reproduced.PARTLY),
+        ((0.9, 0.85), (0.9, 0.6), Reproduced.PARTLY),
+        ((0.9, 0.3), (0.9, 0.6), Reproduced.NO),
+        ((0.3, 0.3), (0.9, 0.2), Reproduced.NOT_TRIED),
+    ],
+)
+def test_conventional_methods_fail_only_if_votes_go_on_and_pixels_do_not(votes, pixels, verdict):
+    assert judged_against_conventional({VOTES: replays(*votes), PIXELS: replays(*pixels)}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("ball", "paddle", "drawn", "verdict"),
+    [
+        (0.5, 0.45, 0.6, Reproduced.YES),
+        (0.5, 0.1, 0.4, Reproduced.PARTLY),
+        (0.5, 0.1, 0.7, Reproduced.NO),
+        (0.2, 0.1, 0.1, Reproduced.NO),
+    ],
+)
+def test_votes_are_task_critical_if_nearly_all_show_ball_or_paddle(ball, paddle, drawn, verdict):
+    assert judged_attention(replays(0.9, 0.9, ball, paddle), drawn).verdict == verdict
+
+
+def rewards(learnt: float, changed: float = 0.0, drawn: float = 3.0, still: float = -13.0) -> dict[str, float]:
+    return {ROADS[0]: learnt, **dict.fromkeys(ROADS[1:], changed), DRAWN: drawn, STILL: still}
+
+
+def test_driving_is_reproduced_by_whole_episodes_alone():
+    solved, better, worse = rewards(910.0), rewards(60.0), rewards(2.0)
+    assert judged_driving([solved, solved], 1000).verdict == Reproduced.YES
+    assert judged_driving([solved, solved], 200).verdict == Reproduced.PARTLY
+    assert judged_driving([better, better], 1000).verdict == Reproduced.PARTLY
+    assert judged_driving([better, worse], 1000).verdict == Reproduced.NO
+
+
+def test_changed_roads_are_judged_only_for_an_agent_that_drives():
+    assert judged_changed_roads([rewards(20.0, 20.0)], 200).verdict == Reproduced.NOT_TRIED
+    assert judged_changed_roads([rewards(800.0, 790.0)], 1000).verdict == Reproduced.YES
+    assert judged_changed_roads([rewards(800.0, 500.0)], 1000).verdict == Reproduced.PARTLY
+    assert judged_changed_roads([rewards(800.0, 100.0)], 1000).verdict == Reproduced.NO

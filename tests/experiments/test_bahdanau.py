@@ -1,0 +1,139 @@
+"""The baseline's working weights, the measure of where a model looks, and the rules by which claims are judged."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from quaere.results import Reproduced
+from reference_impl.bahdanau import RNNencdec, RNNsearch
+from reference_impl.experiments.bahdanau import (
+    SIZES,
+    Scores,
+    above,
+    falling_less,
+    lasting,
+    looked_right,
+    makers,
+    sensible,
+    working,
+)
+from reference_impl.experiments.training import parameters
+from reference_impl.experiments.translation import reversals
+
+SIZE = dataclasses.replace(SIZES["small"], row=4, tested_rows=(2, 4, 8))
+
+
+@pytest.mark.parametrize("kind", [RNNsearch, RNNencdec])
+def test_working_weights_are_those_that_the_loss_reaches(kind: type[RNNsearch]) -> None:
+    torch.manual_seed(0)
+    model = kind(6, 6, d_embedding=3, d_hidden=4, d_alignment=5, d_maxout=7)
+    reached = torch.zeros(parameters(model), dtype=torch.bool)
+    for _ in range(20):  # a maxout unit passes a gradient to one of its two halves, mostly the same one
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.5)
+        source, target = torch.randint(6, (64, 5)), torch.randint(6, (64, 4))
+        model.zero_grad()
+        model(source, torch.full((64,), 5), target)[0].square().sum().backward()
+        reached |= (
+            torch.cat([torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in model.parameters()]) != 0
+        )
+    assert int(reached.sum()) == working(model)
+
+
+@pytest.mark.parametrize("size", ["smoke", "small", "full"])
+@pytest.mark.parametrize("vocabulary", [24, 800])
+def test_both_models_have_one_budget_of_working_weights(size: str, vocabulary: int) -> None:
+    with torch.device("meta"):
+        counts = {kind: working(make()) for kind, make in makers(SIZES[size], vocabulary).items()}
+    assert max(counts.values()) < 1.05 * min(counts.values()), counts
+
+
+class Looking(nn.Module):
+    """A model that looks at certain places, one for each symbol that it writes and one for the end."""
+
+    def __init__(self, *places: int) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.tensor(places), requires_grad=False)
+
+    def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> tuple[None, Tensor]:
+        return None, nn.functional.one_hot(self.places, 5).float().expand(len(source), *target.shape[1:], 5)
+
+
+def test_looking_right_is_looking_at_the_symbol_to_be_copied() -> None:
+    batch = reversals(3, 5, 4, torch.Generator().manual_seed(0))
+
+    assert looked_right(Looking(4, 3, 2, 1, 0, 0), 0, *batch) == 1.0
+    assert looked_right(Looking(4, 3, 2, 0, 0, 4), 0, *batch) == pytest.approx(0.8)
+    assert looked_right(Looking(3, 4, 2, 0, 4, 4), 1, *batch) == pytest.approx(0.8)
+
+
+def scores(searched: list[float], fixed: list[float]) -> dict[tuple[str, bool], list[float]]:
+    return {
+        ("RNNsearch", True): searched,
+        ("RNNencdec", True): fixed,
+        ("RNNsearch", False): fixed,
+        ("RNNencdec", False): [0.0],
+    }
+
+
+CLEAR, OVERLAP, WORSE = scores([5.0, 6.0], [1.0, 4.0]), scores([3.0, 6.0], [1.0, 4.0]), scores([0.5], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("bleu", "right", "verdict"),
+    [
+        (CLEAR, CLEAR, Reproduced.YES),
+        (CLEAR, OVERLAP, Reproduced.PARTLY),
+        (WORSE, CLEAR, Reproduced.PARTLY),
+        (WORSE, WORSE, Reproduced.NO),
+    ],
+)
+def test_better_is_every_seed_above_every_seed_on_both_tasks(bleu: Scores, right: Scores, verdict: Reproduced) -> None:
+    assert above("better-than-fixed", SIZE, bleu, right, searched_all=True).verdict == verdict
+
+
+def test_shorter_training_is_judged_by_the_model_that_saw_short_sentences() -> None:
+    finding = above("shorter-training-suffices", SIZE, CLEAR, CLEAR, searched_all=False)
+    assert finding.verdict == Reproduced.NO  # its scores are the same as those of the fixed vector here
+    assert "2.5 (1.0 to 4.0) for RNNsearch-5 against 2.5" in finding.measured
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"),
+    [
+        ((0.99, 0.99, 0.98), Reproduced.YES),
+        ((0.99, 0.98, 0.5), Reproduced.PARTLY),
+        ((0.99, 0.9, 0.5), Reproduced.NO),
+    ],
+)
+def test_length_does_not_hurt_where_long_rows_are_as_good_as_short_ones(
+    right: tuple[float, ...], verdict: Reproduced
+) -> None:
+    assert lasting(SIZE, [right]).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("searched", "verdict"),
+    [
+        ([(0.9, 0.9, 0.1)] * 2, Reproduced.YES),
+        ([(0.9, 0.9, 0.1), (0.9, 0.5, 0.1)], Reproduced.PARTLY),
+        ([(0.9, 0.1, 0.1)], Reproduced.NO),
+    ],
+)
+def test_falling_less_is_judged_among_lengths_that_were_trained_on(
+    searched: list[tuple[float, ...]], verdict: Reproduced
+) -> None:
+    fixed = [(0.9, 0.6, 0.6), (0.9, 0.5, 0.5)]
+    assert falling_less(SIZE, {("RNNsearch", True): searched, ("RNNencdec", True): fixed}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("looked", "near", "verdict"),
+    [(0.95, 0.97, Reproduced.YES), (0.5, 0.95, Reproduced.PARTLY), (0.5, 0.8, Reproduced.NO)],
+)
+def test_an_alignment_makes_sense_where_it_is_right_or_next_to_right(
+    looked: float, near: float, verdict: Reproduced
+) -> None:
+    assert sensible(SIZE, [looked], [near]).verdict == verdict

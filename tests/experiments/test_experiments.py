@@ -1,0 +1,150 @@
+"""Every experiment at size smoke: as a command, as a notebook, killed and taken up again, and in two processes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from quaere import results
+from quaere.model import Library
+from quaere.project import Project
+from quaere.results import Reproduced, Result
+from tests.experiments.test_training import gradients
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = Project.find(ROOT).read()[0]
+SLUGS = sorted(slug for slug, paper in LIBRARY.papers.items() if paper.card.implementation)
+RUNS = ROOT / ".quaere" / "runs"
+# What two processes can share: the others draw no batches, or none that is trained on.
+IN_TWO = [slug for slug in SLUGS if slug not in ("performer", "attention_agent")]
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return LIBRARY
+
+
+def environment() -> dict[str, str]:
+    """Shapes are not checked in a run, and small nets are fastest with one thread."""
+    without = {name: value for name, value in os.environ.items() if name != "REFERENCE_IMPL_CHECK_SHAPES"}
+    return {**without, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default", "COLUMNS": "200"}
+
+
+def command(slug: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "quaere", "run", slug, "--size", "smoke", *more]
+
+
+def result_of(slug: str, seed: int = 0) -> Result:
+    return results.read((RUNS / f"{slug}-smoke-{seed}" / "result.json").read_text(encoding="utf-8"))
+
+
+def numbers(result: Result) -> dict[str, Any]:
+    """Return what must be the same whenever a run is the same: all but where, when and how long."""
+    return result.model_dump(include={"findings", "figures", "tables", "seeds", "settings", "notes"})
+
+
+def judged(result: Result) -> list[str]:
+    return sorted(finding.claim for finding in result.findings)
+
+
+def claims(slug: str) -> list[str]:
+    return sorted(claim.id for claim in LIBRARY.papers[slug].card.claims)
+
+
+def test_every_implemented_paper_has_an_experiment() -> None:
+    assert set(LIBRARY.experiments) == set(SLUGS)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_smoke_run_ends_well_and_judges_every_claim_of_the_card(slug: str) -> None:
+    run = subprocess.run(command(slug), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-4000:]
+    result = result_of(slug)
+    assert judged(result) == claims(slug)
+    for finding in result.findings:
+        assert bool(finding.measured) == (finding.verdict is not Reproduced.NOT_TRIED), finding.claim
+        assert finding.verdict in run.stdout
+    assert len({figure.id for figure in result.figures}) == len(result.figures) > 0
+    assert all(table.title in run.stdout for table in result.tables)
+    assert all((RUNS / f"{slug}-smoke-0" / f"{figure.id}.svg").exists() for figure in result.figures)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_its_notebook_runs_from_top_to_bottom(slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / f"{slug}.ipynb"
+    written = [sys.executable, "-m", "quaere", "notebook", slug, "--output", str(file)]
+    subprocess.run(written, cwd=ROOT, env=environment(), capture_output=True, check=True)
+    book = nbformat.read(file, as_version=4)
+    monkeypatch.setattr(os, "environ", environment())
+    NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+    shown = str(book.cells[-2:])
+    assert shown.count("<svg") == len(result_of(slug).figures)
+    assert all(f"`{claim.id}`: **" in shown for claim in LIBRARY.papers[slug].card.claims)
+
+
+@pytest.mark.parametrize("slug", ["vit", "curl", "attention_agent"])
+def test_a_run_that_is_killed_and_taken_up_again_ends_in_the_same_numbers(slug: str) -> None:
+    whole = result_of(slug)
+    seed = 0
+    process = subprocess.Popen(command(slug), cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL)
+    try:
+        # Somewhere between the first piece and the last.
+        folder = RUNS / f"{slug}-smoke-{seed}"
+        deadline = time.monotonic() + 120
+        started = time.time()
+        while time.monotonic() < deadline and process.poll() is None:
+            fresh = [one for one in folder.glob("*.json") if one.stat().st_mtime > started]
+            if fresh:
+                break
+            time.sleep(0.02)
+        time.sleep(random.Random(slug).random() * (whole.seconds or 0) / 4)
+        assert process.poll() is None, "it ended before it could be killed"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (folder / "result.json").exists()
+    resumed = subprocess.run(
+        command(slug, "--resume"), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert resumed.returncode == 0, resumed.stderr[-4000:]
+    assert numbers(result_of(slug)) == numbers(whole)
+
+
+@pytest.fixture(scope="module")
+def first_gradients() -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    return gradients(1, *IN_TWO), gradients(2, *IN_TWO)
+
+
+@pytest.mark.parametrize("slug", IN_TWO)
+def test_two_processes_have_the_gradients_of_one_on_the_joined_batch(
+    slug: str, first_gradients: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]
+) -> None:
+    one, two = first_gradients
+    names = [name for name in one if name.startswith(f"{slug} ")]
+    assert names
+    for name in names:
+        alone, together = one[name], two[name]
+        assert alone.keys() == together.keys()
+        size = max(value for weight, value in alone.items() if weight.endswith(" norm"))
+        assert size > 0
+        worst = max(abs(alone[weight] - together[weight]) for weight in alone)
+        assert worst < 2e-5 * (size + 1), name
+
+
+def test_every_committed_result_is_of_a_real_run_and_judges_every_claim() -> None:
+    assert set(LIBRARY.results) == set(SLUGS)
+    for slug, result in LIBRARY.results.items():
+        assert result.size in ("small", "full"), slug
+        assert [finding.claim for finding in result.findings] == [
+            claim.id for claim in LIBRARY.papers[slug].card.claims
+        ]
+        assert len(json.dumps(result.model_dump(mode="json"))) < 400_000, slug

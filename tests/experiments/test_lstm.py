@@ -1,0 +1,194 @@
+"""What the LSTM's experiment draws, that its fast layers are the reference cells, and how it judges."""
+
+import itertools
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from quaere.results import Reproduced
+from reference_impl.experiments.lstm import (
+    ATTENTION,
+    CELL,
+    OPEN,
+    PLAIN,
+    RATES,
+    SHUT,
+    SIZES,
+    SPELLING,
+    LastPlace,
+    adding,
+    by_torch,
+    judged_adding,
+    judged_lags,
+    judged_reach,
+    judged_reber,
+    made,
+    reach,
+    reber,
+    recall,
+    recalling,
+    right,
+    string,
+    summing,
+    wrong,
+)
+from reference_impl.experiments.training import parameters
+from reference_impl.lstm import LSTMCell, Recurrent, RNNCell
+
+YES, PARTLY, NO = Reproduced.YES, Reproduced.PARTLY, Reproduced.NO
+
+
+def drawing(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("cell", [RNNCell(5, 7), LSTMCell(5, 7, forget_bias=1.0), LSTMCell(5, 7, forget_bias=0.0)])
+def test_torchs_layers_compute_what_the_reference_cells_do_and_so_do_their_gradients(cell):
+    x = torch.randn(3, 20, 5)
+    layer, outputs, gradients = by_torch(cell), [], []
+    for network in (Recurrent(cell), layer):
+        leaf = x.clone().requires_grad_()
+        outputs.append(network(leaf)[0])
+        weights = [weight for _, weight in sorted(network.named_parameters())]
+        gradients.append(torch.autograd.grad(outputs[-1][:, -1].square().sum(), [leaf, *weights]))
+    torch.testing.assert_close(outputs[1], outputs[0], atol=1e-5, rtol=1e-5)
+    ours = dict(zip(["x", *sorted(name for name, _ in cell.named_parameters())], gradients[0], strict=True))
+    theirs = dict(zip(["x", *sorted(name for name, _ in layer.named_parameters())], gradients[1], strict=True))
+    for name, gradient in ours.items():
+        other = theirs["x" if name == "x" else f"{name}_l0"]
+        torch.testing.assert_close(other, gradient, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_read_at_the_last_place_is_the_whole_layers_last_place():
+    model = LastPlace(5, 3, d_model=8, d_ff=12)
+    x = torch.randn(2, 9, 5)
+    whole = model.head(model.norm(model.layer(model.embed(x))))
+    torch.testing.assert_close(model(x), whole[:, -1:], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("problem", "name"), [(recalling(5), "recall"), (summing(20), "adding"), (SPELLING, "reber")], ids=str
+)
+def test_the_models_of_a_problem_have_as_many_parameters_up_to_five_in_a_hundred(problem, name):
+    d_input, d_output = problem.width
+    counts = {arm: parameters(made(arm, d_input, d_output, SIZES["small"].cells)) for arm in RATES[name]}
+    assert max(counts.values()) < 1.05 * min(counts.values()), counts
+
+
+def test_recall_asks_for_what_only_the_first_place_tells():
+    x, first = recall(lag=30, count=200, generator=drawing())
+    symbols = x.argmax(dim=2)
+    assert x.shape == (200, 31, 10)
+    assert torch.equal(x.sum(dim=2), torch.ones(200, 31))
+    assert torch.equal(symbols[:, 0], first)
+    assert 60 < first.sum() < 140
+    assert symbols[:, 1:].unique().tolist() == list(range(2, 10))
+
+
+def test_adding_sums_what_is_marked_and_loses_a_mark_on_the_first_place():
+    x, target = adding(length=20, count=2000, generator=drawing())
+    values, marks = x.unbind(dim=2)
+    marked = marks == 1
+    assert (marks[:, [0, -1]] == -1).all()
+    assert not marked[:, 10:].any(), "a mark in the second half: the lag is shorter than half of the length"
+    lost = marked.sum(dim=1) == 1
+    assert 0.1 < lost.float().mean() < 0.3
+    assert (marked.sum(dim=1)[~lost] == 2).all()
+    by_hand = [
+        0.5 + sum(v for v, m in zip(*row, strict=True) if m == 1) / 4
+        for row in zip(values.tolist(), marks.tolist(), strict=True)
+    ]
+    torch.testing.assert_close(target[:, 0], torch.tensor(by_hand))
+
+
+def test_a_sum_is_wrong_from_four_hundredths_on():
+    sums = torch.tensor([[[9.0], [0.5]], [[9.0], [0.545]], [[9.0], [0.4]], [[9.0], [0.53]]])
+    assert wrong(sums, torch.full((4, 1), 0.5)) == 0.5
+
+
+def test_strings_are_embedded_rebers_and_each_symbol_is_among_those_that_may_follow():
+    inner = re.compile(r"B(TS*X(XT*V(PXT*V)*(PS|V)|S)|PT*V(PXT*V)*(PS|V))E")
+    generator = drawing()
+    for text, follow in itertools.starmap(lambda *found: found, (string(generator) for _ in range(300))):
+        assert text[0] == "B"
+        assert text[-1] == "E"
+        assert text[1] == text[-2]
+        assert inner.fullmatch(text[2:-2]), text
+        assert len(follow) == len(text) - 1
+        assert all(after in may for after, may in zip(text[1:], follow, strict=True))
+
+
+def test_a_string_is_right_only_if_the_last_symbol_but_one_repeats_the_second():
+    _, target, may = reber(50, drawing())
+    perfect = may.clone()
+    assert right(perfect, target, may) == 1
+    rows, before_last = torch.arange(50), (target >= 0).sum(dim=1) - 2
+    forgetful = perfect.clone()
+    forgetful[rows, before_last] = torch.eye(7)[1]  # always T
+    share = (target[rows, before_last] == 1).float().mean().item()
+    assert 0.2 < share < 0.8
+    assert right(forgetful, target, may) == pytest.approx(share)
+    assert right(torch.zeros_like(may), target, may) == 0
+
+
+def test_reach_is_the_share_of_the_last_gradient_but_one_that_is_left_at_the_first():
+    class Halving(nn.Module):
+        def forward(self, x):
+            weights = 0.5 ** torch.arange(x.shape[1] - 1, -1, -1, dtype=x.dtype)
+            return (x * weights[:, None]).sum(dim=1, keepdim=True)
+
+    assert reach(Halving(), torch.randn(2, 12, 3)) == pytest.approx(0.5**10)
+
+
+def test_the_reach_of_the_cell_of_1997_is_longer_than_that_of_the_plain_one():
+    torch.manual_seed(0)
+    x = recall(lag=60, count=4, generator=drawing())[0]
+    found = {arm: reach(made(arm, *recalling(1).width, 8), x) for arm in (PLAIN, CELL, SHUT, OPEN, ATTENTION)}
+    assert found[PLAIN] < found[SHUT] * 1e6
+    assert found[SHUT] < found[OPEN] < found[CELL]
+    assert found[CELL] > 0.1
+    assert found[ATTENTION] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("plain", "cell", "verdict"),
+    [([1e-9, 1e-8], [0.5, 2.0], YES), ([1e-9, 1e-3], [0.5, 2.0], PARTLY), ([1e-9, 1e-9], [0.5, 0.01], NO)],
+)
+def test_reach_is_judged_at_the_longest_lag(plain, cell, verdict):
+    found = judged_reach({PLAIN: {1: [1.0, 1.0], 200: plain}, CELL: {1: [1.0, 1.0], 200: cell}})
+    assert found.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("plain", "cell", "verdict"),
+    [
+        ({10: [0.5, 0.6], 100: [0.5, 0.5]}, {10: [1.0, 1.0], 100: [1.0, 0.995]}, YES),
+        ({10: [0.5, 1.0], 100: [0.5, 0.5]}, {10: [1.0, 1.0], 100: [1.0, 0.995]}, PARTLY),
+        ({10: [0.5, 0.5], 100: [0.5, 0.5]}, {10: [1.0, 1.0], 100: [1.0, 0.5]}, PARTLY),
+        ({10: [1.0, 1.0], 100: [0.5, 1.0]}, {10: [1.0, 1.0], 100: [1.0, 1.0]}, NO),
+    ],
+)
+def test_lags_are_judged_by_who_bridges_them(plain, cell, verdict):
+    assert judged_lags({PLAIN: plain, CELL: cell}).verdict is verdict
+
+
+def test_adding_is_judged_by_the_worst_trial_at_the_longest():
+    for cell, verdict in (([0.01, 0.02], YES), ([0.01, 0.3], PARTLY), ([0.8, 0.9], NO)):
+        found = judged_adding({PLAIN: {20: [0.1, 0.1], 50: [0.8, 0.8]}, CELL: {20: [0.0, 0.0], 50: cell}})
+        assert found.verdict is verdict
+
+
+def test_reber_is_judged_by_how_often_and_how_soon():
+    def curve(at: int | None) -> list[dict[str, float]]:
+        return [{"step": float(step), "score": float(at is not None and step >= at)} for step in (10, 20, 30)]
+
+    for plain, lstm, verdict in (
+        ((30, None), (10, 20), YES),
+        ((30, 30), (10, 20), PARTLY),
+        ((10, 10), (10, 20), NO),
+        ((10, 10), (None, 10), NO),
+    ):
+        found = judged_reber({PLAIN: [*map(curve, plain)], OPEN: [*map(curve, lstm)]}, batch=32)
+        assert found.verdict is verdict

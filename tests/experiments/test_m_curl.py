@@ -1,0 +1,113 @@
+"""M-CURL's experiment: the rules by which it judges, its loss, and the questions that it asks."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from quaere.results import Reproduced
+from reference_impl.curl import Convolutions, PixelEncoder
+from reference_impl.experiments.m_curl import (
+    CONTEXTS,
+    FOREIGN,
+    SIZES,
+    Masked,
+    Question,
+    beside,
+    better,
+    estranged,
+    masked,
+    reached,
+    told,
+    wins,
+)
+from reference_impl.experiments.probe import Recording
+
+
+def means(*values: float) -> list[dict[str, float]]:
+    return [{"mean": value} for value in values]
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [((0.4, 0.5), Reproduced.YES), ((0.2, 0.6), Reproduced.PARTLY), ((0.2, 0.35), Reproduced.NO)],
+)
+def test_features_must_beat_those_of_curl_in_every_seed(found: tuple[float, ...], verdict: Reproduced) -> None:
+    finding = better({"CURL": means(0.3, 0.3), "M-CURL": means(*found), FOREIGN: means(0.0, 0.0)})
+    assert finding.verdict == verdict
+    assert f"{min(found):.2f} to {max(found):.2f}" in finding.measured
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict"),
+    [((0.6, 0.3), Reproduced.YES), ((0.6, 0.15), Reproduced.PARTLY), ((0.15, 0.6), Reproduced.NO)],
+)
+def test_context_must_count_with_one_hidden_and_with_five(own: tuple[float, float], verdict: Reproduced) -> None:
+    last = {f"{CONTEXTS[0]}, 1 hidden": own[0], f"{CONTEXTS[0]}, 5 hidden": own[1]}
+    last |= {f"{context}, {hidden} hidden": 0.1 for context in CONTEXTS[1:] for hidden in (1, 5)}
+    assert told([last, last], chance=0.1).verdict == verdict
+    misled = last | {f"{CONTEXTS[2]}, 1 hidden": 0.7}
+    assert told([last, misled], chance=0.1).verdict == Reproduced.NO
+
+
+def test_tasks_are_counted_at_as_many_steps_only() -> None:
+    one, other = {"M-CURL": [2.0], "CURL": [1.0]}, {"M-CURL": [1.0], "CURL": [2.0]}
+    assert wins({"cup": one}, 96).verdict == Reproduced.NOT_TRIED
+    assert wins({"cup": one}, 100_000).verdict == Reproduced.YES
+    assert wins({"cup": one, "walker": one, "finger": other}, 100_000).verdict == Reproduced.PARTLY
+    assert wins({"cup": one, "walker": other}, 100_000).verdict == Reproduced.NO
+
+
+@pytest.fixture
+def model() -> Masked:
+    torch.manual_seed(0)
+    model = Masked(PixelEncoder(9, 50, Convolutions(9, 4, 2))).eval()
+    for parameter in model.average.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def test_the_loss_is_a_sum_over_chosen_moments_against_all_keys(model: Masked) -> None:
+    seen, whole = torch.randint(256, (2, 3, 4, 9, 9, 9), dtype=torch.uint8)
+    chosen = torch.tensor([[True, False, False, True], [False] * 4, [True, True, False, False]])
+    total, count = masked(model, seen, chosen, whole)
+    rebuilt = model.transformer(model.encoder(seen.flatten(0, 1)).reshape(3, 4, 50))[chosen]
+    logits = rebuilt @ model.average(whole.flatten(0, 1)).T
+    assert count == 4
+    assert total.item() == pytest.approx(4 * F.cross_entropy(logits, torch.tensor([0, 3, 8, 9])).item(), rel=1e-4)
+
+
+def test_estranged_windows_keep_every_moment_at_its_place() -> None:
+    torch.manual_seed(0)
+    moments = torch.arange(8 * 5).reshape(8, 5, 1, 1, 1)
+    mixed = estranged(moments).squeeze()
+    assert torch.equal(mixed.sort(dim=0).values, moments.squeeze())
+    assert all(len(set((window // 5).tolist())) > 1 for window in mixed)
+
+
+@pytest.mark.parametrize("hidden", [1, 5])
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_no_context_shows_what_is_hidden(context: str, hidden: int) -> None:
+    features = torch.arange(3 * 9.0).reshape(3, 9, 1)
+    shown = beside(features, context, 4, hidden, torch.full((1, 1), -1.0))
+    half = hidden // 2
+    assert (shown[:, 4 - half : 5 + half] == -1).all()
+    secret = set(features[:, 4 - half : 5 + half].flatten().tolist())
+    assert secret.isdisjoint(shown.flatten().tolist())
+    whose = {"own neighbours": [0, 1, 2], "in another order": [0, 1, 2], "of another window": [2, 0, 1]}[context]
+    assert [set((window[window >= 0] // 9).tolist()) for window in shown] == [{float(i)} for i in whose]
+    seen = shown[0][shown[0] >= 0]
+    assert torch.equal(seen, seen.sort().values) == (context != "in another order")
+
+
+def test_each_question_has_a_window_of_every_held_out_episode() -> None:
+    frames = torch.arange(2)[:, None, None, None, None].expand(2, 30, 3, 20, 20).to(torch.uint8)
+    question = Question(Recording(frames, torch.zeros(2, 30, 5)), SIZES["smoke"])
+    assert question.windows.shape == (2, 2, 8, 9, 16, 16)
+    assert question.windows[:, 0].eq(0).all()
+    assert question.windows[:, 1].eq(1).all()
+    assert question.chance == 0.5
+
+
+def test_a_curve_is_read_between_its_points() -> None:
+    curve = [{"step": 10.0, "mean": 1.0}, {"step": 20.0, "mean": 3.0}]
+    assert [reached(curve, step) for step in (10.0, 15.0, 20.0, 25.0)] == [1.0, 2.0, 3.0, 3.0]

@@ -1,0 +1,139 @@
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from quaere.results import Reproduced
+from reference_impl.experiments import cost
+from reference_impl.experiments.cost import DIRECTIONS, FUSED, IDENTITY, MATRIX, judged_linear, pays_from, slope
+from reference_impl.experiments.moved import KERNELS, Writer, estimating, judged_move, windows
+from reference_impl.experiments.performer import (
+    DRAWS,
+    SCALES,
+    SIZES,
+    arm_of,
+    judged_draws,
+    judged_growth,
+    judged_kernels,
+)
+from reference_impl.experiments.training import parameters
+from reference_impl.performer import FavorAttention
+
+YES, PARTLY, NO = Reproduced.YES, Reproduced.PARTLY, Reproduced.NO
+
+
+def errors(of: dict[tuple[str, str, str], Sequence[float]]) -> dict[str, Sequence[float]]:
+    """Return made-up errors: 1 for every arm that isn't named by its scale, kernel and draw."""
+    arms = [(scale, kernel, draw) for scale in SCALES for kernel in KERNELS for draw in DRAWS]
+    return {arm_of(*arm): of.get(arm, (1.0, 1.0)) for arm in arms}
+
+
+def positive_errs(at_unit: float, at_half: float) -> dict[str, Sequence[float]]:
+    return errors({(s, "positive", "orthogonal"): (0.5, e) for s, e in (("unit", at_unit), ("half", at_half))})
+
+
+@pytest.mark.parametrize(("at_unit", "at_half", "verdict"), [(0.5, 0.5, YES), (0.5, 2.0, PARTLY), (2.0, 2.0, NO)])
+def test_positive_features_must_err_less_at_every_number_of_directions(
+    at_unit: float, at_half: float, verdict: Reproduced
+) -> None:
+    assert judged_kernels([positive_errs(at_unit, at_half)], (16, 64)).verdict is verdict
+
+
+def test_orthogonal_directions_must_win_in_every_sample() -> None:
+    better = errors({(s, k, "orthogonal"): (0.5, 1.0) for s in SCALES for k in KERNELS})
+    worse = errors({(s, k, "orthogonal"): (2.0, 1.0) for s in SCALES for k in KERNELS})
+    mixed = errors({("half", "positive", "orthogonal"): (0.5, 1.0)})
+    verdicts = [judged_draws(samples).verdict for samples in ([better], [better, worse], [mixed])]
+    assert verdicts == [YES, NO, PARTLY]
+
+
+@pytest.mark.parametrize(("mean", "worst", "verdict"), [(1.1, 1.1, YES), (1.1, 1.3, PARTLY), (1.3, 1.1, NO)])
+def test_features_grow_with_the_square_of_the_error(mean: float, worst: float, verdict: Reproduced) -> None:
+    grown = {"sines and cosines": [[2.0, 5.0], [2 * mean, 5 * worst]], "positive": [[1.0, 1.0], [9.0, 9.0]]}
+    found = judged_growth([grown], (256, 4096))
+    assert found.verdict is verdict
+    assert f"{mean**2:.2f} times the features" in found.measured
+
+
+@pytest.mark.parametrize(
+    ("powers", "ratios", "verdict"),
+    [
+        ((1.1, 1.0), (1.5, 2.0), YES),
+        ((1.1, 1.3), (1.5, 2.0), PARTLY),
+        ((1.1, 1.0), (1.5, 2.1), PARTLY),
+        ((2.0, 1.0), (3.0, 1.0), NO),
+    ],
+)
+def test_cost_is_judged_in_time_and_memory(
+    powers: tuple[float, float], ratios: tuple[float, float], verdict: Reproduced
+) -> None:
+    assert judged_linear(powers, ratios, "", 16_384).verdict is verdict
+
+
+@pytest.mark.parametrize(("after", "verdict"), [(0.41, YES), (0.36, PARTLY), (0.32, NO)])
+def test_fine_tuning_has_to_bring_back_what_the_switch_lost(after: float, verdict: Reproduced) -> None:
+    exact = [{"step": SIZES["small"].text.steps, "accuracy": 0.4}, {"step": 10**6, "accuracy": 0.5}]
+    swapped = {f"positive, {DIRECTIONS}": 0.3, "curve": [{"accuracy": after}]}
+    assert judged_move([exact], [swapped], SIZES["small"].text).verdict is verdict
+
+
+def test_a_switch_that_loses_nothing_shows_no_recovery() -> None:
+    exact = [{"step": SIZES["small"].text.steps, "accuracy": 0.07}]
+    swapped = {f"positive, {DIRECTIONS}": 0.07, "curve": [{"accuracy": 0.12}]}
+    assert judged_move([exact], [swapped], SIZES["small"].text).verdict is NO
+
+
+def test_a_slope_is_a_power_of_the_length_from_the_start_on() -> None:
+    assert slope({256: 99.0, 4096: 1.0, 8192: 4.0, 16_384: 16.0}, 4096) == pytest.approx(2.0)
+    assert math.isnan(slope({4096: 1.0}, 4096))
+
+
+def test_it_pays_where_the_curves_cross() -> None:
+    linear, quadratic = {100: 1.0, 400: 4.0}, {100: 0.5, 400: 8.0}
+    assert pays_from(linear, quadratic) == 200
+    assert pays_from({100: 1.0}, {100: 2.0}) == 100
+    assert pays_from({100: 1.0}, {100: 0.5}) is None
+
+
+def test_arms_of_a_layer_share_its_weights_and_the_exact_ones_agree() -> None:
+    torch.manual_seed(0)
+    layers = cost.arms("layer", "cpu")
+    (x,) = cost.inputs("layer", 8, "cpu")
+    assert (layers[FUSED](x) - layers[cost.FAVOR](x)).abs().max() < 1.0
+    assert not torch.allclose(layers[FUSED](x), layers[IDENTITY](x), atol=1e-3)
+    shifted = x.clone()
+    shifted[0, 0] += 1
+    changed = (layers[IDENTITY](shifted) != layers[IDENTITY](x)).any(dim=-1)[0]
+    assert changed.tolist() == [True] + 7 * [False]
+    alone, given = cost.arms("attention", "cpu"), cost.inputs("attention", 32, "cpu")
+    assert torch.allclose(alone[MATRIX](*given), alone[FUSED](*given), atol=1e-5)
+
+
+def test_a_switched_writer_has_the_same_weights_and_sees_no_later_character() -> None:
+    torch.manual_seed(0)
+    exact = Writer(16)
+    estimated = estimating(exact, 32)
+    assert any(isinstance(module, FavorAttention) for module in estimated.modules())
+    assert parameters(estimated) == parameters(exact)
+    text = torch.randint(1, 128, (1, 12))
+    other = text.clone()
+    other[0, 6:] = 1
+    for model in (exact, estimated):
+        same = (model(text) - model(other)).abs().amax(dim=-1)[0] < 1e-5
+        assert same.tolist() == [True] * 6 + [False] * 6
+
+
+def test_windows_have_one_character_more_than_is_read_and_stay_inside() -> None:
+    drawn = windows(torch.arange(40), 50, torch.Generator().manual_seed(0), length=38)
+    assert drawn.shape == (50, 39)
+    assert set(drawn[:, 0].tolist()) == {0, 1}
+    assert (drawn.diff(dim=1) == 1).all()
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="there is no high-water mark to read")
+def test_memory_that_is_measured_is_that_of_the_matrix() -> None:
+    """At 2,048 places a matrix of weights has 16 MiB, and softmax needs two; linear attention has less."""
+    held = cost.memory("attention", {MATRIX: [2048], cost.FAVOR: [2048]}, "cpu")
+    assert 30 < held[MATRIX][0] < 60
+    assert held[cost.FAVOR][0] < 20

@@ -1,0 +1,150 @@
+"""The rivals' budget and baseline, where the Transformer is shown to look, and the rules by which claims are judged."""
+
+from typing import cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from quaere.results import Reproduced
+from reference_impl.experiments.training import parameters
+from reference_impl.experiments.transformer import (
+    LSTM,
+    OURS,
+    SEARCH,
+    SIZES,
+    LSTMTranslator,
+    arms,
+    attended,
+    beaten,
+    counted,
+    search_model,
+    sooner,
+    steadier,
+)
+from reference_impl.experiments.translation import BEGIN, END, joined
+from reference_impl.transformer import DecoderLayer, Transformer
+
+BATCH = joined([([3, 4, 5, END], [6, END]), ([3, END], [7, 6, 5, END])])
+
+
+@pytest.mark.parametrize("size", ["smoke", "small", "full"])
+@pytest.mark.parametrize("vocabulary", [24, 800])
+def test_the_three_models_have_one_budget(size: str, vocabulary: int) -> None:
+    chosen = arms(SIZES[size], vocabulary)
+    with torch.device("meta"):
+        counts = {name: parameters(arm.make()) for name, arm in chosen.items()}
+    assert set(counts) == {OURS, SEARCH, LSTM}
+    assert max(counts.values()) < 1.05 * min(counts.values()), counts
+
+
+def test_each_model_has_one_matrix_of_embeddings() -> None:
+    for model in (search_model(50, 8, 8, 0.0), LSTMTranslator(50, 8, 8, 0.0), Transformer(50, 8, 2, 8, 1)):
+        assert sum(50 in parameter.shape for parameter in model.parameters() if parameter.dim() == 2) == 1
+
+
+def test_padding_changes_nothing_that_any_model_scores() -> None:
+    source, lengths, target = BATCH
+    torch.manual_seed(0)
+    for arm in arms(SIZES["smoke"], 20).values():
+        model = arm.make().eval()
+        together = arm.scores(model, source, lengths, target[:, :-1])[1]
+        alone = arm.scores(model, source[1:, : int(lengths[1])], lengths[1:], target[1:, :-1])[0]
+        torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_what_the_lstm_writes_is_what_its_scores_say() -> None:
+    torch.manual_seed(0)
+    model = LSTMTranslator(9, 8, 8, 0.0).eval()
+    source, lengths, _ = BATCH
+    written = model.translate(source, lengths, BEGIN, END, 6)
+    before = torch.cat([torch.full((2, 1), BEGIN), written[:, :-1]], dim=1)
+    scored = model(source, lengths, before)[0].argmax(dim=-1)
+    done = (before == END).cumsum(dim=1) > 0
+    assert torch.equal(scored[~done], written[~done])
+
+
+def test_the_lstms_forget_gates_begin_open() -> None:
+    model = LSTMTranslator(9, 4, 6, 0.0)
+    assert cast(Tensor, model.reader.bias_ih_l0).tolist() == [0.0] * 6 + [1.0] * 6 + [0.0] * 12
+
+
+def test_what_is_shown_of_cross_attention_is_what_the_decoder_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = Transformer(20, 16, 2, 32, layers=2).eval()
+    source, target = torch.tensor([[3, 4, 5, END]]), torch.tensor([[BEGIN, 6, 7]])
+    inner, cross = attended(model, source, target)
+    assert (len(inner), len(inner[0]), len(cross), len(cross[0])) == (4, 4, 3, 4)
+    assert torch.tensor(cross).sum(dim=1).tolist() == pytest.approx([1.0] * 3)
+    # The keys and the query that the last layer's cross-attention is given in a forward pass.
+    seen: list[Tensor] = []
+    attention = cast(DecoderLayer, model.decoder[-1]).cross_attention
+
+    def attend(query: Tensor, *rest: object) -> Tensor:
+        seen.append(query)
+        return query
+
+    monkeypatch.setattr(attention, "attend", attend)
+    model(source, target)
+    told = attention.weights(seen[0], model.encode(source))[0].mean(dim=0)
+    torch.testing.assert_close(torch.tensor(cross), told)
+
+
+SCORES = {OURS: [9.0, 9.5], SEARCH: [8.0, 8.9], LSTM: [2.0, 3.0]}
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        (SCORES, Reproduced.YES),
+        (SCORES | {SEARCH: [8.0, 9.1]}, Reproduced.PARTLY),
+        (SCORES | {SEARCH: [10.0, 10.1]}, Reproduced.PARTLY),
+        (SCORES | {OURS: [1.0, 1.5]}, Reproduced.NO),
+    ],
+)
+def test_better_is_every_seed_above_every_seed_of_both(scores: dict[str, list[float]], verdict: Reproduced) -> None:
+    finding = beaten("far-places", [(scores, "points", ".1f")])
+    assert finding.verdict == verdict
+    assert f"{OURS} {sum(scores[OURS]) / 2:.1f}" in finding.measured
+
+
+def test_better_in_one_of_two_things_is_better_in_part() -> None:
+    worse = SCORES | {OURS: [1.0, 1.5]}
+    assert beaten("far-places", [(SCORES, "one", ".1f"), (worse, "two", ".1f")]).verdict == Reproduced.PARTLY
+    assert beaten("far-places", [(worse, "one", ".1f"), (worse, "two", ".1f")]).verdict == Reproduced.NO
+
+
+def curve(*scores: float) -> list[dict[str, float]]:
+    return [{"step": 10.0 * index, "bleu": score} for index, score in enumerate(scores, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("pace", "ours", "verdict"),
+    [
+        (1.0, (5.0, 9.0, 9.0, 9.0), Reproduced.YES),
+        (1.0, (5.0, 5.0, 9.0, 9.0), Reproduced.PARTLY),
+        (2.0, (5.0, 5.0, 9.0, 9.0), Reproduced.NO),
+        (0.1, (5.0, 5.0, 5.0, 5.0), Reproduced.NO),
+    ],
+)
+def test_sooner_is_the_rivals_quality_in_half_its_time(
+    pace: float, ours: tuple[float, ...], verdict: Reproduced
+) -> None:
+    curves = {OURS: [curve(*ours)], SEARCH: [curve(1.0, 3.0, 5.0, 8.0)], LSTM: [curve(1.0, 1.0, 1.0, 1.0)]}
+    finding = sooner(curves, {OURS: pace, SEARCH: 1.0, LSTM: 0.01})
+    assert finding.verdict == verdict
+    assert finding.measured.startswith("RNNsearch trains to 8.0 BLEU (mean over seeds) in 40 s")
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [((0.01, 0.02), Reproduced.YES), ((0.001, 0.02), Reproduced.PARTLY), ((0.1, 0.9), Reproduced.NO)],
+)
+def test_all_at_once_is_the_shortest_step_and_the_slowest_growth(ours: tuple[float, ...], verdict: Reproduced) -> None:
+    assert steadier((4, 64), {OURS: ours, SEARCH: (0.01, 0.04), LSTM: (0.01, 0.03)}).verdict == verdict
+
+
+def test_sizes_are_judged_by_how_far_off_they_are() -> None:
+    assert counted({"base": 65_000_000, "big": 213_000_000}).verdict == Reproduced.YES
+    assert counted({"base": 63_082_496, "big": 214_245_376}).verdict == Reproduced.PARTLY
+    assert counted({"base": 50_000_000, "big": 213_000_000}).verdict == Reproduced.NO
