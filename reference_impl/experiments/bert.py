@@ -16,7 +16,8 @@ Files are held out whole, from pre-training as well. Beside the networks stands 
 
 What stands in: sentences of 5 to 16 words for paragraphs of Wikipedia and books, some hundred thousand weights for 110
 million, and two tasks for eleven. Next-sentence prediction is left out, as in the paper's own comparison of directions.
-At `small` the pre-training is cut to about three passes over the text; `full` is the base model, for a GPU.
+At `small` the pre-training is cut to about two passes over the text, not long after hidden words begin to be learnt at
+all; `full` is the base model, for a GPU.
 
 The trained weights that everyone can have, MiniLM's, are asked which of the cards' questions lie next to each other.
 """
@@ -88,7 +89,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(1, 40, 500, 24, 32, 2, 64, 2, 24, 16, 2e-3, (16, 32), 8, 2e-3, 60, 2),
-    "small": Size(3, None, 2000, 24, 128, 4, 256, 2, 1300, 64, 3e-3, (64, 256, 1024), 100, 2e-3, 600, 100),
+    "small": Size(3, None, 3000, 24, 128, 4, 256, 2, 1300, 48, 2e-3, (64, 256, 1024), 100, 2e-3, 600, 100),
     "full": Size(3, None, 20_000, 64, 768, 12, 3072, 12, 50_000, 256, 1e-4, (64, 256, 1024), 300, 5e-5, 4000, 100),
 }
 

@@ -26,10 +26,10 @@ class Task:
     """Labelled sentences, and those to test with: what they say, their tokens, and what is asked of each."""
 
     texts: Sequence[str]
-    tokens: Int[Tensor, "b n"]
+    tokens: Tensor
     answers: Tensor
     test_texts: Sequence[str]
-    test_tokens: Int[Tensor, "b n"]
+    test_tokens: Tensor
     test_answers: Tensor
 
 
@@ -117,6 +117,6 @@ def real(tokens: Int[Tensor, "b n"]) -> Bool[Tensor, "b 1 n"]:
     return (tokens != SPECIAL.pad)[:, None]
 
 
-def trimmed(tokens: Int[Tensor, "b n"]) -> Int[Tensor, "b n2"]:
+def trimmed(tokens: Int[Tensor, "b n"]) -> Int[Tensor, "b _"]:
     """Return the tokens without the places that are padding in all rows."""
     return tokens[:, : int(real(tokens).sum(dim=-1).max())]

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -147,7 +146,6 @@ class Project:
         sys.path.insert(0, str(self.root))
         experiment = importlib.import_module(module.name).experiment
         run = Run(folder, size, seed, device, key=module.key, resume=resume)
-        started = time.monotonic()
         with run.shown():
             outcome: Outcome = experiment(run)
         result = Result(
@@ -157,7 +155,7 @@ class Project:
             key=module.key,
             commit=verify.commit(self.root),
             at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            seconds=run.spent(time.monotonic() - started),
+            seconds=run.seconds,
             device=machine.describe(device),
             versions=self.versions,
         )

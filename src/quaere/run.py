@@ -27,7 +27,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from quaere import atomic
 
 SIZES = ("smoke", "small", "full")
-_KEY = "key"
+_KEY, _SECONDS = "key", "seconds"
 
 
 class Loop(Protocol):
@@ -95,6 +95,8 @@ class Run:
                 shutil.rmtree(former, ignore_errors=True)
                 folder.rename(former)
             atomic.write(folder / _KEY, key)
+        before = folder / _SECONDS
+        self._started = time.monotonic() - (float(before.read_text()) if resume and before.exists() else 0.0)
 
     def seeds(self, count: int) -> range:
         """Return the seeds of a run with so many repetitions."""
@@ -104,11 +106,10 @@ class Run:
         """Say how many pieces and loops there will be, so that the time left can be told."""
         self._progress.update(self._bar, total=loops)
 
-    def spent(self, seconds: float) -> float:
-        """Return the seconds that the whole run has taken, with those before it was taken up again."""
-        file = self.folder / "seconds"
-        before = float(file.read_text()) if file.exists() else 0.0
-        return before + seconds
+    @property
+    def seconds(self) -> float:
+        """The seconds that the run has taken, with those up to the last piece before it was taken up again."""
+        return time.monotonic() - self._started
 
     def piece(self, name: str, work: Callable[[], Any]) -> Any:
         """Return what a piece of work returns, anything that JSON holds; from the disk if it was done before.
@@ -123,10 +124,13 @@ class Run:
             text = json.dumps(work())
             if self.is_first:
                 atomic.write(file, text)
+                atomic.write(self.folder / _SECONDS, str(self.seconds))
                 self._log(name)
         else:
             text = file.read_text(encoding="utf-8")
         self._progress.update(self._bar, advance=1)
+        if self._stopping:
+            raise KeyboardInterrupt
         return json.loads(text)
 
     def loop(self, name: str, make: Callable[[], Loop]) -> Any:
@@ -186,14 +190,9 @@ class Run:
 
         is_main = threading.current_thread() is threading.main_thread()
         former = signal.signal(signal.SIGINT, stop) if is_main else None
-        started = time.monotonic()
         try:
             with self._progress:
                 yield
-        except BaseException:
-            if self.is_first:
-                atomic.write(self.folder / "seconds", str(self.spent(time.monotonic() - started)))
-            raise
         finally:
             if is_main:
                 signal.signal(signal.SIGINT, former)

@@ -144,12 +144,24 @@ def test_a_process_that_is_stopped_in_a_loop_goes_on_to_the_same_number(tmp_path
 
 def test_a_run_counts_the_seconds_before_it_was_stopped_too(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
-
-    def walk_into_the_fault() -> None:
-        with run.shown():
-            time.sleep(0.05)
-            run.loop("walk", lambda: Broken(1))
-
+    run.piece("slow", lambda: time.sleep(0.2))
     with pytest.raises(OSError, match="full"):
-        walk_into_the_fault()
-    assert Run(tmp_path / "run", resume=True).spent(2.0) >= 2.05
+        run.loop("walk", lambda: Broken(1))
+    assert Run(tmp_path / "run", resume=True).seconds >= 0.2
+    assert Run(tmp_path / "run").seconds < 0.2
+
+
+def test_ctrl_c_in_a_piece_ends_the_run_once_the_piece_is_kept(tmp_path: Path) -> None:
+    def work() -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return 1
+
+    def both() -> None:
+        run = Run(tmp_path / "run")
+        with run.shown():
+            run.piece("first", work)
+            run.piece("second", lambda: pytest.fail("the run was to be stopped"))
+
+    with pytest.raises(KeyboardInterrupt):
+        both()
+    assert Run(tmp_path / "run", resume=True).piece("first", lambda: 2) == 1
