@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from quaere.results import Figure, Heatmap, Lines, Pictures, Series
@@ -101,8 +102,7 @@ def _lines(figure: Lines, canvas: Canvas, ground: _Ground) -> None:
         axes.annotate(
             _short(name, 40), (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9
         )
-    if "x" in figure.log:
-        _logarithmic(axes, sorted({x for series in figure.series for x in series.x}))
+    _mark_places(axes, sorted({x for series in figure.series for x in series.x}), "x" in figure.log)
     if "y" in figure.log:
         axes.set_yscale("log")
     axes.set_xlabel(_plain(figure.x))
@@ -115,10 +115,13 @@ def _lines(figure: Lines, canvas: Canvas, ground: _Ground) -> None:
         axes.set_title(_short(figure.series[0].name, 60), fontsize=10)
 
 
-def _logarithmic(axes: Axes, places: Sequence[float]) -> None:
-    """Make the x axis logarithmic, with the measured places themselves as ticks if they are few."""
-    axes.set_xscale("log")
-    if len(places) <= 9:
+def _mark_places(axes: Axes, places: Sequence[float], is_log: bool) -> None:
+    """Make the measured places themselves the ticks of the x axis, if they are few and far enough apart."""
+    if is_log:
+        axes.set_xscale("log")
+    at = [math.log(place) for place in places] if is_log else places
+    room = (max(at, default=0) - min(at, default=0)) / 16
+    if len(places) <= 9 and all(after - before >= room for before, after in pairwise(at)):
         axes.set_xticks(places, [f"{x:,.6g}" for x in places], rotation=30 if len(places) > 6 else 0)
         axes.minorticks_off()
 
@@ -181,7 +184,7 @@ def _pictures(figure: Pictures, canvas: Canvas, ground: _Ground) -> None:
 
     columns = min(4, len(figure.pictures))
     rows = -(-len(figure.pictures) // columns)
-    canvas.set_size_inches(1.95 * max(columns, 2), 2.2 * rows)
+    canvas.set_size_inches(2.2 * max(columns, 2), 2.5 * rows)
     grid = list(canvas.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.set_axis_off()
@@ -190,6 +193,37 @@ def _pictures(figure: Pictures, canvas: Canvas, ground: _Ground) -> None:
         axes.imshow(pixels, interpolation="nearest", cmap="gray", vmin=0, vmax=1)
         axes.set_title(_short(picture.title, 28), fontsize=9)
         _boxes(axes, picture.boxes, max(pixels.shape[:2]))
+
+
+def _short(name: str, most: int) -> str:
+    """Cut a name that would leave the figure no room."""
+    return _plain(name if len(name) <= most else f"{name[: most - 1]}…")
+
+
+def _plain(words: str) -> str:
+    """Write words of a result so that no dollar in them starts mathematics."""
+    return words.replace("$", r"\$")
+
+
+def _boxes(axes: Axes, boxes: Sequence[Any], side: int) -> None:
+    """Mark rectangles: what is true dashed and white, what was found in colour, each on a dark rim."""
+    from matplotlib import patheffects
+    from matplotlib.patches import Rectangle
+
+    rim = [patheffects.withStroke(linewidth=2.6, foreground="black")]
+    for box in boxes:
+        is_true = box.kind == "true"
+        colour = "white" if is_true else "#ffb000"
+        corner = (box.left - 0.5, box.top - 0.5)
+        patch = Rectangle(corner, box.right - box.left, box.bottom - box.top, fill=False, edgecolor=colour)
+        patch.set(linewidth=1.2, linestyle="--" if is_true else "-", path_effects=rim)
+        axes.add_patch(patch)
+        if box.label:
+            plate = {"facecolor": "black", "alpha": 0.65, "linewidth": 0, "pad": 0.8}
+            # Above the box, or in it where there is no room above.
+            y, va = (box.top, "top") if box.top < 0.1 * side else (box.top - 0.03 * side, "bottom")
+            words = axes.text(box.left, y, _plain(box.label), color=colour, fontsize=6.5, va=va, bbox=plate)
+            words.set_in_layout(False)
 
 
 def _short(name: str, most: int) -> str:

@@ -47,7 +47,7 @@ def test_a_dollar_is_a_dollar_and_powers_of_ten_are_powers() -> None:
     assert "mathdefault" not in words(figure)
 
 
-def test_a_logarithmic_axis_is_marked_at_the_places_that_were_measured() -> None:
+def test_the_axis_is_marked_at_the_places_that_were_measured() -> None:
     text = words(lines(series(xs=(1024, 4096, 65536)), log=("x", "y")))
     assert all(word in text for word in ("1,024", "4,096", "65,536"))
 
