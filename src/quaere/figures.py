@@ -224,33 +224,3 @@ def _boxes(axes: Axes, boxes: Sequence[Any], side: int) -> None:
             y, va = (box.top, "top") if box.top < 0.1 * side else (box.top - 0.03 * side, "bottom")
             words = axes.text(box.left, y, _plain(box.label), color=colour, fontsize=6.5, va=va, bbox=plate)
             words.set_in_layout(False)
-
-
-def _short(name: str, most: int) -> str:
-    """Cut a name that would leave the figure no room."""
-    return _plain(name if len(name) <= most else f"{name[: most - 1]}…")
-
-
-def _plain(words: str) -> str:
-    """Write words of a result so that no dollar in them starts mathematics."""
-    return words.replace("$", r"\$")
-
-
-def _boxes(axes: Axes, boxes: Sequence[Any], side: int) -> None:
-    """Mark rectangles: what is true dashed and white, what was found in colour, each on a dark rim."""
-    from matplotlib import patheffects
-    from matplotlib.patches import Rectangle
-
-    rim = [patheffects.withStroke(linewidth=2.6, foreground="black")]
-    for box in boxes:
-        is_true = box.kind == "true"
-        colour = "white" if is_true else "#ffb000"
-        corner = (box.left - 0.5, box.top - 0.5)
-        patch = Rectangle(corner, box.right - box.left, box.bottom - box.top, fill=False, edgecolor=colour)
-        patch.set(linewidth=1.2, linestyle="--" if is_true else "-", path_effects=rim)
-        axes.add_patch(patch)
-        if box.label:
-            plate = {"facecolor": "black", "alpha": 0.65, "linewidth": 0, "pad": 0.8}
-            axes.text(
-                box.left, box.top - 0.03 * side, _plain(box.label), color=colour, fontsize=6.5, va="bottom", bbox=plate
-            )
