@@ -27,6 +27,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO
 
+from quaere import atomic
 from quaere.model import Answer, Verdict
 
 SCHEMA = 1
@@ -85,15 +86,7 @@ class Evidence:
     def save(self, ids: Iterable[str]) -> None:
         """Write the verdicts on these answers, all or nothing."""
         kept = {id: asdict(self.verdicts[id]) for id in sorted(ids) if id in self.verdicts}
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.file.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as part:
-                json.dump({"schema": SCHEMA, "verdicts": kept}, part, indent=1)
-            Path(name).replace(self.file)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        atomic.write(self.file, json.dumps({"schema": SCHEMA, "verdicts": kept}, indent=1))
 
 
 def _verdict(stored: Mapping[str, object]) -> Verdict:

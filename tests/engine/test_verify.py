@@ -337,22 +337,21 @@ def test_evidence_in_any_other_form_is_set_aside_with_a_warning(
     assert verify.Evidence(file).warning == ""
 
 
-@pytest.mark.parametrize("where", ["json.dump", "pathlib.Path.replace"])
+@pytest.mark.parametrize("where", ["os.fdopen", "pathlib.Path.replace"])
 def test_evidence_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     found = verify.Evidence(tmp_path / "evidence.json")
     found.verdicts = {"toy.why": VERDICT}
     found.save(["toy.why"])
     before = (tmp_path / "evidence.json").read_bytes()
 
-    def stop(value: object, file: object, **_: object) -> None:
-        if hasattr(file, "write"):
-            file.write('{"schema": 1, "verd')
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(where, stop if where == "json.dump" else lambda *_: stop(None, None))
+    monkeypatch.setattr(where, stop)
     found.verdicts["toy.how"] = VERDICT
     with pytest.raises(KeyboardInterrupt):
         found.save(["toy.why", "toy.how"])
+    monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["evidence.json"]
     assert (tmp_path / "evidence.json").read_bytes() == before
 
