@@ -111,18 +111,20 @@ def result(one: Result) -> RenderableType:
     """Show what an experiment found: its tables, and what became of each claim."""
     parts: list[RenderableType] = []
     for table in one.tables:
-        shown = _table(*table.columns, title=table.title)
+        shown = _table(*table.columns)
         for row in table.rows:
             shown.add_row(*(Text(cell(value)) for value in row))
-        parts += [shown, *([Text(table.note, _FAINT)] if table.note else [])]
-    claims = _table("claim", "verdict", "", title="Claims")
+        parts += [Text(table.title, "bold"), shown, *([Text(f"{table.note}\n", _FAINT)] if table.note else [])]
+    claims = _table("claim", "verdict", "")
     for finding in one.findings:
         said = Text.assemble(finding.measured, "\n" if finding.measured else "", (finding.why, _FAINT))
         claims.add_row(Text(finding.claim), Text(finding.verdict, _VERDICTS[finding.verdict]), said)
     seeds = f"seed{'s' * (len(one.seeds) != 1)} {', '.join(map(str, one.seeds))}"
     ran = f"{one.seconds:.0f} s on {one.device}; commit {one.commit or 'none'}"
     where = f"{one.experiment}, size {one.size}, {seeds}; {ran}"
-    return Group(*parts, claims, *([Markdown(one.notes)] if one.notes else []), Text(where, _FAINT))
+    return Group(
+        *parts, Text("Claims", "bold"), claims, *([Markdown(one.notes)] if one.notes else []), Text(where, _FAINT)
+    )
 
 
 def ran(answer: Answer, verdict: Verdict, transcript: str) -> RenderableType:
@@ -148,8 +150,8 @@ def _code(code: str) -> RenderableType:
     return Syntax(code, "pycon", background_color="default", word_wrap=True)
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False, title=title, title_justify="left", title_style="bold")
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False)
     for name in columns:
         # Names are for copying: they stay whole, and the text beside them is folded.
         table.add_column(name, overflow="fold", no_wrap=bool(name))
