@@ -18,12 +18,13 @@ Fairness: within a problem all have as many parameters, up to five in a hundred,
     Adam, and gradients clipped to a norm of 1. Rates were chosen once, under a seed that `small` does not use, at a lag
     of 50, a length of 50 and on the strings: for plain networks and today's cells among 0.001 (recall alone), 0.003,
     0.01 and 0.03 (strings alone), for the cell of 1997 among 0.01 and 0.03, for attention among 0.001, 0.003 and 0.01.
-    Where none told anything, it is 0.01. The cell with forget bias 0 has the rate of that with 1.
+    Where none told anything, it is 0.01. The cell with forget bias 0 has the rate of that with 1. In adding fewer were
+    tried: 0.03 for the cell of 1997, the two upper ones for attention. One rate serves all lags.
 
 Stands in: 10 symbols for up to 101, lags up to 100 for 1,000, some 25,000 to 50,000 sequences a trial. Sequences are
     drawn afresh at each step, and test strings apart from those: short strings are bound to be among both.
 
-Sizes: `small` takes some eight minutes on one thread.
+Sizes: `small` takes some eleven minutes on one thread.
 """
 
 import copy
@@ -82,9 +83,12 @@ class Size:
     reber_steps: int
 
 
+PAPERS_LENGTH = 1000
+"""Places of the paper's longest sequences to add from: a minimal lag of 500."""
+
 SIZES = {
     "smoke": Size(1, 8, 8, 16, (1, 5, 20), (3, 6), 5, (12, 16), 5, 1, 5),
-    "small": Size(3, 24, 32, 512, (1, 2, 5, 10, 20, 50, 100, 200), (10, 20, 50, 100), 800, (20, 50), 1500, 10, 600),
+    "small": Size(3, 24, 32, 512, (1, 2, 5, 10, 20, 50, 100, 200), (10, 20, 50, 100), 800, (20, 50), 1500, 5, 600),
     "full": Size(10, 64, 64, 2560, (1, 10, 100, 1000), (10, 100, 1000), 20_000, (100, 500, 1000), 50_000, 30, 10_000),
 }
 
@@ -378,9 +382,7 @@ def experiment(run: Run) -> Outcome:
         settings={**asdict(size), "rates": RATES},
         notes=(
             "A gradient's reach is not a memory's. A state that has settled in one of two places keeps a symbol while "
-            "the gradient through it vanishes; and Adam divides each weight's gradient by its size, so that a small "
-            "one still moves the weights from the first symbol. Both help a plain network more than the methods of "
-            "1997 did."
+            "the gradient through it vanishes."
         ),
     )
 
@@ -416,7 +418,8 @@ def judged_lags(named_at: Found) -> Finding:
         why=(
             f"Solved is {100 * SOLVED:.0f}% accuracy. Reproduced if the LSTM of 1997 solves all trials at the longest "
             "lag and the plain network none at the shortest; partly if at some lag the former solves all and the "
-            "latter none. The plain network has Adam here, which the paper's rivals had not."
+            "latter none. The plain network has Adam here, which the paper's rivals had not, and one rate for all "
+            "lags: at a lag of 100 a lower one solved the problem in a probe, so a failure there may be its rate's."
         ),
     )
 
@@ -428,14 +431,16 @@ def judged_adding(wrong_at: Found) -> Finding:
     found = "; ".join(f"{arm} {', '.join(spread(shares) for shares in of.values())}" for arm, of in wrong_at.items())
     return Finding(
         claim="adding",
-        verdict=_verdict(solves, fmean(wrong_at[CELL][most]) < fmean(wrong_at[PLAIN][most]) / 2),
+        verdict=_verdict(
+            solves and most >= PAPERS_LENGTH, solves or fmean(wrong_at[CELL][most]) < fmean(wrong_at[PLAIN][most]) / 2
+        ),
         measured=(
             f"share of test sequences wrong at lengths {', '.join(map(str, wrong_at[CELL]))}, minimal lags of half of "
             f"that: {found}. The plain network {'fails' if fails else 'does not fail'} at {most}"
         ),
         why=(
-            "Reproduced, at these lengths and not at the paper's 1,000, if in each trial at the longest the LSTM of "
-            "1997 has less than 5% wrong; partly if it has less than half as many wrong as the plain network."
+            f"Reproduced if in each trial at the longest, {PAPERS_LENGTH:,} or more, the LSTM of 1997 has less than 5% "
+            "wrong; partly if it has so at a shorter length, or less than half as many wrong as the plain network."
         ),
     )
 
@@ -467,8 +472,8 @@ NOT_TRIED = Finding(
     claim="thousand-steps",
     verdict=Reproduced.NOT_TRIED,
     why=(
-        "A step of the cell of 1997 on 32 sequences of 1,001 takes a third of a second here, and the paper needs tens "
-        "of thousands of sequences in each of 20 trials."
+        "Tens of thousands of sequences of 1,001 places in each of 20 trials take hours of the cell of 1997 here, by "
+        "what a lag of 100 takes."
     ),
 )
 

@@ -176,8 +176,10 @@ def test_lags_are_judged_by_who_bridges_them(plain, cell, verdict):
 
 def test_adding_is_judged_by_the_worst_trial_at_the_longest():
     for cell, verdict in (([0.01, 0.02], YES), ([0.01, 0.3], PARTLY), ([0.8, 0.9], NO)):
-        found = judged_adding({PLAIN: {20: [0.1, 0.1], 50: [0.8, 0.8]}, CELL: {20: [0.0, 0.0], 50: cell}})
+        found = judged_adding({PLAIN: {20: [0.1, 0.1], 1000: [0.8, 0.8]}, CELL: {20: [0.0, 0.0], 1000: cell}})
         assert found.verdict is verdict
+    shorter = judged_adding({PLAIN: {20: [0.1, 0.1], 50: [0.8, 0.8]}, CELL: {20: [0.0, 0.0], 50: [0.0, 0.0]}})
+    assert shorter.verdict is PARTLY
 
 
 def test_reber_is_judged_by_how_often_and_how_soon():
