@@ -30,10 +30,12 @@ def of_performer_pytorch(directions: torch.Tensor) -> Any:
         warnings.simplefilter("ignore")
         from performer_pytorch import performer_pytorch as public
 
-    public.softmax_kernel = partial(getattr(public.softmax_kernel, "func", public.softmax_kernel), eps=0.0)
-    m, d = directions.shape
-    attention = public.FastAttention(d, nb_features=m)
-    attention.projection_matrix = directions
+    # As its `FastAttention.forward` does, which has no way to say this eps.
+    kernel = partial(public.softmax_kernel, projection_matrix=directions, device=directions.device, eps=0.0)
+
+    def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Any:
+        return public.linear_attention(kernel(query, is_query=True), kernel(key, is_query=False), value)
+
     return attention
 
 

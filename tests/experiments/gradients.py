@@ -1,5 +1,7 @@
 """Take the gradients of the first batch of experiments' trainings, in as many processes as this one was started with.
 
+A training that others build on is then run, at size smoke.
+
 Dropout is off: each process draws its own. The first process prints, for each training, its mean loss and the norm of
 each weight's gradient, with a projection that tells its direction.
 """
@@ -29,7 +31,7 @@ class Enough(Exception):  # noqa: N818  (nothing went wrong)
 
 
 class Taking(Run):
-    """A run that takes each training's first gradients, and trains nothing."""
+    """A run that takes each training's first gradients."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, device="cpu")
@@ -47,6 +49,7 @@ class Taking(Run):
         self.found[name] = {"loss": one.backward(0), **dict(_projections(one.model))}
         if len(self.found) == MOST:
             raise Enough
+        return super().loop(name, make)
 
 
 def _projections(model: nn.Module) -> Any:
