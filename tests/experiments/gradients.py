@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,12 @@ class Taking(Run):
                 module.p = 0.0
             elif isinstance(getattr(module, "dropout", None), float):
                 setattr(module, "dropout", 0.0)  # noqa: B010  (modules declare no such attribute)
-        self.found[name] = {"loss": one.backward(0), **dict(_projections(one.model))}
+        # A first batch may have nothing to tell apart, as where the cart is out of sight.
+        for index in range(20):
+            one.model.zero_grad()
+            self.found[name] = {"loss": one.backward(index), **dict(_projections(one.model))}
+            if any(size for weight, size in self.found[name].items() if weight.endswith(" norm")):
+                break
         if len(self.found) == MOST:
             raise Enough
         return super().loop(name, make)
@@ -61,14 +65,15 @@ def _projections(model: nn.Module) -> Any:
 
 
 def main() -> None:
+    # One folder for all processes: what the first writes, all read.
+    folder, *slugs = sys.argv[1:]
     found = {}
-    for slug in sys.argv[1:]:
-        with tempfile.TemporaryDirectory() as folder:
-            run = Taking(Path(folder) / "run")
-            with contextlib.suppress(Enough):
-                importlib.import_module(f"reference_impl.experiments.{slug}").experiment(run)
-            found.update({f"{slug} {name}": one for name, one in run.found.items()})
-            is_first = run.is_first
+    for slug in slugs:
+        run = Taking(Path(folder) / slug)
+        with contextlib.suppress(Enough):
+            importlib.import_module(f"reference_impl.experiments.{slug}").experiment(run)
+        found.update({f"{slug} {name}": one for name, one in run.found.items()})
+        is_first = run.is_first
     if is_first:
         print(json.dumps({"processes": accelerate.PartialState().num_processes, "found": found}))
 

@@ -136,8 +136,10 @@ def test_two_processes_have_the_gradients_of_one_on_the_joined_batch(
         assert alone.keys() == together.keys()
         size = max(value for weight, value in alone.items() if weight.endswith(" norm"))
         assert size > 0
-        worst = max(abs(alone[weight] - together[weight]) for weight in alone)
+        worst = max(abs(alone[weight] - together[weight]) for weight in alone if weight != "loss")
         assert worst < 2e-5 * (size + 1), name
+        # DETR's is the mean of what its processes show: its classes are weighed by the share.
+        assert together["loss"] == pytest.approx(alone["loss"], rel=1e-3), name
 
 
 def test_every_committed_result_is_of_a_real_run_and_judges_every_claim() -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +116,8 @@ def test_parameters_that_do_not_train_are_not_counted() -> None:
 
 def gradients(processes: int, *slugs: str) -> dict[str, dict[str, float]]:
     """Take the first gradients of experiments' trainings in so many processes; the first writes what it got."""
-    command = [sys.executable, str(GRADIENTS), *slugs]
+    folder = tempfile.mkdtemp()
+    command = [sys.executable, str(GRADIENTS), folder, *slugs]
     if processes > 1:
         # Without a GPU, the launcher starts several processes (by gloo) if it is told that there are several.
         launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
@@ -122,6 +125,7 @@ def gradients(processes: int, *slugs: str) -> dict[str, dict[str, float]]:
         command = [sys.executable, *launch, *plain, *command[1:]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    shutil.rmtree(folder)
     assert run.returncode == 0, run.stderr[-4000:]
     told = json.loads(run.stdout.splitlines()[-1])
     assert told["processes"] == processes
