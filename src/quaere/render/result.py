@@ -133,7 +133,9 @@ def _table(page: Page, table: Table) -> str:
     rows = [head, ["---"] * len(head), *([_cell(page, value) for value in row] for row in table.rows)]
     written = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     note = f"\n\n{page.inline(table.note)}\n{{ .q-quiet }}" if table.note else ""
-    return f'<div class="q-table" markdown="1">\n\n**{page.inline(table.title)}**\n\n{written}{note}\n\n</div>'
+    # A remark gets room, and the table is scrolled sideways; otherwise it makes its row as tall as the page.
+    wide = " q-wide" if any(isinstance(row[-1], str) and len(row[-1]) > 100 for row in table.rows) else ""
+    return f'<div class="q-table{wide}" markdown="1">\n\n**{page.inline(table.title)}**\n\n{written}{note}\n\n</div>'
 
 
 def _cell(page: Page, value: float | str | None) -> str:
