@@ -160,7 +160,7 @@ SIZES = {
 def experiment(run: Run) -> Outcome:
     """Train encoders by the contrast alone and read them; then let agents play with and without it."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
-    run.expect(2 + len(seeds) * (2 + len(ARMS) + len(AGENTS) * len(size.acting.tasks)))
+    run.expect(1 + len(seeds) * (2 + len(ARMS) + len(AGENTS) * len(size.acting.tasks)))
     probe, train, test = prepared(run, size.sight)
     start = [untrained(run, size.sight, probe, seed) for seed in seeds]
     pixels = run.piece("pixels", probe.components)

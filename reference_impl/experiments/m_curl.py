@@ -106,7 +106,7 @@ AGENTS: dict[str, Callable[..., SoftActorCritic]] = {"CURL": CURL, "M-CURL": MCU
 def experiment(run: Run) -> Outcome:
     """Train encoders in three ways, read them, and ask the Transformer for hidden moments."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
-    run.expect(2 + len(seeds) * (1 + len(ARMS) + len(AGENTS) * len(size.acting.tasks)))
+    run.expect(1 + len(seeds) * (1 + len(ARMS) + len(AGENTS) * len(size.acting.tasks)))
     probe, train, test = prepared(run, size.sight)
     ask = Question(test, size)
     start = [untrained(run, size.sight, probe, seed) for seed in seeds]

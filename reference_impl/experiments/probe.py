@@ -7,8 +7,7 @@ Whole episodes are held out, since neighbouring frames are nearly alike.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -74,8 +73,8 @@ class Recording(NamedTuple):
         return Recording(self.frames[episodes], self.states[episodes])
 
 
-def record(file: Path, episodes: int, side: int, seed: int) -> dict[str, Any]:
-    """Play episodes at random, keep them in a file, and return its name and the sizes within."""
+def record(episodes: int, side: int, seed: int) -> Recording:
+    """Play episodes at random; the same seed gives the same frames."""
     task, draw = Task("cartpole", "swingup", REPEAT, side, seed), np.random.RandomState(seed)
     frames, states = [], []
     for _ in range(episodes):
@@ -84,18 +83,9 @@ def record(file: Path, episodes: int, side: int, seed: int) -> dict[str, Any]:
         for _ in range(EPISODE // REPEAT):
             frames[-1].append(task.act(torch.from_numpy(draw.uniform(-1, 1, 1))).frame)
             states[-1].append(_state(task))
-    kept = np.stack([torch.stack(episode).numpy() for episode in frames]), np.array(states)
-    part = file.with_suffix(".part")
-    with part.open("wb") as stream:
-        np.savez_compressed(stream, frames=kept[0], states=kept[1])
-    part.replace(file)
-    return {"file": file.name, "sizes": [list(each.shape) for each in kept]}
-
-
-def recorded(file: Path) -> Recording:
-    """Read what `record` wrote."""
-    with np.load(file) as kept:
-        return Recording(torch.from_numpy(kept["frames"]), torch.from_numpy(kept["states"]).float())
+    return Recording(
+        torch.stack([torch.stack(episode) for episode in frames]), torch.tensor(states, dtype=torch.float32)
+    )
 
 
 def _state(task: Task) -> list[float]:
@@ -201,9 +191,11 @@ def drawing(generator: torch.Generator) -> Iterator[None]:
 
 
 def prepared(run: Run, sight: Sight) -> tuple[Probe, Recording, Recording]:
-    """Return the probe, the episodes to train on and those held out; they are recorded once a run."""
-    name = run.piece("frames", lambda: record(run.folder / "frames.npz", sight.episodes, sight.side, run.seed))["file"]
-    whole = recorded(run.folder / name)
+    """Return the probe, the episodes to train on and those held out.
+
+    They are played anew by each process, and when a run is taken up again: a file of them would have to be shared.
+    """
+    whole = record(sight.episodes, sight.side, run.seed)
     train, test = whole.part(slice(-sight.held_out)), whole.part(slice(-sight.held_out, None))
     return Probe(train, test, sight.crop), train, test
 

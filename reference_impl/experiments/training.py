@@ -41,6 +41,8 @@ class Training:
         every: Steps between two measurements; one is taken after the last step in any case.
         clip: The largest norm of the gradient.
         after: What is done after each step, such as moving an average of the weights.
+        ending: What is returned beside the curve: looks at the model once all steps are done, in evaluation mode and
+            without gradients.
         interval: Steps between two checkpoints.
         device: `auto`, or one to insist on.
     """
@@ -59,6 +61,7 @@ class Training:
         every: int = 0,
         clip: float | None = None,
         after: Callable[[nn.Module], None] | None = None,
+        ending: Callable[[Any], dict[str, Any]] | None = None,
         interval: int = 200,
         device: str = "auto",
     ) -> None:
@@ -73,7 +76,8 @@ class Training:
         self._schedule = schedule(made) if schedule else None
         if self._schedule:
             self._accelerator.register_for_checkpointing(self._schedule)
-        self._batch, self._measure, self._every, self._clip, self._after = batch, measure, every, clip, after
+        self._batch, self._measure, self._every, self._clip = batch, measure, every, clip
+        self._after, self._ending = after, ending
         self._curve: list[dict[str, float]] = []
 
     def step(self, index: int) -> float:
@@ -129,9 +133,22 @@ class Training:
         self._accelerator.load_state(str(folder))
         self._curve = json.loads((folder / "curve.json").read_text())
 
+    def written(self, write: Callable[[nn.Module], None]) -> None:
+        """Have the first process write something of the model, and all wait until it is there."""
+        if self._accelerator.is_main_process:
+            write(self.model)
+        self._accelerator.wait_for_everyone()
+
+    @torch.no_grad()
     def result(self) -> Any:
-        """Return the curve: what was measured, with the step and the loss there."""
-        return self._curve
+        """Return the curve: what was measured, with the step and the loss there.
+
+        With an `ending`, a dictionary: the curve under `curve`, and what else it returned.
+        """
+        if not self._ending:
+            return self._curve
+        self.model.eval()
+        return {"curve": self._curve, **self._ending(self.model)}
 
 
 class _WithLoss(nn.Module):

@@ -67,6 +67,15 @@ class Series(_Part):
                 raise ValueError(f"{len(run)} values for {len(self.x)} places of the curve `{self.name}`")
         return self
 
+    @classmethod
+    def of(cls, name: str, curves: Sequence[Sequence[Mapping[str, float | None]]], y: str, x: str = "step") -> Self:
+        """Return what curves say of one measure: a curve for each seed, whose points are numbers by name."""
+        return cls(
+            name=name,
+            x=tuple(point[x] for point in curves[0]),
+            runs=tuple(tuple(point[y] for point in curve) for curve in curves),
+        )
+
 
 class _Figure(_Part):
     id: Name

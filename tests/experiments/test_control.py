@@ -15,7 +15,6 @@ from reference_impl.experiments.probe import (
     drawing,
     r_squared,
     record,
-    recorded,
     stacked,
 )
 from reference_impl.m_curl import MCURL
@@ -135,10 +134,15 @@ def test_a_curve_has_the_returns_of_the_episodes_that_ended_in_each_part() -> No
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    file = tmp_path_factory.mktemp("frames") / "frames.npz"
-    assert record(file, 2, 20, seed=0)["sizes"] == [[2, 126, 3, 20, 20], [2, 126, 5]]
-    return recorded(file)
+def recording() -> Recording:
+    return record(2, 20, seed=0)
+
+
+def test_recordings_of_a_seed_are_equal(recording: Recording) -> None:
+    assert [tuple(part.shape) for part in recording] == [(2, 126, 3, 20, 20), (2, 126, 5)]
+    again, other = record(2, 20, seed=0), record(2, 20, seed=1)
+    assert all(torch.equal(one, two) for one, two in zip(recording, again, strict=True))
+    assert not torch.equal(recording.frames, other.frames)
 
 
 def test_a_recorded_state_is_that_of_its_frame(recording: Recording) -> None:

@@ -126,7 +126,7 @@ def gradients(processes: int, *slugs: str) -> dict[str, dict[str, float]]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     shutil.rmtree(folder)
-    assert run.returncode == 0, run.stderr[-4000:]
+    assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout.splitlines()[-1])
     assert told["processes"] == processes
     found: dict[str, dict[str, float]] = told["found"]
