@@ -19,5 +19,5 @@ def apart(higher: Sequence[float], lower: Sequence[float]) -> bool:
 
 
 def in_every_seed(higher: Sequence[float], lower: Sequence[float], by: float = 0.0) -> bool:
-    """Say whether the one lies above the other by more than so much in each seed, where both share what a seed draws."""
+    """Say whether the one lies above the other by more than so much in each seed, both from the same draws."""
     return all(one - other > by for one, other in zip(higher, lower, strict=True))

@@ -68,7 +68,7 @@ class Series(_Part):
         return self
 
     @classmethod
-    def of(cls, name: str, curves: Sequence[Sequence[Mapping[str, float | None]]], y: str, x: str = "step") -> Self:
+    def of(cls, name: str, curves: Sequence[Sequence[Mapping[str, Any]]], y: str, x: str = "step") -> Self:
         """Return what curves say of one measure: a curve for each seed, whose points are numbers by name."""
         return cls(
             name=name,
