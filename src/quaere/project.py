@@ -142,6 +142,9 @@ class Project:
             ImportError: The experiment needs a package that is not installed.
         """
         folder = self.root / ".quaere" / "runs" / f"{slug}-{size}-{seed}"
+        results = f"{self.settings.papers}/results"
+        # Of the code that runs, whatever becomes of the files meanwhile; other experiments' new results don't count.
+        commit = verify.commit(self.root, besides=results)
         # Its results must be importable by name in whatever process runs this.
         sys.path.insert(0, str(self.root))
         experiment = importlib.import_module(module.name).experiment
@@ -153,7 +156,7 @@ class Project:
             experiment=slug,
             size=size,
             key=module.key,
-            commit=verify.commit(self.root),
+            commit=commit,
             at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             seconds=run.seconds,
             device=machine.describe(device),
@@ -162,7 +165,7 @@ class Project:
         if run.is_first:
             atomic.write(folder / "result.json", result.json_text())
             if size != "smoke":
-                atomic.write(self.root / self.settings.papers / "results" / f"{slug}.json", result.json_text())
+                atomic.write(self.root / results / f"{slug}.json", result.json_text())
         return result, run
 
     def write_figures(self, result: Result, folder: Path) -> list[Path]:

@@ -48,13 +48,25 @@ def versions(distributions: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def commit(root: Path) -> str:
-    """Return the short name of the commit that is checked out, with `+` if files differ from it; empty without git."""
+def commit(root: Path, besides: str = "") -> str:
+    """Return the short name of the commit that is checked out, with `+` if files differ from it; empty without git.
+
+    Args:
+        root: A folder of the checkout.
+        besides: A folder in it whose files don't count.
+    """
+    counted = [".", f":(exclude){besides}"] if besides else ["."]
     try:
-        command = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--abbrev=10", "--dirty=+"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+        name = _git(root, "rev-parse", "--short=10", "HEAD")
+        changed = _git(root, "diff", "--name-only", "HEAD", "--", *counted)
     except (OSError, subprocess.SubprocessError):
         return ""
+    return name + "+" * bool(changed)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
 
 
 class Evidence:

@@ -100,6 +100,7 @@ def result(key: str = "as it is", words: str = "", **more: object) -> Result:
             {"title": words or "Walls", "columns": (words or "name", "size"), "rows": ((words or "a", 12345.6),)},
         ),
         "notes": words,
+        "settings": {words: words} if words else {},
     }
     ran = {"seconds": 125.0, "device": words or "a machine", "versions": {"python": "3.11.2"}, "seeds": (0, 1)}
     known = {
@@ -303,6 +304,15 @@ def test_a_card_shows_its_experiment_with_where_it_ran() -> None:
         "2026-02-01 10:20 UTC · 2 min · size small · seeds 0, 1 · a machine · commit 012345678 · python 3.11.2" in shown
     )
     assert Reading(page).texts["td"][-2:] == ["a", "12,346"]
+
+
+def test_a_card_folds_away_what_the_experiment_was_set_to() -> None:
+    settings = {"seeds": 3, "text": {"batch_size": 16, "rate": 0.002, "files": None}, "lags": [10, 2000], "none": []}
+    page = pages(tried(settings=settings))["papers/red.md"]
+    rows = Reading(page[page.index("<details") :]).texts["td"]
+    named = ["seeds", "3", "text, batch size", "16", "text, rate", "0.002", "text, files", "–", "lags", "10, 2000"]
+    assert rows == [*named, "none", "none"]
+    assert "<details" not in pages(tried())["papers/red.md"]
 
 
 def test_each_figure_of_a_result_is_there_for_light_and_dark_pages_with_words_for_who_cannot_see_it() -> None:

@@ -390,8 +390,13 @@ def test_the_commit_is_told_and_whether_files_differ_from_it(tmp_path: Path) -> 
     git(tmp_path, "tag", "v1")
     full = git(tmp_path, "rev-parse", "HEAD")
     assert verify.commit(tmp_path) == full[:10]
-    (tmp_path / "file").write_text("2")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "toy.json").write_text("{}")
+    git(tmp_path, "add", "results")
     assert verify.commit(tmp_path) == f"{full[:10]}+"
+    assert verify.commit(tmp_path, besides="results") == full[:10]
+    (tmp_path / "file").write_text("2")
+    assert verify.commit(tmp_path, besides="results") == f"{full[:10]}+"
 
 
 def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,20 @@ def test_a_measurement_is_taken_without_dropout_and_without_gradients() -> None:
     assert modes == [(False, False)]
 
 
+def test_what_a_training_ends_with_is_returned_beside_its_curve() -> None:
+    modes = []
+
+    def ending(model: nn.Module) -> dict[str, bool]:
+        modes.append((model.training, torch.is_grad_enabled()))
+        return {"is_seen": True}
+
+    one = training(steps=1, ending=ending)
+    one.step(0)
+    result = one.result()
+    assert modes == [(False, False)]
+    assert ([point["step"] for point in result["curve"]], result["is_seen"]) == ([1], True)
+
+
 def test_a_device_that_is_not_there_is_named() -> None:
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"
     with pytest.raises(DeviceError, match=f"no device {missing} here; there is auto, cpu"):

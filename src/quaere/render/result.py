@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from quaere import figures
 from quaere.model import Claim, Module, Paper
@@ -107,7 +108,29 @@ def show(page: Page, name: str, result: Result) -> list[str]:
         *([page.block(result.notes)] if result.notes else []),
         *(_figure(page, name, figure) for figure in result.figures),
         *(_table(page, table) for table in result.tables),
+        *_settings(page, result.settings),
     ]
+
+
+def _settings(page: Page, settings: Mapping[str, Any]) -> list[str]:
+    """Tabulate what was run, folded away: how wide, how long, at which rates."""
+    table = [f"| {page.inline(name)} | {page.inline(value)} |" for name, value in _flat(settings)]
+    written = "\n".join(["| Setting | Value |", "| --- | --- |", *table])
+    return (
+        [f'<details class="q-settings" markdown="1"><summary>Settings</summary>\n\n{written}\n\n</details>']
+        if table
+        else []
+    )
+
+
+def _flat(settings: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield names and values, a group's name before the names within it."""
+    if isinstance(settings, Mapping):
+        for part, value in settings.items():
+            yield from _flat(value, f"{name}, {part}" if name else part)
+    else:
+        values = settings if isinstance(settings, Sequence) and not isinstance(settings, str) else [settings]
+        yield name.replace("_", " "), ", ".join(map(_value, values)) or "none"
 
 
 def _figure(page: Page, name: str, figure: Figure) -> str:
@@ -136,6 +159,10 @@ def _table(page: Page, table: Table) -> str:
     # A remark gets room, and the table is scrolled sideways; otherwise it makes its row as tall as the page.
     wide = " q-wide" if any(isinstance(row[-1], str) and len(row[-1]) > 100 for row in table.rows) else ""
     return f'<div class="q-table{wide}" markdown="1">\n\n**{page.inline(table.title)}**\n\n{written}{note}\n\n</div>'
+
+
+def _value(value: Any) -> str:
+    return cell(value) if value is None or isinstance(value, float) else str(value)
 
 
 def _cell(page: Page, value: float | str | None) -> str:
