@@ -64,10 +64,10 @@ def test_a_run_of_a_curve_is_as_long_as_its_axis() -> None:
 
 
 def test_a_curve_is_taken_from_the_points_of_each_seed() -> None:
-    first = [{"step": 5, "score": 1, "loss": 3}, {"step": 10, "score": None, "loss": 2}]
-    curves: list[list[dict[str, int | None]]] = [first, [{"score": 2}, {"score": 4}]]
-    assert Series.of("one", curves, "score") == Series(name="one", x=(5, 10), runs=((1, None), (2, 4)))
-    assert Series.of("one", curves[:1], "step", x="loss").x == (3, 2)
+    first: list[dict[str, int | None]] = [{"step": 5, "score": 1, "loss": 3}, {"step": 10, "score": None, "loss": 2}]
+    second: list[dict[str, int | None]] = [{"score": 2}, {"score": 4}]
+    assert Series.of("one", [first, second], "score") == Series(name="one", x=(5, 10), runs=((1, None), (2, 4)))
+    assert Series.of("one", [first], "step", x="loss").x == (3, 2)
 
 
 def test_a_map_has_a_value_for_each_row_and_column() -> None:
