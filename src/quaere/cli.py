@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 import socket
 import sys
 import time
@@ -241,7 +243,10 @@ def run(
         _show_faults(faults)
         raise typer.Exit(0 if listed else 2)
     module = _experiment(library, faults, slug)
-    with _stopping(f"quaere run {slug} --size {size}" + (f" --seed {seed}" if seed else "")):
+    options = [f"--size {size}"]
+    options += [f"--seed {seed}"] * (seed != 0) + [f"--device {device}"] * (device is not DeviceName.AUTO)
+    options += [f"--project {shlex.quote(str(project))}"] * (project != Path())
+    with _stopping(f"quaere run {slug} {' '.join(options)}"):
         result, one = base.run(module, slug, size, seed, device, resume)
     if one.is_first:
         _out(terminal.result(result))
@@ -262,18 +267,24 @@ def _experiment(library: Library, faults: Iterable[AuthorError], slug: str) -> M
 @contextlib.contextmanager
 def _stopping(command: str) -> Iterator[None]:
     """Say how a run that ended early can go on, or what it lacks."""
-    from quaere.run import DeviceError, ResumeError
+    from quaere.run import BusyError, DeviceError, ResumeError
 
     try:
         yield
     except KeyboardInterrupt:
-        _err().print(f"stopped; go on with `{command} --resume`", markup=False, soft_wrap=True)
+        # Of several processes the first says it, for all.
+        if os.environ.get("RANK", "0") == "0":
+            _err().print(f"stopped; go on with `{command} --resume`", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
+    except BusyError as error:
+        _misuse(str(error), "wait for it, or choose another --seed")
     except DeviceError as error:
         _misuse(str(error))
     except ResumeError as error:
         _misuse(str(error), f"start anew: {command}")
     except ModuleNotFoundError as error:
+        if not error.name:
+            _misuse(str(error))
         _misuse(f"the experiment needs `{error.name}`, which is not installed", "pip install -e '.[experiments]'")
 
 

@@ -129,25 +129,22 @@ def _mark_places(axes: Axes, places: Sequence[float], is_log: bool) -> None:
 def _curve(axes: Axes, series: Series, index: int, ground: _Ground) -> None:
     """Draw the mean over seeds, each seed faintly, and a band from the lowest to the highest."""
     colour = ground.colour(index)
-    points = [
-        (x, found)
-        for x, ys in zip(series.x, zip(*series.runs, strict=True), strict=True)
-        if (found := [y for y in ys if y is not None])
-    ]
-    x = [place for place, _ in points]
-    if len(series.runs) > 1:
-        lowest, highest = [min(ys) for _, ys in points], [max(ys) for _, ys in points]
-        axes.fill_between(x, lowest, highest, color=colour, alpha=0.18, linewidth=0)
-        for run in series.runs:
-            known = [(place, y) for place, y in zip(series.x, run, strict=True) if y is not None]
-            axes.plot(*zip(*known, strict=True), color=colour, linewidth=0.6, alpha=0.45)
+    # Where a value is missing the line breaks off, and a mean of the seeds that are left would be another thing.
+    runs = [[math.nan if y is None else y for y in run] for run in series.runs]
+    places = list(zip(*runs, strict=True))
+    if len(runs) > 1:
+        known = [not any(map(math.isnan, ys)) for ys in places]
+        lowest, highest = ([of(ys) for ys in places] for of in (min, max))
+        axes.fill_between(series.x, lowest, highest, where=known, color=colour, alpha=0.18, linewidth=0)
+        for run in runs:
+            axes.plot(series.x, run, color=colour, linewidth=0.6, alpha=0.45)
     axes.plot(
-        x,
-        [sum(ys) / len(ys) for _, ys in points],
+        series.x,
+        [sum(ys) / len(ys) for ys in places],
         color=colour,
         linewidth=1.9,
         linestyle=_DASHES[index % len(_DASHES)],
-        marker=_MARKERS[index % len(_MARKERS)] if len(x) <= 20 else None,
+        marker=_MARKERS[index % len(_MARKERS)] if len(places) <= 20 else None,
         markersize=4.5,
         label=_short(series.name, 40),
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
+import sys
 from pathlib import Path
 
 
 def describe(device: str = "auto") -> str:
-    """Return the processor, the cores that this process may use, its threads if limited, and the GPU in use."""
+    """Return the processor, the cores that this process may use, its threads if limited, and its GPUs."""
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
@@ -22,14 +22,15 @@ def describe(device: str = "auto") -> str:
         parts.append(f"{threads} thread{'s' * (threads != '1')}")
     if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
         parts.append(f"{processes} processes")
-    if device in ("auto", "cuda"):
-        parts += dict.fromkeys(_gpus())
-    return ", ".join(parts)
+    return ", ".join([*parts, *_accelerators(device)])
 
 
-def _gpus() -> list[str]:
-    try:
-        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split("\n")[:-1]
-    except (OSError, subprocess.SubprocessError):
+def _accelerators(device: str) -> list[str]:
+    """Name what torch computes on besides the processor, if it is loaded and may."""
+    torch = sys.modules.get("torch")
+    if torch is None or device == "cpu":
         return []
+    if torch.cuda.is_available():
+        count, name = torch.cuda.device_count(), torch.cuda.get_device_name()
+        return [f"{count} × {name}" if count > 1 else name]
+    return ["Apple GPU"] if torch.backends.mps.is_available() else []

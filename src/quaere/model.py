@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -299,6 +300,17 @@ class Library:
         """Tell whether the code of a paper's experiment has changed since its result was written."""
         module = self.experiments.get(slug)
         return module is None or module.key != self.results[slug].key
+
+    @cached_property
+    def code_key(self) -> str:
+        """A digest of the implementation's code, which changes whenever a module does that is no experiment."""
+        keys = {one.name: one.key for one in self.modules if one.name.split(".")[1:2] != ["experiments"]}
+        return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def is_speed_stale(self) -> bool:
+        """Tell whether the implementation has changed since its benchmarks were run."""
+        return self.benchmarks is not None and self.benchmarks.key != self.code_key
 
 
 def schema() -> str:

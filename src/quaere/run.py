@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from quaere import atomic
 
 SIZES = ("smoke", "small", "full")
-_KEY, _SECONDS = "key", "seconds"
+_KEY, _DEVICE, _SECONDS = "key", "device", "seconds"
 
 
 class Loop(Protocol):
@@ -58,6 +59,10 @@ class ResumeError(RuntimeError):
     """A run can't be taken up again."""
 
 
+class BusyError(RuntimeError):
+    """Another process is at the same run."""
+
+
 class Run:
     """One run of an experiment.
 
@@ -86,17 +91,31 @@ class Run:
         self._progress = _bar(self._console, hidden=not (self.is_first and self._console.is_terminal))
         self._bar = self._progress.add_task("", total=None, loss="")
         self._stopping = False
-        if resume and (folder / _KEY).exists() and (folder / _KEY).read_text(encoding="utf-8") != key:
-            raise ResumeError("the code has changed since that run: its numbers and new ones don't belong together")
+        self._names = set[str]()
+        if resume:
+            self._compare_with_former(key)
         if self.is_first:
+            self._lock = _locked(folder)
             if not resume and folder.exists():
                 # The last run is set aside, for whoever meant to take it up again.
                 former = folder.with_name(f"{folder.name}.former")
                 shutil.rmtree(former, ignore_errors=True)
                 folder.rename(former)
             atomic.write(folder / _KEY, key)
+            atomic.write(folder / _DEVICE, device)
         before = folder / _SECONDS
         self._started = time.monotonic() - (float(before.read_text()) if resume and before.exists() else 0.0)
+
+    def _compare_with_former(self, key: str) -> None:
+        if not (self.folder / _DEVICE).exists():
+            raise ResumeError("there is no run of this size and seed to take up again")
+        if (self.folder / _KEY).read_text(encoding="utf-8") != key:
+            raise ResumeError("the code has changed since that run: its numbers and new ones don't belong together")
+        device = (self.folder / _DEVICE).read_text(encoding="utf-8")
+        if device != self.device:
+            raise ResumeError(
+                f"that run was started with --device {device}: its numbers and others don't belong together"
+            )
 
     def seeds(self, count: int) -> range:
         """Return the seeds of a run with so many repetitions."""
@@ -115,7 +134,13 @@ class Run:
         """Return what a piece of work returns, anything that JSON holds; from the disk if it was done before.
 
         It seeds what it draws by itself: work that was skipped must not change the numbers of what comes after.
+
+        Raises:
+            ValueError: Another piece of this run has the name.
         """
+        if name in self._names:
+            raise ValueError(f"two pieces of a run are called {name}")
+        self._names.add(name)
         file = self._file(name, ".json")
         # Unless a run is taken up again, what lies there can only be an earlier one's.
         if not (self._resume and file.exists()):
@@ -145,6 +170,8 @@ class Run:
     def _looped(self, name: str, loop: Loop) -> Any:
         checkpoint = self._file(name, ".checkpoint")
         start = 0
+        for part in checkpoint.glob("part-*") if self.is_first else ():
+            shutil.rmtree(part)
         if self._resume and (newest := _newest(checkpoint)) is not None:
             loop.restore(checkpoint / str(newest))
             start = newest
@@ -153,10 +180,11 @@ class Run:
             loss = loop.step(index)
             done = index + 1
             self._progress.update(self._bar, completed=before + done / loop.steps, loss=f"loss {loss:.4g}")
+            # After the last step there is a result, which `piece` keeps before it stops.
             if done < loop.steps and (done % loop.interval == 0 or self._stopping):
                 self._save(loop, checkpoint, done)
-            if self._stopping:
-                raise KeyboardInterrupt
+                if self._stopping:
+                    raise KeyboardInterrupt
         return loop.result()
 
     def _save(self, loop: Loop, checkpoint: Path, done: int) -> None:
@@ -166,6 +194,7 @@ class Run:
         loop.save(part)
         if self.is_first:
             part.rename(checkpoint / str(done))
+            atomic.write(self.folder / _SECONDS, str(self.seconds))
             for former in checkpoint.iterdir():
                 if former.name != str(done):
                     shutil.rmtree(former)
@@ -196,6 +225,18 @@ class Run:
         finally:
             if is_main:
                 signal.signal(signal.SIGINT, former)
+
+
+def _locked(folder: Path) -> FileLock:
+    """Keep other processes away from a run's folder until this one ends."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A notebook makes its run anew in the same process, which is no other.
+    lock = FileLock(f"{folder}.lock", timeout=0, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(f"another process is at this run, in {folder}") from None
+    return lock
 
 
 def _newest(checkpoint: Path) -> int | None:

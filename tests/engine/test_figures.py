@@ -1,6 +1,7 @@
 """Figures as drawn: what can be read in them, on light and dark pages, and that nothing is lost or changed."""
 
 import base64
+import re
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_a_place_without_a_value_leaves_a_gap_and_no_fault() -> None:
     gappy = Series(name="a", x=(1, 2, 3), runs=((None, 2.0, 3.0), (None, None, 1.0)))
     empty = Series(name="b", x=(1, 2, 3), runs=((None, None, None), (None, None, None)))
     assert "nan" not in figures.draw(lines(gappy, empty).model_dump_json(), "light").lower()
+
+
+def test_a_line_breaks_off_where_a_value_is_missing_and_a_mean_where_a_seed_is() -> None:
+    def pieces(*runs: tuple[float | None, ...]) -> list[int]:
+        drawn = figures.draw(lines(Series(name="a", x=(1, 2, 3, 4, 5), runs=runs)).model_dump_json(), "light")
+        curves = re.findall(r'<path d="(M[^"]*)"[^>]*stroke-width: (?:1.9|0.6)', drawn)
+        return [curve.count("M") for curve in curves]
+
+    assert pieces((1, 2, 3, 4, 5)) == [1]
+    assert pieces((1, 2, None, 4, 5)) == [2]
+    assert pieces((1, 2, 3, 4, 5), (1, 2, None, 4, 5)) == [1, 2, 2]
 
 
 def test_a_band_spans_the_seeds() -> None:

@@ -1,7 +1,6 @@
 """What results say that they ran on."""
 
 import os
-import subprocess
 
 import pytest
 
@@ -17,13 +16,15 @@ def test_a_machine_is_its_processor_and_cores_and_what_limits_them(monkeypatch: 
     assert machine.describe("cpu").endswith(", 2 cores, 1 thread, 4 processes")
 
 
-def test_a_gpu_is_named_once_however_many_there_are_and_only_if_it_may_be_used(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("count", "named"), [(1, ", NVIDIA H100"), (2, ", 2 × NVIDIA H100")])
+def test_a_gpu_is_named_if_torch_sees_it_and_may_take_it(
+    monkeypatch: pytest.MonkeyPatch, count: int, named: str
 ) -> None:
-    def two(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess([], 0, "NVIDIA H100\nNVIDIA H100\n")
-
-    monkeypatch.setattr(subprocess, "run", two)
-    assert machine.describe("auto").endswith(", NVIDIA H100")
-    assert machine.describe("auto").count("H100") == 1
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    assert machine.describe("auto").endswith(named)
     assert "H100" not in machine.describe("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "H100" not in machine.describe("auto")

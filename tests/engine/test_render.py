@@ -1,5 +1,6 @@
 """The pages that a small library makes: what stands on them, where links lead, and what a hostile card can't do."""
 
+import dataclasses
 import datetime
 import html
 import json
@@ -340,6 +341,17 @@ def test_a_page_written_by_hand_can_show_the_benchmarks() -> None:
     assert "No benchmark has been run yet." in render.expand("<!-- quaere:benchmarks -->", "speed.md", small(), {})
     made = render.render(small(benchmarks=result()), VERDICTS, {}, REPO, {})
     assert "assets/results/benchmarks-curve-dark.svg" in made
+
+
+def test_benchmarks_of_other_code_are_marked_stale_and_experiments_do_not_matter() -> None:
+    def page(*modules: Module, key: str) -> str:
+        return render.expand("<!-- quaere:benchmarks -->", "p.md", small(modules=modules, benchmarks=result(key)), {})
+
+    code = Module("house.red", "house/red.py", "Red.", "as it is")
+    key = small(modules=(code,)).code_key
+    assert "stale" not in page(code, key=key)
+    assert "stale" not in page(code, EXPERIMENT, key=key)
+    assert "stale: the code has changed since" in page(dataclasses.replace(code, key="changed"), key=key)
 
 
 def test_filters_know_state_tag_and_paper() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from quaere.run import ResumeError, Run
+from quaere.run import BusyError, ResumeError, Run
 
 HERE = Path(__file__)
 
@@ -86,9 +86,12 @@ def test_a_checkpoint_that_was_cut_off_is_not_taken_for_one(tmp_path: Path) -> N
     part = tmp_path / "run" / "walk.checkpoint" / "part-60"
     part.mkdir()
     (part / "state.json").write_text("[0.1, ")
-    resumed = Walk(1)
-    Run(tmp_path / "run", resume=True).loop("walk", lambda: resumed)
+    (part / "of another save").touch()
+    resumed = Broken(1)
+    with pytest.raises(OSError, match="full"):
+        Run(tmp_path / "run", resume=True).loop("walk", lambda: resumed)
     assert resumed.taken[0] == 50
+    assert not part.exists()
 
 
 def test_a_run_that_is_not_taken_up_again_starts_anew_and_sets_the_last_one_aside(tmp_path: Path) -> None:
@@ -102,6 +105,41 @@ def test_a_run_of_other_code_is_not_taken_up_again(tmp_path: Path) -> None:
     with pytest.raises(ResumeError, match="the code has changed"):
         Run(tmp_path / "run", key="now", resume=True)
     assert Run(tmp_path / "run", key="then", resume=True).piece("a", lambda: 2) == 1
+
+
+def test_a_run_on_another_device_is_not_taken_up_again(tmp_path: Path) -> None:
+    Run(tmp_path / "run", device="cpu").piece("a", lambda: 1)
+    with pytest.raises(ResumeError, match="started with --device cpu"):
+        Run(tmp_path / "run", resume=True)
+
+
+def test_a_run_that_is_not_there_is_not_taken_up_again(tmp_path: Path) -> None:
+    with pytest.raises(ResumeError, match="no run of this size and seed"):
+        Run(tmp_path / "run", resume=True)
+
+
+def test_two_pieces_of_a_run_have_two_names(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.piece("a", lambda: 1)
+    with pytest.raises(ValueError, match="called a"):
+        run.piece("a", lambda: 2)
+
+
+def test_another_process_cannot_be_at_the_same_run(tmp_path: Path) -> None:
+    code = "import pathlib, sys; from quaere.run import Run; run = Run(pathlib.Path('run')); print(1); input()"
+    other = subprocess.Popen([sys.executable, "-uc", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout
+    assert other.stdout.readline() == b"1\n"
+    try:
+        for resume in (False, True):
+            with pytest.raises(BusyError, match="another process"):
+                Run(tmp_path / "run", resume=resume)
+        assert not list(tmp_path.glob("*.former"))
+    finally:
+        other.kill()
+        other.communicate()
+    Run(tmp_path / "run", resume=True)
+    Run(tmp_path / "run")
 
 
 def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +162,8 @@ def test_a_process_that_is_stopped_in_a_loop_goes_on_to_the_same_number(tmp_path
         spec.loader.exec_module(walks)
         run = Run(pathlib.Path("run"), resume="--resume" in sys.argv)
         with run.shown():
-            print(run.loop("walk", lambda: walks.Walk(1, pause=0 if "--resume" in sys.argv else 0.02)))
+            walk = walks.Walk(1, pause=0 if "--resume" in sys.argv else 0.02)
+            print(run.loop("walk", lambda: walk), walk.taken[0])
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     process = subprocess.Popen(
@@ -136,19 +175,43 @@ def test_a_process_that_is_stopped_in_a_loop_goes_on_to_the_same_number(tmp_path
     process.send_signal(how)
     out, _ = process.communicate(timeout=30)
     assert (process.returncode != 0, out) == (True, b"")
+    newest = max(int(path.name) for path in tmp_path.glob("run/walk.checkpoint/[0-9]*"))
+    # Ctrl-C saves the step in hand, whatever the interval is.
+    assert newest > Walk.interval if how is signal.SIGINT else newest % Walk.interval == 0
     resumed = subprocess.run(
         [*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
     )
-    assert float(resumed.stdout) == Run(tmp_path / "whole").loop("walk", lambda: Walk(1))
+    place, first = resumed.stdout.split()
+    assert (float(place), int(first)) == (Run(tmp_path / "whole").loop("walk", lambda: Walk(1)), newest)
 
 
 def test_a_run_counts_the_seconds_before_it_was_stopped_too(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.piece("slow", lambda: time.sleep(0.2))
     with pytest.raises(OSError, match="full"):
-        run.loop("walk", lambda: Broken(1))
-    assert Run(tmp_path / "run", resume=True).seconds >= 0.2
+        run.loop("walk", lambda: Broken(1, pause=0.004))
+    # All but the seven steps after the last checkpoint.
+    assert Run(tmp_path / "run", resume=True).seconds >= 0.4
     assert Run(tmp_path / "run").seconds < 0.2
+
+
+def test_ctrl_c_in_the_last_step_of_a_loop_ends_the_run_once_its_result_is_kept(tmp_path: Path) -> None:
+    class Stopped(Walk):
+        def step(self, index: int) -> float:
+            if index == self.steps - 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().step(index)
+
+    def both() -> None:
+        run = Run(tmp_path / "run")
+        with run.shown():
+            run.loop("walk", lambda: Stopped(1))
+            run.piece("second", lambda: pytest.fail("the run was to be stopped"))
+
+    with pytest.raises(KeyboardInterrupt):
+        both()
+    again = Run(tmp_path / "run", resume=True).loop("walk", lambda: pytest.fail("its result was to be kept"))
+    assert again == Run(tmp_path / "whole").loop("walk", lambda: Walk(1))
 
 
 def test_ctrl_c_in_a_piece_ends_the_run_once_the_piece_is_kept(tmp_path: Path) -> None:

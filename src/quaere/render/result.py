@@ -218,4 +218,5 @@ def benchmarks(page: Page) -> str:
     result = page.view.holdings.benchmarks
     if result is None:
         return "No benchmark has been run yet."
-    return "\n\n".join([f"{_stamp(page.view, result)}\n{{ .q-status }}", *show(page, _BENCHMARKS, result)])
+    stale = f" {_stale()}" if page.view.holdings.is_speed_stale else ""
+    return "\n\n".join([f"{_stamp(page.view, result)}{stale}\n{{ .q-status }}", *show(page, _BENCHMARKS, result)])
