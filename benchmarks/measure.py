@@ -151,8 +151,9 @@ def peak_memory(work: Work, device: str) -> int:
     """Return by how many bytes memory grows at most while work is done; weights and inputs are there before.
 
     On a CPU these are the bytes of torch's allocator, as its profiler lists them, and of numpy's, as Python's own
-    `tracemalloc` does. Both are exact and the same each time. What a library's kernel takes for itself is not among
-    them. On a GPU torch keeps the count.
+    `tracemalloc` does. Each is exact and the same each time; the sum is a bound where both are used, since their peaks
+    may fall at different times. What a library's kernel takes for itself is not among them. On a GPU torch keeps the
+    count.
     """
     if device == "cuda":
         torch.cuda.synchronize()

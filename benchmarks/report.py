@@ -1,7 +1,6 @@
 """What a run found, as the tables and figures of a result."""
 
 import datetime
-import hashlib
 import statistics
 from collections.abc import Sequence
 from importlib import metadata
@@ -146,22 +145,17 @@ def _lines(
 
 def result(found: Outcome, root: Path, device: str, seconds: float) -> Result:
     """Return what was found, with where it comes from."""
+    project = Project.find(root)
     versions = {name: metadata.version(name) for name in VERSIONS}
     return Result(
         **dict(found),
         schema=1,
         experiment="benchmarks",
         size=device,
-        key=key(root),
+        key=project.read()[0].code_key,
         commit=verify.commit(root),
         at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seconds=seconds,
         device=machine.describe(device),
-        versions={**Project.find(root).versions, **versions},
+        versions={**project.versions, **versions},
     )
-
-
-def key(root: Path) -> str:
-    """Return a digest of the code that is measured and that measures."""
-    files = sorted(path for folder in ("benchmarks", "reference_impl") for path in (root / folder).rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]

@@ -158,12 +158,12 @@ class Measured:
 
     @property
     def remark(self) -> str:
-        """Return why it falls short of what is aimed at; nothing if it doesn't."""
-        reasons = []
-        if self.times.ratio < self.row.aim:
-            level = self.row.aim == 1 and self.times.quartiles[1] >= 1
-            slower = self.row.slower or "Slower than aimed at; not profiled yet."
-            reasons.append("Level: the quartiles lie on both sides of 1." if level else slower)
+        """Return whether both sides are level, and why ours falls short of what is aimed at, if it does."""
+        low, high = self.times.quartiles
+        is_level = low <= 1 <= high
+        reasons = ["Level: the quartiles lie on both sides of 1."] if is_level else []
+        if self.times.ratio < self.row.aim and (self.row.slower or not is_level):
+            reasons.append(self.row.slower or "Slower than aimed at; not profiled yet.")
         if self.share < self.row.share:
             reasons.append(self.row.idle or "Below the share that is aimed at; not profiled yet.")
         return " ".join(reasons)

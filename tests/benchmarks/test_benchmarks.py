@@ -182,7 +182,10 @@ def test_a_row_says_why_it_falls_short_and_only_then() -> None:
 
 
 def test_a_row_that_is_as_fast_as_its_peer_is_called_level() -> None:
-    assert found(0.998, slower="It loops.").remark == "Level: the quartiles lie on both sides of 1."
+    level = "Level: the quartiles lie on both sides of 1."
+    assert found(0.998).remark == level
+    assert found(0.998, slower="It loops.").remark == f"{level} It loops."
+    assert found(1.002, slower="It loops.").remark == level
 
 
 def test_a_row_that_leaves_the_machine_idle_says_why() -> None:
