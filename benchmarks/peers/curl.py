@@ -10,6 +10,7 @@ which the public code makes with the first, comes later.
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def soft_update(network: nn.Module, average: nn.Module, share: float) -> None:
         slow.data.copy_(share * fast.data + (1 - share) * slow.data)
 
 
-class PublicSAC:
+class PublicSAC(ABC):
     """Soft actor-critic on crops, with the numbers of an agent of ours and what its buffer holds."""
 
     def __init__(self, agent: SoftActorCritic, buffer: ReplayBuffer, rate: float = 1e-3) -> None:
@@ -107,9 +108,9 @@ class PublicSAC:
         parts = (("actor", self.actor), ("critic", self.critic))
         return {f"{p}.{name}": w.grad for p, part in parts for name, w in part.named_parameters() if w.grad is not None}
 
+    @abstractmethod
     def update_contrast(self, whole: Any, pixels: Tensor) -> None:
         """Train the encoder on another task."""
-        raise NotImplementedError
 
 
 class PublicCURL(PublicSAC):

@@ -6,8 +6,8 @@ Claims: An agent that sees only where ten patches are drives from pixels with 3,
 Test: *Catch.* A ball falls through 7 × 7 cells of 4 × 4 pixels, and a paddle must be below it. The voting agent (263
     numbers, two patches chosen) and a network that sees the whole screen, one number a cell, are evolved by CMA-ES in
     front of black. Then, with nothing learnt further, the background changes: colours, bars at the sides, a blob,
-    noise. There are 49 games, and all are played, in evolution and after. Noise is reported and not judged: the authors
-    themselves show that it draws their agent's votes.
+    noise. There are 49 games, and all are played, in evolution and after. The changed backgrounds alone are judged, but
+    for noise: the authors themselves show that it draws their agent's votes.
     *CarRacing-v3.* The paper's agent is evolved as far as minutes go, against standing still and against agents that
     are drawn from where evolution begins, on tracks that evolution has not seen. Colours, bars and a blob are changed
     as in the authors' environments; the blob's place is ours, since theirs is not at hand.
@@ -15,13 +15,16 @@ Test: *Catch.* A ball falls through 7 × 7 cells of 4 × 4 pixels, and a paddle 
 
 Fairness: both arms have the same number of parameters within 2 %, the same candidates, generations, games and first
     spread. The game needs no memory, so the network without votes has none. It mixes the three colours by learnt
-    weights, so that it could learn to look away from one.
+    weights, so that it could learn to look away from one. The first spread on Catch was chosen among 0.2, 0.5 and 1 by
+    what is caught in front of black under seed 100, which no size runs: at 0.2 the voting agent caught all, and the
+    other no less than at 0.5 or 1. That the distribution's middle is judged, not its best candidate, and the spread on
+    CarRacing, were chosen by looking at seed 0, which is among those that are run.
 
 Stands in: Catch for an environment that evolution masters; CarRacing is the paper's, in today's version. At `small` an
     episode has 200 of 1,000 frames, a candidate is tried on one track, not 16, a generation has 10 candidates, not 256,
-    and CMA-ES adapts variances alone. It can't come near the reported score, and what it scores is the reward within
-    its window. As in the authors' code, an episode of evolution ends after more than 20 frames in a row without reward;
-    unlike there, the candidates of a generation share their tracks.
+    and CMA-ES adapts variances alone. It can't come near the reported score, which is not judged by shorter episodes;
+    the table has the reward within the window. As in the authors' code, an episode of evolution ends after more than 20
+    frames in a row without reward; unlike there, the candidates of a generation share their tracks.
 
 Sizes: `small` takes about eight minutes on one thread. `full` has the authors' settings, with its candidates evaluated
     by as many processes as there are cores; a candidate's score depends on its numbers and its tracks alone, so the
@@ -32,6 +35,7 @@ import math
 import multiprocessing
 import os
 import pickle
+import signal
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -53,7 +57,8 @@ from quaere.results import Box, Finding, Lines, Outcome, Picture, Pictures, Repr
 from quaere.run import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.judging import apart, in_every_seed, verdict
+from reference_impl.experiments.training import by_the_first, parameters
 
 VOTES, PIXELS = "votes", "whole screen"
 LEARNT_IN = "black"
@@ -97,16 +102,17 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(1, 6, 2, 0.5, 4, 2, 0.5, 1, 6, 1, True, 1),
-    "small": Size(3, 32, 250, 0.5, 10, 10, 0.5, 1, 200, 2, True, 1),
-    "full": Size(3, 64, 1000, 0.5, 256, 2000, 0.1, 16, 1000, 100, False, None),
+    "smoke": Size(1, 6, 2, 0.2, 4, 2, 0.5, 1, 6, 1, True, 1),
+    "small": Size(3, 32, 250, 0.2, 10, 10, 0.5, 1, 200, 2, True, 1),
+    "full": Size(3, 64, 1000, 0.2, 256, 2000, 0.1, 16, 1000, 100, False, None),
 }
 
 
 class Evolution:
     """Generations of CMA-ES: ask for candidates, try them, tell how they did; a `quaere.run.Loop`.
 
-    It draws from random numbers of its own, which are saved with it.
+    Candidates are shared out by whoever tries them. Where the launcher starts several processes, each does the same. It
+    draws from random numbers of its own, which are saved with it.
 
     Args:
         fitness: Tries the candidates of a generation.
@@ -151,8 +157,9 @@ class Evolution:
         return -fmean(scores)
 
     def save(self, folder: Path) -> None:
-        """Write the distribution, with its random numbers, and the curve up to now."""
-        (folder / "evolution.pickle").write_bytes(pickle.dumps((self._strategy, self._curve)))
+        """Write the distribution, with its random numbers, and the curve up to now; all processes call it."""
+        state = pickle.dumps((self._strategy, self._curve))
+        by_the_first(lambda: (folder / "evolution.pickle").write_bytes(state))
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote."""
@@ -231,10 +238,9 @@ def replayed(arm: str, genome: Sequence[float] | Genome) -> dict[str, dict[str, 
     return found
 
 
-def drawn_votes(size: Size, seeds: Sequence[int]) -> float:
+def drawn_votes(size: Size, seed: int) -> float:
     """Return which part of the chosen patches shows ball or paddle when weights are drawn as evolution begins."""
-    draws = np.random.RandomState(seeds[0])
-    genomes = size.spread * draws.randn(size.candidates, parameters(player(VOTES)))
+    genomes = size.spread * np.random.RandomState(seed).randn(size.candidates, parameters(player(VOTES)))
     return fmean(_hits(replayed(VOTES, genome)) for genome in genomes)
 
 
@@ -319,7 +325,13 @@ def score(genome: Sequence[float] | Genome | None, drive: Drive) -> float:
 @cache
 def _pool(processes: int) -> ProcessPoolExecutor:
     """Return as many processes, of one thread each."""
-    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,))
+    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_in_pool)
+
+
+def _begin_in_pool() -> None:
+    torch.set_num_threads(1)
+    # A terminal's Ctrl-C reaches all processes: the run ends the generation in hand, and needs them for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def mean_scores(
@@ -357,7 +369,7 @@ def compared(size: Size, seed: int, genome: Sequence[float]) -> dict[str, float]
 def experiment(run: Run) -> Outcome:
     """Evolve both arms on Catch and change its background; evolve the paper's agent on CarRacing as far as it goes."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
-    run.expect(4 * len(seeds) + 2)
+    run.expect(5 * len(seeds) + 1)
     players = {
         arm: [run.loop(f"Catch, {arm}, seed {seed}", partial(catching, size, arm, seed)) for seed in seeds]
         for arm in (VOTES, PIXELS)
@@ -369,7 +381,7 @@ def experiment(run: Run) -> Outcome:
     ]
     seen = run.piece("CarRacing, pictures", partial(seen_roads, drivers[0]["genome"], min(60, size.frames)))
     found: Replays = {arm: [replayed(arm, one["genome"]) for one in evolved] for arm, evolved in players.items()}
-    drawn = run.piece("Catch, drawn votes", partial(drawn_votes, size, seeds))
+    drawn = [run.piece(f"Catch, drawn votes, seed {seed}", partial(drawn_votes, size, seed)) for seed in seeds]
     return Outcome(
         findings=(
             judged_driving(scores, size.frames),
@@ -389,7 +401,9 @@ def experiment(run: Run) -> Outcome:
         settings=asdict(size),
         notes=(
             "Catch is judged on the games that it is evolved on: there are no others. What is new after evolution is "
-            "the background. CarRacing's tracks are new in each generation, and others again after evolution."
+            "the background. CarRacing's tracks are new in each generation, and others again after evolution. That the "
+            "middle of the last generation is judged, not its best candidate, and the first spread on CarRacing, were "
+            "chosen by looking at seed 0; the first spread on Catch was chosen under a seed that is not run."
         ),
     )
 
@@ -410,95 +424,104 @@ def driving(size: Size, seed: int) -> Evolution:
 
 def judged_driving(scores: Scores, frames: int) -> Finding:
     """Judge whether the agent drives."""
-    learnt = [of[ROADS[0]] for of in scores]
-    better = all(of[ROADS[0]] > max(of[DRAWN], of[STILL]) for of in scores)
-    solved = frames >= EPISODE and fmean(learnt) >= SOLVED
+    if frames < EPISODE:
+        why = (
+            f"The reported score is that of an episode of {EPISODE:,} frames, and the car was driven for {frames:,}. "
+            "What a few generations did is in the figure and the table."
+        )
+        return Finding(claim="few-parameters", verdict=Reproduced.NOT_TRIED, why=why)
+    learnt, drawn, still = ([of[name] for of in scores] for name in (ROADS[0], DRAWN, STILL))
+    better = in_every_seed(learnt, drawn) and in_every_seed(learnt, still)
     return Finding(
         claim="few-parameters",
-        verdict=_verdict(solved, better),
+        verdict=verdict(min(learnt) >= SOLVED, better),
         measured=(
-            f"{parameters(AttentionAgent()):,} parameters; in the first {frames:,} frames of new tracks "
-            f"{spread(learnt, '.1f')}, with drawn weights {spread([of[DRAWN] for of in scores], '.1f')}, "
-            f"standing still "
-            f"{spread([of[STILL] for of in scores], '.1f')}"
+            f"{parameters(AttentionAgent()):,} parameters; in {frames:,} frames of new tracks {spread(learnt, '.1f')}, "
+            f"with drawn weights {spread(drawn, '.1f')}, standing still {spread(still, '.1f')}"
         ),
         why=(
-            f"Reproduced if episodes have {EPISODE:,} frames and the mean over seeds is {SOLVED:.0f} or more, from "
-            "which on the game counts as solved; partly if every seed's agent beats drawn weights and standing still "
-            "on the same new tracks. The agents that the paper compares with were not run."
+            f"Judged by episodes of {EPISODE:,} frames or more. Reproduced if each seed's agent has {SOLVED:.0f} or "
+            "more on average over new tracks, from which on the game counts as solved; partly if each beats drawn "
+            "weights and standing still on the same tracks. The agents that the paper compares with were not run."
         ),
     )
 
 
 def judged_changed_roads(scores: Scores, frames: int) -> Finding:
     """Judge whether an agent that drives goes on driving where the road looks different."""
-    learnt, needed = fmean(of[ROADS[0]] for of in scores), SOLVED / EPISODE * frames / 2
-    if learnt < needed:
+    learnt, needed = [of[ROADS[0]] for of in scores], SOLVED / EPISODE * frames / 2
+    if min(learnt) < needed:
         why = (
-            f"An agent that scores {learnt:.1f} in {frames:,} frames does not drive, and shows nothing by going on "
-            f"so. It is judged from {needed:.1f} on, half the pace of a solved game; the rewards are in the table."
+            f"An agent that scores {min(learnt):.1f} in {frames:,} frames, as the weakest seed's, does not drive, and "
+            f"shows nothing by going on so. All are judged if each has {needed:.1f} or more, half the pace of a solved "
+            "game; the rewards are in the table."
         )
         return Finding(claim="unseen-changes", verdict=Reproduced.NOT_TRIED, why=why)
-    kept = {road: fmean(of[road] for of in scores) / learnt for road in ROADS[1:]}
+    kept = {road: [of[road] / of[ROADS[0]] for of in scores] for road in ROADS[1:]}
+    least = min(min(shares) for shares in kept.values())
     return Finding(
         claim="unseen-changes",
-        verdict=_verdict(min(kept.values()) >= 0.9, min(kept.values()) >= 0.5),
-        measured=f"of {learnt:.1f} are kept: " + ", ".join(f"{share:.0%} with {road}" for road, share in kept.items()),
-        why="Reproduced if every change leaves at least 90% of the mean score; partly if at least half.",
+        verdict=verdict(least >= 0.9, least >= 0.5),
+        measured=(
+            f"of {spread(learnt, '.1f')} these shares are kept: "
+            + ", ".join(f"{spread(shares, '.2f')} with {road}" for road, shares in kept.items())
+        ),
+        why="Reproduced if every change leaves each seed's agent at least 90% of its score; partly if at least half.",
     )
 
 
 def judged_against_conventional(found: Replays) -> Finding:
     """Judge whether the voting agent goes on where the background changes, and the other does not."""
-    learnt = {arm: fmean(of[LEARNT_IN]["caught"] for of in found[arm]) for arm in found}
-    if min(learnt.values()) < 0.5:
+    learnt = {arm: _caught(of, LEARNT_IN) for arm, of in found.items()}
+    if min(map(min, learnt.values())) < 0.5:
         why = (
-            f"Judged only if both arms catch half of the balls before anything changes: votes {learnt[VOTES]:.0%}, "
-            f"whole screen {learnt[PIXELS]:.0%}; drawn moves catch {catch.CHANCE:.0%}."
+            f"Judged only if each agent catches half of the balls before anything changes: votes "
+            f"{spread(learnt[VOTES], '.2f')}, whole screen {spread(learnt[PIXELS], '.2f')}; drawn moves catch "
+            f"{catch.CHANCE:.2f}."
         )
         return Finding(claim="conventional-methods", verdict=Reproduced.NOT_TRIED, why=why)
-    kept = {arm: [_changed(of) / of[LEARNT_IN]["caught"] for of in found[arm]] for arm in found}
-    goes_on, fails = fmean(kept[VOTES]) >= 0.9, fmean(kept[PIXELS]) <= 0.5
-    ahead = all(votes > pixels for votes, pixels in zip(kept[VOTES], kept[PIXELS], strict=True))
+    kept = {
+        arm: [fmean(of[name]["caught"] for name in JUDGED) / of[LEARNT_IN]["caught"] for of in found[arm]]
+        for arm in found
+    }
+    ahead = [name for name in JUDGED if apart(_caught(found[VOTES], name), _caught(found[PIXELS], name))]
+    caught_by = "; ".join(
+        f"{name} {spread(_caught(found[VOTES], name), '.2f')} and {spread(_caught(found[PIXELS], name), '.2f')}"
+        for name in (LEARNT_IN, *JUDGED)
+    )
     return Finding(
         claim="conventional-methods",
-        verdict=_verdict(goes_on and fails, ahead),
+        verdict=verdict(min(kept[VOTES]) >= 0.9 and max(kept[PIXELS]) <= 0.5, apart(kept[VOTES], kept[PIXELS])),
         measured=(
-            f"caught before the change: votes {spread([of[LEARNT_IN]['caught'] for of in found[VOTES]], '.2f')}, whole "
-            f"screen {spread([of[LEARNT_IN]['caught'] for of in found[PIXELS]], '.2f')}; mean over "
-            f"{len(JUDGED)} changed "
-            f"backgrounds: {spread([_changed(of) for of in found[VOTES]], '.2f')} and "
-            f"{spread([_changed(of) for of in found[PIXELS]], '.2f')}. The voting agent keeps "
-            f"{fmean(kept[VOTES]):.0%} of "
-            f"what it caught, the other {fmean(kept[PIXELS]):.0%}"
+            f"caught by votes and by the whole screen: {caught_by}. Over the changed ones the voting agent keeps "
+            f"{spread(kept[VOTES], '.2f')} of what it caught, the other {spread(kept[PIXELS], '.2f')}. Each voting "
+            f"agent catches more than each of the others in front of {', '.join(ahead) or 'none'}"
         ),
         why=(
-            f"On Catch, not on the paper's games. Over {', '.join(JUDGED)}: reproduced if the voting agent keeps at "
-            "least 90% of its catches on average and the network that sees the whole screen at most half; partly if "
-            "the voting agent keeps more in every seed."
+            f"On Catch, not on the paper's games. On average over {', '.join(JUDGED)}: reproduced if each voting "
+            "agent keeps at least 90% of its catches and each network that sees the whole screen at most half; partly "
+            "if each voting agent keeps a larger share than each of the others."
         ),
     )
 
 
-def judged_attention(found: Sequence[Mapping[str, Mapping[str, float]]], drawn: float) -> Finding:
+def judged_attention(found: Sequence[Mapping[str, Mapping[str, float]]], drawn: Sequence[float]) -> Finding:
     """Judge whether the chosen patches show what matters, and do so more often than before evolution."""
-    names = (LEARNT_IN, *JUDGED)
     hits = [_hits(of) for of in found]
-    balls = [fmean(of[name]["ball"] for name in names) for of in found]
-    kept = [fmean(of[name]["kept"] for name in JUDGED) for of in found]
+    balls, kept = ([fmean(of[name][what] for name in JUDGED) for of in found] for what in ("ball", "kept"))
     return Finding(
         claim="task-critical",
-        verdict=_verdict(min(hits) > drawn and fmean(hits) >= 0.9, fmean(hits) > drawn and fmean(hits) >= 0.5),
+        verdict=verdict(in_every_seed(hits, drawn) and fmean(hits) >= 0.9, in_every_seed(hits, drawn, by=0.1)),
         measured=(
-            f"of the two patches chosen on Catch's screens {spread(hits, '.2f')} show ball or paddle "
-            f"({spread(balls, '.2f')} the "
-            f"ball), against {drawn:.2f} with drawn weights; {spread(kept, '.2f')} stay chosen when the "
-            f"background changes"
+            f"of the two patches chosen in front of changed backgrounds {spread(hits, '.2f')} show ball or paddle "
+            f"({spread(balls, '.2f')} the ball), against {spread(drawn, '.2f')} with drawn weights; "
+            f"{spread(kept, '.2f')} were chosen in front of {LEARNT_IN}, too"
         ),
         why=(
-            f"Over all screens that Catch has, in front of {', '.join(names)}: reproduced if at least 90% of the "
-            "chosen patches show the ball or the paddle, and in every seed more than with drawn weights; partly if at "
-            "least half, and on average more than with drawn weights."
+            f"Over all screens that Catch has, in front of {', '.join(JUDGED)}; {LEARNT_IN}, which was evolved in, is "
+            "left out. Reproduced if at least 90% of the chosen patches show the ball or the paddle on average over "
+            "seeds, and in every seed more than with weights drawn as its evolution begins; partly if in every seed by "
+            "more than 0.1."
         ),
     )
 
@@ -511,17 +534,13 @@ DOOM = Finding(
 
 
 def _hits(of: Mapping[str, Mapping[str, float]]) -> float:
-    """Return which part of the chosen patches shows the ball or the paddle, in front of what is judged and black."""
-    return fmean(of[name]["ball"] + of[name]["paddle"] for name in (LEARNT_IN, *JUDGED))
+    """Return which part of the chosen patches shows the ball or the paddle, in front of what is judged."""
+    return fmean(of[name]["ball"] + of[name]["paddle"] for name in JUDGED)
 
 
-def _changed(of: Mapping[str, Mapping[str, float]]) -> float:
-    """Return what is caught on average in front of the backgrounds that are judged."""
-    return fmean(of[name]["caught"] for name in JUDGED)
-
-
-def _verdict(whole: bool, part: bool) -> Reproduced:
-    return Reproduced.YES if whole else Reproduced.PARTLY if part else Reproduced.NO
+def _caught(found: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> list[float]:
+    """Return what is caught in front of a background, for each seed."""
+    return [of[name]["caught"] for of in found]
 
 
 def _catches(found: Replays) -> Table:
@@ -532,7 +551,7 @@ def _catches(found: Replays) -> Table:
         title="Catch: the fraction of balls that are caught, by background",
         columns=("background", "agent", "caught", "votes on the ball", "on the paddle", "as before the change"),
         rows=tuple(
-            (name, arm, spread([one[name]["caught"] for one in of], ".2f"), *shares(of, name))
+            (name, arm, spread(_caught(of, name), ".2f"), *shares(of, name))
             for name in catch.backgrounds()
             for arm, of in found.items()
         ),
@@ -577,12 +596,7 @@ def _counts() -> Table:
 def _curve(name: str, curves: Sequence[Sequence[Mapping[str, float]]], what: str) -> Series:
     """Return at most fifty generations of what was measured in each."""
     every = math.ceil(len(curves[0]) / 50)
-    kept = [curve[every - 1 :: every] for curve in curves]
-    return Series(
-        name=name,
-        x=tuple(point["generation"] for point in kept[0]),
-        runs=tuple(tuple(point[what] for point in curve) for curve in kept),
-    )
+    return Series.of(name, [curve[every - 1 :: every] for curve in curves], what, x="generation")
 
 
 def _catching_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Lines:

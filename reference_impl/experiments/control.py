@@ -10,7 +10,9 @@ beginning and the actions since, and plays these again.
 
 import json
 import os
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -19,14 +21,23 @@ import torch
 from accelerate.utils import set_seed
 from torch import Tensor
 
-from reference_impl.curl import ReplayBuffer
-from reference_impl.experiments.training import accelerator
+from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer, SoftActorCritic
+from reference_impl.experiments.training import accelerator, by_the_first
 
 # MuJoCo chooses how to draw when it is imported: EGL needs no screen.
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 EPISODE = 1000
 """Steps of the environment in an episode of the control suite."""
+TASKS = {
+    "finger": ("finger", "spin", 2),
+    "cartpole": ("cartpole", "swingup", 8),
+    "reacher": ("reacher", "easy", 4),
+    "cheetah": ("cheetah", "run", 4),
+    "walker": ("walker", "walk", 2),
+    "cup": ("ball_in_cup", "catch", 4),
+}
+"""The tasks of CURL's paper: body, task, and how often an action is repeated."""
 
 
 class Moment(NamedTuple):
@@ -38,7 +49,7 @@ class Moment(NamedTuple):
     over: bool
 
 
-class Environment:
+class Environment(ABC):
     """Something that is acted on and seen as frames.
 
     Args:
@@ -83,11 +94,13 @@ class Environment:
         """Draw an action."""
         return 2 * torch.rand(self.actions) - 1
 
+    @abstractmethod
     def _begin(self) -> Tensor:
-        raise NotImplementedError
+        """Begin an episode, and return its first frame."""
 
+    @abstractmethod
     def _act(self, action: Tensor) -> Moment:
-        raise NotImplementedError
+        """Act, and return what comes of it."""
 
 
 class Task(Environment):
@@ -180,6 +193,7 @@ class Game(Environment):
         return torch.nn.functional.pad(255 * cells.to(torch.uint8), (self._margin,) * 4)
 
 
+# Tests check types while the code runs (beartype), which a protocol must allow.
 @runtime_checkable
 class Agent(Protocol):
     """What acts and learns: `SoftActorCritic` and its like."""
@@ -189,6 +203,12 @@ class Agent(Protocol):
 
     def update(self, buffer: ReplayBuffer, step: int, batch: int) -> None:
         """Learn from what has been seen."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return its numbers, as a module does."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take numbers that `state_dict` returned."""
 
 
 class Playing:
@@ -215,7 +235,7 @@ class Playing:
     def __init__(
         self,
         environment: Callable[[int], Environment],
-        agent: Callable[[], Any],
+        agent: Callable[[], Agent],
         decisions: int,
         seed: int,
         *,
@@ -258,7 +278,7 @@ class Playing:
         return -self.ended[-1][1] if self.ended else 0.0
 
     def save(self, folder: Path) -> None:
-        """Write agent, optimisers, buffer, environment and random numbers."""
+        """Write agent, optimisers, buffer, environment and random numbers; all processes call it."""
         state = {
             "agent": self.agent.state_dict(),
             "kept": {name: part.state_dict() for name, part in _stateful(self.agent)},
@@ -267,8 +287,12 @@ class Playing:
             "random": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
         }
-        torch.save(state, folder / "state.pt")
-        (folder / "played.json").write_text(json.dumps([self._over, self._return, self.ended]))
+
+        def write() -> None:
+            torch.save(state, folder / "state.pt")
+            (folder / "played.json").write_text(json.dumps([self._over, self._return, self.ended]))
+
+        by_the_first(write)
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote."""
@@ -322,3 +346,53 @@ def _stateful(agent: Any) -> list[tuple[str, Any]]:
     """Return an agent's optimisers and schedules, which its state as a module leaves out."""
     kinds = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
     return [(name, part) for name, part in sorted(vars(agent).items()) if isinstance(part, kinds)]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks of the control suite, and an agent's size: steps of the environment, after how many decisions it learns.
+
+    Frames have `side` rows and columns, of which the agent reads `crop`.
+    """
+
+    tasks: tuple[str, ...]
+    steps: int
+    first: int
+    batch: int
+    side: int
+    crop: int
+    filters: int
+    hidden: int
+
+
+ALL_TASKS = Suite(tuple(TASKS), 100_000, first=1000, batch=512, side=100, crop=84, filters=32, hidden=1024)
+"""What CURL's paper runs."""
+ONE_TASK_BRIEFLY = Suite(("cartpole",), 96, first=8, batch=4, side=20, crop=16, filters=4, hidden=16)
+NO_TASKS = Suite((), steps=0, first=0, batch=0, side=0, crop=0, filters=0, hidden=0)
+
+
+def playing_task(
+    suite: Suite, name: str, kind: Callable[..., SoftActorCritic], side: int, seed: int, device: str
+) -> Playing:
+    """Make the loop of an agent on a task of the control suite, whose frames have `side` rows and columns."""
+    domain, task, repeat = TASKS[name]
+    actions = Task(domain, task, repeat, side, seed).actions
+    rate = 2e-4 if name == "cheetah" else 1e-3
+
+    def environment(seed: int) -> Environment:
+        return Task(domain, task, repeat, side, seed)
+
+    def agent() -> SoftActorCritic:
+        encoder = PixelEncoder(suite.crop, 50, Convolutions(9, suite.filters))
+        return kind(encoder, actions, suite.hidden, rate)
+
+    return Playing(
+        environment,
+        agent,
+        suite.steps // repeat,
+        seed,
+        first=suite.first,
+        batch=suite.batch,
+        trials=10 if suite.steps > EPISODE else 1,
+        device=device,
+    )

@@ -14,17 +14,17 @@ Cells: the cell of 1997 (`MemoryCell`), which has no forget gate, and today's wi
     speed. Attention is one layer of a Transformer's encoder that is read at the last place. The paper's rivals learn
     by BPTT and RTRL; here it is BPTT, with Adam.
 
-Fairness: within a problem all have as many parameters, up to five in a hundred, the same sequences and as many steps,
-    Adam, and gradients clipped to a norm of 1. Rates were chosen once, under a seed that `small` does not use, at a lag
-    of 50, a length of 50 and on the strings: for plain networks and today's cells among 0.001 (recall alone), 0.003,
-    0.01 and 0.03 (strings alone), for the cell of 1997 among 0.01 and 0.03, for attention among 0.001, 0.003 and 0.01.
-    Where none told anything, it is 0.01. The cell with forget bias 0 has the rate of that with 1. In adding fewer were
-    tried: 0.03 for the cell of 1997, the two upper ones for attention. One rate serves all lags.
+Fairness: within a problem all have as many parameters, up to six in a hundred, the same sequences and as many steps,
+    Adam, and gradients clipped to a norm of 1. Rates were chosen among 0.001, 0.003, 0.01 and 0.03 for each model and
+    problem, at the longest lag and length of `small`: the best score at the end under seed 100, which no size runs, and
+    among equals the best mean over the curve. In recall luck decides for the plain network and for the cell of 1997, so
+    two rates of each were tried under more seeds from 101 on. Today's cells left chance at none there; they have the
+    one at which that with a forget bias of 1 did at a lag of 50. One rate serves all lags.
 
 Stands in: 10 symbols for up to 101, lags up to 100 for 1,000, some 25,000 to 50,000 sequences a trial. Sequences are
     drawn afresh at each step, and test strings apart from those: short strings are bound to be among both.
 
-Sizes: `small` takes some eleven minutes on one thread.
+Sizes: `small` takes about eight minutes on one thread.
 """
 
 import copy
@@ -41,6 +41,7 @@ from torch.nn import functional as F
 
 from quaere.results import Finding, Lines, Outcome, Reproduced, Series, Table, spread
 from quaere.run import Run
+from reference_impl.experiments.judging import apart, verdict
 from reference_impl.experiments.training import Batch, Loss, Training, parameters
 from reference_impl.layers.positions import sinusoidal
 from reference_impl.lstm import LSTMCell, MemoryCell, Recurrent, RNNCell
@@ -49,15 +50,17 @@ from reference_impl.transformer import EncoderLayer, PreNorm
 PLAIN, CELL, SHUT = "plain RNN", "LSTM of 1997", "LSTM, forget bias 0"
 OPEN, ATTENTION = "LSTM, forget bias 1", "attention"
 RATES = {
-    "recall": {PLAIN: 0.01, CELL: 0.03, SHUT: 0.001, OPEN: 0.001, ATTENTION: 0.003},
-    "adding": {PLAIN: 0.01, CELL: 0.03, OPEN: 0.01, ATTENTION: 0.003},
-    "reber": {PLAIN: 0.01, OPEN: 0.03},
+    "recall": {PLAIN: 0.01, CELL: 0.001, SHUT: 0.001, OPEN: 0.001, ATTENTION: 0.01},
+    "adding": {PLAIN: 0.001, CELL: 0.03, OPEN: 0.001, ATTENTION: 0.003},
+    "reber": {PLAIN: 0.01, CELL: 0.01, OPEN: 0.03},
 }
 """Of Adam, for each problem and each model that is tried on it."""
 
 DISTRACTORS = 8
 SOLVED = 0.99
 """The accuracy from which on a trial of the recall problem counts as solved."""
+KEPT = 0.1, 10.0
+"""Between which shares of the gradient an error neither vanishes nor explodes."""
 SYMBOLS = "BTPSXVE"
 GRAMMAR = {0: "T1P2", 1: "S1X3", 2: "T2V4", 3: "X2S5", 4: "P3V5", 5: "E6"}
 """Reber's: from each state two symbols with the states that they lead to, and one from the last but one."""
@@ -88,7 +91,7 @@ PAPERS_LENGTH = 1000
 
 SIZES = {
     "smoke": Size(1, 8, 8, 16, (1, 5, 20), (3, 6), 5, (12, 16), 5, 1, 5),
-    "small": Size(3, 24, 32, 512, (1, 2, 5, 10, 20, 50, 100, 200), (10, 20, 50, 100), 800, (20, 50), 1500, 5, 600),
+    "small": Size(3, 24, 32, 512, (1, 2, 5, 10, 20, 50, 100, 200), (10, 50, 100), 800, (20, 50), 1500, 5, 600),
     "full": Size(10, 64, 64, 2560, (1, 10, 100, 1000), (10, 100, 1000), 20_000, (100, 500, 1000), 50_000, 30, 10_000),
 }
 
@@ -259,6 +262,12 @@ def wrong(sums: Float[Tensor, "b n 1"], target: Float[Tensor, "b 1"]) -> float:
     return float(((sums[:, -1] - target).abs() >= 0.04).float().mean())
 
 
+def always_half(length: int) -> float:
+    """Return the share of sequences that are wrong if 0.5, the mean of all sums, is the answer to each."""
+    target = adding(length, 5000, torch.Generator().manual_seed(0))[1]
+    return wrong(torch.full((5000, 1, 1), 0.5), target)
+
+
 def right(scores: Float[Tensor, "b n v"], target: Int[Tensor, "b n"], may: Float[Tensor, "b n v"]) -> float:
     """Return the share of strings in which, at each place, those symbols that may follow score above all others."""
     lowest = scores.masked_fill(may == 0, torch.inf).amin(dim=2)
@@ -278,35 +287,31 @@ def reach(model: nn.Module, x: Float[Tensor, "b n d_input"]) -> float:
     return float(gradients[:, :, 0].norm() / gradients[:, :, -2].norm())
 
 
-class Trial(Training):
-    """A model of a kind that learns a problem."""
+def trial(problem: Problem, arm: str, steps: int, seed: int, size: Size, device: str = "auto") -> Training:
+    """Return what lets a model of a kind learn a problem; it ends with the curve, and the reach after training."""
+    test = problem.draw(size.tested, torch.Generator().manual_seed(2**31 + seed))
 
-    def __init__(self, problem: Problem, arm: str, steps: int, seed: int, size: Size, device: str = "auto") -> None:
-        test = problem.draw(size.tested, torch.Generator().manual_seed(2**31 + seed))
-        self._some = test[0][:16]
+    def measure(model: nn.Module) -> dict[str, float]:
+        return {"score": problem.score(model(test[0].to(_device(model))).cpu(), *test[1:])}
 
-        def measure(model: nn.Module) -> dict[str, float]:
-            on = next(model.parameters()).device
-            return {"score": problem.score(model(test[0].to(on)).cpu(), *test[1:])}
+    return Training(
+        partial(made, arm, *problem.width, size.cells),
+        problem.loss,
+        partial(problem.draw, size.batch),
+        steps,
+        seed,
+        optimiser=lambda model: torch.optim.Adam(model.parameters(), lr=RATES[problem.name][arm]),
+        measure=measure,
+        every=max(1, steps // 40),
+        clip=1.0,
+        ending=lambda model: {"reach": reach(model, test[0][:16].to(_device(model)))},
+        interval=max(1, steps // 4),
+        device=device,
+    )
 
-        super().__init__(
-            partial(made, arm, *problem.width, size.cells),
-            problem.loss,
-            partial(problem.draw, size.batch),
-            steps,
-            seed,
-            optimiser=lambda model: torch.optim.Adam(model.parameters(), lr=RATES[problem.name][arm]),
-            measure=measure,
-            every=max(1, steps // 40),
-            clip=1.0,
-            interval=max(1, steps // 4),
-            device=device,
-        )
 
-    def result(self) -> Any:
-        """Return the curve, and the reach after training."""
-        on = next(self.model.parameters()).device
-        return {"curve": super().result(), "reach": reach(self.model, self._some.to(on))}
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def recalling(lag: int) -> Problem:
@@ -347,7 +352,7 @@ def experiment(run: Run) -> Outcome:
     }
     done: dict[tuple[str, str, int], list[Any]] = {
         (name, arm, long): [
-            run.loop(f"{name} {long} {arm}, seed {s}", partial(Trial, problem, arm, steps, s, size, run.device))
+            run.loop(f"{name} {long} {arm}, seed {s}", partial(trial, problem, arm, steps, s, size, run.device))
             for s in repeated
         ]
         for name, problem, long, steps, repeated in tried
@@ -364,7 +369,7 @@ def experiment(run: Run) -> Outcome:
     before = {arm: dict(zip(size.reaches, zip(*of, strict=True), strict=True)) for arm, of in begun.items()}
     return Outcome(
         findings=(
-            judged_reach(before),
+            judged_reach(before, after),
             judged_lags(named_at),
             judged_adding(wrong_at),
             judged_reber(spelt, size.batch),
@@ -382,24 +387,33 @@ def experiment(run: Run) -> Outcome:
         settings={**asdict(size), "rates": RATES},
         notes=(
             "A gradient's reach is not a memory's. A state that has settled in one of two places keeps a symbol while "
-            "the gradient through it vanishes."
+            "the gradient through it vanishes. Each model's rate was chosen under seeds that are not run, at the "
+            "longest lag or length of size small; in recall at half that lag where no rate taught it anything."
         ),
     )
 
 
-def judged_reach(before: Found) -> Finding:
-    """Judge whether the gradient vanishes in the plain network and not in the cell of 1997."""
+def judged_reach(before: Found, after: Found) -> Finding:
+    """Judge whether the gradient vanishes or explodes in the plain network, and not in the cell of 1997."""
     most = max(before[PLAIN])
-    lost, kept = max(before[PLAIN][most]) < 1e-6, min(before[CELL][most]) > 0.1
-    shares = "; ".join(f"{arm} {spread(of[most], '.1e')}" for arm, of in before.items())
+    flows = {arm: [KEPT[0] <= share <= KEPT[1] for share in of[most]] for arm, of in before.items()}
+    begun = "; ".join(f"{arm} {spread(of[most], '.1e')}" for arm, of in before.items())
+    shares = {arm: [share for shares in of.values() for share in shares] for arm, of in after.items()}
+    learnt = "; ".join(f"{arm} {min(of):.1e} to {max(of):.1e}" for arm, of in shares.items())
     return Finding(
         claim="constant-error",
-        verdict=_verdict(lost and kept, kept),
-        measured=f"at a lag of {most}, before training: {shares}",
+        verdict=verdict(all(flows[CELL]) and not any(flows[PLAIN]), all(flows[CELL])),
+        measured=(
+            f"at a lag of {most}, before training: {begun}. After training on recall, at lags {min(after[PLAIN])} to "
+            f"{max(after[PLAIN])}: {learnt}"
+        ),
         why=(
-            "Of the gradient at the last input but one, the share that is left at the first. Reproduced if at the "
-            "longest lag it is below a millionth in each plain network and above a tenth in each cell of 1997; partly "
-            "if only the latter holds."
+            "Of the gradient at the last input but one, the share that is left at the first, before training. "
+            f"Reproduced if at the longest lag it lies between {KEPT[0]:g} and {KEPT[1]:g} in each cell of 1997, and "
+            "outside in each plain network; partly if only the former holds. The plain network vanishes as it is begun "
+            "here, with weights drawn evenly from ±1/√n for n units; from larger ones it could explode. After training "
+            "the share is not judged: it also counts how shut the input gate is at the later of both inputs, so it can "
+            "be far above 1 though no error has grown on its way."
         ),
     )
 
@@ -409,38 +423,38 @@ def judged_lags(named_at: Found) -> Finding:
     solved = {arm: {lag: sum(one >= SOLVED for one in of[lag]) for lag in of} for arm, of in named_at.items()}
     trials, lags = len(named_at[PLAIN][max(named_at[PLAIN])]), [*named_at[PLAIN]]
     bridges = solved[CELL][max(lags)] == trials
-    apart = any(solved[CELL][lag] == trials and not solved[PLAIN][lag] for lag in lags)
+    ahead = any(solved[CELL][lag] == trials and not solved[PLAIN][lag] for lag in lags)
     counts = "; ".join(f"{arm} {', '.join(f'{of[lag]}' for lag in lags)}" for arm, of in solved.items())
     return Finding(
         claim="where-others-fail",
-        verdict=_verdict(bridges and not solved[PLAIN][min(lags)], apart),
+        verdict=verdict(bridges and not solved[PLAIN][min(lags)], ahead),
         measured=f"trials solved, of {trials} at each of the lags {', '.join(map(str, lags))}: {counts}",
         why=(
             f"Solved is {100 * SOLVED:.0f}% accuracy. Reproduced if the LSTM of 1997 solves all trials at the longest "
             "lag and the plain network none at the shortest; partly if at some lag the former solves all and the "
-            "latter none. The plain network has Adam here, which the paper's rivals had not, and one rate for all "
-            "lags: at a lag of 100 a lower one solved the problem in a probe, so a failure there may be its rate's."
+            "latter none. The plain network has Adam here, which the paper's rivals had not. A model has one rate for "
+            "all lags."
         ),
     )
 
 
 def judged_adding(wrong_at: Found) -> Finding:
-    """Judge whether LSTM solves the adding problem, and plain networks don't."""
-    most = max(wrong_at[CELL])
-    solves, fails = max(wrong_at[CELL][most]) < 0.05, min(wrong_at[PLAIN][most]) > 0.5
+    """Judge whether LSTM solves the adding problem; the plain network is shown beside it."""
+    most, constant = max(wrong_at[CELL]), always_half(max(wrong_at[CELL]))
+    solves, plain = max(wrong_at[CELL][most]) < 0.05, wrong_at[PLAIN][most]
     found = "; ".join(f"{arm} {', '.join(spread(shares) for shares in of.values())}" for arm, of in wrong_at.items())
     return Finding(
         claim="adding",
-        verdict=_verdict(
-            solves and most >= PAPERS_LENGTH, solves or fmean(wrong_at[CELL][most]) < fmean(wrong_at[PLAIN][most]) / 2
-        ),
+        verdict=verdict(solves and most >= PAPERS_LENGTH, solves),
         measured=(
             f"share of test sequences wrong at lengths {', '.join(map(str, wrong_at[CELL]))}, minimal lags of half of "
-            f"that: {found}. The plain network {'fails' if fails else 'does not fail'} at {most}"
+            f"that: {found}. Always to answer 0.5 has {constant:.3f} wrong at {most}: of {len(plain)} trials of the "
+            f"plain network {sum(share < constant for share in plain)} do better, "
+            f"{sum(share > constant for share in plain)} worse"
         ),
         why=(
             f"Reproduced if in each trial at the longest, {PAPERS_LENGTH:,} or more, the LSTM of 1997 has less than 5% "
-            "wrong; partly if it has so at a shorter length, or less than half as many wrong as the plain network."
+            "wrong; partly if the longest that was tried is shorter, and it has so there."
         ),
     )
 
@@ -448,22 +462,22 @@ def judged_adding(wrong_at: Found) -> Finding:
 def judged_reber(spelt: Mapping[str, Sequence[Any]], batch: int) -> Finding:
     """Judge whether LSTM learns the grammar more often and sooner than the plain network."""
     solved = {arm: [_solved(curve) for curve in curves] for arm, curves in spelt.items()}
-    often = {arm: sum(at is not None for at in found) / len(found) for arm, found in solved.items()}
-    # A trial that never was right counts as if it had been after its last step.
+    often = {arm: sum(at is not None for at in found) for arm, found in solved.items()}
     late = {
-        arm: batch * fmean(curve[-1]["step"] if at is None else at for at, curve in zip(found, spelt[arm], strict=True))
+        arm: [batch * (at or curve[-1]["step"]) for at, curve in zip(found, spelt[arm], strict=True)]
         for arm, found in solved.items()
     }
-    more, sooner = often[OPEN] > often[PLAIN], late[OPEN] < late[PLAIN]
-    found = "; ".join(f"{arm} {100 * often[arm]:.0f}% of trials, after {late[arm]:,.0f} strings" for arm in spelt)
+    sooner = apart(late[PLAIN], late[CELL])
+    found = "; ".join(f"{arm} {often[arm]} trials, after {spread(late[arm], ',.0f')} strings" for arm in spelt)
     return Finding(
         claim="reber",
-        verdict=_verdict(more and sooner, often[OPEN] >= often[PLAIN] and sooner),
-        measured=f"{found}, over {len(solved[OPEN])} trials",
+        verdict=verdict(often[CELL] > often[PLAIN] and sooner, often[CELL] >= often[PLAIN] and sooner),
+        measured=f"solved of {len(solved[CELL])}: {found}",
         why=(
-            "Solved is all test strings right. Reproduced if today's LSTM with a forget bias of 1 solves more trials "
-            "than the plain network, and sooner on average; partly if it solves as many, sooner. The paper's other "
-            "rivals were not run."
+            "Solved is all test strings right; a trial that never gets there counts as after its last string. "
+            "Reproduced if the LSTM of 1997 solves more trials than the plain network, and each of its trials sooner "
+            "than each of the plain network's; partly if it solves as many, each sooner. Today's LSTM is shown beside "
+            "them. The paper's other rivals were not run."
         ),
     )
 
@@ -480,10 +494,6 @@ NOT_TRIED = Finding(
 
 def _solved(curve: Sequence[Mapping[str, float]]) -> float | None:
     return next((at["step"] for at in curve if at["score"] == 1), None)
-
-
-def _verdict(whole: bool, part: bool) -> Reproduced:
-    return Reproduced.YES if whole else Reproduced.PARTLY if part else Reproduced.NO
 
 
 def _counts(size: Size) -> Table:
@@ -535,7 +545,8 @@ def _reach(name: str, title: str, found: Found) -> Lines:
         title=title,
         caption=(
             "The gradient of the last output at the first input, as a share of that at the last input but one: 1 means "
-            "that distance is no matter. A straight line down is a loss by the same factor at every step."
+            "that distance is no matter. A straight line down is a loss by the same factor at every step. After "
+            "training the share also counts how shut an input gate is at the later of both inputs."
         ),
         alt=f"Share against lag; at the longest, {max(found[PLAIN])}: {_ends(found, '.0e')}.",
         x="lag (steps)",
@@ -561,8 +572,7 @@ def _recalled(found: Found) -> Lines:
 
 
 def _added(found: Found) -> Lines:
-    test = adding(max(found[PLAIN]), 2000, torch.Generator().manual_seed(0))[1]
-    constant = wrong(torch.full((2000, 1, 1), 0.5), test)
+    constant = always_half(max(found[PLAIN]))
     return Lines(
         id="adding",
         title="The adding problem",
@@ -587,16 +597,9 @@ def _spelt(spelt: Mapping[str, Sequence[Any]], batch: int) -> Lines:
             "Test strings that are right at every place. Half are right when all is learnt but that the last symbol "
             "but one repeats the second: to get there is the memory's part."
         ),
-        alt=f"Share right against strings seen; in the end: {', '.join(ends)}.",
-        x="strings seen",
+        alt=f"Share right against steps; in the end: {', '.join(ends)}.",
+        x=f"steps (of {batch} strings)",
         y="share right",
-        series=tuple(
-            Series(
-                name=arm,
-                x=tuple(batch * at["step"] for at in curves[0]),
-                runs=tuple(tuple(at["score"] for at in curve) for curve in curves),
-            )
-            for arm, curves in spelt.items()
-        ),
+        series=tuple(Series.of(arm, curves, "score") for arm, curves in spelt.items()),
         levels={"without memory": 0.5},
     )

@@ -4,20 +4,21 @@ A random policy pushes a cart with a hanging pole. An observation stacks three f
 Whole episodes are held out, since neighbouring frames are nearly alike.
 """
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from accelerate.utils import set_seed
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from quaere.results import Picture, Series, encoded, spread
 from quaere.run import Run
-from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer, centre_crop, initialise
+from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer, centre_crop, follow, initialise
 from reference_impl.experiments.control import EPISODE, Task
 
 QUANTITIES = ("position", "cosine", "sine", "velocity", "angular velocity")
@@ -55,6 +56,20 @@ class Sight:
         made = PixelEncoder(self.crop, 50, Convolutions(9, self.filters))
         initialise(made)
         return made
+
+
+class Keyed(nn.Module):
+    """An encoder, which makes the queries of a contrast, with its average, which makes the keys."""
+
+    def __init__(self, encoder: PixelEncoder) -> None:
+        super().__init__()
+        self.encoder: PixelEncoder = encoder
+        self.average: PixelEncoder = copy.deepcopy(encoder).requires_grad_(False)
+
+
+def keys_follow(model: Any) -> None:
+    """Move the average of a `Keyed` model a little towards its encoder."""
+    follow(model.average, model.encoder, 0.05)
 
 
 class Recording(NamedTuple):
@@ -212,11 +227,9 @@ def untrained(run: Run, sight: Sight, probe: Probe, seed: int) -> Measures:
 
 def series(name: str, curves: Sequence[Curve], what: str, starts: Sequence[float] | None = None) -> Series:
     """Return one measure of the curves of all seeds; at 0 steps, what it was before."""
-    x = [row["step"] for row in curves[0]]
-    runs = [[row[what] for row in curve] for curve in curves]
     if starts is not None:
-        x, runs = [0, *x], [[start, *ys] for start, ys in zip(starts, runs, strict=True)]
-    return Series(name=name, x=tuple(x), runs=tuple(map(tuple, runs)))
+        curves = [[{"step": 0, what: start}, *curve] for start, curve in zip(starts, curves, strict=True)]
+    return Series.of(name, curves, what)
 
 
 def readings(arms: Mapping[str, Sequence[Measures]]) -> tuple[tuple[str | float, ...], ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import gather, reduce, set_seed
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
@@ -111,7 +111,7 @@ class Training:
 
     @torch.no_grad()
     def measured(self) -> dict[str, float]:
-        """Measure the model, leaving its mode and all random numbers as they were."""
+        """Measure the model, leaving its mode and the processor's random numbers as they were."""
         if not self._measure:
             return {}
         state = torch.get_rng_state()
@@ -135,9 +135,7 @@ class Training:
 
     def written(self, write: Callable[[nn.Module], None]) -> None:
         """Have the first process write something of the model, and all wait until it is there."""
-        if self._accelerator.is_main_process:
-            write(self.model)
-        self._accelerator.wait_for_everyone()
+        by_the_first(lambda: write(self.model))
 
     @torch.no_grad()
     def result(self) -> Any:
@@ -172,9 +170,24 @@ def accelerator(device: str = "auto") -> Accelerator:
     if not there.get(device, False):
         known = ", ".join(name for name, is_there in there.items() if is_there)
         raise DeviceError(f"there is no device {device} here; there is {known}")
+    # Told to look for itself, accelerate would not join processes on a machine without a GPU.
+    is_cpu = device == "cpu" or (device == "auto" and _is_without_gpu())
     # Some losses leave some weights out, such as a class token's in a model that is asked for its patches.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(cpu=device == "cpu", kwargs_handlers=[unused])
+    return Accelerator(cpu=is_cpu, kwargs_handlers=[unused])
+
+
+def _is_without_gpu() -> bool:
+    return not (torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
+def by_the_first(write: Callable[[], Any]) -> None:
+    """Have the first process write something once all have come so far, and all wait until it is there."""
+    state = PartialState(cpu=_is_without_gpu())
+    state.wait_for_everyone()
+    if state.is_main_process:
+        write()
+    state.wait_for_everyone()
 
 
 def gathered(tensor: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from quaere.run import Loop, Run
 from reference_impl.experiments.training import Training
 
 MOST = 2
-"""Trainings of one experiment: the first of each of so many arms."""
+"""Trainings of one experiment: the first ones."""
 
 
 class Enough(Exception):  # noqa: N818  (nothing went wrong)
@@ -33,7 +33,7 @@ class Taking(Run):
     """A run that takes each training's first gradients."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, device="cpu")
+        super().__init__(folder)
         self.found: dict[str, dict[str, float]] = {}
 
     def loop(self, name: str, make: Callable[[], Loop]) -> Any:

@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from reference_impl.experiments.attention_agent import (
     WholeScreen,
     caught,
     chosen,
+    drawn_votes,
     driven,
     driving,
     express,
@@ -190,53 +191,89 @@ def test_the_car_s_outputs_are_read_as_the_authors_read_them(monkeypatch):
 
 
 def replays(
-    before: float, after: float, ball: float = 0.5, paddle: float = 0.5
-) -> Sequence[Mapping[str, Mapping[str, float]]]:
+    before: float, after: float, ball: float = 0.5, paddle: float = 0.5, learnt: float = 0.0
+) -> dict[str, dict[str, float]]:
+    """Return what is caught and what is voted for; in black the ball has a fraction `learnt` of the votes."""
     votes = {"ball": ball, "paddle": paddle, "kept": 1.0}
-    return [{name: {"caught": before if name == LEARNT_IN else after, **votes} for name in (LEARNT_IN, *JUDGED)}] * 2
+    return {
+        LEARNT_IN: {"caught": before, "ball": learnt, "paddle": 0.0, "kept": 1.0},
+        **{name: {"caught": after, **votes} for name in JUDGED},
+    }
 
 
 @pytest.mark.parametrize(
     ("votes", "pixels", "verdict"),
     [
-        ((0.9, 0.85), (0.9, 0.2), Reproduced.YES),
-        ((0.9, 0.7), (0.9, 0.2), Reproduced.PARTLY),
-        ((0.9, 0.85), (0.9, 0.6), Reproduced.PARTLY),
-        ((0.9, 0.3), (0.9, 0.6), Reproduced.NO),
-        ((0.3, 0.3), (0.9, 0.2), Reproduced.NOT_TRIED),
+        (((0.9, 0.85), (0.8, 0.8)), ((0.9, 0.2), (0.9, 0.3)), Reproduced.YES),
+        (((0.9, 0.7), (0.9, 0.7)), ((0.9, 0.2), (0.9, 0.3)), Reproduced.PARTLY),
+        (((0.9, 0.9), (0.9, 0.75)), ((0.9, 0.2), (0.9, 0.3)), Reproduced.PARTLY),  # on average it would be 90%
+        (((0.9, 0.85), (0.9, 0.85)), ((0.9, 0.2), (0.9, 0.6)), Reproduced.PARTLY),  # and here less than half
+        (((0.9, 0.8), (0.9, 0.5)), ((0.9, 0.6), (0.9, 0.3)), Reproduced.NO),  # ahead in each seed, and not apart
+        (((0.9, 0.3), (0.9, 0.3)), ((0.9, 0.6), (0.9, 0.6)), Reproduced.NO),
+        (((0.9, 0.9), (0.4, 0.4)), ((0.9, 0.2), (0.9, 0.2)), Reproduced.NOT_TRIED),
     ],
 )
 def test_conventional_methods_fail_only_if_votes_go_on_and_pixels_do_not(votes, pixels, verdict):
-    assert judged_against_conventional({VOTES: replays(*votes), PIXELS: replays(*pixels)}).verdict == verdict
+    found = {arm: [replays(*of) for of in runs] for arm, runs in ((VOTES, votes), (PIXELS, pixels))}
+    assert judged_against_conventional(found).verdict == verdict
+
+
+def test_catches_are_told_by_background_and_where_the_arms_are_apart():
+    votes, pixels = ([replays(0.9, 0.8), replays(0.9, 0.7)] for _ in range(2))
+    for of in pixels:
+        of["grey"] = {"caught": 0.25}
+    pixels[0]["bars"] = {"caught": 0.25}  # below both on average, and in one run above neither
+    measured = judged_against_conventional({VOTES: votes, PIXELS: pixels}).measured
+    assert "grey 0.75 (0.70 to 0.80) and 0.25 (0.25 to 0.25)" in measured
+    assert measured.endswith("in front of grey")
 
 
 @pytest.mark.parametrize(
-    ("ball", "paddle", "drawn", "verdict"),
+    ("hits", "drawn", "verdict"),
     [
-        (0.5, 0.45, 0.6, Reproduced.YES),
-        (0.5, 0.1, 0.4, Reproduced.PARTLY),
-        (0.5, 0.1, 0.7, Reproduced.NO),
-        (0.2, 0.1, 0.1, Reproduced.NO),
+        ((0.9, 0.95), (0.6, 0.6), Reproduced.YES),
+        ((0.9, 0.95), (0.6, 0.96), Reproduced.NO),
+        ((0.7, 0.7), (0.5, 0.4), Reproduced.PARTLY),
+        ((0.7, 0.55), (0.5, 0.5), Reproduced.NO),  # above half, above drawn in each seed, and not by enough
+        ((0.3, 0.3), (0.1, 0.1), Reproduced.PARTLY),
     ],
 )
-def test_votes_are_task_critical_if_nearly_all_show_ball_or_paddle(ball, paddle, drawn, verdict):
-    assert judged_attention(replays(0.9, 0.9, ball, paddle), drawn).verdict == verdict
+def test_votes_are_task_critical_if_they_show_ball_or_paddle_more_than_drawn_ones(hits, drawn, verdict):
+    for learnt in (0.0, 1.0):  # what was evolved in counts for nothing
+        found = [replays(0.9, 0.9, hit / 2, hit / 2, learnt) for hit in hits]
+        assert judged_attention(found, drawn).verdict == verdict
+
+
+def test_drawn_votes_are_those_of_the_seed_s_own_weights():
+    first, second = (drawn_votes(SIZES["smoke"], seed) for seed in (0, 1))
+    assert first != second
+    assert 0.0 <= min(first, second) <= max(first, second) <= 1.0
 
 
 def rewards(learnt: float, changed: float = 0.0, drawn: float = 3.0, still: float = -13.0) -> dict[str, float]:
     return {ROADS[0]: learnt, **dict.fromkeys(ROADS[1:], changed), DRAWN: drawn, STILL: still}
 
 
-def test_driving_is_reproduced_by_whole_episodes_alone():
+def test_driving_is_judged_by_whole_episodes_alone():
     solved, better, worse = rewards(910.0), rewards(60.0), rewards(2.0)
-    assert judged_driving([solved, solved], 1000).verdict == Reproduced.YES
-    assert judged_driving([solved, solved], 200).verdict == Reproduced.PARTLY
-    assert judged_driving([better, better], 1000).verdict == Reproduced.PARTLY
-    assert judged_driving([better, worse], 1000).verdict == Reproduced.NO
+    for frames, runs, verdict in (
+        (1000, (solved, solved), Reproduced.YES),
+        (1000, (rewards(1000.0), rewards(850.0)), Reproduced.PARTLY),  # on average it would be solved
+        (1000, (better, better), Reproduced.PARTLY),
+        (1000, (better, worse), Reproduced.NO),
+        (200, (solved, solved), Reproduced.NOT_TRIED),
+        (200, (better, worse), Reproduced.NOT_TRIED),
+    ):
+        assert judged_driving(runs, frames).verdict == verdict
 
 
-def test_changed_roads_are_judged_only_for_an_agent_that_drives():
-    assert judged_changed_roads([rewards(20.0, 20.0)], 200).verdict == Reproduced.NOT_TRIED
-    assert judged_changed_roads([rewards(800.0, 790.0)], 1000).verdict == Reproduced.YES
-    assert judged_changed_roads([rewards(800.0, 500.0)], 1000).verdict == Reproduced.PARTLY
-    assert judged_changed_roads([rewards(800.0, 100.0)], 1000).verdict == Reproduced.NO
+def test_changed_roads_are_judged_only_for_agents_that_drive():
+    for frames, runs, verdict in (
+        (200, [rewards(20.0, 20.0)], Reproduced.NOT_TRIED),
+        (1000, [rewards(800.0, 790.0), rewards(300.0, 300.0)], Reproduced.NOT_TRIED),
+        (1000, [rewards(800.0, 790.0)], Reproduced.YES),
+        (1000, [rewards(800.0, 800.0), rewards(800.0, 700.0)], Reproduced.PARTLY),  # on average it would be 94%
+        (1000, [rewards(800.0, 500.0)], Reproduced.PARTLY),
+        (1000, [rewards(800.0, 100.0)], Reproduced.NO),
+    ):
+        assert judged_changed_roads(runs, frames).verdict == verdict

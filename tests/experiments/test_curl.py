@@ -1,6 +1,7 @@
 """CURL's experiment: the rules by which it judges, its loss, and what its players share."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +9,10 @@ from torch.nn import functional as F
 
 from quaere.results import Reproduced
 from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer
+from reference_impl.experiments.control import TASKS
 from reference_impl.experiments.curl import (
     ARMS,
     SIZES,
-    TASKS,
     Cells,
     Contrast,
     Player,
@@ -20,38 +21,77 @@ from reference_impl.experiments.curl import (
     readable,
     scored,
 )
+from reference_impl.experiments.probe import QUANTITIES
 
 
-def means(*values: float) -> list[dict[str, float]]:
-    return [{"mean": value} for value in values]
+def read(mean: float, **others: float) -> dict[str, float]:
+    return {**dict.fromkeys((*QUANTITIES, "mean"), mean), **others}
 
 
 @pytest.mark.parametrize(
     ("after", "verdict"),
-    [((0.3, 0.4), Reproduced.YES), ((0.15, 0.4), Reproduced.PARTLY), ((0.05, 0.1), Reproduced.NO)],
+    [
+        ([read(0.3), read(0.4)], Reproduced.YES),
+        ([read(0.3), read(0.4, velocity=0.08)], Reproduced.PARTLY),  # above both, and hardly read
+        ([read(0.3), read(0.4, sine=0.15)], Reproduced.PARTLY),  # below the pixels
+        ([read(0.3, position=0.25), read(0.4)], Reproduced.PARTLY),  # below the untrained encoder
+        ([read(0.15), read(0.4)], Reproduced.NO),  # above the untrained encoder in every seed, and not the pixels
+    ],
 )
-def test_features_must_beat_both_the_untrained_and_the_pixels(after: tuple[float, ...], verdict: Reproduced) -> None:
-    finding = readable(means(0.1, 0.05), {"mean": 0.2}, means(*after))
+def test_each_quantity_must_be_read_better_than_off_the_untrained_and_the_pixels(
+    after: list[dict[str, float]], verdict: Reproduced
+) -> None:
+    start, pixels = [read(0.1, position=0.28), read(0.05)], read(0.2, velocity=0.0)
+    finding = readable(start, pixels, after)
     assert finding.verdict == verdict
-    assert f"({min(after):.2f} to {max(after):.2f})" in finding.measured
+    lows, highs = ([pick(each[what] for each in after) for what in QUANTITIES] for pick in (min, max))
+    assert all(
+        f"{what} R²" in finding.measured and f"({low:.2f} to {high:.2f})" in finding.measured
+        for what, low, high in zip(QUANTITIES, lows, highs, strict=True)
+    )
+
+
+def played(late: float, trials: float) -> list[dict[str, Any]]:
+    """Three runs about these returns; what is earned in the first half of learning counts for nothing."""
+    return [{"earned": [99.0, None, late + noise, None], "score": trials + noise} for noise in (-1.0, 0.0, 1.0)]
+
+
+BOTH, NONE, LEARNING, TRIALS = (20.0, 20.0), (10.0, 10.0), (20.0, 10.0), (10.0, 20.0)
 
 
 @pytest.mark.parametrize(
     ("with_crops", "without", "verdict"),
-    [(20.0, 20.0, Reproduced.YES), (20.0, 10.0, Reproduced.PARTLY), (10.0, 5.0, Reproduced.NO)],
+    [
+        (BOTH, BOTH, Reproduced.YES),
+        (BOTH, LEARNING, Reproduced.PARTLY),
+        (NONE, BOTH, Reproduced.PARTLY),
+        (LEARNING, TRIALS, Reproduced.NO),  # the measures disagree
+        (LEARNING, LEARNING, Reproduced.NO),
+        ((5.0, 5.0), NONE, Reproduced.NO),
+    ],
 )
-def test_contrast_must_help_with_crops_and_without(with_crops: float, without: float, verdict: Reproduced) -> None:
-    noise = torch.tensor([-1.0, 0.0, 1.0])
-    heights = dict(zip(ARMS, (10.0, without, 10.0, with_crops), strict=True))
-    finding = helps({arm: (noise + height).tolist() for arm, height in heights.items()}, "space_invaders")
+def test_contrast_must_help_by_both_measures_with_crops_and_without(
+    with_crops: tuple[float, float], without: tuple[float, float], verdict: Reproduced
+) -> None:
+    returns = dict(zip(ARMS, (NONE, without, NONE, with_crops), strict=True))
+    arms = {arm: played(*each) for arm, each in returns.items()}
+    finding = helps({"breakout": arms, "space_invaders": arms})
     assert finding.verdict == verdict
-    assert f"crops and contrast {with_crops:.1f}" in finding.measured
+    assert f"space invaders, trials at the end: neither 10.0 (9.0 to 11.0), contrast alone {without[1]:.1f}" in (
+        finding.measured
+    )
 
 
-def test_a_gain_within_the_seeds_spread_is_none() -> None:
-    earned = {arm: [5.0, 10.0, 15.0] if has_contrast else [4.0, 9.0, 14.0] for arm, (_, has_contrast) in ARMS.items()}
-    assert helps(earned, "breakout").verdict == Reproduced.NO
-    assert helps({arm: each[:1] for arm, each in earned.items()}, "breakout").verdict == Reproduced.NO
+def test_contrast_must_help_on_every_game() -> None:
+    helped = {arm: played(*(BOTH if has_contrast else NONE)) for arm, (_, has_contrast) in ARMS.items()}
+    unhelped = {arm: played(*NONE) for arm in ARMS}
+    assert helps({"breakout": helped, "space_invaders": unhelped}).verdict == Reproduced.PARTLY
+
+
+def test_runs_that_overlap_and_single_ones_show_no_gain() -> None:
+    arms = {arm: played(*((11.5, 11.5) if has_contrast else NONE)) for arm, (_, has_contrast) in ARMS.items()}
+    assert helps({"breakout": arms}).verdict == Reproduced.NO
+    assert helps({"breakout": {arm: each[:1] for arm, each in arms.items()}}).verdict == Reproduced.NO
 
 
 def test_scores_are_judged_against_the_reported_ones_at_as_many_steps_only() -> None:
@@ -136,7 +176,7 @@ def test_cells_are_read_at_a_stride_of_one() -> None:
 
 
 def test_the_full_size_is_the_paper_s() -> None:
-    full = SIZES["full"].acting
+    full = SIZES["full"].suite
     assert set(full.tasks) == set(TASKS)
     assert (full.steps, full.batch, full.side, full.crop, full.filters, full.hidden) == (
         100_000, 512, 100, 84, 32, 1024,

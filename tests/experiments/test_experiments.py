@@ -1,9 +1,10 @@
 """Every experiment at size smoke: as a command, as a notebook, killed and taken up again, and in two processes."""
 
+import contextlib
+import functools
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 LIBRARY = Project.find(ROOT).read()[0]
 SLUGS = sorted(slug for slug, paper in LIBRARY.papers.items() if paper.card.implementation)
 RUNS = ROOT / ".quaere" / "runs"
+SEED = 1000
+"""Of the runs of these tests, which so leave a person's own alone."""
 # What two processes can share: the others draw no batches, or none that is trained on.
 IN_TWO = [slug for slug in SLUGS if slug not in ("performer", "attention_agent")]
 
@@ -40,11 +43,23 @@ def environment() -> dict[str, str]:
 
 
 def command(slug: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "quaere", "run", slug, "--size", "smoke", *more]
+    return [sys.executable, "-m", "quaere", "run", slug, "--size", "smoke", "--seed", str(SEED), *more]
 
 
-def result_of(slug: str, seed: int = 0) -> Result:
-    return results.read((RUNS / f"{slug}-smoke-{seed}" / "result.json").read_text(encoding="utf-8"))
+def folder_of(slug: str) -> Path:
+    return RUNS / f"{slug}-smoke-{SEED}"
+
+
+def result_of(slug: str) -> Result:
+    return results.read((folder_of(slug) / "result.json").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def smoke(slug: str) -> tuple[str, Result]:
+    """Run an experiment at size smoke, once for all tests; return what it printed, and its result."""
+    run = subprocess.run(command(slug), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    return run.stdout, result_of(slug)
 
 
 def numbers(result: Result) -> dict[str, Any]:
@@ -66,16 +81,14 @@ def test_every_implemented_paper_has_an_experiment() -> None:
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_a_smoke_run_ends_well_and_judges_every_claim_of_the_card(slug: str) -> None:
-    run = subprocess.run(command(slug), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr[-4000:]
-    result = result_of(slug)
+    printed, result = smoke(slug)
     assert judged(result) == claims(slug)
     for finding in result.findings:
         assert bool(finding.measured) == (finding.verdict is not Reproduced.NOT_TRIED), finding.claim
-        assert finding.verdict in run.stdout
+        assert finding.verdict in printed
     assert len({figure.id for figure in result.figures}) == len(result.figures) > 0
-    assert all(table.title in run.stdout for table in result.tables)
-    assert all((RUNS / f"{slug}-smoke-0" / f"{figure.id}.svg").exists() for figure in result.figures)
+    assert all(table.title in printed for table in result.tables)
+    assert all((folder_of(slug) / f"{figure.id}.svg").exists() for figure in result.figures)
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -87,36 +100,44 @@ def test_its_notebook_runs_from_top_to_bottom(slug: str, tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "environ", environment())
     NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
     shown = str(book.cells[-2:])
-    assert shown.count("<svg") == len(result_of(slug).figures)
+    assert shown.count("<svg") == len(smoke(slug)[1].figures)
     assert all(f"`{claim.id}`: **" in shown for claim in LIBRARY.papers[slug].card.claims)
 
 
 @pytest.mark.parametrize("slug", ["vit", "curl", "attention_agent"])
 def test_a_run_that_is_killed_and_taken_up_again_ends_in_the_same_numbers(slug: str) -> None:
-    whole = result_of(slug)
-    seed = 0
+    _, whole = smoke(slug)
+    folder = folder_of(slug)
     process = subprocess.Popen(command(slug), cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL)
     try:
         # Somewhere between the first piece and the last.
-        folder = RUNS / f"{slug}-smoke-{seed}"
-        deadline = time.monotonic() + 120
-        started = time.time()
-        while time.monotonic() < deadline and process.poll() is None:
-            fresh = [one for one in folder.glob("*.json") if one.stat().st_mtime > started]
-            if fresh:
-                break
+        started, deadline = time.time_ns(), time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None and not kept(folder, since=started):
             time.sleep(0.02)
         time.sleep(random.Random(slug).random() * (whole.seconds or 0) / 4)
         assert process.poll() is None, "it ended before it could be killed"
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     assert not (folder / "result.json").exists()
+    before = kept(folder, since=started)
+    assert before
     resumed = subprocess.run(
         command(slug, "--resume"), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
     )
-    assert resumed.returncode == 0, resumed.stderr[-4000:]
+    assert resumed.returncode == 0, resumed.stderr
     assert numbers(result_of(slug)) == numbers(whole)
+    assert before.items() <= kept(folder, since=started).items(), "what was there has been done again"
+
+
+def kept(folder: Path, since: int) -> dict[str, int]:
+    """Return the pieces that lie in a run's folder, with when they were written, if they were since then."""
+    found = {}
+    for file in folder.glob("*.json"):
+        # The folder of the run before is set aside meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            found[file.name] = file.stat().st_mtime_ns
+    return {name: at for name, at in found.items() if at > since}
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from reference_impl.experiments.lstm import (
     SPELLING,
     LastPlace,
     adding,
+    always_half,
     by_torch,
     judged_adding,
     judged_lags,
@@ -71,10 +72,10 @@ def test_attention_read_at_the_last_place_is_the_whole_layers_last_place():
 @pytest.mark.parametrize(
     ("problem", "name"), [(recalling(5), "recall"), (summing(20), "adding"), (SPELLING, "reber")], ids=str
 )
-def test_the_models_of_a_problem_have_as_many_parameters_up_to_five_in_a_hundred(problem, name):
+def test_the_models_of_a_problem_have_as_many_parameters_up_to_six_in_a_hundred(problem, name):
     d_input, d_output = problem.width
     counts = {arm: parameters(made(arm, d_input, d_output, SIZES["small"].cells)) for arm in RATES[name]}
-    assert max(counts.values()) < 1.05 * min(counts.values()), counts
+    assert max(counts.values()) < 1.06 * min(counts.values()), counts
 
 
 def test_recall_asks_for_what_only_the_first_place_tells():
@@ -154,11 +155,19 @@ def test_the_reach_of_the_cell_of_1997_is_longer_than_that_of_the_plain_one():
 
 @pytest.mark.parametrize(
     ("plain", "cell", "verdict"),
-    [([1e-9, 1e-8], [0.5, 2.0], YES), ([1e-9, 1e-3], [0.5, 2.0], PARTLY), ([1e-9, 1e-9], [0.5, 0.01], NO)],
+    [
+        ([1e-9, 1e-8], [0.5, 2.0], YES),
+        ([1e-9, 1e9], [0.5, 2.0], YES),  # one vanishes, one explodes
+        ([1e-9, 0.2], [0.5, 2.0], PARTLY),
+        ([1e-9, 1e-9], [0.5, 0.01], NO),
+        ([1e-9, 1e-9], [0.5, 30.0], NO),  # what explodes is not constant
+    ],
 )
-def test_reach_is_judged_at_the_longest_lag(plain, cell, verdict):
-    found = judged_reach({PLAIN: {1: [1.0, 1.0], 200: plain}, CELL: {1: [1.0, 1.0], 200: cell}})
+def test_reach_is_judged_at_the_longest_lag_before_training(plain, cell, verdict):
+    before = {PLAIN: {1: [1.0, 1.0], 200: plain}, CELL: {1: [1.0, 1.0], 200: cell}}
+    found = judged_reach(before, {PLAIN: {10: [3e-7], 100: [0.5]}, CELL: {10: [300.0], 100: [4e5]}})
     assert found.verdict is verdict
+    assert "LSTM of 1997 3.0e+02 to 4.0e+05" in found.measured
 
 
 @pytest.mark.parametrize(
@@ -175,22 +184,39 @@ def test_lags_are_judged_by_who_bridges_them(plain, cell, verdict):
 
 
 def test_adding_is_judged_by_the_worst_trial_at_the_longest():
-    for cell, verdict in (([0.01, 0.02], YES), ([0.01, 0.3], PARTLY), ([0.8, 0.9], NO)):
-        found = judged_adding({PLAIN: {20: [0.1, 0.1], 1000: [0.8, 0.8]}, CELL: {20: [0.0, 0.0], 1000: cell}})
+    for most, cell, verdict in (
+        (1000, [0.01, 0.02], YES),
+        (50, [0.01, 0.02], PARTLY),
+        (1000, [0.01, 0.3], NO),
+        (50, [0.01, 0.06], NO),  # far less than the plain network's, and not stored
+    ):
+        found = judged_adding({PLAIN: {20: [0.1, 0.1], most: [0.9, 0.8]}, CELL: {20: [0.0, 0.0], most: cell}})
         assert found.verdict is verdict
-    shorter = judged_adding({PLAIN: {20: [0.1, 0.1], 50: [0.8, 0.8]}, CELL: {20: [0.0, 0.0], 50: [0.0, 0.0]}})
-    assert shorter.verdict is PARTLY
 
 
-def test_reber_is_judged_by_how_often_and_how_soon():
+def test_the_plain_networks_sums_are_held_against_one_constant_answer():
+    assert 0.8 < always_half(50) < 0.86
+    found = judged_adding({PLAIN: {50: [0.9, 0.7, 0.6]}, CELL: {50: [0.0, 0.0, 0.0]}})
+    assert f"Always to answer 0.5 has {always_half(50):.3f} wrong at 50" in found.measured
+    assert "of 3 trials of the plain network 2 do better, 1 worse" in found.measured
+
+
+@pytest.mark.parametrize(
+    ("plain", "cell", "verdict"),
+    [
+        ((30, None), (10, 20), YES),
+        ((30, 30), (10, 20), PARTLY),
+        ((20, 30), (10, 20), NO),  # sooner on average, and not apart
+        ((None, 20), (10, 20), NO),  # more often, and not apart
+        ((10, 10), (10, 20), NO),
+        ((10, 10), (None, 10), NO),
+    ],
+)
+def test_reber_is_judged_by_how_often_and_how_soon_the_cell_of_1997_learns_it(plain, cell, verdict):
     def curve(at: int | None) -> list[dict[str, float]]:
         return [{"step": float(step), "score": float(at is not None and step >= at)} for step in (10, 20, 30)]
 
-    for plain, lstm, verdict in (
-        ((30, None), (10, 20), YES),
-        ((30, 30), (10, 20), PARTLY),
-        ((10, 10), (10, 20), NO),
-        ((10, 10), (None, 10), NO),
-    ):
-        found = judged_reber({PLAIN: [*map(curve, plain)], OPEN: [*map(curve, lstm)]}, batch=32)
+    for modern in ((10, 10), (30, None)):  # which is not asked
+        arms = {PLAIN: plain, CELL: cell, OPEN: modern}
+        found = judged_reber({arm: [*map(curve, solved)] for arm, solved in arms.items()}, batch=32)
         assert found.verdict is verdict

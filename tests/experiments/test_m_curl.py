@@ -7,11 +7,14 @@ from torch.nn import functional as F
 from quaere.results import Reproduced
 from reference_impl.curl import Convolutions, PixelEncoder
 from reference_impl.experiments.m_curl import (
+    AVERAGES,
     CONTEXTS,
     FOREIGN,
+    HIDDEN,
     SIZES,
     Masked,
     Question,
+    averages,
     beside,
     better,
     estranged,
@@ -28,29 +31,54 @@ def means(*values: float) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict"),
-    [((0.4, 0.5), Reproduced.YES), ((0.2, 0.6), Reproduced.PARTLY), ((0.2, 0.35), Reproduced.NO)],
+    ("found", "foreign", "verdict"),
+    [
+        ((0.45, 0.5), 0.1, Reproduced.YES),
+        ((0.35, 0.5), 0.1, Reproduced.PARTLY),  # above CURL's of the same seed, not above all of CURL's
+        ((0.45, 0.5), 0.47, Reproduced.PARTLY),  # the neighbours are of no use
+        ((0.2, 0.9), 0.1, Reproduced.NO),  # above CURL's in the mean
+    ],
 )
-def test_features_must_beat_those_of_curl_in_every_seed(found: tuple[float, ...], verdict: Reproduced) -> None:
-    finding = better({"CURL": means(0.3, 0.3), "M-CURL": means(*found), FOREIGN: means(0.0, 0.0)})
+def test_features_must_beat_those_of_curl_run_by_run(
+    found: tuple[float, ...], foreign: float, verdict: Reproduced
+) -> None:
+    finding = better({"CURL": means(0.3, 0.4), "M-CURL": means(*found), FOREIGN: means(foreign, 0.0)})
     assert finding.verdict == verdict
     assert f"{min(found):.2f} to {max(found):.2f}" in finding.measured
 
 
 @pytest.mark.parametrize(
-    ("own", "verdict"),
-    [((0.6, 0.3), Reproduced.YES), ((0.6, 0.15), Reproduced.PARTLY), ((0.15, 0.6), Reproduced.NO)],
+    ("rivals", "verdict"),
+    [
+        ({}, Reproduced.YES),
+        ({AVERAGES[0]: 0.7}, Reproduced.PARTLY),
+        ({AVERAGES[1]: 0.7}, Reproduced.PARTLY),
+        ({CONTEXTS[1]: 0.7}, Reproduced.PARTLY),
+        ({CONTEXTS[1]: 0.7, AVERAGES[0]: 0.7}, Reproduced.NO),
+        ({CONTEXTS[2]: 0.7}, Reproduced.YES),  # what misleads is shown, and decides nothing
+    ],
 )
-def test_context_must_count_with_one_hidden_and_with_five(own: tuple[float, float], verdict: Reproduced) -> None:
-    last = {f"{CONTEXTS[0]}, 1 hidden": own[0], f"{CONTEXTS[0]}, 5 hidden": own[1]}
-    last |= {f"{context}, {hidden} hidden": 0.1 for context in CONTEXTS[1:] for hidden in (1, 5)}
-    assert told([last, last], chance=0.1).verdict == verdict
-    misled = last | {f"{CONTEXTS[2]}, 1 hidden": 0.7}
-    assert told([last, misled], chance=0.1).verdict == Reproduced.NO
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_context_must_count_for_more_than_the_neighbours_mean_and_their_order(
+    rivals: dict[str, float], verdict: Reproduced, hidden: int
+) -> None:
+    last = {f"{name}, {some} hidden": 0.1 for name in (*CONTEXTS[1:], *AVERAGES) for some in HIDDEN}
+    last |= {f"{CONTEXTS[0]}, {some} hidden": 0.6 for some in HIDDEN}
+    one_seed = last | {f"{name}, {hidden} hidden": rate for name, rate in rivals.items()}
+    assert told([last, one_seed], chance=0.1).verdict == verdict
+    assert told([last, one_seed], chance=0.3).verdict == Reproduced.NO
+
+
+def test_averages_take_what_is_seen_and_nothing_hidden() -> None:
+    features = torch.arange(9.0).square().reshape(1, 9, 1)
+    whole, nearest = averages(features, middle=4, hidden=5)
+    assert whole.item() == sum(i * i for i in (0, 1, 7, 8)) / 4
+    assert nearest.item() == (1 + 49) / 2
+    assert averages(features, middle=4, hidden=1)[1].item() == (9 + 25) / 2
 
 
 def test_tasks_are_counted_at_as_many_steps_only() -> None:
-    one, other = {"M-CURL": [2.0], "CURL": [1.0]}, {"M-CURL": [1.0], "CURL": [2.0]}
+    one, other = {"M-CURL": [2.0, 3.0], "CURL": [0.0, 1.0]}, {"M-CURL": [2.0, 9.0], "CURL": [1.0, 3.0]}
     assert wins({"cup": one}, 96).verdict == Reproduced.NOT_TRIED
     assert wins({"cup": one}, 100_000).verdict == Reproduced.YES
     assert wins({"cup": one, "walker": one, "finger": other}, 100_000).verdict == Reproduced.PARTLY

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -138,10 +139,15 @@ def gradients(processes: int, *slugs: str) -> dict[str, dict[str, float]]:
         plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
         command = [sys.executable, *launch, *plain, *command[1:]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    shutil.rmtree(folder)
-    assert run.returncode == 0, run.stderr
-    told = json.loads(run.stdout.splitlines()[-1])
+    run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, text=True)
+    try:
+        out, log = run.communicate(timeout=300)
+    finally:
+        # A launcher that is asked to end takes its processes with it.
+        run.terminate()
+        shutil.rmtree(folder)
+    assert run.returncode == 0, log
+    told = json.loads(out.splitlines()[-1])
     assert told["processes"] == processes
     found: dict[str, dict[str, float]] = told["found"]
     return found
