@@ -17,9 +17,10 @@ import importlib.util
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -29,12 +30,15 @@ from sacrebleu.metrics.bleu import BLEU
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 
-from reference_impl.experiments.training import Training, parameters
+from quaere.results import Heatmap, Lines, Series
+from reference_impl.experiments.training import parameters
 
 END, BEGIN, UNKNOWN = 0, 1, 2
 """The token that ends a sentence, and fills up what follows; the one that stands before the first; any unknown sign."""
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[sdr]|\{\w*\}")
+Curve = Sequence[Mapping[str, float]]
+"""What was measured of one training: points in the order of steps."""
 _Batch = tuple[Tensor, Tensor, Tensor]
 
 
@@ -58,6 +62,12 @@ class Corpus:
     train: tuple[Pair, ...]
     test: tuple[Pair, ...]
 
+    def __str__(self) -> str:
+        return (
+            f"{len(self.train):,} pairs to train on and {len(self.test):,} held out, from the catalogues of Django and "
+            "Sphinx. No English message and no translation is on both sides, but many differ in a word only."
+        )
+
 
 def corpus(languages: Sequence[str] = ("fr",), longest: int = 16) -> Corpus:
     """Return English messages of 2 to `longest` words with their translations into these languages.
@@ -65,6 +75,7 @@ def corpus(languages: Sequence[str] = ("fr",), longest: int = 16) -> Corpus:
     About an eighth is for the test. A hash of the English letters decides: "Search:" and "search" fall on one side.
 
     Raises:
+        ModuleNotFoundError: A package is not installed.
         ValueError: No catalogue is in one of the languages.
     """
     found: dict[str, list[Pair]] = {"train": [], "test": []}
@@ -83,7 +94,7 @@ def _messages(language: str) -> Iterator[Pair]:
     for package in ("django", "sphinx"):
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
-            raise ValueError(f"{package} is not installed")
+            raise ModuleNotFoundError(f"pairs are read from the package {package}: pip install 'quaere[experiments]'")
         for file in sorted(Path(spec.origin).parent.rglob(f"{language}/LC_MESSAGES/*.mo")):
             for message in read_mo(io.BytesIO(file.read_bytes())):
                 if not (isinstance(message.id, str) and isinstance(message.string, str)):
@@ -262,20 +273,60 @@ def matched_width(
     return min((max(1, above - 1), above), key=lambda width: abs(size(width) - budget))
 
 
-class Shown(Training):
-    """Training that ends with a look at the model: what it translates and where it attends.
+def settled(curve: Curve, measure: str = "bleu", last: int = 3) -> list[float]:
+    """Return at each point the mean of it and the two before it: single ones jump on so few sentences."""
+    values = [point[measure] for point in curve]
+    return [fmean(values[max(0, end - last) : end]) for end in range(1, len(values) + 1)]
 
-    Args:
-        show: What to return of the trained model; anything that JSON holds.
-        arguments: Those of `Training`.
-    """
 
-    def __init__(self, show: Callable[[Any], Any], **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._show = show
+def quality(curves: Mapping[str, Sequence[Curve]], caption: str) -> Lines:
+    """Return BLEU while learning, by model."""
+    last = {name: fmean(settled(curve)[-1] for curve in found) for name, found in curves.items()}
+    return Lines(
+        id="bleu",
+        title="Quality of translation while learning",
+        caption=caption,
+        alt="BLEU at the end: " + "; ".join(f"{name} {value:.1f}" for name, value in last.items()),
+        x="step",
+        y="BLEU",
+        series=tuple(Series.of(name, found, "bleu") for name, found in curves.items()),
+    )
 
-    @torch.no_grad()
-    def result(self) -> Any:
-        """Return the curve and what is to be shown."""
-        self.model.eval()
-        return {"curve": super().result(), "shown": self._show(self.model)}
+
+def backwards(
+    right: Mapping[str, Sequence[Sequence[float]]], lengths: Sequence[int], at: int, symbols: int, caption: str
+) -> Lines:
+    """Return the share of right tokens by length, a curve for each model, and say what it is at one length."""
+    told = {name: fmean(one[lengths.index(at)] for one in found) for name, found in right.items()}
+    return Lines(
+        id="length",
+        title="Writing backwards, by length",
+        caption=caption,
+        alt=f"right at length {at}: " + "; ".join(f"{name} {value:.2f}" for name, value in told.items()),
+        x="length",
+        y="share of right tokens",
+        log=("x",),
+        series=tuple(
+            Series(name=name, x=tuple(lengths), runs=tuple(map(tuple, found))) for name, found in right.items()
+        ),
+        levels={"chance": 1 / symbols},
+    )
+
+
+def alignment(id: str, title: str, of_whom: str, shown: Mapping[str, Any]) -> Heatmap:
+    """Return where a model looks in one sentence: `source`, `target` and `weights` of what is shown."""
+    source, target = tuple(shown["source"]), tuple(shown["target"])
+    most = [source[max(range(len(source)), key=weights.__getitem__)] for weights in shown["weights"]]
+    return Heatmap(
+        id=id,
+        title=title,
+        caption="Down: the piece that is to be written next, from the translation by people. Across: the pieces of the "
+        f"source, the language first. {of_whom}",
+        alt="most weight, piece by piece: "
+        + ", ".join(f"“{wrote}” from “{read}”" for wrote, read in zip(target, most, strict=True)),
+        rows=target,
+        columns=source,
+        x="source",
+        y="written next",
+        values=tuple(map(tuple, shown["weights"])),
+    )

@@ -634,6 +634,21 @@ def test_run_names_a_package_that_is_missing(toy: Base) -> None:
     assert result.stderr.startswith("the experiment needs `nowhere_to_be_found`, which is not installed\n  hint: pip")
 
 
+def test_run_shows_what_an_experiment_says_of_a_package_that_it_misses(toy: Base) -> None:
+    raising = "def experiment(run):\n    raise ModuleNotFoundError('weights: pip install the-weights')\n"
+    toy.write({"reference_impl/experiments/toy.py": f'"""Draws."""\n{raising}'})
+    result = run_toy(toy)
+    assert (result.returncode, result.stderr) == (2, "weights: pip install the-weights\n")
+
+
+def test_run_has_nothing_to_go_on_with(toy: Base) -> None:
+    result = run_toy(toy, "--resume")
+    assert result.returncode == 2
+    assert result.stderr.startswith(
+        "there is no run of this size and seed to take up again\n  hint: start anew: quaere"
+    )
+
+
 def test_run_goes_on_with_the_same_code_only(toy: Base) -> None:
     run_toy(toy)
     assert run_toy(toy, "--resume").returncode == 0
@@ -647,9 +662,10 @@ def test_run_goes_on_with_the_same_code_only(toy: Base) -> None:
 def test_run_that_is_stopped_says_how_to_go_on(toy: Base) -> None:
     code = TOY["reference_impl/experiments/toy.py"]
     toy.write({"reference_impl/experiments/toy.py": code.replace("drawn = ", "raise KeyboardInterrupt\n    drawn = ")})
-    result = run_toy(toy, "--size", "small", "--seed", "2")
+    result = run_toy(toy, "--size", "small", "--seed", "2", "--device", "cpu", "--project", str(toy.root))
     assert result.returncode == 130
-    assert result.stderr == "stopped; go on with `quaere run toy --size small --seed 2 --resume`\n"
+    told = f"quaere run toy --size small --seed 2 --device cpu --project {toy.root} --resume"
+    assert result.stderr == f"stopped; go on with `{told}`\n"
 
 
 def test_notebook_writes_a_file_once(toy: Base) -> None:

@@ -78,7 +78,11 @@ def scores(searched: list[float], fixed: list[float]) -> dict[tuple[str, bool], 
     }
 
 
-CLEAR, OVERLAP, WORSE = scores([5.0, 6.0], [1.0, 4.0]), scores([3.0, 6.0], [1.0, 4.0]), scores([0.5], [1.0])
+CLEAR, OVERLAP, WORSE = (
+    scores([5.0, 6.0], [1.0, 4.0]),
+    scores([3.0, 6.0], [1.0, 4.0]),
+    scores([0.5, 0.6], [1.0, 4.0]),
+)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,7 @@ CLEAR, OVERLAP, WORSE = scores([5.0, 6.0], [1.0, 4.0]), scores([3.0, 6.0], [1.0,
         (CLEAR, CLEAR, Reproduced.YES),
         (CLEAR, OVERLAP, Reproduced.PARTLY),
         (WORSE, CLEAR, Reproduced.PARTLY),
+        (OVERLAP, OVERLAP, Reproduced.NO),  # above on average, but not with every seed
         (WORSE, WORSE, Reproduced.NO),
     ],
 )
@@ -103,23 +108,26 @@ def test_shorter_training_is_judged_by_the_model_that_saw_short_sentences() -> N
 @pytest.mark.parametrize(
     ("right", "verdict"),
     [
-        ((0.99, 0.99, 0.98), Reproduced.YES),
-        ((0.99, 0.98, 0.5), Reproduced.PARTLY),
-        ((0.99, 0.9, 0.5), Reproduced.NO),
+        ([(0.99, 0.99, 0.98)], Reproduced.YES),
+        ([(0.99, 0.98, 0.5)], Reproduced.PARTLY),
+        ([(0.99, 0.99, 0.98), (0.99, 0.96, 0.98)], Reproduced.PARTLY),  # on average it holds
+        ([(0.99, 0.9, 0.5)], Reproduced.NO),
+        ([(0.3, 0.3, 0.3)], Reproduced.NO),  # nothing has been learnt
     ],
 )
-def test_length_does_not_hurt_where_long_rows_are_as_good_as_short_ones(
-    right: tuple[float, ...], verdict: Reproduced
+def test_length_does_not_hurt_where_long_rows_are_as_good_as_short_ones_in_every_seed(
+    right: list[tuple[float, ...]], verdict: Reproduced
 ) -> None:
-    assert lasting(SIZE, [right]).verdict == verdict
+    assert lasting(SIZE, right).verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("searched", "verdict"),
     [
         ([(0.9, 0.9, 0.1)] * 2, Reproduced.YES),
-        ([(0.9, 0.9, 0.1), (0.9, 0.5, 0.1)], Reproduced.PARTLY),
-        ([(0.9, 0.1, 0.1)], Reproduced.NO),
+        ([(0.9, 0.9, 0.1), (0.9, 0.5, 0.1)], Reproduced.NO),  # by less on average, but not with every seed
+        ([(0.9, 0.1, 0.1)] * 2, Reproduced.NO),
+        ([(0.3, 0.3, 0.3)] * 2, Reproduced.NO),  # nothing has been learnt
     ],
 )
 def test_falling_less_is_judged_among_lengths_that_were_trained_on(
@@ -131,9 +139,14 @@ def test_falling_less_is_judged_among_lengths_that_were_trained_on(
 
 @pytest.mark.parametrize(
     ("looked", "near", "verdict"),
-    [(0.95, 0.97, Reproduced.YES), (0.5, 0.95, Reproduced.PARTLY), (0.5, 0.8, Reproduced.NO)],
+    [
+        ([0.95, 0.95], [0.97, 0.97], Reproduced.YES),
+        ([0.88, 0.95], [0.97, 0.97], Reproduced.PARTLY),  # right for 90 % on average, but not in every seed
+        ([0.5, 0.5], [0.95, 0.95], Reproduced.PARTLY),
+        ([0.5, 0.5], [0.88, 0.95], Reproduced.NO),
+    ],
 )
-def test_an_alignment_makes_sense_where_it_is_right_or_next_to_right(
-    looked: float, near: float, verdict: Reproduced
+def test_an_alignment_makes_sense_where_it_is_right_or_next_to_right_in_every_seed(
+    looked: list[float], near: list[float], verdict: Reproduced
 ) -> None:
-    assert sensible(SIZE, [looked], [near]).verdict == verdict
+    assert sensible(SIZE, looked, near).verdict == verdict

@@ -18,8 +18,8 @@ from nbclient import NotebookClient
 from quaere import results
 from quaere.model import Library
 from quaere.project import Project
-from quaere.results import Reproduced, Result
-from tests.experiments.test_training import gradients
+from quaere.results import Figure, Lines, Reproduced, Result
+from tests.experiments.test_training import gradients, launched
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = Project.find(ROOT).read()[0]
@@ -42,8 +42,9 @@ def environment() -> dict[str, str]:
     return {**without, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default", "COLUMNS": "200"}
 
 
-def command(slug: str, *more: str) -> list[str]:
-    return [sys.executable, "-m", "quaere", "run", slug, "--size", "smoke", "--seed", str(SEED), *more]
+def command(slug: str, *more: str, processes: int = 1) -> list[str]:
+    run = ["-m", "quaere", "run", slug, "--size", "smoke", "--seed", str(SEED), *more]
+    return launched(processes, *run)
 
 
 def folder_of(slug: str) -> Path:
@@ -161,6 +162,26 @@ def test_two_processes_have_the_gradients_of_one_on_the_joined_batch(
         assert worst < 2e-5 * (size + 1), name
         # DETR's is the mean of what its processes show: its classes are weighed by the share.
         assert together["loss"] == pytest.approx(alone["loss"], rel=1e-3), name
+
+
+@pytest.mark.parametrize("slug", ["vit", "curl"])
+def test_a_run_in_two_processes_comes_to_the_findings_of_one_and_is_written_once(slug: str) -> None:
+    _, alone = smoke(slug)
+    two = command(slug, processes=2)
+    run = subprocess.run(two, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count(alone.tables[0].title) == 1
+    together = result_of(slug)
+    assert together.device == f"{alone.device}, 2 processes"
+    assert [finding.claim for finding in together.findings] == [finding.claim for finding in alone.findings]
+    # These nets have no dropout, so that they learn the same, up to how sums are rounded.
+    for figure, other in zip(alone.figures, together.figures, strict=True):
+        assert points(other) == pytest.approx(points(figure), abs=1e-3), figure.id
+
+
+def points(figure: Figure) -> list[float]:
+    series = figure.series if isinstance(figure, Lines) else ()
+    return [y for one in series for run in one.runs for y in run if y is not None]
 
 
 def test_every_committed_result_is_of_a_real_run_and_judges_every_claim() -> None:

@@ -129,15 +129,20 @@ def test_parameters_that_do_not_train_are_not_counted() -> None:
     assert parameters(model) == 6
 
 
+def launched(processes: int, *what: str) -> list[str]:
+    """Return the command that runs Python on something in so many processes."""
+    if processes == 1:
+        return [sys.executable, *what]
+    # Without a GPU, the launcher starts several processes (by gloo) if it is told that there are several.
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
+    plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    return [sys.executable, *launch, *plain, *what]
+
+
 def gradients(processes: int, *slugs: str) -> dict[str, dict[str, float]]:
     """Take the first gradients of experiments' trainings in so many processes; the first writes what it got."""
     folder = tempfile.mkdtemp()
-    command = [sys.executable, str(GRADIENTS), folder, *slugs]
-    if processes > 1:
-        # Without a GPU, the launcher starts several processes (by gloo) if it is told that there are several.
-        launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-        plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-        command = [sys.executable, *launch, *plain, *command[1:]]
+    command = launched(processes, str(GRADIENTS), folder, *slugs)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, text=True)
     try:

@@ -19,6 +19,7 @@ from reference_impl.experiments.translation import (
     matched_width,
     real,
     reversals,
+    settled,
 )
 
 
@@ -109,3 +110,8 @@ def test_the_width_is_the_nearest_to_the_budget() -> None:
         return torch.nn.Linear(width, width, bias=False)
 
     assert [matched_width(square, budget) for budget in (1, 99, 105, 111)] == [1, 10, 10, 11]
+
+
+def test_a_score_has_settled_where_single_measurements_jump() -> None:
+    curve = [{"bleu": score} for score in (3.0, 9.0, 6.0, 0.0)]
+    assert settled(curve) == [3.0, 6.0, 6.0, 5.0]
