@@ -17,7 +17,15 @@ Files are held out whole, from pre-training as well. Beside the networks stands 
 What stands in: sentences of 5 to 16 words for paragraphs of Wikipedia and books, some hundred thousand weights for 110
 million, and two tasks for eleven. Next-sentence prediction is left out, as in the paper's own comparison of directions.
 At `small` the pre-training is cut to about two passes over the text, not long after hidden words begin to be learnt at
-all; `full` is the base model, for a GPU.
+all, and takes most of about ten minutes; `full` is the base model, for a GPU.
+
+Fairness: rates at `small` were chosen under seeds that no run has, on files of the training alone. The rate of
+pre-training is the one of 0.0005, 0.001 and 0.002 with the lowest loss on hidden words after 800 steps; batches are
+small because more steps on as much text lower it further. Rates of fine-tuning, one for what was pre-trained and one
+for what starts from scratch, are those of 0.001, 0.002 and 0.004 with the most right answers on both tasks, trained on
+256 labelled sentences and asked 300 others, for two draws of both; lower rates did worse. The network that was tuned
+there had been pre-trained on about as much text, in batches twice as large. Left to right takes the rates that were
+chosen on hidden words; what is unequal in that favours hidden words. At `full` no rates were tried.
 
 The trained weights that everyone can have, MiniLM's, are asked which of the cards' questions lie next to each other.
 """
@@ -50,6 +58,7 @@ from reference_impl.bert import (
     mask_words,
 )
 from reference_impl.experiments import prose, sentence_vectors
+from reference_impl.experiments.judging import apart, verdict
 from reference_impl.experiments.sentence_tasks import SPECIAL, TASKS, Corpus, real, trimmed
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.layers.attention import causal_mask
@@ -64,7 +73,7 @@ class Size:
         length: The most tokens of a sentence.
         rate: The highest rate of pre-training.
         tuning: The steps of fine-tuning.
-        tuning_rate: The highest rate of fine-tuning, the same for all networks.
+        tuning_rates: The highest rate of fine-tuning, of what was pre-trained and of what starts from scratch.
         tested: The most sentences of a test.
         asked: The most questions of a card that are compared.
     """
@@ -82,16 +91,25 @@ class Size:
     rate: float
     labels: tuple[int, ...]
     tuning: int
-    tuning_rate: float
+    tuning_rates: tuple[float, float]
     tested: int
     asked: int
 
 
 SIZES = {
-    "smoke": Size(1, 40, 500, 24, 32, 2, 64, 2, 24, 16, 2e-3, (16, 32), 8, 2e-3, 60, 2),
-    "small": Size(3, None, 3000, 24, 128, 4, 256, 2, 1300, 48, 2e-3, (64, 256, 1024), 100, 2e-3, 600, 100),
-    "full": Size(3, None, 20_000, 64, 768, 12, 3072, 12, 50_000, 256, 1e-4, (64, 256, 1024), 300, 5e-5, 4000, 100),
-}
+    "smoke": Size(
+        seeds=1, files=40, vocabulary=500, length=24, d_model=32, heads=2, d_ff=64, layers=2, steps=24, batch=16,
+        rate=2e-3, labels=(16, 32), tuning=8, tuning_rates=(2e-3, 2e-3), tested=60, asked=2,
+    ),
+    "small": Size(
+        seeds=3, files=None, vocabulary=3000, length=24, d_model=128, heads=4, d_ff=256, layers=2, steps=2200, batch=24,
+        rate=1e-3, labels=(64, 256, 1024), tuning=100, tuning_rates=(2e-3, 4e-3), tested=600, asked=100,
+    ),
+    "full": Size(
+        seeds=3, files=None, vocabulary=20_000, length=64, d_model=768, heads=12, d_ff=3072, layers=12, steps=50_000,
+        batch=256, rate=1e-4, labels=(64, 256, 1024), tuning=300, tuning_rates=(5e-5, 1e-4), tested=4000, asked=100,
+    ),
+}  # fmt: skip
 
 HIDDEN_WORDS, LEFT_TO_RIGHT, SCRATCH = "hidden words", "left to right", "from scratch"
 PRE_TRAINED = (HIDDEN_WORDS, LEFT_TO_RIGHT)
@@ -150,9 +168,7 @@ class PreTraining(Training):
 
     def result(self) -> Any:
         """Return the curve, after writing the weights."""
-        if self._accelerator.is_main_process:
-            checkpoints.save(self.model, self._file)
-        self._accelerator.wait_for_everyone()
+        self.written(lambda model: checkpoints.save(model, self._file))
         return super().result()
 
 
@@ -278,7 +294,7 @@ def fine_tuning(size: Size, arm: str, name: str, labels: int, seed: int, run: Ru
         clip=1.0,
         interval=1000,
         device=run.device,
-        **adam_of(size.tuning_rate, size.tuning),
+        **adam_of(size.tuning_rates[arm == SCRATCH], size.tuning),
     )
 
 
@@ -336,7 +352,7 @@ def experiment(run: Run) -> Outcome:
     """Pre-train, fine-tune with ever more labels, and look into what was learnt."""
     size = SIZES[run.size]
     seeds = run.seeds(size.seeds)
-    run.expect(len(seeds) * (2 + (len(ARMS) * len(TASKS) + 1) * len(size.labels)) + 2)
+    run.expect(size.seeds * (2 + (len(ARMS) * len(TASKS) + 1) * len(size.labels)) + 2)
     curves = {
         arm: [run.loop(f"{arm}, seed {seed}", partial(pre_training, size, arm, seed, run)) for seed in seeds]
         for arm in PRE_TRAINED
@@ -363,8 +379,13 @@ def experiment(run: Run) -> Outcome:
     }
     inside = run.piece("inside", partial(looked_into, size, run))
     lying = run.piece("questions", partial(compared_questions, size, run))
+    learnt = Learnt(
+        nats={arm: [curve[-1]["nats"] for curve in of_arm] for arm, of_arm in curves.items()},
+        by_frequency=inside["nats by frequency"],
+        passes=size.steps * size.batch / inside["sentences"][0],
+    )
     return Outcome(
-        findings=(judged_few_labels(scores), judged_bidirectional(scores), *NOT_TRIED),
+        findings=(judged_few_labels(scores, learnt), judged_bidirectional(scores, learnt), *NOT_TRIED),
         tables=(
             _scores_table(scores, inside),
             Table(
@@ -376,7 +397,7 @@ def experiment(run: Run) -> Outcome:
             *sentence_vectors.tables(lying),
         ),
         figures=(
-            _curves_figure(curves, inside["nats by frequency"]),
+            _curves_figure(curves, learnt),
             *(_labels_figure(task, scores, inside["chance"][task]) for task in TASKS),
             _attention_figure(inside),
             sentence_vectors.figure(lying),
@@ -386,8 +407,9 @@ def experiment(run: Run) -> Outcome:
         notes=(
             f"{inside['sentences'][0]:,} sentences for training and {inside['sentences'][1]:,} held out, from the "
             f"docstrings of {_listed([f'{name} {version}' for name, version in inside['versions'].items()])}. "
-            "All networks have the same steps of fine-tuning at the same rates; both pre-trainings have the same "
-            "sentences and steps, of which the one from left to right learns from every token and the other from 15%."
+            "All networks have the same steps of fine-tuning; both pre-trainings have the same sentences and steps, of "
+            "which the one from left to right learns from every token and the other from 15%. The tables of questions "
+            "are of the cards as they read on the day of the run; rewording one does not make this result stale."
         ),
     )
 
@@ -464,35 +486,59 @@ def attention(bert: Bert, text: Corpus) -> dict[str, Any]:
 # What becomes of the claims
 
 RULE = (
-    "Reproduced if, in both tasks and at each number of labels, the mean is higher, and in more than half of these "
-    "cases the lowest run is above the other's highest; partly if the mean is higher in more than half of the cases."
+    "A network is better where its lowest run is above the other's highest. Reproduced if it is better in both tasks "
+    "and at each number of labels; partly if in more than half of these cases."
 )
 
 
 def compared(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Reproduced:
     """Judge whether one network is better than another, given the runs of each in several cases."""
-    pairs = list(zip(one, other, strict=True))
-    higher = sum(fmean(a) > fmean(b) for a, b in pairs)
-    apart = sum(min(a) > max(b) for a, b in pairs)
-    if higher == len(pairs) and 2 * apart > len(pairs):
-        return Reproduced.YES
-    return Reproduced.PARTLY if 2 * higher > len(pairs) else Reproduced.NO
+    better = [apart(a, b) for a, b in zip(one, other, strict=True)]
+    return verdict(all(better), 2 * sum(better) > len(better))
 
 
-def judged_few_labels(scores: Scores) -> Finding:
+@dataclass(frozen=True)
+class Learnt:
+    """How far pre-training has come.
+
+    Attributes:
+        nats: What a word of a held-out sentence costs at the end, by network: one for each seed.
+        by_frequency: What it costs by the words' frequencies alone.
+        passes: How often the text was gone over.
+    """
+
+    nats: Mapping[str, Sequence[float]]
+    by_frequency: float
+    passes: float
+
+    def said(self, *arms: str) -> str:
+        """Say what a word costs some networks."""
+        told = " and ".join(f"{spread(self.nats[arm], '.2f')} nats with {arm}" for arm in arms)
+        return f"When pre-training ended, a held-out word cost {told}; by frequencies alone, {self.by_frequency:.2f}."
+
+    @property
+    def limit(self) -> str:
+        """What a verdict does not speak of."""
+        return (
+            f"After {self.passes:.1f} passes over the text, a held-out word costs the network that fills in hidden "
+            f"words still {fmean(self.nats[HIDDEN_WORDS]) / self.by_frequency:.0%} of what it costs by frequencies "
+            "alone: the verdict is on this pre-training, not on the paper's 40 passes over 3.3 billion words."
+        )
+
+
+def judged_few_labels(scores: Scores, learnt: Learnt) -> Finding:
     """Judge whether pre-training on hidden words helps."""
-    return _judged(scores, "few-labels", SCRATCH, RULE)
+    return _judged(scores, "few-labels", SCRATCH, learnt.said(HIDDEN_WORDS), f"{RULE} {learnt.limit}")
 
 
-def judged_bidirectional(scores: Scores) -> Finding:
+def judged_bidirectional(scores: Scores, learnt: Learnt) -> Finding:
     """Judge whether reading both ways is better than left to right, after equal pre-training."""
-    shorter = (
-        "The paper compares after far longer pre-training: of hidden words, only 15% of the tokens teach anything."
-    )
-    return _judged(scores, "bidirectional", LEFT_TO_RIGHT, f"{RULE} {shorter}")
+    fewer = "Of hidden words, only 15% of the tokens teach anything."
+    why = f"{RULE} {learnt.limit} {fewer}"
+    return _judged(scores, "bidirectional", LEFT_TO_RIGHT, learnt.said(*PRE_TRAINED), why)
 
 
-def _judged(scores: Scores, claim: str, other: str, why: str) -> Finding:
+def _judged(scores: Scores, claim: str, other: str, besides: str, why: str) -> Finding:
     labels = list(scores[TASKS[0], HIDDEN_WORDS])
     cases = list(product(TASKS, labels))
     runs = {arm: [scores[task, arm][n] for task, n in cases] for arm in (HIDDEN_WORDS, other)}
@@ -504,7 +550,7 @@ def _judged(scores: Scores, claim: str, other: str, why: str) -> Finding:
     return Finding(
         claim=claim,
         verdict=compared(runs[HIDDEN_WORDS], runs[other]),
-        measured=f"pre-trained on hidden words against {other}: {measured}",
+        measured=f"Pre-trained on hidden words against {other}: {measured}. {besides}",
         why=why,
     )
 
@@ -545,26 +591,17 @@ def _scores_table(scores: Scores, inside: Mapping[str, Any]) -> Table:
     )
 
 
-def _curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], by_frequency: float) -> Lines:
-    ends = {arm: [run[-1]["nats"] for run in runs] for arm, runs in curves.items()}
+def _curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], learnt: Learnt) -> Lines:
     return Lines(
         id="filling-in",
         title="How well a word of a held-out sentence is guessed",
         caption="What one word costs while the networks are pre-trained: with both sides in sight, or with the left "
         "side alone. Left to right, a network learns from every token of a batch, the other from 15%.",
-        alt=f"Both curves fall from the {by_frequency:.2f} nats of frequencies alone: with hidden words to "
-        f"{spread(ends[HIDDEN_WORDS], '.2f')}, left to right to {spread(ends[LEFT_TO_RIGHT], '.2f')}.",
+        alt=learnt.said(*PRE_TRAINED),
         x="step",
         y="nats a word",
-        series=tuple(
-            Series(
-                name=arm,
-                x=tuple(point["step"] for point in runs[0]),
-                runs=tuple(tuple(point["nats"] for point in run) for run in runs),
-            )
-            for arm, runs in curves.items()
-        ),
-        levels={"frequencies alone": by_frequency},
+        series=tuple(Series.of(arm, runs, "nats") for arm, runs in curves.items()),
+        levels={"frequencies alone": learnt.by_frequency},
     )
 
 

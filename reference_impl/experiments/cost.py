@@ -5,6 +5,7 @@ its own goes from short to long, and its highest resident set is read after each
 scratch space of kernels included.
 """
 
+import itertools
 import json
 import math
 import multiprocessing
@@ -23,8 +24,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from quaere.results import Finding, Lines, Reproduced, Series, Table
+from quaere.results import Finding, Lines, Series, Table
 from quaere.run import Run
+from reference_impl.experiments.judging import verdict
 from reference_impl.layers.attention import MultiHeadAttention
 from reference_impl.performer import FavorAttention, favor, orthogonal_directions, switched
 from reference_impl.transformer import EncoderLayer
@@ -134,20 +136,28 @@ def seconds(what: str, length: int, timing: Timing, device: str) -> dict[str, li
     return found
 
 
-def memory(what: str, lengths: Mapping[str, Sequence[int]], device: str) -> dict[str, list[float]]:
-    """Return the MiB that each arm takes at each of its lengths, inputs included, in processes without a past."""
+def memory(lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str) -> dict[str, dict[str, list[float]]]:
+    """Return the MiB that each arm takes at each of its lengths, inputs included, in processes without a past.
+
+    Args:
+        lengths: For attention and for a layer, the lengths of each arm.
+        device: Where to compute.
+    """
     code = f"import json, sys; from {MODULE} import each_apart; print(json.dumps(each_apart(*json.loads(sys.argv[1]))))"
-    command = [sys.executable, "-c", code, json.dumps([what, lengths, device])]
+    command = [sys.executable, "-c", code, json.dumps([lengths, device])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    # In a session of its own, where a terminal's Ctrl-C does not reach it: the run ends the piece in hand.
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, start_new_session=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def each_apart(what: str, lengths: Mapping[str, Sequence[int]], device: str) -> dict[str, list[float]]:
+def each_apart(lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str) -> dict[str, dict[str, list[float]]]:
     """Measure each arm's peaks in a process of its own, forked from this one, which has computed nothing yet."""
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        tasks = [(what, arm, of_arm, device) for arm, of_arm in lengths.items()]
-        return dict(zip(lengths, pool.starmap(peaks, tasks, chunksize=1), strict=True))
+        return {
+            what: {arm: pool.apply(peaks, (what, arm, of_arm, device)) for arm, of_arm in arms_of.items()}
+            for what, arms_of in lengths.items()
+        }
 
 
 @torch.no_grad()
@@ -156,7 +166,7 @@ def peaks(what: str, arm: str, lengths: Sequence[int], device: str) -> list[floa
     run = arms(what, device)[arm]
     run(*inputs(what, 256, device))
     # Starting up left a mark above what is held now. This much more lifts the process to a mark of its own.
-    ballast = torch.ones(2**26, device=device)
+    ballast = torch.ones(2**24, device=device)
     start, found = _mark(device), []
     for length in sorted(lengths):
         run(*inputs(what, length, device))
@@ -180,25 +190,21 @@ def _synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
+@dataclass(frozen=True)
 class Cost:
     """Seconds and MiB of all arms, for attention alone or a whole layer.
 
     Attributes:
+        what: Which of the two.
+        start: From which length on slopes are fitted.
         seconds: For each arm and length, the times of all repeats.
         mebibytes: For each arm and length, the peak.
     """
 
-    def __init__(self, run: Run, what: str, timing: Timing, device: str) -> None:
-        self.what, self.start = what, timing.start
-        lengths = timing.layer if what == "layer" else timing.lengths
-        timed = {n: run.piece(f"seconds of {what} at {n}", partial(seconds, what, n, timing, device)) for n in lengths}
-        self.seconds: dict[str, dict[int, list[float]]] = {}
-        for length, by_arm in timed.items():
-            for arm, times in by_arm.items():
-                self.seconds.setdefault(arm, {})[length] = times
-        lengths_of = {arm: list(by_length) for arm, by_length in self.seconds.items()}
-        held = run.piece(f"memory of {what}", partial(memory, what, lengths_of, device))
-        self.mebibytes = {arm: dict(zip(lengths_of[arm], held[arm], strict=True)) for arm in held}
+    what: str
+    start: int
+    seconds: Mapping[str, Mapping[int, Sequence[float]]]
+    mebibytes: Mapping[str, Mapping[int, float]]
 
     def medians(self, arm: str) -> dict[int, float]:
         """Return an arm's median seconds by length."""
@@ -206,7 +212,7 @@ class Cost:
 
     def table(self) -> Table:
         """Return slopes, and what the longest length costs."""
-        rows = []
+        rows: list[tuple[str | float, ...]] = []
         for arm in self.seconds:
             times, held = self.medians(arm), self.mebibytes[arm]
             longest = max(times)
@@ -273,6 +279,25 @@ class Cost:
         )
 
 
+def costs(run: Run, timing: Timing, device: str) -> tuple[Cost, Cost]:
+    """Measure attention alone, and a whole layer."""
+    timed: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for what, lengths in (("attention", timing.lengths), ("layer", timing.layer)):
+        by_arm = timed[what] = {}
+        for length in lengths:
+            found = run.piece(f"seconds of {what} at {length}", partial(seconds, what, length, timing, device))
+            for arm, times in found.items():
+                by_arm.setdefault(arm, {})[length] = times
+    lengths_of = {what: {arm: list(times) for arm, times in by_arm.items()} for what, by_arm in timed.items()}
+    held = run.piece("memory", partial(memory, lengths_of, device))
+
+    def cost(what: str) -> Cost:
+        peaks_of = {arm: dict(zip(timed[what][arm], peaks, strict=True)) for arm, peaks in held[what].items()}
+        return Cost(what, timing.start, timed[what], peaks_of)
+
+    return cost("attention"), cost("layer")
+
+
 def ends_of(series: Sequence[Series], unit: str) -> str:
     """Tell where curves end."""
     ends = [(each.name, [run[-1] for run in each.runs if run[-1] is not None], each.x[-1]) for each in series]
@@ -294,6 +319,13 @@ def slope(values: Mapping[int, float], start: int) -> float:
         return math.nan
     lengths, grown = np.log(np.array(points)).T
     return float(np.polyfit(lengths, grown, 1)[0])
+
+
+def steepest(values: Mapping[int, float], start: int) -> tuple[float, int, int]:
+    """Return the highest power of growth between two successive lengths from some length on, and these lengths."""
+    lengths = sorted(length for length in values if length >= start)
+    pairs = itertools.pairwise(lengths)
+    return max((slope({low: values[low], high: values[high]}, low), low, high) for low, high in pairs)
 
 
 def pays_from(fast: Mapping[int, float], slow: Mapping[int, float]) -> int | None:
@@ -320,34 +352,42 @@ def said_length(pays: int | None) -> str:
 
 
 def judged_cost(attention: Cost, layer: Cost) -> Finding:
-    """Say whether cost is nearly linear and close to the identity's."""
-    powers = slope(attention.medians(FAVOR), attention.start), slope(attention.mebibytes[FAVOR], attention.start)
+    """Say whether a layer's cost is nearly linear and close to the identity's."""
+    powers, alone = (
+        (slope(cost.medians(FAVOR), cost.start), slope(cost.mebibytes[FAVOR], cost.start))
+        for cost in (layer, attention)
+    )
+    jump, low, high = steepest(attention.medians(FAVOR), attention.start)
     longest = max(layer.seconds[FAVOR])
     times = {arm: layer.medians(arm)[longest] for arm in layer.seconds}
     held = {arm: layer.mebibytes[arm][longest] for arm in layer.seconds}
     ratios = times[FAVOR] / times[IDENTITY], held[FAVOR] / held[IDENTITY] if held[IDENTITY] > 0 else math.nan
-    exact = times[FUSED] / times[IDENTITY], slope(attention.medians(FUSED), attention.start)
+    exact = times[FUSED] / times[IDENTITY], slope(layer.medians(FUSED), layer.start)
     pays = pays_from(attention.medians(FAVOR), attention.medians(FUSED))
     return judged_linear(powers, ratios, (
-        f" Exact attention takes {exact[0]:.2f} times the identity's time there, and grows with power {exact[1]:.2f}. "
-        f"Alone, FAVOR+ is faster than it {said_length(pays)}."
+        f" With exact attention it takes {exact[0]:.2f} times the identity's time there, and grows with power "
+        f"{exact[1]:.2f}. FAVOR+ alone grows with power {alone[0]:.2f} in time and {alone[1]:.2f} in memory; between "
+        f"successive lengths its time grows fastest from {low:,} to {high:,}, with power {jump:.2f}. It is faster than "
+        f"exact attention alone {said_length(pays)}."
     ), longest)  # fmt: skip
 
 
 def judged_linear(powers: tuple[float, float], ratios: tuple[float, float], besides: str, longest: int) -> Finding:
-    """Judge by the powers of the length in time and memory, and by the ratios to the identity in both."""
+    """Judge by a layer's powers of the length in time and memory, and by its ratios to the identity's in both."""
     # What could not be measured is neither: no comparison with NaN holds.
     linear, near = all(power <= NEARLY_LINEAR for power in powers), all(ratio <= CLOSE for ratio in ratios)
     return Finding(
         claim="linear-cost",
-        verdict=Reproduced.YES if linear and near else Reproduced.PARTLY if linear or near else Reproduced.NO,
+        verdict=verdict(linear and near, linear or near),
         measured=(
-            f"Time grows with power {powers[0]:.2f} of the length, memory with {powers[1]:.2f}. A whole layer at "
-            f"{longest:,} positions takes {ratios[0]:.2f} times the identity's time and {ratios[1]:.2f} times its "
+            f"A whole layer's time grows with power {powers[0]:.2f} of the length, its memory with {powers[1]:.2f}. At "
+            f"{longest:,} positions it takes {ratios[0]:.2f} times the identity's time and {ratios[1]:.2f} times its "
             f"memory.{besides}"
         ),
         why=(
-            f"Reproduced if neither power is above {NEARLY_LINEAR} and neither ratio above {CLOSE:g}; partly if one of "
-            "these holds. On the machine that is named, forward passes alone."
+            f"Reproduced if neither power of the layer is above {NEARLY_LINEAR} and neither ratio above {CLOSE:g}; "
+            "partly if the powers or the ratios keep to that. The layer is judged because the claim is of a model; an "
+            "earlier run was judged by the powers of attention alone, which are said beside it. On the machine that is "
+            "named, forward passes alone."
         ),
     )

@@ -17,9 +17,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.results import Finding, Heatmap, Lines, Reproduced, Series, Table, spread
+from quaere.results import Finding, Heatmap, Lines, Series, Table, spread
 from quaere.run import Run
 from reference_impl.experiments.cost import DIRECTIONS
+from reference_impl.experiments.judging import in_every_seed, verdict
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, parameters
 from reference_impl.layers.attention import causal_mask
@@ -88,18 +89,15 @@ def accuracy(model: nn.Module, drawn: Int[Tensor, "b n"]) -> float:
     return float((model(drawn[:, :-1]).argmax(dim=-1) == drawn[:, 1:]).float().mean())
 
 
-class Trained(Training):
-    """Training that ends with the weights too."""
-
-    def result(self) -> Any:
-        """Return the curve and the weights, in Base64."""
-        file = io.BytesIO()
-        torch.save({name: weight.cpu() for name, weight in self.model.state_dict().items()}, file)
-        return {"curve": super().result(), "weights": base64.b64encode(file.getvalue()).decode()}
+def kept(model: nn.Module) -> dict[str, str]:
+    """Return a model's weights, in Base64."""
+    file = io.BytesIO()
+    torch.save({name: weight.cpu() for name, weight in model.state_dict().items()}, file)
+    return {"weights": base64.b64encode(file.getvalue()).decode()}
 
 
 def restored(weights: str, size: Text) -> Writer:
-    """Return a model with weights as `Trained` returns them."""
+    """Return a model with weights that were `kept`."""
     model = Writer(size.width)
     model.load_state_dict(torch.load(io.BytesIO(base64.b64decode(weights)), weights_only=True))
     return model
@@ -134,7 +132,7 @@ class Moved:
         training = {"steps": size.steps, "every": max(1, size.steps // 10), "seed": seed} | settings
         # Other batches than those of the training, and the same ones for both arms.
         tuning = {"steps": size.tuned, "every": max(1, size.tuned // 9), "seed": seed + 500} | settings
-        found = run.loop(f"softmax seed {seed}", lambda: Trained(lambda: Writer(size.width), **training))
+        found = run.loop(f"softmax seed {seed}", lambda: Training(lambda: Writer(size.width), ending=kept, **training))
 
         def model() -> Writer:
             return restored(found["weights"], size)
@@ -187,16 +185,11 @@ def judged_move(exact: Sequence[Any], swapped: Sequence[Any], size: Text) -> Fin
     lost = [found[f"positive, {DIRECTIONS}"] for found in swapped]
     after = [found["curve"][-1]["accuracy"] for found in swapped]
     control = [curve[-1]["accuracy"] for curve in exact]
-    drop, back = float(np.mean(before) - np.mean(lost)), float(np.mean(after) - np.mean(lost))
-    if drop < 0.01:
-        verdict = Reproduced.NO
-    elif np.mean(after) >= np.mean(before):
-        verdict = Reproduced.YES
-    else:
-        verdict = Reproduced.PARTLY if back >= drop / 2 else Reproduced.NO
+    dropped = in_every_seed(before, lost, by=0.01)
+    halfway = [(high + low) / 2 for high, low in zip(before, lost, strict=True)]
     return Finding(
         claim="backwards-compatible",
-        verdict=verdict,
+        verdict=verdict(dropped and in_every_seed(after, before), dropped and in_every_seed(after, halfway)),
         measured=(
             f"Next characters named: {spread(before, '.3g')} with softmax after {size.steps} steps, "
             f"{spread(lost, '.3g')} when "
@@ -204,10 +197,10 @@ def judged_move(exact: Sequence[Any], swapped: Sequence[Any], size: Text) -> Fin
             f"softmax, and as many steps more, {spread(control, '.3g')}."
         ),
         why=(
-            f"Reproduced if fine-tuning, for {size.tuned / size.steps:.0%} of the steps, brings the mean accuracy back "
-            "to what it was before the switch; partly if at least half of what was lost comes back. Where the switch "
-            "loses less than 0.01 there is nothing to bring back, and nothing is reproduced. A small model over "
-            "characters of English stands in for LM1B."
+            f"Reproduced if in every seed fine-tuning, for {size.tuned / size.steps:.0%} of the steps, brings the "
+            "accuracy above what it was before the switch; partly if in every seed more than half of what was lost "
+            "comes back. Where the switch loses no more than 0.01 in some seed there is nothing to bring back, and "
+            "nothing is reproduced. A small model over characters of English stands in for LM1B."
         ),
     )
 
@@ -224,7 +217,7 @@ def move_table(models: Sequence[Moved], size: Text) -> Table:
     rows += [(name, models[0].parameters, spread([model.swapped[name] for model in models], ".3g")) for name in names]
     rows += [
         (
-            "positive, 256, fine-tuned",
+            f"positive, {DIRECTIONS}, fine-tuned",
             models[0].parameters,
             spread([m.swapped["curve"][-1]["accuracy"] for m in models], ".3g"),
         )
@@ -250,14 +243,6 @@ def move_figure(models: Sequence[Moved], size: Text) -> Lines:
         for model in models
     ]
     curves = {"softmax": [model.exact for model in models], "FAVOR+ from the switch on": tuned}
-    series = tuple(
-        Series(
-            name=name,
-            x=tuple(point["step"] for point in each[0]),
-            runs=tuple(tuple(point["accuracy"] for point in curve) for curve in each),
-        )
-        for name, each in curves.items()
-    )
     ends = {name: float(np.mean([curve[-1]["accuracy"] for curve in each])) for name, each in curves.items()}
     fell = float(np.mean([curve[0]["accuracy"] for curve in tuned]))
     told = ", ".join(f"{name} {end:.3f}" for name, end in ends.items())
@@ -266,7 +251,8 @@ def move_figure(models: Sequence[Moved], size: Text) -> Lines:
         title="A trained model is switched to FAVOR+",
         caption="What the switch loses, and how fast fine-tuning brings it back; softmax goes on beside it.",
         alt=f"At the switch accuracy is {fell:.3f}; at the end: {told}.",
-        x="steps", y="next characters named", series=series,
+        x="steps", y="next characters named",
+        series=tuple(Series.of(name, each, "accuracy") for name, each in curves.items()),
     )  # fmt: skip
 
 

@@ -1,21 +1,29 @@
 """What BERT's experiment reads and asks, and how it judges."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from quaere.results import Reproduced
+from quaere.run import Run
+from reference_impl import checkpoints
 from reference_impl.bert import Bert, BertMaskedWords
-from reference_impl.experiments import prose, sentence_vectors
+from reference_impl.experiments import bert, prose, sentence_vectors
 from reference_impl.experiments.bert import (
     ARMS,
     HIDDEN_WORDS,
     LEFT_TO_RIGHT,
     SCRATCH,
     SIZES,
+    Learnt,
     LeftToRight,
     compared,
     corpus,
+    fine_tuning,
     followed,
     judged_bidirectional,
     judged_few_labels,
@@ -143,10 +151,11 @@ def test_the_topic_is_read_where_the_whole_sentence_has_been_seen():
     ("one", "other", "verdict"),
     [
         ([[0.5, 0.6], [0.7, 0.8]], [[0.3, 0.4], [0.5, 0.6]], YES),
-        ([[0.5, 0.6], [0.7, 0.8]], [[0.3, 0.4], [0.6, 0.75]], PARTLY),  # apart in one case of two
+        ([[0.5, 0.6]] * 2 + [[0.7, 0.8]], [[0.3, 0.4]] * 2 + [[0.6, 0.75]], PARTLY),  # not apart in one case of three
         ([[0.5, 0.6]] * 2 + [[0.1, 0.2]], [[0.3, 0.4]] * 3, PARTLY),  # lower in one of three
+        ([[0.5, 0.6]] * 3, [[0.4, 0.55]] * 3, NO),  # higher on the mean in all cases, and apart in none
         ([[0.5, 0.6], [0.1, 0.2]], [[0.3, 0.4]] * 2, NO),  # as often lower as higher
-        ([[0.3, 0.4]] * 2, [[0.3, 0.4]] * 2, NO),
+        ([[0.5]] * 2, [[0.3]] * 2, NO),  # one seed says nothing
     ],
 )
 def test_the_rule_can_come_out_in_every_way(one, other, verdict):
@@ -156,9 +165,31 @@ def test_the_rule_can_come_out_in_every_way(one, other, verdict):
 def test_each_claim_is_judged_against_its_own_rival():
     level = {HIDDEN_WORDS: 0.5, LEFT_TO_RIGHT: 0.7, SCRATCH: 0.3}
     scores = {(task, arm): {64: [level[arm], level[arm] + 0.02]} for task in TASKS for arm in ARMS}
-    assert judged_few_labels(scores).verdict is YES
-    assert judged_bidirectional(scores).verdict is NO
-    assert "0.51 (0.50 to 0.52) against 0.31 (0.30 to 0.32)" in judged_few_labels(scores).measured
+    learnt = Learnt({HIDDEN_WORDS: [5.0, 5.5], LEFT_TO_RIGHT: [4.0, 4.1]}, by_frequency=7.0, passes=2.0)
+    few = judged_few_labels(scores, learnt)
+    assert few.verdict is YES
+    assert judged_bidirectional(scores, learnt).verdict is NO
+    assert "0.51 (0.50 to 0.52) against 0.31 (0.30 to 0.32)" in few.measured
+    assert "5.25 (5.00 to 5.50) nats with hidden words; by frequencies alone, 7.00" in few.measured
+    assert "After 2.0 passes" in few.why
+    assert "75% of what it costs by frequencies alone" in few.why
+
+
+@pytest.mark.parametrize(("arm", "rate"), [(HIDDEN_WORDS, 1.0), (LEFT_TO_RIGHT, 1.0), (SCRATCH, 2.0)])
+def test_what_was_pre_trained_is_tuned_at_its_own_rate(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arm: str, rate: float
+) -> None:
+    highest = []
+
+    def adam_of(rate: float, steps: int) -> dict[str, Any]:
+        highest.append(rate)
+        return {}
+
+    monkeypatch.setattr(bert, "adam_of", adam_of)
+    monkeypatch.setattr(checkpoints, "load", lambda *_: None)
+    run = Run(tmp_path / "run", device="cpu")
+    fine_tuning(replace(SMOKE, tuning_rates=(1.0, 2.0)), arm, "topic", 16, 0, run)
+    assert highest == [rate]
 
 
 def test_a_question_is_not_its_own_neighbour_and_chance_is_that_of_a_draw():

@@ -1,12 +1,22 @@
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
 
 from quaere.results import Reproduced
 from reference_impl.experiments import cost
-from reference_impl.experiments.cost import DIRECTIONS, FUSED, IDENTITY, MATRIX, judged_linear, pays_from, slope
+from reference_impl.experiments.cost import (
+    DIRECTIONS,
+    FUSED,
+    IDENTITY,
+    MATRIX,
+    judged_cost,
+    judged_linear,
+    pays_from,
+    slope,
+    steepest,
+)
 from reference_impl.experiments.moved import KERNELS, Writer, estimating, judged_move, windows
 from reference_impl.experiments.performer import (
     DRAWS,
@@ -23,14 +33,16 @@ from reference_impl.performer import FavorAttention
 YES, PARTLY, NO = Reproduced.YES, Reproduced.PARTLY, Reproduced.NO
 
 
-def errors(of: dict[tuple[str, str, str], Sequence[float]]) -> dict[str, Sequence[float]]:
+def errors(of: Mapping[tuple[str, str, str], Sequence[float]]) -> dict[str, Sequence[float]]:
     """Return made-up errors: 1 for every arm that isn't named by its scale, kernel and draw."""
     arms = [(scale, kernel, draw) for scale in SCALES for kernel in KERNELS for draw in DRAWS]
     return {arm_of(*arm): of.get(arm, (1.0, 1.0)) for arm in arms}
 
 
-def positive_errs(at_unit: float, at_half: float) -> dict[str, Sequence[float]]:
-    return errors({(s, "positive", "orthogonal"): (0.5, e) for s, e in (("unit", at_unit), ("half", at_half))})
+def positive_errs(at_unit: float, at_half: float, sines: float = 0.9) -> dict[str, Sequence[float]]:
+    """Return errors of positive features with many directions; with few they err less than sines and cosines."""
+    of = {(s, "positive", "orthogonal"): (0.5, e) for s, e in (("unit", at_unit), ("half", at_half))}
+    return errors(of | {(s, "sines and cosines", "orthogonal"): (1.0, sines) for s in SCALES})
 
 
 @pytest.mark.parametrize(("at_unit", "at_half", "verdict"), [(0.5, 0.5, YES), (0.5, 2.0, PARTLY), (2.0, 2.0, NO)])
@@ -38,6 +50,21 @@ def test_positive_features_must_err_less_at_every_number_of_directions(
     at_unit: float, at_half: float, verdict: Reproduced
 ) -> None:
     assert judged_kernels([positive_errs(at_unit, at_half)], (16, 64)).verdict is verdict
+
+
+@pytest.mark.parametrize(("at_half", "verdict", "counted"), [(0.5, YES, "half scale"), (2.0, NO, "no scale")])
+def test_a_win_between_estimates_that_err_more_than_nothing_does_not_count(
+    at_half: float, verdict: Reproduced, counted: str
+) -> None:
+    """At unit scale positive features win throughout, but err more than an answer of zero."""
+    found = judged_kernels([positive_errs(2.0, at_half, sines=9.0)], (16, 64))
+    assert found.verdict is verdict
+    assert f"Counted: {counted}." in found.measured
+
+
+def test_positive_features_must_err_less_in_every_sample() -> None:
+    samples = [positive_errs(0.1, 0.1), positive_errs(0.95, 0.1)]
+    assert judged_kernels(samples, (16, 64)).verdict is PARTLY
 
 
 def test_orthogonal_directions_must_win_in_every_sample() -> None:
@@ -78,6 +105,12 @@ def test_fine_tuning_has_to_bring_back_what_the_switch_lost(after: float, verdic
     assert judged_move([exact], [swapped], SIZES["small"].text).verdict is verdict
 
 
+def test_fine_tuning_has_to_bring_it_back_in_every_seed() -> None:
+    exact = [[{"step": SIZES["small"].text.steps, "accuracy": 0.4}, {"step": 10**6, "accuracy": 0.5}]] * 2
+    swapped = [{f"positive, {DIRECTIONS}": 0.3, "curve": [{"accuracy": after}]} for after in (0.5, 0.39)]
+    assert judged_move(exact, swapped, SIZES["small"].text).verdict is PARTLY
+
+
 def test_a_switch_that_loses_nothing_shows_no_recovery() -> None:
     exact = [{"step": SIZES["small"].text.steps, "accuracy": 0.07}]
     swapped = {f"positive, {DIRECTIONS}": 0.07, "curve": [{"accuracy": 0.12}]}
@@ -87,6 +120,25 @@ def test_a_switch_that_loses_nothing_shows_no_recovery() -> None:
 def test_a_slope_is_a_power_of_the_length_from_the_start_on() -> None:
     assert slope({256: 99.0, 4096: 1.0, 8192: 4.0, 16_384: 16.0}, 4096) == pytest.approx(2.0)
     assert math.isnan(slope({4096: 1.0}, 4096))
+
+
+def test_growth_is_steepest_where_it_jumps() -> None:
+    power, *between = steepest({256: 0.01, 4096: 1.0, 8192: 2.0, 16_384: 8.0, 32_768: 16.0}, 4096)
+    assert (round(power, 6), *between) == (2.0, 8192, 16_384)
+
+
+def growing(powers: dict[str, float]) -> cost.Cost:
+    """Return a cost whose arms' seconds grow with these powers of the length, and whose memory is linear."""
+    times = {arm: {n: [float(n) ** power] for n in (4096, 8192)} for arm, power in powers.items()}
+    return cost.Cost("layer", 4096, times, {arm: {n: float(n) for n in (4096, 8192)} for arm in powers})
+
+
+def test_a_layer_is_judged_and_not_attention_alone() -> None:
+    layer, alone = growing({cost.FAVOR: 1.0, FUSED: 2.0, IDENTITY: 1.0}), growing({cost.FAVOR: 1.4, FUSED: 2.0})
+    found = judged_cost(alone, layer)
+    assert found.verdict is YES
+    assert "FAVOR+ alone grows with power 1.40 in time" in found.measured
+    assert judged_cost(layer, growing({cost.FAVOR: 1.4, FUSED: 2.0, IDENTITY: 1.4})).verdict is PARTLY
 
 
 def test_it_pays_where_the_curves_cross() -> None:
@@ -134,6 +186,6 @@ def test_windows_have_one_character_more_than_is_read_and_stay_inside() -> None:
 @pytest.mark.skipif("sys.platform == 'win32'", reason="there is no high-water mark to read")
 def test_memory_that_is_measured_is_that_of_the_matrix() -> None:
     """At 2,048 places a matrix of weights has 16 MiB, and softmax needs two; linear attention has less."""
-    held = cost.memory("attention", {MATRIX: [2048], cost.FAVOR: [2048]}, "cpu")
+    held = cost.memory({"attention": {MATRIX: [2048], cost.FAVOR: [2048]}}, "cpu")["attention"]
     assert 30 < held[MATRIX][0] < 60
     assert held[cost.FAVOR][0] < 20
