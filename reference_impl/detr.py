@@ -201,15 +201,17 @@ def match(
         >>> [round(abs(torch.autograd.grad(term, logit)[0].item()), 3) for term in terms]
         [0.0, 1.0]
     """
-    pairs = []
-    for logits, boxes, true in zip(predictions.logits, predictions.boxes, objects, strict=True):
-        if len(true.labels) > len(boxes):
-            raise ValueError(f"{len(true.labels)} objects exceed the {len(boxes)} predictions")
-        cost = box_loss(boxes[:, None], true.boxes) - logits.softmax(dim=-1)[:, true.labels]
-        chosen = linear_sum_assignment(cost.cpu().numpy())
-        queries, found = (torch.from_numpy(side).to(boxes.device) for side in chosen)
-        pairs.append((queries, found))
-    return pairs
+    counts = [len(true.labels) for _, true in zip(predictions.boxes, objects, strict=True)]
+    if max(counts, default=0) > predictions.boxes.shape[1]:
+        raise ValueError(f"{max(counts)} objects exceed the {predictions.boxes.shape[1]} predictions")
+    # All images' objects in one list, each beside the predictions of its own image: a few large operations.
+    image = torch.arange(len(objects)).repeat_interleave(torch.tensor(counts))
+    labels, boxes = torch.cat([true.labels for true in objects]), torch.cat([true.boxes for true in objects])
+    cost = box_loss(predictions.boxes[image], boxes[:, None]) - predictions.logits.softmax(dim=-1)[image, :, labels]
+    chosen = [linear_sum_assignment(each.T.numpy()) for each in cost.cpu().split(counts)]
+    return [
+        (torch.from_numpy(queries).to(boxes.device), torch.from_numpy(own).to(boxes.device)) for queries, own in chosen
+    ]
 
 
 def hungarian_loss(predictions: Predictions, objects: Sequence[Objects], no_object: float = 0.1) -> Float[Tensor, ""]:

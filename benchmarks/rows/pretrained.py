@@ -130,13 +130,7 @@ def detr(at: Setting) -> Pair:
     return Pair(of_ours, of_peer, items=len(images))
 
 
-@row(
-    "transformers HungarianMatcher",
-    "images",
-    slower="Ours goes from image to image, with dozens of small operations for each. The peer works out the cost of "
-    "each prediction with each object of the whole batch at once, and throws away those of other images: fewer calls, "
-    "for a hundred times the memory.",
-)
+@row("transformers HungarianMatcher", "images")
 def matcher(at: Setting) -> Pair:
     """DETR's matching of 100 predictions with 7 objects on the mean, COCO's number; 16 images."""
     from transformers.loss import loss_for_object_detection
