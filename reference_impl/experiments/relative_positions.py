@@ -23,8 +23,8 @@ that every arm that can say the answer learns it. An arm that names hardly more 
 has learnt nothing yet of what is asked, and nothing is judged by it. That befell sinusoids in an earlier run, with
 windows of 64 and fewer steps at one rate for all. So windows, steps and the rates to choose from were settled anew, in
 a probe on the training files alone, under seeds that `small` does not use: such that sinusoids leave that level. (In
-the run after that, one seed of three still had not, after 500 steps; hence 650.) A faster rate, at which they did not,
-and neither relative nor learnt positions did better, was dropped.
+the run after that, one seed of three had not, after 500 steps; nor has it after 650, which is as many as there is time
+for.) A faster rate, at which they did not, and neither relative nor learnt positions did better, was dropped.
 
 Learnt positions do not exist beyond the trained length. So that something can be measured there, the table goes on
 with rows that were drawn as the others were and never trained, as those of a table made longer in advance would be.
