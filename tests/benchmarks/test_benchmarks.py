@@ -197,12 +197,17 @@ def test_a_row_that_leaves_the_machine_idle_says_why() -> None:
 # Results
 
 
-def all_measured() -> Iterator[Measured]:
+def all_measured(power: float = 1.0) -> Iterator[Measured]:
     for (name, n), exact in itertools.product(LENGTHS.items(), ("", "-exact")):
-        ours = n * 1e-6
+        ours = n**power * 1e-6
         times = Times(((ours, (n / 1024) ** 2 * 1e-3 if exact else 2 * ours),) * 3)
         row = ROWS[f"performer-{name}{exact}"]
         yield Measured(row, TINY, n, times, operations=n, memory=(100 * n, 10 * n if exact else 300 * n), rate=1e9)
+
+
+def test_growth_that_is_steeper_than_aimed_at_says_why() -> None:
+    notes = [report.outcome(list(all_measured(power)), minutes=1).tables[1].note for power in (1.0, 1.2)]
+    assert ["steeper in time" in note for note in notes] == [False, True]
 
 
 def test_a_whole_run_becomes_a_result_with_the_powers_of_growth() -> None:
