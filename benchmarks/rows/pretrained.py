@@ -101,7 +101,11 @@ def vit(at: Setting) -> Pair:
     return Pair(lambda: ours(images), lambda: theirs(images).logits, items=len(images))
 
 
-@row("transformers DetrForObjectDetection", "images")
+@row(
+    "transformers DetrForObjectDetection",
+    "images",
+    slower="Two thirds of both sides' time are the backbone's convolutions, the same ones, and a tenth the same products.",
+)
 def detr(at: Setting) -> Pair:
     """DETR with a ResNet-50, forward; 1 image of 480 × 640."""
     from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
