@@ -16,6 +16,8 @@ from reference_impl.checkpoints import LAYOUTS
 from reference_impl.detr import DETR, Objects, Predictions, ResNet, match
 from reference_impl.vit import ViT
 
+SAME_PRODUCTS = "Nearly all of the time are products, the same on both sides."
+
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
     """Give a Hugging Face model the numbers of ours, by the names that public checkpoints have for both."""
@@ -50,7 +52,7 @@ def berts(at: Setting, **settings: Any) -> tuple[Any, Any]:
     return at.put(ours).eval(), at.put(theirs).eval()
 
 
-@row("transformers BertModel", "tokens", gpu=True, share=0.8)
+@row("transformers BertModel", "tokens", gpu=True, share=0.8, slower=SAME_PRODUCTS, idle=SAME_PRODUCTS)
 def bert_full(at: Setting) -> Pair:
     """BERT-base, forward; 4 inputs of 128 tokens, none of them padding."""
     ours, theirs = berts(at)
@@ -85,7 +87,7 @@ def messages() -> set[str]:
     return found
 
 
-@row("transformers ViTForImageClassification", "images", gpu=True, share=0.8)
+@row("transformers ViTForImageClassification", "images", gpu=True, share=0.8, slower=SAME_PRODUCTS, idle=SAME_PRODUCTS)
 def vit(at: Setting) -> Pair:
     """ViT-B/16, forward; 4 images of 224 × 224."""
     from transformers import ViTConfig, ViTForImageClassification
@@ -104,7 +106,7 @@ def vit(at: Setting) -> Pair:
 @row(
     "transformers DetrForObjectDetection",
     "images",
-    slower="Two thirds of both sides' time are the backbone's convolutions, the same ones, and a tenth the same products.",
+    slower="Two thirds of the time are the backbone's convolutions and a tenth are products, the same on both sides.",
 )
 def detr(at: Setting) -> Pair:
     """DETR with a ResNet-50, forward; 1 image of 480 × 640."""
