@@ -596,6 +596,21 @@ def test_run_keeps_the_result_beside_the_cards_unless_it_is_for_smoke(toy: Base)
     assert toy.holdings().is_stale("toy")
 
 
+def test_run_names_the_commit_that_it_began_on_whatever_results_came_since(toy: Base) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+        command = ["git", "-C", str(toy.root), *who, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    toy.write({"papers/results/toy.json": "{}"})
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--no-gpg-sign", "--message", "First")
+    for _ in range(2):  # the first run changes the result that was committed
+        assert run_toy(toy, "--size", "small").returncode == 0
+        assert toy.holdings().results["toy"].commit == git("rev-parse", "--short=10", "HEAD")
+
+
 def test_run_lists_the_experiments_with_what_they_found(toy: Base, call: Call) -> None:
     assert re.search(r"toy\s+Draws a number\.\s+none", call("run", "--list").out)
     run_toy(toy, "--size", "small")

@@ -76,6 +76,17 @@ def test_a_band_spans_the_seeds() -> None:
     assert ("FillBetween" in alone, "FillBetween" in together) == (False, True)
 
 
+def test_a_band_breaks_off_where_a_seed_is_missing() -> None:
+    def bands(*runs: tuple[float | None, ...]) -> int:
+        drawn = figures.draw(lines(Series(name="a", x=(1, 2, 3, 4, 5), runs=runs)).model_dump_json(), "light")
+        (band,) = re.findall(r'<g id="FillBetween[^"]*">(.*?)</g>', drawn, re.DOTALL)
+        return str(band).count("z\n")
+
+    whole, gappy = (1, 2, 3, 4, 5), (2, 3, None, 5, 6)
+    assert bands(whole, (2, 3, 4, 5, 6)) == 1
+    assert bands(whole, gappy) == 2
+
+
 def test_a_map_shows_its_rows_and_columns() -> None:
     assert all(word in words(HEATMAP) for word in ("le", "chat", "the", "cat", "query", "key"))
 

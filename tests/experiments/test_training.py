@@ -18,7 +18,7 @@ from quaere.run import DeviceError, Run
 from reference_impl.experiments.training import Training, parameters
 
 ROOT = Path(__file__).parents[2]
-GRADIENTS = Path(__file__).with_name("gradients.py")
+GRADIENTS, TOGETHER = (Path(__file__).with_name(name) for name in ("gradients.py", "together.py"))
 
 
 def net() -> nn.Module:
@@ -129,6 +129,16 @@ def test_parameters_that_do_not_train_are_not_counted() -> None:
     assert parameters(model) == 6
 
 
+def test_two_processes_are_joined_and_the_first_of_them_writes(tmp_path: Path) -> None:
+    command = launched(2, str(TOGETHER), str(tmp_path / "lines"))
+    subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, timeout=120, check=True)
+    assert (tmp_path / "lines").read_text() == "2 processes\n"
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
 def launched(processes: int, *what: str) -> list[str]:
     """Return the command that runs Python on something in so many processes."""
     if processes == 1:
@@ -143,8 +153,7 @@ def gradients(processes: int, *slugs: str) -> dict[str, dict[str, float]]:
     """Take the first gradients of experiments' trainings in so many processes; the first writes what it got."""
     folder = tempfile.mkdtemp()
     command = launched(processes, str(GRADIENTS), folder, *slugs)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE, text=True)
+    run = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=PIPE, stderr=PIPE, text=True)
     try:
         out, log = run.communicate(timeout=300)
     finally:

@@ -1,0 +1,22 @@
+"""Have the first of the processes that this one was started with write a line, and say how many they are."""
+
+import sys
+from pathlib import Path
+
+from reference_impl.experiments.training import accelerator, by_the_first
+
+
+def main() -> None:
+    file, joined = Path(sys.argv[1]), accelerator("auto")
+
+    def write() -> None:
+        with file.open("a") as lines:
+            lines.write(f"{joined.num_processes} processes\n")
+
+    by_the_first(write)
+    # Every process finds it there.
+    assert file.exists()
+
+
+if __name__ == "__main__":
+    main()
