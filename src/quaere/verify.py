@@ -55,7 +55,8 @@ def commit(root: Path, besides: str = "") -> str:
         root: A folder of the checkout.
         besides: A folder in it whose files don't count.
     """
-    counted = [".", f":(exclude){besides}"] if besides else ["."]
+    # All of the checkout counts, wherever in it the folder is.
+    counted = [":/", *([f":(exclude){besides}"] if besides else [])]
     try:
         name = _git(root, "rev-parse", "--short=10", "HEAD")
         changed = _git(root, "diff", "--name-only", "HEAD", "--", *counted)

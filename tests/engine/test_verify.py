@@ -395,8 +395,10 @@ def test_the_commit_is_told_and_whether_files_differ_from_it(tmp_path: Path) -> 
     git(tmp_path, "add", "results")
     assert verify.commit(tmp_path) == f"{full[:10]}+"
     assert verify.commit(tmp_path, besides="results") == full[:10]
+    assert verify.commit(tmp_path / "results", besides=".") == full[:10]
     (tmp_path / "file").write_text("2")
     assert verify.commit(tmp_path, besides="results") == f"{full[:10]}+"
+    assert verify.commit(tmp_path / "results", besides=".") == f"{full[:10]}+"
 
 
 def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

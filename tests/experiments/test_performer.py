@@ -183,7 +183,7 @@ def test_windows_have_one_character_more_than_is_read_and_stay_inside() -> None:
     assert (drawn.diff(dim=1) == 1).all()
 
 
-@pytest.mark.skipif("sys.platform == 'win32'", reason="there is no high-water mark to read")
+@pytest.mark.skipif("sys.platform == 'win32'", reason="Windows has neither fork nor a high-water mark of memory")
 def test_memory_that_is_measured_is_that_of_the_matrix() -> None:
     """At 2,048 places a matrix of weights has 16 MiB, and softmax needs two; linear attention has less."""
     held = cost.memory({"attention": {MATRIX: [2048], cost.FAVOR: [2048]}}, "cpu")["attention"]

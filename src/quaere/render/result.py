@@ -114,13 +114,11 @@ def show(page: Page, name: str, result: Result) -> list[str]:
 
 def _settings(page: Page, settings: Mapping[str, Any]) -> list[str]:
     """Tabulate what was run, folded away: how wide, how long, at which rates."""
-    table = [f"| {page.inline(name)} | {page.inline(value)} |" for name, value in _flat(settings)]
-    written = "\n".join(["| Setting | Value |", "| --- | --- |", *table])
-    return (
-        [f'<details class="q-settings" markdown="1"><summary>Settings</summary>\n\n{written}\n\n</details>']
-        if table
-        else []
-    )
+    if not settings:
+        return []
+    rows = [f"| {page.inline(name)} | {page.inline(value)} |" for name, value in _flat(settings)]
+    table = "\n".join(["| Setting | Value |", "| --- | --- |", *rows])
+    return [f'<details class="q-settings" markdown="1"><summary>Settings</summary>\n\n{table}\n\n</details>']
 
 
 def _flat(settings: Any, name: str = "") -> Iterator[tuple[str, str]]:
