@@ -82,11 +82,12 @@ def test_a_card_shows_each_claim_with_what_became_of_it(page: Page, library: Lib
         expect(row.locator(".q-badge").first).to_have_text(found[claim.id].verdict)
 
 
-def test_on_a_phone_a_claim_needs_no_scrolling_sideways(page: Page) -> None:
+def test_on_a_phone_each_part_of_a_claim_has_the_width_of_the_page(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(CARD)
     table = page.locator(".q-claims")
     assert table.evaluate("one => one.scrollWidth <= one.clientWidth")
+    assert table.locator("td").evaluate_all("cells => cells.every(one => one.offsetWidth > 0.9 * innerWidth - 32)")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
