@@ -134,9 +134,9 @@ def test_a_run_that_is_killed_and_taken_up_again_ends_in_the_same_numbers(slug: 
 def kept(folder: Path, since: int) -> dict[str, int]:
     """Return the pieces that lie in a run's folder, with when they were written, if they were since then."""
     found = {}
-    for file in folder.glob("*.json"):
-        # The folder of the run before is set aside meanwhile.
-        with contextlib.suppress(FileNotFoundError):
+    # The folder of the run before may be set aside at this moment.
+    with contextlib.suppress(FileNotFoundError):
+        for file in folder.glob("*.json"):
             found[file.name] = file.stat().st_mtime_ns
     return {name: at for name, at in found.items() if at > since}
 
