@@ -39,7 +39,7 @@ bench: $(ENVIRONMENT) ## Measure the implementations beside their peers; at most
 	$(BIN)/python -m benchmarks
 
 schema: $(ENVIRONMENT) ## Write the JSON Schema of a card, docs/schema/card.json
-	$(BIN)/python -m quaere.model > docs/schema/card.json
+	$(BIN)/python -m quaere.content.model > docs/schema/card.json
 
 clean: ## Remove what was built: the site, the evidence and the caches (not .venv and node_modules)
 	rm -rf site .quaere docs/assets/vendor docs/assets/figures/*.svg .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

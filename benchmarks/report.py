@@ -12,9 +12,9 @@ import torch
 from benchmarks import measure
 from benchmarks.row import Measured
 from benchmarks.rows.performer import LENGTHS
-from quaere import machine, verify
+from quaere.content.results import Lines, Outcome, Result, Series, Table
 from quaere.project import Project
-from quaere.results import Lines, Outcome, Result, Series, Table
+from quaere.running import hardware, verify
 
 MEGA = 1e6
 COLUMNS = (
@@ -164,6 +164,6 @@ def result(found: Outcome, root: Path, device: str, seconds: float) -> Result:
         commit=verify.commit(root),
         at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seconds=seconds,
-        device=machine.describe(device),
+        device=hardware.describe(device),
         versions={**project.versions, **versions},
     )

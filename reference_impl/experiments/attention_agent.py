@@ -53,8 +53,20 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 
-from quaere.results import Box, Finding, Lines, Outcome, Picture, Pictures, Reproduced, Series, Table, encoded, spread
-from quaere.run import Run
+from quaere.content.results import (
+    Box,
+    Finding,
+    Lines,
+    Outcome,
+    Picture,
+    Pictures,
+    Reproduced,
+    Series,
+    Table,
+    encoded,
+    spread,
+)
+from quaere.running.experiments import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
 from reference_impl.experiments.judging import apart, in_every_seed, verdict
@@ -109,7 +121,7 @@ SIZES = {
 
 
 class Evolution:
-    """Generations of CMA-ES: ask for candidates, try them, tell how they did; a `quaere.run.Loop`.
+    """Generations of CMA-ES: ask for candidates, try them, tell how they did; a `quaere.running.experiments.Loop`.
 
     Candidates are shared out by whoever tries them. Where the launcher starts several processes, each does the same. It
     draws from random numbers of its own, which are saved with it.

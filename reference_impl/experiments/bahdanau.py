@@ -33,8 +33,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.results import Finding, Heatmap, Outcome, Reproduced, Table, spread
-from quaere.run import Run
+from quaere.content.results import Finding, Heatmap, Outcome, Reproduced, Table, spread
+from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNencdec, RNNsearch
 from reference_impl.experiments.judging import apart, in_every_seed, verdict
 from reference_impl.experiments.training import Batch, Training, parameters

@@ -212,7 +212,7 @@ class Agent(Protocol):
 
 
 class Playing:
-    """Decisions of an agent that acts and learns; a `quaere.run.Loop`.
+    """Decisions of an agent that acts and learns; a `quaere.running.experiments.Loop`.
 
     An update after each decision depends on all decisions before it, so that this is one process's work; in several,
     each does the same.

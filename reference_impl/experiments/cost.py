@@ -24,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from quaere.results import Finding, Lines, Series, Table
-from quaere.run import Run
+from quaere.content.results import Finding, Lines, Series, Table
+from quaere.running.experiments import Run
 from reference_impl.experiments.judging import verdict
 from reference_impl.layers.attention import MultiHeadAttention
 from reference_impl.performer import FavorAttention, favor, orthogonal_directions, switched

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.results import Figure, Finding, Lines, Outcome, Pictures, Reproduced, Series, Table, spread
-from quaere.run import Run
+from quaere.content.results import Figure, Finding, Lines, Outcome, Pictures, Reproduced, Series, Table, spread
+from quaere.running.experiments import Run
 from reference_impl.curl import (
     CURL,
     Convolutions,

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from quaere.results import (
+from quaere.content.results import (
     Box,
     Finding,
     Heatmap,
@@ -51,7 +51,7 @@ from quaere.results import (
     encoded,
     spread,
 )
-from quaere.run import Run
+from quaere.running.experiments import Run
 from reference_impl.detr import (
     DETR,
     DecoderLayer,

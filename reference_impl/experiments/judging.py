@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 
 
 def verdict(whole: bool, part: bool = False) -> Reproduced:

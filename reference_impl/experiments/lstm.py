@@ -39,8 +39,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.results import Finding, Lines, Outcome, Reproduced, Series, Table, spread
-from quaere.run import Run
+from quaere.content.results import Finding, Lines, Outcome, Reproduced, Series, Table, spread
+from quaere.running.experiments import Run
 from reference_impl.experiments.judging import apart, verdict
 from reference_impl.experiments.training import Batch, Loss, Training, parameters
 from reference_impl.layers.positions import sinusoidal

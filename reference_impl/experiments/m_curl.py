@@ -35,8 +35,8 @@ from accelerate import PartialState
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.results import Figure, Finding, Lines, Outcome, Pictures, Reproduced, Table, spread
-from quaere.run import Run
+from quaere.content.results import Figure, Finding, Lines, Outcome, Pictures, Reproduced, Table, spread
+from quaere.running.experiments import Run
 from reference_impl.curl import CURL, PixelEncoder, SoftActorCritic, centre_crop, drawn, info_nce, random_crop
 from reference_impl.experiments.control import ALL_TASKS, NO_TASKS, ONE_TASK_BRIEFLY, Suite, playing_task
 from reference_impl.experiments.curl import contrastive

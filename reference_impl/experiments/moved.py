@@ -17,8 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.results import Finding, Heatmap, Lines, Series, Table, spread
-from quaere.run import Run
+from quaere.content.results import Finding, Heatmap, Lines, Series, Table, spread
+from quaere.running.experiments import Run
 from reference_impl.experiments.cost import DIRECTIONS
 from reference_impl.experiments.judging import in_every_seed, verdict
 from reference_impl.experiments.prose import characters

@@ -33,8 +33,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from quaere.results import Finding, Lines, Outcome, Reproduced, Series, Table, spread
-from quaere.run import Run
+from quaere.content.results import Finding, Lines, Outcome, Reproduced, Series, Table, spread
+from quaere.running.experiments import Run
 from reference_impl.experiments.cost import Timing, costs, judged_cost
 from reference_impl.experiments.judging import in_every_seed, verdict
 from reference_impl.experiments.moved import KERNELS, Moved, Text, heat_maps, judged_move, move_figure, move_table

@@ -16,8 +16,8 @@ from accelerate.utils import set_seed
 from PIL import Image
 from torch import Tensor, nn
 
-from quaere.results import Picture, Series, encoded, spread
-from quaere.run import Run
+from quaere.content.results import Picture, Series, encoded, spread
+from quaere.running.experiments import Run
 from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer, centre_crop, follow, initialise
 from reference_impl.experiments.control import EPISODE, Task
 

@@ -48,8 +48,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.results import Finding, Heatmap, Lines, Outcome, Reproduced, Series, Table, spread
-from quaere.run import Run
+from quaere.content.results import Finding, Heatmap, Lines, Outcome, Reproduced, Series, Table, spread
+from quaere.running.experiments import Run
 from reference_impl.experiments.judging import apart, in_every_seed, verdict
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, accelerator, parameters

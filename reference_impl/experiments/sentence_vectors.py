@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from quaere.results import Heatmap, Table
+from quaere.content.results import Heatmap, Table
 from reference_impl.bert import Bert, WordPieces
 from reference_impl.checkpoints import load
 

@@ -16,7 +16,7 @@ from accelerate.utils import gather, reduce, set_seed
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from quaere.run import DeviceError
+from quaere.running.experiments import DeviceError
 
 Batch = tuple[Tensor, ...]
 Loss = Callable[..., tuple[Tensor, Tensor | float | int]]
@@ -24,7 +24,7 @@ Loss = Callable[..., tuple[Tensor, Tensor | float | int]]
 
 
 class Training:
-    r"""Steps of gradient descent on one model; a `quaere.run.Loop`.
+    r"""Steps of gradient descent on one model; a `quaere.running.experiments.Loop`.
 
     $$g = \frac{\nabla \sum_p \ell_p}{\sum_p c_p}$$ where process $p$ adds up $\ell_p$ over $c_p$ tokens, images or
     boxes of its share.

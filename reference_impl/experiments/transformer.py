@@ -43,8 +43,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.results import Finding, Heatmap, Lines, Outcome, Reproduced, Series, Table, spread
-from quaere.run import Run
+from quaere.content.results import Finding, Heatmap, Lines, Outcome, Reproduced, Series, Table, spread
+from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNsearch
 from reference_impl.experiments.judging import apart, verdict
 from reference_impl.experiments.training import Batch, Training, accelerator, parameters

@@ -30,7 +30,7 @@ from sacrebleu.metrics.bleu import BLEU
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 
-from quaere.results import Heatmap, Lines, Series
+from quaere.content.results import Heatmap, Lines, Series
 from reference_impl.experiments.training import parameters
 
 END, BEGIN, UNKNOWN = 0, 1, 2

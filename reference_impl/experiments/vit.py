@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from quaere.results import (
+from quaere.content.results import (
     Finding,
     Heatmap,
     Lines,
@@ -50,7 +50,7 @@ from quaere.results import (
     encoded,
     spread,
 )
-from quaere.run import Run
+from quaere.running.experiments import Run
 from reference_impl.experiments.judging import apart, in_every_seed, verdict
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.vit import ViT, roll_out

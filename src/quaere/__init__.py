@@ -1,5 +1,5 @@
 """Paper cards, answers that run, and the site that shows what holds.
 
-Data take one road (see docs/architecture.md): `marked` and `bibliography` read what people wrote, `answers` reads the
-implementation, `load` joins them into one `Library`, `check` and `verify` judge it, `render` turns it into pages.
+Data take one road through five rooms (see docs/architecture.md): `content` reads what people wrote into one `Library`,
+`running` executes its code, `pages` makes pages of both, `site` puts them into a site, `authoring` changes files.
 """

@@ -23,8 +23,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from quaere.content.model import Answer, Library, Module
     from quaere.errors import AuthorError
-    from quaere.model import Answer, Library, Module
     from quaere.project import Project
 
 app = typer.Typer(
@@ -267,7 +267,7 @@ def _experiment(library: Library, faults: Iterable[AuthorError], slug: str) -> M
 @contextlib.contextmanager
 def _stopping(command: str) -> Iterator[None]:
     """Say how a run that ended early can go on, or what it lacks."""
-    from quaere.run import BusyError, DeviceError, ResumeError
+    from quaere.running.experiments import BusyError, DeviceError, ResumeError
 
     try:
         yield
@@ -318,7 +318,7 @@ def export(
     project: Base = Path(),
 ) -> None:
     """Print the references of papers for other programs."""
-    from quaere.export import FORMATS
+    from quaere.content.bibliography.export import FORMATS
 
     library, faults = _find(project).read()
     for slug in slugs or ():

@@ -19,13 +19,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from quaere import atomic, export, machine, verify
-from quaere.check import check
+from quaere import atomic
+from quaere.content.bibliography import export
+from quaere.content.check import check
+from quaere.content.load import load
+from quaere.content.model import Answer, Library, Module, State, Verdict
+from quaere.content.results import Outcome, Result
 from quaere.errors import AuthorError, ConfigError, Faults, MisuseError, Place, nearest
-from quaere.load import load
-from quaere.model import Answer, Library, Module, State, Verdict
-from quaere.results import Outcome, Result
-from quaere.run import Run
+from quaere.running import hardware, verify
+from quaere.running.experiments import Run
 
 _MARK = ".written-by-quaere"
 
@@ -159,7 +161,7 @@ class Project:
             commit=commit,
             at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             seconds=run.seconds,
-            device=machine.describe(device),
+            device=hardware.describe(device),
             versions=self.versions,
         )
         if run.is_first:
@@ -170,7 +172,7 @@ class Project:
 
     def write_figures(self, result: Result, folder: Path) -> list[Path]:
         """Draw a result's figures into a folder, for light grounds; return the files."""
-        from quaere import figures
+        from quaere.pages import figures
 
         files = []
         for figure in result.figures:
@@ -181,7 +183,7 @@ class Project:
 
     def write_notebook(self, module: Module, size: str, file: Path) -> None:
         """Write an experiment as a notebook."""
-        from quaere import notebook
+        from quaere.running import notebook
 
         source = (self.root / module.file).read_text(encoding="utf-8")
         atomic.write(file, notebook.written(source, module.name, size))
@@ -216,7 +218,7 @@ class Project:
 
     def pages(self, library: Library, verdicts: Mapping[str, Verdict], repo: str) -> Mapping[str, str | bytes]:
         """Render the generated pages, by path below the site's folder of pages."""
-        from quaere.render import render
+        from quaere.pages.render import render
 
         citations = {
             slug: {
@@ -239,7 +241,7 @@ class Project:
         Raises:
             ConfigError: The folder holds something else, or there is no mkdocs.yml.
         """
-        from quaere.render import standalone
+        from quaere.pages.render import standalone
 
         if folder.exists() and not (folder / _MARK).exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise MisuseError(Place(str(folder)), "this holds something else than rendered pages", "name a new folder")

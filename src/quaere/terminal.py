@@ -12,8 +12,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from quaere.model import Answer, Asked, Library, Paper, State, Verdict
-from quaere.results import Reproduced, Result, cell
+from quaere.content.model import Answer, Asked, Library, Paper, State, Verdict
+from quaere.content.results import Reproduced, Result, cell
 
 _STYLES = {
     State.OPEN: "bright_black",

@@ -20,7 +20,7 @@ from benchmarks.row import ROWS as KNOWN
 from benchmarks.row import DifferentOutputsError, Measured, Pair, Row, Setting, measured, outputs_agree
 from benchmarks.rows import ROWS
 from benchmarks.rows.performer import LENGTHS
-from quaere.results import Result
+from quaere.content.results import Result
 
 TINY = Setting(tiny=True)
 

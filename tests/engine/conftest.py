@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults
-from quaere.model import Library
 from quaere.project import Project
 
 CARDS = Path(__file__).parent / "cards"

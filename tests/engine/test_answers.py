@@ -6,8 +6,8 @@ from pathlib import Path
 import griffe
 import pytest
 
-from quaere import answers
-from quaere.model import Answer
+from quaere.content import answers
+from quaere.content.model import Answer
 
 
 def read(root: Path, files: dict[str, str], **versions: str) -> dict[str, Answer]:

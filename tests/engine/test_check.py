@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quaere import check
+from quaere.content import check
+from quaere.content.model import Card, Library, Paper, Reference
 from quaere.errors import Place
-from quaere.model import Card, Library, Paper, Reference
 from tests.engine.conftest import Base, cases
 
 REFERENCE = Reference("toy2020", "misc", {}, (), (), "", Place("papers/references.bib"))

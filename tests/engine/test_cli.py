@@ -15,7 +15,7 @@ import pytest
 import typer.main
 
 from quaere import cli
-from quaere.model import State
+from quaere.content.model import State
 from quaere.project import Project
 from tests.engine.conftest import SOUND, Base
 
@@ -398,7 +398,7 @@ def test_a_question_is_shown_with_prose_code_and_what_came_of_it(base: Base, cal
 
 @pytest.mark.parametrize("form", ["json", "bibtex", "csl-json", "ris"])
 def test_export_prints_what_the_format_makes_of_the_papers_named(base: Base, call: Call, form: str) -> None:
-    from quaere.export import FORMATS
+    from quaere.content.bibliography.export import FORMATS
 
     base.write(
         {
@@ -539,8 +539,8 @@ claims:
 
 import random
 
-from quaere.results import Finding, Lines, Outcome, Reproduced, Series, Table
-from quaere.run import DeviceError, Run
+from quaere.content.results import Finding, Lines, Outcome, Reproduced, Series, Table
+from quaere.running.experiments import DeviceError, Run
 
 
 def experiment(run: Run) -> Outcome:

@@ -13,9 +13,9 @@ from bibtexparser.entrypoint import parse_string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quaere import export
-from quaere.bibliography import Bibliography
-from quaere.model import Reference
+from quaere.content.bibliography import export
+from quaere.content.bibliography.bibtex import Bibliography
+from quaere.content.model import Reference
 
 REAL = (Path(__file__).parents[2] / "papers/references.bib").read_text(encoding="utf-8")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from quaere import figures
-from quaere.results import Box, Figure, Heatmap, Lines, Picture, Pictures, Series
+from quaere.content.results import Box, Figure, Heatmap, Lines, Picture, Pictures, Series
+from quaere.pages import figures
 
 SVG = "{http://www.w3.org/2000/svg}"
 # One red pixel.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quaere.model import Name
+from quaere.content.model import Name
 from tests.engine.conftest import Base, cases
 
 CASES = cases(".yml", ".bib", ".python", ".toml", ".md", "")

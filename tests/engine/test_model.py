@@ -9,9 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from quaere import model
+from quaere.content import model
+from quaere.content.model import Answer, Asked, Card, Library, Module, Name, Paper, Question, Reference, State, Verdict
 from quaere.errors import Place
-from quaere.model import Answer, Asked, Card, Library, Module, Name, Paper, Question, Reference, State, Verdict
 from tests.engine.conftest import CARDS, SOUND
 
 ROOT = Path(__file__).parents[2]

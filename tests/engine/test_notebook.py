@@ -5,8 +5,8 @@ import json
 
 import nbformat
 
-from quaere import notebook
-from quaere.results import Finding, Outcome, Reproduced, Table
+from quaere.content.results import Finding, Outcome, Reproduced, Table
+from quaere.running import notebook
 
 SOURCE = '''\
 """A walk.

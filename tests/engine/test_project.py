@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from quaere.content.model import State, Verdict
 from quaere.errors import MisuseError
-from quaere.model import State, Verdict
 from quaere.project import Project, Settings
 from tests.engine.conftest import SOUND, Base
 

@@ -64,7 +64,7 @@ def package(pytester: pytest.Pytester) -> pytest.Pytester:
 
 def run(package: pytest.Pytester, *arguments: str) -> tuple[pytest.RunResult, str]:
     """Run pytest with this plugin alone, which starts fast."""
-    result = package.runpytest_subprocess("--disable-plugin-autoload", "-p", "quaere.pytest_plugin", *arguments)
+    result = package.runpytest_subprocess("--disable-plugin-autoload", "-p", "quaere.running.pytest_plugin", *arguments)
     return result, "\n".join(result.outlines)
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from quaere import results
-from quaere.results import Finding, Heatmap, Lines, Reproduced, Result, Series, Table
+from quaere.content import results
+from quaere.content.results import Finding, Heatmap, Lines, Reproduced, Result, Series, Table
 
 
 def result(**more: object) -> Result:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from quaere import verify
-from quaere.model import Answer, Verdict
+from quaere.content.model import Answer, Verdict
 from quaere.project import Project
+from quaere.running import verify
 from tests.engine.conftest import Base
 
 PASS = "an answer that passes"

@@ -18,7 +18,7 @@ import accelerate
 import torch
 from torch import nn
 
-from quaere.run import Loop, Run
+from quaere.running.experiments import Loop, Run
 from reference_impl.experiments.training import Training
 
 MOST = 2

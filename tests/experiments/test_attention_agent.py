@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
 from reference_impl.experiments.attention_agent import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.bahdanau import RNNencdec, RNNsearch
 from reference_impl.experiments.bahdanau import (
     SIZES,

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from quaere.results import Reproduced
-from quaere.run import Run
+from quaere.content.results import Reproduced
+from quaere.running.experiments import Run
 from reference_impl import checkpoints
 from reference_impl.bert import Bert, BertMaskedWords
 from reference_impl.experiments import bert, prose, sentence_vectors

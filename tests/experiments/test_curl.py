@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer
 from reference_impl.experiments.control import TASKS
 from reference_impl.experiments.curl import (

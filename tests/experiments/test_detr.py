@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.detr import DETR, Detections, Objects, Predictions, ResNet, corners, total_loss
 from reference_impl.experiments import detr
 from reference_impl.experiments.detr import BARE, PLAIN, SIZES, UNWEIGHTED

@@ -15,10 +15,10 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from quaere import results
-from quaere.model import Library
+from quaere.content import results
+from quaere.content.model import Library
+from quaere.content.results import Figure, Lines, Reproduced, Result
 from quaere.project import Project
-from quaere.results import Figure, Lines, Reproduced, Result
 from tests.experiments.test_training import gradients, launched
 
 ROOT = Path(__file__).parents[2]

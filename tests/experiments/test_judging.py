@@ -2,7 +2,7 @@
 
 import pytest
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.experiments.judging import apart, in_every_seed, verdict
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.experiments.lstm import (
     ATTENTION,
     CELL,

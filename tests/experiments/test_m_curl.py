@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.curl import Convolutions, PixelEncoder
 from reference_impl.experiments.m_curl import (
     AVERAGES,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 import torch
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.experiments import cost
 from reference_impl.experiments.cost import (
     DIRECTIONS,

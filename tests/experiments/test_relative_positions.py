@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.relative_positions import (
     BOTH,

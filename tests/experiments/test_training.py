@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quaere.run import DeviceError, Run
+from quaere.running.experiments import DeviceError, Run
 from reference_impl.experiments.training import Training, parameters
 
 ROOT = Path(__file__).parents[2]

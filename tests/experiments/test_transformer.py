@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.experiments.training import parameters
 from reference_impl.experiments.transformer import (
     LSTM,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from quaere.results import Reproduced
+from quaere.content.results import Reproduced
 from reference_impl.experiments.training import parameters
 from reference_impl.experiments.vit import (
     BAG,

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from quaere.model import Library
+from quaere.content.model import Library
 from quaere.project import Project
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from quaere.model import Name, Reference
+from quaere.content.model import Name, Reference
 
 # BibTeX's kinds of entry in CSL's words and in RIS's; what is not listed is a document of no special kind.
 _KINDS = {

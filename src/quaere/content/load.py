@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ValidationError
 
-from quaere import answers, marked, results
-from quaere.bibliography import Bibliography
+from quaere.content import answers, located_yaml, results
+from quaere.content.bibliography.bibtex import Bibliography
+from quaere.content.located_yaml import Document, Path, show
+from quaere.content.model import SLUG, Card, Claim, Departure, Library, Link, Paper, Question, Reading
+from quaere.content.results import Result
 from quaere.errors import AuthorError, BibError, CardError, Place, ResultError, nearest
-from quaere.marked import Marked, Path, show
-from quaere.model import SLUG, Card, Claim, Departure, Library, Link, Paper, Question, Reading
-from quaere.results import Result
 
 _SUFFIXES = {".yml", ".yaml"}
 
@@ -27,7 +27,7 @@ class _Draft:
     slug: str
     file: str
     card: Card
-    document: Marked
+    document: Document
 
 
 def load(
@@ -142,7 +142,7 @@ def _drafts(root: pathlib.Path, papers: str, faults: list[AuthorError]) -> Itera
             continue
         seen[path.stem] = file
         try:
-            document = marked.read(path.read_bytes(), file)
+            document = located_yaml.read(path.read_bytes(), file)
         except CardError as error:
             faults.append(error)
             continue
@@ -154,7 +154,7 @@ def _drafts(root: pathlib.Path, papers: str, faults: list[AuthorError]) -> Itera
             yield _Draft(path.stem, file, card, document)
 
 
-def _card(document: Marked, slug: str, file: str, faults: list[AuthorError]) -> Card | None:
+def _card(document: Document, slug: str, file: str, faults: list[AuthorError]) -> Card | None:
     """Return the card, if it is one; what is wrong with it is added to the faults."""
     if not isinstance(document.value, dict):
         problem = f"expected a mapping, found {_describe(document, ())}"
@@ -179,7 +179,7 @@ def _card(document: Marked, slug: str, file: str, faults: list[AuthorError]) -> 
     return card
 
 
-def _taken(part: str, items: Iterable[Question | Claim], document: Marked) -> Iterator[CardError]:
+def _taken(part: str, items: Iterable[Question | Claim], document: Document) -> Iterator[CardError]:
     """Yield a fault for each id that stands in the card for the second time."""
     first: dict[str, int] = {}
     for index, item in enumerate(items):
@@ -205,7 +205,7 @@ _PATTERNS = {
 }
 
 
-def _fault(kind: str, path: Path, context: Mapping[str, object], document: Marked) -> CardError:
+def _fault(kind: str, path: Path, context: Mapping[str, object], document: Document) -> CardError:
     """Put one of pydantic's errors into the card's own words."""
     place = document.place(path)
     last = str(path[-1])
@@ -249,7 +249,7 @@ def _known(path: Path) -> Iterable[str]:
     return (field.alias or name for name, field in part.model_fields.items())
 
 
-def _describe(document: Marked, path: Path) -> str:
+def _describe(document: Document, path: Path) -> str:
     """Say what stands at a path, as in "int `1184`"."""
     value = document.value_at(path)
     if value is None:
@@ -266,7 +266,7 @@ def _short(text: str) -> str:
 def _bibliography(root: pathlib.Path, file: str, faults: list[AuthorError]) -> Bibliography:
     try:
         data = (root / file).read_bytes()
-        text = marked.decode(data, file)
+        text = located_yaml.decode(data, file)
     except OSError:
         faults.append(BibError(Place(file), "there is no such file", "make it, or set `bibliography` in [tool.quaere]"))
         text = ""

@@ -6,9 +6,9 @@ import html
 import json
 from collections.abc import Iterable, Mapping
 
-from quaere.model import Asked, Paper
-from quaere.render import text
-from quaere.render.view import AFFILIATIONS, INDEX, MEANINGS, QUESTIONS, TAGS, Page, View, badge, cite
+from quaere.content.model import Asked, Paper
+from quaere.pages import text
+from quaere.pages.view import AFFILIATIONS, INDEX, MEANINGS, QUESTIONS, TAGS, Page, View, badge, cite
 
 _NEWEST = 6
 

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from quaere.content.results import Result
 from quaere.errors import Place
-from quaere.results import Result
 
 Text = Annotated[str, Field(min_length=1)]
 SLUG = r"^[a-z][a-z0-9_]*$"

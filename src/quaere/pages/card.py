@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
-from quaere.model import Answer, Asked, Departure, Paper, Reading, State, Verdict
-from quaere.render import result, text
-from quaere.render.view import INDEX, Page, View, badge, card_path, module_path, stamp
+from quaere.content.model import Answer, Asked, Departure, Paper, Reading, State, Verdict
+from quaere.pages import result, text
+from quaere.pages.view import INDEX, Page, View, badge, card_path, module_path, stamp
 
 _LINK_KINDS = {
     "paper": "Paper",

@@ -15,9 +15,9 @@ from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from quaere import render
+from quaere.content.model import Library
 from quaere.errors import ConfigError, Faults
-from quaere.model import Library
+from quaere.pages import render
 from quaere.project import Project
 
 _log = get_plugin_logger("quaere")

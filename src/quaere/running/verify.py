@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO
 
 from quaere import atomic
-from quaere.model import Answer, Verdict
+from quaere.content.model import Answer, Verdict
 
 SCHEMA = 1
 """Version of the evidence file's form."""
@@ -177,7 +177,7 @@ class _Child:
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH", "")]))
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from quaere.verify import _serve; _serve({writer})"],
+            [sys.executable, "-c", f"from quaere.running.verify import _serve; _serve({writer})"],
             cwd=self.root,
             env={**os.environ, **self.environment, "PYTHONPATH": path},
             stdin=subprocess.PIPE,

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 """
 
 _RUN = """\
-from quaere.run import Run
+from quaere.running.experiments import Run
 
 run = Run(ROOT / ".quaere" / "runs" / "{slug}-{size}-notebook", size="{size}")
 with run.shown():
@@ -28,7 +28,7 @@ with run.shown():
 _TABLES = """\
 from IPython.display import HTML, Markdown, display
 
-from quaere.notebook import drawn, tabulated
+from quaere.running.notebook import drawn, tabulated
 
 display(Markdown(tabulated(outcome)))
 """
@@ -109,7 +109,7 @@ def _first_line(node: ast.stmt, lines: list[str]) -> int:
 
 def tabulated(outcome: Any) -> str:
     """Write an outcome's tables and findings as Markdown."""
-    from quaere.results import cell
+    from quaere.content.results import cell
 
     parts = []
     for table in outcome.tables:
@@ -121,7 +121,7 @@ def tabulated(outcome: Any) -> str:
 
 def drawn(figure: Any) -> str:
     """Draw a figure as SVG, on a light ground whatever the notebook's colours."""
-    from quaere import figures
+    from quaere.pages import figures
 
     return (
         f'<div style="background: white; display: inline-block">{figures.draw(figure.model_dump_json(), "light")}</div>'

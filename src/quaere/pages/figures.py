@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from quaere.results import Figure, Heatmap, Lines, Pictures, Series
+from quaere.content.results import Figure, Heatmap, Lines, Pictures, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

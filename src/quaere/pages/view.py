@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from quaere import wikilinks
-from quaere.model import Asked, Library, Module, Paper, State, Verdict
-from quaere.render import text
+from quaere.content import wikilinks
+from quaere.content.model import Asked, Library, Module, Paper, State, Verdict
+from quaere.pages import text
 
 MEANINGS = {
     State.DEMONSTRATED: "Answered in code, and it passed on exactly this code and these versions.",

@@ -20,8 +20,8 @@ from bibtexparser.model import (
 )
 from pylatexenc.latex2text import LatexNodes2Text
 
+from quaere.content.model import Name, Reference
 from quaere.errors import BibError, Place
-from quaere.model import Name, Reference
 
 # What bibtexparser logs comes back as faults with their places.
 logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
+from quaere.content.model import SLUG, Library, Paper
+from quaere.content.wikilinks import wikilinks
 from quaere.errors import AnswerError, AuthorError, BibError, CardError, Place, ResultError, nearest
-from quaere.model import SLUG, Library, Paper
-from quaere.wikilinks import wikilinks
 
 Check = Callable[[Library], Iterator[AuthorError]]
 CHECKS: list[Check] = []

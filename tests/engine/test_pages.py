@@ -14,10 +14,11 @@ import pytest
 import yaml
 from pymdownx.superfences import fence_div_format  # type: ignore[import-untyped]
 
-from quaere import render, wikilinks
+from quaere.content import wikilinks
+from quaere.content.model import Answer, Card, Library, Module, Name, Paper, Reference, Verdict
+from quaere.content.results import Result
 from quaere.errors import Place
-from quaere.model import Answer, Card, Library, Module, Name, Paper, Reference, Verdict
-from quaere.results import Result
+from quaere.pages import render
 
 ASKED = datetime.date(2026, 1, 31)
 REPO = "https://example.org/house"
@@ -587,7 +588,7 @@ def test_a_folder_of_its_own_needs_no_plugin() -> None:
     assert [one if isinstance(one, str) else next(iter(one)) for one in config["plugins"]] == ["search", "mkdocstrings"]
     options = config["plugins"][1]["mkdocstrings"]["handlers"]["python"]["options"]
     assert options["show_source"] is True
-    assert options["extensions"][0]["quaere.answers.AnswersExtension"]["links"].keys() == {
+    assert options["extensions"][0]["quaere.content.answers.AnswersExtension"]["links"].keys() == {
         *("red.held", "red.changed", "red.failed")
     }
     assert config["extra_css"] == ["assets/quaere.css", "assets/own.css"]

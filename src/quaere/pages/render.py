@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 
-from quaere.model import Library, Verdict
-from quaere.render import card, lists, reference, result
-from quaere.render.standalone import Files, assemble
-from quaere.render.view import (
+from quaere.content.model import Library, Verdict
+from quaere.pages import card, lists, reference, result
+from quaere.pages.standalone import Files, assemble
+from quaere.pages.view import (
     AFFILIATIONS,
     EXPERIMENTS,
     INDEX,
@@ -27,17 +27,17 @@ from quaere.render.view import (
 
 __all__ = ["ASSETS", "EXTENSION", "THEME", "answer_links", "expand", "render", "sources", "standalone"]
 
-THEME = files("quaere") / "assets" / "theme"
+THEME = files("quaere.pages") / "assets" / "theme"
 """Templates that stand in for some of the theme's."""
 
 _TEMPLATES = {path: (THEME / path).read_bytes() for path in ("partials/source.html",)}
 
 ASSETS: Mapping[str, bytes] = {
-    f"assets/{name}": (files("quaere") / "assets" / name).read_bytes() for name in ("quaere.css", "quaere.js")
+    f"assets/{name}": (files("quaere.pages") / "assets" / name).read_bytes() for name in ("quaere.css", "quaere.js")
 }
 """What the pages need besides themselves, by path."""
 
-EXTENSION = "quaere.answers.AnswersExtension"
+EXTENSION = "quaere.content.answers.AnswersExtension"
 """What shows answers on the pages of modules, as griffe names it."""
 
 _DIRECTIVES = {"states": lists.states, "newest": lists.newest, "benchmarks": result.benchmarks}

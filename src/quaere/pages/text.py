@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from quaere import wikilinks
+from quaere.content import wikilinks
 
 Link = Callable[[str, str | None], str]
 """Writes a wikilink by its target and text."""

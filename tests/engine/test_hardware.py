@@ -4,16 +4,16 @@ import os
 
 import pytest
 
-from quaere import machine
+from quaere.running import hardware
 
 
 def test_a_machine_is_its_processor_and_cores_and_what_limits_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    assert machine.describe("cpu").endswith(", 2 cores")
+    assert hardware.describe("cpu").endswith(", 2 cores")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert machine.describe("cpu").endswith(", 2 cores, 1 thread, 4 processes")
+    assert hardware.describe("cpu").endswith(", 2 cores, 1 thread, 4 processes")
 
 
 @pytest.mark.parametrize(("count", "named"), [(1, ", NVIDIA H100"), (2, ", 2 × NVIDIA H100")])
@@ -24,7 +24,7 @@ def test_a_gpu_is_named_if_torch_sees_it_and_may_take_it(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
-    assert machine.describe("auto").endswith(named)
-    assert "H100" not in machine.describe("cpu")
+    assert hardware.describe("auto").endswith(named)
+    assert "H100" not in hardware.describe("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "H100" not in machine.describe("auto")
+    assert "H100" not in hardware.describe("auto")

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import griffe
 
+from quaere.content.located_yaml import decode
+from quaere.content.model import Answer, Module
 from quaere.errors import AnswerError, CardError, Place
-from quaere.marked import decode
-from quaere.model import Answer, Module
 
 _HEADER = re.compile(r"^(?P<indent>[ \t]*)Answers:[ ]*(?P<id>\S.*?)?[ ]*$", re.MULTILINE)
 _ID = re.compile(r"^[a-z][a-z0-9_]*\.[a-z0-9]+(-[a-z0-9]+)*$")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quaere.bibliography import Bibliography
+from quaere.content.bibliography.bibtex import Bibliography
+from quaere.content.model import Name, Reference
 from quaere.errors import BibError
-from quaere.model import Name, Reference
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quaere import marked
+from quaere.content import located_yaml
 from quaere.errors import CardError, Place
 
 TEXT = """\
@@ -26,8 +26,8 @@ empty:
 """
 
 
-def read(text: str) -> marked.Marked:
-    document = marked.read(textwrap.dedent(text).encode(), "card.yml")
+def read(text: str) -> located_yaml.Document:
+    document = located_yaml.read(textwrap.dedent(text).encode(), "card.yml")
     assert not document.faults
     return document
 
@@ -60,13 +60,13 @@ def test_lists_become_tuples_and_nothing_else_changes() -> None:
         (("block", 1, "third", 4), 7, 5),  # what is not there stands where the nearest part around it does
     ],
 )
-def test_each_part_knows_its_place(path: marked.Path, line: int, column: int) -> None:
-    assert read(TEXT).place(path) == Place("card.yml", line, column, marked.show(path))
+def test_each_part_knows_its_place(path: located_yaml.Path, line: int, column: int) -> None:
+    assert read(TEXT).place(path) == Place("card.yml", line, column, located_yaml.show(path))
 
 
 def test_a_path_is_shown_as_json_path_shows_it() -> None:
-    assert marked.show(()) == "$"
-    assert marked.show(("questions", 1, "answer")) == "$.questions[1].answer"
+    assert located_yaml.show(()) == "$"
+    assert located_yaml.show(("questions", 1, "answer")) == "$.questions[1].answer"
 
 
 def test_scalars_are_kept_as_written() -> None:
@@ -85,7 +85,7 @@ def test_names_that_yaml_gives_a_meaning_are_plain_keys() -> None:
 
 
 def test_of_a_key_that_stands_twice_the_second_counts_with_its_places() -> None:
-    document = marked.read(b"a: {b: 1}\na:\n  b: [2]\n", "card.yml")
+    document = located_yaml.read(b"a: {b: 1}\na:\n  b: [2]\n", "card.yml")
     assert list(map(str, document.faults)) == [
         "card.yml:2:1: key `a` stands here twice (at $.a)\n  hint: the first stands in line 1: keep one of them"
     ]
@@ -94,7 +94,7 @@ def test_of_a_key_that_stands_twice_the_second_counts_with_its_places() -> None:
 
 
 def test_faults_that_reading_survives_come_together() -> None:
-    document = marked.read(b"\xef\xbb\xbfa: 1\r\na: 2026-02-30\r\n", "card.yml")
+    document = located_yaml.read(b"\xef\xbb\xbfa: 1\r\na: 2026-02-30\r\n", "card.yml")
     assert [fault.problem for fault in document.faults] == [
         "the file starts with a byte-order mark",
         "the line ends with CR LF",
@@ -107,7 +107,7 @@ def test_faults_that_reading_survives_come_together() -> None:
 
 @pytest.mark.parametrize(("ends", "told"), [("\r\n", "CR LF"), ("\r", "CR")])
 def test_lines_are_counted_alike_whatever_ends_them(ends: str, told: str) -> None:
-    document = marked.read(f"a: 1{ends}b: |{ends}  text{ends}c: 2".encode(), "card.yml")
+    document = located_yaml.read(f"a: 1{ends}b: |{ends}  text{ends}c: 2".encode(), "card.yml")
     assert [str(fault) for fault in document.faults] == [
         f"card.yml:1:5: the line ends with {told}\n  hint: save the file with LF line ends"
     ]
@@ -115,28 +115,28 @@ def test_lines_are_counted_alike_whatever_ends_them(ends: str, told: str) -> Non
     assert document.text == "a: 1\nb: |\n  text\nc: 2"
 
 
-@pytest.mark.parametrize("size", [marked.LARGEST, marked.LARGEST + 1])
+@pytest.mark.parametrize("size", [located_yaml.LARGEST, located_yaml.LARGEST + 1])
 def test_the_largest_file_is_read_and_a_larger_one_is_not(size: int) -> None:
     data = b"a: " + b"x" * (size - 3)
-    if size == marked.LARGEST:
-        assert marked.read(data, "card.yml").value == {"a": "x" * (size - 3)}
+    if size == located_yaml.LARGEST:
+        assert located_yaml.read(data, "card.yml").value == {"a": "x" * (size - 3)}
     else:
         with pytest.raises(CardError, match="may have 1 MB"):
-            marked.read(data, "card.yml")
+            located_yaml.read(data, "card.yml")
 
 
-@pytest.mark.parametrize("depth", [marked.DEEPEST, marked.DEEPEST + 1])
+@pytest.mark.parametrize("depth", [located_yaml.DEEPEST, located_yaml.DEEPEST + 1])
 def test_the_deepest_nesting_is_read_and_a_deeper_one_is_not(depth: int) -> None:
     data = b"[" * depth + b"1" + b"]" * depth
-    if depth == marked.DEEPEST:
-        assert marked.read(data, "card.yml").place((0,) * depth).column == depth + 1
+    if depth == located_yaml.DEEPEST:
+        assert located_yaml.read(data, "card.yml").place((0,) * depth).column == depth + 1
     else:
         with pytest.raises(CardError, match="nested more than 20 levels deep"):
-            marked.read(data, "card.yml")
+            located_yaml.read(data, "card.yml")
 
 
 def test_a_control_character_is_found_behind_its_escape_too() -> None:
-    document = marked.read(b'a: [1, "red \\e[31m"]\n', "card.yml")
+    document = located_yaml.read(b'a: [1, "red \\e[31m"]\n', "card.yml")
     assert list(map(str, document.faults)) == [
         "card.yml:1:8: the control character U+001B is not allowed (at $.a[1])\n  hint: remove it"
     ]
@@ -145,7 +145,7 @@ def test_a_control_character_is_found_behind_its_escape_too() -> None:
 def test_nothing_of_an_alias_bomb_is_built() -> None:
     lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 60)]
     with pytest.raises(CardError, match=r"alias \*a0 is not allowed"):
-        marked.read("\n".join(lines).encode(), "card.yml")
+        located_yaml.read("\n".join(lines).encode(), "card.yml")
 
 
 # Surrogates are no text, and control characters and line ends that only YAML knows may not be in a card.
@@ -190,7 +190,7 @@ def test_whatever_yaml_writes_is_read_back_and_each_scalar_stands_at_its_place(
     text = yaml.dump(
         value, Dumper=Dumper, default_style=style, default_flow_style=flow, width=width, allow_unicode=True
     )
-    document = marked.read(text.encode(), "card.yml")
+    document = located_yaml.read(text.encode(), "card.yml")
     assert not document.faults
     assert document.value == frozen(value)
     lines = document.text.split("\n")

@@ -36,7 +36,7 @@ _RARE_LINE_END = re.compile("[\x85\u2028\u2029]")
 
 
 @dataclass
-class Marked:
+class Document:
     """A document: its value, the place of each part and of its key, each scalar as written, and faults it survived."""
 
     value: object
@@ -66,7 +66,7 @@ def show(path: Path) -> str:
     return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
 
 
-def read(data: bytes, file: str) -> Marked:
+def read(data: bytes, file: str) -> Document:
     """Read one YAML document of plain values.
 
     Sequences become tuples, so that what was read can't change.
@@ -74,7 +74,7 @@ def read(data: bytes, file: str) -> Marked:
     Raises:
         CardError: Reading can't go on: no UTF-8, no YAML, or something other than one document of plain data.
     """
-    document = Marked(None)
+    document = Document(None)
     document.text = text = _text(data, file, document.faults)
     events = _events(text, file)
     first = next(events)
@@ -152,7 +152,7 @@ def _syntax_hint(line: str) -> str:
     return "look at the indentation and the quotes of this line and the one before"
 
 
-def _value(event: yaml.Event, events: Iterator[yaml.Event], path: Path, document: Marked, file: str) -> object:
+def _value(event: yaml.Event, events: Iterator[yaml.Event], path: Path, document: Document, file: str) -> object:
     place = document.places[path] = _place(event, file, path)
     if isinstance(event, yaml.AliasEvent):
         raise CardError(place, f"alias *{event.anchor} is not allowed in a card", "write the value out")
@@ -172,14 +172,14 @@ def _value(event: yaml.Event, events: Iterator[yaml.Event], path: Path, document
     return _mapping(events, path, document, file)
 
 
-def _sequence(events: Iterator[yaml.Event], path: Path, document: Marked, file: str) -> tuple[object, ...]:
+def _sequence(events: Iterator[yaml.Event], path: Path, document: Document, file: str) -> tuple[object, ...]:
     items: list[object] = []
     while not isinstance(event := next(events), yaml.SequenceEndEvent):
         items.append(_value(event, events, (*path, len(items)), document, file))
     return tuple(items)
 
 
-def _mapping(events: Iterator[yaml.Event], path: Path, document: Marked, file: str) -> dict[str, object]:
+def _mapping(events: Iterator[yaml.Event], path: Path, document: Document, file: str) -> dict[str, object]:
     mapping: dict[str, object] = {}
     while not isinstance(event := next(events), yaml.MappingEndEvent):
         if not isinstance(event, yaml.ScalarEvent) or event.tag not in _PLAIN_TAGS:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from quaere.run import BusyError, ResumeError, Run
+from quaere.running.experiments import BusyError, ResumeError, Run
 
 HERE = Path(__file__)
 
@@ -126,7 +126,8 @@ def test_two_pieces_of_a_run_have_two_names(tmp_path: Path) -> None:
 
 
 def test_another_process_cannot_be_at_the_same_run(tmp_path: Path) -> None:
-    code = "import pathlib, sys; from quaere.run import Run; run = Run(pathlib.Path('run')); print(1); input()"
+    start = "import pathlib; from quaere.running.experiments import Run; run = Run(pathlib.Path('run'))"
+    code = f"{start}; print(1); input()"
     other = subprocess.Popen([sys.executable, "-uc", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout
     assert other.stdout.readline() == b"1\n"
@@ -156,7 +157,7 @@ def test_seeds_follow_the_first(tmp_path: Path) -> None:
 def test_a_process_that_is_stopped_in_a_loop_goes_on_to_the_same_number(tmp_path: Path, how: signal.Signals) -> None:
     code = f"""
         import importlib.util, pathlib, sys
-        from quaere.run import Run
+        from quaere.running.experiments import Run
         spec = importlib.util.spec_from_file_location("walks", {str(HERE)!r})
         walks = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(walks)

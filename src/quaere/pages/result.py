@@ -6,11 +6,10 @@ import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from quaere import figures
-from quaere.model import Claim, Module, Paper
-from quaere.render import text
-from quaere.render.view import EXPERIMENTS, Page, View, card_path, stamp
-from quaere.results import Figure, Finding, Reproduced, Result, Table, cell
+from quaere.content.model import Claim, Module, Paper
+from quaere.content.results import Figure, Finding, Reproduced, Result, Table, cell
+from quaere.pages import figures, text
+from quaere.pages.view import EXPERIMENTS, Page, View, card_path, stamp
 
 _COUNTED = (Reproduced.YES, Reproduced.PARTLY, Reproduced.NO, Reproduced.NOT_TRIED)
 _BENCHMARKS = "benchmarks"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from quaere import answers
+from quaere.content import answers
+from quaere.content.model import Answer
 from quaere.errors import AnswerError
-from quaere.model import Answer
 
 _READ = pytest.StashKey[dict[Path, tuple[tuple[Answer, ...], list[AnswerError]]]]()
 

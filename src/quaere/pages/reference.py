@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from quaere.model import Module
-from quaere.render import text
-from quaere.render.view import REFERENCE, Page, View, badge, module_path
+from quaere.content.model import Module
+from quaere.pages import text
+from quaere.pages.view import REFERENCE, Page, View, badge, module_path
 
 
 def index(view: View) -> str:

@@ -1,0 +1,1 @@
+"""Changes an author's files. Nothing does so yet."""

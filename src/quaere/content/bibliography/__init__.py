@@ -1,0 +1,1 @@
+"""A bibliography comes in (`bibtex.Bibliography`), references go out, also in other programs' formats (`export`)."""
