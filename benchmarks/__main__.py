@@ -90,7 +90,7 @@ def main(given: list[str]) -> int:
         return 1
     # A run of some rows must not take the place of one of all.
     if file := options.output or (None if options.row else RESULTS):
-        found = report.outcome(done, options.minutes)
+        found = report.summarize(done, options.minutes)
         atomic.write(file, report.result(found, ROOT, options.device, time.monotonic() - started).json_text())
         console.print(f"written to {file}", highlight=False)
     return 0

@@ -12,7 +12,7 @@ import torch
 from benchmarks import measure
 from benchmarks.row import Measured
 from benchmarks.rows.performer import LENGTHS
-from quaere.content.results import Lines, Outcome, Result, Series, Table
+from quaere.content.results import Lines, Report, Result, Series, Table
 from quaere.project import Project
 from quaere.running import hardware, verify
 
@@ -76,7 +76,7 @@ def line(one: Measured) -> str:
     )
 
 
-def outcome(rows: Sequence[Measured], minutes: float) -> Outcome:
+def summarize(rows: Sequence[Measured], minutes: float) -> Report:
     """Return the tables and the figures of what has been measured."""
     table = Table(title="Ours and peers", columns=COLUMNS, rows=tuple(map(cells, rows)), note=NOTE)
     what = Table(title="What is measured", columns=("row", "what"), rows=tuple(_described(rows).items()))
@@ -85,7 +85,7 @@ def outcome(rows: Sequence[Measured], minutes: float) -> Outcome:
         rate = statistics.median(one.rate for one in rows if (one.setting.device, one.setting.dtype) == dtype)
         settings[f"product rate, {dtype[0]}, {dtype[1]} (operations a second)".replace("torch.", "")] = rate
     scaling, figures = performers(rows)
-    return Outcome(tables=(table, *scaling, what), figures=figures, seeds=(0,), settings=settings)
+    return Report(tables=(table, *scaling, what), figures=figures, seeds=(0,), settings=settings)
 
 
 def _described(rows: Sequence[Measured]) -> dict[str, str]:
@@ -151,13 +151,13 @@ def _lines(
     )
 
 
-def result(found: Outcome, root: Path, device: str, seconds: float) -> Result:
+def result(found: Report, root: Path, device: str, seconds: float) -> Result:
     """Return what was found, with where it comes from."""
     project = Project.find(root)
     versions = {name: metadata.version(name) for name in VERSIONS}
     return Result(
         **dict(found),
-        schema=1,
+        schema=2,
         experiment="benchmarks",
         size=device,
         key=project.read()[0].code_key,

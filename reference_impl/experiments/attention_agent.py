@@ -60,7 +60,7 @@ from quaere.content.results import (
     Outcome,
     Picture,
     Pictures,
-    Reproduced,
+    Report,
     Series,
     Table,
     encoded,
@@ -69,13 +69,13 @@ from quaere.content.results import (
 from quaere.running.experiments import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
-from reference_impl.experiments.judging import apart, in_every_seed, verdict
+from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.training import by_the_first, parameters
 
 VOTES, PIXELS = "votes", "whole screen"
 LEARNT_IN = "black"
 JUDGED = ("blue", "green", "grey", "bars", "blob")
-"""The changed backgrounds that the verdicts rest on, after the paper's changes: noise is its example of a failure."""
+"""The changed backgrounds that the outcomes rest on, after the paper's changes: noise is its example of a failure."""
 
 ROADS = ("as learnt", "colours", "bars", "blob")
 DRAWN, STILL = "drawn weights", "standing still"
@@ -378,7 +378,7 @@ def compared(size: Size, seed: int, genome: Sequence[float]) -> dict[str, float]
     return found
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Evolve both arms on Catch and change its background; evolve the paper's agent on CarRacing as far as it goes."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(5 * len(seeds) + 1)
@@ -394,7 +394,7 @@ def experiment(run: Run) -> Outcome:
     seen = run.piece("CarRacing, pictures", partial(seen_roads, drivers[0]["genome"], min(60, size.frames)))
     found: Replays = {arm: [replayed(arm, one["genome"]) for one in evolved] for arm, evolved in players.items()}
     drawn = [run.piece(f"Catch, drawn votes, seed {seed}", partial(drawn_votes, size, seed)) for seed in seeds]
-    return Outcome(
+    return Report(
         findings=(
             judged_driving(scores, size.frames),
             judged_changed_roads(scores, size.frames),
@@ -441,12 +441,12 @@ def judged_driving(scores: Scores, frames: int) -> Finding:
             f"The reported score is that of an episode of {EPISODE:,} frames, and the car was driven for {frames:,}. "
             "What a few generations did is in the figure and the table."
         )
-        return Finding(claim="few-parameters", verdict=Reproduced.NOT_TRIED, why=why)
+        return Finding(claim="few-parameters", outcome=Outcome.NOT_TRIED, why=why)
     learnt, drawn, still = ([of[name] for of in scores] for name in (ROADS[0], DRAWN, STILL))
     better = in_every_seed(learnt, drawn) and in_every_seed(learnt, still)
     return Finding(
         claim="few-parameters",
-        verdict=verdict(min(learnt) >= SOLVED, better),
+        outcome=outcome(min(learnt) >= SOLVED, better),
         measured=(
             f"{parameters(AttentionAgent()):,} parameters; in {frames:,} frames of new tracks {spread(learnt, '.1f')}, "
             f"with drawn weights {spread(drawn, '.1f')}, standing still {spread(still, '.1f')}"
@@ -468,12 +468,12 @@ def judged_changed_roads(scores: Scores, frames: int) -> Finding:
             f"shows nothing by going on so. All are judged if each has {needed:.1f} or more, half the pace of a solved "
             "game; the rewards are in the table."
         )
-        return Finding(claim="unseen-changes", verdict=Reproduced.NOT_TRIED, why=why)
+        return Finding(claim="unseen-changes", outcome=Outcome.NOT_TRIED, why=why)
     kept = {road: [of[road] / of[ROADS[0]] for of in scores] for road in ROADS[1:]}
     least = min(min(shares) for shares in kept.values())
     return Finding(
         claim="unseen-changes",
-        verdict=verdict(least >= 0.9, least >= 0.5),
+        outcome=outcome(least >= 0.9, least >= 0.5),
         measured=(
             f"of {spread(learnt, '.1f')} these shares are kept: "
             + ", ".join(f"{spread(shares, '.2f')} with {road}" for road, shares in kept.items())
@@ -491,7 +491,7 @@ def judged_against_conventional(found: Replays) -> Finding:
             f"{spread(learnt[VOTES], '.2f')}, whole screen {spread(learnt[PIXELS], '.2f')}; drawn moves catch "
             f"{catch.CHANCE:.2f}."
         )
-        return Finding(claim="conventional-methods", verdict=Reproduced.NOT_TRIED, why=why)
+        return Finding(claim="conventional-methods", outcome=Outcome.NOT_TRIED, why=why)
     kept = {
         arm: [fmean(of[name]["caught"] for name in JUDGED) / of[LEARNT_IN]["caught"] for of in found[arm]]
         for arm in found
@@ -503,7 +503,7 @@ def judged_against_conventional(found: Replays) -> Finding:
     )
     return Finding(
         claim="conventional-methods",
-        verdict=verdict(min(kept[VOTES]) >= 0.9 and max(kept[PIXELS]) <= 0.5, apart(kept[VOTES], kept[PIXELS])),
+        outcome=outcome(min(kept[VOTES]) >= 0.9 and max(kept[PIXELS]) <= 0.5, apart(kept[VOTES], kept[PIXELS])),
         measured=(
             f"caught by votes and by the whole screen: {caught_by}. Over the changed ones the voting agent keeps "
             f"{spread(kept[VOTES], '.2f')} of what it caught, the other {spread(kept[PIXELS], '.2f')}. Each voting "
@@ -523,7 +523,7 @@ def judged_attention(found: Sequence[Mapping[str, Mapping[str, float]]], drawn: 
     balls, kept = ([fmean(of[name][what] for name in JUDGED) for of in found] for what in ("ball", "kept"))
     return Finding(
         claim="task-critical",
-        verdict=verdict(in_every_seed(hits, drawn) and fmean(hits) >= 0.9, in_every_seed(hits, drawn, by=0.1)),
+        outcome=outcome(in_every_seed(hits, drawn) and fmean(hits) >= 0.9, in_every_seed(hits, drawn, by=0.1)),
         measured=(
             f"of the two patches chosen in front of changed backgrounds {spread(hits, '.2f')} show ball or paddle "
             f"({spread(balls, '.2f')} the ball), against {spread(drawn, '.2f')} with drawn weights; "
@@ -540,7 +540,7 @@ def judged_attention(found: Sequence[Mapping[str, Mapping[str, float]]], drawn: 
 
 DOOM = Finding(
     claim="doom",
-    verdict=Reproduced.NOT_TRIED,
+    outcome=Outcome.NOT_TRIED,
     why="It takes the game's environment, and evolution for about as long as CarRacing's.",
 )
 

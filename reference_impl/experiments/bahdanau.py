@@ -33,10 +33,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Heatmap, Outcome, Reproduced, Table, spread
+from quaere.content.results import Finding, Heatmap, Outcome, Report, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNencdec, RNNsearch
-from reference_impl.experiments.judging import apart, in_every_seed, verdict
+from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.experiments.translation import (
     BEGIN,
@@ -174,7 +174,7 @@ def loss(model: nn.Module, source: Tensor, lengths: Tensor, target: Tensor) -> t
     return F.cross_entropy(logits[counts], target[:, 1:][counts], reduction="sum"), counts.sum()
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Train two models on all and on short sentences and rows, and test each on all."""
     size = SIZES[run.size]
     seeds = tuple(run.seeds(size.seeds))
@@ -198,7 +198,7 @@ def experiment(run: Run) -> Outcome:
     right = {arm: [_by_length(size, one["curve"]) for one in found] for arm, found in rows.items()}
     looked, near = ([one["curve"][-1][key] for one in rows["RNNsearch", True]] for key in ("looked", "near"))
     counts = {kind: (_count(translators[kind]), _count(writers[kind])) for kind in KINDS}
-    return Outcome(
+    return Report(
         findings=findings(size, last, right, looked, near),
         tables=(_quality(size, last, right, counts),),
         figures=(
@@ -353,7 +353,7 @@ def findings(
         sensible(size, looked, near),
         Finding(
             claim="as-good-as-phrases",
-            verdict=Reproduced.NOT_TRIED,
+            outcome=Outcome.NOT_TRIED,
             why="It takes a phrase-based system (Moses), and the 348 million words that both were trained on.",
         ),
     )
@@ -371,7 +371,7 @@ def above(claim: str, size: Size, last: Scores, overall: Scores, searched_all: b
     )
     return Finding(
         claim=claim,
-        verdict=verdict(all(clear), any(clear)),
+        outcome=outcome(all(clear), any(clear)),
         measured="; ".join(compared) + f". Rows were trained on up to {size.row} and {size.short_row} symbols.",
         why="Reproduced if on both tasks the worst seed of the one is above the best seed of the other; partly if on "
         "one of them. BLEU jumps from one measurement to the next, so that of a seed is the mean of its last three.",
@@ -386,7 +386,7 @@ def lasting(size: Size, searched: Sequence[Sequence[float]]) -> Finding:
     holds = [learnt and in_every_seed(found[n], found[shortest], by=-TOLERATED) for n in (size.row, longest)]
     return Finding(
         claim="length-does-not-hurt",
-        verdict=verdict(all(holds), any(holds)),
+        outcome=outcome(all(holds), any(holds)),
         measured="right tokens of rows: "
         + ", ".join(f"{spread(found[n])} at length {n}" for n in (shortest, size.row, longest))
         + f"; trained on up to {size.row}",
@@ -404,7 +404,7 @@ def falling_less(size: Size, right: ByLength) -> Finding:
     learnt = min(one[0] for one in right["RNNsearch", True]) >= LEARNT
     return Finding(
         claim="robust-to-length",
-        verdict=verdict(learnt and apart(falls["RNNencdec"], falls["RNNsearch"])),
+        outcome=outcome(learnt and apart(falls["RNNencdec"], falls["RNNsearch"])),
         measured=f"right tokens of rows fall from length {size.tested_rows[0]} to {size.row} by "
         + "; ".join(f"{spread(found)} for {kind}" for kind, found in falls.items()),
         why="Reproduced if with every seed of RNNsearch the share falls by less than with any of RNNencdec, and begins "
@@ -416,7 +416,7 @@ def sensible(size: Size, looked: Sequence[float], near: Sequence[float]) -> Find
     """Judge whether the greatest weight is where it should be."""
     return Finding(
         claim="alignments-make-sense",
-        verdict=verdict(min(looked) >= 0.9, min(near) >= 0.9),
+        outcome=outcome(min(looked) >= 0.9, min(near) >= 0.9),
         measured=f"the greatest weight is on the right symbol for {spread(looked, '.1%')} of those written, in rows "
         f"of {size.row}, and on it or its neighbour for {spread(near, '.1%')}; chance is {1 / size.row:.1%} and at "
         f"most {3 / size.row:.1%}",

@@ -44,7 +44,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Heatmap, Lines, Outcome, Reproduced, Series, Table, spread
+from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl import checkpoints
 from reference_impl.bert import (
@@ -58,7 +58,7 @@ from reference_impl.bert import (
     mask_words,
 )
 from reference_impl.experiments import prose, sentence_vectors
-from reference_impl.experiments.judging import apart, verdict
+from reference_impl.experiments.judging import apart, outcome
 from reference_impl.experiments.sentence_tasks import SPECIAL, TASKS, Corpus, real, trimmed
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.layers.attention import causal_mask
@@ -348,7 +348,7 @@ def counted_words(size: Size, labels: int, seed: int) -> float:
 # What is shown
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Pre-train, fine-tune with ever more labels, and look into what was learnt."""
     size = SIZES[run.size]
     seeds = run.seeds(size.seeds)
@@ -384,7 +384,7 @@ def experiment(run: Run) -> Outcome:
         by_frequency=inside["nats by frequency"],
         passes=size.steps * size.batch / inside["sentences"][0],
     )
-    return Outcome(
+    return Report(
         findings=(judged_few_labels(scores, learnt), judged_bidirectional(scores, learnt), *NOT_TRIED),
         tables=(
             _scores_table(scores, inside),
@@ -491,10 +491,10 @@ RULE = (
 )
 
 
-def compared(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Reproduced:
+def compared(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Outcome:
     """Judge whether one network is better than another, given the runs of each in several cases."""
     better = [apart(a, b) for a, b in zip(one, other, strict=True)]
-    return verdict(all(better), 2 * sum(better) > len(better))
+    return outcome(all(better), 2 * sum(better) > len(better))
 
 
 @dataclass(frozen=True)
@@ -518,11 +518,11 @@ class Learnt:
 
     @property
     def limit(self) -> str:
-        """What a verdict does not speak of."""
+        """What an outcome does not speak of."""
         return (
             f"After {self.passes:.1f} passes over the text, a held-out word costs the network that fills in hidden "
             f"words still {fmean(self.nats[HIDDEN_WORDS]) / self.by_frequency:.0%} of what it costs by frequencies "
-            "alone: the verdict is on this pre-training, not on the paper's 40 passes over 3.3 billion words."
+            "alone: the outcome is on this pre-training, not on the paper's 40 passes over 3.3 billion words."
         )
 
 
@@ -549,14 +549,14 @@ def _judged(scores: Scores, claim: str, other: str, besides: str, why: str) -> F
     )
     return Finding(
         claim=claim,
-        verdict=compared(runs[HIDDEN_WORDS], runs[other]),
+        outcome=compared(runs[HIDDEN_WORDS], runs[other]),
         measured=f"Pre-trained on hidden words against {other}: {measured}. {besides}",
         why=why,
     )
 
 
 NOT_TRIED = tuple(
-    Finding(claim=claim, verdict=Reproduced.NOT_TRIED, why=why)
+    Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why)
     for claim, why in {
         "glue": "It takes the large model, pre-trained on 3.3 billion words, and GLUE's nine tasks.",
         "mnli": "It takes the large model, pre-trained on 3.3 billion words, and 393,000 labelled pairs.",

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from quaere.content.results import Finding, Lines, Series, Table
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import verdict
+from reference_impl.experiments.judging import outcome
 from reference_impl.layers.attention import MultiHeadAttention
 from reference_impl.performer import FavorAttention, favor, orthogonal_directions, switched
 from reference_impl.transformer import EncoderLayer
@@ -378,7 +378,7 @@ def judged_linear(powers: tuple[float, float], ratios: tuple[float, float], besi
     linear, near = all(power <= NEARLY_LINEAR for power in powers), all(ratio <= CLOSE for ratio in ratios)
     return Finding(
         claim="linear-cost",
-        verdict=verdict(linear and near, linear or near),
+        outcome=outcome(linear and near, linear or near),
         measured=(
             f"A whole layer's time grows with power {powers[0]:.2f} of the length, its memory with {powers[1]:.2f}. At "
             f"{longest:,} positions it takes {ratios[0]:.2f} times the identity's time and {ratios[1]:.2f} times its "

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.content.results import Figure, Finding, Lines, Outcome, Pictures, Reproduced, Series, Table, spread
+from quaere.content.results import Figure, Finding, Lines, Outcome, Pictures, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.curl import (
     CURL,
@@ -60,7 +60,7 @@ from reference_impl.experiments.control import (
     Suite,
     playing_task,
 )
-from reference_impl.experiments.judging import apart, in_every_seed, verdict
+from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
     Curve,
@@ -151,7 +151,7 @@ SIZES = {
 }
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Train encoders by the contrast alone and read them; then let agents play with and without it."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(1 + len(seeds) * (2 + len(ARMS) * len(size.games) + len(AGENTS) * len(size.suite.tasks)))
@@ -174,7 +174,7 @@ def experiment(run: Run) -> Outcome:
         scored({name: [each["score"] for each in arms["CURL"]] for name, arms in tasks.items()}, size.suite.steps),
         *_not_tried(),
     )
-    return Outcome(
+    return Report(
         findings=findings,
         tables=(_features(start, pixels, last), _games(played, size), *_scores(tasks)),
         figures=(
@@ -372,7 +372,7 @@ def readable(start: Sequence[Measures], pixels: Measures, last: Sequence[Measure
     are_all_read = all(rises(what) and min(read(what)) >= LEAST for what in QUANTITIES)
     return Finding(
         claim="features",
-        verdict=verdict(rises("mean") and are_all_read, rises("mean")),
+        outcome=outcome(rises("mean") and are_all_read, rises("mean")),
         measured="; ".join(
             f"{what} R² {spread(read(what), '.2f')}, "
             f"{spread([each[what] for each in start], '.2f')} before training, {pixels[what]:.2f} from pixels"
@@ -399,7 +399,7 @@ def helps(played: Mapping[str, Played]) -> Finding:
     ]
     return Finding(
         claim="beside-reward",
-        verdict=verdict(all(map(all, better)), any(map(all, better))),
+        outcome=outcome(all(map(all, better)), any(map(all, better))),
         measured="return on "
         + "; ".join(
             f"{_named(game)}, {when}: " + ", ".join(f"{arm} {spread(each, '.1f')}" for arm, each in arms.items())
@@ -416,12 +416,12 @@ def scored(scores: Mapping[str, Sequence[float]], steps: int) -> Finding:
     """Judge scores on the paper's tasks against its own; fewer steps than it took say nothing."""
     if steps < 100_000 or not scores:
         why = "It takes six tasks of 100,000 steps, hours each without a GPU; size full runs them."
-        return Finding(claim="one-hundred-thousand", verdict=Reproduced.NOT_TRIED, why=why)
+        return Finding(claim="one-hundred-thousand", outcome=Outcome.NOT_TRIED, why=why)
     means = {name: sum(each) / len(each) for name, each in scores.items()}
     near = [means[name] >= REPORTED[name][0] - REPORTED[name][1] for name in means]
     return Finding(
         claim="one-hundred-thousand",
-        verdict=verdict(all(near), any(near)),
+        outcome=outcome(all(near), any(near)),
         measured="; ".join(f"{name} {spread(each, '.0f')}" for name, each in scores.items()),
         why="Reproduced if on every task the mean of the seeds is no further below the reported mean than the reported "
         "standard deviation; partly if on some.",
@@ -436,7 +436,7 @@ def _not_tried() -> tuple[Finding, ...]:
         "contrast-alone": "It takes soft actor-critic on the paper's tasks at 500,000 steps. The same question is put "
         "to another agent and games under `beside-reward`.",
     }
-    return tuple(Finding(claim=claim, verdict=Reproduced.NOT_TRIED, why=each) for claim, each in why.items())
+    return tuple(Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=each) for claim, each in why.items())
 
 
 def _features(start: Sequence[Measures], pixels: Measures, last: Sequence[Measures]) -> Table:

@@ -45,7 +45,7 @@ from quaere.content.results import (
     Outcome,
     Picture,
     Pictures,
-    Reproduced,
+    Report,
     Series,
     Table,
     encoded,
@@ -66,7 +66,7 @@ from reference_impl.detr import (
     intersection_and_union,
     total_loss,
 )
-from reference_impl.experiments.judging import apart, in_every_seed, verdict
+from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.scenes import CLASSES, PRECISIONS, Canvas, Scenes, average_precision, draw, objects
 from reference_impl.experiments.training import Batch, Loss, Training, parameters
 
@@ -124,7 +124,7 @@ SIZES = {
 }
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Teach a backbone, train the nets of all arms, and compare them and their layers."""
     size = SIZES[run.size]
     seeds = run.seeds(size.seeds)
@@ -139,7 +139,7 @@ def experiment(run: Run) -> Outcome:
     learning = {arm: [one["curve"] for one in runs] for arm, runs in found.items()}
     counts = {arm: runs[0]["parameters"] for arm, runs in found.items()}
     first = found[PLAIN][0]
-    return Outcome(
+    return Report(
         findings=(
             layers_finding(layers[PLAIN]),
             duplicates_finding(layers[PLAIN]),
@@ -453,7 +453,7 @@ def layers_finding(runs: Sequence[Layers]) -> Finding:
     added = [last - first for first, last in zip(by_layer[0], by_layer[-1], strict=True)]
     return Finding(
         claim="decoder-layers",
-        verdict=verdict(all(in_every_seed(high, low) for low, high in pairwise(by_layer)), min(added) > 0),
+        outcome=outcome(all(in_every_seed(high, low) for low, high in pairwise(by_layer)), min(added) > 0),
         measured=f"AP {', '.join(f'{fmean(seeds):.1f}' for seeds in by_layer)} after layers 1 to {len(by_layer)}; "
         f"the last adds {spread(added, '.1f')} to the first",
         why="reproduced if AP rises with every layer, with each seed; partly if with each seed it is higher after the "
@@ -467,7 +467,7 @@ def duplicates_finding(runs: Sequence[Layers]) -> Finding:
     again = [fmean(layers[i]["repeats"] for layers in runs) for i in (0, -1)]
     return Finding(
         claim="duplicates",
-        verdict=verdict(min(first) > 0 > max(last), min(first) > 0 and in_every_seed(first, last)),
+        outcome=outcome(min(first) > 0 > max(last), min(first) > 0 and in_every_seed(first, last)),
         measured=f"suppression adds {spread(first, '.2f')} AP after the first layer, {spread(last, '.2f')} after the "
         f"last; of 100 objects {again[0]:.1f} and {again[1]:.1f} are surely found again",
         why="reproduced if with each seed it adds to AP after the first layer, and takes from it after the last; "
@@ -484,7 +484,7 @@ def weight_finding(runs: Mapping[str, Sequence[Curve]]) -> Finding:
     is_higher = apart(low, full)
     return Finding(
         claim="no-object-weight",
-        verdict=verdict(is_higher and all(map(levelled, runs[UNWEIGHTED])), is_higher),
+        outcome=outcome(is_higher and all(map(levelled, runs[UNWEIGHTED])), is_higher),
         measured=f"after {runs[PLAIN][0][-1]['step']:,} steps AP is {spread(low, '.1f')} with ∅ at 0.1, and "
         f"{spread(full, '.1f')} with ∅ at 1, by seed {', '.join(f'{ap:.1f}' for ap in full)}, where it was {before} "
         "when a third of the steps was left",
@@ -518,7 +518,7 @@ def encoder_finding(layers: Mapping[str, Sequence[Layers]], counts: Mapping[str,
     said = {name: ", ".join(f"{fall:.1f}" for fall in falls) for name, falls in lost.items()}
     return Finding(
         claim="encoder",
-        verdict=verdict(apart(whole, bare) and most, apart(whole, bare)),
+        outcome=outcome(apart(whole, bare) and most, apart(whole, bare)),
         measured=f"AP is {spread(whole, '.1f')} with an encoder, {spread(bare, '.1f')} without. By seed it falls "
         f"by {said['AP']}; on small objects by {said['small']}, on medium ones by {said['medium']}, on large ones by "
         f"{said['large']}. The nets without have {counts[PLAIN] - counts[BARE]:,} of {counts[PLAIN]:,} weights fewer",
@@ -540,7 +540,7 @@ def untried() -> tuple[Finding, ...]:
         "positions": f"it takes nets with positions at the input only, and with none: {ablation}",
         "box-losses": f"it takes nets with either of the box losses alone: {ablation}",
     }
-    return tuple(Finding(claim=claim, verdict=Reproduced.NOT_TRIED, why=why) for claim, why in reasons.items())
+    return tuple(Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why) for claim, why in reasons.items())
 
 
 def arms_table(layers: Mapping[str, Sequence[Layers]], counts: Mapping[str, int]) -> Table:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 
 
-def verdict(whole: bool, part: bool = False) -> Reproduced:
+def outcome(whole: bool, part: bool = False) -> Outcome:
     """Return the word for a claim of which all came out, or else a part, or else nothing."""
-    return Reproduced.YES if whole else Reproduced.PARTLY if part else Reproduced.NO
+    return Outcome.YES if whole else Outcome.PARTLY if part else Outcome.NO
 
 
 def apart(higher: Sequence[float], lower: Sequence[float]) -> bool:

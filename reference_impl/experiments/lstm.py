@@ -39,9 +39,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Lines, Outcome, Reproduced, Series, Table, spread
+from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import apart, verdict
+from reference_impl.experiments.judging import apart, outcome
 from reference_impl.experiments.training import Batch, Loss, Training, parameters
 from reference_impl.layers.positions import sinusoidal
 from reference_impl.lstm import LSTMCell, MemoryCell, Recurrent, RNNCell
@@ -335,7 +335,7 @@ def reaches(arm: str, lags: Sequence[int], seed: int, cells: int) -> list[float]
     return [reach(model, recall(lag, 16, generator)[0]) for lag in lags]
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Measure reaches, then let each model learn each problem."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     trials = run.seeds(size.trials)
@@ -367,7 +367,7 @@ def experiment(run: Run) -> Outcome:
     after = ended("recall", size.lags, lambda one: one["reach"])
     spelt = {arm: [one["curve"] for one in done["reber", arm, 0]] for arm in RATES["reber"]}
     before = {arm: dict(zip(size.reaches, zip(*of, strict=True), strict=True)) for arm, of in begun.items()}
-    return Outcome(
+    return Report(
         findings=(
             judged_reach(before, after),
             judged_lags(named_at),
@@ -402,7 +402,7 @@ def judged_reach(before: Found, after: Found) -> Finding:
     learnt = "; ".join(f"{arm} {min(of):.1e} to {max(of):.1e}" for arm, of in shares.items())
     return Finding(
         claim="constant-error",
-        verdict=verdict(all(flows[CELL]) and not any(flows[PLAIN]), all(flows[CELL])),
+        outcome=outcome(all(flows[CELL]) and not any(flows[PLAIN]), all(flows[CELL])),
         measured=(
             f"at a lag of {most}, before training: {begun}. After training on recall, at lags {min(after[PLAIN])} to "
             f"{max(after[PLAIN])}: {learnt}"
@@ -427,7 +427,7 @@ def judged_lags(named_at: Found) -> Finding:
     counts = "; ".join(f"{arm} {', '.join(f'{of[lag]}' for lag in lags)}" for arm, of in solved.items())
     return Finding(
         claim="where-others-fail",
-        verdict=verdict(bridges and not solved[PLAIN][min(lags)], ahead),
+        outcome=outcome(bridges and not solved[PLAIN][min(lags)], ahead),
         measured=f"trials solved, of {trials} at each of the lags {', '.join(map(str, lags))}: {counts}",
         why=(
             f"Solved is {100 * SOLVED:.0f}% accuracy. Reproduced if the LSTM of 1997 solves all trials at the longest "
@@ -445,7 +445,7 @@ def judged_adding(wrong_at: Found) -> Finding:
     found = "; ".join(f"{arm} {', '.join(spread(shares) for shares in of.values())}" for arm, of in wrong_at.items())
     return Finding(
         claim="adding",
-        verdict=verdict(solves and most >= PAPERS_LENGTH, solves),
+        outcome=outcome(solves and most >= PAPERS_LENGTH, solves),
         measured=(
             f"share of test sequences wrong at lengths {', '.join(map(str, wrong_at[CELL]))}, minimal lags of half of "
             f"that: {found}. Always to answer 0.5 has {constant:.3f} wrong at {most}: of {len(plain)} trials of the "
@@ -471,7 +471,7 @@ def judged_reber(spelt: Mapping[str, Sequence[Any]], batch: int) -> Finding:
     found = "; ".join(f"{arm} {often[arm]} trials, after {spread(late[arm], ',.0f')} strings" for arm in spelt)
     return Finding(
         claim="reber",
-        verdict=verdict(often[CELL] > often[PLAIN] and sooner, often[CELL] >= often[PLAIN] and sooner),
+        outcome=outcome(often[CELL] > often[PLAIN] and sooner, often[CELL] >= often[PLAIN] and sooner),
         measured=f"solved of {len(solved[CELL])}: {found}",
         why=(
             "Solved is all test strings right; a trial that never gets there counts as after its last string. "
@@ -484,7 +484,7 @@ def judged_reber(spelt: Mapping[str, Sequence[Any]], batch: int) -> Finding:
 
 NOT_TRIED = Finding(
     claim="thousand-steps",
-    verdict=Reproduced.NOT_TRIED,
+    outcome=Outcome.NOT_TRIED,
     why=(
         "Tens of thousands of sequences of 1,001 places in each of 20 trials take hours of the cell of 1997 here, by "
         "what a lag of 100 takes."

@@ -35,12 +35,12 @@ from accelerate import PartialState
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.content.results import Figure, Finding, Lines, Outcome, Pictures, Reproduced, Table, spread
+from quaere.content.results import Figure, Finding, Lines, Outcome, Pictures, Report, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.curl import CURL, PixelEncoder, SoftActorCritic, centre_crop, drawn, info_nce, random_crop
 from reference_impl.experiments.control import ALL_TASKS, NO_TASKS, ONE_TASK_BRIEFLY, Suite, playing_task
 from reference_impl.experiments.curl import contrastive
-from reference_impl.experiments.judging import apart, in_every_seed, verdict
+from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
     Curve,
@@ -113,7 +113,7 @@ SIZES = {
 AGENTS: dict[str, Callable[..., SoftActorCritic]] = {"CURL": CURL, "M-CURL": MCURL}
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Train encoders in three ways, read them, and ask the Transformer for hidden moments."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(1 + len(seeds) * (1 + len(ARMS) + len(AGENTS) * len(size.suite.tasks)))
@@ -130,7 +130,7 @@ def experiment(run: Run) -> Outcome:
         for name in size.suite.tasks
     }
     last = {arm: [curve[-1] for curve in runs] for arm, runs in curves.items()}
-    return Outcome(
+    return Report(
         findings=(better(last), told(last["M-CURL"], ask.chance), wins(tasks, size.suite.steps), _not_tried()),
         tables=(_features(start, last), _costs(curves, seconds, size), _context(last["M-CURL"], ask), *_scores(tasks)),
         figures=(_learning(start, curves), _asking(curves["M-CURL"], ask), _window(test, size)),
@@ -302,7 +302,7 @@ def better(last: Mapping[str, Sequence[Measures]]) -> Finding:
     ours, curl = means["M-CURL"], means["CURL"]
     return Finding(
         claim="better-features",
-        verdict=verdict(apart(ours, curl) and apart(ours, means[FOREIGN]), in_every_seed(ours, curl)),
+        outcome=outcome(apart(ours, curl) and apart(ours, means[FOREIGN]), in_every_seed(ours, curl)),
         measured="mean R² of five quantities: "
         + ", ".join(f"{arm} {spread(each, '.2f')}" for arm, each in means.items()),
         why="Reproduced if R² on held-out episodes, as a mean over position, angle (two) and both velocities, is after "
@@ -326,7 +326,7 @@ def told(last: Sequence[Measures], chance: float) -> Finding:
     order = CONTEXTS[1]
     return Finding(
         claim="context",
-        verdict=verdict(above(order, *AVERAGES), above(order) or above(AVERAGES[0])),
+        outcome=outcome(above(order, *AVERAGES), above(order) or above(AVERAGES[0])),
         measured="the right window is found: "
         + "; ".join(
             f"{name} {spread([each[name] for each in last], '.2f')}" for name in last[0] if name.endswith(" hidden")
@@ -343,12 +343,12 @@ def wins(tasks: Mapping[str, Mapping[str, Sequence[float]]], steps: int) -> Find
     """Judge on how many tasks M-CURL scores higher than CURL; fewer steps than 100,000 say nothing."""
     if steps < 100_000 or not tasks:
         why = "It takes tasks of 100,000 steps, hours each without a GPU; size full runs six of the 16."
-        return Finding(claim="dmcontrol", verdict=Reproduced.NOT_TRIED, why=why)
+        return Finding(claim="dmcontrol", outcome=Outcome.NOT_TRIED, why=why)
     won = sum(apart(arms["M-CURL"], arms["CURL"]) for arms in tasks.values())
     share = won / len(tasks)
     return Finding(
         claim="dmcontrol",
-        verdict=verdict(share >= 14 / 16, share > 1 / 2),
+        outcome=outcome(share >= 14 / 16, share > 1 / 2),
         measured=f"higher on {won} of {len(tasks)} tasks at {steps:,} steps: "
         + "; ".join(
             f"{name} {spread(arms['M-CURL'], '.0f')} and {spread(arms['CURL'], '.0f')}" for name, arms in tasks.items()
@@ -360,7 +360,7 @@ def wins(tasks: Mapping[str, Mapping[str, Sequence[float]]], steps: int) -> Find
 
 def _not_tried() -> Finding:
     why = "It takes 26 games, and Rainbow in place of soft actor-critic, which has no reference here."
-    return Finding(claim="atari", verdict=Reproduced.NOT_TRIED, why=why)
+    return Finding(claim="atari", outcome=Outcome.NOT_TRIED, why=why)
 
 
 def _features(start: Sequence[Measures], last: Mapping[str, Sequence[Measures]]) -> Table:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Heatmap, Lines, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.cost import DIRECTIONS
-from reference_impl.experiments.judging import in_every_seed, verdict
+from reference_impl.experiments.judging import in_every_seed, outcome
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, parameters
 from reference_impl.layers.attention import causal_mask
@@ -189,7 +189,7 @@ def judged_move(exact: Sequence[Any], swapped: Sequence[Any], size: Text) -> Fin
     halfway = [(high + low) / 2 for high, low in zip(before, lost, strict=True)]
     return Finding(
         claim="backwards-compatible",
-        verdict=verdict(dropped and in_every_seed(after, before), dropped and in_every_seed(after, halfway)),
+        outcome=outcome(dropped and in_every_seed(after, before), dropped and in_every_seed(after, halfway)),
         measured=(
             f"Next characters named: {spread(before, '.3g')} with softmax after {size.steps} steps, "
             f"{spread(lost, '.3g')} when "

@@ -33,10 +33,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Lines, Outcome, Reproduced, Series, Table, spread
+from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.cost import Timing, costs, judged_cost
-from reference_impl.experiments.judging import in_every_seed, verdict
+from reference_impl.experiments.judging import in_every_seed, outcome
 from reference_impl.experiments.moved import KERNELS, Moved, Text, heat_maps, judged_move, move_figure, move_table
 from reference_impl.experiments.training import accelerator
 from reference_impl.performer import favor, features, iid_directions, orthogonal_directions
@@ -99,7 +99,7 @@ GROWN = 128
 Errors = Mapping[str, Sequence[float]]
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Measure errors, seconds, memory, and a model that is switched."""
     size = SIZES[run.size]
     run.expect(2 * size.samples + len(size.timing.lengths) + len(size.timing.layer) + 1 + 4 * size.seeds)
@@ -109,7 +109,7 @@ def experiment(run: Run) -> Outcome:
     grown = [run.piece(f"lengths sample {seed}", partial(errors_by_length, seed, size)) for seed in samples]
     attention, layer = costs(run, size.timing, device)
     models = [Moved(run, seed, size.text) for seed in run.seeds(size.seeds)]
-    return Outcome(
+    return Report(
         findings=(
             judged_cost(attention, layer),
             judged_growth(grown, size.growth),
@@ -218,7 +218,7 @@ def judged_kernels(errors: Sequence[Errors], numbers: Sequence[int]) -> Finding:
     counted = " and ".join(f"{scale} scale" for scale in wins) or "no scale"
     return Finding(
         claim="positive-lowers-error",
-        verdict=verdict(bool(wins) and all(wins.values()), any(wins.values())),
+        outcome=outcome(bool(wins) and all(wins.values()), any(wins.values())),
         measured=f"{_sentence('; '.join(said))} These are geometric means over the samples. Counted: {counted}.",
         why=(
             "A scale of queries and keys, unit or half, counts only if the better of the two estimates errs less than "
@@ -243,7 +243,7 @@ def judged_draws(errors: Sequence[Errors]) -> Finding:
             said.append(f"{spread(ratios, '.3g')} for {kernel} at {scale} scale")
     return Finding(
         claim="orthogonal-lowers-error",
-        verdict=verdict(all(wins), any(wins)),
+        outcome=outcome(all(wins), any(wins)),
         measured=f"Error with orthogonal over that with independent directions: {'; '.join(said)}.",
         why=(
             "Reproduced if the ratio, averaged over the numbers of directions (as a geometric mean), is below 1 in "
@@ -261,7 +261,7 @@ def judged_growth(grown: Sequence[Mapping[str, Any]], lengths: Sequence[int]) ->
     ours, theirs = times["sines and cosines"], times["positive"]
     return Finding(
         claim="length-free-bound",
-        verdict=verdict(bool(max(ours) <= 1.25), bool(ours[0] <= 1.25)),
+        outcome=outcome(bool(max(ours) <= 1.25), bool(ours[0] <= 1.25)),
         measured=(
             f"From {lengths[0]:,} to {lengths[-1]:,} positions, the theorem's sines and cosines need {ours[0]:.2f} "
             f"times the features for the same mean error and {ours[1]:.2f} times for the same worst entry; positive "
@@ -285,12 +285,12 @@ def not_tried() -> tuple[Finding, ...]:
     return (
         Finding(
             claim="imagenet64",
-            verdict=Reproduced.NOT_TRIED,
+            outcome=Outcome.NOT_TRIED,
             why="It needs ImageNet64 and days of accelerators, on sequences of 12,288 pixels.",
         ),
         Finding(
             claim="long-proteins",
-            verdict=Reproduced.NOT_TRIED,
+            outcome=Outcome.NOT_TRIED,
             why="It needs TrEMBL, sequences of 8,192 and accelerators whose memory the Transformer exceeds.",
         ),
     )

@@ -48,9 +48,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Heatmap, Lines, Outcome, Reproduced, Series, Table, spread
+from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import apart, in_every_seed, verdict
+from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, accelerator, parameters
 from reference_impl.layers.attention import attention_weights, scaled_dot_score
@@ -158,7 +158,7 @@ SYMBOLS = 128
 """Symbols that a model knows: all of ASCII, of which made sequences use 16."""
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Train every arm on its tasks, time the steps, and judge."""
     size = SIZES[run.size]
     *made, choice, text = tasks_of(size)
@@ -183,7 +183,7 @@ def experiment(run: Run) -> Outcome:
         for task in (*made, text)
     }
     filled = here[GAPS]
-    return Outcome(
+    return Report(
         findings=(
             judged_lengths({name: right[name] for name in (LOOK_BACK, GAPS)}),
             judged_better(here, blank),
@@ -193,7 +193,7 @@ def experiment(run: Run) -> Outcome:
             judged_pace(pace),
             Finding(
                 claim="better-than-absolute",
-                verdict=Reproduced.NOT_TRIED,
+                outcome=Outcome.NOT_TRIED,
                 why="BLEU on newstest2014 needs WMT 2014 and eight GPUs; `beats-sinusoids` is the comparison alone.",
             ),
         ),
@@ -514,10 +514,10 @@ def judged_lengths(tasks: Mapping[str, Right]) -> Finding:
     )
     if not all(learnt):
         why = f"{judged} It is not so. {measured}"
-        return Finding(claim="unseen-lengths", verdict=Reproduced.NOT_TRIED, why=why)
+        return Finding(claim="unseen-lengths", outcome=Outcome.NOT_TRIED, why=why)
     return Finding(
         claim="unseen-lengths",
-        verdict=verdict(all(kept), any(kept)),
+        outcome=outcome(all(kept), any(kept)),
         measured=measured,
         why=(
             "Reproduced if in every seed relative positions lose less than 0.02 of accuracy from the trained length to "
@@ -537,7 +537,7 @@ def judged_better(here: Mapping[str, Here], blank: float) -> Finding:
         "beats-sinusoids",
         {"relative positions": relative, "sinusoids": sinusoids},
         blank,
-        verdict(apart(relative, sinusoids), in_every_seed(relative, sinusoids)),
+        outcome(apart(relative, sinusoids), in_every_seed(relative, sinusoids)),
         measured=(
             f"Hidden characters named at the trained length: {spread(relative)} with relative positions, "
             f"{spread(sinusoids)} with sinusoids; always a blank {blank:.3f}. In the same order, on the made tasks: "
@@ -621,15 +621,15 @@ SHARES = (
 )
 
 
-def judged_on_text(claim: str, needed: Here, blank: float, found: Reproduced, measured: str, why: str) -> Finding:
+def judged_on_text(claim: str, needed: Here, blank: float, found: Outcome, measured: str, why: str) -> Finding:
     """Return a finding on text, unless an arm that it needs has learnt next to nothing yet."""
     if all(in_every_seed(right, [blank] * len(right), AHEAD) for right in needed.values()):
         return Finding(
-            claim=claim, verdict=found, measured=measured, why=f"{why} {JUDGED.format(' and '.join(needed))}"
+            claim=claim, outcome=found, measured=measured, why=f"{why} {JUDGED.format(' and '.join(needed))}"
         )
     told = ", ".join(f"{spread(right)} with {arm}" for arm, right in needed.items())
     why = f"{JUDGED.format(' and '.join(needed))} It is not so: {told}; always a blank {blank:.3f}."
-    return Finding(claim=claim, verdict=Reproduced.NOT_TRIED, why=why)
+    return Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why)
 
 
 JUDGED = f"Judged only if in every seed more than {AHEAD} more is named than by always answering a blank, with {{}}."
@@ -655,10 +655,10 @@ def without_order(right: Sequence[float], blank: float) -> str:
     )
 
 
-def by_margins(margins: Sequence[float]) -> Reproduced:
+def by_margins(margins: Sequence[float]) -> Outcome:
     """Judge by how far each seed is above a bar: all of them, or at least their mean or most of them."""
     passed = sum(margin >= 0 for margin in margins)
-    return verdict(passed == len(margins), fmean(margins) >= 0 or passed > len(margins) / 2)
+    return outcome(passed == len(margins), fmean(margins) >= 0 or passed > len(margins) / 2)
 
 
 def judged_pace(pace: Mapping[str, Mapping[str, Sequence[float]]]) -> Finding:
@@ -671,7 +671,7 @@ def judged_pace(pace: Mapping[str, Mapping[str, Sequence[float]]]) -> Finding:
     told = "; ".join(f"at {places} places {of[PLAIN]:.0%} and {of[FUSED]:.0%}" for places, of in lost.items())
     return Finding(
         claim="small-slowdown",
-        verdict=verdict(most <= 0.1, most <= 0.25),
+        outcome=outcome(most <= 0.1, most <= 0.25),
         measured=(
             "Fewer steps a second than with the same attention without the vectors, and than with torch's fused "
             f"kernel, which the paper hadn't and which takes no vectors: {told}."

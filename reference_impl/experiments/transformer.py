@@ -43,10 +43,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.content.results import Finding, Heatmap, Lines, Outcome, Reproduced, Series, Table, spread
+from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNsearch
-from reference_impl.experiments.judging import apart, verdict
+from reference_impl.experiments.judging import apart, outcome
 from reference_impl.experiments.training import Batch, Training, accelerator, parameters
 from reference_impl.experiments.translation import (
     BEGIN,
@@ -326,7 +326,7 @@ def rising_and_falling(size: Size, peak: float, made: torch.optim.Optimizer) -> 
     return LambdaLR(made, lambda done: peak / highest * learning_rate(done + 1, size.d_model, size.warmup))
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Train and time the three models on both tasks."""
     size = SIZES[run.size]
     seeds = tuple(run.seeds(size.seeds))
@@ -363,7 +363,7 @@ def experiment(run: Run) -> Outcome:
     sizes = run.piece("sizes", lambda: {"base": _count(), "big": _count(d_model=1024, heads=16, d_ff=4096)})
     curves = {name: [one["curve"] for one in found] for name, found in trained.items()}
     counts = [{name: _of_arm(arm) for name, arm in chosen.items()} for chosen in (translators, writers)]
-    return Outcome(
+    return Report(
         findings=findings(size, curves, paces, far, mixed, seconds, sizes),
         tables=(_quality(curves, paces, counts), _backwards(size, far, mixed), _samples(trained, pairs)),
         figures=_figures(size, len(seeds), curves, far, mixed, seconds, trained[OURS][0]),
@@ -538,7 +538,7 @@ def findings(
             "are easier for it, were added after that look, and both have to come out.",
         ),
         counted(sizes),
-        *(Finding(claim=claim, verdict=Reproduced.NOT_TRIED, why=why) for claim, why in untried.items()),
+        *(Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why) for claim, why in untried.items()),
     )
 
 
@@ -548,7 +548,7 @@ def beaten(claim: str, tasks: Sequence[tuple[Mapping[str, Sequence[float]], str,
     whole = all(map(all, clear))
     return Finding(
         claim=claim,
-        verdict=verdict(whole, any(map(all, clear)) or any(map(all, zip(*clear, strict=True)))),
+        outcome=outcome(whole, any(map(all, clear)) or any(map(all, zip(*clear, strict=True)))),
         measured=". ".join(
             f"{what}: " + "; ".join(f"{name} {spread(found, form)}" for name, found in scores.items())
             for scores, what, form in tasks
@@ -570,12 +570,12 @@ def sooner(curves: Mapping[str, Sequence[Curve]], paces: Mapping[str, float]) ->
         for curve in curves[OURS]
     ]
     there = [seconds for seconds in reached if seconds < math.inf]
-    outcome = f", in {spread(there, '.3g')} s" if there else ""
+    took = f", in {spread(there, '.3g')} s" if there else ""
     return Finding(
         claim="less-time",
-        verdict=verdict(max(reached) <= theirs / 2, max(reached) < theirs),
+        outcome=outcome(max(reached) <= theirs / 2, max(reached) < theirs),
         measured=f"{rival} trains for {theirs:.3g} s, and its best seed gets to {goal:.1f} BLEU; {OURS} trains for "
-        f"{ours:.3g} s, and gets there with {len(there)} of {len(reached)} seeds{outcome}",
+        f"{ours:.3g} s, and gets there with {len(there)} of {len(reached)} seeds{took}",
         why="Reproduced if every seed of the Transformer gets as good as the best seed of the better of the two others "
         "ends, in half its time or less; partly if in less time. BLEU is a mean of three measurements in a row. "
         "Seconds are steps by the mean seconds of a step, timed by turns on this machine.",
@@ -596,7 +596,7 @@ def steadier(lengths: Sequence[int], seconds: Mapping[str, Sequence[Sequence[flo
     )
     return Finding(
         claim="all-at-once",
-        verdict=verdict(fastest and flattest, fastest or flattest),
+        outcome=outcome(fastest and flattest, fastest or flattest),
         measured=f"a step at length {lengths[-1]}, and the power of the length with which it grows from {lengths[0]} "
         "on: " + "; ".join(grown),
         why=f"Each model was timed {len(at_longest[OURS])} times at each length, by turns. Reproduced if at the "
@@ -634,7 +634,7 @@ def counted(sizes: Mapping[str, int]) -> Finding:
     off = [abs(sizes["base"] / 65e6 - 1), abs(sizes["big"] / 213e6 - 1)]
     return Finding(
         claim="sizes",
-        verdict=verdict(max(off) < 0.01, max(off) < 0.05),
+        outcome=outcome(max(off) < 0.01, max(off) < 0.05),
         measured=f"{sizes['base']:,} and {sizes['big']:,} with 37,000 tokens: off by {off[0]:.1%} and {off[1]:.1%}",
         why="Counted. Reproduced if both are within 1 % of what is printed, partly if within 5 %. The paper does not "
         "say how many tokens it counts; some 40,800 would give the base model's 65 million.",

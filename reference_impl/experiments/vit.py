@@ -44,14 +44,14 @@ from quaere.content.results import (
     Outcome,
     Picture,
     Pictures,
-    Reproduced,
+    Report,
     Series,
     Table,
     encoded,
     spread,
 )
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import apart, in_every_seed, verdict
+from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.vit import ViT, roll_out
 
@@ -233,7 +233,7 @@ def shown(digits: Digits) -> Digits:
     return digits.only(torch.stack([(digits.labels == kind).nonzero()[0, 0] for kind in SHOWN]))
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     """Train the three models on ever more digits, and compare them on those that none has seen."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     images = {VIT: size.images, BAG: size.without_positions, CONVNET: size.images}
@@ -252,7 +252,7 @@ def experiment(run: Run) -> Outcome:
     curves = {arm: [results[arm, max(size.images), seed]["curve"] for seed in seeds] for arm in images}
     of_most = [results[VIT, max(size.images), seed] for seed in seeds]
     likeness = torch.tensor([result["likeness"] for result in of_most])
-    return Outcome(
+    return Report(
         findings=(
             judged_small_data(test),
             judged_overtaking(test),
@@ -291,7 +291,7 @@ def judged_small_data(test: Accuracies) -> Finding:
     said = {n: (spread([100 * gap for gap in gaps[n]], ".1f"), f"{ratios[n]:.1f}".replace("inf", "∞")) for n in gaps}
     return Finding(
         claim="small-data",
-        verdict=verdict(leads and closes and keeps_up, leads and (closes or keeps_up)),
+        outcome=outcome(leads and closes and keeps_up, leads and (closes or keeps_up)),
         measured=(
             f"trained from scratch on {least} images, the ConvNet has {spread(test[CONVNET][least])} and ViT "
             f"{spread(test[VIT][least])}; on {most:,}, {spread(test[CONVNET][most])} and {spread(test[VIT][most])}. "
@@ -321,7 +321,7 @@ def judged_overtaking(test: Accuracies) -> Finding:
     ends = test[VIT][most], test[CONVNET][most]
     return Finding(
         claim="overtakes",
-        verdict=verdict(apart(*ends), in_every_seed(*ends)),
+        outcome=outcome(apart(*ends), in_every_seed(*ends)),
         measured=(
             f"{crossing} from {min(test[VIT]):,} to {most:,} images; at {most:,} ViT has {spread(ends[0])}, the "
             f"ConvNet {spread(ends[1])}, both trained from scratch"
@@ -343,7 +343,7 @@ def judged_structure(test: Accuracies, moved: Accuracies) -> Finding:
     }
     return Finding(
         claim="inductive-bias",
-        verdict=verdict(apart(lost[VIT], lost[CONVNET]), in_every_seed(lost[VIT], lost[CONVNET])),
+        outcome=outcome(apart(lost[VIT], lost[CONVNET]), in_every_seed(lost[VIT], lost[CONVNET])),
         measured=(
             f"after {most:,} images, none of them shifted, a shift by one pixel costs ViT {spread(lost[VIT])} of "
             f"accuracy and the ConvNet {spread(lost[CONVNET])}; shifted, they have {spread(moved[VIT][most])} and "
@@ -359,7 +359,7 @@ def judged_positions(test: Accuracies) -> Finding:
     ends = test[VIT][most], test[BAG][most]
     return Finding(
         claim="positions",
-        verdict=verdict(apart(*ends), in_every_seed(*ends)),
+        outcome=outcome(apart(*ends), in_every_seed(*ends)),
         measured=(
             f"{most:,} images: {spread(ends[0])} with positions, {spread(ends[1])} without; "
             + "; ".join(f"{n}: {fmean(test[VIT][n]):.3f}, {fmean(test[BAG][n]):.3f}" for n in test[BAG] if n != most)
@@ -372,14 +372,14 @@ def judged_likeness(correlations: Sequence[float]) -> Finding:
     """Judge whether positions that are near each other in the image have become alike."""
     return Finding(
         claim="position-likeness",
-        verdict=verdict(max(correlations) < -0.3, max(correlations) < 0),
+        outcome=outcome(max(correlations) < -0.3, max(correlations) < 0),
         measured=f"correlation of the cosine of two patches' positions and their distance: {spread(correlations)}",
         why="Reproduced if the correlation over all pairs of patches is below -0.3 in each seed; partly if below 0.",
     )
 
 
 NOT_TRIED = tuple(
-    Finding(claim=claim, verdict=Reproduced.NOT_TRIED, why=why)
+    Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why)
     for claim, why in {
         "imagenet": "It takes JFT's 303 million images, which are not public, and 2,500 days of a TPU core.",
         "real": "It takes the model that was pre-trained on JFT.",

@@ -13,11 +13,13 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from quaere.content.states import State
+from quaere.running.options import Device, Size
 
 # What a verb needs is imported inside it, so that `quaere --help` answers at once.
 if TYPE_CHECKING:
@@ -36,42 +38,6 @@ app = typer.Typer(
     # Help by Rich takes twice as long to start.
     rich_markup_mode=None,
 )
-
-
-class Format(StrEnum):
-    """Formats of `export`."""
-
-    JSON = "json"
-    BIBTEX = "bibtex"
-    CSL_JSON = "csl-json"
-    RIS = "ris"
-
-
-class StateName(StrEnum):
-    """States of a question, as `model.State` has them; named here so that the help need not load the model."""
-
-    OPEN = "open"
-    ANSWERED = "answered"
-    DEMONSTRATED = "demonstrated"
-    UNVERIFIED = "unverified"
-    BROKEN = "broken"
-
-
-class SizeName(StrEnum):
-    """Sizes of an experiment, as `run.SIZES` has them."""
-
-    SMOKE = "smoke"
-    SMALL = "small"
-    FULL = "full"
-
-
-class DeviceName(StrEnum):
-    """Where an experiment computes."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
 
 
 Timeout = Annotated[
@@ -165,7 +131,7 @@ def render(
 
 @app.command()
 def questions(
-    state: Annotated[StateName | None, typer.Option(help="Only questions in this state.")] = None,
+    state: Annotated[State | None, typer.Option(help="Only questions in this state.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only questions of papers with this tag.")] = None,
     paper: Annotated[str | None, typer.Option(help="Only questions of this paper.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -185,7 +151,7 @@ def questions(
     asked = {
         one.id: one
         for one in library.questions.values()
-        if (state is None or one.state(verdicts.get(one.id)) == state.value)
+        if (state is None or one.state(verdicts.get(one.id)) is state)
         and paper in (None, one.paper.slug)
         and (tag is None or tag in one.paper.card.tags)
     }
@@ -223,13 +189,13 @@ def show(
 def run(
     slug: Annotated[str | None, typer.Argument(help="The paper whose experiment to run.")] = None,
     size: Annotated[
-        SizeName, typer.Option(help="smoke: seconds; small: minutes on two cores; full: the paper's, on GPUs.")
-    ] = SizeName.SMOKE,
+        Size, typer.Option(help="smoke: seconds; small: minutes on two cores; full: the paper's, on GPUs.")
+    ] = Size.SMOKE,
     seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the last run of this size was stopped.")
     ] = False,
-    device: Annotated[DeviceName, typer.Option(help="Where to compute.")] = DeviceName.AUTO,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
     listed: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
     project: Base = Path(),
 ) -> None:
@@ -244,7 +210,7 @@ def run(
         raise typer.Exit(0 if listed else 2)
     module = _experiment(library, faults, slug)
     options = [f"--size {size}"]
-    options += [f"--seed {seed}"] * (seed != 0) + [f"--device {device}"] * (device is not DeviceName.AUTO)
+    options += [f"--seed {seed}"] * (seed != 0) + [f"--device {device}"] * (device is not Device.AUTO)
     options += [f"--project {shlex.quote(str(project))}"] * (project != Path())
     with _stopping(f"quaere run {slug} {' '.join(options)}"):
         result, one = base.run(module, slug, size, seed, device, resume)
@@ -294,7 +260,7 @@ def notebook(
     output: Annotated[
         Path | None, typer.Option(help="The file to write; SLUG.ipynb if left out.", dir_okay=False)
     ] = None,
-    size: Annotated[SizeName, typer.Option(help="The size that it runs.")] = SizeName.SMOKE,
+    size: Annotated[Size, typer.Option(help="The size that it runs.")] = Size.SMOKE,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     project: Base = Path(),
 ) -> None:
@@ -314,19 +280,24 @@ def notebook(
 @app.command()
 def export(
     slugs: Annotated[list[str] | None, typer.Argument(help="Papers; all if none.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="The format.")] = Format.BIBTEX,
+    form: Annotated[
+        str, typer.Option("--format", help="bibtex, csl-json, ris or json, or the format of a plugin.")
+    ] = "bibtex",
     project: Base = Path(),
 ) -> None:
     """Print the references of papers for other programs."""
-    from quaere.content.bibliography.export import FORMATS
+    from quaere.content.bibliography.export import formats
 
+    known = formats()
+    if form not in known:
+        _unknown("format", form, known)
     library, faults = _find(project).read()
     for slug in slugs or ():
         if slug not in library.papers:
             _unknown("paper", slug, library.papers)
     papers = [library.papers[slug] for slug in slugs or library.papers]
     references = {paper.reference.key: paper.reference for paper in papers}
-    print(FORMATS[form](references.values()), end="")
+    print(known[form](references.values()), end="")
     _show_faults(faults)
     raise typer.Exit(1 if faults else 0)
 

@@ -11,7 +11,10 @@ _FEW = 12
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """A spot in a file: line and column count from 1; `at` is the path inside the document, as in `$.questions[1]`."""
+    """A spot in a file: line and column count from 1; `at` is the path inside the document, as in `$.questions[1]`.
+
+    Line 0 stands for no spot: what is at fault is a folder, or a distribution.
+    """
 
     file: str
     line: int = 1
@@ -19,7 +22,7 @@ class Place:
     at: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
 class AuthorError(Exception):
@@ -58,8 +61,9 @@ class ConfigError(AuthorError):
 class MisuseError(ConfigError):
     """A command was called in a folder, or on one, that is not for it."""
 
-    def __str__(self) -> str:
-        return f"{self.place.file}: {self.problem}\n  hint: {self.hint}"
+
+class PluginError(AuthorError):
+    """Another distribution's part of quaere can't be loaded, or failed."""
 
 
 class Faults(Exception):  # noqa: N818  (a report, not one error)

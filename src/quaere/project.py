@@ -10,51 +10,25 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quaere import atomic
 from quaere.content.bibliography import export
 from quaere.content.check import check
 from quaere.content.load import load
-from quaere.content.model import Answer, Library, Module, State, Verdict
-from quaere.content.results import Outcome, Result
-from quaere.errors import AuthorError, ConfigError, Faults, MisuseError, Place, nearest
+from quaere.content.model import Answer, Library, Module, Verdict
+from quaere.content.results import Report, Result
+from quaere.content.settings import Settings, read
+from quaere.content.states import State
+from quaere.errors import AuthorError, ConfigError, MisuseError, Place
 from quaere.running import hardware, verify
 from quaere.running.experiments import Run
+from quaere.running.options import Device, Size
 
 _MARK = ".written-by-quaere"
-
-
-Below = Annotated[str, Field(pattern=r"^[^/]")]
-
-
-class Settings(BaseModel):
-    """The `[tool.quaere]` table of pyproject.toml. Paths are relative to its folder."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    papers: Below = Field(default="papers", description="the folder of the cards")
-    bibliography: Below = Field(default="papers/references.bib", description="the BibTeX file")
-    implementation: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = Field(
-        default="reference_impl", description="the package whose docstrings answer"
-    )
-    tests: Below = Field(default="tests/papers", description="the folder of the papers' tests")
-    docs: Below = Field(default="docs", description="the folder of the pages written by hand")
-    evidence: Below = Field(default=".quaere/evidence.json", description="the file of verdicts")
-    benchmarks: Below = Field(default="benchmarks/results.json", description="the file of the benchmarks' result")
-    tags: list[str] | None = Field(default=None, description="the tags that cards may carry; any, if absent")
-    versions: list[str] = Field(
-        default=[], description="distributions whose versions answers depend on, besides Python"
-    )
-    timeout: float = Field(default=60, gt=0, le=86400, strict=False, description="seconds that an answer may take")
-    environment: dict[str, str] = Field(default={}, description="variables of the process that runs answers")
 
 
 @dataclass(frozen=True)
@@ -72,26 +46,15 @@ class Project:
             ConfigError: Neither the folder nor one above it has a folder of cards, or the settings are at fault.
         """
         for root in (folder.resolve(), *folder.resolve().parents):
-            settings = _settings(root / "pyproject.toml")
+            settings = read(root / "pyproject.toml")
             if settings or (root / Settings().papers).is_dir():
                 return cls(root, settings or Settings())
         problem, hint = "no knowledge base here", "go to a folder with `papers/`, or name one with --project"
-        raise MisuseError(Place(str(folder)), problem, hint)
+        raise MisuseError(Place(str(folder), 0), problem, hint)
 
     def read(self) -> tuple[Library, list[AuthorError]]:
         """Read the library, and the faults of what can't be part of it."""
-        settings = self.settings
-        return load(
-            self.root,
-            papers=settings.papers,
-            bibliography=settings.bibliography,
-            implementation=settings.implementation,
-            tests=settings.tests,
-            docs=settings.docs,
-            tags=settings.tags,
-            versions=self.versions,
-            benchmarks=self.settings.benchmarks,
-        )
+        return load(self.root, self.settings, self.versions)
 
     def check(self) -> tuple[Library, list[AuthorError]]:
         """Read the library, with all that is wrong in and between its parts."""
@@ -134,7 +97,7 @@ class Project:
             self.evidence.save(known)
             yield answer, verdict, transcript
 
-    def run(self, module: Module, slug: str, size: str, seed: int, device: str, resume: bool) -> tuple[Result, Run]:
+    def run(self, module: Module, slug: str, size: Size, seed: int, device: Device, resume: bool) -> tuple[Result, Run]:
         """Run an experiment in this process; return its result, and the run with its folder.
 
         All but a smoke run also write the result beside the cards, from where the site draws it.
@@ -152,9 +115,9 @@ class Project:
         experiment = importlib.import_module(module.name).experiment
         run = Run(folder, size, seed, device, key=module.key, resume=resume)
         with run.shown():
-            outcome: Outcome = experiment(run)
+            report: Report = experiment(run)
         result = Result(
-            **dict(outcome),
+            **dict(report),
             experiment=slug,
             size=size,
             key=module.key,
@@ -166,7 +129,7 @@ class Project:
         )
         if run.is_first:
             atomic.write(folder / "result.json", result.json_text())
-            if size != "smoke":
+            if size is not Size.SMOKE:
                 atomic.write(self.root / results / f"{slug}.json", result.json_text())
         return result, run
 
@@ -244,7 +207,9 @@ class Project:
         from quaere.pages.render import standalone
 
         if folder.exists() and not (folder / _MARK).exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise MisuseError(Place(str(folder)), "this holds something else than rendered pages", "name a new folder")
+            raise MisuseError(
+                Place(str(folder), 0), "this holds something else than rendered pages", "name a new folder"
+            )
         try:
             config = (self.root / "mkdocs.yml").read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -293,55 +258,3 @@ def _read_all(folder: Path) -> dict[str, str | bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def _settings(file: Path) -> Settings | None:
-    """Read the `[tool.quaere]` table of a file; None if the file has no such table."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        tool = tomllib.loads(text).get("tool")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except UnicodeDecodeError:
-        raise ConfigError(Place(str(file)), "the file is not UTF-8", "save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        if "[tool.quaere" not in text:
-            return None
-        problem, *place = re.split(r" \(at line (\d+), column (\d+)\)", str(error))
-        line, column = map(int, place[:2] or (text.count("\n") + 1, 1))
-        problem, hint = f"not TOML: {problem[:1].lower()}{problem[1:]}", "look at the quotes and brackets of this line"
-        raise ConfigError(Place(str(file), line, column), problem, hint) from None
-    if not isinstance(tool, dict) or "quaere" not in tool:
-        return None
-    try:
-        return Settings.model_validate(tool["quaere"])
-    except ValidationError as error:
-        raise Faults(
-            _setting_fault(file, text, one["loc"], one["type"], one["msg"]) for one in error.errors()
-        ) from None
-
-
-_WANTED = {
-    "string_type": "expected text",
-    "list_type": "expected a list",
-    "dict_type": "expected a table",
-    "model_type": "expected a table",
-    "float_type": "expected a number",
-    "float_parsing": "expected a number",
-    "greater_than": "expected a number of seconds above 0",
-    "less_than_equal": "expected a number of seconds, at most a day",
-}
-
-
-def _setting_fault(file: Path, text: str, path: tuple[str | int, ...], kind: str, message: str) -> ConfigError:
-    name, lines = str(path[0]) if path else "quaere", text.split("\n")
-    header = next((n for n, line in enumerate(lines, 1) if re.match(r"\s*\[+\s*tool\s*\.\s*quaere\b", line)), 1)
-    here = re.compile(rf"\s*(\[tool\.quaere\.)?\"?{re.escape(name)}\b")
-    line = next((n for n in range(header, len(lines) + 1) if here.match(lines[n - 1])), header)
-    place = Place(str(file), line, at="tool.quaere" + "".join(f".{part}" for part in path))
-    if path and name not in Settings.model_fields:
-        return ConfigError(place, f"unknown setting `{name}`", nearest(name, Settings.model_fields))
-    if kind == "string_pattern_mismatch":
-        wanted = "the name of a package" if name == "implementation" else "a path from this file's folder"
-        return ConfigError(place, f"expected {wanted}")
-    return ConfigError(place, _WANTED.get(kind, message[:1].lower() + message[1:]))

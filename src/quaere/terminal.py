@@ -12,8 +12,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from quaere.content.model import Answer, Asked, Library, Paper, State, Verdict
-from quaere.content.results import Reproduced, Result, cell
+from quaere.content.model import Answer, Asked, Library, Paper, Verdict
+from quaere.content.results import Outcome, Result, cell
+from quaere.content.states import State
 
 _STYLES = {
     State.OPEN: "bright_black",
@@ -22,11 +23,11 @@ _STYLES = {
     State.UNVERIFIED: "yellow",
     State.BROKEN: "bold red",
 }
-_VERDICTS = {
-    Reproduced.YES: "green",
-    Reproduced.PARTLY: "yellow",
-    Reproduced.NO: "red",
-    Reproduced.NOT_TRIED: "bright_black",
+_OUTCOMES = {
+    Outcome.YES: "green",
+    Outcome.PARTLY: "yellow",
+    Outcome.NO: "red",
+    Outcome.NOT_TRIED: "bright_black",
 }
 _FAINT = "bright_black"
 
@@ -91,7 +92,7 @@ def question(asked: Asked, verdict: Verdict | None) -> RenderableType:
             parts += [Text(""), Markdown(part) if kind == "text" else _code(part)]
         parts += [Text(""), Text(f"{answer.object}  {answer.place}", _FAINT)]
         if verdict and verdict.key == answer.key:
-            parts.append(outcome(verdict))
+            parts.append(_verdict(verdict))
     return Group(*parts)
 
 
@@ -100,8 +101,8 @@ def experiments(library: Library) -> RenderableType:
     table = _table("experiment", "", "last result", "")
     for slug, module in library.experiments.items():
         found = library.results.get(slug)
-        verdicts = Counter(finding.verdict for finding in found.findings) if found else {}
-        counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in Reproduced if verdicts.get(verdict))
+        outcomes = Counter(finding.outcome for finding in found.findings) if found else {}
+        counts = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes.get(outcome))
         state = f"{found.size}, {found.at[:10]}" + (", stale" if library.is_stale(slug) else "") if found else "none"
         table.add_row(Text(slug), Text(module.summary), Text(state), Text(counts))
     return table
@@ -115,10 +116,10 @@ def result(one: Result) -> RenderableType:
         for row in table.rows:
             shown.add_row(*(Text(cell(value)) for value in row))
         parts += [Text(table.title, "bold"), shown, *([Text(f"{table.note}\n", _FAINT)] if table.note else [])]
-    claims = _table("claim", "verdict", "")
+    claims = _table("claim", "outcome", "")
     for finding in one.findings:
         said = Text.assemble(finding.measured, "\n" if finding.measured else "", (finding.why, _FAINT))
-        claims.add_row(Text(finding.claim), Text(finding.verdict, _VERDICTS[finding.verdict]), said)
+        claims.add_row(Text(finding.claim), Text(finding.outcome, _OUTCOMES[finding.outcome]), said)
     seeds = f"seed{'s' * (len(one.seeds) != 1)} {', '.join(map(str, one.seeds))}"
     ran = f"{one.seconds:.0f} s on {one.device}; commit {one.commit or 'none'}"
     where = f"{one.experiment}, size {one.size}, {seeds}; {ran}"
@@ -130,10 +131,10 @@ def result(one: Result) -> RenderableType:
 def ran(answer: Answer, verdict: Verdict, transcript: str) -> RenderableType:
     """Show an answer as it ran."""
     title = Text.assemble((answer.id, "bold"), f"  {answer.place}")
-    return Group(title, *([_code(transcript.rstrip())] if transcript else []), outcome(verdict))
+    return Group(title, *([_code(transcript.rstrip())] if transcript else []), _verdict(verdict))
 
 
-def outcome(verdict: Verdict) -> RenderableType:
+def _verdict(verdict: Verdict) -> RenderableType:
     """Show what came of running an answer."""
     versions = " · ".join(f"{name} {version}" for name, version in verdict.versions.items())
     on = f" in {verdict.seconds:.2f} s on {versions}, commit {verdict.commit or 'none'}, {verdict.at}"

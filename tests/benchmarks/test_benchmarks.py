@@ -206,12 +206,12 @@ def all_measured(power: float = 1.0) -> Iterator[Measured]:
 
 
 def test_growth_that_is_steeper_than_aimed_at_says_why() -> None:
-    notes = [report.outcome(list(all_measured(power)), minutes=1).tables[1].note for power in (1.0, 1.2)]
+    notes = [report.summarize(list(all_measured(power)), minutes=1).tables[1].note for power in (1.0, 1.2)]
     assert ["steeper in time" in note for note in notes] == [False, True]
 
 
 def test_a_whole_run_becomes_a_result_with_the_powers_of_growth() -> None:
-    outcome = report.outcome(list(all_measured()), minutes=1)
+    outcome = report.summarize(list(all_measured()), minutes=1)
     growth = next(table for table in outcome.tables if table.title.startswith("Growth"))
     assert [tuple(map(str, row)) for row in growth.rows] == [
         ("FAVOR+, ours", "1.0", "1.0"),
@@ -226,7 +226,7 @@ def test_a_whole_run_becomes_a_result_with_the_powers_of_growth() -> None:
 
 
 def test_some_rows_make_no_figures() -> None:
-    assert report.outcome([found(1.0)], minutes=1).figures == ()
+    assert report.summarize([found(1.0)], minutes=1).figures == ()
 
 
 def a_quick_row() -> Row:

@@ -69,7 +69,7 @@ class Base:
     def project(self) -> Project:
         return Project.find(self.root)
 
-    def holdings(self) -> Library:
+    def library(self) -> Library:
         """Read a library that must be sound."""
         library, faults = self.project.check()
         assert not faults, str(Faults(faults))

@@ -15,7 +15,6 @@ import pytest
 import typer.main
 
 from quaere import cli
-from quaere.content.model import State
 from quaere.project import Project
 from tests.engine.conftest import SOUND, Base
 
@@ -120,10 +119,6 @@ def test_the_help_loads_no_more_than_typer(arguments: list[str], allowed: set[st
     assert "typer" in loaded
     heavy = {"pydantic", "rich", "yaml", "griffe", "bibtexparser", "pylatexenc", "mkdocs", "torch", "numpy"}
     assert loaded & heavy <= allowed  # Typer itself checks the arguments of a verb by pydantic
-
-
-def test_the_states_named_for_the_help_are_those_of_the_model() -> None:
-    assert [(one.name, one.value) for one in cli.StateName] == [(one.name, one.value) for one in State]
 
 
 # Exit codes
@@ -345,7 +340,7 @@ def test_questions_can_be_chosen_by_state_tag_and_paper(
     assert (result.code, result.err) == (0, "")
     rows: list[dict[str, Any]] = json.loads(result.out)
     assert [f"{row['paper']}.{row['id']}" for row in rows] == ids
-    assert all(row in base.project.rows(base.holdings()) for row in rows)
+    assert all(row in base.project.rows(base.library()) for row in rows)
     assert ("Ünïcode?" in result.out) is ("first.open" in ids), "people read JSON too"
     table = call("questions", *options)
     assert [id for id in ("first.open", "toy.why", "toy.how") if f" {id} " in table.out] == ids
@@ -408,7 +403,7 @@ def test_export_prints_what_the_format_makes_of_the_papers_named(base: Base, cal
             + "@misc{other2021, author = {Maker, Bob}, title = {Öthers}, year = {2021}}\n",
         }
     )
-    papers = base.holdings().papers
+    papers = base.library().papers
     toy, other = papers["toy"].reference, papers["other"].reference
     assert call("export", "--format", form) == Result(0, FORMATS[form]([toy, other]), "")
     assert call("export", "--format", form, "other", "toy", "other") == Result(0, FORMATS[form]([other, toy]), "")
@@ -539,19 +534,19 @@ claims:
 
 import random
 
-from quaere.content.results import Finding, Lines, Outcome, Reproduced, Series, Table
+from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table
 from quaere.running.experiments import DeviceError, Run
 
 
-def experiment(run: Run) -> Outcome:
+def experiment(run: Run) -> Report:
     if run.device == "cuda":
         raise DeviceError("there is no device cuda here; there is auto")
     drawn = run.piece("draw", lambda: random.Random(run.seed).random())
-    verdict = Reproduced.YES if drawn > 0.5 else Reproduced.NO
+    outcome = Outcome.YES if drawn > 0.5 else Outcome.NO
     series = Series(name="luck", x=(1.0,), runs=((drawn,),))
     curve = Lines(id="luck", title="Luck", caption="It is.", alt="One point.", x="draws", y="number", series=(series,))
-    return Outcome(
-        findings=(Finding(claim="lucky", verdict=verdict, measured=f"{drawn:.3f}", why="above a half"),),
+    return Report(
+        findings=(Finding(claim="lucky", outcome=outcome, measured=f"{drawn:.3f}", why="above a half"),),
         tables=(Table(title="Draws", columns=("seed", "number"), rows=((run.seed, drawn),)),),
         figures=(curve,),
         seeds=(run.seed,),
@@ -586,14 +581,14 @@ def test_run_keeps_the_result_beside_the_cards_unless_it_is_for_smoke(toy: Base)
     run_toy(toy)
     assert not (toy.root / "papers/results").exists()
     run_toy(toy, "--size", "small", "--seed", "3")
-    library = toy.holdings()
+    library = toy.library()
     assert (library.results["toy"].seeds, library.is_stale("toy")) == ((3,), False)
     assert library.results["toy"].findings[0].measured == "0.238"
     code = TOY["reference_impl/experiments/toy.py"]
     toy.write({"reference_impl/experiments/toy.py": f"# A word.\n{code}".replace("Draws a", "Takes a")})
-    assert not toy.holdings().is_stale("toy")
+    assert not toy.library().is_stale("toy")
     toy.write({"reference_impl/experiments/toy.py": code.replace("0.5", "0.6")})
-    assert toy.holdings().is_stale("toy")
+    assert toy.library().is_stale("toy")
 
 
 def test_run_names_the_commit_that_it_began_on_whatever_results_came_since(toy: Base) -> None:
@@ -608,7 +603,7 @@ def test_run_names_the_commit_that_it_began_on_whatever_results_came_since(toy: 
     git("commit", "--quiet", "--no-gpg-sign", "--message", "First")
     for _ in range(2):  # the first run changes the result that was committed
         assert run_toy(toy, "--size", "small").returncode == 0
-        assert toy.holdings().results["toy"].commit == git("rev-parse", "--short=10", "HEAD")
+        assert toy.library().results["toy"].commit == git("rev-parse", "--short=10", "HEAD")
 
 
 def test_run_lists_the_experiments_with_what_they_found(toy: Base, call: Call) -> None:

@@ -13,8 +13,8 @@ import pytest
 import typer.main
 import yaml
 
-from quaere import cli, project
-from quaere.content import model
+from quaere import cli
+from quaere.content import model, settings
 from quaere.content.model import Library
 from quaere.project import Project
 
@@ -110,8 +110,8 @@ def test_the_engine_keeps_its_layers() -> None:
 
 
 def test_every_room_has_its_place_in_the_contract_and_every_file_a_line_in_the_architecture() -> None:
-    rows = " | ".join(SETTINGS["tool"]["importlinter"]["contracts"][0]["layers"])
-    placed = {name.strip().removeprefix("quaere.") for name in rows.split("|")}
+    contract = " | ".join(SETTINGS["tool"]["importlinter"]["contracts"][0]["layers"])
+    placed = {name.strip().removeprefix("quaere.") for name in contract.split("|")}
     engine = ROOT / "src/quaere"
     files = {path.relative_to(engine).with_suffix("") for path in engine.rglob("*.py")}
     names = {".".join(path.parts).removesuffix(".__init__") for path in files} - {"__init__", "__main__"}
@@ -169,7 +169,7 @@ def test_every_verb_and_option_of_the_command_line_is_documented() -> None:
 def test_every_setting_is_documented_with_its_default() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", GUIDE.partition("\n## Settings\n")[2], re.MULTILINE)
     wordless = {"None": "any", "[]": "none", "{}": "none"}
-    defaults = {name: str(field.default) for name, field in project.Settings.model_fields.items()}
+    defaults = {name: str(field.default) for name, field in settings.Settings.model_fields.items()}
     assert {name: text.strip("`") for name, text in rows} == {
         name: wordless.get(default, default) for name, default in defaults.items()
     }

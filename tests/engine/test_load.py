@@ -108,7 +108,7 @@ def test_a_library_holds_what_its_files_say(base: Base) -> None:
             "docs/guide/page.md": "See [[vit]].\n",
         }
     )
-    library = base.holdings()
+    library = base.library()
     assert list(library.papers) == ["toy", "vit"]
     vit = library.papers["vit"]
     assert vit.file == "papers/vit.yml"

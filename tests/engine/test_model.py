@@ -10,7 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from quaere.content import model
-from quaere.content.model import Answer, Asked, Card, Library, Module, Name, Paper, Question, Reference, State, Verdict
+from quaere.content.model import Answer, Asked, Card, Library, Module, Name, Paper, Question, Reference, Verdict
+from quaere.content.states import State
 from quaere.errors import Place
 from tests.engine.conftest import CARDS, SOUND
 

@@ -94,7 +94,7 @@ def result(key: str = "as it is", words: str = "", **more: object) -> Result:
     series = ({"name": words or "one", "x": (1, 2), "runs": ((1, 2), (2, 3))},)
     heatmap = {"kind": "heatmap", "rows": (words or "r",), "columns": (words or "c",), "values": ((1,),)}
     texts = dict.fromkeys(("title", "caption", "alt"), words) if words else {}
-    finding = {"claim": "big", "verdict": "partly", "measured": words or "8 of 9", "why": words or "1 is missing"}
+    finding = {"claim": "big", "outcome": "partly", "measured": words or "8 of 9", "why": words or "1 is missing"}
     found = {
         "findings": (finding,),
         "figures": ({**KNOWN, **texts, **line, "series": series}, {**KNOWN, **texts, "id": "map", **heatmap}),

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from quaere.content.model import State, Verdict
+from quaere.content.model import Verdict
+from quaere.content.settings import Settings
+from quaere.content.states import State
 from quaere.errors import MisuseError
-from quaere.project import Project, Settings
+from quaere.project import Project
 from tests.engine.conftest import SOUND, Base
 
 
@@ -68,7 +70,7 @@ environment = {SEED = "1"}
             "site/pages/index.md": "See [[toy.why]].\n",
         }
     )
-    library = base.holdings()
+    library = base.library()
     project = base.project
     assert list(library.docs) == ["site/pages/index.md"]
     assert [verdict.failure for _, verdict, _ in project.verify(library, library.answers)] == [""]
@@ -113,7 +115,7 @@ def test_a_row_tells_all_of_a_question_by_stable_names_and_types(base: Base) -> 
         }
     )
     project = base.project
-    library = base.holdings()
+    library = base.library()
     keys = {answer.id: answer.key for answer in library.answers}
 
     def verdict(id: str, *, passed: bool, key: str = "") -> Verdict:

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from quaere.content import results
-from quaere.content.results import Finding, Heatmap, Lines, Reproduced, Result, Series, Table
+from quaere.content.results import Finding, Heatmap, Lines, Outcome, Result, Series, Table
 
 
 def result(**more: object) -> Result:
@@ -46,10 +46,10 @@ def test_a_number_that_json_has_not_is_stored_as_null(number: float) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"schema": 2},
+        {"schema": 3},
         {"figures": [{"kind": "pie"}]},
-        {"findings": [{"claim": "faster", "verdict": "true", "measured": "", "why": "so"}]},
-        {"findings": [{"claim": "faster", "verdict": "partly", "measured": "2", "why": ""}]},
+        {"findings": [{"claim": "faster", "outcome": "true", "measured": "", "why": "so"}]},
+        {"findings": [{"claim": "faster", "outcome": "partly", "measured": "2", "why": ""}]},
         {"extra": 1},
     ],
 )
@@ -89,8 +89,8 @@ def test_a_cell_shows_the_digits_that_a_reader_needs(value: float | str | None, 
 
 
 def test_the_words_for_what_became_of_a_claim_are_those_that_pages_show() -> None:
-    assert [str(one) for one in Reproduced] == ["reproduced", "partly", "not reproduced", "not tried at this size"]
-    assert Finding(claim="a", verdict=Reproduced.NO, why="so").measured == ""
+    assert [str(one) for one in Outcome] == ["reproduced", "partly", "not reproduced", "not tried at this size"]
+    assert Finding(claim="a", outcome=Outcome.NO, why="so").measured == ""
 
 
 def test_a_spread_says_the_mean_the_lowest_and_the_highest() -> None:

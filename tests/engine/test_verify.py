@@ -97,25 +97,25 @@ def fill(base: Base) -> None:
     )
 
 
-Outcome = tuple[Verdict, str]
+Report = tuple[Verdict, str]
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Base, Mapping[str, Outcome]]:
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Base, Mapping[str, Report]]:
     """Run all of these answers, once."""
     base = Base(tmp_path_factory.mktemp("outcomes"))
     base.write({"papers/references.bib": "@misc{toy2020, author={A B}, title={T}, year=2020}\n"})
     base.write({"reference_impl/__init__.py": ""})
     fill(base)
     project = base.project
-    library = base.holdings()
+    library = base.library()
     ran = project.verify(library, project.stale(library))
     return base, {answer.id.removeprefix("toy."): (verdict, transcript) for answer, verdict, transcript in ran}
 
 
 @pytest.mark.parametrize("id", ANSWERS)
 def test_each_answer_comes_to_its_own_end_and_the_rest_go_on(
-    outcomes: tuple[Base, Mapping[str, Outcome]], id: str
+    outcomes: tuple[Base, Mapping[str, Report]], id: str
 ) -> None:
     verdict, _ = outcomes[1][id]
     expected = ANSWERS[id][1]
@@ -126,24 +126,24 @@ def test_each_answer_comes_to_its_own_end_and_the_rest_go_on(
         assert re.fullmatch(expected, verdict.failure), verdict.failure
 
 
-def test_an_answer_is_shown_as_it_ran(outcomes: tuple[Base, Mapping[str, Outcome]]) -> None:
+def test_an_answer_is_shown_as_it_ran(outcomes: tuple[Base, Mapping[str, Report]]) -> None:
     assert outcomes[1]["wrong"][1] == ">>> 1\n1\n>>> 2\n2\n"
     assert outcomes[1]["defines"][1] == ">>> leaked = 7\n>>> leaked\n7\n"
     assert outcomes[1]["exception"][1] == ">>> 1 / 0\n"
 
 
-def test_a_verdict_tells_on_what_when_and_how_long(outcomes: tuple[Base, Mapping[str, Outcome]]) -> None:
+def test_a_verdict_tells_on_what_when_and_how_long(outcomes: tuple[Base, Mapping[str, Report]]) -> None:
     base, ran = outcomes
     for id, (verdict, _) in ran.items():
         assert verdict.versions == {"python": platform.python_version()}
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", verdict.at)
-        assert verdict.key == base.holdings().questions[f"toy.{id}"].answer.key  # type: ignore[union-attr]
+        assert verdict.key == base.library().questions[f"toy.{id}"].answer.key  # type: ignore[union-attr]
         assert verdict.commit == "", "this folder is under no version control"
     assert ran["hang"][0].seconds >= 3
     assert ran["last"][0].seconds < 3
 
 
-def test_no_process_outlives_the_run(outcomes: tuple[Base, Mapping[str, Outcome]]) -> None:
+def test_no_process_outlives_the_run(outcomes: tuple[Base, Mapping[str, Report]]) -> None:
     stat = Path(f"/proc/{(outcomes[0].root / 'child.pid').read_text()}/stat")
 
     def runs() -> bool:
@@ -159,9 +159,9 @@ def test_no_process_outlives_the_run(outcomes: tuple[Base, Mapping[str, Outcome]
         time.sleep(0.05)
 
 
-def test_the_broken_run_again_and_the_others_do_not(outcomes: tuple[Base, Mapping[str, Outcome]]) -> None:
+def test_the_broken_run_again_and_the_others_do_not(outcomes: tuple[Base, Mapping[str, Report]]) -> None:
     project = outcomes[0].project
-    stale = {answer.id.removeprefix("toy.") for answer in project.stale(outcomes[0].holdings())}
+    stale = {answer.id.removeprefix("toy.") for answer in project.stale(outcomes[0].library())}
     assert stale == {id for id, (_, failure) in ANSWERS.items() if failure is not PASS}
 
 
@@ -178,20 +178,20 @@ def small(base: Base, code: str = ">>> from reference_impl.heavy import x\n>>> x
         }
     )
     project = base.project
-    return project, project.stale(base.holdings())
+    return project, project.stale(base.library())
 
 
 def run(base: Base) -> list[str]:
     """Verify as the command does, and return what ran."""
     project = base.project
-    library = base.holdings()
+    library = base.library()
     return [answer.id for answer, _, _ in project.verify(library, project.stale(library))]
 
 
 def believe(base: Base) -> None:
     """Write evidence that all answers passed as they are now."""
     project = base.project
-    answers = base.holdings().answers
+    answers = base.library().answers
     project.evidence.verdicts = {answer.id: dataclasses.replace(VERDICT, key=answer.key) for answer in answers}
     project.evidence.save(project.evidence.verdicts)
 
@@ -224,7 +224,7 @@ def test_only_a_change_of_code_or_versions_runs_an_answer_again(
     before = file.read_text() if file.exists() else ""
     assert old in before
     file.write_text(before.replace(old, new, 1))
-    assert len(base.project.stale(base.holdings())) == runs
+    assert len(base.project.stale(base.library())) == runs
 
 
 def test_a_verdict_outlives_a_fault_in_its_card(base: Base) -> None:
@@ -257,8 +257,8 @@ def test_the_verdict_on_an_answer_that_is_gone_goes_too(base: Base) -> None:
 
 def test_each_verdict_is_kept_as_soon_as_it_is_there(base: Base) -> None:
     small(base)
-    answer = base.holdings().answers[0]
-    ran = base.project.verify(base.holdings(), [answer])
+    answer = base.library().answers[0]
+    ran = base.project.verify(base.library(), [answer])
     next(ran)
     assert list(verify.Evidence(base.root / ".quaere/evidence.json").verdicts) == ["toy.why"]
     ran.close()  # type: ignore[attr-defined]
@@ -359,10 +359,10 @@ def test_evidence_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
 def test_an_answer_is_not_believed_for_evidence_of_other_code(base: Base) -> None:
     _, (answer,) = small(base)
     believe(base)
-    assert base.project.stale(base.holdings()) == []
+    assert base.project.stale(base.library()) == []
     file = base.root / ".quaere/evidence.json"
     file.write_text(file.read_text().replace(answer.key, "0" * 64))
-    assert base.project.stale(base.holdings()) == [answer]
+    assert base.project.stale(base.library()) == [answer]
 
 
 # Versions and commits

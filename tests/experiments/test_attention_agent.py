@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
 from reference_impl.experiments.attention_agent import (
@@ -202,20 +202,20 @@ def replays(
 
 
 @pytest.mark.parametrize(
-    ("votes", "pixels", "verdict"),
+    ("votes", "pixels", "outcome"),
     [
-        (((0.9, 0.85), (0.8, 0.8)), ((0.9, 0.2), (0.9, 0.3)), Reproduced.YES),
-        (((0.9, 0.7), (0.9, 0.7)), ((0.9, 0.2), (0.9, 0.3)), Reproduced.PARTLY),
-        (((0.9, 0.9), (0.9, 0.75)), ((0.9, 0.2), (0.9, 0.3)), Reproduced.PARTLY),  # on average it would be 90%
-        (((0.9, 0.85), (0.9, 0.85)), ((0.9, 0.2), (0.9, 0.6)), Reproduced.PARTLY),  # and here less than half
-        (((0.9, 0.8), (0.9, 0.5)), ((0.9, 0.6), (0.9, 0.3)), Reproduced.NO),  # ahead in each seed, and not apart
-        (((0.9, 0.3), (0.9, 0.3)), ((0.9, 0.6), (0.9, 0.6)), Reproduced.NO),
-        (((0.9, 0.9), (0.4, 0.4)), ((0.9, 0.2), (0.9, 0.2)), Reproduced.NOT_TRIED),
+        (((0.9, 0.85), (0.8, 0.8)), ((0.9, 0.2), (0.9, 0.3)), Outcome.YES),
+        (((0.9, 0.7), (0.9, 0.7)), ((0.9, 0.2), (0.9, 0.3)), Outcome.PARTLY),
+        (((0.9, 0.9), (0.9, 0.75)), ((0.9, 0.2), (0.9, 0.3)), Outcome.PARTLY),  # on average it would be 90%
+        (((0.9, 0.85), (0.9, 0.85)), ((0.9, 0.2), (0.9, 0.6)), Outcome.PARTLY),  # and here less than half
+        (((0.9, 0.8), (0.9, 0.5)), ((0.9, 0.6), (0.9, 0.3)), Outcome.NO),  # ahead in each seed, and not apart
+        (((0.9, 0.3), (0.9, 0.3)), ((0.9, 0.6), (0.9, 0.6)), Outcome.NO),
+        (((0.9, 0.9), (0.4, 0.4)), ((0.9, 0.2), (0.9, 0.2)), Outcome.NOT_TRIED),
     ],
 )
-def test_conventional_methods_fail_only_if_votes_go_on_and_pixels_do_not(votes, pixels, verdict):
+def test_conventional_methods_fail_only_if_votes_go_on_and_pixels_do_not(votes, pixels, outcome):
     found = {arm: [replays(*of) for of in runs] for arm, runs in ((VOTES, votes), (PIXELS, pixels))}
-    assert judged_against_conventional(found).verdict == verdict
+    assert judged_against_conventional(found).outcome == outcome
 
 
 def test_catches_are_told_by_background_and_where_the_arms_are_apart():
@@ -229,19 +229,19 @@ def test_catches_are_told_by_background_and_where_the_arms_are_apart():
 
 
 @pytest.mark.parametrize(
-    ("hits", "drawn", "verdict"),
+    ("hits", "drawn", "outcome"),
     [
-        ((0.9, 0.95), (0.6, 0.6), Reproduced.YES),
-        ((0.9, 0.95), (0.6, 0.96), Reproduced.NO),
-        ((0.7, 0.7), (0.5, 0.4), Reproduced.PARTLY),
-        ((0.7, 0.55), (0.5, 0.5), Reproduced.NO),  # above half, above drawn in each seed, and not by enough
-        ((0.3, 0.3), (0.1, 0.1), Reproduced.PARTLY),
+        ((0.9, 0.95), (0.6, 0.6), Outcome.YES),
+        ((0.9, 0.95), (0.6, 0.96), Outcome.NO),
+        ((0.7, 0.7), (0.5, 0.4), Outcome.PARTLY),
+        ((0.7, 0.55), (0.5, 0.5), Outcome.NO),  # above half, above drawn in each seed, and not by enough
+        ((0.3, 0.3), (0.1, 0.1), Outcome.PARTLY),
     ],
 )
-def test_votes_are_task_critical_if_they_show_ball_or_paddle_more_than_drawn_ones(hits, drawn, verdict):
+def test_votes_are_task_critical_if_they_show_ball_or_paddle_more_than_drawn_ones(hits, drawn, outcome):
     for learnt in (0.0, 1.0):  # what was evolved in counts for nothing
         found = [replays(0.9, 0.9, hit / 2, hit / 2, learnt) for hit in hits]
-        assert judged_attention(found, drawn).verdict == verdict
+        assert judged_attention(found, drawn).outcome == outcome
 
 
 def test_drawn_votes_are_those_of_the_seed_s_own_weights():
@@ -256,24 +256,24 @@ def rewards(learnt: float, changed: float = 0.0, drawn: float = 3.0, still: floa
 
 def test_driving_is_judged_by_whole_episodes_alone():
     solved, better, worse = rewards(910.0), rewards(60.0), rewards(2.0)
-    for frames, runs, verdict in (
-        (1000, (solved, solved), Reproduced.YES),
-        (1000, (rewards(1000.0), rewards(850.0)), Reproduced.PARTLY),  # on average it would be solved
-        (1000, (better, better), Reproduced.PARTLY),
-        (1000, (better, worse), Reproduced.NO),
-        (200, (solved, solved), Reproduced.NOT_TRIED),
-        (200, (better, worse), Reproduced.NOT_TRIED),
+    for frames, runs, outcome in (
+        (1000, (solved, solved), Outcome.YES),
+        (1000, (rewards(1000.0), rewards(850.0)), Outcome.PARTLY),  # on average it would be solved
+        (1000, (better, better), Outcome.PARTLY),
+        (1000, (better, worse), Outcome.NO),
+        (200, (solved, solved), Outcome.NOT_TRIED),
+        (200, (better, worse), Outcome.NOT_TRIED),
     ):
-        assert judged_driving(runs, frames).verdict == verdict
+        assert judged_driving(runs, frames).outcome == outcome
 
 
 def test_changed_roads_are_judged_only_for_agents_that_drive():
-    for frames, runs, verdict in (
-        (200, [rewards(20.0, 20.0)], Reproduced.NOT_TRIED),
-        (1000, [rewards(800.0, 790.0), rewards(300.0, 300.0)], Reproduced.NOT_TRIED),
-        (1000, [rewards(800.0, 790.0)], Reproduced.YES),
-        (1000, [rewards(800.0, 800.0), rewards(800.0, 700.0)], Reproduced.PARTLY),  # on average it would be 94%
-        (1000, [rewards(800.0, 500.0)], Reproduced.PARTLY),
-        (1000, [rewards(800.0, 100.0)], Reproduced.NO),
+    for frames, runs, outcome in (
+        (200, [rewards(20.0, 20.0)], Outcome.NOT_TRIED),
+        (1000, [rewards(800.0, 790.0), rewards(300.0, 300.0)], Outcome.NOT_TRIED),
+        (1000, [rewards(800.0, 790.0)], Outcome.YES),
+        (1000, [rewards(800.0, 800.0), rewards(800.0, 700.0)], Outcome.PARTLY),  # on average it would be 94%
+        (1000, [rewards(800.0, 500.0)], Outcome.PARTLY),
+        (1000, [rewards(800.0, 100.0)], Outcome.NO),
     ):
-        assert judged_changed_roads(runs, frames).verdict == verdict
+        assert judged_changed_roads(runs, frames).outcome == outcome

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.bahdanau import RNNencdec, RNNsearch
 from reference_impl.experiments.bahdanau import (
     SIZES,
@@ -86,67 +86,67 @@ CLEAR, OVERLAP, WORSE = (
 
 
 @pytest.mark.parametrize(
-    ("bleu", "right", "verdict"),
+    ("bleu", "right", "outcome"),
     [
-        (CLEAR, CLEAR, Reproduced.YES),
-        (CLEAR, OVERLAP, Reproduced.PARTLY),
-        (WORSE, CLEAR, Reproduced.PARTLY),
-        (OVERLAP, OVERLAP, Reproduced.NO),  # above on average, but not with every seed
-        (WORSE, WORSE, Reproduced.NO),
+        (CLEAR, CLEAR, Outcome.YES),
+        (CLEAR, OVERLAP, Outcome.PARTLY),
+        (WORSE, CLEAR, Outcome.PARTLY),
+        (OVERLAP, OVERLAP, Outcome.NO),  # above on average, but not with every seed
+        (WORSE, WORSE, Outcome.NO),
     ],
 )
-def test_better_is_every_seed_above_every_seed_on_both_tasks(bleu: Scores, right: Scores, verdict: Reproduced) -> None:
-    assert above("better-than-fixed", SIZE, bleu, right, searched_all=True).verdict == verdict
+def test_better_is_every_seed_above_every_seed_on_both_tasks(bleu: Scores, right: Scores, outcome: Outcome) -> None:
+    assert above("better-than-fixed", SIZE, bleu, right, searched_all=True).outcome == outcome
 
 
 def test_shorter_training_is_judged_by_the_model_that_saw_short_sentences() -> None:
     finding = above("shorter-training-suffices", SIZE, CLEAR, CLEAR, searched_all=False)
-    assert finding.verdict == Reproduced.NO  # its scores are the same as those of the fixed vector here
+    assert finding.outcome == Outcome.NO  # its scores are the same as those of the fixed vector here
     assert "2.5 (1.0 to 4.0) for RNNsearch-5 against 2.5" in finding.measured
 
 
 @pytest.mark.parametrize(
-    ("right", "verdict"),
+    ("right", "outcome"),
     [
-        ([(0.99, 0.99, 0.98)], Reproduced.YES),
-        ([(0.99, 0.98, 0.5)], Reproduced.PARTLY),
-        ([(0.99, 0.99, 0.98), (0.99, 0.96, 0.98)], Reproduced.PARTLY),  # on average it holds
-        ([(0.99, 0.9, 0.5)], Reproduced.NO),
-        ([(0.3, 0.3, 0.3)], Reproduced.NO),  # nothing has been learnt
+        ([(0.99, 0.99, 0.98)], Outcome.YES),
+        ([(0.99, 0.98, 0.5)], Outcome.PARTLY),
+        ([(0.99, 0.99, 0.98), (0.99, 0.96, 0.98)], Outcome.PARTLY),  # on average it holds
+        ([(0.99, 0.9, 0.5)], Outcome.NO),
+        ([(0.3, 0.3, 0.3)], Outcome.NO),  # nothing has been learnt
     ],
 )
 def test_length_does_not_hurt_where_long_rows_are_as_good_as_short_ones_in_every_seed(
-    right: list[tuple[float, ...]], verdict: Reproduced
+    right: list[tuple[float, ...]], outcome: Outcome
 ) -> None:
-    assert lasting(SIZE, right).verdict == verdict
+    assert lasting(SIZE, right).outcome == outcome
 
 
 @pytest.mark.parametrize(
-    ("searched", "verdict"),
+    ("searched", "outcome"),
     [
-        ([(0.9, 0.9, 0.1)] * 2, Reproduced.YES),
-        ([(0.9, 0.9, 0.1), (0.9, 0.5, 0.1)], Reproduced.NO),  # by less on average, but not with every seed
-        ([(0.9, 0.1, 0.1)] * 2, Reproduced.NO),
-        ([(0.3, 0.3, 0.3)] * 2, Reproduced.NO),  # nothing has been learnt
+        ([(0.9, 0.9, 0.1)] * 2, Outcome.YES),
+        ([(0.9, 0.9, 0.1), (0.9, 0.5, 0.1)], Outcome.NO),  # by less on average, but not with every seed
+        ([(0.9, 0.1, 0.1)] * 2, Outcome.NO),
+        ([(0.3, 0.3, 0.3)] * 2, Outcome.NO),  # nothing has been learnt
     ],
 )
 def test_falling_less_is_judged_among_lengths_that_were_trained_on(
-    searched: list[tuple[float, ...]], verdict: Reproduced
+    searched: list[tuple[float, ...]], outcome: Outcome
 ) -> None:
     fixed = [(0.9, 0.6, 0.6), (0.9, 0.5, 0.5)]
-    assert falling_less(SIZE, {("RNNsearch", True): searched, ("RNNencdec", True): fixed}).verdict == verdict
+    assert falling_less(SIZE, {("RNNsearch", True): searched, ("RNNencdec", True): fixed}).outcome == outcome
 
 
 @pytest.mark.parametrize(
-    ("looked", "near", "verdict"),
+    ("looked", "near", "outcome"),
     [
-        ([0.95, 0.95], [0.97, 0.97], Reproduced.YES),
-        ([0.88, 0.95], [0.97, 0.97], Reproduced.PARTLY),  # right for 90 % on average, but not in every seed
-        ([0.5, 0.5], [0.95, 0.95], Reproduced.PARTLY),
-        ([0.5, 0.5], [0.88, 0.95], Reproduced.NO),
+        ([0.95, 0.95], [0.97, 0.97], Outcome.YES),
+        ([0.88, 0.95], [0.97, 0.97], Outcome.PARTLY),  # right for 90 % on average, but not in every seed
+        ([0.5, 0.5], [0.95, 0.95], Outcome.PARTLY),
+        ([0.5, 0.5], [0.88, 0.95], Outcome.NO),
     ],
 )
 def test_an_alignment_makes_sense_where_it_is_right_or_next_to_right_in_every_seed(
-    looked: list[float], near: list[float], verdict: Reproduced
+    looked: list[float], near: list[float], outcome: Outcome
 ) -> None:
-    assert sensible(SIZE, looked, near).verdict == verdict
+    assert sensible(SIZE, looked, near).outcome == outcome

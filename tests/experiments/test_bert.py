@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from quaere.running.experiments import Run
 from reference_impl import checkpoints
 from reference_impl.bert import Bert, BertMaskedWords
@@ -35,7 +35,7 @@ from reference_impl.experiments.bert import (
 from reference_impl.experiments.sentence_tasks import SPECIAL, TASKS, real
 from reference_impl.experiments.training import parameters
 
-YES, PARTLY, NO = Reproduced.YES, Reproduced.PARTLY, Reproduced.NO
+YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
 SMOKE = SIZES["smoke"]
 
 
@@ -148,7 +148,7 @@ def test_the_topic_is_read_where_the_whole_sentence_has_been_seen():
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "verdict"),
+    ("one", "other", "outcome"),
     [
         ([[0.5, 0.6], [0.7, 0.8]], [[0.3, 0.4], [0.5, 0.6]], YES),
         ([[0.5, 0.6]] * 2 + [[0.7, 0.8]], [[0.3, 0.4]] * 2 + [[0.6, 0.75]], PARTLY),  # not apart in one case of three
@@ -158,8 +158,8 @@ def test_the_topic_is_read_where_the_whole_sentence_has_been_seen():
         ([[0.5]] * 2, [[0.3]] * 2, NO),  # one seed says nothing
     ],
 )
-def test_the_rule_can_come_out_in_every_way(one, other, verdict):
-    assert compared(one, other) is verdict
+def test_the_rule_can_come_out_in_every_way(one, other, outcome):
+    assert compared(one, other) is outcome
 
 
 def test_each_claim_is_judged_against_its_own_rival():
@@ -167,8 +167,8 @@ def test_each_claim_is_judged_against_its_own_rival():
     scores = {(task, arm): {64: [level[arm], level[arm] + 0.02]} for task in TASKS for arm in ARMS}
     learnt = Learnt({HIDDEN_WORDS: [5.0, 5.5], LEFT_TO_RIGHT: [4.0, 4.1]}, by_frequency=7.0, passes=2.0)
     few = judged_few_labels(scores, learnt)
-    assert few.verdict is YES
-    assert judged_bidirectional(scores, learnt).verdict is NO
+    assert few.outcome is YES
+    assert judged_bidirectional(scores, learnt).outcome is NO
     assert "0.51 (0.50 to 0.52) against 0.31 (0.30 to 0.32)" in few.measured
     assert "5.25 (5.00 to 5.50) nats with hidden words; by frequencies alone, 7.00" in few.measured
     assert "After 2.0 passes" in few.why

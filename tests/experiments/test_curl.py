@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer
 from reference_impl.experiments.control import TASKS
 from reference_impl.experiments.curl import (
@@ -29,21 +29,21 @@ def read(mean: float, **others: float) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("after", "verdict"),
+    ("after", "outcome"),
     [
-        ([read(0.3), read(0.4)], Reproduced.YES),
-        ([read(0.3), read(0.4, velocity=0.08)], Reproduced.PARTLY),  # above both, and hardly read
-        ([read(0.3), read(0.4, sine=0.15)], Reproduced.PARTLY),  # below the pixels
-        ([read(0.3, position=0.25), read(0.4)], Reproduced.PARTLY),  # below the untrained encoder
-        ([read(0.15), read(0.4)], Reproduced.NO),  # above the untrained encoder in every seed, and not the pixels
+        ([read(0.3), read(0.4)], Outcome.YES),
+        ([read(0.3), read(0.4, velocity=0.08)], Outcome.PARTLY),  # above both, and hardly read
+        ([read(0.3), read(0.4, sine=0.15)], Outcome.PARTLY),  # below the pixels
+        ([read(0.3, position=0.25), read(0.4)], Outcome.PARTLY),  # below the untrained encoder
+        ([read(0.15), read(0.4)], Outcome.NO),  # above the untrained encoder in every seed, and not the pixels
     ],
 )
 def test_each_quantity_must_be_read_better_than_off_the_untrained_and_the_pixels(
-    after: list[dict[str, float]], verdict: Reproduced
+    after: list[dict[str, float]], outcome: Outcome
 ) -> None:
     start, pixels = [read(0.1, position=0.28), read(0.05)], read(0.2, velocity=0.0)
     finding = readable(start, pixels, after)
-    assert finding.verdict == verdict
+    assert finding.outcome == outcome
     lows, highs = ([pick(each[what] for each in after) for what in QUANTITIES] for pick in (min, max))
     assert all(
         f"{what} R²" in finding.measured and f"({low:.2f} to {high:.2f})" in finding.measured
@@ -60,23 +60,23 @@ BOTH, NONE, LEARNING, TRIALS = (20.0, 20.0), (10.0, 10.0), (20.0, 10.0), (10.0, 
 
 
 @pytest.mark.parametrize(
-    ("with_crops", "without", "verdict"),
+    ("with_crops", "without", "outcome"),
     [
-        (BOTH, BOTH, Reproduced.YES),
-        (BOTH, LEARNING, Reproduced.PARTLY),
-        (NONE, BOTH, Reproduced.PARTLY),
-        (LEARNING, TRIALS, Reproduced.NO),  # the measures disagree
-        (LEARNING, LEARNING, Reproduced.NO),
-        ((5.0, 5.0), NONE, Reproduced.NO),
+        (BOTH, BOTH, Outcome.YES),
+        (BOTH, LEARNING, Outcome.PARTLY),
+        (NONE, BOTH, Outcome.PARTLY),
+        (LEARNING, TRIALS, Outcome.NO),  # the measures disagree
+        (LEARNING, LEARNING, Outcome.NO),
+        ((5.0, 5.0), NONE, Outcome.NO),
     ],
 )
 def test_contrast_must_help_by_both_measures_with_crops_and_without(
-    with_crops: tuple[float, float], without: tuple[float, float], verdict: Reproduced
+    with_crops: tuple[float, float], without: tuple[float, float], outcome: Outcome
 ) -> None:
     returns = dict(zip(ARMS, (NONE, without, NONE, with_crops), strict=True))
     arms = {arm: played(*each) for arm, each in returns.items()}
     finding = helps({"breakout": arms, "space_invaders": arms})
-    assert finding.verdict == verdict
+    assert finding.outcome == outcome
     assert f"space invaders, trials at the end: neither 10.0 (9.0 to 11.0), contrast alone {without[1]:.1f}" in (
         finding.measured
     )
@@ -85,21 +85,21 @@ def test_contrast_must_help_by_both_measures_with_crops_and_without(
 def test_contrast_must_help_on_every_game() -> None:
     helped = {arm: played(*(BOTH if has_contrast else NONE)) for arm, (_, has_contrast) in ARMS.items()}
     unhelped = {arm: played(*NONE) for arm in ARMS}
-    assert helps({"breakout": helped, "space_invaders": unhelped}).verdict == Reproduced.PARTLY
+    assert helps({"breakout": helped, "space_invaders": unhelped}).outcome == Outcome.PARTLY
 
 
 def test_runs_that_overlap_and_single_ones_show_no_gain() -> None:
     arms = {arm: played(*((11.5, 11.5) if has_contrast else NONE)) for arm, (_, has_contrast) in ARMS.items()}
-    assert helps({"breakout": arms}).verdict == Reproduced.NO
-    assert helps({"breakout": {arm: each[:1] for arm, each in arms.items()}}).verdict == Reproduced.NO
+    assert helps({"breakout": arms}).outcome == Outcome.NO
+    assert helps({"breakout": {arm: each[:1] for arm, each in arms.items()}}).outcome == Outcome.NO
 
 
 def test_scores_are_judged_against_the_reported_ones_at_as_many_steps_only() -> None:
     scores = {"cartpole": [500.0, 400.0], "cheetah": [100.0, 120.0]}
-    assert scored(scores, 96).verdict == Reproduced.NOT_TRIED
-    assert scored(scores, 100_000).verdict == Reproduced.PARTLY
-    assert scored({"cartpole": [500.0]}, 100_000).verdict == Reproduced.YES
-    assert scored({"cheetah": [100.0]}, 100_000).verdict == Reproduced.NO
+    assert scored(scores, 96).outcome == Outcome.NOT_TRIED
+    assert scored(scores, 100_000).outcome == Outcome.PARTLY
+    assert scored({"cartpole": [500.0]}, 100_000).outcome == Outcome.YES
+    assert scored({"cheetah": [100.0]}, 100_000).outcome == Outcome.NO
 
 
 @pytest.fixture(scope="module")

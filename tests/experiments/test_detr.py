@@ -8,14 +8,14 @@ import pytest
 import torch
 import yaml
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.detr import DETR, Detections, Objects, Predictions, ResNet, corners, total_loss
 from reference_impl.experiments import detr
 from reference_impl.experiments.detr import BARE, PLAIN, SIZES, UNWEIGHTED
 from reference_impl.experiments.scenes import CLASSES, objects
 
 SIZE = replace(SIZES["smoke"], batch=7)
-YES, PARTLY, NO = Reproduced.YES, Reproduced.PARTLY, Reproduced.NO
+YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
 
 
 def layers(*values: tuple[float, float]) -> list[dict[str, float]]:
@@ -158,7 +158,7 @@ def test_the_weights_that_are_drawn_are_the_surest_querys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "verdict"),
+    ("seeds", "outcome"),
     [
         ([(10, 12, 14), (11, 13, 15)], YES),
         ([(10, 15, 16), (11, 13, 12.5)], PARTLY),  # the mean rises after every layer, and not with each seed
@@ -166,12 +166,12 @@ def test_the_weights_that_are_drawn_are_the_surest_querys() -> None:
         ([(10, 12, 9), (11, 13, 11)], NO),
     ],
 )
-def test_layers_are_judged(seeds: list[tuple[float, ...]], verdict: Reproduced) -> None:
-    assert detr.layers_finding([layers(*((ap, ap) for ap in seed)) for seed in seeds]).verdict is verdict
+def test_layers_are_judged(seeds: list[tuple[float, ...]], outcome: Outcome) -> None:
+    assert detr.layers_finding([layers(*((ap, ap) for ap in seed)) for seed in seeds]).outcome is outcome
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "verdict"),
+    ("first", "last", "outcome"),
     [
         ((1.0, 2.0), (-0.2, -0.1), YES),
         ((1.0, 2.0), (-0.2, 0.1), PARTLY),  # still helps after the last with a seed
@@ -181,9 +181,9 @@ def test_layers_are_judged(seeds: list[tuple[float, ...]], verdict: Reproduced) 
         ((-0.1, -0.1), (-0.2, -0.2), NO),
     ],
 )
-def test_duplicates_are_judged(first: tuple[float, ...], last: tuple[float, ...], verdict: Reproduced) -> None:
+def test_duplicates_are_judged(first: tuple[float, ...], last: tuple[float, ...], outcome: Outcome) -> None:
     runs = [layers((10, 10 + one), (20, 20 + other)) for one, other in zip(first, last, strict=True)]
-    assert detr.duplicates_finding(runs).verdict is verdict
+    assert detr.duplicates_finding(runs).outcome is outcome
 
 
 def curve(*values: float) -> list[dict[str, Any]]:
@@ -191,7 +191,7 @@ def curve(*values: float) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("low", "full", "verdict"),
+    ("low", "full", "outcome"),
     [
         ((20, 22), (curve(1, 17, 17.5, 18), curve(1, 16, 15, 15)), YES),
         ((20, 22), (curve(1, 17, 17.5, 18), curve(1, 12, 14, 15)), PARTLY),  # one still rises
@@ -200,9 +200,9 @@ def curve(*values: float) -> list[dict[str, Any]]:
         ((15, 18), (curve(1, 20, 20, 20), curve(1, 22, 22, 22)), NO),
     ],
 )
-def test_the_weight_is_judged(low: tuple[float, ...], full: Any, verdict: Reproduced) -> None:
+def test_the_weight_is_judged(low: tuple[float, ...], full: Any, outcome: Outcome) -> None:
     finding = detr.weight_finding({PLAIN: [curve(0, 0, 0, ap) for ap in low], UNWEIGHTED: full})
-    assert finding.verdict is verdict
+    assert finding.outcome is outcome
     assert f"after 40 steps AP is {sum(low) / 2:.1f} ({min(low):.1f} to {max(low):.1f}" in finding.measured
     assert ", ".join(f"{one[1]['AP']:.1f}" for one in full) in finding.measured
 
@@ -214,7 +214,7 @@ def test_a_curve_has_levelled_by_what_it_rose_over_the_last_third_of_the_steps()
 
 
 @pytest.mark.parametrize(
-    ("without", "verdict"),
+    ("without", "outcome"),
     [
         ([(30, 29, 25), (31, 30, 24)], YES),
         ([(30, 15, 29), (31, 15, 29)], PARTLY),  # most is lost on small objects
@@ -225,13 +225,13 @@ def test_a_curve_has_levelled_by_what_it_rose_over_the_last_third_of_the_steps()
         ([(45, 34, 25), (41, 34, 24)], NO),
     ],
 )
-def test_the_encoder_is_judged(without: list[tuple[float, ...]], verdict: Reproduced) -> None:
+def test_the_encoder_is_judged(without: list[tuple[float, ...]], outcome: Outcome) -> None:
     def run(ap: float, small: float, large: float) -> list[dict[str, float]]:
         return [{"AP": 0.0}, {"AP": float(ap), "small": float(small), "medium": 35.0, "large": float(large)}]
 
     arms = {PLAIN: [run(40, 35, 45), run(39, 35, 45)], BARE: [run(*values) for values in without]}
     finding = detr.encoder_finding(arms, {PLAIN: 12_000, BARE: 9_000})
-    assert finding.verdict is verdict
+    assert finding.outcome is outcome
     assert f"By seed it falls by {40 - without[0][0]:.1f}, {39 - without[1][0]:.1f};" in finding.measured
     assert f"on large ones by {45 - without[0][2]:.1f}, {45 - without[1][2]:.1f}." in finding.measured
     assert "3,000 of 12,000 weights fewer" in finding.measured

@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 
 from quaere.content import results
 from quaere.content.model import Library
-from quaere.content.results import Figure, Lines, Reproduced, Result
+from quaere.content.results import Figure, Lines, Outcome, Result
 from quaere.project import Project
 from tests.experiments.test_training import gradients, launched
 
@@ -85,8 +85,8 @@ def test_a_smoke_run_ends_well_and_judges_every_claim_of_the_card(slug: str) -> 
     printed, result = smoke(slug)
     assert judged(result) == claims(slug)
     for finding in result.findings:
-        assert bool(finding.measured) == (finding.verdict is not Reproduced.NOT_TRIED), finding.claim
-        assert finding.verdict in printed
+        assert bool(finding.measured) == (finding.outcome is not Outcome.NOT_TRIED), finding.claim
+        assert finding.outcome in printed
     assert len({figure.id for figure in result.figures}) == len(result.figures) > 0
     assert all(table.title in printed for table in result.tables)
     assert all((folder_of(slug) / f"{figure.id}.svg").exists() for figure in result.figures)

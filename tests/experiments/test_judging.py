@@ -2,8 +2,8 @@
 
 import pytest
 
-from quaere.content.results import Reproduced
-from reference_impl.experiments.judging import apart, in_every_seed, verdict
+from quaere.content.results import Outcome
+from reference_impl.experiments.judging import apart, in_every_seed, outcome
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from reference_impl.experiments.judging import apart, in_every_seed, verdict
     ],
 )
 def test_the_word_is_for_the_most_that_came_out(whole: bool, part: bool, word: str) -> None:
-    assert verdict(whole, part) is Reproduced(word)
+    assert outcome(whole, part) is Outcome(word)
 
 
 def test_arms_are_apart_if_the_worst_of_the_one_is_better_than_the_best_of_the_other() -> None:

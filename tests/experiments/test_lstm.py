@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.experiments.lstm import (
     ATTENTION,
     CELL,
@@ -38,7 +38,7 @@ from reference_impl.experiments.lstm import (
 from reference_impl.experiments.training import parameters
 from reference_impl.lstm import LSTMCell, Recurrent, RNNCell
 
-YES, PARTLY, NO = Reproduced.YES, Reproduced.PARTLY, Reproduced.NO
+YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
 
 
 def drawing(seed: int = 0) -> torch.Generator:
@@ -154,7 +154,7 @@ def test_the_reach_of_the_cell_of_1997_is_longer_than_that_of_the_plain_one():
 
 
 @pytest.mark.parametrize(
-    ("plain", "cell", "verdict"),
+    ("plain", "cell", "outcome"),
     [
         ([1e-9, 1e-8], [0.5, 2.0], YES),
         ([1e-9, 1e9], [0.5, 2.0], YES),  # one vanishes, one explodes
@@ -163,15 +163,15 @@ def test_the_reach_of_the_cell_of_1997_is_longer_than_that_of_the_plain_one():
         ([1e-9, 1e-9], [0.5, 30.0], NO),  # what explodes is not constant
     ],
 )
-def test_reach_is_judged_at_the_longest_lag_before_training(plain, cell, verdict):
+def test_reach_is_judged_at_the_longest_lag_before_training(plain, cell, outcome):
     before = {PLAIN: {1: [1.0, 1.0], 200: plain}, CELL: {1: [1.0, 1.0], 200: cell}}
     found = judged_reach(before, {PLAIN: {10: [3e-7], 100: [0.5]}, CELL: {10: [300.0], 100: [4e5]}})
-    assert found.verdict is verdict
+    assert found.outcome is outcome
     assert "LSTM of 1997 3.0e+02 to 4.0e+05" in found.measured
 
 
 @pytest.mark.parametrize(
-    ("plain", "cell", "verdict"),
+    ("plain", "cell", "outcome"),
     [
         ({10: [0.5, 0.6], 100: [0.5, 0.5]}, {10: [1.0, 1.0], 100: [1.0, 0.995]}, YES),
         ({10: [0.5, 1.0], 100: [0.5, 0.5]}, {10: [1.0, 1.0], 100: [1.0, 0.995]}, PARTLY),
@@ -179,19 +179,19 @@ def test_reach_is_judged_at_the_longest_lag_before_training(plain, cell, verdict
         ({10: [1.0, 1.0], 100: [0.5, 1.0]}, {10: [1.0, 1.0], 100: [1.0, 1.0]}, NO),
     ],
 )
-def test_lags_are_judged_by_who_bridges_them(plain, cell, verdict):
-    assert judged_lags({PLAIN: plain, CELL: cell}).verdict is verdict
+def test_lags_are_judged_by_who_bridges_them(plain, cell, outcome):
+    assert judged_lags({PLAIN: plain, CELL: cell}).outcome is outcome
 
 
 def test_adding_is_judged_by_the_worst_trial_at_the_longest():
-    for most, cell, verdict in (
+    for most, cell, outcome in (
         (1000, [0.01, 0.02], YES),
         (50, [0.01, 0.02], PARTLY),
         (1000, [0.01, 0.3], NO),
         (50, [0.01, 0.06], NO),  # far less than the plain network's, and not stored
     ):
         found = judged_adding({PLAIN: {20: [0.1, 0.1], most: [0.9, 0.8]}, CELL: {20: [0.0, 0.0], most: cell}})
-        assert found.verdict is verdict
+        assert found.outcome is outcome
 
 
 def test_the_plain_networks_sums_are_held_against_one_constant_answer():
@@ -202,7 +202,7 @@ def test_the_plain_networks_sums_are_held_against_one_constant_answer():
 
 
 @pytest.mark.parametrize(
-    ("plain", "cell", "verdict"),
+    ("plain", "cell", "outcome"),
     [
         ((30, None), (10, 20), YES),
         ((30, 30), (10, 20), PARTLY),
@@ -212,11 +212,11 @@ def test_the_plain_networks_sums_are_held_against_one_constant_answer():
         ((10, 10), (None, 10), NO),
     ],
 )
-def test_reber_is_judged_by_how_often_and_how_soon_the_cell_of_1997_learns_it(plain, cell, verdict):
+def test_reber_is_judged_by_how_often_and_how_soon_the_cell_of_1997_learns_it(plain, cell, outcome):
     def curve(at: int | None) -> list[dict[str, float]]:
         return [{"step": float(step), "score": float(at is not None and step >= at)} for step in (10, 20, 30)]
 
     for modern in ((10, 10), (30, None)):  # which is not asked
         arms = {PLAIN: plain, CELL: cell, OPEN: modern}
         found = judged_reber({arm: [*map(curve, solved)] for arm, solved in arms.items()}, batch=32)
-        assert found.verdict is verdict
+        assert found.outcome is outcome

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.curl import Convolutions, PixelEncoder
 from reference_impl.experiments.m_curl import (
     AVERAGES,
@@ -31,42 +31,42 @@ def means(*values: float) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize(
-    ("found", "foreign", "verdict"),
+    ("found", "foreign", "outcome"),
     [
-        ((0.45, 0.5), 0.1, Reproduced.YES),
-        ((0.35, 0.5), 0.1, Reproduced.PARTLY),  # above CURL's of the same seed, not above all of CURL's
-        ((0.45, 0.5), 0.47, Reproduced.PARTLY),  # the neighbours are of no use
-        ((0.2, 0.9), 0.1, Reproduced.NO),  # above CURL's in the mean
+        ((0.45, 0.5), 0.1, Outcome.YES),
+        ((0.35, 0.5), 0.1, Outcome.PARTLY),  # above CURL's of the same seed, not above all of CURL's
+        ((0.45, 0.5), 0.47, Outcome.PARTLY),  # the neighbours are of no use
+        ((0.2, 0.9), 0.1, Outcome.NO),  # above CURL's in the mean
     ],
 )
 def test_features_must_beat_those_of_curl_run_by_run(
-    found: tuple[float, ...], foreign: float, verdict: Reproduced
+    found: tuple[float, ...], foreign: float, outcome: Outcome
 ) -> None:
     finding = better({"CURL": means(0.3, 0.4), "M-CURL": means(*found), FOREIGN: means(foreign, 0.0)})
-    assert finding.verdict == verdict
+    assert finding.outcome == outcome
     assert f"{min(found):.2f} to {max(found):.2f}" in finding.measured
 
 
 @pytest.mark.parametrize(
-    ("rivals", "verdict"),
+    ("rivals", "outcome"),
     [
-        ({}, Reproduced.YES),
-        ({AVERAGES[0]: 0.7}, Reproduced.PARTLY),
-        ({AVERAGES[1]: 0.7}, Reproduced.PARTLY),
-        ({CONTEXTS[1]: 0.7}, Reproduced.PARTLY),
-        ({CONTEXTS[1]: 0.7, AVERAGES[0]: 0.7}, Reproduced.NO),
-        ({CONTEXTS[2]: 0.7}, Reproduced.YES),  # what misleads is shown, and decides nothing
+        ({}, Outcome.YES),
+        ({AVERAGES[0]: 0.7}, Outcome.PARTLY),
+        ({AVERAGES[1]: 0.7}, Outcome.PARTLY),
+        ({CONTEXTS[1]: 0.7}, Outcome.PARTLY),
+        ({CONTEXTS[1]: 0.7, AVERAGES[0]: 0.7}, Outcome.NO),
+        ({CONTEXTS[2]: 0.7}, Outcome.YES),  # what misleads is shown, and decides nothing
     ],
 )
 @pytest.mark.parametrize("hidden", HIDDEN)
 def test_context_must_count_for_more_than_the_neighbours_mean_and_their_order(
-    rivals: dict[str, float], verdict: Reproduced, hidden: int
+    rivals: dict[str, float], outcome: Outcome, hidden: int
 ) -> None:
     last = {f"{name}, {some} hidden": 0.1 for name in (*CONTEXTS[1:], *AVERAGES) for some in HIDDEN}
     last |= {f"{CONTEXTS[0]}, {some} hidden": 0.6 for some in HIDDEN}
     one_seed = last | {f"{name}, {hidden} hidden": rate for name, rate in rivals.items()}
-    assert told([last, one_seed], chance=0.1).verdict == verdict
-    assert told([last, one_seed], chance=0.3).verdict == Reproduced.NO
+    assert told([last, one_seed], chance=0.1).outcome == outcome
+    assert told([last, one_seed], chance=0.3).outcome == Outcome.NO
 
 
 def test_averages_take_what_is_seen_and_nothing_hidden() -> None:
@@ -79,10 +79,10 @@ def test_averages_take_what_is_seen_and_nothing_hidden() -> None:
 
 def test_tasks_are_counted_at_as_many_steps_only() -> None:
     one, other = {"M-CURL": [2.0, 3.0], "CURL": [0.0, 1.0]}, {"M-CURL": [2.0, 9.0], "CURL": [1.0, 3.0]}
-    assert wins({"cup": one}, 96).verdict == Reproduced.NOT_TRIED
-    assert wins({"cup": one}, 100_000).verdict == Reproduced.YES
-    assert wins({"cup": one, "walker": one, "finger": other}, 100_000).verdict == Reproduced.PARTLY
-    assert wins({"cup": one, "walker": other}, 100_000).verdict == Reproduced.NO
+    assert wins({"cup": one}, 96).outcome == Outcome.NOT_TRIED
+    assert wins({"cup": one}, 100_000).outcome == Outcome.YES
+    assert wins({"cup": one, "walker": one, "finger": other}, 100_000).outcome == Outcome.PARTLY
+    assert wins({"cup": one, "walker": other}, 100_000).outcome == Outcome.NO
 
 
 @pytest.fixture

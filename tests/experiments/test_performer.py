@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 import torch
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.experiments import cost
 from reference_impl.experiments.cost import (
     DIRECTIONS,
@@ -30,7 +30,7 @@ from reference_impl.experiments.performer import (
 from reference_impl.experiments.training import parameters
 from reference_impl.performer import FavorAttention
 
-YES, PARTLY, NO = Reproduced.YES, Reproduced.PARTLY, Reproduced.NO
+YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
 
 
 def errors(of: Mapping[tuple[str, str, str], Sequence[float]]) -> dict[str, Sequence[float]]:
@@ -45,46 +45,46 @@ def positive_errs(at_unit: float, at_half: float, sines: float = 0.9) -> dict[st
     return errors(of | {(s, "sines and cosines", "orthogonal"): (1.0, sines) for s in SCALES})
 
 
-@pytest.mark.parametrize(("at_unit", "at_half", "verdict"), [(0.5, 0.5, YES), (0.5, 2.0, PARTLY), (2.0, 2.0, NO)])
+@pytest.mark.parametrize(("at_unit", "at_half", "outcome"), [(0.5, 0.5, YES), (0.5, 2.0, PARTLY), (2.0, 2.0, NO)])
 def test_positive_features_must_err_less_at_every_number_of_directions(
-    at_unit: float, at_half: float, verdict: Reproduced
+    at_unit: float, at_half: float, outcome: Outcome
 ) -> None:
-    assert judged_kernels([positive_errs(at_unit, at_half)], (16, 64)).verdict is verdict
+    assert judged_kernels([positive_errs(at_unit, at_half)], (16, 64)).outcome is outcome
 
 
-@pytest.mark.parametrize(("at_half", "verdict", "counted"), [(0.5, YES, "half scale"), (2.0, NO, "no scale")])
+@pytest.mark.parametrize(("at_half", "outcome", "counted"), [(0.5, YES, "half scale"), (2.0, NO, "no scale")])
 def test_a_win_between_estimates_that_err_more_than_nothing_does_not_count(
-    at_half: float, verdict: Reproduced, counted: str
+    at_half: float, outcome: Outcome, counted: str
 ) -> None:
     """At unit scale positive features win throughout, but err more than an answer of zero."""
     found = judged_kernels([positive_errs(2.0, at_half, sines=9.0)], (16, 64))
-    assert found.verdict is verdict
+    assert found.outcome is outcome
     assert f"Counted: {counted}." in found.measured
 
 
 def test_positive_features_must_err_less_in_every_sample() -> None:
     samples = [positive_errs(0.1, 0.1), positive_errs(0.95, 0.1)]
-    assert judged_kernels(samples, (16, 64)).verdict is PARTLY
+    assert judged_kernels(samples, (16, 64)).outcome is PARTLY
 
 
 def test_orthogonal_directions_must_win_in_every_sample() -> None:
     better = errors({(s, k, "orthogonal"): (0.5, 1.0) for s in SCALES for k in KERNELS})
     worse = errors({(s, k, "orthogonal"): (2.0, 1.0) for s in SCALES for k in KERNELS})
     mixed = errors({("half", "positive", "orthogonal"): (0.5, 1.0)})
-    verdicts = [judged_draws(samples).verdict for samples in ([better], [better, worse], [mixed])]
-    assert verdicts == [YES, NO, PARTLY]
+    outcomes = [judged_draws(samples).outcome for samples in ([better], [better, worse], [mixed])]
+    assert outcomes == [YES, NO, PARTLY]
 
 
-@pytest.mark.parametrize(("mean", "worst", "verdict"), [(1.1, 1.1, YES), (1.1, 1.3, PARTLY), (1.3, 1.1, NO)])
-def test_features_grow_with_the_square_of_the_error(mean: float, worst: float, verdict: Reproduced) -> None:
+@pytest.mark.parametrize(("mean", "worst", "outcome"), [(1.1, 1.1, YES), (1.1, 1.3, PARTLY), (1.3, 1.1, NO)])
+def test_features_grow_with_the_square_of_the_error(mean: float, worst: float, outcome: Outcome) -> None:
     grown = {"sines and cosines": [[2.0, 5.0], [2 * mean, 5 * worst]], "positive": [[1.0, 1.0], [9.0, 9.0]]}
     found = judged_growth([grown], (256, 4096))
-    assert found.verdict is verdict
+    assert found.outcome is outcome
     assert f"{mean**2:.2f} times the features" in found.measured
 
 
 @pytest.mark.parametrize(
-    ("powers", "ratios", "verdict"),
+    ("powers", "ratios", "outcome"),
     [
         ((1.1, 1.0), (1.5, 2.0), YES),
         ((1.1, 1.3), (1.5, 2.0), PARTLY),
@@ -93,28 +93,28 @@ def test_features_grow_with_the_square_of_the_error(mean: float, worst: float, v
     ],
 )
 def test_cost_is_judged_in_time_and_memory(
-    powers: tuple[float, float], ratios: tuple[float, float], verdict: Reproduced
+    powers: tuple[float, float], ratios: tuple[float, float], outcome: Outcome
 ) -> None:
-    assert judged_linear(powers, ratios, "", 16_384).verdict is verdict
+    assert judged_linear(powers, ratios, "", 16_384).outcome is outcome
 
 
-@pytest.mark.parametrize(("after", "verdict"), [(0.41, YES), (0.36, PARTLY), (0.32, NO)])
-def test_fine_tuning_has_to_bring_back_what_the_switch_lost(after: float, verdict: Reproduced) -> None:
+@pytest.mark.parametrize(("after", "outcome"), [(0.41, YES), (0.36, PARTLY), (0.32, NO)])
+def test_fine_tuning_has_to_bring_back_what_the_switch_lost(after: float, outcome: Outcome) -> None:
     exact = [{"step": SIZES["small"].text.steps, "accuracy": 0.4}, {"step": 10**6, "accuracy": 0.5}]
     swapped = {f"positive, {DIRECTIONS}": 0.3, "curve": [{"accuracy": after}]}
-    assert judged_move([exact], [swapped], SIZES["small"].text).verdict is verdict
+    assert judged_move([exact], [swapped], SIZES["small"].text).outcome is outcome
 
 
 def test_fine_tuning_has_to_bring_it_back_in_every_seed() -> None:
     exact = [[{"step": SIZES["small"].text.steps, "accuracy": 0.4}, {"step": 10**6, "accuracy": 0.5}]] * 2
     swapped = [{f"positive, {DIRECTIONS}": 0.3, "curve": [{"accuracy": after}]} for after in (0.5, 0.39)]
-    assert judged_move(exact, swapped, SIZES["small"].text).verdict is PARTLY
+    assert judged_move(exact, swapped, SIZES["small"].text).outcome is PARTLY
 
 
 def test_a_switch_that_loses_nothing_shows_no_recovery() -> None:
     exact = [{"step": SIZES["small"].text.steps, "accuracy": 0.07}]
     swapped = {f"positive, {DIRECTIONS}": 0.07, "curve": [{"accuracy": 0.12}]}
-    assert judged_move([exact], [swapped], SIZES["small"].text).verdict is NO
+    assert judged_move([exact], [swapped], SIZES["small"].text).outcome is NO
 
 
 def test_a_slope_is_a_power_of_the_length_from_the_start_on() -> None:
@@ -136,9 +136,9 @@ def growing(powers: dict[str, float]) -> cost.Cost:
 def test_a_layer_is_judged_and_not_attention_alone() -> None:
     layer, alone = growing({cost.FAVOR: 1.0, FUSED: 2.0, IDENTITY: 1.0}), growing({cost.FAVOR: 1.4, FUSED: 2.0})
     found = judged_cost(alone, layer)
-    assert found.verdict is YES
+    assert found.outcome is YES
     assert "FAVOR+ alone grows with power 1.40 in time" in found.measured
-    assert judged_cost(layer, growing({cost.FAVOR: 1.4, FUSED: 2.0, IDENTITY: 1.4})).verdict is PARTLY
+    assert judged_cost(layer, growing({cost.FAVOR: 1.4, FUSED: 2.0, IDENTITY: 1.4})).outcome is PARTLY
 
 
 def test_it_pays_where_the_curves_cross() -> None:

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.relative_positions import (
     BOTH,
@@ -44,41 +44,41 @@ from reference_impl.experiments.relative_positions import (
 from reference_impl.experiments.training import parameters
 from reference_impl.relative_positions import RelativeMultiHeadAttention
 
-YES, PARTLY, NO, NOT_TRIED = Reproduced.YES, Reproduced.PARTLY, Reproduced.NO, Reproduced.NOT_TRIED
+YES, PARTLY, NO, NOT_TRIED = Outcome.YES, Outcome.PARTLY, Outcome.NO, Outcome.NOT_TRIED
 BLANK = 0.16
 
 
 @pytest.mark.parametrize(
-    ("task", "text", "verdict"), [(0.99, 0.39, YES), (0.99, 0.3, PARTLY), (0.9, 0.4, PARTLY), (0.5, 0.3, NO)]
+    ("task", "text", "outcome"), [(0.99, 0.39, YES), (0.99, 0.3, PARTLY), (0.9, 0.4, PARTLY), (0.5, 0.3, NO)]
 )
-def test_accuracy_must_hold_on_both_tasks(task: float, text: float, verdict: Reproduced) -> None:
+def test_accuracy_must_hold_on_both_tasks(task: float, text: float, outcome: Outcome) -> None:
     def right(here: float, there: float) -> dict[str, list[dict[str, float]]]:
         held = {arm.name: [{"32": here, "128": here}] for arm in (SINUSOIDS, LEARNED)}
         return held | {NONE.name: [{"32": 0.1, "128": 0.1}], RELATIVE.name: [{"32": here, "128": there}]}
 
-    assert judged_lengths({LOOK_BACK: right(1.0, task), GAPS: right(0.4, text)}).verdict is verdict
+    assert judged_lengths({LOOK_BACK: right(1.0, task), GAPS: right(0.4, text)}).outcome is outcome
 
 
 def test_accuracy_that_was_never_learnt_is_not_kept() -> None:
     chance = {arm.name: [{"32": 0.06, "128": 0.06}] for arm in (RELATIVE, SINUSOIDS, LEARNED, NONE)}
-    assert judged_lengths({LOOK_BACK: chance, GAPS: chance}).verdict is NOT_TRIED
+    assert judged_lengths({LOOK_BACK: chance, GAPS: chance}).outcome is NOT_TRIED
 
 
-@pytest.mark.parametrize(("last", "verdict"), [((0.4, 0.37), NO), ((0.14, 0.14), NOT_TRIED)])
-def test_accuracy_must_be_learnt_and_hold_in_every_seed(last: tuple[float, float], verdict: Reproduced) -> None:
+@pytest.mark.parametrize(("last", "outcome"), [((0.4, 0.37), NO), ((0.14, 0.14), NOT_TRIED)])
+def test_accuracy_must_be_learnt_and_hold_in_every_seed(last: tuple[float, float], outcome: Outcome) -> None:
     # The means would pass: at most 0.01 is lost, and 0.2 is gained over no positions.
     right = {arm.name: [{"32": 0.1, "128": 0.1}] * 3 for arm in (NONE, SINUSOIDS, LEARNED)}
     right[RELATIVE.name] = [{"32": here, "128": there} for here, there in ((0.4, 0.4), (0.4, 0.4), last)]
-    assert judged_lengths({GAPS: right}).verdict is verdict
+    assert judged_lengths({GAPS: right}).outcome is outcome
 
 
 @pytest.mark.parametrize(
-    ("ours", "verdict"),
+    ("ours", "outcome"),
     # In the second every seed is ahead, and the lowest with relative positions is below the highest with sinusoids.
     [([0.5, 0.6, 0.6], YES), ([0.4, 0.6, 0.6], PARTLY), ([0.25, 0.6, 0.6], NO), ([0.22, 0.23, 0.24], NO)],
 )
-def test_relative_positions_must_win_with_every_seed(ours: list[float], verdict: Reproduced) -> None:
-    assert judged_better(better(ours, [0.3, 0.4, 0.45]), BLANK).verdict is verdict
+def test_relative_positions_must_win_with_every_seed(ours: list[float], outcome: Outcome) -> None:
+    assert judged_better(better(ours, [0.3, 0.4, 0.45]), BLANK).outcome is outcome
 
 
 @pytest.mark.parametrize("ours", [[0.5, 0.5, 0.5], [0.2, 0.5, 0.5]])
@@ -86,7 +86,7 @@ def test_relative_positions_must_win_with_every_seed(ours: list[float], verdict:
 def test_text_is_not_judged_by_an_arm_that_answers_blanks(ours: list[float], theirs: list[float]) -> None:
     # By the seeds alone, relative positions would have won in some of these.
     found = judged_better(better(ours, theirs), BLANK)
-    assert found.verdict is NOT_TRIED
+    assert found.outcome is NOT_TRIED
     assert "always a blank 0.160" in found.why
 
 
@@ -97,7 +97,7 @@ def better(relative: list[float], sinusoids: list[float]) -> dict[str, dict[str,
 
 
 @pytest.mark.parametrize(
-    ("both", "verdict"),
+    ("both", "outcome"),
     # The second adds nothing on the mean, the third in most seeds.
     [
         ([0.3, 0.3, 0.4], YES),
@@ -107,12 +107,12 @@ def better(relative: list[float], sinusoids: list[float]) -> dict[str, dict[str,
         ([0.2, 0.4, 0.4], NOT_TRIED),
     ],
 )
-def test_sinusoids_besides_must_add_nothing(both: list[float], verdict: Reproduced) -> None:
-    assert judged_both(both, [0.4, 0.4, 0.4], BLANK).verdict is verdict
+def test_sinusoids_besides_must_add_nothing(both: list[float], outcome: Outcome) -> None:
+    assert judged_both(both, [0.4, 0.4, 0.4], BLANK).outcome is outcome
 
 
 @pytest.mark.parametrize(
-    ("margins", "verdict"),
+    ("margins", "outcome"),
     [
         ([0.0, 0.1, 0.1], YES),
         ([-0.01, 0.1, 0.1], PARTLY),
@@ -121,20 +121,20 @@ def test_sinusoids_besides_must_add_nothing(both: list[float], verdict: Reproduc
         ([-0.1, -0.1, 0.1], NO),
     ],
 )
-def test_a_bar_must_be_passed_in_every_seed(margins: list[float], verdict: Reproduced) -> None:
-    assert by_margins(margins) is verdict
+def test_a_bar_must_be_passed_in_every_seed(margins: list[float], outcome: Outcome) -> None:
+    assert by_margins(margins) is outcome
 
 
-@pytest.mark.parametrize(("at_two", "verdict"), [(0.46, YES), (0.4, NO)])
-def test_two_places_must_gain_nearly_as_much_as_the_best(at_two: float, verdict: Reproduced) -> None:
+@pytest.mark.parametrize(("at_two", "outcome"), [(0.46, YES), (0.4, NO)])
+def test_two_places_must_gain_nearly_as_much_as_the_best(at_two: float, outcome: Outcome) -> None:
     found = judged_clipping({0: [0.1], 1: [0.9], 2: [at_two], 4: [0.46], 16: [0.455]}, BLANK)
-    assert found.verdict is verdict
+    assert found.outcome is outcome
     assert f"k = 2 gains {(at_two - BLANK) / 0.3:.0%}" in found.measured
 
 
 def test_no_distance_from_two_on_may_fall_behind() -> None:
     found = judged_clipping({0: [0.1], 1: [0.1], 2: [0.46], 4: [0.46], 16: [0.4]}, BLANK)
-    assert found.verdict is NO
+    assert found.outcome is NO
     assert "k = 16, the worst from 2 on, 80%" in found.measured
     assert "No positions stay within 0.05 of always a blank" in found.measured
 
@@ -144,32 +144,32 @@ def test_a_share_is_of_the_gain_over_the_better_of_none_and_blanks_seed_by_seed(
 
 
 def test_nothing_that_gains_nothing_is_judged() -> None:
-    assert judged_clipping({0: [BLANK], 2: [0.2], 4: [0.2]}, BLANK).verdict is NOT_TRIED
+    assert judged_clipping({0: [BLANK], 2: [0.2], 4: [0.2]}, BLANK).outcome is NOT_TRIED
     parts = {arm.name: [0.2] for arm in (RELATIVE, KEYS, VALUES, NONE)}
-    assert judged_parts(parts, BLANK).verdict is NOT_TRIED
+    assert judged_parts(parts, BLANK).outcome is NOT_TRIED
 
 
 @pytest.mark.parametrize(
-    ("keys", "verdict"),
+    ("keys", "outcome"),
     # The second has 95% on the mean, and not in each seed.
     [([0.45, 0.45, 0.45], YES), ([0.42, 0.47, 0.47], PARTLY), ([0.4, 0.4, 0.4], NO)],
 )
-def test_keys_must_have_nearly_all_that_both_have(keys: list[float], verdict: Reproduced) -> None:
+def test_keys_must_have_nearly_all_that_both_have(keys: list[float], outcome: Outcome) -> None:
     here = {RELATIVE.name: [0.46] * 3, KEYS.name: keys, VALUES.name: [0.2] * 3, NONE.name: [0.15] * 3}
-    assert judged_parts(here, BLANK).verdict is verdict
+    assert judged_parts(here, BLANK).outcome is outcome
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.93, YES), (0.8, PARTLY), (0.5, NO)])
-def test_the_pace_is_compared_turn_by_turn(share: float, verdict: Reproduced) -> None:
+@pytest.mark.parametrize(("share", "outcome"), [(0.93, YES), (0.8, PARTLY), (0.5, NO)])
+def test_the_pace_is_compared_turn_by_turn(share: float, outcome: Outcome) -> None:
     # The machine's own pace changes from turn to turn; the ratio of the medians would be three times this share.
     turns = {PLAIN: [1.0, 100.0, 10.0], FUSED: [1.0, 100.0, 10.0]}
-    assert judged_pace({"32": {"relative": [share, 100 * share, 30 * share], **turns}}).verdict is verdict
+    assert judged_pace({"32": {"relative": [share, 100 * share, 30 * share], **turns}}).outcome is outcome
 
 
 def test_the_pace_is_judged_where_it_loses_most() -> None:
     times = {"32": 0.97, "128": 0.85}
     found = judged_pace({places: {"relative": [kept], PLAIN: [1.0], FUSED: [1.0]} for places, kept in times.items()})
-    assert found.verdict is PARTLY
+    assert found.outcome is PARTLY
     assert "at 32 places 3%" in found.measured
     assert "at 128 places 15%" in found.measured
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.experiments.training import parameters
 from reference_impl.experiments.transformer import (
     LSTM,
@@ -110,34 +110,34 @@ BARELY = SCORES | {OURS: [2.5, 3.5]}
 
 
 @pytest.mark.parametrize(
-    ("scores", "verdict"),
+    ("scores", "outcome"),
     [
-        (SCORES, Reproduced.YES),
-        (OVERLAP, Reproduced.PARTLY),
-        (BARELY, Reproduced.NO),
-        (WORSE, Reproduced.NO),
-        ({name: found[:1] for name, found in SCORES.items()}, Reproduced.NO),
+        (SCORES, Outcome.YES),
+        (OVERLAP, Outcome.PARTLY),
+        (BARELY, Outcome.NO),
+        (WORSE, Outcome.NO),
+        ({name: found[:1] for name, found in SCORES.items()}, Outcome.NO),
     ],
 )
-def test_better_is_every_seed_above_every_seed_of_both(scores: dict[str, list[float]], verdict: Reproduced) -> None:
+def test_better_is_every_seed_above_every_seed_of_both(scores: dict[str, list[float]], outcome: Outcome) -> None:
     finding = beaten("far-places", [(scores, "points", ".1f")])
-    assert finding.verdict == verdict
+    assert finding.outcome == outcome
     assert f"{OURS} {sum(scores[OURS]) / len(scores[OURS]):.1f}" in finding.measured
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "verdict"),
+    ("first", "second", "outcome"),
     [
-        (SCORES, SCORES, Reproduced.YES),
-        (SCORES, WORSE, Reproduced.PARTLY),
-        (OVERLAP, OVERLAP, Reproduced.PARTLY),
-        (OVERLAP, WORSE, Reproduced.NO),  # above one of the others, in one thing of two
+        (SCORES, SCORES, Outcome.YES),
+        (SCORES, WORSE, Outcome.PARTLY),
+        (OVERLAP, OVERLAP, Outcome.PARTLY),
+        (OVERLAP, WORSE, Outcome.NO),  # above one of the others, in one thing of two
     ],
 )
 def test_better_in_part_is_above_both_in_one_thing_or_above_one_in_all(
-    first: dict[str, list[float]], second: dict[str, list[float]], verdict: Reproduced
+    first: dict[str, list[float]], second: dict[str, list[float]], outcome: Outcome
 ) -> None:
-    assert beaten("far-places", [(first, "one", ".1f"), (second, "two", ".1f")]).verdict == verdict
+    assert beaten("far-places", [(first, "one", ".1f"), (second, "two", ".1f")]).outcome == outcome
 
 
 def curve(*scores: float) -> list[dict[str, float]]:
@@ -148,39 +148,39 @@ FAST, LATE, JUMPY, NEVER = (8.0,) * 6, (5.0, 5.0, 8.0, 8.0, 8.0, 8.0), (5.0, 9.0
 
 
 @pytest.mark.parametrize(
-    ("pace", "ours", "verdict"),
+    ("pace", "ours", "outcome"),
     [
-        (1.0, [FAST, FAST], Reproduced.YES),
-        (1.0, [FAST, LATE], Reproduced.PARTLY),
-        (2.0, [FAST, LATE], Reproduced.NO),
-        (0.1, [FAST, JUMPY], Reproduced.NO),
-        (0.1, [FAST, NEVER], Reproduced.NO),
+        (1.0, [FAST, FAST], Outcome.YES),
+        (1.0, [FAST, LATE], Outcome.PARTLY),
+        (2.0, [FAST, LATE], Outcome.NO),
+        (0.1, [FAST, JUMPY], Outcome.NO),
+        (0.1, [FAST, NEVER], Outcome.NO),
     ],
 )
 def test_sooner_is_the_rivals_best_quality_in_half_its_time_with_every_seed(
-    pace: float, ours: list[tuple[float, ...]], verdict: Reproduced
+    pace: float, ours: list[tuple[float, ...]], outcome: Outcome
 ) -> None:
     rival = [curve(1.0, 3.0, 5.0, 8.0, 8.0, 8.0), curve(1.0, 3.0, 5.0, 5.0, 5.0, 5.0)]
     curves = {OURS: [curve(*one) for one in ours], SEARCH: rival, LSTM: [curve(*[1.0] * 6)] * 2}
     finding = sooner(curves, {OURS: pace, SEARCH: 1.0, LSTM: 0.01})
-    assert finding.verdict == verdict
+    assert finding.outcome == outcome
     assert finding.measured.startswith("RNNsearch trains for 60 s, and its best seed gets to 8.0 BLEU")
 
 
 @pytest.mark.parametrize(
-    ("ours", "verdict"),
+    ("ours", "outcome"),
     [
-        ([(0.01, 0.02), (0.01, 0.021)], Reproduced.YES),
-        ([(0.001, 0.02), (0.001, 0.021)], Reproduced.PARTLY),
-        ([(0.01, 0.02), (0.01, 0.035)], Reproduced.NO),  # the slower of both turns decides
-        ([(0.1, 0.9), (0.1, 0.9)], Reproduced.NO),
+        ([(0.01, 0.02), (0.01, 0.021)], Outcome.YES),
+        ([(0.001, 0.02), (0.001, 0.021)], Outcome.PARTLY),
+        ([(0.01, 0.02), (0.01, 0.035)], Outcome.NO),  # the slower of both turns decides
+        ([(0.1, 0.9), (0.1, 0.9)], Outcome.NO),
     ],
 )
 def test_all_at_once_is_the_shortest_step_and_the_slowest_growth_in_every_turn(
-    ours: list[tuple[float, ...]], verdict: Reproduced
+    ours: list[tuple[float, ...]], outcome: Outcome
 ) -> None:
     others = {SEARCH: [(0.01, 0.04), (0.01, 0.041)], LSTM: [(0.01, 0.03), (0.01, 0.031)]}
-    assert steadier((16, 64), {OURS: ours, **others}).verdict == verdict
+    assert steadier((16, 64), {OURS: ours, **others}).outcome == outcome
 
 
 def test_a_power_is_the_slope_of_the_logarithms() -> None:
@@ -202,6 +202,6 @@ def test_models_are_timed_by_turns_on_every_batch() -> None:
 
 
 def test_sizes_are_judged_by_how_far_off_they_are() -> None:
-    assert counted({"base": 65_000_000, "big": 213_000_000}).verdict == Reproduced.YES
-    assert counted({"base": 63_082_496, "big": 214_245_376}).verdict == Reproduced.PARTLY
-    assert counted({"base": 50_000_000, "big": 213_000_000}).verdict == Reproduced.NO
+    assert counted({"base": 65_000_000, "big": 213_000_000}).outcome == Outcome.YES
+    assert counted({"base": 63_082_496, "big": 214_245_376}).outcome == Outcome.PARTLY
+    assert counted({"base": 50_000_000, "big": 213_000_000}).outcome == Outcome.NO

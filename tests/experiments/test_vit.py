@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from quaere.content.results import Reproduced
+from quaere.content.results import Outcome
 from reference_impl.experiments.training import parameters
 from reference_impl.experiments.vit import (
     BAG,
@@ -29,7 +29,7 @@ from reference_impl.experiments.vit import (
     schedule,
 )
 
-YES, PARTLY, NO = Reproduced.YES, Reproduced.PARTLY, Reproduced.NO
+YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
 
 
 def test_no_image_is_both_learnt_from_and_tested_on():
@@ -88,7 +88,7 @@ def test_the_rate_rises_and_then_falls_to_zero():
 
 
 @pytest.mark.parametrize(
-    ("vit", "convnet", "verdict"),
+    ("vit", "convnet", "outcome"),
     [
         ({50: [0.4, 0.5], 800: [0.95, 0.95]}, {50: [0.7, 0.8], 800: [0.96, 0.98]}, YES),
         # The ConvNet has nothing left to gain: the gap shrinks, and the ratio of errors grows.
@@ -101,8 +101,8 @@ def test_the_rate_rises_and_then_falls_to_zero():
         ({50: [0.8, 0.7], 800: [0.8, 0.8]}, {50: [0.5, 0.5], 800: [0.8, 0.8]}, NO),
     ],
 )
-def test_small_data_is_judged_by_who_leads_and_whether_the_gap_closes_in_points_and_in_errors(vit, convnet, verdict):
-    assert judged_small_data({VIT: vit, CONVNET: convnet}).verdict is verdict
+def test_small_data_is_judged_by_who_leads_and_whether_the_gap_closes_in_points_and_in_errors(vit, convnet, outcome):
+    assert judged_small_data({VIT: vit, CONVNET: convnet}).outcome is outcome
 
 
 def test_the_gap_is_told_in_points_and_as_a_ratio_of_errors():
@@ -116,27 +116,27 @@ def test_the_gap_is_told_in_points_and_as_a_ratio_of_errors():
 
 def test_overtaking_is_judged_on_the_most_images():
     convnet = {50: [0.5, 0.5], 800: [0.8, 0.9]}
-    for most, verdict in (([0.91, 0.95], YES), ([0.85, 0.91], PARTLY), ([0.89, 0.88], NO), ([0.8, 0.85], NO)):
+    for most, outcome in (([0.91, 0.95], YES), ([0.85, 0.91], PARTLY), ([0.89, 0.88], NO), ([0.8, 0.85], NO)):
         found = judged_overtaking({VIT: {50: [0.6, 0.6], 800: most}, CONVNET: convnet})
-        assert found.verdict is verdict
+        assert found.outcome is outcome
         assert ("800" in found.measured.partition(" images")[0]) is (sum(most) > sum(convnet[800]))
 
 
 def test_structure_is_judged_by_what_a_shift_costs_and_not_by_what_is_left():
     test = {VIT: {800: [0.7, 0.7]}, CONVNET: {800: [0.9, 0.9]}}
-    for vit, convnet, verdict in (
+    for vit, convnet, outcome in (
         ([0.2, 0.3], [0.8, 0.7], YES),
         ([0.55, 0.45], [0.8, 0.7], PARTLY),
         ([0.2, 0.55], [0.8, 0.7], NO),
         ([0.69, 0.68], [0.7, 0.7], NO),
     ):
-        assert judged_structure(test, {VIT: {800: vit}, CONVNET: {800: convnet}}).verdict is verdict
+        assert judged_structure(test, {VIT: {800: vit}, CONVNET: {800: convnet}}).outcome is outcome
 
 
 def test_positions_are_judged_with_and_without():
-    for without, verdict in (([0.6, 0.7], YES), ([0.6, 0.85], PARTLY), ([0.95, 0.6], NO)):
+    for without, outcome in (([0.6, 0.7], YES), ([0.6, 0.85], PARTLY), ([0.95, 0.6], NO)):
         found = judged_positions({VIT: {800: [0.8, 0.9]}, BAG: {800: without}})
-        assert found.verdict is verdict
+        assert found.outcome is outcome
 
 
 def test_likeness_that_falls_with_distance_in_the_image_is_found():
@@ -145,7 +145,7 @@ def test_likeness_that_falls_with_distance_in_the_image_is_found():
     in_a_row = -torch.cdist(torch.arange(16.0)[:, None], torch.arange(16.0)[:, None])
     assert correlation(near) == pytest.approx(-1, abs=1e-5)
     assert -1 < correlation(in_a_row) < -0.5
-    assert [judged_likeness(found).verdict for found in ([-0.5, -0.4], [-0.6, -0.1], [-0.5, 0.1])] == [YES, PARTLY, NO]
+    assert [judged_likeness(found).outcome for found in ([-0.5, -0.4], [-0.6, -0.1], [-0.5, 0.1])] == [YES, PARTLY, NO]
 
 
 def test_a_picture_shows_its_pixels():

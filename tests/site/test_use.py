@@ -79,7 +79,7 @@ def test_a_card_shows_each_claim_with_what_became_of_it(page: Page, library: Lib
     found = {finding.claim: finding for finding in library.results["transformer"].findings}
     for claim in library.papers["transformer"].card.claims:
         row = page.locator("tr", has=page.locator(f"#{claim.id}_claim"))
-        expect(row.locator(".q-badge").first).to_have_text(found[claim.id].verdict)
+        expect(row.locator(".q-badge").first).to_have_text(found[claim.id].outcome)
 
 
 def test_on_a_phone_each_part_of_a_claim_has_the_width_of_the_page(page: Page) -> None:

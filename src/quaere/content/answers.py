@@ -12,7 +12,7 @@ import doctest
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -66,9 +66,12 @@ def read(
     Returns:
         The answers in the order of their modules and lines, the modules, and what is wrong with the docstrings.
     """
-    faults: list[AnswerError] = []
-    package_source = _Package.read(root, package, faults)
-    answers = [answer for name in package_source.files for answer in _answers(name, package_source, versions, faults)]
+    package_source, faults = _Package.read(root, package)
+    answers: list[Answer] = []
+    for name in package_source.files:
+        found, wrong = _answers(name, package_source, versions)
+        answers += found
+        faults += wrong
     return tuple(answers), tuple(_modules(package_source)), faults
 
 
@@ -83,8 +86,9 @@ class _Package:
     imports: dict[str, frozenset[str]]
 
     @classmethod
-    def read(cls, root: Path, package: str, faults: list[AnswerError]) -> _Package:
+    def read(cls, root: Path, package: str) -> tuple[_Package, list[AnswerError]]:
         files, texts, trees = {}, {}, {}
+        faults: list[AnswerError] = []
         for path in sorted((root / package).rglob("[!.]*.py")):
             parts = path.relative_to(root).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -102,7 +106,7 @@ class _Package:
         digests = {name: _digest(text) for name, text in texts.items()}
         self = cls(files, texts, digests, trees, {})
         self.imports.update((name, frozenset(self.imported(tree, name))) for name, tree in trees.items())
-        return self
+        return self, faults
 
     def imported(self, tree: ast.AST, importer: str) -> set[str]:
         """Return the package's modules that some code names in its imports, each with the packages around it."""
@@ -162,30 +166,35 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
             yield from _statements(node)
 
 
-def _answers(module: str, package: _Package, versions: Mapping[str, str], faults: list[AnswerError]) -> list[Answer]:
-    """Return one module's answers in the order of their lines."""
+def _answers(module: str, package: _Package, versions: Mapping[str, str]) -> tuple[list[Answer], list[AnswerError]]:
+    """Return one module's answers in the order of their lines, and what is wrong with its docstrings."""
     text, file = package.texts[module], package.files[module]
     # Parsing docstrings is what takes the time: a module without an answer or an example is passed over.
     if not package.trees[module].body or not re.search(r"^\s*(Answers:|>>>)", text, re.MULTILINE):
-        return []
-    answers, lines = [], text.split("\n")
+        return [], []
+    answers: list[Answer] = []
+    faults: list[AnswerError] = []
+    lines = text.split("\n")
     headers = {number: match for number, line in enumerate(lines, 1) if (match := _HEADER.match(line))}
-    read: set[int] = set()
-    for path, docstring in _docstrings(package.trees[module], module):
-        for number, id, value in _sections(docstring, headers, read):
-            place = Place(file, number, len(headers[number]["indent"]) + 1 if number in headers else 1)
-            try:
-                parts, tree = _parse(id, value, place, lines)
-            except AnswerError as error:
-                faults.append(error)
-                continue
-            reached = package.reached(tree)
-            code = [part for kind, part in parts if kind == "code"]
-            basis = [code, {name: package.digests[name] for name in reached}, dict(sorted(versions.items()))]
-            key = _digest(json.dumps(basis))
-            answers.append(Answer(id, module, path, place, parts, reached, key))
-    faults += _unread(file, lines, headers, read)
-    return sorted(answers, key=lambda answer: answer.place)
+    sections = [
+        (path, *section)
+        for path, docstring in _docstrings(package.trees[module], module)
+        for section in _sections(docstring, headers)
+    ]
+    for path, number, id, value in sections:
+        place = Place(file, number, len(headers[number]["indent"]) + 1 if number in headers else 1)
+        try:
+            parts, tree = _parse(id, value, place, lines)
+        except AnswerError as error:
+            faults.append(error)
+            continue
+        reached = package.reached(tree)
+        code = [part for kind, part in parts if kind == "code"]
+        basis = [code, {name: package.digests[name] for name in reached}, dict(sorted(versions.items()))]
+        key = _digest(json.dumps(basis))
+        answers.append(Answer(id, module, path, place, parts, reached, key))
+    faults += _unread(file, lines, headers, {number for _, number, _, _ in sections})
+    return sorted(answers, key=lambda answer: answer.place), faults
 
 
 def _docstrings(node: ast.AST, path: str) -> Iterator[tuple[str, griffe.Docstring]]:
@@ -203,27 +212,23 @@ def _docstrings(node: ast.AST, path: str) -> Iterator[tuple[str, griffe.Docstrin
 _Value = list[tuple[griffe.DocstringSectionKind, str]]
 
 
-def _sections(
-    docstring: griffe.Docstring, headers: Mapping[int, re.Match[str]], read: set[int]
-) -> Iterator[tuple[int, str, _Value]]:
-    """Yield the line, the name and the content of each section with an answer in one docstring.
-
-    The lines of their headers, of all those in the file, are added to the ones that were `read`.
-    """
+def _sections(docstring: griffe.Docstring, headers: Mapping[int, re.Match[str]]) -> Iterator[tuple[int, str, _Value]]:
+    """Yield the line, the name and the content of each section with an answer in one docstring."""
     docstring.value = AnswersExtension().titled(docstring.value)
     start, end = docstring.lineno or 1, docstring.endlineno or 1
+    found: set[int] = set()
     for section in docstring.parse("google", trim_doctest_flags=False, warnings=False):
         title = section.title or ""
         if section.kind is griffe.DocstringSectionKind.examples and title.startswith(_TITLE):
             id = title.removeprefix(_TITLE)
             own = (n for n, header in headers.items() if start <= n <= end and (header["id"] or "") == id)
-            number = next((n for n in own if n not in read), start)
-            read.add(number)
+            number = next((n for n in own if n not in found), start)
+            found.add(number)
             yield number, id, section.value
 
 
 def _unread(
-    file: str, lines: Sequence[str], headers: Mapping[int, re.Match[str]], read: set[int]
+    file: str, lines: Sequence[str], headers: Mapping[int, re.Match[str]], read: Set[int]
 ) -> Iterator[AnswerError]:
     """Yield a fault for each header without a body, and for each example outside the answers: nobody runs them."""
     inside: set[int] = set()

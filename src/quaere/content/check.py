@@ -1,4 +1,7 @@
-"""What is wrong between sound parts: a registry of small functions from a library to problems."""
+"""What is wrong between sound parts: a registry of small functions from a library to problems.
+
+Other distributions add theirs by the entry point `quaere.checks`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
+from quaere.content import plugins
 from quaere.content.model import SLUG, Library, Paper
 from quaere.content.wikilinks import wikilinks
-from quaere.errors import AnswerError, AuthorError, BibError, CardError, Place, ResultError, nearest
+from quaere.errors import AnswerError, AuthorError, BibError, CardError, Place, PluginError, ResultError, nearest
 
 Check = Callable[[Library], Iterator[AuthorError]]
 CHECKS: list[Check] = []
@@ -16,7 +20,11 @@ CHECKS: list[Check] = []
 
 def check(library: Library) -> list[AuthorError]:
     """Return all that the registered checks find."""
-    return [problem for one in CHECKS for problem in one(library)]
+    found = [problem for one in CHECKS for problem in one(library)]
+    try:
+        return found + [problem for _, one in plugins.loaded("quaere.checks") for problem in one(library)]
+    except PluginError as error:
+        return [*found, error]
 
 
 def _registered(function: Check) -> Check:

@@ -74,19 +74,8 @@ def read(data: bytes, file: str) -> Document:
     Raises:
         CardError: Reading can't go on: no UTF-8, no YAML, or something other than one document of plain data.
     """
-    document = Document(None)
-    document.text = text = _text(data, file, document.faults)
-    events = _events(text, file)
-    first = next(events)
-    if isinstance(first, yaml.StreamEndEvent):
-        raise CardError(Place(file), "the file is empty", "a card needs at least `cite` and `idea`")
-    document.value = _value(first, events, (), document, file)
-    for event in events:
-        if not isinstance(event, yaml.StreamEndEvent):
-            raise CardError(
-                _place(event, file), "a second document starts here", "one file holds one card: remove `---`"
-            )
-    return document
+    text, faults = _text(data, file)
+    return _Reading(text, file, faults).document()
 
 
 def decode(data: bytes, file: str) -> str:
@@ -104,7 +93,9 @@ def decode(data: bytes, file: str) -> str:
         raise CardError(place, f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8") from None
 
 
-def _text(data: bytes, file: str, faults: list[CardError]) -> str:
+def _text(data: bytes, file: str) -> tuple[str, list[CardError]]:
+    """Return the text of a file with LF line ends, and what is wrong with its form."""
+    faults: list[CardError] = []
     if len(data) > LARGEST:
         raise CardError(
             Place(file),
@@ -120,7 +111,7 @@ def _text(data: bytes, file: str, faults: list[CardError]) -> str:
     if found := _OTHER_LINE_END.search(text):
         place, name = _place_at(text, found.start(), file), "CR LF" if len(found[0]) == 2 else "CR"
         faults.append(CardError(place, f"the line ends with {name}", "save the file with LF line ends"))
-    return _OTHER_LINE_END.sub("\n", text)
+    return _OTHER_LINE_END.sub("\n", text), faults
 
 
 def _events(text: str, file: str) -> Iterator[yaml.Event]:
@@ -152,65 +143,87 @@ def _syntax_hint(line: str) -> str:
     return "look at the indentation and the quotes of this line and the one before"
 
 
-def _value(event: yaml.Event, events: Iterator[yaml.Event], path: Path, document: Document, file: str) -> object:
-    place = document.places[path] = _place(event, file, path)
-    if isinstance(event, yaml.AliasEvent):
-        raise CardError(place, f"alias *{event.anchor} is not allowed in a card", "write the value out")
-    tag = getattr(event, "tag", None)
-    if tag not in _PLAIN_TAGS:
-        raise CardError(place, f"tag {_short_tag(tag)} is not allowed in a card", "cards hold plain values only")
-    if len(path) > DEEPEST:
-        raise CardError(place, f"the card is nested more than {DEEPEST} levels deep", "flatten it")
-    if isinstance(event, yaml.ScalarEvent):
+class _Reading:
+    """One document while it is read: its events are used up as its parts are found."""
+
+    def __init__(self, text: str, file: str, faults: list[CardError]) -> None:
+        self._file, self._events = file, _events(text, file)
+        self._document = Document(None, faults=faults, text=text)
+
+    def document(self) -> Document:
+        first = next(self._events)
+        if isinstance(first, yaml.StreamEndEvent):
+            raise CardError(Place(self._file), "the file is empty", "a card needs at least `cite` and `idea`")
+        self._document.value = self._value(first, ())
+        for event in self._events:
+            if not isinstance(event, yaml.StreamEndEvent):
+                raise CardError(
+                    self._place(event), "a second document starts here", "one file holds one card: remove `---`"
+                )
+        return self._document
+
+    def _place(self, event: yaml.Event, path: Path | None = None) -> Place:
+        mark: Any = event.start_mark
+        return Place(self._file, mark.line + 1, mark.column + 1, "" if path is None else show(path))
+
+    def _value(self, event: yaml.Event, path: Path) -> object:
+        place = self._document.places[path] = self._place(event, path)
+        if isinstance(event, yaml.AliasEvent):
+            raise CardError(place, f"alias *{event.anchor} is not allowed in a card", "write the value out")
+        tag = getattr(event, "tag", None)
+        if tag not in _PLAIN_TAGS:
+            raise CardError(place, f"tag {_short_tag(tag)} is not allowed in a card", "cards hold plain values only")
+        if len(path) > DEEPEST:
+            raise CardError(place, f"the card is nested more than {DEEPEST} levels deep", "flatten it")
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, path, place)
+        return self._sequence(path) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path)
+
+    def _sequence(self, path: Path) -> tuple[object, ...]:
+        items: list[object] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._value(event, (*path, len(items))))
+        return tuple(items)
+
+    def _mapping(self, path: Path) -> dict[str, object]:
+        mapping: dict[str, object] = {}
+        places, keys = self._document.places, self._document.keys
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent) or event.tag not in _PLAIN_TAGS:
+                raise CardError(self._place(event, path), "a key must be text", "write `name: value`")
+            key = event.value
+            within, here = (*path, key), self._place(event, (*path, key))
+            if key in mapping:
+                hint = f"the first stands in line {keys[within].line}: keep one of them"
+                self._document.faults.append(CardError(here, f"key `{key}` stands here twice", hint))
+            keys[within] = here
+            mapping[key] = self._value(next(self._events), within)
+            if isinstance(mapping[key], dict | tuple) and places[within].line > here.line:
+                # Parts on later lines are found by their key, which is where a person looks for them.
+                places[within] = here
+        return mapping
+
+    def _scalar(self, event: yaml.ScalarEvent, path: Path, place: Place) -> object:
+        document = self._document
         document.written[path] = event.value
         # Quotes can hide them, as in "\e": a terminal would obey them.
         if found := _CONTROL.search(event.value):
             document.faults.append(_control_character(place, found[0]))
-        return _scalar(event, place, document.faults)
-    if isinstance(event, yaml.SequenceStartEvent):
-        return _sequence(events, path, document, file)
-    return _mapping(events, path, document, file)
-
-
-def _sequence(events: Iterator[yaml.Event], path: Path, document: Document, file: str) -> tuple[object, ...]:
-    items: list[object] = []
-    while not isinstance(event := next(events), yaml.SequenceEndEvent):
-        items.append(_value(event, events, (*path, len(items)), document, file))
-    return tuple(items)
-
-
-def _mapping(events: Iterator[yaml.Event], path: Path, document: Document, file: str) -> dict[str, object]:
-    mapping: dict[str, object] = {}
-    while not isinstance(event := next(events), yaml.MappingEndEvent):
-        if not isinstance(event, yaml.ScalarEvent) or event.tag not in _PLAIN_TAGS:
-            raise CardError(_place(event, file, path), "a key must be text", "write `name: value`")
-        key, here = event.value, _place(event, file, (*path, event.value))
-        if key in mapping:
-            first = document.keys[(*path, key)]
-            hint = f"the first stands in line {first.line}: keep one of them"
-            document.faults.append(CardError(here, f"key `{key}` stands here twice", hint))
-        document.keys[(*path, key)] = here
-        mapping[key] = _value(next(events), events, (*path, key), document, file)
-        if isinstance(mapping[key], dict | tuple) and document.places[(*path, key)].line > here.line:
-            # Parts on later lines are found by their key, which is where a person looks for them.
-            document.places[(*path, key)] = here
-    return mapping
-
-
-def _scalar(event: yaml.ScalarEvent, place: Place, faults: list[CardError]) -> object:
-    tag = event.tag if event.tag not in (None, "!") else _resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
-    kind = tag.rpartition(":")[2]
-    if kind in ("str", "value", "merge"):
-        return event.value
-    try:
-        value: object = yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(tag, event.value))
-    except (ValueError, LookupError):
-        wanted = "write a date as 2026-01-31; " if kind == "timestamp" else ""
-        problem = f"`{event.value:.60}` is no {_KINDS[kind]}"
-        faults.append(CardError(place, problem, f"{wanted}quote it if it is meant as text"))
-        return event.value
-    # A time of day is more than a card asks for; as text it fails with the message of the field it stands in.
-    return event.value if isinstance(value, datetime.datetime) else value
+        tag: str = event.tag or "!"
+        if tag == "!":
+            tag = _resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
+        kind = tag.rpartition(":")[2]
+        if kind in ("str", "value", "merge"):
+            return event.value
+        try:
+            value: object = yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(tag, event.value))
+        except (ValueError, LookupError):
+            wanted = "write a date as 2026-01-31; " if kind == "timestamp" else ""
+            problem = f"`{event.value:.60}` is no {_KINDS[kind]}"
+            document.faults.append(CardError(place, problem, f"{wanted}quote it if it is meant as text"))
+            return event.value
+        # A time of day is more than a card asks for; as text it fails with the message of the field it stands in.
+        return event.value if isinstance(value, datetime.datetime) else value
 
 
 def _control_character(place: Place, character: str) -> CardError:
@@ -219,11 +232,6 @@ def _control_character(place: Place, character: str) -> CardError:
 
 def _short_tag(tag: object) -> str:
     return str(tag).replace("tag:yaml.org,2002:", "!!")
-
-
-def _place(event: yaml.Event, file: str, path: Path | None = None) -> Place:
-    mark: Any = event.start_mark
-    return Place(file, mark.line + 1, mark.column + 1, "" if path is None else show(path))
 
 
 def _place_at(text: str, position: int, file: str) -> Place:

@@ -7,13 +7,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from quaere.content.results import Result
+from quaere.content.states import State
 from quaere.errors import Place
 
 Text = Annotated[str, Field(min_length=1)]
@@ -208,16 +208,6 @@ class Verdict:
     versions: Mapping[str, str]
     at: str
     seconds: float
-
-
-class State(StrEnum):
-    """What is known of a question's answer."""
-
-    OPEN = "open"
-    ANSWERED = "answered"
-    DEMONSTRATED = "demonstrated"
-    UNVERIFIED = "unverified"
-    BROKEN = "broken"
 
 
 @dataclass(frozen=True)

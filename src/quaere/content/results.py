@@ -1,6 +1,6 @@
 """What an experiment found: numbers, figures as data, and what became of each claim that it put to the test.
 
-An experiment returns an `Outcome`. With where, when and on what it ran it is a `Result`, one JSON file. Figures are
+An experiment returns a `Report`. With where, when and on what it ran it is a `Result`, one JSON file. Figures are
 data, never pictures of data: every point of every curve is in the file, and is drawn when the site is built.
 """
 
@@ -35,7 +35,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-class Reproduced(StrEnum):
+class Outcome(StrEnum):
     """What became of a claim at the size that was tried."""
 
     YES = "reproduced"
@@ -48,9 +48,9 @@ class Finding(_Part):
     """A paper's claim put to the test."""
 
     claim: Name = Field(description="the claim's id on the card")
-    verdict: Reproduced
+    outcome: Outcome
     measured: Annotated[str, Field(description="what came out, with numbers; empty if it was not tried")] = ""
-    why: Text = Field(description="by which rule the verdict follows, or why it was not tried")
+    why: Text = Field(description="by which rule the outcome follows, or why it was not tried")
 
 
 class Series(_Part):
@@ -158,7 +158,7 @@ class Table(_Part):
         return self
 
 
-class Outcome(_Part):
+class Report(_Part):
     """What an experiment returns."""
 
     findings: tuple[Finding, ...] = ()
@@ -169,10 +169,10 @@ class Outcome(_Part):
     notes: Annotated[str, Field(description="what else a reader must know (Markdown)")] = ""
 
 
-class Result(Outcome):
-    """An outcome with where it comes from."""
+class Result(Report):
+    """A report with where it comes from."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[2] = Field(2, alias="schema")
     experiment: Text
     size: Text
     key: Text = Field(description="changes with the code that the experiment reaches")

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
-from quaere.content.model import Answer, Asked, Departure, Paper, Reading, State, Verdict
+from quaere.content.model import Answer, Asked, Departure, Paper, Reading, Verdict
+from quaere.content.states import State
 from quaere.pages import result, text
 from quaere.pages.view import INDEX, Page, View, badge, card_path, module_path, stamp
 
@@ -76,7 +77,7 @@ def _about(page: Page, paper: Paper) -> str:
     """Write the card's metadata as a list of definitions."""
     card, view = paper.card, page.view
     ids = [asked.id for asked in view.asked[paper.slug]]
-    module = view.holdings.module_of(paper)
+    module = view.library.module_of(paper)
     mentions = [f"[{_doc_title(path, view.docs[path])}]({page.to(path)})" for path in view.mentions.get(paper.slug, ())]
     rows = {
         "Tags": " ".join(map(page.tag, card.tags)),
@@ -104,7 +105,7 @@ def _reading(reading: Reading) -> str:
 
 def _lineage(page: Page, paper: Paper) -> list[str]:
     """Show what the paper builds on, the paper, and what builds on it, side by side and in words."""
-    papers = page.view.holdings.papers
+    papers = page.view.library.papers
     before = [papers[slug] for slug in paper.card.builds_on if slug in papers]
     after = page.view.built_on(paper.slug)
     if not before and not after:
@@ -180,7 +181,7 @@ def _known(view: View, asked: Asked, state: State, verdict: Verdict | None) -> s
 
 def _where(page: Page, answer: Answer) -> str:
     """Link to where an answer stands: on the page of its module, and in the repository."""
-    module = next(module for module in page.view.holdings.modules if module.name == answer.module)
+    module = next(module for module in page.view.library.modules if module.name == answer.module)
     name = answer.object.removeprefix(f"{answer.module}.")
     api = page.to(f"{module_path(module.name)}#{answer.object}")
     source = page.view.source(answer.place.file, answer.place.line)
@@ -203,7 +204,7 @@ def _departures(page: Page, paper: Paper) -> list[str]:
 
 
 def _departure(page: Page, departure: Departure) -> str:
-    known = page.view.holdings.papers.get(departure.from_)
+    known = page.view.library.papers.get(departure.from_)
     origin = page.paper(known) if known else text.escape(departure.from_)
     # A test's name is a sentence; it may be broken between its words.
     test = f"<code>{departure.test.replace('_', '_<wbr>')}</code>" if departure.test else "–"

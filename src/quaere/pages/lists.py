@@ -16,7 +16,7 @@ _NEWEST = 6
 def papers(view: View) -> str:
     """Write the page of all cards."""
     page = Page(view, INDEX)
-    known = len(view.holdings.questions)
+    known = len(view.library.questions)
     lead = (
         f"{_count(len(view.papers), 'paper')}, {_count(known, 'question')}: {page.badges(view.states)}" if known else ""
     )

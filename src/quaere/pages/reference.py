@@ -13,7 +13,7 @@ def index(view: View) -> str:
     """Write the list of all modules."""
     page = Page(view, REFERENCE)
     rows = []
-    for module in view.holdings.modules:
+    for module in view.library.modules:
         name = module.name.partition(".")[2] or module.name
         link = f"[`{name}`]({page.to(module_path(module.name))})"
         rows.append(f"| {link} | {page.inline(module.summary)} | {page.badges(_answers(view, module)) or '–'} |")
@@ -24,7 +24,7 @@ def index(view: View) -> str:
 def module(view: View, module: Module) -> str:
     """Write a module's page: what it implements and answers, then its documentation."""
     page = Page(view, module_path(module.name))
-    papers = [paper for paper in view.papers if view.holdings.module_of(paper) == module]
+    papers = [paper for paper in view.papers if view.library.module_of(paper) == module]
     lines = [
         f"Implements {', '.join(map(page.paper, papers))}." if papers else "",
         f"Answers: {badges}." if (badges := page.badges(_answers(view, module))) else "",
@@ -40,7 +40,7 @@ def module(view: View, module: Module) -> str:
 
 def links(view: View) -> Mapping[str, str]:
     """Return what stands before each answer on the pages of modules: its state, and its question with a link to it."""
-    questions = view.holdings.questions.values()
+    questions = view.library.questions.values()
     return {
         asked.id: f"{badge(view.states[asked.id])} {Page(view, module_path(asked.answer.module)).question(asked)}"
         for asked in questions
@@ -50,4 +50,4 @@ def links(view: View) -> Mapping[str, str]:
 
 def _answers(view: View, module: Module) -> list[str]:
     """Return the questions that a module answers."""
-    return [id for id, asked in view.holdings.questions.items() if asked.answer and asked.answer.module == module.name]
+    return [id for id, asked in view.library.questions.items() if asked.answer and asked.answer.module == module.name]

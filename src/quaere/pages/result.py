@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from quaere.content.model import Claim, Module, Paper
-from quaere.content.results import Figure, Finding, Reproduced, Result, Table, cell
+from quaere.content.results import Figure, Finding, Outcome, Result, Table, cell
 from quaere.pages import figures, text
 from quaere.pages.view import EXPERIMENTS, Page, View, card_path, stamp
 
-_COUNTED = (Reproduced.YES, Reproduced.PARTLY, Reproduced.NO, Reproduced.NOT_TRIED)
+_COUNTED = (Outcome.YES, Outcome.PARTLY, Outcome.NO, Outcome.NOT_TRIED)
 _BENCHMARKS = "benchmarks"
 
 
 def drawings(view: View) -> dict[str, str | bytes]:
     """Draw the figures of all results, by the paths where pages look for them."""
-    shown = {**view.holdings.results, **({_BENCHMARKS: view.holdings.benchmarks} if view.holdings.benchmarks else {})}
+    shown = {**view.library.results, **({_BENCHMARKS: view.library.benchmarks} if view.library.benchmarks else {})}
     return {
         _drawing(slug, figure, ground): figures.draw(figure.model_dump_json(), ground).encode()
         for slug, result in shown.items()
@@ -32,9 +32,9 @@ def _drawing(slug: str, figure: Figure, ground: str) -> str:
 
 def claims(page: Page, paper: Paper) -> list[str]:
     """Tabulate what the paper says, what it reports for it, and what came out here."""
-    result = page.view.holdings.results.get(paper.slug)
+    result = page.view.library.results.get(paper.slug)
     found = {finding.claim: finding for finding in result.findings} if result else {}
-    is_stale = result is not None and page.view.holdings.is_stale(paper.slug)
+    is_stale = result is not None and page.view.library.is_stale(paper.slug)
     # What was tried comes first.
     claims = sorted(paper.card.claims, key=lambda claim: not _is_tried(found.get(claim.id)))
     rows = [_claim(page, paper, claim, found.get(claim.id), is_stale) for claim in claims]
@@ -43,7 +43,7 @@ def claims(page: Page, paper: Paper) -> list[str]:
 
 
 def _is_tried(finding: Finding | None) -> bool:
-    return finding is not None and finding.verdict is not Reproduced.NOT_TRIED
+    return finding is not None and finding.outcome is not Outcome.NOT_TRIED
 
 
 def _claim(page: Page, paper: Paper, claim: Claim, finding: Finding | None, is_stale: bool) -> str:
@@ -53,22 +53,22 @@ def _claim(page: Page, paper: Paper, claim: Claim, finding: Finding | None, is_s
 
 
 def _measured(page: Page, paper: Paper, finding: Finding | None, is_stale: bool) -> str:
-    """Write the verdict, what was measured, and by which rule the verdict follows."""
+    """Write the outcome, what was measured, and by which rule it follows."""
     if finding is None:
-        has_experiment = paper.slug in page.view.holdings.experiments
+        has_experiment = paper.slug in page.view.library.experiments
         why = "its experiment has not been run" if has_experiment else "there is no experiment of this paper"
-        if paper.slug in page.view.holdings.results:
+        if paper.slug in page.view.library.results:
             why = "the claim is newer than the last run"
-        finding = Finding(claim="none", verdict=Reproduced.NOT_TRIED, why=why)
+        finding = Finding(claim="none", outcome=Outcome.NOT_TRIED, why=why)
     parts = [
-        verdict(finding.verdict) + (f" {_stale()}" if is_stale and _is_tried(finding) else ""),
+        outcome(finding.outcome) + (f" {_stale()}" if is_stale and _is_tried(finding) else ""),
         page.inline(finding.measured) if finding.measured else "",
         f'<span class="q-quiet">{page.inline(finding.why)}</span>',
     ]
     return "<br>".join(part for part in parts if part)
 
 
-def verdict(value: Reproduced, words: str = "") -> str:
+def outcome(value: Outcome, words: str = "") -> str:
     """Show what became of a claim."""
     return f'<span class="q-badge" data-state="{text.anchor(value)}">{html.escape(words or value)}</span>'
 
@@ -79,7 +79,7 @@ def _stale() -> str:
 
 def experiment(page: Page, paper: Paper) -> list[str]:
     """Show a paper's experiment: how to run it, where the result comes from, its tables and figures."""
-    module, result = page.view.holdings.experiments.get(paper.slug), page.view.holdings.results.get(paper.slug)
+    module, result = page.view.library.experiments.get(paper.slug), page.view.library.results.get(paper.slug)
     if module is None:
         return []
     parts = [
@@ -90,7 +90,7 @@ def experiment(page: Page, paper: Paper) -> list[str]:
     ]
     if result is None:
         return [*parts, "It has not been run at a size that says anything."]
-    stale = f" {_stale()}" if page.view.holdings.is_stale(paper.slug) else ""
+    stale = f" {_stale()}" if page.view.library.is_stale(paper.slug) else ""
     return [*parts, f"{_stamp(page.view, result)}{stale}\n{{ .q-status }}", *show(page, paper.slug, result)]
 
 
@@ -169,34 +169,34 @@ def _cell(page: Page, value: float | str | None) -> str:
 def overview(view: View) -> str:
     """Write the page of all experiments: what became of each paper's claims."""
     page = Page(view, EXPERIMENTS)
-    tried = [paper for paper in view.papers if paper.slug in view.holdings.experiments]
+    tried = [paper for paper in view.papers if paper.slug in view.library.experiments]
     counts = counted(view, (paper.slug for paper in tried))
     parts = [
         "---\nhide: [navigation]\n---\n\n# Experiments",
         "Each experiment puts a paper's claims to the test, at a size that the machine it ran on could carry. What did "
         "not come out as the paper says is shown as such.",
-        " ".join(verdict(one, f"{counts[one]} {one}") for one in _COUNTED if counts[one]),
+        " ".join(outcome(one, f"{counts[one]} {one}") for one in _COUNTED if counts[one]),
         '<div class="q-cards q-experiments" markdown="1">',
-        *(_tile(page, paper, view.holdings.experiments[paper.slug]) for paper in tried),
+        *(_tile(page, paper, view.library.experiments[paper.slug]) for paper in tried),
         "</div>",
     ]
     return "\n\n".join(parts if tried else [*parts[:2], "There is no experiment yet."]) + "\n"
 
 
-def counted(view: View, slugs: Iterable[str]) -> Mapping[Reproduced, int]:
+def counted(view: View, slugs: Iterable[str]) -> Mapping[Outcome, int]:
     """Count the findings on some papers by what became of the claims."""
     found = [
-        finding.verdict
+        finding.outcome
         for slug in slugs
-        if slug in view.holdings.results
-        for finding in view.holdings.results[slug].findings
+        if slug in view.library.results
+        for finding in view.library.results[slug].findings
     ]
     return {one: found.count(one) for one in _COUNTED}
 
 
 def _tile(page: Page, paper: Paper, module: Module) -> str:
     """Show an experiment in short: its first figure, and what became of the claims."""
-    result = page.view.holdings.results.get(paper.slug)
+    result = page.view.library.results.get(paper.slug)
     counts = counted(page.view, [paper.slug])
     link = f"{page.to(card_path(paper.slug))}#experiment_"
     lines = [
@@ -204,7 +204,7 @@ def _tile(page: Page, paper: Paper, module: Module) -> str:
         f"## [{text.escape(paper.reference.title)}]({link}) {{ #{paper.slug} }}",
         page.inline(module.summary),
         _images(page, paper.slug, result.figures[0]) if result and result.figures else "",
-        " ".join(verdict(one, f"{counts[one]} {one}") for one in _COUNTED if counts[one]) or "not run yet",
+        " ".join(outcome(one, f"{counts[one]} {one}") for one in _COUNTED if counts[one]) or "not run yet",
         "</div>",
     ]
     return "\n\n".join(line for line in lines if line)
@@ -212,8 +212,8 @@ def _tile(page: Page, paper: Paper, module: Module) -> str:
 
 def benchmarks(page: Page) -> str:
     """Show how fast the implementation is, for a page written by hand."""
-    result = page.view.holdings.benchmarks
+    result = page.view.library.benchmarks
     if result is None:
         return "No benchmark has been run yet."
-    stale = f" {_stale()}" if page.view.holdings.is_speed_stale else ""
+    stale = f" {_stale()}" if page.view.library.is_speed_stale else ""
     return "\n\n".join([f"{_stamp(page.view, result)}{stale}\n{{ .q-status }}", *show(page, _BENCHMARKS, result)])

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from quaere.content import wikilinks
-from quaere.content.model import Asked, Library, Module, Paper, State, Verdict
+from quaere.content.model import Asked, Library, Module, Paper, Verdict
+from quaere.content.states import State
 from quaere.pages import text
 
 MEANINGS = {
@@ -40,7 +41,7 @@ _DIRECTIVE = re.compile(r"<!--\s*quaere:(?P<name>[\w-]+)\s*-->")
 class View:
     """What pages are made of; `docs` are the pages written by hand, by their paths."""
 
-    holdings: Library
+    library: Library
     verdicts: Mapping[str, Verdict]
     repo: str = ""
     docs: Mapping[str, str] = field(default_factory=dict)
@@ -48,20 +49,20 @@ class View:
     @cached_property
     def states(self) -> Mapping[str, State]:
         """The state of each question."""
-        return {id: asked.state(self.verdicts.get(id)) for id, asked in self.holdings.questions.items()}
+        return {id: asked.state(self.verdicts.get(id)) for id, asked in self.library.questions.items()}
 
     @cached_property
     def asked(self) -> Mapping[str, tuple[Asked, ...]]:
         """The questions of each paper."""
-        asked: dict[str, list[Asked]] = {slug: [] for slug in self.holdings.papers}
-        for one in self.holdings.questions.values():
+        asked: dict[str, list[Asked]] = {slug: [] for slug in self.library.papers}
+        for one in self.library.questions.values():
             asked[one.paper.slug].append(one)
         return {slug: tuple(questions) for slug, questions in asked.items()}
 
     @cached_property
     def papers(self) -> tuple[Paper, ...]:
         """The papers, the newest first."""
-        papers = self.holdings.papers.values()
+        papers = self.library.papers.values()
         return tuple(sorted(papers, key=lambda paper: (-(paper.reference.year or 0), paper.reference.title.casefold())))
 
     @cached_property
@@ -95,7 +96,7 @@ class View:
 
     def built_on(self, slug: str) -> tuple[Paper, ...]:
         """Return the papers that build on one."""
-        return tuple(paper for paper in self.holdings.papers.values() if slug in paper.card.builds_on)
+        return tuple(paper for paper in self.library.papers.values() if slug in paper.card.builds_on)
 
     def count(self, ids: Iterable[str]) -> dict[State, int]:
         """Count some questions by state; states that none has are left out."""
@@ -156,11 +157,11 @@ class Page:
     def wikilink(self, target: str, label: str | None) -> str:
         """Write a wikilink. One that leads nowhere leaves its text; that it does is for `check` to say."""
         label = None if label is None else text.inline(label, without_links)
-        if paper := self.view.holdings.papers.get(target):
+        if paper := self.view.library.papers.get(target):
             # In a sentence, what stands before the colon is name enough.
             label = label or text.escape(paper.reference.title.partition(": ")[0])
             return f"[{label}]({self.to(card_path(target))})"
-        if asked := self.view.holdings.questions.get(target):
+        if asked := self.view.library.questions.get(target):
             state = badge(self.view.states[target])
             if label is None:
                 return f"{self.question(asked)} {state}"

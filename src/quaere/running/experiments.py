@@ -27,7 +27,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from quaere import atomic
 
-SIZES = ("smoke", "small", "full")
 _KEY, _DEVICE, _SECONDS = "key", "device", "seconds"
 
 

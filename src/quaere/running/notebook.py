@@ -22,7 +22,7 @@ from quaere.running.experiments import Run
 
 run = Run(ROOT / ".quaere" / "runs" / "{slug}-{size}-notebook", size="{size}")
 with run.shown():
-    outcome = experiment(run)
+    report = experiment(run)
 """
 
 _TABLES = """\
@@ -30,11 +30,11 @@ from IPython.display import HTML, Markdown, display
 
 from quaere.running.notebook import drawn, tabulated
 
-display(Markdown(tabulated(outcome)))
+display(Markdown(tabulated(report)))
 """
 
 _FIGURES = """\
-for figure in outcome.figures:
+for figure in report.figures:
     display(Markdown(f"**{figure.title}.** {figure.caption}"), HTML(drawn(figure)))
 """
 
@@ -107,15 +107,15 @@ def _first_line(node: ast.stmt, lines: list[str]) -> int:
     return line
 
 
-def tabulated(outcome: Any) -> str:
-    """Write an outcome's tables and findings as Markdown."""
+def tabulated(report: Any) -> str:
+    """Write a report's tables and findings as Markdown."""
     from quaere.content.results import cell
 
     parts = []
-    for table in outcome.tables:
+    for table in report.tables:
         rows = [table.columns, ["---"] * len(table.columns), *([cell(value) for value in row] for row in table.rows)]
         parts += [f"**{table.title}**", "\n".join(f"| {' | '.join(row)} |" for row in rows), table.note]
-    parts += (f"- `{one.claim}`: **{one.verdict}**. {one.measured} {one.why}" for one in outcome.findings)
+    parts += (f"- `{one.claim}`: **{one.outcome}**. {one.measured} {one.why}" for one in report.findings)
     return "\n\n".join(part for part in parts if part)
 
 

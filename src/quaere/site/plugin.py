@@ -31,7 +31,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     """Adds the pages of the knowledge base around mkdocs.yml, and writes out what hand-written pages link to."""
 
     project: Project
-    holdings: Library
+    library: Library
 
     # mkdocstrings makes its handlers in its own `on_config`, and has to find the answers' states there.
     @event_priority(100)
@@ -41,7 +41,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             self.project = Project.find(Path(config.config_file_path).parent)
         except (ConfigError, Faults) as error:
             raise PluginError(str(error)) from None
-        self.holdings, faults = self.project.check()
+        self.library, faults = self.project.check()
         if faults and config.strict:
             raise PluginError(f"the knowledge base is at fault\n{Faults(faults)}")
         for fault in faults:
@@ -52,14 +52,14 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         script = ExtraScriptValue("assets/quaere.js")
         script.type = "module"
         config.extra_javascript.append(script)
-        _hand_links(config, dict(render.answer_links(self.holdings, self.verdicts)))
+        _hand_links(config, dict(render.answer_links(self.library, self.verdicts)))
         return config
 
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
         """Add the generated pages, each with a link that edits what it is made of."""
-        sources = render.sources(self.holdings)
+        sources = render.sources(self.library)
         docs = self.project.settings.docs
-        for path, content in self.project.pages(self.holdings, self.verdicts, config.repo_url or "").items():
+        for path, content in self.project.pages(self.library, self.verdicts, config.repo_url or "").items():
             file = File.generated(config, path, content=content)
             if path in sources:
                 file.edit_uri = posixpath.relpath(sources[path], docs)
@@ -68,7 +68,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     def on_page_markdown(self, markdown: str, page: Page, **_: Any) -> str:
         """Write out the wikilinks and directives of a page; in those that were generated, there are none left."""
-        return render.expand(markdown, page.file.src_uri, self.holdings, self.verdicts)
+        return render.expand(markdown, page.file.src_uri, self.library, self.verdicts)
 
     def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:
         """Build anew when a card, the implementation or the evidence changes."""

@@ -1,10 +1,14 @@
-"""References in the formats that other programs read."""
+"""References in the formats that other programs read.
+
+Other distributions add theirs by the entry point `quaere.exports`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
 
+from quaere.content import plugins
 from quaere.content.model import Name, Reference
 
 # BibTeX's kinds of entry in CSL's words and in RIS's; what is not listed is a document of no special kind.
@@ -62,6 +66,15 @@ FORMATS: dict[str, Callable[[Iterable[Reference]], str]] = {
     "csl-json": csl_json,
     "ris": ris,
 }
+
+
+def formats() -> dict[str, Callable[[Iterable[Reference]], str]]:
+    """Return the formats by name, ours and those of plugins; a plugin's stands in for ours of the same name.
+
+    Raises:
+        PluginError: A plugin can't be loaded.
+    """
+    return FORMATS | dict(plugins.loaded("quaere.exports"))
 
 
 def _json(value: object) -> str:
