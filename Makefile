@@ -4,12 +4,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
-# Material for MkDocs announces its end of life at every start; docs/decisions/0001-site-generator.md has our answer.
-export NO_MKDOCS_2_WARNING := 1
-
 BIN := .venv/bin
 ENVIRONMENT := .venv/made-in
-JAVASCRIPT := docs/assets/vendor/.copied
+JAVASCRIPT := node_modules/.package-lock.json
 FIGURES := docs/assets/figures/positional-encodings-light.svg
 
 .PHONY: help site serve test lint bench schema clean
@@ -17,10 +14,10 @@ FIGURES := docs/assets/figures/positional-encodings-light.svg
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 10
 
-site: $(ENVIRONMENT) $(JAVASCRIPT) $(FIGURES) ## Read, check and verify everything, and build the site in site/
+site: $(ENVIRONMENT) $(FIGURES) ## Read, check and verify everything, and build the site in site/
 	$(BIN)/quaere build
 
-serve: $(ENVIRONMENT) $(JAVASCRIPT) $(FIGURES) ## Serve the site with live reload on a free port, and print its address
+serve: $(ENVIRONMENT) $(FIGURES) ## Serve the site with live reload on a free port, and print its address
 	$(BIN)/quaere serve
 
 # The answers are not run twice: `quaere build` has run those that are not known to hold, and fails if one is broken.
@@ -42,9 +39,10 @@ schema: $(ENVIRONMENT) ## Write the JSON Schema of a card, docs/schema/card.json
 	$(BIN)/python -m quaere.content.model > docs/schema/card.json
 
 clean: ## Remove what was built: the site, the evidence and the caches (not .venv and node_modules)
-	rm -rf site .quaere docs/assets/vendor docs/assets/figures/*.svg .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf site .quaere docs/assets/figures/*.svg .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-$(ENVIRONMENT): pyproject.toml constraints.txt tools/environment
+# The package carries what the pages need of JavaScript (hatch_build.py).
+$(ENVIRONMENT): pyproject.toml constraints.txt hatch_build.py package-lock.json tools/environment
 	tools/environment
 
 $(JAVASCRIPT): package.json package-lock.json tools/javascript | $(ENVIRONMENT)

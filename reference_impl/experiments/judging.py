@@ -6,7 +6,10 @@ from quaere.content.results import Outcome
 
 
 def outcome(whole: bool, part: bool = False) -> Outcome:
-    """Return the word for a claim of which all came out, or else a part, or else nothing."""
+    """Return the word for a claim of which all came out, or else a part, or else nothing.
+
+    [](){ #reference_impl.experiments.judging.verdict }
+    """
     return Outcome.YES if whole else Outcome.PARTLY if part else Outcome.NO
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -86,14 +88,17 @@ def build(
     project: Base = Path(),
 ) -> None:
     """Check, verify, and build the site."""
+    _require_site()
     from quaere import terminal
+    from quaere.site.build import build as build_site
 
     started = time.monotonic()
     base = _find(project)
     library = _sound(base)
     broken = _run(base, library, base.stale(library), timeout)
-    if code := base.mkdocs("build", "--quiet", "--strict", "--site-dir", str(site.resolve())):
-        raise typer.Exit(code)
+    if faults := build_site(base, library, site.resolve()):
+        _show_faults(faults)
+        raise typer.Exit(1)
     verdicts = base.verdicts()
     _out(terminal.states(library.questions.values(), verdicts))
     _out(f"{len(library.papers)} papers, {len(library.questions)} questions, {time.monotonic() - started:.1f} s")
@@ -108,25 +113,13 @@ def serve(
     project: Base = Path(),
 ) -> None:
     """Verify, and serve the site, built anew whenever a file changes."""
+    _require_site()
+    from quaere.site.serve import serve as serve_site
+
     base = _find(project)
     library = _sound(base)
     _run(base, library, base.stale(library), timeout)
-    raise typer.Exit(base.mkdocs("serve", "--livereload", "--dev-addr", f"127.0.0.1:{port or _free_port()}"))
-
-
-@app.command()
-def render(
-    folder: Annotated[Path, typer.Argument(help="The folder to write; it is made, or must hold a former rendering.")],
-    project: Base = Path(),
-) -> None:
-    """Write the site's pages for other site generators.
-
-    They are plain Markdown, with a configuration of their own.
-    """
-    base = _find(project)
-    library = _sound(base)
-    count = base.write_pages(library, folder)
-    _out(f"{count} files in {folder}; build them with `zensical build` or `mkdocs build` in that folder")
+    serve_site(base, library, port or _free_port(), tell=lambda said: _err().print(said, markup=False, soft_wrap=True))
 
 
 @app.command()
@@ -314,6 +307,20 @@ def main() -> None:
     except Faults as faults:
         _show_faults(faults.errors)
         sys.exit(1)
+
+
+def _require_site() -> None:
+    """End if what builds a site is not installed."""
+    wanted = [text for text in metadata.requires("quaere") or () if re.search(r"extra == ['\"]site['\"]", text)]
+    missing = []
+    for text in wanted:
+        name = re.match(r"[\w.-]+", text)
+        try:
+            metadata.version(name[0] if name else "")
+        except metadata.PackageNotFoundError:
+            missing.append(name[0] if name else text)
+    if missing:
+        _misuse(f"a site is built with {', '.join(missing)}, not installed here", "pip install 'quaere[site]'")
 
 
 def _find(folder: Path) -> Project:

@@ -54,8 +54,12 @@ class ResultError(AuthorError):
     """A file of results is at fault."""
 
 
+class PageError(AuthorError):
+    """A page is at fault, written by hand or made."""
+
+
 class ConfigError(AuthorError):
-    """The `[tool.quaere]` table is at fault."""
+    """The `[tool.quaere]` table, mkdocs.yml or a template is at fault."""
 
 
 class MisuseError(ConfigError):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import importlib
-import os
-import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quaere import atomic
 from quaere.content.bibliography import export
@@ -23,12 +19,13 @@ from quaere.content.model import Answer, Library, Module, Verdict
 from quaere.content.results import Report, Result
 from quaere.content.settings import Settings, read
 from quaere.content.states import State
-from quaere.errors import AuthorError, ConfigError, MisuseError, Place
+from quaere.errors import AuthorError, MisuseError, Place
 from quaere.running import hardware, verify
 from quaere.running.experiments import Run
 from quaere.running.options import Device, Size
 
-_MARK = ".written-by-quaere"
+if TYPE_CHECKING:
+    from quaere.pages.view import View
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,14 @@ class Project:
                 return cls(root, settings or Settings())
         problem, hint = "no knowledge base here", "go to a folder with `papers/`, or name one with --project"
         raise MisuseError(Place(str(folder), 0), problem, hint)
+
+    @property
+    def watched(self) -> list[Path]:
+        """The files and folders that a site follows from, as far as they are there."""
+        settings = self.settings
+        names = (settings.papers, settings.bibliography, settings.implementation, settings.docs, settings.templates)
+        files = ("mkdocs.yml", "pyproject.toml", settings.benchmarks, settings.evidence)
+        return [path for name in (*names, *files) if (path := self.root / name).exists()]
 
     def read(self) -> tuple[Library, list[AuthorError]]:
         """Read the library, and the faults of what can't be part of it."""
@@ -179,82 +184,12 @@ class Project:
             rows.append(row)
         return rows
 
-    def pages(self, library: Library, verdicts: Mapping[str, Verdict], repo: str) -> Mapping[str, str | bytes]:
-        """Render the generated pages, by path below the site's folder of pages."""
-        from quaere.pages.render import render
+    def view(self, library: Library, *, repo: str = "", name: str = "", has_folders: bool = True) -> View:
+        """Return what the pages of the library are made of (`pages.render.view` tells of the arguments)."""
+        from quaere.pages import render
 
         citations = {
-            slug: {
-                "BibTeX": export.bibtex([paper.reference]),
-                "CSL-JSON": export.csl_json([paper.reference]),
-            }
+            slug: {"BibTeX": export.bibtex([paper.reference]), "CSL-JSON": export.csl_json([paper.reference])}
             for slug, paper in library.papers.items()
         }
-        return render(library, verdicts, citations, repo, self._docs(library))
-
-    def _docs(self, library: Library) -> dict[str, str]:
-        """Return the pages written by hand, by path below their folder."""
-        return {path.removeprefix(f"{self.settings.docs}/"): text for path, text in library.docs.items()}
-
-    def write_pages(self, library: Library, folder: Path) -> int:
-        """Write the pages, with all that a site generator without our plugin needs to build them; count the files.
-
-        The folder appears whole or not at all. It is new, empty, or one that was written so before.
-
-        Raises:
-            ConfigError: The folder holds something else, or there is no mkdocs.yml.
-        """
-        from quaere.pages.render import standalone
-
-        if folder.exists() and not (folder / _MARK).exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise MisuseError(
-                Place(str(folder), 0), "this holds something else than rendered pages", "name a new folder"
-            )
-        try:
-            config = (self.root / "mkdocs.yml").read_text(encoding="utf-8")
-        except FileNotFoundError:
-            problem, hint = "there is no such file", "write one: the rendered folder's configuration is made of it"
-            raise ConfigError(Place("mkdocs.yml"), problem, hint) from None
-        verdicts = self.verdicts()
-        repo = (match := re.search(r"^repo_url:.*?(https://[^\s\]]+)", config, re.MULTILINE)) and match[1]
-        files = standalone(
-            library,
-            verdicts,
-            self.pages(library, verdicts, repo or ""),
-            _read_all(self.root / self.settings.docs),
-            {f"{self.settings.implementation}/{path}": content for path, content in self._implementation().items()},
-            config,
-        )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".quaere-") as scratch:
-            fresh = Path(scratch) / "fresh"
-            for path, content in {**files, _MARK: "Written by `quaere render`; it may be written anew.\n"}.items():
-                file = fresh / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(content.encode() if isinstance(content, str) else content)
-            if folder.exists():
-                folder.rename(Path(scratch) / "former")
-            fresh.rename(folder)
-        return len(files)
-
-    def _implementation(self) -> dict[str, str | bytes]:
-        files = _read_all(self.root / self.settings.implementation)
-        return {path: content for path, content in files.items() if path.endswith(".py")}
-
-    def mkdocs(self, *arguments: str) -> int:
-        """Run MkDocs on this knowledge base's mkdocs.yml, and return its exit code: 0, or 1 for content at fault."""
-        command = [sys.executable, "-m", "mkdocs", *arguments, "--config-file", str(self.root / "mkdocs.yml")]
-        # Material announces the end of MkDocs 1 at every build; docs/decisions/ says what follows from it.
-        environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-        with contextlib.suppress(KeyboardInterrupt):
-            return min(subprocess.run(command, env=environment, check=False).returncode, 1)
-        return 0
-
-
-def _read_all(folder: Path) -> dict[str, str | bytes]:
-    """Return all files below a folder by path, Markdown as text."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_text("utf-8") if path.suffix == ".md" else path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+        return render.view(library, self.verdicts(), citations=citations, repo=repo, name=name, has_folders=has_folders)

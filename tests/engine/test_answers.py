@@ -280,15 +280,23 @@ def test_a_module_that_is_no_python_still_counts_as_reached(tmp_path: Path) -> N
 # The API pages' door
 
 
-def test_the_extension_shows_answers_as_examples_with_their_link(tmp_path: Path) -> None:
+def test_the_extension_leaves_a_link_to_the_question_in_the_place_of_an_answer(tmp_path: Path) -> None:
     (tmp_path / "toy.py").write_text(WHERE)
-    extensions = griffe.load_extensions(answers.AnswersExtension(links={"toy.function": "[asked](q.md)"}))
+    extensions = griffe.load_extensions(answers.AnswersExtension())
     module = griffe.load("toy", search_paths=[tmp_path], extensions=extensions)
     assert isinstance(module, griffe.Module)
-    docstring = module["act"].docstring
-    sections = [one for one in docstring.parse("google") if one.kind is griffe.DocstringSectionKind.examples]
-    assert [one.title for one in sections] == ["Answers toy.function"]
-    assert sections[0].value[0] == (griffe.DocstringSectionKind.text, "[asked](q.md)\n\nFirst $x$.")
-    unlinked = module["Toy"].docstring.parse("google")[1]
-    assert unlinked.title == "Answers toy.class"
-    assert unlinked.value == [(griffe.DocstringSectionKind.examples, ">>> 4\n4")]
+    for name, question in (("act", "function"), ("Toy", "class")):
+        docstring = module[name].docstring
+        assert docstring.value.count(f"*Answers* [[toy.{question}]]") == 1
+        assert ">>>" not in docstring.value
+    kinds = {section.kind for section in module["act"].docstring.parse("google")}
+    assert kinds == {griffe.DocstringSectionKind.text}, "what is left is read as prose"
+
+
+def test_what_stands_around_an_answer_stays(tmp_path: Path) -> None:
+    answers_ = "Answers: toy.one\n    Prose.\n\n    >>> 1\n    1\n\nAnswers: toy.two\n    >>> 2\n    2\n"
+    (tmp_path / "toy.py").write_text(f'"""Toy.\n\nBefore.\n\n{answers_}\nReturns:\n    It.\n"""\n')
+    module = griffe.load("toy", search_paths=[tmp_path], extensions=griffe.load_extensions(answers.AnswersExtension()))
+    assert module.docstring
+    lines = [line for line in module.docstring.value.split("\n") if line]
+    assert lines == ["Toy.", "Before.", "*Answers* [[toy.one]]", "*Answers* [[toy.two]]", "Returns:", "    It."]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from quaere.content import check
 from quaere.content.model import Card, Library, Paper, Reference
+from quaere.content.settings import Settings
 from quaere.errors import Place
 from tests.engine.conftest import Base, cases
 
@@ -115,7 +116,7 @@ def test_a_departure_needs_a_test_only_where_there_is_code() -> None:
 def test_any_tag_goes_where_there_is_no_vocabulary() -> None:
     card = {"tags": ("scale", "RNN")}
     assert problems(check.tags_outside_the_vocabulary, library(card)) == []
-    limited = library(card, vocabulary=frozenset({"RNN"}))
+    limited = library(card, settings=Settings(tags=["RNN"]))
     assert problems(check.tags_outside_the_vocabulary, limited) == ["unknown tag `scale`"]
 
 

@@ -8,18 +8,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import click
 import pytest
 import typer.main
 
+import quaere.site.build
+import quaere.site.serve
 from quaere import cli
-from quaere.project import Project
+from quaere.errors import AuthorError, PageError, Place
 from tests.engine.conftest import SOUND, Base
 
 VERBS: dict[str, click.Command] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
-SITE = {"mkdocs.yml": "site_name: Toys\nrepo_url: https://example.org/toys\n", "docs/index.md": "# Toys\n"}
 CODE = {"reference_impl/toy.py": '"""Toy.\n\nAnswers: toy.why\n    In code.\n\n    >>> print("one")\n    one\n"""\n'}
 WRONG = {"reference_impl/toy.py": CODE["reference_impl/toy.py"].replace("\n    one\n", "\n    two\n")}
 FAULT = {"papers/wrong.yml": "cite: toy2020\nidea: 7\nimplementation: null\n"}
@@ -58,15 +60,16 @@ def call(base: Base, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 
 @pytest.fixture
-def mkdocs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """Stand in for MkDocs, and note how it is called."""
-    calls: list[tuple[str, ...]] = []
+def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Stand in for what builds and serves a site, which takes seconds, and note how it is called."""
+    calls: list[tuple[Any, ...]] = []
 
-    def run(self: Project, *arguments: str) -> int:
+    def build(*arguments: Any) -> list[AuthorError]:
         calls.append(arguments)
-        return 0
+        return []
 
-    monkeypatch.setattr(Project, "mkdocs", run)
+    monkeypatch.setattr(quaere.site.build, "build", build)
+    monkeypatch.setattr(quaere.site.serve, "serve", lambda *arguments, tell: calls.append(arguments))
     return calls
 
 
@@ -93,7 +96,6 @@ def test_the_help_lists_all_verbs_with_what_they_do(call: Call) -> None:
         "verify",
         "build",
         "serve",
-        "render",
         "questions",
         "show",
         "run",
@@ -139,11 +141,6 @@ def test_the_help_loads_no_more_than_typer(arguments: list[str], allowed: set[st
         (["build"], FAULT, 1),
         (["serve"], CODE, 0),
         (["serve"], FAULT, 1),
-        (["render", "out"], SITE, 0),
-        (["render", "out"], {}, 1),
-        (["render", "out"], SITE | FAULT, 1),
-        (["render", "papers"], SITE, 2),
-        (["render"], SITE, 2),
         (["questions"], {}, 0),
         (["questions"], FAULT, 1),
         (["questions", "--json"], FAULT, 1),
@@ -171,7 +168,7 @@ def test_the_help_loads_no_more_than_typer(arguments: list[str], allowed: set[st
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_the_exit_code_tells_well_from_content_at_fault_from_misuse(
-    base: Base, call: Call, mkdocs: list[tuple[str, ...]], arguments: list[str], files: dict[str, str], code: int
+    base: Base, call: Call, built: list[tuple[Any, ...]], arguments: list[str], files: dict[str, str], code: int
 ) -> None:
     base.write(files)
     result = call(*arguments)
@@ -416,35 +413,37 @@ def test_bibtex_is_the_format_where_none_is_named(call: Call) -> None:
     )
 
 
-# build, serve, render
+# build, serve
 
 
-def test_build_checks_verifies_builds_and_sums_up(base: Base, call: Call, mkdocs: list[tuple[str, ...]]) -> None:
+def test_build_checks_verifies_builds_and_sums_up(base: Base, call: Call, built: list[tuple[Any, ...]]) -> None:
     base.write(CODE)
     result = call("build", "--site", "out")
-    assert mkdocs == [("build", "--quiet", "--strict", "--site-dir", str(base.root / "out"))]
+    assert [arguments[2] for arguments in built] == [base.root / "out"]
     assert re.search(r"demonstrated +1\n", re.sub(r" +\n", "\n", result.out))
     assert re.search(r"^1 papers, 2 questions, \d+\.\d s$", result.out, re.MULTILINE)
     assert result.out.endswith("open out/index.html, or run `quaere serve`\n")
 
 
-def test_a_knowledge_base_at_fault_is_not_built(base: Base, call: Call, mkdocs: list[tuple[str, ...]]) -> None:
+def test_a_knowledge_base_at_fault_is_not_built(base: Base, call: Call, built: list[tuple[Any, ...]]) -> None:
     base.write(CODE | FAULT)
-    for verb in (["build"], ["serve"], ["render", "out"]):
+    for verb in (["build"], ["serve"]):
         result = call(*verb)
         assert (result.code, result.out, result.err) == (1, "", TOLD)
-    assert not mkdocs
+    assert not built
     assert not (base.root / ".quaere").exists(), "an answer was run"
-    assert not (base.root / "out").exists()
+    assert not (base.root / "site").exists()
 
 
-def test_the_exit_code_of_mkdocs_is_passed_on(base: Base, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Project, "mkdocs", lambda *_: 1)
-    assert call("build").code == 1
-    assert call("serve").code == 1
+def test_a_fault_of_the_pages_is_shown(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = PageError(Place("docs/index.md", 3, 5), "`gone.md` leads nowhere")
+    monkeypatch.setattr(quaere.site.build, "build", lambda *_: [fault])
+    result = call("build")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.endswith("docs/index.md:3:5: `gone.md` leads nowhere\n")
 
 
-def test_serve_takes_the_port_given_or_a_free_one(call: Call, mkdocs: list[tuple[str, ...]]) -> None:
+def test_serve_takes_the_port_given_or_a_free_one(call: Call, built: list[tuple[Any, ...]]) -> None:
     call("serve", "--port", "8123")
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -454,28 +453,25 @@ def test_serve_takes_the_port_given_or_a_free_one(call: Call, mkdocs: list[tuple
         except OSError:
             pass  # then somebody else listens there
         call("serve")
-    assert mkdocs[0] == ("serve", "--livereload", "--dev-addr", "127.0.0.1:8123")
-    host, port = mkdocs[1][-1].split(":")
-    assert host == "127.0.0.1"
-    assert int(port) not in (0, 8000)
+    ports = [arguments[2] for arguments in built]
+    assert ports[0] == 8123
+    assert ports[1] not in (0, 8000)
 
 
-def test_render_writes_a_folder_anew_and_no_other(base: Base, call: Call) -> None:
-    base.write(SITE)
-    first = call("render", "out")
-    assert first.code == 0
-    count = int(first.out.partition(" ")[0])
-    written = {path for path in (base.root / "out").rglob("*") if path.is_file()}
-    assert len(written) == count + 1, "all files, and the mark that says who wrote them"
-    (base.root / "out/stale.md").write_text("old")
-    assert call("render", "out").code == 0
-    assert {path for path in (base.root / "out").rglob("*") if path.is_file()} == written
-    before = base.files()
-    refused = call("render", "papers")
-    assert refused == Result(
-        2, "", "papers: this holds something else than rendered pages\n  hint: name a new folder\n"
-    )
-    assert base.files() == before
+@pytest.mark.parametrize("verb", ["build", "serve"])
+def test_without_what_builds_a_site_it_is_said_before_anything_runs(
+    base: Base, call: Call, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def version(name: str) -> str:
+        if name in ("mkdocs", "nh3"):
+            raise metadata.PackageNotFoundError(name)
+        return "1"
+
+    base.write(CODE | FAULT)
+    monkeypatch.setattr(metadata, "version", version)
+    told = "a site is built with mkdocs, nh3, not installed here\n  hint: pip install 'quaere[site]'\n"
+    assert call(verb) == Result(2, "", told)
+    assert not (base.root / ".quaere").exists()
 
 
 # As a process

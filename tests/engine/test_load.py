@@ -121,7 +121,7 @@ def test_a_library_holds_what_its_files_say(base: Base) -> None:
     assert library.modules[1].summary == "Patches."
     assert library.module_of(library.papers["toy"]) is None
     assert library.tests == {"vit": {"test_one", "test_two"}}
-    assert library.docs == {"docs/guide/page.md": "See [[vit]].\n"}
+    assert library.docs == {"guide/page.md": "See [[vit]].\n"}
     assert list(library.questions) == ["toy.why", "toy.how"]
     why = library.questions["toy.why"]
     assert (why.question.asked, str(why.place)) == (datetime.date(2026, 1, 31), "papers/toy.yml:5:5")

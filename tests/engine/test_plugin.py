@@ -54,13 +54,7 @@ site_name: House
 repo_url: https://example.org/house
 edit_uri: edit/main/docs/
 strict: true
-nav: [index.md, questions.md]
-not_in_nav: |
-  /papers/*
-  /reference/*
-  /tags.md
-  /experiments.md
-  /affiliations.md
+nav: [index.md, questions.md, papers/index.md]
 theme: {name: material, font: false, features: [content.action.edit]}
 plugins:
   - quaere
@@ -142,9 +136,14 @@ def test_pages_written_by_hand_are_written_out(site: Path) -> None:
     assert 'href="questions/?state=unverified"' in home
 
 
-def test_the_page_of_a_module_shows_answers_with_their_states(site: Path) -> None:
+def test_the_page_of_a_module_links_to_the_questions_that_it_answers_and_leaves_the_answers_to_the_cards(
+    site: Path,
+) -> None:
     module = page(site, "reference/red")
-    assert 'data-state="unverified">unverified</span> <a href="../../papers/red/#held">Does it hold?</a>' in module
+    asked = '<a href="../../papers/red/#held">Does it hold?</a> <span class="q-badge" data-state="unverified">'
+    assert f"<em>Answers</em> {asked}" in module
+    assert "It does." in page(site, "papers/red")
+    assert "It does." not in re.sub(r"(?s)<details.*?</details>", "", module)
     assert 'id="house.red.Door"' in module
     assert 'href="../../reference/red/#house.red.Door"' in page(site, "papers/red")
 

@@ -72,7 +72,7 @@ environment = {SEED = "1"}
     )
     library = base.library()
     project = base.project
-    assert list(library.docs) == ["site/pages/index.md"]
+    assert list(library.docs) == ["index.md"]
     assert [verdict.failure for _, verdict, _ in project.verify(library, library.answers)] == [""]
     assert (base.root / "kept/verdicts.json").exists()
     assert project.versions == {"python": platform.python_version(), "pytest": pytest.__version__}

@@ -24,7 +24,8 @@ def test_axe_finds_nothing_serious(page: Page, path: str, scheme: Literal["light
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.goto(path, wait_until="networkidle")
     assert page.locator("body").get_attribute("data-md-color-scheme") == {"light": "default", "dark": "slate"}[scheme]
-    page.add_script_tag(path=AXE)
+    # The page's policy lets no script tag in.
+    page.evaluate(AXE.read_text(encoding="utf-8"))
     result = page.evaluate("axe.run({resultTypes: ['violations']})")
     assert result["passes"], "axe checked nothing"
     faults = [

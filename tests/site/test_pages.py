@@ -113,6 +113,23 @@ def test_every_internal_link_leads_to_a_page_and_an_anchor(site: Path) -> None:
     assert sum(len(found.links) for found in read.values()) > len(read), "no links were read"
 
 
+def test_every_address_that_the_site_had_still_leads_somewhere(site: Path) -> None:
+    # Of the site as it was when its pages were Markdown; numbers of lines, and the theme's own anchors, are left out.
+    kept = (Path(__file__).parent / "addresses.txt").read_text(encoding="utf-8").split()
+    home = "http://site.invalid/"
+    read: dict[Path, set[str]] = {}
+    lost = []
+    for address in kept:
+        url, anchor = urldefrag(urljoin(home, address))
+        file = file_of(site, url.removeprefix(home))
+        if file not in read:
+            read[file] = Anchors(file.read_text(encoding="utf-8")).anchors if file.is_file() else set()
+        if anchor not in read[file]:
+            lost.append(address)
+    assert not lost, "\n".join(lost)
+    assert len(kept) > 1500
+
+
 def test_no_page_names_another_host_to_load_from(site: Path) -> None:
     # A preconnect or a lazily loaded picture asks another host without a request that the browser test would see.
     faults = [

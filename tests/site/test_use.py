@@ -103,14 +103,16 @@ def test_a_diagram_is_drawn_in_the_colours_of_the_page(page: Page) -> None:
     expect(drawing).to_be_visible()
 
 
-def test_a_module_shows_its_answers_with_their_questions(page: Page, library: Library) -> None:
+def test_a_module_links_to_the_questions_that_it_answers_and_does_not_repeat_the_answers(
+    page: Page, library: Library
+) -> None:
     page.goto(MODULE)
     answers = [answer for answer in library.answers if answer.module == "reference_impl.layers.attention"]
     assert answers
     for answer in answers:
         slug, _, id = answer.id.partition(".")
         expect(page.locator(f'a[href="../../papers/{slug}/#{id}"]').first).to_be_attached()
-        assert answer.code.splitlines()[-1] in page.locator("article").inner_text()
+        assert answer.code.splitlines()[0] not in page.locator("article").inner_text()
 
 
 def test_a_card_links_to_the_line_that_answers_and_to_its_file_for_editing(page: Page, library: Library) -> None:

@@ -1,7 +1,7 @@
 """Answers in the implementation's docstrings, read without importing it.
 
 An answer is a section `Answers: <paper>.<question>` of a Google-style docstring, with prose and a doctest. This is the
-one door to them: the engine reads through `read`, the API pages through `AnswersExtension`.
+one door to them: the engine reads through `read`, and `AnswersExtension` leaves links to them on the API pages.
 """
 
 from __future__ import annotations
@@ -29,28 +29,31 @@ _TITLE = "Answers "
 
 
 class AnswersExtension(griffe.Extension):
-    """Show a section `Answers: <id>` as a titled *Examples* section, which griffe and mkdocstrings render right.
-
-    Args:
-        links: For each question's id, Markdown that stands before the answer, such as a link to the question.
-    """
-
-    def __init__(self, links: Mapping[str, str] | None = None) -> None:
-        self.links = links or {}
+    """Put a link to the question, `[[paper.question]]`, in the place of each answer: it stands on the card."""
 
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
-        """Rewrite the headers in the docstring of one object."""
+        """Rewrite the docstring of one object."""
         if obj.docstring:
-            obj.docstring.value = self.titled(obj.docstring.value)
+            obj.docstring.value = _linked(obj.docstring.value)
 
-    def titled(self, text: str) -> str:
-        """Return a docstring with its headers rewritten."""
-        return _HEADER.sub(self._as_example, text)
+    def on_module(self, *, mod: griffe.Module, **_: object) -> None:
+        """Rewrite the docstring of a module: of the outermost, griffe tells only here."""
+        self.on_object(obj=mod)
 
-    def _as_example(self, header: re.Match[str]) -> str:
-        indent, id = header["indent"], header["id"] or ""
-        link = f"\n{indent}    {self.links[id]}\n" if id in self.links else ""
-        return f"{indent}Examples: {_TITLE}{id}{link}"
+
+def _linked(docstring: str) -> str:
+    lines = docstring.split("\n")
+    inside: set[int] = set()
+    for number, line in enumerate(lines, 1):
+        if header := _HEADER.match(line):
+            inside.update(_body(number, lines))
+            lines[number - 1] = f"\n{header['indent']}*Answers* [[{header['id']}]]\n"
+    return "\n".join(line for number, line in enumerate(lines, 1) if number not in inside)
+
+
+def _titled(docstring: str) -> str:
+    """Return a docstring whose answers are titled sections of examples, which griffe reads right."""
+    return _HEADER.sub(lambda header: f"{header['indent']}Examples: {_TITLE}{header['id'] or ''}", docstring)
 
 
 def read(
@@ -93,6 +96,10 @@ class _Package:
             parts = path.relative_to(root).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
             file = path.relative_to(root).as_posix()
+            if not all(part.isidentifier() for part in parts):
+                problem, hint = f"`{path.name}` is no name of a module", "use letters, digits and _"
+                faults.append(AnswerError(Place(file), problem, hint))
+                continue
             data = path.read_bytes()
             files[name], texts[name], trees[name] = file, data.decode("utf-8", errors="replace"), ast.Module([], [])
             try:
@@ -214,7 +221,7 @@ _Value = list[tuple[griffe.DocstringSectionKind, str]]
 
 def _sections(docstring: griffe.Docstring, headers: Mapping[int, re.Match[str]]) -> Iterator[tuple[int, str, _Value]]:
     """Yield the line, the name and the content of each section with an answer in one docstring."""
-    docstring.value = AnswersExtension().titled(docstring.value)
+    docstring.value = _titled(docstring.value)
     start, end = docstring.lineno or 1, docstring.endlineno or 1
     found: set[int] = set()
     for section in docstring.parse("google", trim_doctest_flags=False, warnings=False):

@@ -6,13 +6,26 @@ Other distributions add theirs by the entry point `quaere.checks`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from typing import Any, cast
+from urllib.parse import unquote
 
-from quaere.content import plugins
-from quaere.content.model import SLUG, Library, Paper
+from quaere.content import addresses, markdown, plugins
+from quaere.content.model import SLUG, Card, Library, Paper
 from quaere.content.wikilinks import wikilinks
-from quaere.errors import AnswerError, AuthorError, BibError, CardError, Place, PluginError, ResultError, nearest
+from quaere.errors import (
+    AnswerError,
+    AuthorError,
+    BibError,
+    CardError,
+    PageError,
+    Place,
+    PluginError,
+    ResultError,
+    nearest,
+)
 
 Check = Callable[[Library], Iterator[AuthorError]]
 CHECKS: list[Check] = []
@@ -83,44 +96,107 @@ def _circle(ancestors: Mapping[str, set[str]]) -> list[str]:
 def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
     """Each [[link]] names a card or a question that is there."""
     known = {*library.papers, *library.questions}
-    for text, place, source in _texts(library):
-        for offset, target in wikilinks(text):
+    for text in _texts(library):
+        for link in markdown.links(text.markdown, inline=text.is_line):
+            if link.kind == "wikilink" and not library.has(link.target):
+                written = text.markdown[link.offset : text.markdown.index("]]", link.offset) + 2]
+                yield text.error(link.offset, written, f"[[{link.target}]] leads nowhere", nearest(link.target, known))
+    for path, page in library.docs.items():
+        for offset, target in wikilinks(page):
             if not library.has(target):
-                where = _place_within(text, offset, place, source)
-                yield CardError(where, f"[[{target}]] leads nowhere", nearest(target, known))
+                line = page.count("\n", 0, offset) + 1
+                place = Place(f"{library.settings.docs}/{path}", line, offset - page.rfind("\n", 0, offset))
+                yield CardError(place, f"[[{target}]] leads nowhere", nearest(target, known))
+
+
+@_registered
+def dead_links(library: Library) -> Iterator[AuthorError]:
+    """Each relative link of a card or an answer leads to a page or a file that is there, each picture too."""
+    for text in _texts(library):
+        for link in markdown.links(text.markdown, inline=text.is_line):
+            is_dead = link.kind != "wikilink" and markdown.is_relative(link.target)
+            if is_dead and addresses.led_to(library, text.page, link.target) is None:
+                target = unquote(link.target)
+                beside = [path.removeprefix("papers/") for path in library.attachments]
+                if link.kind == "image":
+                    problem, known = f"there is no picture `{target}`", beside
+                else:
+                    problem, known = f"`{target}` leads nowhere", [*beside, *(f"{slug}.md" for slug in library.papers)]
+                yield text.error(link.offset, target, problem, nearest(target, known))
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text that may hold links: where it starts, the file around it, and the page that shows it."""
+
+    markdown: str
+    place: Place
+    source: str
+    page: str
+    is_line: bool = False
+    kind: type[AuthorError] = CardError
+
+    def error(self, offset: int, written: str, problem: str, hint: str) -> AuthorError:
+        return self.kind(self._within(offset, written), problem, hint)
+
+    def _within(self, offset: int, written: str) -> Place:
+        """Return where something stands in the file, whatever YAML did to indentation and lines."""
+        start = self.place
+        if not self.source:
+            return start
+        before = self.source.split("\n")[: start.line - 1]
+        position = sum(len(line) + 1 for line in before) + start.column - 2
+        for _ in range(self.markdown.count(written, 0, offset) + 1):
+            position = self.source.find(written, position + 1)
+            if position < 0:
+                return start
+        column = position - self.source.rfind("\n", 0, position)
+        return Place(start.file, self.source.count("\n", 0, position) + 1, column, start.at)
+
+
+def _texts(library: Library) -> Iterator[_Text]:
+    """Yield each text of cards, answers and results that may hold links."""
+    for slug, paper in library.papers.items():
+        card, page = paper.card, addresses.card(slug)
+        lines: list[tuple[str | int, ...]] = [("idea",)]
+        blocks: list[tuple[str | int, ...]] = [("notes",)]
+        for index in range(len(card.questions)):
+            lines.append(("questions", index, "ask"))
+            blocks.append(("questions", index, "answer"))
+        lines += (("departures", index, name) for index in range(len(card.departures)) for name in ("where", "what"))
+        lines += (
+            ("claims", index, name) for index in range(len(card.claims)) for name in ("says", "where", "reported")
+        )
+        for path in (*lines, *blocks):
+            if text := _part(card, path):
+                yield _Text(text, paper.place(*path), paper.source, page, path in lines)
     for answer in library.answers:
-        for _, target in wikilinks(answer.prose):
-            if not library.has(target):
-                yield AnswerError(answer.place, f"[[{target}]] leads nowhere", nearest(target, known))
+        page = addresses.card(answer.id.partition(".")[0])
+        yield _Text(answer.prose, answer.place, "", page, kind=AnswerError)
+    for slug, result in library.results.items():
+        place = Place(f"{library.settings.papers}/results/{slug}.json", at="$.notes")
+        yield _Text(result.notes, place, "", addresses.card(slug), kind=ResultError)
 
 
-def _texts(library: Library) -> Iterator[tuple[str, Place, str]]:
-    """Yield each text that may hold links, where it starts, and the text of the file around it."""
-    for paper in library.papers.values():
-        card = paper.card
-        texts: list[tuple[str | None, *tuple[str | int, ...]]] = [(card.idea, "idea"), (card.notes, "notes")]
-        for index, question in enumerate(card.questions):
-            texts += ((getattr(question, name), "questions", index, name) for name in ("ask", "answer"))
-        for index, departure in enumerate(card.departures):
-            texts += ((getattr(departure, name), "departures", index, name) for name in ("where", "what"))
-        for index, claim in enumerate(card.claims):
-            texts += ((getattr(claim, name), "claims", index, name) for name in ("says", "where", "reported"))
-        yield from ((text, paper.place(*path), paper.source) for text, *path in texts if text)
-    for path, text in library.docs.items():
-        yield text, Place(path), text
+def _part(card: Card, path: Iterable[str | int]) -> str | None:
+    part: Any = card
+    for step in path:
+        part = part[step] if isinstance(step, int) else getattr(part, step)
+    return cast("str | None", part)
 
 
-def _place_within(text: str, offset: int, start: Place, source: str) -> Place:
-    """Return where the link at an offset of a text stands in the file, whatever YAML did to indentation and lines."""
-    link = text[offset : text.index("]]", offset) + 2]
-    before = source.split("\n")[: start.line - 1]
-    position = sum(len(line) + 1 for line in before) + start.column - 2
-    for _ in range(text.count(link, 0, offset) + 1):
-        position = source.find(link, position + 1)
-    if position < 0:
-        return start
-    column = position - source.rfind("\n", 0, position)
-    return Place(start.file, source.count("\n", 0, position) + 1, column, start.at)
+@_registered
+def pages_where_generated_ones_go(library: Library) -> Iterator[AuthorError]:
+    """No page written by hand stands where a generated one goes; the home page is the one that may be either."""
+    generated = {
+        **dict.fromkeys(addresses.LISTS - {addresses.HOME}, "a list"),
+        **{addresses.card(slug): f"the page of the card `{slug}`" for slug in library.papers},
+        **{addresses.module(module.name): f"the page of the module `{module.name}`" for module in library.modules},
+    }
+    for path in library.docs:
+        if path in generated:
+            problem = f"{generated[path]} is made in this place"
+            yield PageError(Place(f"{library.settings.docs}/{path}"), problem, "give this page another name")
 
 
 @_registered
@@ -150,8 +226,8 @@ def tags_outside_the_vocabulary(library: Library) -> Iterator[AuthorError]:
     for paper in library.papers.values():
         for index, tag in enumerate(paper.card.tags):
             place = paper.place("tags", index)
-            if library.vocabulary is not None and tag not in library.vocabulary:
-                near = nearest(tag, library.vocabulary)
+            if library.settings.tags is not None and tag not in library.settings.tags:
+                near = nearest(tag, library.settings.tags)
                 hint = "; ".join(filter(None, ["if it is meant, add it to `tags` in [tool.quaere]", near]))
                 yield CardError(place, f"unknown tag `{tag}`", hint)
             elif tag in paper.card.tags[:index]:

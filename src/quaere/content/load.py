@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from quaere.content import answers, cards, located_yaml, results
+from quaere.content import answers, attachments, cards, located_yaml, results
 from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.model import Library, Paper
 from quaere.content.results import Result
@@ -34,28 +34,49 @@ def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[L
     unsound = frozenset(path.stem for path in cards.files(root / settings.papers)) - papers.keys()
     tried, result_faults = _results(root, settings.papers, {*papers, *unsound})
     speed, speed_faults = _result(root, settings.benchmarks)
+    documents = _files(root, settings.docs)
+    attached, attachment_faults = attachments.read(root, _files(root, settings.papers))
     library = Library(
         papers=papers,
         bibliography={key: book.place(key) for key in book.entries},
         answers=found,
         modules=modules,
         tests={path.stem.removeprefix("test_"): _tests(path) for path in _below(root, settings.tests, "test_*.py")},
+        settings=settings,
         docs={
-            path.relative_to(root).as_posix(): path.read_text(encoding="utf-8", errors="replace")
-            for path in _below(root, settings.docs, "**/*.md")
-            if not path.name.startswith(".")
+            path: (root / file).read_text(encoding="utf-8", errors="replace")
+            for path, file in documents.items()
+            if path.endswith(".md")
         },
-        vocabulary=None if settings.tags is None else frozenset(settings.tags),
+        files=frozenset(path for path in documents if not path.endswith(".md")),
+        attachments=attached,
+        templates={
+            path: (root / file).read_text(encoding="utf-8", errors="replace")
+            for path, file in _files(root, settings.templates).items()
+            if path.endswith(".html")
+        },
         unsound=unsound,
         results=tried,
         benchmarks=speed,
     )
-    faults = [*card_faults, *bib_faults, *cite_faults, *answer_faults, *result_faults, *speed_faults]
-    return library, faults
+    faults: list[AuthorError] = [*card_faults, *bib_faults, *cite_faults, *answer_faults, *attachment_faults]
+    return library, [*faults, *result_faults, *speed_faults]
 
 
 def _below(root: Path, folder: str, pattern: str) -> list[Path]:
     return sorted((root / folder).glob(pattern))
+
+
+def _files(root: Path, folder: str) -> dict[str, str]:
+    """Return the files below a folder by their path in it; those of editors, and links out of it, are left out."""
+    home = (root / folder).resolve()
+    found = {}
+    for path in _below(root, folder, "**/*"):
+        inside = path.relative_to(root / folder)
+        is_hidden = any(part.startswith(".") for part in inside.parts)
+        if not is_hidden and path.is_file() and path.resolve().is_relative_to(home):
+            found[inside.as_posix()] = path.relative_to(root).as_posix()
+    return found
 
 
 def _cited(drafts: Iterable[cards.Draft], book: Bibliography, file: str) -> tuple[dict[str, Paper], list[AuthorError]]:

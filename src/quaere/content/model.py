@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from quaere.content import addresses
 from quaere.content.results import Result
+from quaere.content.settings import Settings
 from quaere.content.states import State
 from quaere.errors import Place
 
@@ -243,9 +245,10 @@ class Library:
     """Everything that was read, by name.
 
     `bibliography` tells where each entry stands; `tests` holds the names of the functions in each paper's test file;
-    `docs` the pages written by hand, by path; `vocabulary` the tags in use, if they are limited; `unsound` the cards
-    that are there but at fault: what points at them is not judged; `results` what came of each paper's experiment, and
-    `benchmarks` how fast the implementation is.
+    `docs` the pages written by hand, by path below their folder, and `files` the other files there; `attachments` the
+    pictures and documents beside the cards, by their path in the site; `templates` those that stand in for ours;
+    `unsound` the cards that are there but at fault: what points at them is not judged; `results` what came of each
+    paper's experiment, and `benchmarks` how fast the implementation is.
     """
 
     papers: Mapping[str, Paper]
@@ -253,8 +256,11 @@ class Library:
     answers: tuple[Answer, ...]
     modules: tuple[Module, ...]
     tests: Mapping[str, frozenset[str]]
+    settings: Settings = field(default_factory=Settings)
     docs: Mapping[str, str] = field(default_factory=dict)
-    vocabulary: frozenset[str] | None = None
+    files: frozenset[str] = frozenset()
+    attachments: Mapping[str, str] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
     unsound: frozenset[str] = frozenset()
     results: Mapping[str, Result] = field(default_factory=dict)
     benchmarks: Result | None = None
@@ -271,8 +277,19 @@ class Library:
         return {one.id: one for one in asked}
 
     def has(self, name: str) -> bool:
-        """Tell whether a card or a question of this name is there, or may be, in a card at fault."""
+        """Tell whether a card or a question of this name is there, or may be, in a card at fault.
+
+        A part of a page, as in `toy#notes`, is not looked at.
+        """
+        name = name.partition("#")[0]
         return name in self.papers or name in self.questions or name.partition(".")[0] in self.unsound
+
+    @cached_property
+    def pages(self) -> frozenset[str]:
+        """The paths of all pages."""
+        cards = (addresses.card(slug) for slug in (*self.papers, *self.unsound))
+        modules = (addresses.module(module.name) for module in self.modules)
+        return frozenset([*addresses.LISTS, *cards, *modules, *self.docs])
 
     def module_of(self, paper: Paper) -> Module | None:
         """Return the module that implements a paper."""

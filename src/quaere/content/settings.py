@@ -26,6 +26,7 @@ class Settings(BaseModel):
     )
     tests: Below = Field(default="tests/papers", description="the folder of the papers' tests")
     docs: Below = Field(default="docs", description="the folder of the pages written by hand")
+    templates: Below = Field(default="templates", description="the folder of templates that stand in for ours")
     evidence: Below = Field(default=".quaere/evidence.json", description="the file of verdicts")
     benchmarks: Below = Field(default="benchmarks/results.json", description="the file of the benchmarks' result")
     tags: list[str] | None = Field(default=None, description="the tags that cards may carry; any, if absent")

@@ -1,123 +1,216 @@
-"""Pages out of a library: pure, so that any site generator can take them.
-
-`render` makes the pages and what they need, `expand` writes out a page written by hand, `standalone` makes a folder
-that site generators without plugins build.
-"""
+"""Pages out of a library: pure, so that any shell can be put around them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.resources import files
+import re
+import traceback
+from collections.abc import Mapping, Set
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
 
-from quaere.content.model import Library, Verdict
-from quaere.pages import card, lists, reference, result
-from quaere.pages.standalone import Files, assemble
-from quaere.pages.view import (
-    AFFILIATIONS,
-    EXPERIMENTS,
-    INDEX,
-    QUESTIONS,
-    REFERENCE,
-    TAGS,
-    Page,
-    View,
-    card_path,
-    module_path,
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    FunctionLoader,
+    PackageLoader,
+    PrefixLoader,
+    StrictUndefined,
+    TemplateSyntaxError,
 )
 
-__all__ = ["ASSETS", "EXTENSION", "THEME", "answer_links", "expand", "render", "sources", "standalone"]
+from quaere.content import addresses
+from quaere.content.model import Library, Verdict
+from quaere.content.results import cell
+from quaere.errors import ConfigError, Place
+from quaere.pages import card, lists, reference, result
+from quaere.pages.page import Page
+from quaere.pages.view import MEANINGS, Here, View, anchor
 
-THEME = files("quaere.pages") / "assets" / "theme"
-"""Templates that stand in for some of the theme's."""
-
-_TEMPLATES = {path: (THEME / path).read_bytes() for path in ("partials/source.html",)}
-
-ASSETS: Mapping[str, bytes] = {
-    f"assets/{name}": (files("quaere.pages") / "assets" / name).read_bytes() for name in ("quaere.css", "quaere.js")
-}
-"""What the pages need besides themselves, by path."""
-
-EXTENSION = "quaere.content.answers.AnswersExtension"
-"""What shows answers on the pages of modules, as griffe names it."""
-
-_DIRECTIVES = {"states": lists.states, "newest": lists.newest, "benchmarks": result.benchmarks}
+PARTS: Mapping[str, str] = {"states": "states.html", "newest": "newest.html", "benchmarks": "benchmarks.html"}
+"""What a page written by hand can ask for by `<!-- quaere:NAME -->`, and the template that makes it."""
 
 
-def render(
+def view(
     library: Library,
     verdicts: Mapping[str, Verdict],
-    citations: Mapping[str, Mapping[str, str]],
-    repo: str,
-    docs: Mapping[str, str],
-) -> dict[str, str | bytes]:
-    """Make the pages of a library.
+    *,
+    citations: Mapping[str, Mapping[str, str]] | None = None,
+    repo: str = "",
+    name: str = "",
+    has_folders: bool = True,
+) -> View:
+    """Make the view of a library that its pages show.
 
     Args:
         library: What was read.
         verdicts: What came of running the answers, by question.
         citations: Each paper's citation in each format, by slug and by the format's name.
-        repo: The address of the repository.
-        docs: The pages written by hand, by path; a card lists those that mention it.
-
-    Returns:
-        Markdown pages and assets by their paths in the folder of the pages.
+        repo: The address of the repository; without one there are no links to sources.
+        name: The site's name.
+        has_folders: Whether each page has a folder of its own, as with MkDocs' `use_directory_urls`.
     """
-    view = View(library, verdicts, repo.rstrip("/"), docs)
-    pages: dict[str, str | bytes] = {
-        INDEX: lists.papers(view),
-        QUESTIONS: lists.questions(view),
-        EXPERIMENTS: result.overview(view),
-        TAGS: lists.tags(view),
-        AFFILIATIONS: lists.affiliations(view),
-        REFERENCE: reference.index(view),
-    }
-    for slug, paper in library.papers.items():
-        pages[card_path(slug)] = card.write(view, paper, citations.get(slug, {}))
-    for module in library.modules:
-        pages[module_path(module.name)] = reference.module(view, module)
-    return {**pages, **result.drawings(view), **ASSETS}
+    own, folder = PackageLoader("quaere.pages"), library.settings.templates
+
+    def found(name: str) -> tuple[str, str, None] | None:
+        return (library.templates[name], f"{folder}/{name}", None) if name in library.templates else None
+
+    # A template of the library stands in for ours of the same name, and extends it as `quaere/NAME`.
+    loader = ChoiceLoader([FunctionLoader(found), own, PrefixLoader({"quaere": own})])
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    shown = View(library, verdicts, environment, citations or {}, repo.rstrip("/"), name, has_folders)
+    environment.globals.update(view=shown, library=library, meanings=MEANINGS, addresses=addresses)
+    environment.filters.update(
+        address=_address,
+        anchor=anchor,
+        cell=cell,
+        commit_name=_commit_name,
+        counted_outcomes=lambda slugs: result.counted(shown, slugs),
+        duration=_duration,
+        is_wide=result.is_wide,
+        moment=_moment,
+        newest=lists.newest,
+        settings=result.settings,
+    )
+    return shown
 
 
-def expand(markdown: str, path: str, library: Library, verdicts: Mapping[str, Verdict]) -> str:
-    """Write out the wikilinks and directives of the page at `path`, which somebody wrote by hand."""
-    return Page(View(library, verdicts), path).expand(markdown, _DIRECTIVES)
+def pages(view: View) -> dict[str, Page]:
+    """Make the pages of a library, by path.
 
+    A page written by hand is not made; neither are the modules', which need their documentation (`module`).
 
-def answer_links(library: Library, verdicts: Mapping[str, Verdict]) -> Mapping[str, str]:
-    """Return what stands before each answer on the pages of modules, for `answers.AnswersExtension`."""
-    return reference.links(View(library, verdicts))
-
-
-def standalone(
-    library: Library,
-    verdicts: Mapping[str, Verdict],
-    pages: Files,
-    docs: Files,
-    implementation: Files,
-    config: str,
-) -> dict[str, str | bytes]:
-    """Make a folder that builds without the MkDocs plugin.
-
-    Args:
-        library: What was read.
-        verdicts: What came of running the answers, by question.
-        pages: What `render` made.
-        docs: All files of the folder of hand-written pages, by path below it.
-        implementation: The source files of the implementation, by path below the project's root.
-        config: The text of mkdocs.yml.
-
-    Returns:
-        The files by path: a mkdocs.yml, docs/ with all pages, overrides/ for the theme, and the implementation.
+    Raises:
+        ConfigError: A template of the library is at fault.
     """
-    written = {
-        path: expand(content, path, library, verdicts) if isinstance(content, str) and path.endswith(".md") else content
-        for path, content in docs.items()
-    }
-    extension = {EXTENSION: {"links": dict(answer_links(library, verdicts))}}
-    return assemble(pages, written, _TEMPLATES, implementation, config, extension)
+    slugs = set(view.library.papers)
+    made = [
+        _page(view, addresses.PAPERS, "papers.html", "Papers", reserved=slugs),
+        _page(
+            view,
+            addresses.QUESTIONS,
+            "questions.html",
+            "Questions",
+            hide=("navigation",),
+            reserved=slugs,
+            **lists.questions(view),
+        ),
+        _page(view, addresses.EXPERIMENTS, "experiments.html", "Experiments", hide=("navigation",), reserved=slugs),
+        _page(view, addresses.TAGS, "groups.html", "Tags", **lists.tags(view)),
+        _page(view, addresses.AFFILIATIONS, "groups.html", "Affiliations", **lists.affiliations(view)),
+        _page(view, addresses.REFERENCE, "reference.html", "Reference"),
+        _page(
+            view,
+            addresses.HOME,
+            "home.html",
+            view.name or "Papers",
+            hide=("navigation", "toc"),
+            reserved=slugs | {"what-holds", "newest-cards"},
+        ),
+    ]
+    for slug, paper in view.library.papers.items():
+        page = _page(
+            view,
+            addresses.card(slug),
+            "card.html",
+            paper.reference.title,
+            description=Here(view, addresses.card(slug)).said(paper.card.idea),
+            source=paper.file,
+            hide=("navigation",),
+            boost=2,
+            **card.context(view, paper),
+        )
+        made.append(page)
+    return {page.path: page for page in made if page.path not in view.library.docs}
 
 
-def sources(library: Library) -> Mapping[str, str]:
-    """Return the file that each page is made of, for the links that edit it."""
-    cards = {card_path(slug): paper.file for slug, paper in library.papers.items()}
-    return cards | {module_path(module.name): module.file for module in library.modules}
+def module(view: View, name: str, documentation: str) -> Page:
+    """Make the page of a module around its documentation, which is HTML."""
+    found = next(module for module in view.library.modules if module.name == name)
+    return _page(
+        view,
+        addresses.module(name),
+        "module.html",
+        name,
+        description=found.summary,
+        source=found.file,
+        hide=("navigation",),
+        **reference.context(view, found, documentation),
+    )
+
+
+def part(view: View, template: str, path: str) -> str:
+    """Make a part of the page at `path`, which somebody wrote by hand."""
+    return _rendered(view, template, Here(view, path), {})
+
+
+def drawings(view: View) -> dict[str, bytes]:
+    """Draw the figures of all results, by the paths where pages look for them."""
+    return result.drawings(view)
+
+
+def _page(
+    view: View,
+    path: str,
+    template: str,
+    title: str,
+    *,
+    description: str = "",
+    source: str | None = None,
+    hide: tuple[str, ...] = (),
+    boost: float = 1,
+    reserved: Set[str] = frozenset(),
+    **context: Any,
+) -> Page:
+    """Make a page; its headings leave the reserved ids to what has them from elsewhere."""
+    here = Here(view, path)
+    here.ids.taken |= reserved
+    body = _rendered(view, template, here, {"title": title, **context})
+    return Page(path, title, body, description, source, hide, boost)
+
+
+def _rendered(view: View, template: str, here: Here, context: Mapping[str, Any]) -> str:
+    try:
+        # Macros see what is global, and each page has its own `here`.
+        return view.templates.get_template(template).render(here=here, **context)
+    except Exception as error:
+        # Whatever a template of the library asks for that can't be done is its author's mistake.
+        if place := _place(view.library, error):
+            problem = f"this template can't be filled in: {error or type(error).__name__}"
+            raise ConfigError(place, problem, "compare it with quaere's own") from error
+        raise
+
+
+def _place(library: Library, error: Exception) -> Place | None:
+    """Return where in a template of the library an error arose; None if it did not."""
+    files = {f"{library.settings.templates}/{name}" for name in library.templates}
+    if isinstance(error, TemplateSyntaxError) and error.filename in files:
+        return Place(str(error.filename), error.lineno)
+    # Jinja gives the frames of templates their own files and lines.
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [Place(frame.filename, frame.lineno or 1) for frame in frames if frame.filename in files]
+    return lines[-1] if lines else None
+
+
+def _address(url: str) -> str:
+    """Write an address so that it holds no character which an attribute or a header would mistake."""
+    return quote(url, safe="/:?#@!&,;=+%~-._()")
+
+
+def _moment(at: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(at)
+    except ValueError:
+        return None
+
+
+def _commit_name(commit: str) -> str:
+    """Return the name at the start of a commit's description, which may also say that files were changed."""
+    found = re.match(r"[0-9a-f]{7,40}", commit)
+    return found[0] if found else ""
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 60 else f"{seconds / 60:.0f} min"

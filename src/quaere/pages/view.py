@@ -1,20 +1,29 @@
-"""A library as its pages show it: what stands where, how a page links to another, and how a state looks."""
+"""A library as its pages show it: what stands where, how a page links to another, and how its texts look there."""
 
 from __future__ import annotations
 
-import datetime
-import html
 import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from urllib.parse import quote
 
-from quaere.content import wikilinks
+from jinja2 import Environment
+from markupsafe import Markup
+
+from quaere.content import addresses, wikilinks
+from quaere.content.attachments import PICTURES
+from quaere.content.markdown import is_relative
 from quaere.content.model import Asked, Library, Module, Paper, Verdict
+from quaere.content.results import Figure
 from quaere.content.states import State
-from quaere.pages import text
+from quaere.pages import markup
+from quaere.pages.markup import Ids, Target
+
+SECTIONS = frozenset({"lineage", "links", "notes", "questions", "departures", "claims", "experiment", "cite"})
+"""The sections of a card's page."""
 
 MEANINGS = {
     State.DEMONSTRATED: "Answered in code, and it passed on exactly this code and these versions.",
@@ -25,26 +34,22 @@ MEANINGS = {
 }
 """The states in the order in which pages list them, and what each means."""
 
-INDEX, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE = (
-    "papers/index.md",
-    "questions.md",
-    "experiments.md",
-    "tags.md",
-    "affiliations.md",
-    "reference/index.md",
-)
-
-_DIRECTIVE = re.compile(r"<!--\s*quaere:(?P<name>[\w-]+)\s*-->")
-
 
 @dataclass(frozen=True)
 class View:
-    """What pages are made of; `docs` are the pages written by hand, by their paths."""
+    """What pages are made of.
+
+    `templates` makes them; `repo` is the address of the repository, without which nothing can be edited there;
+    `has_folders` tells whether a page has a folder of its own (`papers/toy/`) or a file (`papers/toy.html`).
+    """
 
     library: Library
     verdicts: Mapping[str, Verdict]
+    templates: Environment
+    citations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     repo: str = ""
-    docs: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    has_folders: bool = True
 
     @cached_property
     def states(self) -> Mapping[str, State]:
@@ -58,6 +63,15 @@ class View:
         for one in self.library.questions.values():
             asked[one.paper.slug].append(one)
         return {slug: tuple(questions) for slug, questions in asked.items()}
+
+    @cached_property
+    def answered_by(self) -> Mapping[str, tuple[str, ...]]:
+        """The questions that each module answers."""
+        answered: dict[str, list[str]] = {}
+        for id, asked in self.library.questions.items():
+            if asked.answer:
+                answered.setdefault(asked.answer.module, []).append(id)
+        return {module: tuple(ids) for module, ids in answered.items()}
 
     @cached_property
     def papers(self) -> tuple[Paper, ...]:
@@ -89,10 +103,15 @@ class View:
     def mentions(self) -> Mapping[str, tuple[str, ...]]:
         """The hand-written pages that link to each paper or to one of its questions."""
         mentions: dict[str, dict[str, None]] = {}
-        for page, markdown in self.docs.items():
-            for _, target in wikilinks.wikilinks(markdown):
-                mentions.setdefault(target.partition(".")[0], {})[page] = None
+        for page, text in self.library.docs.items():
+            for _, target in wikilinks.wikilinks(text):
+                mentions.setdefault(re.split(r"[.#]", target)[0], {})[page] = None
         return {slug: tuple(pages) for slug, pages in mentions.items()}
+
+    def title_of(self, path: str) -> str:
+        """Return the title of a page written by hand."""
+        heading = re.search(r"^# (.+?)(?:\s*\{[^}]*\})?\s*$", self.library.docs[path], re.MULTILINE)
+        return heading[1] if heading else path
 
     def built_on(self, slug: str) -> tuple[Paper, ...]:
         """Return the papers that build on one."""
@@ -110,137 +129,126 @@ class View:
                 found.setdefault(name, []).append(paper)
         return {name: tuple(found[name]) for name in sorted(found, key=str.casefold)}
 
+    def url(self, path: str) -> str:
+        """Return the address of a page or a file from the site's home."""
+        stem, dot, suffix = path.rpartition(".")
+        if (dot, suffix) != (".", "md"):
+            return quote(path)
+        if posixpath.basename(stem) == "index":
+            return quote(stem.removesuffix("index")) + ("" if self.has_folders else "index.html")
+        return quote(stem) + ("/" if self.has_folders else ".html")
+
     def source(self, file: str, line: int = 1) -> str:
-        """Return the address of a line in the repository."""
-        return text.href(f"{self.repo}/blob/main/{file}#L{line}")
+        """Return the address of a line in the repository; empty without one."""
+        return f"{self.repo}/blob/main/{quote(file)}#L{line}" if self.repo else ""
 
     def edit(self, file: str, line: int = 1) -> str:
-        """Return the address at which a file is edited in the browser."""
-        return text.href(f"{self.repo}/edit/main/{file}#L{line}")
+        """Return the address at which a file is edited in the browser; empty without a repository."""
+        return f"{self.repo}/edit/main/{quote(file)}#L{line}" if self.repo else ""
+
+    def commit(self, name: str) -> str:
+        """Return the address of a commit; empty without a repository."""
+        return f"{self.repo}/commit/{name}" if self.repo else ""
 
 
 @dataclass(frozen=True)
-class Page:
-    """A page from whose place others are linked."""
+class Here:
+    """A page from whose place others are linked, and on which texts are shown."""
 
     view: View
     path: str
+    ids: Ids = field(default_factory=Ids)
 
     def to(self, target: str) -> str:
-        """Return the way from this page to another."""
+        """Return the way from this page to another, with what follows its path."""
         path, mark, rest = re.fullmatch(r"([^#?]*)([#?]?)(.*)", target, re.DOTALL).groups()  # type: ignore[union-attr]
+        if target in self.view.library.pages:  # a file's name may hold such signs
+            path, mark, rest = target, "", ""
         if path == self.path and mark == "#":
             return f"#{rest}"
-        return posixpath.relpath(path, posixpath.dirname(self.path) or ".") + mark + rest
+        here, there = self.view.url(self.path), self.view.url(path)
+        way = posixpath.relpath(there or ".", posixpath.dirname(here) or ".")
+        return (f"{way}/" if not there or there.endswith("/") else way) + mark + rest
 
     def paper(self, paper: Paper) -> str:
-        """Link to a card by the paper's title."""
-        return f"[{text.escape(paper.reference.title)}]({self.to(card_path(paper.slug))})"
+        """Return the way to a card."""
+        return self.to(addresses.card(paper.slug))
 
     def question(self, asked: Asked) -> str:
-        """Link to a question by what it asks."""
-        target = self.to(f"{card_path(asked.paper.slug)}#{asked.question.id}")
-        return f"[{text.inline(asked.question.ask, without_links)}]({target})"
+        """Return the way to a question."""
+        return self.to(f"{addresses.card(asked.paper.slug)}#{asked.question.id}")
 
     def module(self, module: Module) -> str:
-        """Link to a module's page by its name."""
-        return f"[`{module.name}`]({self.to(module_path(module.name))})"
+        """Return the way to a module's page."""
+        return self.to(addresses.module(module.name))
 
     def tag(self, tag: str) -> str:
-        """Link to a tag's papers."""
-        return f"[{text.escape(tag)}]({self.to(f'{TAGS}#{self.view.tag_anchors[tag]}')}){{ .q-tag }}"
+        """Return the way to a tag's papers."""
+        return self.to(f"{addresses.TAGS}#{self.view.tag_anchors[tag]}")
 
     def affiliation(self, name: str) -> str:
-        """Link to an affiliation's papers."""
-        return f"[{text.escape(name)}]({self.to(f'{AFFILIATIONS}#{self.view.affiliation_anchors[name]}')})"
+        """Return the way to an affiliation's papers."""
+        return self.to(f"{addresses.AFFILIATIONS}#{self.view.affiliation_anchors[name]}")
 
-    def wikilink(self, target: str, label: str | None) -> str:
-        """Write a wikilink. One that leads nowhere leaves its text; that it does is for `check` to say."""
-        label = None if label is None else text.inline(label, without_links)
-        if paper := self.view.library.papers.get(target):
+    def drawing(self, name: str, figure: Figure, ground: str) -> str:
+        """Return the way to a figure's drawing."""
+        return self.to(f"{drawing(name, figure, ground)}#only-{ground}")
+
+    def wikilink(self, target: str) -> Target | None:
+        """Return where a wikilink leads. That one leads nowhere is for `check` to say."""
+        name, _, part = target.partition("#")
+        if paper := self.view.library.papers.get(name):
+            at = f"#{_part(paper, markup.slug(part))}" if part else ""
             # In a sentence, what stands before the colon is name enough.
-            label = label or text.escape(paper.reference.title.partition(": ")[0])
-            return f"[{label}]({self.to(card_path(target))})"
-        if asked := self.view.library.questions.get(target):
-            state = badge(self.view.states[target])
-            if label is None:
-                return f"{self.question(asked)} {state}"
-            return f"[{label}]({self.to(f'{card_path(asked.paper.slug)}#{asked.question.id}')}) {state}"
-        return label or text.escape(target)
+            return Target(self.to(addresses.card(name) + at), paper.reference.title.partition(": ")[0])
+        if asked := self.view.library.questions.get(name):
+            return Target(self.question(asked), asked.question.ask, is_plain=False, state=self.view.states[name])
+        return None
 
-    def inline(self, line: str) -> str:
-        """Write a line of a card."""
-        return text.inline(line, self.wikilink)
+    def address(self, written: str) -> str | None:
+        """Return the address that a link leads to; None if there is nothing."""
+        if not is_relative(written):
+            return written
+        path = addresses.led_to(self.view.library, self.path, written)
+        return None if path is None else self.to(path)
 
-    def block(self, markdown: str) -> str:
-        """Write Markdown of a card or an answer."""
-        return text.block(markdown, self.wikilink)
+    def image(self, written: str) -> str | None:
+        """Return the address of a picture that lies beside the cards or the hand-written pages; None if none does."""
+        path = addresses.led_to(self.view.library, self.path, written) if is_relative(written) else None
+        is_picture = path is not None and posixpath.splitext(path)[1].lower() in PICTURES
+        return self.to(path) if path is not None and is_picture else None
 
-    def expand(self, markdown: str, directives: Mapping[str, Callable[[Page], str]]) -> str:
-        """Write out the wikilinks and directives of a page written by hand; all else stays as it is."""
+    def said(self, line: str) -> str:
+        """Return a line of a card in plain words."""
+        return markup.words(line, self)
 
-        def verbatim(piece: str) -> str:
-            found = _DIRECTIVE.fullmatch(piece)
-            return directives[found["name"]](self) if found and found["name"] in directives else piece
+    def inline(self, line: str) -> Markup:
+        """Show a line of a card."""
+        return markup.inline(line, self)
 
-        return wikilinks.rewrite(markdown, self.wikilink, verbatim=verbatim)
+    def words(self, line: str) -> Markup:
+        """Show a line that stands in a link, without links."""
+        return markup.inline(line, self, links=False)
 
-    def badges(self, ids: Iterable[str]) -> str:
-        """Count some questions by state, in badges."""
-        counts = self.view.count(ids)
-        return " ".join(badge(state, f"{count} {state}") for state, count in counts.items())
+    def block(self, text: str, below: int) -> Markup:
+        """Show a text of a card, its headings below one of a given level."""
+        return markup.block(text, self, self.ids, below)
 
-
-def card_path(slug: str) -> str:
-    """Return where a card's page stands."""
-    return f"papers/{slug}.md"
-
-
-def module_path(name: str) -> str:
-    """Return where a module's page stands. All stand in one folder, so that links between pages are alike."""
-    return f"reference/{name.partition('.')[2] or name}.md"
+    def code(self, text: str, language: str) -> Markup:
+        """Show code."""
+        made = self.view.templates.get_template("code.html")
+        return Markup(made.render(language=language, body=markup.highlighted(text, language)))
 
 
-def badge(state: State, words: str = "") -> str:
-    """Show a state."""
-    return f'<span class="q-badge" data-state="{state}">{html.escape(words or state)}</span>'
+def _part(paper: Paper, name: str) -> str:
+    """Return the id of a part of a card's page; those of its sections end in an underscore, which nobody writes."""
+    own = {question.id for question in paper.card.questions}
+    return f"{name}_" if name in SECTIONS and name not in own else name
 
 
-def stamp(
-    view: View, at: str, seconds: float, commit: str, versions: Mapping[str, str], known: Iterable[str] = ()
-) -> str:
-    """Write when, how long, on which commit and on which versions something ran, and what else is known of it."""
-    name = re.match(r"[0-9a-f]{7,40}", commit)
-    shown = html.escape(commit.replace(name[0], name[0][:9], 1) if name else commit)
-    if name and view.repo:
-        shown = f'<a href="{text.href(f"{view.repo}/commit/{name[0]}")}">{shown}</a>'
-    on = [f"{html.escape(name)} {html.escape(version)}" for name, version in versions.items()]
-    length = f"{seconds:.2f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
-    parts = [_time(at), length, *known, f"commit {shown}" if shown else "", *on]
-    return f'<span class="q-stamp">{" · ".join(part for part in parts if part)}</span>'
-
-
-def _time(at: str) -> str:
-    try:
-        moment = datetime.datetime.fromisoformat(at)
-    except ValueError:
-        return html.escape(at)
-    return f'<time datetime="{html.escape(at)}">{moment:%Y-%m-%d %H:%M} UTC</time>'
-
-
-def without_links(target: str, label: str | None) -> str:
-    """Write a wikilink that stands in the text of a link: as text."""
-    return text.escape(label or target)
-
-
-def cite(paper: Paper) -> str:
-    """Write who wrote a paper, when, and where it appeared."""
-    names = paper.reference.authors or paper.reference.editors
-    families = [text.escape(name.family) for name in names]
-    who = f"{families[0]} et al." if len(families) > 2 else " and ".join(families)
-    return " · ".join(
-        part for part in (who, str(paper.reference.year or ""), text.escape(paper.reference.venue)) if part
-    )
+def drawing(name: str, figure: Figure, ground: str) -> str:
+    """Return where the drawing of a figure lies, for light or for dark pages."""
+    return f"assets/results/{name}-{figure.id}-{ground}.svg"
 
 
 def _anchors(names: Iterable[str]) -> dict[str, str]:
@@ -248,6 +256,11 @@ def _anchors(names: Iterable[str]) -> dict[str, str]:
     anchors: dict[str, str] = {}
     taken: Counter[str] = Counter()
     for name in names:
-        taken[anchor := text.anchor(name)] += 1
-        anchors[name] = anchor if taken[anchor] == 1 else f"{anchor}_{taken[anchor]}"
+        taken[id := anchor(name)] += 1
+        anchors[name] = id if taken[id] == 1 else f"{id}_{taken[id]}"
     return anchors
+
+
+def anchor(words: str) -> str:
+    """Return the name of a heading, or of an outcome in style sheets: lower-case words joined by hyphens."""
+    return re.sub(r"[\W_]+", "-", words.casefold()).strip("-") or "other"

@@ -1,1 +1,4 @@
-"""Pages come in, a site goes out. MkDocs finds `plugin.QuaerePlugin` by its entry point."""
+"""Pages come in, a site goes out.
+
+Others call `build.build` and `serve.serve`; MkDocs finds `plugin.QuaerePlugin` by its entry point.
+"""

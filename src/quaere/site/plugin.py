@@ -1,10 +1,17 @@
-"""The MkDocs plugin: hands the pages of a knowledge base to MkDocs as generated files. It only wires."""
+"""The MkDocs plugin: MkDocs makes the hand-written pages, the modules' pages and the shells of all others.
+
+MkDocs knows a generated page by its name and its anchors, so that links to it are checked. What it holds is filled
+into a shell at the end.
+"""
 
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
+from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from mkdocs.config.base import Config
 from mkdocs.config.config_options import ExtraScriptValue
@@ -12,13 +19,28 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.nav import Navigation
+from mkdocs.structure.pages import Page as MkDocsPage
+from mkdocs.structure.toc import AnchorLink, TableOfContents
+from mkdocs.utils import write_file
 
+from quaere.content import addresses
 from quaere.content.model import Library
-from quaere.errors import ConfigError, Faults
+from quaere.errors import AuthorError, Faults
 from quaere.pages import render
+from quaere.pages.page import Page
+from quaere.pages.view import Here, View
 from quaere.project import Project
+from quaere.site import handwritten, policy
+from quaere.site.shell import EDITED, Shell, anchor, meta
+
+THEME = package_files("quaere.site") / "theme"
+"""What stands in for the theme's templates, and what the pages need besides themselves."""
+
+_STYLES = ("assets/quaere.css",)
+_SCRIPTS = ("assets/render.js", "assets/quaere.js")
+_ANSWERS = "quaere.content.answers.AnswersExtension"
 
 _log = get_plugin_logger("quaere")
 
@@ -27,63 +49,208 @@ class Settings(Config):  # type: ignore[no-untyped-call]  # MkDocs leaves its ho
     """The plugin has none: those of a knowledge base stand in its pyproject.toml."""
 
 
+class _Made(File):
+    """A page that MkDocs knows by name only: links, navigation and anchors are checked against it."""
+
+    def is_documentation_page(self) -> bool:
+        return False
+
+    def is_media_file(self) -> bool:
+        return False
+
+    def copy_file(self, dirty: bool = False) -> None:
+        pass
+
+
 class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
-    """Adds the pages of the knowledge base around mkdocs.yml, and writes out what hand-written pages link to."""
+    """Makes the pages of the knowledge base around mkdocs.yml."""
 
     project: Project
     library: Library
+    view: View
+    is_served = False
+    _is_given = False
 
-    # mkdocstrings makes its handlers in its own `on_config`, and has to find the answers' states there.
+    def use(self, project: Project, library: Library, *, is_served: bool) -> None:
+        """Take a library that was read and checked; without it, the plugin reads the one around mkdocs.yml."""
+        self.project, self.library, self.is_served, self._is_given = project, library, is_served, True
+
+    def on_startup(self, *, command: str, dirty: bool) -> None:
+        """Remember whether MkDocs itself serves."""
+        self.is_served = command == "serve"
+
+    # mkdocstrings makes its handlers in its own `on_config`, and has to find the extension there.
     @event_priority(100)
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
-        """Read the knowledge base; hand the assets to the theme, and the answers' states to mkdocstrings."""
+        """Read the knowledge base, if need be, and hand MkDocs, the theme and mkdocstrings what they lack."""
+        if not self._is_given:
+            self._read(config)
+        self.view = self.project.view(
+            self.library, repo=config.repo_url or "", name=config.site_name, has_folders=config.use_directory_urls
+        )
+        self._path = addresses.HOME
+        config.theme.dirs.insert(1 if config.theme.custom_dir else 0, str(THEME))
+        config.extra_css[:0] = [path for path in _STYLES if path not in config.extra_css]
+        for path in _SCRIPTS:
+            script = ExtraScriptValue(path)
+            script.type = "module"
+            config.extra_javascript.append(script)
+        config.markdown_extensions.append(handwritten.Wikilinks(lambda: Here(self.view, self._path)))  # type: ignore[arg-type]
+        _show_answers(config)
+        return config
+
+    def _read(self, config: MkDocsConfig) -> None:
         try:
             self.project = Project.find(Path(config.config_file_path).parent)
-        except (ConfigError, Faults) as error:
+            self.library, faults = self.project.check()
+        except (AuthorError, Faults) as error:
             raise PluginError(str(error)) from None
-        self.library, faults = self.project.check()
         if faults and config.strict:
             raise PluginError(f"the knowledge base is at fault\n{Faults(faults)}")
         for fault in faults:
             _log.warning(fault)
-        self.verdicts = self.project.verdicts()
-        config.theme.dirs.insert(1 if config.theme.custom_dir else 0, str(render.THEME))
-        config.extra_css.insert(0, "assets/quaere.css")
-        script = ExtraScriptValue("assets/quaere.js")
-        script.type = "module"
-        config.extra_javascript.append(script)
-        _hand_links(config, dict(render.answer_links(self.library, self.verdicts)))
-        return config
 
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
-        """Add the generated pages, each with a link that edits what it is made of."""
-        sources = render.sources(self.library)
-        docs = self.project.settings.docs
-        for path, content in self.project.pages(self.library, self.verdicts, config.repo_url or "").items():
-            file = File.generated(config, path, content=content)
-            if path in sources:
-                file.edit_uri = posixpath.relpath(sources[path], docs)
+        """Name the generated pages, and add the modules' pages, the drawings, and what lies beside the cards."""
+        try:
+            self._pages = render.pages(self.view)
+        except AuthorError as error:
+            raise PluginError(str(error)) from None
+        for path, page in self._pages.items():
+            made = _Made(path, None, config.site_dir, config.use_directory_urls, dest_uri=_file(config, path))
+            made.inclusion = InclusionLevel.NOT_IN_NAV
+            made.edit_uri = posixpath.relpath(EDITED, self.library.settings.docs) if page.source else None
+            files.append(made)
+        for module in self.library.modules:
+            text = f"::: {module.name}\n" if "mkdocstrings" in config.plugins else ""
+            file = File.generated(config, addresses.module(module.name), content=text)
+            file.inclusion = InclusionLevel.NOT_IN_NAV
+            file.edit_uri = posixpath.relpath(module.file, self.library.settings.docs)
             files.append(file)
+        for path, content in render.drawings(self.view).items():
+            files.append(File.generated(config, path, content=content))
+        for path, source in self.library.attachments.items():
+            files.append(File.generated(config, path, abs_src_path=str(self.project.root / source)))
         return files
 
-    def on_page_markdown(self, markdown: str, page: Page, **_: Any) -> str:
-        """Write out the wikilinks and directives of a page; in those that were generated, there are none left."""
-        return render.expand(markdown, page.file.src_uri, self.library, self.verdicts)
+    def on_nav(self, nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
+        """Give each generated page its title, its anchors and its place."""
+        self._nav = nav
+        for path, page in self._pages.items():
+            file = files.src_uris[path]
+            named = file.page or MkDocsPage(None, file, config)
+            if named.title is None:
+                named.title = page.title
+            named.present_anchor_ids = set(page.ids)
+        # A card stands where the list of cards stands.
+        section = _page(files, addresses.PAPERS).parent
+        for slug in self.library.papers:
+            _page(files, addresses.card(slug)).parent = section
+        return nav
+
+    def on_page_markdown(self, markdown: str, page: MkDocsPage, **_: Any) -> str:
+        """Remember whose wikilinks come next."""
+        self._path = page.file.src_uri
+        return markdown
+
+    def on_page_content(self, html: str, page: MkDocsPage, **_: Any) -> str:
+        """Put what a page asks for into it; a module's page around its documentation."""
+        path = page.file.src_uri
+        module = next((one for one in self.library.modules if addresses.module(one.name) == path), None)
+        if module is None or path in self.library.docs:
+            return handwritten.fill(self.view, path, html)
+        made = render.module(self.view, module.name, html)
+        page.meta.update(meta(made))
+        page.present_anchor_ids = (page.present_anchor_ids or set()) | made.ids
+        first = AnchorLink(module.name, module.name, 1)
+        first.children = page.toc.items
+        page.toc = TableOfContents([first])
+        return made.body
+
+    @event_priority(-100)
+    def on_env(self, env: Any, config: MkDocsConfig, files: Files) -> Any:
+        """Keep what makes the shells."""
+        self._environment, self._files = env, files
+        return env
+
+    def on_template_context(self, context: Any, template_name: str, config: MkDocsConfig) -> Any:
+        """Add the generated pages to the site's map."""
+        if template_name == "sitemap.xml":
+            context["pages"] = [*context["pages"], *(self._files.src_uris[path] for path in self._pages)]
+        return context
+
+    @event_priority(-100)
+    def on_post_page(self, output: str, page: MkDocsPage, config: MkDocsConfig) -> str:
+        """Put the policy into a page, or into a shell."""
+        body = page.content or ""
+        styles = policy.STYLES if page.file.src_uri in self._pages else policy.styles(body)
+        return policy.put(output, output.replace(body, ""), styles, is_served=self.is_served)
+
+    @event_priority(-100)
+    def on_post_template(self, output_content: str, template_name: str, config: MkDocsConfig) -> str:
+        """Put the policy into the page for addresses that lead nowhere."""
+        if not template_name.endswith(".html"):
+            return output_content
+        return policy.put(output_content, output_content, "", is_served=self.is_served)
+
+    # The search writes its index in its own `on_post_build`.
+    @event_priority(100)
+    def on_post_build(self, config: MkDocsConfig) -> None:
+        """Fill the generated pages into their shells, and add them to the search."""
+        shells: dict[tuple[object, ...], Shell] = {}
+        files = self._files.documentation_pages()
+        for path, page in self._pages.items():
+            named = _page(self._files, path)
+            canonical = urljoin(config.site_url.rstrip("/") + "/", named.url) if config.site_url else ""
+            for index in _indexes(config):
+                self._index(index, named, page)
+            is_alone = path in addresses.LISTS
+            key = (
+                path if is_alone else posixpath.dirname(path),
+                page.hide,
+                bool(page.description),
+                bool(page.source),
+                bool(page.headings and page.headings[0].below),
+            )
+            if key not in shells:
+                shells[key] = Shell(named, self._nav, files, config, self._environment, page)
+            filled = shells[key].fill(page, canonical)
+            write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
+
+    def _index(self, index: Any, named: MkDocsPage, page: Page) -> None:
+        named.content, named.toc = page.body, TableOfContents(list(map(anchor, page.headings)))
+        named.meta = {**meta(page), "search": {"boost": page.boost} if page.boost != 1 else {}}
+        index.add_entry_from_context(named)
 
     def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:
-        """Build anew when a card, the implementation or the evidence changes."""
-        root, settings = self.project.root, self.project.settings
-        for folder in (root / settings.papers, root / settings.implementation, (root / settings.evidence).parent):
-            if folder.is_dir():
-                server.watch(str(folder))
+        """Have MkDocs build anew when a card, the implementation or the evidence changes."""
+        for path in self.project.watched:
+            server.watch(str(path))
         return server
 
 
-def _hand_links(config: MkDocsConfig, links: dict[str, str]) -> None:
-    """Add the extension that shows answers to the options of mkdocstrings' Python handler, if it is in use."""
+def _page(files: Files, path: str) -> Any:
+    return files.src_uris[path].page if path in files.src_uris else None
+
+
+def _file(config: MkDocsConfig, path: str) -> str:
+    """Return the file that holds a page, below the site's folder."""
+    stem = path.removesuffix(".md")
+    is_folder = config.use_directory_urls and posixpath.basename(stem) != "index"
+    return f"{stem}/index.html" if is_folder else f"{stem}.html"
+
+
+def _indexes(config: MkDocsConfig) -> Iterable[Any]:
+    """Return the search's index, if there is a search."""
+    found = (getattr(plugin, "search_index", None) for plugin in config.plugins.values())
+    return [index for index in found if hasattr(index, "add_entry_from_context")]
+
+
+def _show_answers(config: MkDocsConfig) -> None:
+    """Add the extension that links answers to their questions to mkdocstrings, if it is in use."""
     if plugin := config.plugins.get("mkdocstrings"):
         handler = plugin.config["handlers"].setdefault("python", {})
         extensions = handler.setdefault("options", {}).setdefault("extensions", [])
         # Under live reload the same configuration comes again.
-        extensions[:] = [one for one in extensions if not (isinstance(one, dict) and render.EXTENSION in one)]
-        extensions.append({render.EXTENSION: {"links": links}})
+        if _ANSWERS not in extensions:
+            extensions.append(_ANSWERS)

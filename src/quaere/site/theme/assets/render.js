@@ -5,7 +5,7 @@ const vendor = (path) => new URL(`vendor/${path}`, import.meta.url).href;
 const drawEquation = (equation, displayMode) => {
   const drawn = document.createElement("span");
   try {
-    katex.render(equation, drawn, { displayMode });
+    katex.render(equation, drawn, { displayMode, maxSize: 60 });
   } catch (error) {
     // An equation that can't be read stays as it was written; the console tells why.
     drawn.textContent = equation;
@@ -33,9 +33,14 @@ const drawDiagrams = async (elements) => {
   const { default: mermaid } = await import(vendor("mermaid/mermaid.esm.min.mjs"));
   const sources = elements.map((element) => element.textContent);
   const draw = async () => {
+    const settings = Object.keys(mermaid.mermaidAPI.defaultConfig);
     mermaid.initialize({
       startOnLoad: false,
       securityLevel: "strict",
+      // A diagram says what it shows and nothing of how it is drawn: its own settings don't count.
+      secure: [...settings, "secure", "themeCSS", "themeVariables"],
+      htmlLabels: false,
+      flowchart: { htmlLabels: false },
       theme: isDark() ? "dark" : "neutral",
       // The grounds of the dark theme are too light for its letters.
       themeVariables: isDark() ? { edgeLabelBackground: "#191b22", clusterBkg: "#22252e" } : {},

@@ -1,0 +1,63 @@
+"""Where each page stands in the site, and where a relative address in a card's text leads.
+
+A page is named by the path of a Markdown file, whether there is such a file or not: `papers/toy.md` is the page of the
+card `toy`. What lies beside the cards stands beside their pages.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from quaere.content.model import Library
+
+HOME, PAPERS, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE = (
+    "index.md",
+    "papers/index.md",
+    "questions.md",
+    "experiments.md",
+    "tags.md",
+    "affiliations.md",
+    "reference/index.md",
+)
+LISTS = frozenset({HOME, PAPERS, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE})
+
+_CARD = re.compile(r"papers/([^/]+)\.(?:md|ya?ml)")
+
+
+def card(slug: str) -> str:
+    """Return where a card's page stands."""
+    return f"papers/{slug}.md"
+
+
+def module(name: str) -> str:
+    """Return where a module's page stands. All stand in one folder, so that links between pages are alike."""
+    return f"reference/{name.partition('.')[2] or name}.md"
+
+
+def led_to(library: Library, page: str, written: str) -> str | None:
+    """Return where a relative address leads.
+
+    Args:
+        library: What there is.
+        page: The page that the text is shown on.
+        written: The address: of a page, of a card (`toy.yml`), or of what lies beside the cards or the hand-written
+            pages; relative to the page, as in a link between Markdown files.
+
+    Returns:
+        The path of a page or a file, with query and fragment as they were written; None if there is no such thing.
+    """
+    try:
+        parts = urlsplit(written)
+    except ValueError:
+        return None
+    rest = (f"?{parts.query}" if parts.query else "") + (f"#{parts.fragment}" if parts.fragment else "")
+    if not parts.path:
+        return page + rest
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(parts.path)))
+    if (found := _CARD.fullmatch(path)) and found[1] in library.papers:
+        path = card(found[1])
+    return path + rest if path in library.pages or path in library.files or path in library.attachments else None

@@ -1,0 +1,121 @@
+"""Pictures and documents that lie beside the cards, and that a card can show or link to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from xml.parsers import expat
+
+from quaere.errors import CardError, Place
+
+PICTURES = frozenset({".apng", ".avif", ".gif", ".jpeg", ".jpg", ".png", ".svg", ".webp"})
+SUFFIXES = PICTURES | {".pdf"}
+"""What a browser shows without running anything of it. HTML beside a card is no page of the site."""
+
+_SVG, _HTML = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xhtml"
+# What is drawn, and stands still.
+_DRAWN = frozenset(
+    """
+    a circle clippath defs desc ellipse filter g image line lineargradient marker mask metadata path pattern polygon
+    polyline radialgradient rect stop style svg switch symbol text textpath title tspan use view
+    """.split()  # noqa: SIM905  (a list of quoted words would take a screen)
+)
+_INERT = re.compile(r"#|data:image/(?:png|jpeg|gif|webp)[;,]")
+_FETCHES = re.compile(r"@import|(?:image|image-set|src|cross-fade|element)\s*\(|url\((?!\s*['\"]?#)", re.IGNORECASE)
+
+
+def read(root: Path, files: Mapping[str, str]) -> tuple[dict[str, str], list[CardError]]:
+    """Choose what may be shown of the files beside the cards.
+
+    Args:
+        root: The folder of the project.
+        files: The files, by path below the folder of the cards.
+
+    Returns:
+        The chosen files by their path in the site, and what is wrong with those that are refused.
+    """
+    chosen: dict[str, str] = {}
+    faults: list[CardError] = []
+    for path, file in files.items():
+        suffix = Path(path).suffix.lower()
+        if suffix not in SUFFIXES:
+            continue
+        if suffix == ".svg" and (problem := _alive((root / file).read_bytes())):
+            hint = "a picture is shown only if nothing in it can run or be fetched: save it as plain SVG, or as PNG"
+            faults.append(CardError(Place(file, 0), f"this picture {problem}", hint))
+            continue
+        chosen[f"papers/{path}"] = file
+    return chosen, faults
+
+
+def _alive(svg: bytes) -> str:
+    """Say what could run or fetch something when a browser opens an SVG file by itself; empty if nothing could."""
+    inspection = _Inspection()
+    try:
+        inspection.parser.Parse(svg, True)
+    except expat.ExpatError as error:
+        return inspection.found or f"is not SVG: {error}"
+    return inspection.found
+
+
+class _Inspection:
+    """Looks through a picture while it is parsed; `found` is the first thing that is alive in it."""
+
+    def __init__(self) -> None:
+        self.found = ""
+        self._depth = 0
+        self._styles: list[str] | None = None
+        self.parser = parser = expat.ParserCreate(namespace_separator=" ")
+        parser.buffer_text = True
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.ProcessingInstructionHandler = lambda target, data: self._find(f"holds the instruction <?{target}?>")
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+
+    def _find(self, problem: str) -> None:
+        self.found = self.found or problem
+
+    def _doctype(self, name: str, system: str | None, public: str | None, has_declarations: bool) -> None:
+        if has_declarations:
+            self._find("declares entities")
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        space, _, local = name.rpartition(" ")
+        local = local.lower()
+        self._depth += 1
+        if space == _HTML and self._depth > 1:
+            self._find(f"holds <{local}>")
+        elif self._depth == 1 and (space, local) != (_SVG, "svg"):
+            self._find(f"is not SVG: its outermost element is <{local}>")
+        elif space == _SVG and local not in _DRAWN and not local.startswith("fe"):
+            self._find(f"holds <{local}>")
+        if local == "style":
+            self._styles = []
+        for attribute, value in attributes.items():
+            self._attribute(local, attribute.rpartition(" ")[2].lower(), value)
+
+    def _attribute(self, element: str, name: str, value: str) -> None:
+        shown = " ".join(value.split())[:60]
+        if name.startswith("on"):
+            self._find(f"holds a script in `{name}`")
+        elif name in {"href", "src"}:
+            if element == "a" and not re.match(r"https?://|#", value.strip()):
+                self._find(f"links to `{shown}`")
+            elif element != "a" and not _INERT.match(value.strip()):
+                self._find(f"fetches `{shown}`")
+        elif _FETCHES.search(value) or ("\\" in value and (name == "style" or "(" in value)):
+            self._find("fetches something by its style")
+
+    def _text(self, text: str) -> None:
+        if self._styles is not None:
+            self._styles.append(text)
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        if self._styles is not None and name.rpartition(" ")[2].lower() == "style":
+            style, self._styles = "".join(self._styles), None
+            # CSS writes any letter by its number, too.
+            if _FETCHES.search(style) or "\\" in style:
+                self._find("fetches something by its style")

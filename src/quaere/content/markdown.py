@@ -1,0 +1,327 @@
+"""The Markdown of cards and answers: CommonMark with what GitHub and Obsidian add, and links between cards.
+
+What is a link, what is code and what is mathematics is decided here, once for all who read such a text: `links` for
+those who check it, `parser` for those who show it. Raw HTML is text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock, table
+from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+from mdit_py_plugins.deflist import deflist_plugin
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.footnote import footnote_plugin
+from mdit_py_plugins.gfm_autolink import gfm_autolink_plugin
+from mdit_py_plugins.tasklists import tasklists_plugin
+
+SCHEMES = frozenset({"http", "https", "mailto"})
+"""What the address of a link may begin with; all others are relative."""
+
+_SCHEME = re.compile(r"[\x00-\x20]*([^/?#]*?):", re.DOTALL)
+_WIKILINK = re.compile(r"(!?)\[\[(?P<target>[^\[\]|\n]+?)(?:\|(?P<label>[^\[\]\n]+?))?\]\]")
+_IMAGE = re.compile(r"\.(?:apng|avif|gif|jpe?g|png|svg|webp)$", re.IGNORECASE)
+_CALLOUT = re.compile(r"\[!([\w-]+)\]([+-]?)[ \t]*(.*)")
+_MATH = re.compile(r"\$\$(?P<display>(?:\\.|[^\\$])+)\$\$|\$(?!\s)(?P<inline>(?:\\.|[^\\$])+)(?<!\s)\$", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
+_AUTOLINKS = ("www", "protocol", "email")
+_LINKS = frozenset({"wikilink_open", "image", "link_open"})
+# Stands for a bar that must not end a table's cell. The parser has taken all others of its kind out of the text.
+_BAR = "\x00"
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where a text leads: `target` as it was meant, `offset` of the link in the text.
+
+    A `wikilink` names a card or a question, an `address` and an `image` are what Markdown calls a destination.
+    """
+
+    kind: Literal["wikilink", "address", "image"]
+    target: str
+    offset: int
+
+
+def links(text: str, *, inline: bool = False) -> Iterator[Link]:
+    """Yield the links of a text, or of a single line, in their order."""
+    tokens = _shared(inline).parseInline(text) if inline else _shared(inline).parse(text)
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+    for block in tokens:
+        for token in block.children or ():
+            kind, target = _led_to(token)
+            if kind:
+                yield Link(kind, target, _place(text, token, target, _offset(text, starts, block, token)))
+
+
+def _offset(text: str, starts: Sequence[int], block: Token, link: Token) -> int:
+    """Return where a link of a block stands in the text, whose lines the block holds without indents and quotes."""
+    written, at = str(block.meta.get("written", block.content)), int(link.meta.get("at", 0))
+    if block.map is None:  # a footnote inside a line
+        return max(0, text.find(written)) + at
+    before = written[:at]
+    number, column = before.count("\n"), at - before.rfind("\n") - 1
+    line = block.map[0] + number
+    if line >= len(starts):
+        return starts[-1]
+    end = starts[line + 1] if line + 1 < len(starts) else len(text)
+    content = written.split("\n")[number]
+    # In a table's cell, bars were written with a backslash.
+    places = (text.find(one, starts[line], end) for one in (content, content.replace("|", r"\|")))
+    return next((place + column for place in places if place >= 0), starts[line])
+
+
+def _place(text: str, link: Token, target: str, begin: int) -> int:
+    """Return where what a link names is written: a wikilink itself, an address in it or in its definition."""
+    if link.type == "wikilink_open":
+        return begin
+    if link.info == "auto":
+        before = max(text.rfind(sign, 0, begin) for sign in " \n*_~(")
+        return begin + 1 if text.startswith("<", begin) else before + 1
+    address = unquote(target)
+    places = (
+        text.find(before + address, begin) + len(before) for before in ("](", "](<", "[[", "<", "]: ", "]: <", "")
+    )
+    return next((place for place in places if text.startswith(address, place) and place >= begin), begin)
+
+
+def _led_to(token: Token) -> tuple[Any, str]:
+    if token.type == "wikilink_open":
+        return "wikilink", str(token.meta["target"])
+    if token.type == "image":
+        return "image", str(token.attrGet("src"))
+    return ("address", str(token.attrGet("href"))) if token.type == "link_open" else ("", "")
+
+
+def is_allowed(address: str) -> bool:
+    """Tell whether an address is http, https, mailto, or relative to the site itself."""
+    if scheme := _SCHEME.match(address):
+        return scheme[1].lower() in SCHEMES
+    return not re.match(r"[\x00-\x20]*[/\\]{2}", address)
+
+
+def is_relative(address: str) -> bool:
+    """Tell whether an address leads to the site itself."""
+    return not _SCHEME.match(address)
+
+
+@cache
+def _shared(lines: bool) -> MarkdownIt:
+    return parser(lines=lines)
+
+
+def parser(*, lines: bool = False) -> MarkdownIt:
+    """Make a parser. Besides CommonMark's its tokens are those of its plugins, of callouts and of wikilinks.
+
+    The `meta` of `wikilink_open` holds its `target`; its own text, if it has one, stands before `wikilink_close`.
+
+    Args:
+        lines: Whether it is for single lines, which have no footnotes.
+    """
+    markdown = MarkdownIt("commonmark", {"html": False})
+    markdown.enable(["table", "strikethrough"])
+    markdown.use(gfm_autolink_plugin)
+    markdown.use(dollarmath_plugin, allow_labels=False, allow_blank_lines=False)
+    if not lines:
+        markdown.use(footnote_plugin)
+    markdown.use(deflist_plugin)
+    markdown.use(tasklists_plugin)
+    markdown.validateLink = is_allowed  # type: ignore[method-assign, assignment]  # as its documentation says
+    markdown.inline.ruler.at("math_inline", _math)
+    markdown.inline.ruler.before("image", "wikilink", _wikilink)
+    markdown.inline.ruler.before("autolink", "comment", _inline_comment)
+    for name in ("wikilink", "image", "link", "autolink", *(f"gfm_autolink_{kind}" for kind in _AUTOLINKS)):
+        _remember_place(markdown, name)
+    markdown.block.ruler.before("html_block", "comment", _comment, {"alt": ["paragraph", "reference", "blockquote"]})
+    markdown.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
+    markdown.core.ruler.before("inline", "callouts", _callouts)
+    markdown.core.ruler.after("inline", "written", _remember_written)
+    return markdown
+
+
+def _remember_written(state: StateCore) -> None:
+    """Keep what blocks of text held, before the rule for tasks takes their boxes out."""
+    for token in state.tokens:
+        if token.type == "inline":
+            token.meta["written"] = token.content
+
+
+def _remember_place(markdown: MarkdownIt, name: str) -> None:
+    """Have the tokens of a rule's links say in their `meta` where they stand in the block's content."""
+    rule = next(rule.fn for rule in markdown.inline.ruler.__rules__ if rule.name == name)
+
+    def placed(state: StateInline, silent: bool) -> bool:
+        at, count = state.pos, len(state.tokens)
+        is_found = rule(state, silent)
+        if is_found and not silent:
+            link = next((one for one in state.tokens[count:] if one.type in _LINKS), None)
+            if link:
+                link.meta.setdefault("at", at)
+        return bool(is_found)
+
+    markdown.inline.ruler.at(name, placed)
+
+
+def _math(state: StateInline, silent: bool) -> bool:
+    """Read `$…$` and `$$…$$`."""
+    if not (found := _mathematics(state.src, state.pos, state.posMax)):
+        return False
+    content, is_display, end = found
+    if not silent:
+        state.push("math_inline_double" if is_display else "math_inline", "", 0).content = content
+    state.pos = end
+    return True
+
+
+def _mathematics(text: str, start: int, end: int) -> tuple[str, bool, int] | None:
+    """Return the mathematics that starts at a place, whether it is displayed, and where it ends.
+
+    It is read as pandoc does: what things cost is no mathematics, and neither is what holds code. GitHub's own form,
+    with the mathematics in a code span, is read as well.
+    """
+    if not (found := _MATH.match(text, start, end)):
+        return None
+    content = found["display"] or found["inline"]
+    if re.fullmatch("`[^`]+`", content):
+        content = content.strip("`")
+    is_price = content[0].isdigit() and text[found.end() : found.end() + 1].isdigit()
+    if "`" in content or not content.strip() or is_price:
+        return None
+    return content.strip(), bool(found["display"]), found.end()
+
+
+def _wikilink(state: StateInline, silent: bool) -> bool:
+    """Read `[[card]]`, `[[card.question]]` and `[[card|text]]`; `![[picture.png]]` is an image, as in Obsidian."""
+    # What looks ahead for the end of a link's text passes over it as over any text.
+    if silent or not (found := _WIKILINK.match(state.src, state.pos, state.posMax)):
+        return False
+    target = found["target"].strip()
+    if found[1]:
+        address = state.md.normalizeLink(target)
+        if not _IMAGE.search(target) or not is_allowed(address):
+            return False
+        image = state.push("image", "img", 0)
+        image.attrs = {"src": address, "alt": ""}
+        image.content = found["label"] or target
+        image.children = [Token("text", "", 0, content=image.content)]
+    elif state.linkLevel:
+        # A link stands in no link: there its text remains.
+        state.push("text", "", 0).content = found["label"] or target
+    else:
+        state.push("wikilink_open", "a", 1).meta = {"target": target}
+        if found["label"]:
+            most, state.pos, state.posMax = state.posMax, found.start("label"), found.end("label")
+            state.linkLevel += 1
+            state.md.inline.tokenize(state)
+            state.linkLevel -= 1
+            state.posMax = most
+        state.push("wikilink_close", "a", -1)
+    state.pos = found.end()
+    return True
+
+
+def _inline_comment(state: StateInline, silent: bool) -> bool:
+    """Pass over a comment inside a paragraph."""
+    found = _COMMENT.match(state.src, state.pos, state.posMax)
+    if found:
+        state.pos = found.end()
+    return bool(found)
+
+
+def _comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Pass over a comment that begins a line, blank lines in it included; what follows it is read as a line."""
+    begin = state.bMarks[start] + state.tShift[start]
+    if state.is_code_block(start) or not state.src.startswith("<!--", begin):
+        return False
+    close = state.src.find("-->", begin + 4) + 3
+    if close < 4 or close > state.eMarks[end - 1]:
+        return False
+    last = next(line for line in range(start, end) if close <= state.eMarks[line])
+    rest = state.src[close : state.eMarks[last]]
+    # In one line with text it is the inline rule's.
+    if last == start and rest.strip():
+        return False
+    if not silent:
+        state.line = last + 1
+        if rest.strip():
+            state.line = last
+            state.bMarks[last], state.tShift[last], state.sCount[last] = (
+                close,
+                len(rest) - len(rest.lstrip()),
+                state.blkIndent,
+            )
+    return True
+
+
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Read a table, in whose cells mathematics may hold bars."""
+    source, count = state.src, len(state.tokens)
+    first, last = state.bMarks[start], state.eMarks[end - 1]
+    state.src = source[:first] + "".join(map(_masked, source[first:last].splitlines(keepends=True))) + source[last:]
+    is_table = table(state, start, end, silent)
+    state.src = source
+    for token in state.tokens[count:]:
+        token.content = token.content.replace(_BAR, "|")
+    return is_table
+
+
+def _masked(line: str) -> str:
+    """Return a line with other signs for the bars inside its mathematics."""
+    written: list[str] = []
+    at = 0
+    while at < len(line):
+        end = at + 1
+        if line[at] == "\\":
+            end = at + 2
+        elif found := _CODE.match(line, at):
+            end = found.end()
+        elif line[at] == "$" and (mathematics := _mathematics(line, at, len(line))):
+            end = mathematics[2]
+            written.append(line[at:end].replace("|", _BAR))
+            at = end
+            continue
+        written.append(line[at:end])
+        at = end
+    return "".join(written)
+
+
+def _callouts(state: StateCore) -> None:
+    """Turn `> [!note] Title` into a callout, before inline text is read; a sign behind the bracket folds it."""
+    written: list[Token] = []
+    tags: list[str] = []
+    tokens = state.tokens
+    for index, token in enumerate(tokens):
+        written.append(token)
+        if token.type == "blockquote_open":
+            is_paragraph = tokens[index + 1].type == "paragraph_open"
+            first, _, rest = tokens[index + 2].content.partition("\n") if is_paragraph else ("", "", "")
+            found = _CALLOUT.fullmatch(first.rstrip())
+            tags.append(("details" if found[2] else "div") if found else "")
+            if found:
+                kind, is_folded = found[1].lower(), bool(found[2])
+                token.type, token.tag = "callout_open", tags[-1]
+                token.attrs = {"class": kind if is_folded else f"admonition {kind}"}
+                if found[2] == "+":
+                    token.attrs["open"] = ""
+                tag = "summary" if is_folded else "p"
+                opening, closing = Token("callout_title_open", tag, 1), Token("callout_title_close", tag, -1)
+                if not is_folded:
+                    opening.attrs = {"class": "admonition-title"}
+                title = Token("inline", "", 0, content=found[3] or found[1].capitalize(), children=[], map=token.map)
+                written += [opening, title, closing]
+                body = tokens[index + 2]
+                body.content, body.map = rest, [line + 1 for line in body.map or ()]
+                for part in (tokens[index + 1], tokens[index + 3]):
+                    part.hidden = not rest
+        elif token.type == "blockquote_close" and (tag := tags.pop()):
+            token.type, token.tag = "callout_close", tag
+    state.tokens = written

@@ -1,0 +1,313 @@
+"""From what a card says to HTML that shows it, and can do nothing else.
+
+The parser of `content.markdown` gives tokens, the rules below turn those that HTML has not into elements with classes
+of the theme, markdown-it-py's renderer writes and escapes all of them, and nh3 lets pass what is on its list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Protocol, cast
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexer import Lexer
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+
+from quaere.content import markdown
+
+_TAGS = frozenset(
+    """
+    a blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr img input li ol p pre s section span strong
+    sub summary sup table tbody td th thead tr ul
+    """.split()  # noqa: SIM905  (a list of quoted words would take a screen)
+)
+_ATTRIBUTES = {
+    "*": {"class", "id"},
+    "a": {"href", "title"},
+    "details": {"open"},
+    "img": {"alt", "loading", "src", "title"},
+    "input": {"checked", "disabled", "type"},
+    "ol": {"start"},
+    "span": {"data-state"},
+    "td": {"align"},
+    "th": {"align"},
+}
+# By these a diagram's styles and shapes would fetch something, also in CSS's and YAML's own spellings: then it is code.
+_FETCHES = re.compile(
+    r"(?:url|image|image-set|src|cross-fade)\s*\(|@import|\bimg\b|\bsprite\b|\\[0-9a-fux]", re.IGNORECASE
+)
+_LANGUAGE = re.compile(r"[\w+#.-]+")
+_DEEPEST = 6
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a wikilink leads: the address, and the line of Markdown or the plain words that name it.
+
+    `state` is that of a question.
+    """
+
+    href: str
+    words: str
+    is_plain: bool = True
+    state: str = ""
+
+
+class Surroundings(Protocol):
+    """What a text needs to know of the page that it is shown on."""
+
+    def wikilink(self, target: str) -> Target | None:
+        """Return where a wikilink leads; None if nowhere."""
+
+    def address(self, written: str) -> str | None:
+        """Return the address that a link leads to from this page; None if there is nothing."""
+
+    def image(self, written: str) -> str | None:
+        """Return the address of an image of the library from this page; None if it is none of its own."""
+
+    def code(self, text: str, language: str) -> Markup:
+        """Show code; the language is a word without special characters."""
+
+
+@dataclass
+class Ids:
+    """The ids in use on a page, each once, and how many texts it holds."""
+
+    taken: set[str] = field(default_factory=set)
+    texts: int = 0
+
+    def name(self, words: str) -> str:
+        """Name a heading by its words; one that is named alike gets a number."""
+        name = base = slug(words) or "section"
+        number = 0
+        while name in self.taken:
+            number += 1
+            name = f"{base}_{number}"
+        self.taken.add(name)
+        return name
+
+
+def slug(words: str) -> str:
+    """Return words as an id: lower case, joined by hyphens."""
+    return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", words.casefold())).strip("-_")
+
+
+def block(text: str, here: Surroundings, ids: Ids, below: int) -> Markup:
+    """Show a text.
+
+    Args:
+        text: The Markdown.
+        here: The page around it.
+        ids: The ids of that page; those of the text's headings are added.
+        below: The level of the heading that it stands under; its own headings are moved down as far as need be.
+    """
+    ids.texts += 1
+    # No heading's id holds a point.
+    environment = {"here": here, "ids": ids, "below": below, "docId": f"text.{ids.texts}"}
+    return _clean(_parser(lines=False).render(text, environment))
+
+
+def inline(text: str, here: Surroundings, *, links: bool = True) -> Markup:
+    """Show a line; without links where it stands inside one."""
+    environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": links}
+    return _clean(_parser(lines=True).renderInline(" ".join(text.split()), environment))
+
+
+def words(text: str, here: Surroundings) -> str:
+    """Return a line in plain words, for where no markup can stand."""
+    environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": False}
+    return _plain(_parser(lines=True).parseInline(" ".join(text.split()), environment)[0].children or ())
+
+
+def highlighted(text: str, language: str) -> Markup:
+    """Return code with colours, where Pygments knows the language."""
+    lexer = _lexer(language)
+    return Markup(highlight(text, lexer, _formatter())) if lexer else Markup.escape(text.rstrip("\n") + "\n")
+
+
+@cache
+def _formatter() -> HtmlFormatter[str]:
+    return HtmlFormatter(nowrap=True)
+
+
+@cache
+def _lexer(language: str) -> Lexer | None:
+    try:
+        return get_lexer_by_name(language, stripnl=False) if language else None
+    except ClassNotFound:
+        return None
+
+
+@cache
+def _cleaner() -> nh3.Cleaner:
+    return nh3.Cleaner(
+        tags=set(_TAGS), attributes=_ATTRIBUTES, url_schemes=set(markdown.SCHEMES), link_rel=None, strip_comments=True
+    )
+
+
+def _clean(html: str) -> Markup:
+    return Markup(_cleaner().clean(html))
+
+
+@cache
+def _parser(*, lines: bool) -> MarkdownIt:
+    parser = markdown.parser(lines=lines)
+    parser.core.ruler.push("shown", _shown)
+    rules = cast(RendererHTML, parser.renderer).rules
+    for name in ("footnote_block_open", "footnote_block_close", "math_block", "math_inline", "math_inline_double"):
+        rules.pop(name, None)
+    for name in ("fence", "code_block"):
+        parser.add_render_rule(name, _code)
+    return parser
+
+
+def _code(_: object, tokens: Sequence[Token], index: int, __: object, environment: Any) -> str:
+    token = tokens[index]
+    named = _LANGUAGE.match(token.info.strip())
+    return str(environment["here"].code(token.content, named[0].lower() if named else "text"))
+
+
+def _shown(state: StateCore) -> None:
+    """Turn the tokens that HTML has no element for into some that it has."""
+    shown = [one for token in state.tokens for one in _block(token, state)]
+    state.tokens = list(_headings(shown, state.env))
+
+
+def _block(token: Token, state: StateCore) -> Iterator[Token]:
+    if token.type == "inline":
+        token.children = list(_line(token.children or [], state, state.env.get("links", True)))
+    elif token.type == "math_block" or (token.type == "fence" and token.info.strip() == "math"):
+        yield from _element("div", "arithmatex", f"\\[{token.content.strip()}\\]")
+        return
+    elif token.type == "fence" and token.info.strip() == "mermaid" and not _FETCHES.search(token.content):
+        yield from _element("div", "diagram", token.content.rstrip("\n"))
+        return
+    elif token.type in ("th_open", "td_open") and "style" in token.attrs:
+        # The policy of the pages allows no styles.
+        token.attrs = {"align": str(token.attrs["style"]).removeprefix("text-align:")}
+    elif token.type.startswith("footnote_block"):
+        token.tag = "div"
+        if token.nesting == 1:
+            token.attrs = {"class": "footnote"}
+            yield token
+            yield Token("hr", "hr", 0, block=True)
+            yield Token("ordered_list_open", "ol", 1, block=True)
+            return
+        yield Token("ordered_list_close", "ol", -1, block=True)
+    yield token
+
+
+def _element(tag: str, name: str, content: str, **attributes: str) -> Iterator[Token]:
+    """Yield an element of a class with text in it."""
+    given: dict[str, Any] = {name.replace("_", "-"): value for name, value in attributes.items()}
+    yield Token(f"{tag}_open", tag, 1, attrs={"class": name, **given})
+    yield Token("text", "", 0, content=content)
+    yield Token(f"{tag}_close", tag, -1, block=tag == "div")
+
+
+def _line(tokens: Sequence[Token], state: StateCore, has_links: bool) -> Iterator[Token]:
+    """Yield the tokens of a line with each link and image led to where it is on this page, or left out."""
+    here: Surroundings = state.env["here"]
+    closings: list[Token | None] = []
+    for index, token in enumerate(tokens):
+        if token.type in ("link_open", "wikilink_open"):
+            target = _led_to(token, here)
+            is_bare = token.type == "wikilink_open" and tokens[index + 1].type == "wikilink_close"
+            closings.append(Token("link_close", "a", -1) if target and has_links else None)
+            if closings[-1] and target:
+                attributes = {"href": target.href, **({"title": title} if (title := token.attrGet("title")) else {})}
+                yield Token("link_open", "a", 1, attrs=attributes)
+            if is_bare:
+                yield from _named(target, token, state)
+            if token.type == "wikilink_open" and target and target.state and has_links:
+                tokens[_closing(tokens, index)].meta = {"state": target.state}
+        elif token.type in ("link_close", "wikilink_close"):
+            if closing := closings.pop():
+                yield closing
+            if name := token.meta.get("state"):
+                for part in (Token("text", "", 0, content=" "), *_element("span", "q-badge", name, data_state=name)):
+                    part.meta["unsaid"] = True
+                    yield part
+        elif token.type == "image":
+            token.children = list(_line(token.children or (), state, has_links=False))
+            yield from _image(token, here, is_linked=any(closings) or not has_links)
+        elif token.type.startswith("math_inline"):
+            opening, closing_ = ("\\[", "\\]") if token.type.endswith("double") else ("\\(", "\\)")
+            yield from _element("span", "arithmatex", f"{opening}{token.content}{closing_}")
+        else:
+            yield token
+
+
+def _closing(tokens: Sequence[Token], opening: int) -> int:
+    return next(n for n in range(opening, len(tokens)) if tokens[n].type == "wikilink_close")
+
+
+def _led_to(token: Token, here: Surroundings) -> Target | None:
+    if token.type == "wikilink_open":
+        return here.wikilink(token.meta["target"])
+    href = str(token.attrGet("href"))
+    # A footnote's address was made by the parser.
+    address = href if href.startswith("#") else here.address(href)
+    return None if address is None else Target(address, "")
+
+
+def _named(target: Target | None, token: Token, state: StateCore) -> Iterator[Token]:
+    """Yield the words of a wikilink that has none of its own."""
+    if target is None or target.is_plain or "named" in state.env:
+        is_named = target is not None and target.is_plain
+        yield Token("text", "", 0, content=target.words if target and is_named else token.meta["target"])
+    else:
+        # What a question asks may name another, or itself: once is enough.
+        environment = {"here": state.env["here"], "ids": Ids(), "below": 0, "links": False, "named": True}
+        line = _parser(lines=True).parseInline(" ".join(target.words.split()), environment)[0]
+        yield from line.children or ()
+
+
+def _image(token: Token, here: Surroundings, is_linked: bool) -> Iterator[Token]:
+    """Yield an image of the library; one from elsewhere becomes a link to it, or its text where it stands in a link."""
+    written = str(token.attrGet("src"))
+    own = here.image(written)
+    if own is not None:
+        token.attrs = {**token.attrs, "src": own, "loading": "lazy"}
+        yield token
+        return
+    words = Token("text", "", 0, content=_plain(token.children or ()) or written)
+    if is_linked or markdown.is_relative(written):
+        yield words
+        return
+    yield from (Token("link_open", "a", 1, attrs={"href": written}), words, Token("link_close", "a", -1))
+
+
+def _plain(tokens: Sequence[Token]) -> str:
+    """Return the words of a line's tokens; the state of a question is none of them."""
+    said = (token for token in tokens if "unsaid" not in token.meta)
+    breaks = {"softbreak", "hardbreak"}
+    return "".join(" " if token.type in breaks else token.content for token in said)
+
+
+def _headings(tokens: Sequence[Token], environment: Any) -> Iterator[Token]:
+    """Yield the tokens with the headings moved below the page's own, each with an id and a link to itself."""
+    levels = [int(token.tag[1]) for token in tokens if token.type == "heading_open"]
+    down = max(0, environment["below"] + 1 - min(levels, default=_DEEPEST))
+    for index, token in enumerate(tokens):
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(_DEEPEST, int(token.tag[1]) + down)}"
+        if token.type == "heading_open":
+            line = tokens[index + 1]
+            id = environment["ids"].name(_plain(line.children or ()))
+            token.attrs = {"id": id}
+            attributes: dict[str, Any] = {"class": "headerlink", "href": f"#{id}", "title": "Link to this heading"}
+            link = [Token("link_open", "a", 1, attrs=attributes), Token("text", "", 0, content="#")]
+            line.children = [*(line.children or []), *link, Token("link_close", "a", -1)]
+        yield token

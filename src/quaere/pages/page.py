@@ -1,0 +1,75 @@
+"""What a page is: the body that is put into the site's shell, and what the shell says of it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+_HEADING = re.compile(r'<h([1-6]) id="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
+_TAG = re.compile(r'</?[a-z][^\s/>]*((?:\s+[^\s=>/]+(?:="[^"]*")?)*)\s*/?>')
+_SELF = re.compile(r'<a class="headerlink"[^>]*>#</a>')
+_ID = re.compile(r'\sid="([^"]+)"')
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading with what stands below it; `words` are plain text."""
+
+    level: int
+    id: str
+    words: str
+    below: tuple[Heading, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the site.
+
+    Attributes:
+        path: Its name, as `content.addresses` gives it.
+        title: Plain text.
+        body: HTML, with its `<h1>`.
+        description: Plain text, for search engines; empty for none.
+        source: The file that is edited to change it; None for a page made of many.
+        hide: What the theme leaves out on it: `navigation`, `toc`.
+        boost: How far the search puts it before others.
+    """
+
+    path: str
+    title: str
+    body: str
+    description: str = ""
+    source: str | None = None
+    hide: tuple[str, ...] = ()
+    boost: float = 1
+
+    @cached_property
+    def headings(self) -> tuple[Heading, ...]:
+        """The headings down to the fourth level, as a tree."""
+        found = ((int(level), id, _words(inner)) for level, id, inner in _HEADING.findall(self.body))
+        return _tree([Heading(level, id, words) for level, id, words in found if level <= 4])
+
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """All places in the page that an address can name."""
+        attributes = "".join(_TAG.findall(self.body))
+        return frozenset(map(html.unescape, _ID.findall(attributes)))
+
+
+def _words(inner: str) -> str:
+    return " ".join(html.unescape(_TAG.sub("", _SELF.sub("", inner))).split())
+
+
+def _tree(flat: list[Heading]) -> tuple[Heading, ...]:
+    def grown() -> Iterator[Heading]:
+        rest = flat
+        while rest:
+            first, *rest = rest
+            count = next((n for n, one in enumerate(rest) if one.level <= first.level), len(rest))
+            yield Heading(first.level, first.id, first.words, _tree(rest[:count]))
+            rest = rest[count:]
+
+    return tuple(grown())

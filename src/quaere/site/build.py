@@ -1,0 +1,137 @@
+"""Build a site in a folder: all of it, or nothing of it where a link is dead or MkDocs has something to say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from quaere.content.model import Library
+from quaere.errors import AuthorError, ConfigError, Faults, MisuseError, PageError, Place
+from quaere.project import Project
+from quaere.site import links
+
+if TYPE_CHECKING:
+    from quaere.site.plugin import QuaerePlugin
+
+# Material announces the end of MkDocs 1 at every start; docs/decisions/ says what follows from it.
+os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")
+
+_DEAD = re.compile(
+    r"Doc file '(?P<page>[^']+)' contains (?:a link|an unrecognized relative link|an absolute link) '(?P<link>[^']*)'"
+    r"[^?]*?(?:Did you mean '(?P<near>[^']*)'\?)?$",
+    re.DOTALL,
+)
+_FORMER = "assets/quaere.css"
+
+
+def build(project: Project, library: Library, site: Path, *, served_at: str = "") -> list[AuthorError]:
+    """Build the site of a library.
+
+    Args:
+        project: The knowledge base.
+        library: What was read of it, without faults.
+        site: The folder, which is new, empty, or holds a former site. It changes at the end, all at once.
+        served_at: The address at which the pages are served with live reload, if they are.
+
+    Returns:
+        What is wrong with the pages; then nothing was written, unless mkdocs.yml says `strict: false`.
+
+    Raises:
+        ConfigError: mkdocs.yml is at fault, or a template.
+        MisuseError: The folder holds something else.
+    """
+    if site.exists() and not (site.is_dir() and (not any(site.iterdir()) or (site / _FORMER).exists())):
+        raise MisuseError(Place(str(site), 0), "this holds something else than a site", "name a new folder")
+    site.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=site.parent, prefix=".quaere-") as scratch:
+        fresh = Path(scratch) / "site"
+        faults, is_strict = _made(project, library, fresh, Path(scratch), served_at=served_at)
+        if not faults or not is_strict:
+            _update(site, fresh)
+    return faults if is_strict else []
+
+
+def _made(
+    project: Project, library: Library, site: Path, scratch: Path, *, served_at: str
+) -> tuple[list[AuthorError], bool]:
+    """Have MkDocs make a site; return what is wrong with it, and whether that counts."""
+    from mkdocs.commands.build import build as build_pages
+    from mkdocs.exceptions import MkDocsException
+
+    from quaere.site import defaults
+
+    docs = project.root / library.settings.docs
+    if not docs.is_dir():
+        docs = scratch / "docs"
+        docs.mkdir()
+    with _said() as records:
+        config = defaults.load(project.root, library, site, docs)
+        is_strict, config.strict = config.strict, False  # what is said is told below, with its place
+        config.site_url = served_at or config.site_url
+        cast("QuaerePlugin", config.plugins["quaere"]).use(project, library, is_served=bool(served_at))
+        try:
+            build_pages(config)
+        except (AuthorError, Faults):
+            raise
+        except (MkDocsException, SystemExit) as error:
+            said = [record.getMessage() for record in records] or [f"MkDocs can't build the site: {error}"]
+            raise Faults(ConfigError(Place(defaults.FILE, 0), one) for one in said) from error
+    faults = {str(fault): fault for fault in (_fault(record, library) for record in records)}
+    return list(faults.values()) or links.dead(site, library, config.use_directory_urls), is_strict
+
+
+@contextmanager
+def _said() -> Iterator[list[logging.LogRecord]]:
+    """Collect what MkDocs and its plugins warn of, in the place of printing it."""
+    records: list[logging.LogRecord] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    logger, collector = logging.getLogger("mkdocs"), Collector(logging.WARNING)
+    propagates, logger.propagate = logger.propagate, False
+    logger.addHandler(collector)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(collector)
+        logger.propagate = propagates
+
+
+def _fault(record: logging.LogRecord, library: Library) -> AuthorError:
+    """Return what MkDocs warned of as a fault with its place."""
+    message = record.getMessage()
+    found = _DEAD.match(message)
+    if not found:
+        return ConfigError(Place("mkdocs.yml", 0), message)
+    file, line, column = links.written(library, found["page"], found["link"])
+    hint = f"did you mean `{found['near']}`?" if found["near"] else ""
+    return PageError(Place(file, line, column), f"`{found['link']}` leads nowhere", hint)
+
+
+def _update(site: Path, fresh: Path) -> None:
+    """Make a site what a fresh one is; files that are the same are not touched, and the folder's time is now."""
+    site.mkdir(parents=True, exist_ok=True)
+    kept = {path.relative_to(fresh) for path in fresh.rglob("*")}
+    for path in sorted(site.rglob("*"), reverse=True):
+        if path.relative_to(site) not in kept:
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    for path in sorted(kept):
+        source, target = fresh / path, site / path
+        if source.is_dir():
+            if target.exists() and not target.is_dir():
+                target.unlink()
+            target.mkdir(parents=True, exist_ok=True)
+        elif not (target.is_file() and target.read_bytes() == source.read_bytes()):
+            if target.is_dir():
+                shutil.rmtree(target)
+            source.replace(target)
+    os.utime(site)

@@ -1,0 +1,54 @@
+"""What a page written by hand, or a docstring, may ask of the knowledge base: wikilinks, and parts by a comment.
+
+What they show is of cards, so it goes past Python-Markdown: the HTML of `pages` is put in as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from xml.etree.ElementTree import Element
+
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.inlinepatterns import InlineProcessor
+
+from quaere.pages import render
+from quaere.pages.view import Here, View
+
+_LINK = r"\[\[(?P<link>[^\[\]\n]+?)\]\]"
+_PART = re.compile(r"<!--\s*quaere:(?P<name>[\w-]+)\s*-->")
+# After code, escapes and mathematics, before Markdown's own links.
+_PRIORITY = 175
+
+
+class Wikilinks(Extension):
+    """Shows `[[card]]`, `[[card.question]]` and `[[card|text]]`; `here` returns the page that is being read."""
+
+    def __init__(self, here: Callable[[], Here]) -> None:
+        super().__init__()
+        self._here = here
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802  (Python-Markdown's own name)
+        """Register the processor."""
+        md.inlinePatterns.register(_Wikilink(md, self._here), "quaere-wikilinks", _PRIORITY)
+
+
+class _Wikilink(InlineProcessor):
+    def __init__(self, md: Markdown, here: Callable[[], Here]) -> None:
+        super().__init__(_LINK, md)
+        self._here = here
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | str | None, int | None, int | None]:  # type: ignore[override]  # noqa: N802
+        shown = self._here().inline(m[0])
+        return self.md.htmlStash.store(str(shown)), m.start(), m.end()
+
+
+def fill(view: View, path: str, content: str) -> str:
+    """Put the parts that a page asks for into its HTML; a comment that names none stays."""
+
+    def part(found: re.Match[str]) -> str:
+        template = render.PARTS.get(found["name"])
+        return render.part(view, template, path) if template else found[0]
+
+    return _PART.sub(part, content)

@@ -1,0 +1,92 @@
+"""Links of a built site that lead nowhere, and where their authors wrote them."""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from quaere.content import addresses
+from quaere.content.model import Library
+from quaere.errors import AuthorError, PageError, Place
+
+_BODY = re.compile(r"<article\b.*</article>", re.DOTALL)
+_LINK = re.compile(r"<(?:a|img|source|video|audio)\b[^>]*?\s(?:href|src)=\"([^\"]*)\"", re.DOTALL)
+_ID = re.compile(r"\s(?:id|name)=\"([^\"]+)\"")
+
+
+def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
+    """Return a fault for each link inside the bodies of the pages that leads to no page, file or anchor of the site.
+
+    Args:
+        site: The folder of the site.
+        library: What it shows.
+        has_folders: Whether each page has a folder of its own.
+    """
+
+    @cache
+    def anchors(file: Path) -> frozenset[str]:
+        return frozenset(map(html.unescape, _ID.findall(file.read_text(encoding="utf-8"))))
+
+    def is_dead(here: Path, href: str) -> bool:
+        parts = urlsplit(href)
+        if parts.scheme or parts.netloc:
+            return False
+        target = here
+        if parts.path:
+            path = posixpath.normpath(posixpath.join(here.parent.relative_to(site).as_posix(), unquote(parts.path)))
+            if path.startswith("../"):
+                return True
+            target = site / path
+            if parts.path.endswith("/") or target.is_dir():
+                target /= "index.html"
+        if not target.is_file():
+            return True
+        is_page = target.suffix == ".html" and bool(parts.fragment)
+        return is_page and unquote(parts.fragment) not in {*anchors(target), "top"}
+
+    faults: list[AuthorError] = []
+    for path in sorted(library.pages):
+        here = site / _file(path, has_folders)
+        if not here.is_file():
+            continue
+        found = _BODY.search(here.read_text(encoding="utf-8"))
+        for href in dict.fromkeys(map(html.unescape, _LINK.findall(found[0] if found else ""))):
+            if is_dead(here, href):
+                file, line, column = written(library, path, href)
+                problem = f"`{href}` leads nowhere, on the page {path.removesuffix('.md')}"
+                faults.append(PageError(Place(file, line, column), problem))
+    return faults
+
+
+def _file(path: str, has_folders: bool) -> str:
+    stem = path.removesuffix(".md")
+    return f"{stem}/index.html" if has_folders and posixpath.basename(stem) != "index" else f"{stem}.html"
+
+
+def written(library: Library, page: str, link: str) -> tuple[str, int, int]:
+    """Return the file, the line and the column where a page's author wrote a link, as far as it can be told."""
+    file, text = _source(library, page)
+    parts = urlsplit(link)
+    # Between the source and the page, an address loses its suffix and gains dots.
+    last = posixpath.basename(parts.path.rstrip("/"))
+    for sought in (link, f"#{parts.fragment}" if parts.fragment else "", last):
+        at = text.find(sought) if sought else -1
+        if at >= 0:
+            return file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    return file, 1, 1
+
+
+def _source(library: Library, page: str) -> tuple[str, str]:
+    if page in library.docs:
+        return f"{library.settings.docs}/{page}", library.docs[page]
+    for slug, paper in library.papers.items():
+        if addresses.card(slug) == page:
+            return paper.file, paper.source
+    for module in library.modules:
+        if addresses.module(module.name) == page:
+            return module.file, ""
+    return page.removesuffix(".md"), ""

@@ -1,0 +1,323 @@
+"""Sites of small knowledge bases: what they need, what ends their build, and what stands in each page."""
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from quaere.errors import AuthorError, Faults, MisuseError
+from quaere.site import policy
+from quaere.site.build import build
+from tests.engine.conftest import Base
+
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def built(base: Base, **more: str) -> list[str]:
+    """Build the site of a knowledge base, and return what is wrong, each as it is printed."""
+    project = base.project
+    try:
+        return [str(fault) for fault in build(project, project.read()[0], base.root / "site", **more)]
+    except Faults as faults:
+        return [str(fault) for fault in faults.errors]
+    except AuthorError as error:
+        return [str(error)]
+
+
+def page(base: Base, path: str = "") -> str:
+    return (base.root / "site" / path / "index.html").read_text(encoding="utf-8")
+
+
+def contents(folder: Path) -> Mapping[str, tuple[bytes, int]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+# What a site needs: nothing
+
+
+def test_a_card_and_a_bibliography_make_a_whole_site(base: Base) -> None:
+    assert built(base) == []
+    assert "Toys" in page(base, "papers/toy")
+    assert "<title>base</title>" in page(base)
+    for path in ("", "papers", "questions", "tags", "affiliations", "experiments", "reference", "papers/toy"):
+        assert "md-tabs" in page(base, path), path
+    for path in ("404.html", "sitemap.xml", "search/search_index.json", "assets/quaere.css"):
+        assert (base.root / "site" / path).is_file(), path
+    vendor = base.root / "site/assets/vendor"
+    assert (vendor / "katex/katex.min.js").is_file()
+    assert (vendor / "mermaid/mermaid.esm.min.mjs").is_file()
+    assert not (base.root / "docs").exists()
+
+
+def test_without_a_repository_nothing_can_be_edited_and_no_source_is_linked(base: Base) -> None:
+    assert built(base) == []
+    for path in (base.root / "site").rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r'rel="edit"|/blob/|/edit/|md-source', text), path
+
+
+def test_with_a_repository_pages_link_to_their_sources(base: Base) -> None:
+    base.write({"mkdocs.yml": "repo_url: https://example.org/toys\n", "docs/index.md": "# Home\n"})
+    assert built(base) == []
+    assert 'href="https://example.org/toys/edit/main/papers/toy.yml"' in page(base, "papers/toy")
+    assert 'href="https://example.org/toys/edit/main/docs/index.md"' in page(base)
+
+
+def test_hand_written_pages_come_into_the_navigation_by_themselves(base: Base) -> None:
+    base.write(
+        {"docs/index.md": "# Mine\n\n[[toy]]", "docs/notes.md": "# Notes\n", "docs/how_to/first.md": "# First\n"}
+    )
+    assert built(base) == []
+    assert '<a href="papers/toy/">Toys</a>' in page(base)
+    assert 'href="notes/"' in page(base)
+    assert re.search(r'href="how_to/first/"[^>]*>\s*How to', page(base))
+
+
+def test_mkdocs_yml_overrides_what_it_names_and_leaves_the_rest(base: Base) -> None:
+    base.write({"mkdocs.yml": "site_name: Shelf\ntheme: {language: de}\nplugins: [quaere]\n"})
+    assert built(base) == []
+    assert "<title>Shelf</title>" in page(base)
+    assert '<html lang="de"' in page(base)
+    assert "palette" in page(base), "what the theme was told besides stays"
+    assert not (base.root / "site/search").exists(), "the list of plugins is the file's own"
+
+
+def test_pages_may_be_files_instead_of_folders(base: Base) -> None:
+    base.write({"mkdocs.yml": "use_directory_urls: false\n"})
+    assert built(base) == []
+    card = (base.root / "site/papers/toy.html").read_text(encoding="utf-8")
+    assert 'href="index.html"' in card
+    assert 'href="../assets/quaere.css"' in card
+
+
+def test_a_template_of_the_library_stands_in_for_ours(base: Base) -> None:
+    text = '{% extends "quaere/card.html" %}{% block head %}{{ super() }}<p>Mine: {{ paper.slug }}</p>{% endblock %}'
+    base.write({"templates/card.html": text})
+    assert built(base) == []
+    assert "<p>Mine: toy</p>" in page(base, "papers/toy")
+    assert 'class="q-idea"' in page(base, "papers/toy")
+
+
+# What is in a page
+
+
+def test_search_and_map_know_the_generated_pages(base: Base) -> None:
+    base.write({"mkdocs.yml": "site_url: https://example.org/toys/\n"})
+    assert built(base) == []
+    index = (base.root / "site/search/search_index.json").read_text(encoding="utf-8")
+    assert '"location":"papers/toy/#why"' in index
+    assert "A sound idea." in index
+    assert "https://example.org/toys/papers/toy/" in (base.root / "site/sitemap.xml").read_text(encoding="utf-8")
+    assert '<link rel="canonical" href="https://example.org/toys/papers/toy/">' in page(base, "papers/toy")
+
+
+def test_pictures_beside_the_cards_are_copied_and_other_files_are_not(base: Base) -> None:
+    card = "cite: toy2020\nidea: Sound.\nimplementation: null\nnotes: '![It](figures/it.png)'\n"
+    base.write(
+        {
+            "papers/toy.yml": card,
+            "papers/figures/it.png": PICTURE,
+            "papers/it.html": "<script></script>",
+            "papers/x.js": "1",
+        }
+    )
+    assert built(base) == []
+    assert 'src="../figures/it.png"' in page(base, "papers/toy")
+    assert (base.root / "site/papers/figures/it.png").read_bytes() == PICTURE
+    assert not (base.root / "site/papers/it.html").exists()
+    assert not (base.root / "site/papers/x.js").exists()
+
+
+def test_markup_in_a_title_is_text_in_all_places_of_the_page(base: Base) -> None:
+    title = "<b>A</b> \\& \"b\" 'c' [[x]] $y$"
+    base.write({"papers/references.bib": f"@misc{{toy2020, author={{A}}, title={{{title}}}, year={{2020}}}}"})
+    assert built(base) == []
+    text = page(base, "papers/toy")
+    found = re.search(r"<title>(.*?) - base</title>", text)
+    assert found
+    assert html.unescape(found[1]).startswith("<b>A</b> & ")
+    assert "<b>A</b>" not in text
+
+
+def scripts(text: str) -> list[str]:
+    return re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+
+
+def test_the_policy_lets_the_scripts_of_the_theme_run_and_no_other(base: Base) -> None:
+    base.write({"docs/index.md": "# Home\n\n<script>window.mine = 1</script>\n"})
+    assert built(base) == []
+    for path in (base.root / "site").rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert text.index("Content-Security-Policy") < text.index("<script"), path
+        stated = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+        assert stated
+        allowed = set(re.findall(r"'sha256-([^']*)'", stated[1]))
+        theirs = [one for one in scripts(text) if "window.mine" not in one]
+        assert {base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in theirs} == allowed, path
+        assert theirs, path
+        assert "unsafe" not in stated[1], path
+
+
+def test_only_pages_with_diagrams_allow_styles_inside_them(base: Base) -> None:
+    notes = "notes: |\n  ```mermaid\n  flowchart LR\n    a --> b\n  ```\n"
+    base.write({"papers/drawn.yml": f"cite: toy2020\nidea: Sound.\nimplementation: null\n{notes}"})
+    assert built(base) == []
+    assert "style-src 'self' 'unsafe-inline';" in page(base, "papers/drawn")
+    assert "style-src 'self';" in page(base, "papers/toy")
+
+
+def test_served_pages_say_nothing_of_scripts_since_live_reload_adds_its_own(base: Base) -> None:
+    assert built(base, served_at="http://127.0.0.1:1234/") == []
+    assert "Content-Security-Policy" in page(base, "papers/toy")
+    assert "script-src" not in page(base, "papers/toy")
+    assert "default-src" not in page(base, "papers/toy")
+
+
+def test_a_policy_goes_behind_the_encoding_and_before_all_else() -> None:
+    text = '<head>\n<meta charset="utf-8">\n<script>1</script><script src="x.js"></script>'
+    text += '<script id="c" type="application/json">{}</script></head>'
+    put = policy.put(text, text, "", is_served=False)
+    assert put.index("charset") < put.index("Content-Security-Policy") < put.index("<script>")
+    assert put.count("sha256-") == 1
+
+
+# What ends a build
+
+
+def test_a_dead_link_of_a_hand_written_page_is_told_with_its_place_and_nothing_is_written(base: Base) -> None:
+    base.write(
+        {
+            "docs/index.md": "# Home\n",
+            "docs/guide/first.md": "# First\n\nSee [gone](nowhere.md)\nand ![no](no.png).\n",
+        }
+    )
+    assert built(base) == [
+        "docs/guide/first.md:3:12: `nowhere.md` leads nowhere",
+        "docs/guide/first.md:4:11: `no.png` leads nowhere",
+    ]
+    assert not (base.root / "site").exists()
+    assert [path for path in base.root.iterdir() if path.name.startswith(".quaere-")] == []
+
+
+DEAD = {
+    "[a](fisrt.md)": "3:5: `fisrt.md` leads nowhere",
+    "[a](first.md#gone)": "3:5: `first.md#gone` leads nowhere",
+    "[a](#gone)": "3:5: `#gone` leads nowhere",
+    "[a](papers/toy.md#whi)": "3:5: `papers/toy.md#whi` leads nowhere",
+    "[a](papers/tay.md)": "3:5: `papers/tay.md` leads nowhere",
+    "[a](/first.md)": "3:5: `/first.md` leads nowhere\n  hint: did you mean `first.md`?",
+    "[a](first)": "3:5: `first` leads nowhere\n  hint: did you mean `first.md`?",
+}
+# MkDocs looks at no HTML; the built site is looked through when MkDocs has nothing to say.
+DEAD_HTML = {
+    '<a href="gone/">a</a>': "3:10: `gone/` leads nowhere, on the page {page}",
+    '<img src="gone.png">': "3:11: `gone.png` leads nowhere, on the page {page}",
+    '<a href="../papers/toy/#gone">a</a>': "3:10: `../papers/toy/#gone` leads nowhere, on the page {page}",
+}
+ALIVE = [
+    "[a](papers/toy.md) [a](papers/toy.md#why) [a](first.md#first) [a](https://example.org/gone) `[a](gone.md)`",
+    '<a href="../first/#first">a</a> <a href="../papers/toy/#why">a</a> <a href="mailto:a@example.org">a</a>',
+]
+
+
+@pytest.mark.parametrize("texts", [DEAD, DEAD_HTML])
+def test_each_kind_of_dead_link_is_found_where_it_is_written(base: Base, texts: dict[str, str]) -> None:
+    pages = {f"p{number}": text for number, text in enumerate([*texts, *ALIVE])}
+    base.write({"docs/index.md": "# Home\n", "docs/first.md": "# First\n"})
+    base.write({f"docs/{name}.md": f"# Page\n\n{text}\n" for name, text in pages.items()})
+    told = [f"docs/{name}.md:{told.format(page=name)}" for name, told in zip(pages, texts.values(), strict=False)]
+    assert sorted(built(base)) == sorted(told)
+
+
+def test_a_link_of_a_card_to_a_part_that_is_not_there_is_told_with_the_line_in_the_card(base: Base) -> None:
+    base.write(
+        {
+            "papers/toy.yml": "cite: toy2020\nidea: Sound.\nimplementation: null\n"
+            "notes: |\n  One.\n\n  [part](#gone)\n",
+        }
+    )
+    assert built(base) == ["papers/toy.yml:7:10: `#gone` leads nowhere, on the page papers/toy"]
+
+
+def test_a_template_with_a_dead_link_ends_the_build(base: Base) -> None:
+    base.write({"templates/tags.html": "", "templates/papers.html": '<h1 id="papers">P</h1><a href="../gone/">x</a>'})
+    assert built(base) == ["papers/index:1:1: `../gone/` leads nowhere, on the page papers/index"]
+
+
+def test_a_former_site_stays_as_it_is_when_the_build_ends(base: Base) -> None:
+    assert built(base) == []
+    before = contents(base.root / "site")
+    base.write({"docs/index.md": "[gone](nowhere.md)"})
+    assert built(base)
+    assert contents(base.root / "site") == before
+
+
+def test_a_second_build_touches_no_file_that_is_the_same_and_removes_what_is_gone(base: Base) -> None:
+    base.write({"papers/other.yml": "cite: toy2020\nidea: Other.\nimplementation: null\n"})
+    assert built(base) == []
+    before = contents(base.root / "site")
+    (base.root / "papers/other.yml").unlink()
+    assert built(base) == []
+    after = contents(base.root / "site")
+    assert not (base.root / "site/papers/other").exists()
+    assert after["assets/quaere.css"] == before["assets/quaere.css"]
+    assert after["papers/toy/index.html"] == before["papers/toy/index.html"]
+
+
+def test_a_folder_that_holds_something_else_is_no_site(base: Base) -> None:
+    base.write({"site/letter.txt": "Dear"})
+    with pytest.raises(MisuseError, match="this holds something else than a site"):
+        build(base.project, base.library(), base.root / "site")
+    assert (base.root / "site/letter.txt").read_text() == "Dear"
+
+
+def test_where_mkdocs_yml_is_not_strict_the_site_is_built_all_the_same(base: Base) -> None:
+    base.write({"mkdocs.yml": "strict: false\n", "docs/index.md": "# Home\n\n[gone](nowhere.md)\n"})
+    assert built(base) == []
+    assert "gone" in page(base)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "site_name: X\nplugins:\n  - search\n",
+            "mkdocs.yml:2:1: `plugins` leaves out `quaere`, and with it every page of the cards\n"
+            "  hint: add `- quaere` to the list, or remove `plugins`",
+        ),
+        (
+            "theme: readthedocs\n",
+            "mkdocs.yml:1:1: the theme is `readthedocs`, and the pages are made for `material`\n"
+            "  hint: write `name: material`, or remove `theme`",
+        ),
+        ("- a\n- b\n", "mkdocs.yml:1:1: expected a mapping\n  hint: write `name: value`"),
+        (
+            "site_name: X\nnav: [a\n",
+            "mkdocs.yml:3:1: not YAML: expected ',' or ']', but got '<stream end>'\n"
+            "  hint: look at the indentation of this line",
+        ),
+        (
+            "site_name: X\nsite_url: 7\n",
+            "mkdocs.yml:2:1: site_url: Expected a string, got <class 'int'>",
+        ),
+        ("", ""),
+        ("# nothing\n", ""),
+    ],
+)
+def test_a_mkdocs_yml_at_fault_is_told_with_its_place(base: Base, text: str, told: str) -> None:
+    base.write({"mkdocs.yml": text})
+    assert built(base) == ([told] if told else [])
+    assert (base.root / "site").exists() is not bool(told)
+
+
+def test_a_page_named_in_the_navigation_must_be_there(base: Base) -> None:
+    base.write({"mkdocs.yml": "nav: [index.md, gone.md]\n", "docs/index.md": "# Home\n"})
+    assert len(told := built(base)) == 1
+    assert told[0].startswith("mkdocs.yml: A reference to 'gone.md' is included in the 'nav' configuration")

@@ -1,0 +1,225 @@
+"""The parser of cards' texts: which links it finds, where they stand, and which addresses may stand in one."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quaere.content import markdown
+
+Found = tuple[str, str, str]
+
+
+def found(text: str, *, inline: bool = False) -> list[Found]:
+    """Return each link's kind and target, and what the text says from its offset on, to the end of the line."""
+    links = markdown.links(text, inline=inline)
+    return [(link.kind, link.target, text[link.offset :].partition("\n")[0]) for link in links]
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("See [[red]].", [("wikilink", "red", "[[red]].")]),
+        ("[[red.held|why]]", [("wikilink", "red.held", "[[red.held|why]]")]),
+        ("[[red#notes]]", [("wikilink", "red#notes", "[[red#notes]]")]),
+        ("x [[ red ]]", [("wikilink", "red", "[[ red ]]")]),
+        ("x [[  red | words ]]", [("wikilink", "red", "[[  red | words ]]")]),
+        ("[a](two.md) b", [("address", "two.md", "two.md) b")]),
+        ("[a](<two.md>)", [("address", "two.md", "two.md>)")]),
+        ('[a](two.md#part "title")', [("address", "two.md#part", 'two.md#part "title")')]),
+        ("![a](two.png)", [("image", "two.png", "two.png)")]),
+        ("![[two.png]]", [("image", "two.png", "two.png]]")]),
+        ("![[two.SVG|a picture]]", [("image", "two.SVG", "two.SVG|a picture]]")]),
+        ("see <https://e.org/a>", [("address", "https://e.org/a", "https://e.org/a>")]),
+        ("see https://e.org/a", [("address", "https://e.org/a", "https://e.org/a")]),
+        ("[a][b] c\n\n[b]: two.md", [("address", "two.md", "two.md")]),
+        ("[![a](two.png)](two.md)", [("address", "two.md", "two.md)"), ("image", "two.png", "two.png)](two.md)")]),
+    ],
+)
+def test_a_link_is_found_by_its_kind_with_its_target_and_where_it_stands(text: str, links: list[Found]) -> None:
+    assert found(text) == links
+    if "\n" not in text:
+        assert found(text, inline=True) == links, "a single line has the same links"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# A [[red]]",
+        "A [[red]]\n=========",
+        "> quoted\n> [[red]]",
+        "> [!note] About [[red]]\n> b",
+        "> [!note]- About\n> it, [[red]]",
+        "- a\n  - b, [[red]]",
+        "- [ ] read [[red]]",
+        "Term [[red]]\n: defined",
+        "Term\n: defined as [[red]]",
+        "| a | b |\n| - | - |\n| 1 | [[red]] |",
+        r"| a | b |" + "\n| - | - |\n" + r"| 1 | [[red\|a colour]] |",
+        "a[^1]\n\n[^1]: as in [[red]]",
+        "a^[as in [[red]]]",
+        "*a **b [[red]]***",
+        "~~[[red]]~~",
+    ],
+)
+def test_a_link_is_found_wherever_text_may_stand(text: str) -> None:
+    ((kind, target, rest),) = found(text)
+    assert (kind, target) == ("wikilink", "red")
+    assert rest.startswith("[[red")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`[[red]]`",
+        "``a ` [[red]]``",
+        "    [[red]]",
+        "```\n[[red]] [a](two.md)\n```",
+        "~~~text\n[[red]]\n~~~",
+        "- ```\n  [[red]]\n  ```",
+        "```\n[[red]]",
+        "$x[[red]]$",
+        "$$\nx[[red]]\n$$",
+        "a $$x[[red]]$$ b",
+        "$`x[[red]]`$",
+        "```math\n[[red]]\n```",
+        "a <!-- [[red]] --> b",
+        "<!--\n[[red]]\n\n[a](two.md)\n-->",
+        r"\[[red]] \[a](two.md) \![[two.png]",
+        r"[\[red]]",
+        "[[]] [[|a]] [[red",
+        "[[red\nblue]]",
+        "[a](javascript:b) [a](//e.org) <javascript:b>",
+        "[a] [b][c]",
+    ],
+)
+def test_there_is_no_link_in_code_mathematics_and_comments_nor_behind_a_backslash(text: str) -> None:
+    assert found(text) == []
+
+
+def test_links_on_the_same_target_stand_each_at_its_place() -> None:
+    text = "[[red]], [[red|words]]\n[[red]]\n\n- [[red]] [a](b.md) ![a](b.md) [a](b.md)\n"
+    red, b = text.split("[[red"), text.split("b.md")
+    places = [len("[[red".join(red[:n])) for n in range(1, 5)]
+    others = [len("b.md".join(b[:n])) for n in range(1, 4)]
+    assert [link.offset for link in markdown.links(text)] == places + others
+
+
+@pytest.mark.parametrize(
+    ("text", "rests"),
+    [
+        ("[[red.held]] and [[red]]", ["[[red.held]] and [[red]]", "[[red]]"]),
+        ("[[red#a]] [[red]]", ["[[red#a]] [[red]]", "[[red]]"]),
+        ("[see two.md](two.md)", ["two.md)"]),
+        ("two.md: [a](two.md)", ["two.md)"]),
+        ("[a](b/two.md) [a](two.md)", ["b/two.md) [a](two.md)", "two.md)"]),
+        ("[a](two.md.png) [a](two.md)", ["two.md.png) [a](two.md)", "two.md)"]),
+        ("`[[red]]` [[red]]", ["[[red]]"]),
+        (r"\[[red]] [[red]]", ["[[red]]"]),
+        ("`[a](two.md)` [a](two.md)", ["two.md)"]),
+    ],
+)
+def test_a_link_is_not_taken_for_one_that_begins_like_it_nor_for_mere_text(text: str, rests: list[str]) -> None:
+    assert [rest for _, _, rest in found(text)] == rests
+
+
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        ("[a](a%20b.md)", "a%20b.md"),
+        ("[a](<a b.md>)", "a%20b.md"),
+        (r"[a](a\_b.md)", "a_b.md"),
+        ("[a](a&amp;b.md)", "a&b.md"),
+        ("[a](é.md)", "%C3%A9.md"),
+        ("![[a b.png]]", "a%20b.png"),
+        ("<a@e.org>", "mailto:a@e.org"),
+        ("www.e.org", "http://www.e.org"),
+    ],
+)
+def test_a_target_in_any_spelling_stands_inside_its_line(written: str, target: str) -> None:
+    text = f"First.\n\nThen {written}.\n\nLast."
+    (link,) = markdown.links(text)
+    assert link.target == target
+    assert text.index("Then") <= link.offset < text.index("Last")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("https://e.org", "HTTP://e.org", "https://e.org:8080/a:b?c#d", "mailto:a@e.org", "MailTo:a@e.org"),
+        *("two.md", "two.md#part", "../two.md", "./a:b", "a/b:c", "/a", "#a:b", "?a:b", ""),
+    ],
+)
+def test_an_address_may_be_http_or_mail_or_relative(address: str) -> None:
+    assert markdown.is_allowed(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("javascript:alert(1)", "JaVaScRiPt:a", " javascript:a", "\x00javascript:a", "\x1fjavascript:a"),
+        *("java\tscript:a", "java\nscript:a", "javascript\t:a", "\ufeffjavascript:a", "\u200bjavascript:a"),
+        *("data:text/html,a", "vbscript:a", "file:///etc/passwd", "blob:https://e.org/a", "ftp://e.org", "tel:1"),
+        *("view-source:https://e.org", "jar:https://e.org!/a", "a:b", "https\t:a", "c.md:1"),
+        *("//e.org", r"\\e.org", r"/\e.org", r"\/e.org", "///e.org", " //e.org", "\n//e.org"),
+    ],
+)
+def test_no_other_address_may_stand_in_a_text(address: str) -> None:
+    assert not markdown.is_allowed(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_relative"),
+    [
+        *((one, True) for one in ("two.md", "../two.md#part", "#part", "?state=open", "", "a/b:c", "#a:b", "?a:b")),
+        *((one, False) for one in ("https://e.org", "HTTP://e.org", "mailto:a@e.org", "javascript:a", "c.md:1")),
+    ],
+)
+def test_a_relative_address_has_no_scheme(address: str, is_relative: bool) -> None:
+    assert markdown.is_relative(address) is is_relative
+
+
+PIECES = (
+    *("[[red]]", "[[red.held|why]]", "[[ red ]]", "![[two.png]]", "[a](two.md)", "![a](two.png)", "[a][b]", "[[", "]]"),
+    *("[b]: two.md\n", "[^1]", "[^1]: ", "^[", "]", "(", ")", "<", ">", "> ", "> [!note]- ", "- ", "- [x] ", "1. "),
+    *("\n", "\n\n", "\n: ", "    ", " ", "|", "| a | b |\n|:-|-:|\n", "$", "$$", "```", "```math\n", "`", "~~~\n"),
+    *(
+        "<!--",
+        "-->",
+        "# ",
+        "\n===\n",
+        "\\",
+        "*",
+        "_",
+        "~~",
+        "é",
+        "a",
+        "5",
+        "&amp;",
+        "&Tab;",
+        "https://e.org",
+        "a@e.org",
+    ),
+)
+"""What means something in Markdown, to be joined at random."""
+
+ODD = ("\t", "\r\n", "\r", "\x00", "\x0c", "\u2028", "\ufeff", "😀", "\ud800")
+
+
+def texts(*more: str) -> st.SearchStrategy[str]:
+    return st.lists(st.sampled_from([*PIECES, *more]), max_size=20).map("".join)
+
+
+@settings(deadline=None, derandomize=True, max_examples=400)
+@given(text=texts(*ODD) | st.text(), inline=st.booleans())
+def test_any_text_can_be_read_and_has_its_links_inside_it(text: str, inline: bool) -> None:
+    for link in markdown.links(text, inline=inline):
+        assert 0 <= link.offset < len(text), link
+
+
+@settings(deadline=None, derandomize=True, max_examples=400)
+@given(text=texts())
+def test_a_wikilink_stands_where_its_target_is_written(text: str) -> None:
+    for link in markdown.links(text):
+        if link.kind == "wikilink":
+            assert text.startswith("[[", link.offset), link
+            assert text[link.offset + 2 :].lstrip().startswith(link.target), link
