@@ -207,11 +207,11 @@ def test_a_dead_link_of_a_hand_written_page_is_told_with_its_place_and_nothing_i
 
 
 DEAD = {
-    "[a](fisrt.md)": "3:5: `fisrt.md` leads nowhere",
+    "[a](fisrt.md)": "3:5: `fisrt.md` leads nowhere\n  hint: did you mean `first.md`?",
     "[a](first.md#gone)": "3:5: `first.md#gone` leads nowhere",
     "[a](#gone)": "3:5: `#gone` leads nowhere",
     "[a](papers/toy.md#whi)": "3:5: `papers/toy.md#whi` leads nowhere",
-    "[a](papers/tay.md)": "3:5: `papers/tay.md` leads nowhere",
+    "[a](papers/tay.md)": "3:5: `papers/tay.md` leads nowhere\n  hint: did you mean `papers/toy.md` or `papers/index.md`?",
     "[a](/first.md)": "3:5: `/first.md` leads nowhere\n  hint: did you mean `first.md`?",
     "[a](first)": "3:5: `first` leads nowhere\n  hint: did you mean `first.md`?",
 }
@@ -220,6 +220,8 @@ DEAD_HTML = {
     '<a href="gone/">a</a>': "3:10: `gone/` leads nowhere, on the page {page}",
     '<img src="gone.png">': "3:11: `gone.png` leads nowhere, on the page {page}",
     '<a href="../papers/toy/#gone">a</a>': "3:10: `../papers/toy/#gone` leads nowhere, on the page {page}",
+    '<a href="../papers/toy/#whi">a</a>': "3:10: `../papers/toy/#whi` leads nowhere, on the page {page}\n"
+    "  hint: did you mean `why`?",
 }
 ALIVE = [
     "[a](papers/toy.md) [a](papers/toy.md#why) [a](first.md#first) [a](https://example.org/gone) `[a](gone.md)`",

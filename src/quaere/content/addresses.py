@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Set
 from urllib.parse import unquote, urlsplit
-
-if TYPE_CHECKING:
-    from quaere.content.model import Library
 
 HOME, PAPERS, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE = (
     "index.md",
@@ -25,7 +22,7 @@ HOME, PAPERS, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE = (
 )
 LISTS = frozenset({HOME, PAPERS, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE})
 
-_CARD = re.compile(r"papers/([^/]+)\.(?:md|ya?ml)")
+_CARD = re.compile(r"papers/([^/]+)\.ya?ml")
 
 
 def card(slug: str) -> str:
@@ -38,14 +35,15 @@ def module(name: str) -> str:
     return f"reference/{name.partition('.')[2] or name}.md"
 
 
-def led_to(library: Library, page: str, written: str) -> str | None:
+def led_to(page: str, written: str, pages: Set[str], files: Set[str]) -> str | None:
     """Return where a relative address leads.
 
     Args:
-        library: What there is.
         page: The page that the text is shown on.
-        written: The address: of a page, of a card (`toy.yml`), or of what lies beside the cards or the hand-written
-            pages; relative to the page, as in a link between Markdown files.
+        written: The address: of a page, of a card's file (`toy.yml`), or of what lies beside the cards or the
+            hand-written pages; relative to the page, as in a link between Markdown files.
+        pages: The pages that there are.
+        files: The other files.
 
     Returns:
         The path of a page or a file, with query and fragment as they were written; None if there is no such thing.
@@ -58,6 +56,6 @@ def led_to(library: Library, page: str, written: str) -> str | None:
     if not parts.path:
         return page + rest
     path = posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(parts.path)))
-    if (found := _CARD.fullmatch(path)) and found[1] in library.papers:
+    if found := _CARD.fullmatch(path):
         path = card(found[1])
-    return path + rest if path in library.pages or path in library.files or path in library.attachments else None
+    return path + rest if path in pages or path in files else None

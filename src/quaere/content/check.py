@@ -115,7 +115,7 @@ def dead_links(library: Library) -> Iterator[AuthorError]:
     for text in _texts(library):
         for link in markdown.links(text.markdown, inline=text.is_line):
             is_dead = link.kind != "wikilink" and markdown.is_relative(link.target)
-            if is_dead and addresses.led_to(library, text.page, link.target) is None:
+            if is_dead and library.led_to(text.page, link.target) is None:
                 target = unquote(link.target)
                 beside = [path.removeprefix("papers/") for path in library.attachments]
                 if link.kind == "image":

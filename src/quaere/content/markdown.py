@@ -32,6 +32,7 @@ _WIKILINK = re.compile(r"(!?)\[\[(?P<target>[^\[\]|\n]+?)(?:\|(?P<label>[^\[\]\n
 _IMAGE = re.compile(r"\.(?:apng|avif|gif|jpe?g|png|svg|webp)$", re.IGNORECASE)
 _CALLOUT = re.compile(r"\[!([\w-]+)\]([+-]?)[ \t]*(.*)")
 _MATH = re.compile(r"\$\$(?P<display>(?:\\.|[^\\$])+)\$\$|\$(?!\s)(?P<inline>(?:\\.|[^\\$])+)(?<!\s)\$", re.DOTALL)
+_MARKED = re.compile(r"==(?=[^\s=])([^=\n]*[^\s=])==(?!=)")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
 _AUTOLINKS = ("www", "protocol", "email")
@@ -139,6 +140,8 @@ def parser(*, lines: bool = False) -> MarkdownIt:
     markdown.inline.ruler.at("math_inline", _math)
     markdown.inline.ruler.before("image", "wikilink", _wikilink)
     markdown.inline.ruler.before("autolink", "comment", _inline_comment)
+    markdown.inline.add_terminator_char("=")
+    markdown.inline.ruler.before("emphasis", "mark", _mark)
     for name in ("wikilink", "image", "link", "autolink", *(f"gfm_autolink_{kind}" for kind in _AUTOLINKS)):
         _remember_place(markdown, name)
     markdown.block.ruler.before("html_block", "comment", _comment, {"alt": ["paragraph", "reference", "blockquote"]})
@@ -225,6 +228,21 @@ def _wikilink(state: StateInline, silent: bool) -> bool:
             state.linkLevel -= 1
             state.posMax = most
         state.push("wikilink_close", "a", -1)
+    state.pos = found.end()
+    return True
+
+
+def _mark(state: StateInline, silent: bool) -> bool:
+    """Read `==what is marked==`, as Obsidian does."""
+    is_within_word = state.pos > 0 and state.src[state.pos - 1].isalnum()
+    if is_within_word or not (found := _MARKED.match(state.src, state.pos, state.posMax)):
+        return False
+    if not silent:
+        most, state.pos, state.posMax = state.posMax, found.start(1), found.end(1)
+        state.push("mark_open", "mark", 1)
+        state.md.inline.tokenize(state)
+        state.push("mark_close", "mark", -1)
+        state.posMax = most
     state.pos = found.end()
     return True
 

@@ -291,6 +291,10 @@ class Library:
         modules = (addresses.module(module.name) for module in self.modules)
         return frozenset([*addresses.LISTS, *cards, *modules, *self.docs])
 
+    def led_to(self, page: str, written: str) -> str | None:
+        """Return the page or the file that a relative address on a page leads to; None if there is none."""
+        return addresses.led_to(page, written, self.pages, self.files | self.attachments.keys())
+
     def module_of(self, paper: Paper) -> Module | None:
         """Return the module that implements a paper."""
         wanted = paper.card.implementation

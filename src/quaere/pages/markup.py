@@ -28,8 +28,8 @@ from quaere.content import markdown
 
 _TAGS = frozenset(
     """
-    a blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr img input li ol p pre s section span strong
-    sub summary sup table tbody td th thead tr ul
+    a blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr img input li mark ol p pre s section span
+    strong sub summary sup table tbody td th thead tr ul
     """.split()  # noqa: SIM905  (a list of quoted words would take a screen)
 )
 _ATTRIBUTES = {

@@ -209,12 +209,12 @@ class Here:
         """Return the address that a link leads to; None if there is nothing."""
         if not is_relative(written):
             return written
-        path = addresses.led_to(self.view.library, self.path, written)
+        path = self.view.library.led_to(self.path, written)
         return None if path is None else self.to(path)
 
     def image(self, written: str) -> str | None:
         """Return the address of a picture that lies beside the cards or the hand-written pages; None if none does."""
-        path = addresses.led_to(self.view.library, self.path, written) if is_relative(written) else None
+        path = self.view.library.led_to(self.path, written) if is_relative(written) else None
         is_picture = path is not None and posixpath.splitext(path)[1].lower() in PICTURES
         return self.to(path) if path is not None and is_picture else None
 

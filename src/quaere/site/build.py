@@ -113,7 +113,7 @@ def _fault(record: logging.LogRecord, library: Library) -> AuthorError:
     if not found:
         return ConfigError(Place("mkdocs.yml", 0), message)
     file, line, column = links.written(library, found["page"], found["link"])
-    hint = f"did you mean `{found['near']}`?" if found["near"] else ""
+    hint = f"did you mean `{found['near']}`?" if found["near"] else links.hint(library, found["page"], found["link"])
     return PageError(Place(file, line, column), f"`{found['link']}` leads nowhere", hint)
 
 

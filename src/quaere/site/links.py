@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import posixpath
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from quaere.content import addresses
 from quaere.content.model import Library
-from quaere.errors import AuthorError, PageError, Place
+from quaere.errors import AuthorError, PageError, Place, nearest
 
 _BODY = re.compile(r"<article\b.*</article>", re.DOTALL)
 _LINK = re.compile(r"<(?:a|img|source|video|audio)\b[^>]*?\s(?:href|src)=\"([^\"]*)\"", re.DOTALL)
@@ -31,22 +32,22 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
     def anchors(file: Path) -> frozenset[str]:
         return frozenset(map(html.unescape, _ID.findall(file.read_text(encoding="utf-8"))))
 
-    def is_dead(here: Path, href: str) -> bool:
+    def dead_part(here: Path, href: str) -> str | None:
+        """Return what to say of an address that leads nowhere: a hint, or nothing; None if it leads somewhere."""
         parts = urlsplit(href)
         if parts.scheme or parts.netloc:
-            return False
+            return None
         target = here
         if parts.path:
             path = posixpath.normpath(posixpath.join(here.parent.relative_to(site).as_posix(), unquote(parts.path)))
-            if path.startswith("../"):
-                return True
             target = site / path
             if parts.path.endswith("/") or target.is_dir():
                 target /= "index.html"
-        if not target.is_file():
-            return True
-        is_page = target.suffix == ".html" and bool(parts.fragment)
-        return is_page and unquote(parts.fragment) not in {*anchors(target), "top"}
+            if path.startswith("../") or not target.is_file():
+                return ""
+        known = {*anchors(target), "top"} if target.suffix == ".html" and parts.fragment else {""}
+        part = unquote(parts.fragment)
+        return None if part in known or known == {""} else _only_near(part, known)
 
     faults: list[AuthorError] = []
     for path in sorted(library.pages):
@@ -55,10 +56,10 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
             continue
         found = _BODY.search(here.read_text(encoding="utf-8"))
         for href in dict.fromkeys(map(html.unescape, _LINK.findall(found[0] if found else ""))):
-            if is_dead(here, href):
+            if (near := dead_part(here, href)) is not None:
                 file, line, column = written(library, path, href)
                 problem = f"`{href}` leads nowhere, on the page {path.removesuffix('.md')}"
-                faults.append(PageError(Place(file, line, column), problem))
+                faults.append(PageError(Place(file, line, column), problem, near))
     return faults
 
 
@@ -78,6 +79,19 @@ def written(library: Library, page: str, link: str) -> tuple[str, int, int]:
         if at >= 0:
             return file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     return file, 1, 1
+
+
+def hint(library: Library, page: str, link: str) -> str:
+    """Return what a dead link may have meant: a page or a file whose path is like it."""
+    path = unquote(urlsplit(link).path)
+    folder = posixpath.dirname(page) or "."
+    known = {posixpath.relpath(one, folder) for one in (*library.pages, *library.files, *library.attachments)}
+    return _only_near(path, known) if path and path not in known else ""
+
+
+def _only_near(word: str, known: Iterable[str]) -> str:
+    near = nearest(word, known)
+    return near if near.startswith("did you mean") else ""
 
 
 def _source(library: Library, page: str) -> tuple[str, str]:
