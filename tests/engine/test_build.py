@@ -253,6 +253,14 @@ def test_a_template_with_a_dead_link_ends_the_build(base: Base) -> None:
     assert built(base) == ["papers/index:1:1: `../gone/` leads nowhere, on the page papers/index"]
 
 
+@pytest.mark.parametrize("name", ["card.html", "module.html", "states.html"])
+def test_a_template_at_fault_ends_the_build_with_its_line(base: Base, name: str) -> None:
+    base.write({f"templates/{name}": "<p>\n{{ nothing }}", "docs/index.md": "# Home\n\n<!-- quaere:states -->\n"})
+    told = f"templates/{name}:2:1: this template can't be filled in: 'nothing' is undefined"
+    assert built(base) == [f"{told}\n  hint: compare it with quaere's own"]
+    assert not (base.root / "site").exists()
+
+
 def test_a_former_site_stays_as_it_is_when_the_build_ends(base: Base) -> None:
     assert built(base) == []
     before = contents(base.root / "site")

@@ -1,7 +1,9 @@
 """The parser of cards' texts: which links it finds, where they stand, and which addresses may stand in one."""
 
+import time
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quaere.content import markdown
@@ -55,6 +57,7 @@ def test_a_link_is_found_by_its_kind_with_its_target_and_where_it_stands(text: s
         "Term\n: defined as [[red]]",
         "| a | b |\n| - | - |\n| 1 | [[red]] |",
         r"| a | b |" + "\n| - | - |\n" + r"| 1 | [[red\|a colour]] |",
+        "| a |\n| - |\n" + r"| c\|d [[red]] |",
         "a[^1]\n\n[^1]: as in [[red]]",
         "a^[as in [[red]]]",
         "*a **b [[red]]***",
@@ -211,6 +214,8 @@ def texts(*more: str) -> st.SearchStrategy[str]:
 
 @settings(deadline=None, derandomize=True, max_examples=400)
 @given(text=texts(*ODD) | st.text(), inline=st.booleans())
+@example(text="\r- [ ] [[red]]\n", inline=False)
+@example(text="[[a\x00b]]", inline=False)
 def test_any_text_can_be_read_and_has_its_links_inside_it(text: str, inline: bool) -> None:
     for link in markdown.links(text, inline=inline):
         assert 0 <= link.offset < len(text), link
@@ -223,3 +228,31 @@ def test_a_wikilink_stands_where_its_target_is_written(text: str) -> None:
         if link.kind == "wikilink":
             assert text.startswith("[[", link.offset), link
             assert text[link.offset + 2 :].lstrip().startswith(link.target), link
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("Words with $x$ and [[red]], to the end.\n\n", "A line of words, one of many.\n", "- a [[red]]\n", "> a\n\n"),
+        *("| a | b |\n| - | - |\n| 1 | $|x|$ |\n\n", "### a\n\n", "a\n: b\n\n", "a[^1]\n\n[^1]: b\n\n", "[a](two.md) "),
+        *(
+            "<!-- a -->\n\n",
+            "$6 <!-- a\n\n",
+            "<!-- a\n",
+            "[[",
+            "[[a|",
+            "^[",
+            "![",
+            "$a ",
+            "`a ",
+            "*a",
+            "==a ",
+            "<",
+            "\\",
+        ),
+    ],
+)
+def test_a_long_text_is_read_in_a_moment(part: str) -> None:
+    started = time.process_time()
+    list(markdown.links(part * 600))
+    assert time.process_time() - started < 0.6

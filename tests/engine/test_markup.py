@@ -109,8 +109,8 @@ class Reading(HTMLParser):
 
 SHOWN = frozenset(
     """
-    a blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr img input li ol p pre s section span strong
-    sub summary sup table tbody td th thead tr ul
+    a blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr img input li mark ol p pre s section span
+    strong sub summary sup table tbody td th thead tr ul
     """.split()  # noqa: SIM905  (a list of quoted words would take a screen)
 )
 KNOWN = frozenset({"align", "alt", "checked", "class", "data-state", "disabled", "href", "id", "loading", "open"})
@@ -134,6 +134,9 @@ def is_foreign(address: str) -> bool:
     ("text", "wanted"),
     [
         ("*a* **b** ~~c~~ `d`", "<p><em>a</em> <strong>b</strong> <s>c</s> <code>d</code></p>"),
+        ("==a *b*== c", "<p><mark>a <em>b</em></mark> c</p>"),
+        ("a == b, c==d==e", "<p>a == b, c==d==e</p>"),
+        ("`==a==` $==a==$", '<p><code>==a==</code> <span class="arithmatex">\\(==a==\\)</span></p>'),
         ("a_b_c and 2 * 3 * 4", "<p>a_b_c and 2 * 3 * 4</p>"),
         ("a  \nb\\\nc", "<p>a<br>\nb<br>\nc</p>"),
         ("    m[[0, 1]] < b", '<pre class="text"><code>m[[0, 1]] &lt; b\n</code></pre>'),
@@ -622,50 +625,12 @@ def test_what_is_no_address_is_not_marked_as_a_link() -> None:
 
 PIECES = (
     *("[[red]]", "[[red.held]]", "[[red|", "[[x]]", "![[two.png]]", "]]", "[x](", "![x](", "two.md)", "https://e.org)"),
-    *(
-        "javascript:x)",
-        "<javascript:x>",
-        "//e.org)",
-        "[y]: javascript:x\n",
-        "[x][y]",
-        "[y]",
-        "[^1]",
-        "[^1]: ",
-        "^[",
-        "]",
-    ),
+    *("javascript:x)", "<javascript:x>", "//e.org)", "[y]: javascript:x\n", "[x][y]", "[y]", "[^1]", "[^1]: ", "^["),
     *("<!--", "-->", "<script>", "</p>", "<b onclick=x>", "<", ">", "&lt;", "&#60;", "&quot;", '"', "'", "`", "```\n"),
-    *(
-        "```mermaid\n",
-        "```math\n",
-        "~~~\n",
-        "$",
-        "$$",
-        "\n$$\n",
-        "|",
-        "| a | b |\n|:-|-:|\n",
-        "\n",
-        "\n\n",
-        "\n    ",
-        " ",
-    ),
-    *(
-        "> ",
-        "> [!note]- ",
-        "> [!note] ",
-        "- ",
-        "- [x] ",
-        "1. ",
-        "# ",
-        "### a\n",
-        "\n===\n",
-        "\n: ",
-        "*",
-        "**",
-        "_",
-        "~~",
-    ),
-    *("\\", "a", "é", "\t", "\x00", "\r", "https://e.org ", "www.e.org ", "a@e.org ", "{onclick=x}", "![x", '"title"'),
+    *("```mermaid\n", "```math\n", "~~~\n", "$", "$$", "\n$$\n", "|", "| a | b |\n|:-|-:|\n", "\n", "\n\n", "\n    "),
+    *("> ", "> [!note]- ", "> [!note] ", "- ", "- [x] ", "1. ", "# ", "### a\n", "\n===\n", "\n: ", "*", "**", "_"),
+    *("~~", "==", "\\", "]", " ", "a", "é", "\t", "\x00", "\r", "https://e.org ", "www.e.org ", "a@e.org ", "![x"),
+    *("{onclick=x}", '"title"'),
 )
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=24).map("".join)
 

@@ -35,6 +35,12 @@ def module(name: str) -> str:
     return f"reference/{name.partition('.')[2] or name}.md"
 
 
+def file(page: str, has_folders: bool) -> str:
+    """Return the file of the site that holds a page; with folders, each page but an index has one of its own."""
+    stem = page.removesuffix(".md")
+    return f"{stem}/index.html" if has_folders and posixpath.basename(stem) != "index" else f"{stem}.html"
+
+
 def led_to(page: str, written: str, pages: Set[str], files: Set[str]) -> str | None:
     """Return where a relative address leads.
 

@@ -193,7 +193,8 @@ def pages_where_generated_ones_go(library: Library) -> Iterator[AuthorError]:
         **{addresses.card(slug): f"the page of the card `{slug}`" for slug in library.papers},
         **{addresses.module(module.name): f"the page of the module `{module.name}`" for module in library.modules},
     }
-    for path in library.docs:
+    generated |= {path: f"`{file}`" for path, file in library.attachments.items()}
+    for path in (*library.docs, *library.files):
         if path in generated:
             problem = f"{generated[path]} is made in this place"
             yield PageError(Place(f"{library.settings.docs}/{path}"), problem, "give this page another name")

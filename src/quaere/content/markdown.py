@@ -128,7 +128,8 @@ def parser(*, lines: bool = False) -> MarkdownIt:
     Args:
         lines: Whether it is for single lines, which have no footnotes.
     """
-    markdown = MarkdownIt("commonmark", {"html": False})
+    # Deeper than anybody quotes; what lies below that depth, the parser leaves out.
+    markdown = MarkdownIt("commonmark", {"html": False, "maxNesting": 100})
     markdown.enable(["table", "strikethrough"])
     markdown.use(gfm_autolink_plugin)
     markdown.use(dollarmath_plugin, allow_labels=False, allow_blank_lines=False)

@@ -219,29 +219,23 @@ def _element(tag: str, name: str, content: str, **attributes: str) -> Iterator[T
 def _line(tokens: Sequence[Token], state: StateCore, has_links: bool) -> Iterator[Token]:
     """Yield the tokens of a line with each link and image led to where it is on this page, or left out."""
     here: Surroundings = state.env["here"]
-    closings: list[Token | None] = []
+    around: list[Target | None] = []
     for index, token in enumerate(tokens):
         if token.type in ("link_open", "wikilink_open"):
             target = _led_to(token, here)
-            is_bare = token.type == "wikilink_open" and tokens[index + 1].type == "wikilink_close"
-            closings.append(Token("link_close", "a", -1) if target and has_links else None)
-            if closings[-1] and target:
+            around.append(target if has_links else None)
+            if target and has_links:
                 attributes = {"href": target.href, **({"title": title} if (title := token.attrGet("title")) else {})}
                 yield Token("link_open", "a", 1, attrs=attributes)
-            if is_bare:
+            if token.type == "wikilink_open" and tokens[index + 1].type == "wikilink_close":
                 yield from _named(target, token, state)
-            if token.type == "wikilink_open" and target and target.state and has_links:
-                tokens[_closing(tokens, index)].meta = {"state": target.state}
         elif token.type in ("link_close", "wikilink_close"):
-            if closing := closings.pop():
-                yield closing
-            if name := token.meta.get("state"):
-                for part in (Token("text", "", 0, content=" "), *_element("span", "q-badge", name, data_state=name)):
-                    part.meta["unsaid"] = True
-                    yield part
+            if target := around.pop():
+                yield Token("link_close", "a", -1)
+                yield from _badge(target.state)
         elif token.type == "image":
             token.children = list(_line(token.children or (), state, has_links=False))
-            yield from _image(token, here, is_linked=any(closings) or not has_links)
+            yield from _image(token, here, is_linked=any(around) or not has_links)
         elif token.type.startswith("math_inline"):
             opening, closing_ = ("\\[", "\\]") if token.type.endswith("double") else ("\\(", "\\)")
             yield from _element("span", "arithmatex", f"{opening}{token.content}{closing_}")
@@ -249,8 +243,12 @@ def _line(tokens: Sequence[Token], state: StateCore, has_links: bool) -> Iterato
             yield token
 
 
-def _closing(tokens: Sequence[Token], opening: int) -> int:
-    return next(n for n in range(opening, len(tokens)) if tokens[n].type == "wikilink_close")
+def _badge(state: str) -> Iterator[Token]:
+    """Yield the state of the question that a link leads to, if it leads to one."""
+    shown = (Token("text", "", 0, content=" "), *_element("span", "q-badge", state, data_state=state))
+    for part in shown if state else ():
+        part.meta["unsaid"] = True
+        yield part
 
 
 def _led_to(token: Token, here: Surroundings) -> Target | None:

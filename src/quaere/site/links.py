@@ -51,7 +51,7 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
 
     faults: list[AuthorError] = []
     for path in sorted(library.pages):
-        here = site / _file(path, has_folders)
+        here = site / addresses.file(path, has_folders)
         if not here.is_file():
             continue
         found = _BODY.search(here.read_text(encoding="utf-8"))
@@ -61,11 +61,6 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
                 problem = f"`{href}` leads nowhere, on the page {path.removesuffix('.md')}"
                 faults.append(PageError(Place(file, line, column), problem, near))
     return faults
-
-
-def _file(path: str, has_folders: bool) -> str:
-    stem = path.removesuffix(".md")
-    return f"{stem}/index.html" if has_folders and posixpath.basename(stem) != "index" else f"{stem}.html"
 
 
 def written(library: Library, page: str, link: str) -> tuple[str, int, int]:

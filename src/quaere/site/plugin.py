@@ -6,6 +6,7 @@ into a shell at the end.
 
 from __future__ import annotations
 
+import html
 import posixpath
 from collections.abc import Iterable
 from importlib.resources import files as package_files
@@ -33,7 +34,7 @@ from quaere.pages.page import Page
 from quaere.pages.view import Here, View
 from quaere.project import Project
 from quaere.site import handwritten, policy
-from quaere.site.shell import EDITED, Shell, anchor, meta
+from quaere.site.shell import EDITED, TITLE, Shell, anchor, meta
 
 THEME = package_files("quaere.site") / "theme"
 """What stands in for the theme's templates, and what the pages need besides themselves."""
@@ -112,12 +113,10 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
         """Name the generated pages, and add the modules' pages, the drawings, and what lies beside the cards."""
-        try:
-            self._pages = render.pages(self.view)
-        except AuthorError as error:
-            raise PluginError(str(error)) from None
+        self._pages = render.pages(self.view)
+        has_folders = config.use_directory_urls
         for path, page in self._pages.items():
-            made = _Made(path, None, config.site_dir, config.use_directory_urls, dest_uri=_file(config, path))
+            made = _Made(path, None, config.site_dir, has_folders, dest_uri=addresses.file(path, has_folders))
             made.inclusion = InclusionLevel.NOT_IN_NAV
             made.edit_uri = posixpath.relpath(EDITED, self.library.settings.docs) if page.source else None
             files.append(made)
@@ -140,7 +139,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             file = files.src_uris[path]
             named = file.page or MkDocsPage(None, file, config)
             if named.title is None:
-                named.title = page.title
+                named.title = html.escape(page.title)
             named.present_anchor_ids = set(page.ids)
         # A card stands where the list of cards stands.
         section = _page(files, addresses.PAPERS).parent
@@ -153,13 +152,13 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         self._path = page.file.src_uri
         return markdown
 
-    def on_page_content(self, html: str, page: MkDocsPage, **_: Any) -> str:
+    def on_page_content(self, content: str, page: MkDocsPage, **_: Any) -> str:
         """Put what a page asks for into it; a module's page around its documentation."""
         path = page.file.src_uri
         module = next((one for one in self.library.modules if addresses.module(one.name) == path), None)
         if module is None or path in self.library.docs:
-            return handwritten.fill(self.view, path, html)
-        made = render.module(self.view, module.name, html)
+            return handwritten.fill(self.view, path, content)
+        made = render.module(self.view, module.name, content)
         page.meta.update(meta(made))
         page.present_anchor_ids = (page.present_anchor_ids or set()) | made.ids
         first = AnchorLink(module.name, module.name, 1)
@@ -213,6 +212,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
                 bool(page.headings and page.headings[0].below),
             )
             if key not in shells:
+                if not is_alone:
+                    named.title = TITLE
                 shells[key] = Shell(named, self._nav, files, config, self._environment, page)
             filled = shells[key].fill(page, canonical)
             write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
@@ -231,13 +232,6 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
 def _page(files: Files, path: str) -> Any:
     return files.src_uris[path].page if path in files.src_uris else None
-
-
-def _file(config: MkDocsConfig, path: str) -> str:
-    """Return the file that holds a page, below the site's folder."""
-    stem = path.removesuffix(".md")
-    is_folder = config.use_directory_urls and posixpath.basename(stem) != "index"
-    return f"{stem}/index.html" if is_folder else f"{stem}.html"
 
 
 def _indexes(config: MkDocsConfig) -> Iterable[Any]:

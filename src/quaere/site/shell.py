@@ -23,9 +23,12 @@ from quaere.site import policy
 EDITED = "Qz0EDITz"
 """Stands for the edited file's path in the address of the shell's edit link."""
 
-_TITLE, _DESCRIPTION, _CANONICAL = "Qz0TITLEz", "Qz0DESCRIPTIONz", "https://qz0canonicalz.invalid/"
+TITLE = "Qz0TITLEz"
+"""Stands for a page's title."""
+
+_DESCRIPTION, _CANONICAL = "Qz0DESCRIPTIONz", "https://qz0canonicalz.invalid/"
 _BODY, _FIRST, _CONTENTS = "<h1>Qz0BODYz</h1>", "#qz0firstz", "Qz0CONTENTSz"
-_PLACES = (_TITLE, _DESCRIPTION, _CANONICAL, EDITED, _BODY, _FIRST, _CONTENTS, policy.STYLES)
+_PLACES = (TITLE, _DESCRIPTION, _CANONICAL, EDITED, _BODY, _FIRST, _CONTENTS, policy.STYLES)
 
 
 class Shell:
@@ -53,13 +56,13 @@ class Shell:
         page.markdown, page.content = "", _BODY
         page.meta = {"search": {"exclude": True}, **meta(like)}
         if "title" in page.meta:
-            page.meta["title"] = _TITLE
+            page.meta["title"] = TITLE
         if like.description:
             page.meta["description"] = _DESCRIPTION
         if page.canonical_url:
             page.canonical_url = _CANONICAL
         entry = AnchorLink(_CONTENTS, "qz0entryz", 2)
-        first = AnchorLink(_TITLE, _FIRST.removeprefix("#"), 1)
+        first = AnchorLink(TITLE, _FIRST.removeprefix("#"), 1)
         first.children = [entry] if like.headings and like.headings[0].below else []
         page.toc = TableOfContents([first])
         page.active = True
@@ -80,7 +83,7 @@ class Shell:
         """Return a page with the shell around it; `canonical` is its whole address, if the site has one."""
         headings = page.headings
         filled = {
-            _TITLE: html.escape(page.title),
+            TITLE: html.escape(page.title),
             _DESCRIPTION: html.escape(page.description),
             _CANONICAL: canonical,
             EDITED: page.source or "",
