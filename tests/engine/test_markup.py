@@ -653,3 +653,17 @@ def test_the_wikilinks_that_are_checked_are_those_that_are_shown(text: str) -> N
     page = Page()
     markup.block(text, page, Ids(), 2)
     assert page.asked == [link.target for link in markdown.links(text) if link.kind == "wikilink"]
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("a ==b *c*== d", ["b c"]),
+        ("==a== and ==b==", ["a", "b"]),
+        ("a == b and c == d", []),
+        ("if x==y==z", []),
+        ("`==a==` and $==b==$", []),
+    ],
+)
+def test_what_obsidian_marks_is_marked(text: str, marked: list[str]) -> None:
+    assert re.findall("<mark>(.*?)</mark>", re.sub("</?em>", "", line(text))) == marked

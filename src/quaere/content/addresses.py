@@ -32,7 +32,8 @@ def card(slug: str) -> str:
 
 def module(name: str) -> str:
     """Return where a module's page stands. All stand in one folder, so that links between pages are alike."""
-    return f"reference/{name.partition('.')[2] or name}.md"
+    own = name.partition(".")[2] or name
+    return f"reference/{own}{'_' * (own == 'index')}.md"
 
 
 def file(page: str, has_folders: bool) -> str:

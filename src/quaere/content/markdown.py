@@ -28,10 +28,13 @@ SCHEMES = frozenset({"http", "https", "mailto"})
 """What the address of a link may begin with; all others are relative."""
 
 _SCHEME = re.compile(r"[\x00-\x20]*([^/?#]*?):", re.DOTALL)
+# Browsers take them out of an address wherever they stand.
+_PASSED_OVER = re.compile(r"[\t\n\r]")
 _WIKILINK = re.compile(r"(!?)\[\[(?P<target>[^\[\]|\n]+?)(?:\|(?P<label>[^\[\]\n]+?))?\]\]")
 _IMAGE = re.compile(r"\.(?:apng|avif|gif|jpe?g|png|svg|webp)$", re.IGNORECASE)
 _CALLOUT = re.compile(r"\[!([\w-]+)\]([+-]?)[ \t]*(.*)")
 _MATH = re.compile(r"\$\$(?P<display>(?:\\.|[^\\$])+)\$\$|\$(?!\s)(?P<inline>(?:\\.|[^\\$])+)(?<!\s)\$", re.DOTALL)
+_RULE = re.compile(r"[ \t]*[-|: \t]*-[-|: \t]*")
 _MARKED = re.compile(r"==(?=[^\s=])([^=\n]*[^\s=])==(?!=)")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
@@ -56,7 +59,7 @@ class Link:
 def links(text: str, *, inline: bool = False) -> Iterator[Link]:
     """Yield the links of a text, or of a single line, in their order."""
     tokens = _shared(inline).parseInline(text) if inline else _shared(inline).parse(text)
-    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+    starts = [0, *(match.end() for match in re.finditer(r"\r\n?|\n", text))]
     for block in tokens:
         for token in block.children or ():
             kind, target = _led_to(token)
@@ -76,9 +79,11 @@ def _offset(text: str, starts: Sequence[int], block: Token, link: Token) -> int:
         return starts[-1]
     end = starts[line + 1] if line + 1 < len(starts) else len(text)
     content = written.split("\n")[number]
+    if (place := text.find(content, starts[line], end)) >= 0:
+        return place + column
     # In a table's cell, bars were written with a backslash.
-    places = (text.find(one, starts[line], end) for one in (content, content.replace("|", r"\|")))
-    return next((place + column for place in places if place >= 0), starts[line])
+    place = text.find(content.replace("|", r"\|"), starts[line], end)
+    return place + column + content[:column].count("|") if place >= 0 else starts[line]
 
 
 def _place(text: str, link: Token, target: str, begin: int) -> int:
@@ -105,14 +110,18 @@ def _led_to(token: Token) -> tuple[Any, str]:
 
 def is_allowed(address: str) -> bool:
     """Tell whether an address is http, https, mailto, or relative to the site itself."""
-    if scheme := _SCHEME.match(address):
-        return scheme[1].lower() in SCHEMES
-    return not re.match(r"[\x00-\x20]*[/\\]{2}", address)
+    for one in (address, _PASSED_OVER.sub("", address)):
+        scheme = _SCHEME.match(one)
+        if scheme and scheme[1].lower() not in SCHEMES:
+            return False
+        if not scheme and re.match(r"[\x00-\x20]*[/\\]{2}", one):
+            return False
+    return True
 
 
 def is_relative(address: str) -> bool:
     """Tell whether an address leads to the site itself."""
-    return not _SCHEME.match(address)
+    return not _SCHEME.match(_PASSED_OVER.sub("", address))
 
 
 @cache
@@ -283,8 +292,11 @@ def _comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Read a table, in whose cells mathematics may hold bars."""
+    if start + 1 >= end or not _RULE.fullmatch(state.src, state.bMarks[start + 1], state.eMarks[start + 1]):
+        return False
+    last_line = next((line for line in range(start + 2, end) if state.isEmpty(line)), end) - 1
     source, count = state.src, len(state.tokens)
-    first, last = state.bMarks[start], state.eMarks[end - 1]
+    first, last = state.bMarks[start], state.eMarks[last_line]
     state.src = source[:first] + "".join(map(_masked, source[first:last].splitlines(keepends=True))) + source[last:]
     is_table = table(state, start, end, silent)
     state.src = source

@@ -157,7 +157,8 @@ def _cleaner() -> nh3.Cleaner:
 
 
 def _clean(html: str) -> Markup:
-    return Markup(_cleaner().clean(html))
+    # A docstring can hold half of a character, which nothing can write.
+    return Markup(_cleaner().clean(html.encode(errors="replace").decode()))
 
 
 @cache
