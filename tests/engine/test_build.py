@@ -211,7 +211,8 @@ DEAD = {
     "[a](first.md#gone)": "3:5: `first.md#gone` leads nowhere",
     "[a](#gone)": "3:5: `#gone` leads nowhere",
     "[a](papers/toy.md#whi)": "3:5: `papers/toy.md#whi` leads nowhere",
-    "[a](papers/tay.md)": "3:5: `papers/tay.md` leads nowhere\n  hint: did you mean `papers/toy.md` or `papers/index.md`?",
+    "[a](papers/tay.md)": "3:5: `papers/tay.md` leads nowhere\n"
+    "  hint: did you mean `papers/toy.md` or `papers/index.md`?",
     "[a](/first.md)": "3:5: `/first.md` leads nowhere\n  hint: did you mean `first.md`?",
     "[a](first)": "3:5: `first` leads nowhere\n  hint: did you mean `first.md`?",
 }
