@@ -96,8 +96,9 @@ def build(
     base = _find(project)
     library = _sound(base)
     broken = _run(base, library, base.stale(library), timeout)
-    if faults := build_site(base, library, site.resolve()):
-        _show_faults(faults)
+    faults, is_built = build_site(base, library, site.resolve())
+    _show_faults(faults)
+    if not is_built:
         raise typer.Exit(1)
     verdicts = base.verdicts()
     _out(terminal.states(library.questions.values(), verdicts))

@@ -23,7 +23,7 @@ def built(base: Base, **more: str) -> list[str]:
     """Build the site of a knowledge base, and return what is wrong, each as it is printed."""
     project = base.project
     try:
-        return [str(fault) for fault in build(project, project.read()[0], base.root / "site", **more)]
+        return [str(fault) for fault in build(project, project.read()[0], base.root / "site", **more)[0]]
     except Faults as faults:
         return [str(fault) for fault in faults.errors]
     except AuthorError as error:
@@ -291,7 +291,7 @@ def test_a_folder_that_holds_something_else_is_no_site(base: Base) -> None:
 
 def test_where_mkdocs_yml_is_not_strict_the_site_is_built_all_the_same(base: Base) -> None:
     base.write({"mkdocs.yml": "strict: false\n", "docs/index.md": "# Home\n\n[gone](nowhere.md)\n"})
-    assert built(base) == []
+    assert built(base) == ["docs/index.md:3:8: `nowhere.md` leads nowhere"]
     assert "gone" in page(base)
 
 

@@ -64,9 +64,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Stand in for what builds and serves a site, which takes seconds, and note how it is called."""
     calls: list[tuple[Any, ...]] = []
 
-    def build(*arguments: Any) -> list[AuthorError]:
+    def build(*arguments: Any) -> tuple[list[AuthorError], bool]:
         calls.append(arguments)
-        return []
+        return [], True
 
     monkeypatch.setattr(quaere.site.build, "build", build)
     monkeypatch.setattr(quaere.site.serve, "serve", lambda *arguments, tell: calls.append(arguments))
@@ -437,10 +437,15 @@ def test_a_knowledge_base_at_fault_is_not_built(base: Base, call: Call, built: l
 
 def test_a_fault_of_the_pages_is_shown(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = PageError(Place("docs/index.md", 3, 5), "`gone.md` leads nowhere")
-    monkeypatch.setattr(quaere.site.build, "build", lambda *_: [fault])
+    told = "docs/index.md:3:5: `gone.md` leads nowhere\n"
+    monkeypatch.setattr(quaere.site.build, "build", lambda *_: ([fault], False))
     result = call("build")
     assert (result.code, result.out) == (1, "")
-    assert result.err.endswith("docs/index.md:3:5: `gone.md` leads nowhere\n")
+    assert result.err.endswith(told)
+    monkeypatch.setattr(quaere.site.build, "build", lambda *_: ([fault], True))
+    loose = call("build")
+    assert loose.code == 0, "where mkdocs.yml says so"
+    assert loose.err.endswith(told)
 
 
 def test_serve_takes_the_port_given_or_a_free_one(call: Call, built: list[tuple[Any, ...]]) -> None:

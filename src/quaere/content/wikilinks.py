@@ -1,9 +1,12 @@
-"""Links between cards, written `[[card]]`, `[[card.question]]` or `[[card|text]]`, and where in Markdown they count."""
+"""The links of hand-written pages to cards, `[[card]]`, `[[card.question]]` or `[[card|text]]`, and where they count.
+
+These pages are Python-Markdown's; `site.handwritten` shows the links. Those of cards are read by `content.markdown`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 # What Markdown shows as it stands: fenced code, comments, code spans, and mathematics.
 _VERBATIM = re.compile(
@@ -20,7 +23,7 @@ _VERBATIM = re.compile(
 _LINK = re.compile(r"(?<!\\)\[\[(?P<target>[^\[\]|\n]+?)(?:\|(?P<text>[^\[\]\n]+?))?\]\]")
 
 
-def pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:
+def _pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:
     """Cut Markdown into pieces: where each starts, its text, and whether it is shown as it stands (code and math)."""
     end = 0
     for match in _VERBATIM.finditer(markdown):
@@ -35,28 +38,6 @@ def pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:
 
 def wikilinks(markdown: str) -> Iterator[tuple[int, str]]:
     """Yield where each link starts, and what it names."""
-    for start, text, verbatim in pieces(markdown):
+    for start, text, verbatim in _pieces(markdown):
         if not verbatim:
             yield from ((start + match.start(), match["target"].strip()) for match in _LINK.finditer(text))
-
-
-def rewrite(
-    markdown: str,
-    link: Callable[[str, str | None], str],
-    prose: Callable[[str], str] = str,
-    verbatim: Callable[[str], str] = str,
-) -> str:
-    """Write Markdown anew: each link by its target and text, the prose between the links, and code and math."""
-    return "".join(
-        verbatim(text) if is_verbatim else _rewrite_prose(text, link, prose)
-        for _, text, is_verbatim in pieces(markdown)
-    )
-
-
-def _rewrite_prose(text: str, link: Callable[[str, str | None], str], prose: Callable[[str], str]) -> str:
-    written: list[str] = []
-    end = 0
-    for match in _LINK.finditer(text):
-        written += prose(text[end : match.start()]), link(match["target"].strip(), match["text"])
-        end = match.end()
-    return "".join([*written, prose(text[end:])])

@@ -31,7 +31,7 @@ _DEAD = re.compile(
 _FORMER = "assets/quaere.css"
 
 
-def build(project: Project, library: Library, site: Path, *, served_at: str = "") -> list[AuthorError]:
+def build(project: Project, library: Library, site: Path, *, served_at: str = "") -> tuple[list[AuthorError], bool]:
     """Build the site of a library.
 
     Args:
@@ -41,7 +41,8 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
         served_at: The address at which the pages are served with live reload, if they are.
 
     Returns:
-        What is wrong with the pages; then nothing was written, unless mkdocs.yml says `strict: false`.
+        What is wrong with the pages, and whether the site was written all the same: if nothing is wrong, or if mkdocs.yml
+        says `strict: false`.
 
     Raises:
         ConfigError: mkdocs.yml is at fault, or a template.
@@ -53,9 +54,10 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
     with tempfile.TemporaryDirectory(dir=site.parent, prefix=".quaere-") as scratch:
         fresh = Path(scratch) / "site"
         faults, is_strict = _made(project, library, fresh, Path(scratch), served_at=served_at)
-        if not faults or not is_strict:
+        is_written = not (faults and is_strict)
+        if is_written:
             _update(site, fresh)
-    return faults if is_strict else []
+    return faults, is_written
 
 
 def _made(

@@ -30,14 +30,15 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
     """
     with tempfile.TemporaryDirectory(prefix="quaere-") as folder:
         site, address = Path(folder) / "site", f"http://{HOST}:{port}/"
-        if faults := build(project, library, site, served_at=address):
+        faults, is_built = build(project, library, site, served_at=address)
+        if not is_built:
             raise Faults(faults)
 
         def rebuild() -> None:
             try:
                 fresh = Project.find(project.root)
                 library, faults = fresh.check()
-                faults = faults or build(fresh, library, site, served_at=address)
+                faults = faults or build(fresh, library, site, served_at=address)[0]
             except AuthorError as error:
                 faults = [error]
             except Faults as several:
