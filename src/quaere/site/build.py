@@ -41,8 +41,8 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
         served_at: The address at which the pages are served with live reload, if they are.
 
     Returns:
-        What is wrong with the pages, and whether the site was written all the same: if nothing is wrong, or if mkdocs.yml
-        says `strict: false`.
+        What is wrong with the pages, and whether the site was written: if nothing is, or if mkdocs.yml says
+        `strict: false`.
 
     Raises:
         ConfigError: mkdocs.yml is at fault, or a template.
