@@ -83,7 +83,9 @@ def verify(
 
 @app.command()
 def build(
-    site: Annotated[Path, typer.Option(help="The folder of the built site.", file_okay=False)] = Path("site"),
+    site: Annotated[
+        Path | None, typer.Option(help="The folder of the built site; `site` in that of the knowledge base.")
+    ] = None,
     timeout: Timeout = None,
     project: Base = Path(),
 ) -> None:
@@ -96,14 +98,16 @@ def build(
     base = _find(project)
     library = _sound(base)
     broken = _run(base, library, base.stale(library), timeout)
-    faults, is_built = build_site(base, library, site.resolve())
+    folder = site.resolve() if site else base.root / "site"
+    faults, is_built = build_site(base, library, folder)
     _show_faults(faults)
     if not is_built:
         raise typer.Exit(1)
     verdicts = base.verdicts()
     _out(terminal.states(library.questions.values(), verdicts))
     _out(f"{len(library.papers)} papers, {len(library.questions)} questions, {time.monotonic() - started:.1f} s")
-    _out(f"open {site / 'index.html'}, or run `quaere serve`")
+    index = folder / "index.html"
+    _out(f"open {os.path.relpath(index) if index.is_relative_to(Path.cwd()) else index}, or run `quaere serve`")
     raise typer.Exit(1 if broken else 0)
 
 
@@ -117,6 +121,8 @@ def serve(
     _require_site()
     from quaere.site.serve import serve as serve_site
 
+    if port and not _is_free(port):
+        _misuse(f"somebody listens on port {port} already", "name another with --port, or leave it out")
     base = _find(project)
     library = _sound(base)
     _run(base, library, base.stale(library), timeout)
@@ -383,11 +389,20 @@ def _run(
 
 def _free_port() -> int:
     """Return a port that nobody listens on, 8000 if it is free."""
-    for port in (8000, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise OSError("no port is free")
+    if _is_free(8000):
+        return 8000
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    """Tell whether nobody listens on a port of this machine."""
+    with contextlib.suppress(OSError), socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> NoReturn:

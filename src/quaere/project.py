@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quaere import atomic
 from quaere.content.bibliography import export
@@ -184,7 +184,7 @@ class Project:
             rows.append(row)
         return rows
 
-    def view(self, library: Library, *, repo: str = "", name: str = "", has_folders: bool = True) -> View:
+    def view(self, library: Library, **site: Any) -> View:
         """Return what the pages of the library are made of (`pages.render.view` tells of the arguments)."""
         from quaere.pages import render
 
@@ -192,4 +192,4 @@ class Project:
             slug: {"BibTeX": export.bibtex([paper.reference]), "CSL-JSON": export.csl_json([paper.reference])}
             for slug, paper in library.papers.items()
         }
-        return render.view(library, self.verdicts(), citations=citations, repo=repo, name=name, has_folders=has_folders)
+        return render.view(library, self.verdicts(), citations=citations, **site)

@@ -12,7 +12,7 @@ import pytest
 from quaere.errors import AuthorError, Faults, MisuseError
 from quaere.site import policy
 from quaere.site.build import build
-from tests.engine.conftest import Base
+from tests.engine.conftest import SOUND, Base
 
 PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -251,7 +251,7 @@ def test_a_link_of_a_card_to_a_part_that_is_not_there_is_told_with_the_line_in_t
 
 def test_a_template_with_a_dead_link_ends_the_build(base: Base) -> None:
     base.write({"templates/tags.html": "", "templates/papers.html": '<h1 id="papers">P</h1><a href="../gone/">x</a>'})
-    assert built(base) == ["papers/index:1:1: `../gone/` leads nowhere, on the page papers/index"]
+    assert built(base) == ["papers/index: `../gone/` leads nowhere, on the page papers/index"]
 
 
 @pytest.mark.parametrize("name", ["card.html", "module.html", "states.html"])
@@ -282,6 +282,67 @@ def test_a_second_build_touches_no_file_that_is_the_same_and_removes_what_is_gon
     assert after["papers/toy/index.html"] == before["papers/toy/index.html"]
 
 
+def test_what_begins_with_a_dot_stays_in_the_folder_of_the_site(base: Base) -> None:
+    assert built(base) == []
+    base.write({"site/.git/HEAD": "ref", "site/.nojekyll": "", "site/old.html": ""})
+    assert built(base) == []
+    assert (base.root / "site/.git/HEAD").read_text() == "ref"
+    assert (base.root / "site/.nojekyll").exists()
+    assert not (base.root / "site/old.html").exists()
+
+
+def test_a_folder_that_can_not_hold_a_site_is_told(base: Base) -> None:
+    base.write({"file": "", "docs/index.md": "# Home\n"})
+    with pytest.raises(MisuseError, match="the site can't be written: File exists"):
+        build(base.project, base.library(), base.root / "file/site")
+    with pytest.raises(MisuseError, match="this lies in the folder of the pages"):
+        build(base.project, base.library(), base.root / "docs/site")
+
+
+def test_pages_that_mkdocs_leaves_out_are_linked_from_nowhere(base: Base) -> None:
+    base.write({"docs/index.md": "# Home\n", "docs/draft.md": "# Draft\n\n[[toy]]\n"})
+    base.write({"mkdocs.yml": "exclude_docs: draft.md\n"})
+    assert built(base) == []
+    assert "Draft" not in page(base, "papers/toy")
+
+
+def test_a_card_links_to_what_is_shown_of_the_code_that_answers(base: Base) -> None:
+    answer = "Answers: toy.{}\n{}    >>> 1\n{}    1\n"
+    hidden = answer.format("why", "    ", "    ")
+    code = f'"""Toy."""\n\n\ndef _hidden():\n    """It.\n\n    {hidden}    """\n'
+    base.write({"papers/toy.yml": SOUND["papers/toy.yml"].replace("implementation: null\n", "")})
+    base.write({"reference_impl/toy.py": code, "tests/papers/test_toy.py": ""})
+    assert built(base) == []
+    assert 'href="../../reference/toy/#reference_impl.toy"' in page(base, "papers/toy")
+    base.write({"mkdocs.yml": "plugins: [quaere]\n"})
+    assert built(base) == []
+    assert 'href="../../reference/toy/"><code>_hidden</code>' in page(base, "papers/toy")
+
+
+def test_a_module_may_have_the_name_of_its_package(base: Base) -> None:
+    base.write(
+        {"reference_impl/reference_impl.py": '"""The module."""\n', "reference_impl/index.py": '"""An index."""\n'}
+    )
+    base.write({"reference_impl/__init__.py": '"""The package."""\n'})
+    assert built(base) == []
+    assert "The package." in page(base, "reference/reference_impl")
+    assert "The module." in page(base, "reference/reference_impl_")
+    assert "An index." in page(base, "reference/index_")
+
+
+def test_without_tabs_a_card_keeps_the_navigation_at_the_side(base: Base) -> None:
+    base.write({"mkdocs.yml": "theme: {features: []}\n"})
+    assert built(base) == []
+    assert 'data-md-type="navigation" hidden' not in page(base, "papers/toy")
+
+
+def test_links_to_sources_name_the_branch_that_is_edited(base: Base) -> None:
+    base.write({"mkdocs.yml": "repo_url: https://example.org/toys\nedit_uri: edit/dev/docs/\n"})
+    assert built(base) == []
+    assert "https://example.org/toys/edit/dev/papers/toy.yml#L" in page(base, "papers/toy")
+    assert "/main/" not in page(base, "papers/toy")
+
+
 def test_a_folder_that_holds_something_else_is_no_site(base: Base) -> None:
     base.write({"site/letter.txt": "Dear"})
     with pytest.raises(MisuseError, match="this holds something else than a site"):
@@ -307,6 +368,15 @@ def test_where_mkdocs_yml_is_not_strict_the_site_is_built_all_the_same(base: Bas
             "theme: readthedocs\n",
             "mkdocs.yml:1:1: the theme is `readthedocs`, and the pages are made for `material`\n"
             "  hint: write `name: material`, or remove `theme`",
+        ),
+        (
+            "site_name: X\ndocs_dir: pages\n",
+            "mkdocs.yml:2:1: `docs_dir` is not read here\n  hint: use `docs` in [tool.quaere], and remove it",
+        ),
+        (
+            "theme:\n  features: [navigation.instant]\n",
+            "mkdocs.yml:1:1: `navigation.instant` keeps the first page's policy, and leaves mathematics and diagrams "
+            "undrawn\n  hint: remove that feature",
         ),
         ("- a\n- b\n", "mkdocs.yml:1:1: expected a mapping\n  hint: write `name: value`"),
         (

@@ -32,8 +32,9 @@ def card(slug: str) -> str:
 
 def module(name: str) -> str:
     """Return where a module's page stands. All stand in one folder, so that links between pages are alike."""
-    own = name.partition(".")[2] or name
-    return f"reference/{own}{'_' * (own == 'index')}.md"
+    package, _, own = name.partition(".")
+    # The list and the package itself have these names.
+    return f"reference/{own or package}{'_' * (own in ('index', package))}.md"
 
 
 def file(page: str, has_folders: bool) -> str:

@@ -91,8 +91,10 @@ class _Inspection:
             self._find(f"is not SVG: its outermost element is <{local}>")
         elif space == _SVG and local not in _DRAWN and not local.startswith("fe"):
             self._find(f"holds <{local}>")
-        if local == "style":
+        if local == "style" and self._styles is None:
             self._styles = []
+        elif local == "style":
+            self._find("holds a style inside a style")
         for attribute, value in attributes.items():
             self._attribute(local, attribute.rpartition(" ")[2].lower(), value)
 

@@ -194,6 +194,10 @@ def pages_where_generated_ones_go(library: Library) -> Iterator[AuthorError]:
         **{addresses.module(module.name): f"the page of the module `{module.name}`" for module in library.modules},
     }
     generated |= {path: f"`{file}`" for path, file in library.attachments.items()}
+    for path in library.docs:
+        if path.rpartition("/")[2] == "README.md":
+            problem = "MkDocs makes the index of its folder of this page"
+            yield PageError(Place(f"{library.settings.docs}/{path}"), problem, "name it index.md")
     for path in (*library.docs, *library.files):
         if path in generated:
             problem = f"{generated[path]} is made in this place"

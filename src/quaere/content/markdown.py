@@ -32,6 +32,26 @@ _SCHEME = re.compile(r"[\x00-\x20]*([^/?#]*?):", re.DOTALL)
 _PASSED_OVER = re.compile(r"[\t\n\r]")
 _WIKILINK = re.compile(r"(!?)\[\[(?P<target>[^\[\]|\n]+?)(?:\|(?P<label>[^\[\]\n]+?))?\]\]")
 _IMAGE = re.compile(r"\.(?:apng|avif|gif|jpe?g|png|svg|webp)$", re.IGNORECASE)
+# The theme's names for the kinds of callouts of GitHub and Obsidian. Any other word is a title only: a class would have
+# it taken for something else.
+_KINDS = {
+    alias: kind
+    for kind, aliases in {
+        "note": "",
+        "abstract": "summary tldr",
+        "info": "todo",
+        "tip": "hint important",
+        "success": "check done",
+        "question": "help faq",
+        "warning": "caution attention",
+        "failure": "fail missing",
+        "danger": "error",
+        "bug": "",
+        "example": "",
+        "quote": "cite",
+    }.items()
+    for alias in (kind, *aliases.split())
+}
 _CALLOUT = re.compile(r"\[!([\w-]+)\]([+-]?)[ \t]*(.*)")
 _MATH = re.compile(r"\$\$(?P<display>(?:\\.|[^\\$])+)\$\$|\$(?!\s)(?P<inline>(?:\\.|[^\\$])+)(?<!\s)\$", re.DOTALL)
 _RULE = re.compile(r"[ \t]*[-|: \t]*-[-|: \t]*")
@@ -338,7 +358,8 @@ def _callouts(state: StateCore) -> None:
             found = _CALLOUT.fullmatch(first.rstrip())
             tags.append(("details" if found[2] else "div") if found else "")
             if found:
-                kind, is_folded = found[1].lower(), bool(found[2])
+                is_folded = bool(found[2])
+                kind = _KINDS.get(found[1].lower(), "note")
                 token.type, token.tag = "callout_open", tags[-1]
                 token.attrs = {"class": kind if is_folded else f"admonition {kind}"}
                 if found[2] == "+":

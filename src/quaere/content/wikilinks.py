@@ -20,7 +20,7 @@ _VERBATIM = re.compile(
     """,
     re.VERBOSE | re.MULTILINE | re.DOTALL,
 )
-_LINK = re.compile(r"(?<!\\)\[\[(?P<target>[^\[\]|\n]+?)(?:\|(?P<text>[^\[\]\n]+?))?\]\]")
+_LINK = re.compile(r"(?<!\\)\[\[(?P<target>[^\[\]|\\\n]+?)(?:\\?\|(?P<text>[^\[\]\n]+?))?\]\]")
 
 
 def _pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:

@@ -55,8 +55,12 @@ class Page:
     @cached_property
     def ids(self) -> frozenset[str]:
         """All places in the page that an address can name."""
-        attributes = "".join(_TAG.findall(self.body))
-        return frozenset(map(html.unescape, _ID.findall(attributes)))
+        return ids(self.body)
+
+
+def ids(body: str) -> frozenset[str]:
+    """Return all places in some HTML that an address can name."""
+    return frozenset(map(html.unescape, _ID.findall("".join(_TAG.findall(body)))))
 
 
 def _words(inner: str) -> str:

@@ -16,6 +16,7 @@ from jinja2 import (
     PackageLoader,
     PrefixLoader,
     StrictUndefined,
+    TemplateError,
     TemplateSyntaxError,
 )
 
@@ -37,8 +38,10 @@ def view(
     *,
     citations: Mapping[str, Mapping[str, str]] | None = None,
     repo: str = "",
+    branch: str = "main",
     name: str = "",
     has_folders: bool = True,
+    has_documentation: bool = True,
 ) -> View:
     """Make the view of a library that its pages show.
 
@@ -47,8 +50,10 @@ def view(
         verdicts: What came of running the answers, by question.
         citations: Each paper's citation in each format, by slug and by the format's name.
         repo: The address of the repository; without one there are no links to sources.
+        branch: The branch of it that is linked.
         name: The site's name.
         has_folders: Whether each page has a folder of its own, as with MkDocs' `use_directory_urls`.
+        has_documentation: Whether the modules' pages document what is in them.
     """
     own, folder = PackageLoader("quaere.pages"), library.settings.templates
 
@@ -60,7 +65,17 @@ def view(
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    shown = View(library, verdicts, environment, citations or {}, repo.rstrip("/"), name, has_folders)
+    shown = View(
+        library,
+        verdicts,
+        environment,
+        citations or {},
+        repo.rstrip("/"),
+        branch,
+        name,
+        has_folders,
+        has_documentation,
+    )
     environment.globals.update(view=shown, library=library, meanings=MEANINGS, addresses=addresses)
     environment.filters.update(
         address=_address,
@@ -134,7 +149,7 @@ def module(view: View, name: str, documentation: str) -> Page:
         addresses.module(name),
         "module.html",
         name,
-        description=found.summary,
+        description=Here(view, addresses.module(name)).said(found.summary),
         source=found.file,
         hide=("navigation",),
         **reference.context(view, found, documentation),
@@ -180,6 +195,10 @@ def _rendered(view: View, template: str, here: Here, context: Mapping[str, Any])
         if place := _place(view.library, error):
             problem = f"this template can't be filled in: {error or type(error).__name__}"
             raise ConfigError(place, problem, "compare it with quaere's own") from error
+        if view.library.templates and isinstance(error, TemplateError):
+            # Ours asks for what one of the library's that stands in for another has not.
+            place = Place(view.library.settings.templates, 0)
+            raise ConfigError(place, f"a template here lacks something: {error}", "compare it with ours") from error
         raise
 
 

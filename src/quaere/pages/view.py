@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from urllib.parse import quote
 
 from jinja2 import Environment
@@ -16,7 +17,7 @@ from markupsafe import Markup
 from quaere.content import addresses, wikilinks
 from quaere.content.attachments import PICTURES
 from quaere.content.markdown import is_relative
-from quaere.content.model import Asked, Library, Module, Paper, Verdict
+from quaere.content.model import Answer, Asked, Library, Module, Paper, Verdict
 from quaere.content.results import Figure
 from quaere.content.states import State
 from quaere.pages import markup
@@ -39,7 +40,8 @@ MEANINGS = {
 class View:
     """What pages are made of.
 
-    `templates` makes them; `repo` is the address of the repository, without which nothing can be edited there;
+    `templates` makes them; `repo` is the address of the repository, without which nothing can be edited there, and
+    `branch` the one that is linked; `has_documentation` tells whether the modules' pages say what is in them;
     `has_folders` tells whether a page has a folder of its own (`papers/toy/`) or a file (`papers/toy.html`).
     """
 
@@ -48,8 +50,10 @@ class View:
     templates: Environment
     citations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     repo: str = ""
+    branch: str = "main"
     name: str = ""
     has_folders: bool = True
+    has_documentation: bool = True
 
     @cached_property
     def states(self) -> Mapping[str, State]:
@@ -140,11 +144,11 @@ class View:
 
     def source(self, file: str, line: int = 1) -> str:
         """Return the address of a line in the repository; empty without one."""
-        return f"{self.repo}/blob/main/{quote(file)}#L{line}" if self.repo else ""
+        return f"{self.repo}/blob/{self.branch}/{quote(file)}#L{line}" if self.repo else ""
 
     def edit(self, file: str, line: int = 1) -> str:
         """Return the address at which a file is edited in the browser; empty without a repository."""
-        return f"{self.repo}/edit/main/{quote(file)}#L{line}" if self.repo else ""
+        return f"{self.repo}/edit/{self.branch}/{quote(file)}#L{line}" if self.repo else ""
 
     def commit(self, name: str) -> str:
         """Return the address of a commit; empty without a repository."""
@@ -181,6 +185,13 @@ class Here:
     def module(self, module: Module) -> str:
         """Return the way to a module's page."""
         return self.to(addresses.module(module.name))
+
+    def answer(self, answer: Answer) -> str:
+        """Return the way to what an answer is about, or to what is shown around it."""
+        parts = answer.object.removeprefix(answer.module).strip(".").split(".")
+        shown = list(takewhile(lambda part: part and not part.startswith("_"), parts))
+        page = addresses.module(answer.module)
+        return self.to(f"{page}#{'.'.join([answer.module, *shown])}" if self.view.has_documentation else page)
 
     def tag(self, tag: str) -> str:
         """Return the way to a tag's papers."""

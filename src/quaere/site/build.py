@@ -48,15 +48,22 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
         ConfigError: mkdocs.yml is at fault, or a template.
         MisuseError: The folder holds something else.
     """
+    docs = project.root / library.settings.docs
+    if docs.is_dir() and site.resolve().is_relative_to(docs.resolve()):
+        raise MisuseError(Place(str(site), 0), "this lies in the folder of the pages", "name a folder elsewhere")
     if site.exists() and not (site.is_dir() and (not any(site.iterdir()) or (site / _FORMER).exists())):
         raise MisuseError(Place(str(site), 0), "this holds something else than a site", "name a new folder")
-    site.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=site.parent, prefix=".quaere-") as scratch:
-        fresh = Path(scratch) / "site"
-        faults, is_strict = _made(project, library, fresh, Path(scratch), served_at=served_at)
-        is_written = not (faults and is_strict)
-        if is_written:
-            _update(site, fresh)
+    try:
+        site.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=site.parent, prefix=".quaere-") as scratch:
+            fresh = Path(scratch) / "site"
+            faults, is_strict = _made(project, library, fresh, Path(scratch), served_at=served_at)
+            is_written = not (faults and is_strict)
+            if is_written:
+                _update(site, fresh)
+    except OSError as error:
+        problem = f"the site can't be written: {error.strerror or error}"
+        raise MisuseError(Place(str(site), 0), problem, "name another folder with --site") from error
     return faults, is_written
 
 
@@ -65,7 +72,6 @@ def _made(
 ) -> tuple[list[AuthorError], bool]:
     """Have MkDocs make a site; return what is wrong with it, and whether that counts."""
     from mkdocs.commands.build import build as build_pages
-    from mkdocs.exceptions import MkDocsException
 
     from quaere.site import defaults
 
@@ -82,11 +88,17 @@ def _made(
             build_pages(config)
         except (AuthorError, Faults):
             raise
-        except (MkDocsException, SystemExit) as error:
-            said = [record.getMessage() for record in records] or [f"MkDocs can't build the site: {error}"]
+        except OSError:
+            raise
+        except (Exception, SystemExit) as error:
+            # Of a plugin, a hook or a template of the theme's: MkDocs lets all of them do what they like.
+            said = [record.getMessage() for record in records] or [f"MkDocs can't build the site: {error!r}"]
             raise Faults(ConfigError(Place(defaults.FILE, 0), one) for one in said) from error
     faults = {str(fault): fault for fault in (_fault(record, library) for record in records)}
-    return list(faults.values()) or links.dead(site, library, config.use_directory_urls), is_strict
+    found = list(faults.values())
+    if not found and config.validation.links.not_found >= logging.WARNING:
+        found = links.dead(site, library, config.use_directory_urls)
+    return found, is_strict
 
 
 @contextmanager
@@ -124,9 +136,12 @@ def _update(site: Path, fresh: Path) -> None:
     site.mkdir(parents=True, exist_ok=True)
     kept = {path.relative_to(fresh) for path in fresh.rglob("*")}
     for path in sorted(site.rglob("*"), reverse=True):
-        if path.relative_to(site) not in kept:
+        # What begins with a dot is somebody else's, such as git's.
+        is_hidden = path.relative_to(site).parts[0].startswith(".")
+        if path.relative_to(site) not in kept and not is_hidden:
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-    for path in sorted(kept):
+    # First of all comes what tells that this is a site, should the rest be interrupted.
+    for path in sorted(kept, key=lambda path: (path not in (Path(_FORMER), Path(_FORMER).parent), path)):
         source, target = fresh / path, site / path
         if source.is_dir():
             if target.exists() and not target.is_dir():

@@ -82,10 +82,17 @@ def _check(settings: Mapping[str, Any], written: str) -> None:
     if "quaere" not in _named(settings["plugins"]):
         problem = "`plugins` leaves out `quaere`, and with it every page of the cards"
         raise ConfigError(_place(written, "plugins"), problem, "add `- quaere` to the list, or remove `plugins`")
+    for name, instead in (("docs_dir", "`docs` in [tool.quaere]"), ("site_dir", "the option --site")):
+        if name in settings:
+            problem = f"`{name}` is not read here"
+            raise ConfigError(_place(written, name), problem, f"use {instead}, and remove it")
     theme = settings["theme"]
-    name = theme.get("name") if isinstance(theme, dict) else theme
-    if name != _THEME:
-        problem = f"the theme is `{name}`, and the pages are made for `{_THEME}`"
+    if isinstance(theme, dict) and "navigation.instant" in (theme.get("features") or ()):
+        problem = "`navigation.instant` keeps the first page's policy, and leaves mathematics and diagrams undrawn"
+        raise ConfigError(_place(written, "theme"), problem, "remove that feature")
+    named = theme.get("name") if isinstance(theme, dict) else theme
+    if named != _THEME:
+        problem = f"the theme is `{named}`, and the pages are made for `{_THEME}`"
         raise ConfigError(_place(written, "theme"), problem, f"write `name: {_THEME}`, or remove `theme`")
 
 

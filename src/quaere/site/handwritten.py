@@ -40,7 +40,10 @@ class _Wikilink(InlineProcessor):
         self._here = here
 
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | str | None, int | None, int | None]:  # type: ignore[override]  # noqa: N802
-        shown = self._here().inline(m[0])
+        if data.rfind("<", 0, m.start()) > data.rfind(">", 0, m.start()):
+            return None, None, None  # inside a tag
+        # In a table, a bar is written with a backslash.
+        shown = self._here().inline(m[0].replace("\\|", "|"))
         return self.md.htmlStash.store(str(shown)), m.start(), m.end()
 
 

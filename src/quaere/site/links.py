@@ -15,7 +15,10 @@ from quaere.content.model import Library
 from quaere.errors import AuthorError, PageError, Place, nearest
 
 _BODY = re.compile(r"<article\b.*</article>", re.DOTALL)
-_LINK = re.compile(r"<(?:a|img|source|video|audio)\b[^>]*?\s(?:href|src)=\"([^\"]*)\"", re.DOTALL)
+_LINK = re.compile(
+    r"""<(?:a|img|source|video|audio)\b[^>]*?\s(?:href|src)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""",
+    re.DOTALL | re.IGNORECASE,
+)
 _ID = re.compile(r"\s(?:id|name)=\"([^\"]+)\"")
 
 
@@ -55,7 +58,7 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
         if not here.is_file():
             continue
         found = _BODY.search(here.read_text(encoding="utf-8"))
-        for href in dict.fromkeys(map(html.unescape, _LINK.findall(found[0] if found else ""))):
+        for href in dict.fromkeys(map(html.unescape, map("".join, _LINK.findall(found[0] if found else "")))):
             if (near := dead_part(here, href)) is not None:
                 file, line, column = written(library, path, href)
                 problem = f"`{href}` leads nowhere, on the page {path.removesuffix('.md')}"
@@ -70,10 +73,11 @@ def written(library: Library, page: str, link: str) -> tuple[str, int, int]:
     # Between the source and the page, an address loses its suffix and gains dots.
     last = posixpath.basename(parts.path.rstrip("/"))
     for sought in (link, f"#{parts.fragment}" if parts.fragment else "", last):
-        at = text.find(sought) if sought else -1
-        if at >= 0:
+        found = re.search(rf"(?<![\w-]){re.escape(sought)}(?![\w-])", text) if sought else None
+        if found:
+            at = found.start()
             return file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-    return file, 1, 1
+    return file, int(bool(text)), 1
 
 
 def hint(library: Library, page: str, link: str) -> str:

@@ -6,8 +6,10 @@ into a shell at the end.
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import posixpath
+import re
 from collections.abc import Iterable
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -30,7 +32,7 @@ from quaere.content import addresses
 from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults
 from quaere.pages import render
-from quaere.pages.page import Page
+from quaere.pages.page import Page, ids
 from quaere.pages.view import Here, View
 from quaere.project import Project
 from quaere.site import handwritten, policy
@@ -86,9 +88,6 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         """Read the knowledge base, if need be, and hand MkDocs, the theme and mkdocstrings what they lack."""
         if not self._is_given:
             self._read(config)
-        self.view = self.project.view(
-            self.library, repo=config.repo_url or "", name=config.site_name, has_folders=config.use_directory_urls
-        )
         self._path = addresses.HOME
         config.theme.dirs.insert(1 if config.theme.custom_dir else 0, str(THEME))
         config.extra_css[:0] = [path for path in _STYLES if path not in config.extra_css]
@@ -113,8 +112,20 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
         """Name the generated pages, and add the modules' pages, the drawings, and what lies beside the cards."""
-        self._pages = render.pages(self.view)
         has_folders = config.use_directory_urls
+        self.library = _without_excluded(self.library, files)
+        found = re.search(r"\b(?:edit|blob|src)/([^/]+)/", config.edit_uri or "")
+        self.view = self.project.view(
+            self.library,
+            repo=config.repo_url or "",
+            branch=found[1] if found else "main",
+            name=config.site_name,
+            has_folders=has_folders,
+            has_documentation="mkdocstrings" in config.plugins,
+        )
+        # Without tabs, the navigation at the side is the only one.
+        self._has_tabs = "navigation.tabs" in (config.theme.get("features") or ())
+        self._pages = {path: self._placed(page) for path, page in render.pages(self.view).items()}
         for path, page in self._pages.items():
             made = _Made(path, None, config.site_dir, has_folders, dest_uri=addresses.file(path, has_folders))
             made.inclusion = InclusionLevel.NOT_IN_NAV
@@ -131,6 +142,9 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         for path, source in self.library.attachments.items():
             files.append(File.generated(config, path, abs_src_path=str(self.project.root / source)))
         return files
+
+    def _placed(self, page: Page) -> Page:
+        return page if self._has_tabs else dataclasses.replace(page, hide=())
 
     def on_nav(self, nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
         """Give each generated page its title, its anchors and its place."""
@@ -157,8 +171,10 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         path = page.file.src_uri
         module = next((one for one in self.library.modules if addresses.module(one.name) == path), None)
         if module is None or path in self.library.docs:
-            return handwritten.fill(self.view, path, content)
-        made = render.module(self.view, module.name, content)
+            filled = handwritten.fill(self.view, path, content)
+            page.present_anchor_ids = (page.present_anchor_ids or set()) | ids(filled)
+            return filled
+        made = self._placed(render.module(self.view, module.name, content))
         page.meta.update(meta(made))
         page.present_anchor_ids = (page.present_anchor_ids or set()) | made.ids
         first = AnchorLink(module.name, module.name, 1)
@@ -219,7 +235,9 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
 
     def _index(self, index: Any, named: MkDocsPage, page: Page) -> None:
-        named.content, named.toc = page.body, TableOfContents(list(map(anchor, page.headings)))
+        # What stands before the title would become an entry of its own, without words.
+        named.content = page.body[max(0, page.body.find("<h1")) :]
+        named.toc = TableOfContents(list(map(anchor, page.headings)))
         named.meta = {**meta(page), "search": {"boost": page.boost} if page.boost != 1 else {}}
         index.add_entry_from_context(named)
 
@@ -228,6 +246,16 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         for path in self.project.watched:
             server.watch(str(path))
         return server
+
+
+def _without_excluded(library: Library, files: Files) -> Library:
+    """Return a library without the pages written by hand that MkDocs leaves out."""
+    kept = {
+        path: text
+        for path, text in library.docs.items()
+        if (file := files.get_file_from_path(path)) and not file.inclusion.is_excluded()  # type: ignore[no-untyped-call]
+    }
+    return dataclasses.replace(library, docs=kept)
 
 
 def _page(files: Files, path: str) -> Any:

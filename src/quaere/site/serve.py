@@ -34,6 +34,13 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
         if not is_built:
             raise Faults(faults)
 
+        watched: set[Path] = set()
+
+        def watch() -> None:
+            for path in set(project.watched) - watched:
+                server.watch(str(path))
+                watched.add(path)
+
         def rebuild() -> None:
             try:
                 fresh = Project.find(project.root)
@@ -44,11 +51,12 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
             except Faults as several:
                 faults = list(several.errors)
             tell(str(Faults(faults)) if faults else "built anew")
+            watch()  # what has come since
 
         server = LiveReloadServer(builder=rebuild, host=HOST, port=port, root=str(site))
         server.error_handler = lambda code: _error_page(site, code)
-        for path in project.watched:
-            server.watch(str(path))
+        server.watch(str(project.root), recursive=False)
+        watch()
         tell(f"{address} shows the site until Ctrl-C")
         try:
             server.serve()  # type: ignore[no-untyped-call]

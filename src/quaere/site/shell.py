@@ -17,6 +17,7 @@ from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page as MkDocsPage
 from mkdocs.structure.toc import AnchorLink, TableOfContents
 
+from quaere.errors import ConfigError, Place
 from quaere.pages.page import Heading, Page
 from quaere.site import policy
 
@@ -26,7 +27,8 @@ EDITED = "Qz0EDITz"
 TITLE = "Qz0TITLEz"
 """Stands for a page's title."""
 
-_DESCRIPTION, _CANONICAL = "Qz0DESCRIPTIONz", "https://qz0canonicalz.invalid/"
+# Because of its blanks, whatever makes the page smaller leaves the quotes around it.
+_DESCRIPTION, _CANONICAL = "Qz0 DESCRIPTION z", "https://qz0canonicalz.invalid/"
 _BODY, _FIRST, _CONTENTS = "<h1>Qz0BODYz</h1>", "#qz0firstz", "Qz0CONTENTSz"
 _PLACES = (TITLE, _DESCRIPTION, _CANONICAL, EDITED, _BODY, _FIRST, _CONTENTS, policy.STYLES)
 
@@ -76,6 +78,9 @@ class Shell:
         self._entry = environment.get_template("partials/toc-item.html")
         self._context: Mapping[str, Any] = {"config": config}
         written = written.replace(self._entries([entry]).strip(), _CONTENTS)
+        if written.count(_BODY) != 1 or "qz0entryz" in written:
+            problem = "a plugin changes the theme's pages, so that those of the cards can't be filled in"
+            raise ConfigError(Place("mkdocs.yml", 0), problem, "leave out plugins that rewrite HTML, such as minify")
         # What stands between two places, and each place by its name.
         self._parts: list[str] = re.split(f"({'|'.join(map(re.escape, _PLACES))})", written)
 

@@ -1,6 +1,6 @@
 // The filters of the page of all questions. What is chosen stands in the address, so it can be kept, shared and undone.
 
-const form = document.querySelector(".q-filters");
+const form = document.querySelector("form.q-filters");
 
 if (form) {
   const groups = [...document.querySelectorAll(".q-group")].map((element) => ({

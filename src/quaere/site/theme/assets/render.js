@@ -36,6 +36,7 @@ const drawDiagrams = async (elements) => {
     const settings = Object.keys(mermaid.mermaidAPI.defaultConfig);
     mermaid.initialize({
       startOnLoad: false,
+      suppressErrorRendering: true,
       securityLevel: "strict",
       // A diagram says what it shows and nothing of how it is drawn: its own settings don't count.
       secure: [...settings, "secure", "themeCSS", "themeVariables"],
@@ -53,6 +54,7 @@ const drawDiagrams = async (elements) => {
         element.dataset.drawn = "";
       } catch (error) {
         element.textContent = sources[index];
+        document.getElementById(`ddiagram-${index}`)?.remove();
         console.error(`diagram ${index + 1}: ${error.message}`);
       }
     }
