@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -252,6 +253,22 @@ def test_a_link_of_a_card_to_a_part_that_is_not_there_is_told_with_the_line_in_t
 def test_a_template_with_a_dead_link_ends_the_build(base: Base) -> None:
     base.write({"templates/tags.html": "", "templates/papers.html": '<h1 id="papers">P</h1><a href="../gone/">x</a>'})
     assert built(base) == ["papers/index: `../gone/` leads nowhere, on the page papers/index"]
+
+
+def test_a_figure_that_can_not_be_drawn_ends_the_build_with_its_place(base: Base) -> None:
+    figure = {"kind": "pictures", "id": "it", "title": "It", "caption": "It.", "alt": "It.", "pictures": []}
+    known = {"experiment": "toy", "size": "small", "key": "0", "commit": "", "at": "", "device": "", "versions": {}}
+    result = {**known, "schema": 2, "seeds": [0], "seconds": 1, "figures": [figure]}
+    base.write({"papers/results/toy.json": json.dumps(result)})
+    (told,) = built(base)
+    assert told.startswith("papers/results/toy.json:1:1: this figure can't be drawn: ")
+    assert "(at $.figures[0])\n  hint: run it again" in told
+
+
+@pytest.mark.parametrize("setting", ['docs = "papers"', 'docs = "."', 'templates = "papers/looks"', 'docs = "../docs"'])
+def test_no_setting_makes_pages_or_templates_of_what_lies_beside_the_cards(base: Base, setting: str) -> None:
+    base.write({"pyproject.toml": f"[tool.quaere]\n{setting}\n"})
+    assert re.match(r"pyproject.toml:2:1: .*(lie in each other|a path from this file's folder)", base.report())
 
 
 @pytest.mark.parametrize("name", ["card.html", "module.html", "states.html"])

@@ -325,7 +325,6 @@ def test_a_diagram_is_left_to_the_theme() -> None:
         'graph LR\n  A@{ "\\u0069mg": "https://e.org/a.png" }',
         'graph LR\n  A["<img src=https://e.org/a.png>"]',
         '%%{init: {"themeCSS": "@import \'https://e.org/a.css\'"}}%%\ngraph LR',
-        'sequenceDiagram\n  properties A: {"sprite": "a"}',
     ],
 )
 def test_a_diagram_that_could_fetch_something_is_code(code: str) -> None:

@@ -107,6 +107,11 @@ def _bibliography(root: Path, file: str) -> tuple[Bibliography, list[BibError]]:
     except CardError as error:
         faults.append(BibError(error.place, error.problem, error.hint))
         text = data.decode("utf-8", errors="replace")
+    if control := located_yaml.control_character(text):
+        position, character = control
+        line = text.count("\n", 0, position) + 1
+        problem = f"the control character U+{ord(character):04X} is not allowed"
+        faults.append(BibError(Place(file, line, position - text.rfind("\n", 0, position)), problem, "remove it"))
     book = Bibliography(text, file)
     return book, [*faults, *book.faults]
 

@@ -78,6 +78,12 @@ def read(data: bytes, file: str) -> Document:
     return _Reading(text, file, faults).document()
 
 
+def control_character(text: str) -> tuple[int, str] | None:
+    """Return where the first control character of a text stands, and which it is; None if it holds none."""
+    found = _CONTROL.search(text)
+    return (found.start(), found[0]) if found else None
+
+
 def decode(data: bytes, file: str) -> str:
     """Return the text of a file in UTF-8.
 

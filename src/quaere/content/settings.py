@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from quaere.errors import ConfigError, Faults, Place, nearest
 
-Below = Annotated[str, Field(pattern=r"^[^/]")]
+
+def _below(path: str) -> str:
+    if not path or path.startswith("/") or ".." in path.split("/"):
+        raise PydanticCustomError("string_pattern_mismatch", "expected a path from this file's folder")
+    return path
+
+
+Below = Annotated[str, AfterValidator(_below)]
 
 
 class Settings(BaseModel):
@@ -61,11 +70,24 @@ def read(file: Path) -> Settings | None:
     if not isinstance(tool, dict) or "quaere" not in tool:
         return None
     try:
-        return Settings.model_validate(tool["quaere"])
+        settings = Settings.model_validate(tool["quaere"])
+        if faults := list(_overlaps(file, text, settings)):
+            raise Faults(faults)
+        return settings
     except ValidationError as error:
         raise Faults(
             _setting_fault(file, text, one["loc"], one["type"], one["msg"]) for one in error.errors()
         ) from None
+
+
+def _overlaps(file: Path, text: str, settings: Settings) -> Iterator[ConfigError]:
+    """Yield a fault for a folder in which what lies beside the cards would become a page or a template."""
+    cards = PurePosixPath(settings.papers)
+    for name in ("docs", "templates"):
+        other = PurePosixPath(getattr(settings, name))
+        if cards.is_relative_to(other) or other.is_relative_to(cards):
+            fault = _setting_fault(file, text, (name,), "", f"`{other}` and the folder of the cards lie in each other")
+            yield ConfigError(fault.place, fault.problem, "name a folder beside it")
 
 
 _WANTED = {

@@ -25,6 +25,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from quaere.content import markdown
+from quaere.pages.diagrams import drawable
 
 _TAGS = frozenset(
     """
@@ -43,15 +44,6 @@ _ATTRIBUTES = {
     "td": {"align"},
     "th": {"align"},
 }
-# A diagram that could fetch something is shown as code. To fetch, it has to name a host, in its own words or in those
-# of CSS and of entities: so no slashes in pairs, no scheme, no backslash but a line's end, no letter by its number.
-_FETCHES = re.compile(
-    r"//|ttps?:|\\(?!n)|@import|\bimg\b|\bsprite\b|\b(?:url|image|image-set|src|cross-fade)\s*\("
-    r"|#(?:0*(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6])|sol|bsol|colon);",
-    re.IGNORECASE,
-)
-# They say nothing that is drawn: where a click leads, and comments.
-_UNDRAWN = re.compile(r"^[ \t]*(?:click[ \t].*|%%(?!\{).*)\n?", re.MULTILINE)
 _LANGUAGE = re.compile(r"[\w+#.-]+")
 _DEEPEST = 6
 
@@ -196,11 +188,9 @@ def _block(token: Token, state: StateCore) -> Iterator[Token]:
     elif token.type == "math_block" or (token.type == "fence" and token.info.strip() == "math"):
         yield from _element("div", "arithmatex", f"\\[{token.content.strip()}\\]")
         return
-    elif token.type == "fence" and token.info.strip() == "mermaid":
-        drawn = _UNDRAWN.sub("", token.content)
-        if not _FETCHES.search(drawn):
-            yield from _element("div", "diagram", drawn.rstrip("\n"))
-            return
+    elif token.type == "fence" and token.info.strip() == "mermaid" and (drawn := drawable(token.content)) is not None:
+        yield from _element("div", "diagram", drawn.rstrip("\n"))
+        return
     elif token.type in ("th_open", "td_open") and "style" in token.attrs:
         # The policy of the pages allows no styles.
         token.attrs = {"align": str(token.attrs["style"]).removeprefix("text-align:")}

@@ -7,6 +7,7 @@ from typing import Any
 
 from quaere.content.model import Claim, Paper
 from quaere.content.results import Finding, Outcome, Result, Table, cell
+from quaere.errors import Place, ResultError
 from quaere.pages import figures
 from quaere.pages.view import View, drawing
 
@@ -20,15 +21,27 @@ _WIDE = 100
 
 
 def drawings(view: View) -> dict[str, bytes]:
-    """Draw the figures of all results, by the paths where pages look for them."""
+    """Draw the figures of all results, by the paths where pages look for them.
+
+    Raises:
+        ResultError: A figure can't be drawn.
+    """
     benchmarks = view.library.benchmarks
     shown = {**view.library.results, **({BENCHMARKS: benchmarks} if benchmarks else {})}
-    return {
-        drawing(slug, figure, ground): figures.draw(figure.model_dump_json(), ground).encode()
-        for slug, result in shown.items()
-        for figure in result.figures
-        for ground in ("light", "dark")
-    }
+    settings, drawn = view.library.settings, {}
+    for slug, result in shown.items():
+        own = f"{settings.papers}/results/{slug}.json"
+        file = settings.benchmarks if result is benchmarks else own
+        for index, figure in enumerate(result.figures):
+            for ground in ("light", "dark"):
+                try:
+                    content = figures.draw(figure.model_dump_json(), ground)
+                except Exception as error:
+                    # Of what draws, for numbers and pictures that make no figure.
+                    problem = f"this figure can't be drawn: {error or type(error).__name__}"
+                    raise ResultError(Place(file, at=f"$.figures[{index}]"), problem, "run it again") from error
+                drawn[drawing(slug, figure, ground)] = content.encode()
+    return drawn
 
 
 def of_paper(view: View, paper: Paper) -> dict[str, Any]:

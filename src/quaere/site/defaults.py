@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import posixpath
 import re
 from collections.abc import Mapping
@@ -138,4 +139,4 @@ def _navigation(library: Library) -> list[Any]:
 
 
 def _title(folder: str) -> str:
-    return posixpath.basename(folder).replace("-", " ").replace("_", " ").capitalize()
+    return html.escape(posixpath.basename(folder).replace("-", " ").replace("_", " ").capitalize())

@@ -113,6 +113,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
         """Name the generated pages, and add the modules' pages, the drawings, and what lies beside the cards."""
         has_folders = config.use_directory_urls
+        _leave_out_what_lies_elsewhere(files, config)
         self.library = _without_excluded(self.library, files)
         found = re.search(r"\b(?:edit|blob|src)/([^/]+)/", config.edit_uri or "")
         self.view = self.project.view(
@@ -171,6 +172,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         path = page.file.src_uri
         module = next((one for one in self.library.modules if addresses.module(one.name) == path), None)
         if module is None or path in self.library.docs:
+            if "title" not in page.meta and page._title_from_render is None:
+                page.title = html.escape(str(page.title))  # it is that of the file
             filled = handwritten.fill(self.view, path, content)
             page.present_anchor_ids = (page.present_anchor_ids or set()) | ids(filled)
             return filled
@@ -246,6 +249,14 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         for path in self.project.watched:
             server.watch(str(path))
         return server
+
+
+def _leave_out_what_lies_elsewhere(files: Files, config: MkDocsConfig) -> None:
+    """Follow no link from the folder of the pages out of it."""
+    folder = Path(config.docs_dir).resolve()
+    for file in list(files):
+        if file.src_dir == config.docs_dir and not Path(str(file.abs_src_path)).resolve().is_relative_to(folder):
+            files.remove(file)
 
 
 def _without_excluded(library: Library, files: Files) -> Library:

@@ -134,7 +134,14 @@ def _reference(entry: Entry, place: Place) -> Reference:
         if field.enclosing == "no-enclosing":
             value = _MONTHS.get(value.lower(), value)
         raw[field.key.lower()] = " ".join(value.split())
-    shown = {name: value.replace("\\", "") if name in _LITERAL else _unicode(value) for name, value in raw.items()}
+    shown: dict[str, str] = {}
+    for name, value in raw.items():
+        try:
+            shown[name] = value.replace("\\", "") if name in _LITERAL else _unicode(value)
+        except Exception as error:
+            # The decoder meets half of a command with whatever error that leads to.
+            problem = f"entry `{entry.key}`: the TeX of `{name}` can't be read"
+            raise BibError(place, problem, "look at the commands and their braces") from error
     people = {role: _names(entry, place, raw.get(role, "")) for role in ("author", "editor")}
     lines = "".join(f"  {name} = {{{value}}},\n" for name, value in raw.items())
     source = f"@{entry.entry_type}{{{entry.key},\n{lines}}}\n"
