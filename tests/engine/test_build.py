@@ -257,7 +257,15 @@ def test_a_template_with_a_dead_link_ends_the_build(base: Base) -> None:
 
 def test_a_figure_that_can_not_be_drawn_ends_the_build_with_its_place(base: Base) -> None:
     figure = {"kind": "pictures", "id": "it", "title": "It", "caption": "It.", "alt": "It.", "pictures": []}
-    known = {"experiment": "toy", "size": "small", "key": "0", "commit": "", "at": "", "device": "", "versions": {}}
+    known = {
+        "experiment": "toy",
+        "size": "small",
+        "key": "0",
+        "commit": "",
+        "at": "2026",
+        "device": "x",
+        "versions": {},
+    }
     result = {**known, "schema": 2, "seeds": [0], "seconds": 1, "figures": [figure]}
     base.write({"papers/results/toy.json": json.dumps(result)})
     (told,) = built(base)

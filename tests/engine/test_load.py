@@ -90,6 +90,22 @@ def test_what_is_named_like_a_card_but_is_no_file_is_reported(base: Base) -> Non
     )
 
 
+def test_a_card_or_a_module_that_is_a_link_to_a_file_elsewhere_is_not_read(base: Base) -> None:
+    base.write({"secret/card.yml": "idea: a secret\n", "secret/code.py": '"""A secret."""\n'})
+    (base.root / "papers/file.yml").symlink_to(base.root / "secret/card.yml")
+    (base.root / "papers/round.yml").symlink_to("round.yml")
+    (base.root / "reference_impl/file.py").symlink_to("../secret/code.py")
+    (base.root / "reference_impl/folder").symlink_to(base.root / "secret", target_is_directory=True)
+    library, _ = base.project.read()
+    assert [module.name for module in library.modules] == ["reference_impl"]
+    hint = "  hint: put the file itself here: links out of a folder are not followed"
+    assert base.report() == (
+        f"papers/file.yml:1:1: this is a link to a file elsewhere\n{hint}\n"
+        "papers/round.yml:1:1: the file can't be read: Too many levels of symbolic links\n"
+        f"reference_impl/file.py:1:1: this is a link to a file elsewhere\n{hint}"
+    )
+
+
 def test_the_files_of_an_editor_are_passed_over(base: Base) -> None:
     for name in ("papers/.#toy.yml", "reference_impl/.#toy.py", "docs/.#page.md"):
         (base.root / name).parent.mkdir(exist_ok=True)

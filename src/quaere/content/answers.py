@@ -19,6 +19,7 @@ from pathlib import Path
 
 import griffe
 
+from quaere.content import folders
 from quaere.content.located_yaml import decode
 from quaere.content.model import Answer, Module
 from quaere.errors import AnswerError, CardError, Place
@@ -99,6 +100,9 @@ class _Package:
             if not all(part.isidentifier() for part in parts):
                 problem, hint = f"`{path.name}` is no name of a module", "use letters, digits and _"
                 faults.append(AnswerError(Place(file), problem, hint))
+                continue
+            if not folders.is_own(path, root / package):
+                faults.append(AnswerError(Place(file), *folders.ELSEWHERE))
                 continue
             data = path.read_bytes()
             files[name], texts[name], trees[name] = file, data.decode("utf-8", errors="replace"), ast.Module([], [])

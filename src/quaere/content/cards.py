@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ValidationError
 
-from quaere.content import located_yaml
+from quaere.content import folders, located_yaml
 from quaere.content.located_yaml import Document, Path, show
 from quaere.content.model import SLUG, Card, Claim, Departure, Link, Question, Reading
 from quaere.errors import CardError, Place, nearest
@@ -58,6 +58,9 @@ def read(root: pathlib.Path, papers: str) -> tuple[list[Draft], list[CardError]]
             faults.append(CardError(Place(file), f"the slug `{path.stem}` is taken", hint))
             continue
         seen[path.stem] = file
+        if not folders.is_own(path, root / papers):
+            faults.append(CardError(Place(file), *folders.ELSEWHERE))
+            continue
         try:
             document = located_yaml.read(path.read_bytes(), file)
         except CardError as error:

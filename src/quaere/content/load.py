@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from quaere.content import answers, attachments, cards, located_yaml, results
+from quaere.content import answers, attachments, cards, folders, located_yaml, results
 from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.model import Library, Paper
 from quaere.content.results import Result
@@ -69,12 +69,11 @@ def _below(root: Path, folder: str, pattern: str) -> list[Path]:
 
 def _files(root: Path, folder: str) -> dict[str, str]:
     """Return the files below a folder by their path in it; those of editors, and links out of it, are left out."""
-    home = (root / folder).resolve()
     found = {}
     for path in _below(root, folder, "**/*"):
         inside = path.relative_to(root / folder)
         is_hidden = any(part.startswith(".") for part in inside.parts)
-        if not is_hidden and path.is_file() and path.resolve().is_relative_to(home):
+        if not is_hidden and path.is_file() and folders.is_own(path, root / folder):
             found[inside.as_posix()] = path.relative_to(root).as_posix()
     return found
 

@@ -294,6 +294,9 @@ def _comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if close < 4 or close > state.eMarks[end - 1]:
         return False
     last = next(line for line in range(start, end) if close <= state.eMarks[line])
+    # It ends with the quotation or the item that it began in.
+    if any(state.sCount[line] < state.blkIndent and not state.isEmpty(line) for line in range(start + 1, last + 1)):
+        return False
     rest = state.src[close : state.eMarks[last]]
     # In one line with text it is the inline rule's.
     if last == start and rest.strip():

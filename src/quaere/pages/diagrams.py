@@ -1,7 +1,8 @@
 """Which diagrams may be drawn: those that can't fetch anything while Mermaid draws them.
 
 Words in a diagram are only drawn. Its styles, the properties of its shapes, and the pictures of some kinds of diagram
-go into CSS and into addresses, where the name of another host would be asked for something.
+go into CSS and into addresses, where the name of another host would be asked for something. Where those stand is
+Mermaid's to say, in two dozen grammars: so a whole host is looked for everywhere, and half of one where it is known.
 """
 
 from __future__ import annotations
@@ -9,33 +10,47 @@ from __future__ import annotations
 import re
 
 # Where a click leads, and comments: they say nothing that is drawn.
-_UNDRAWN = re.compile(r"^[ \t]*(?:click[ \t].*|%%(?!\{).*)\n?", re.MULTILINE)
+_UNDRAWN = re.compile(r"^[\s\ufeff]*(?:click[ \t].*|%%(?!\{).*)\n?", re.MULTILINE)
 # In these kinds only the lines and the shapes below can hold an address; in all others, any line could.
 _PLAIN = re.compile(
     r"(?:---\n.*?\n---\s*)?(?:%%\{.*?\}%%\s*)*(?:flowchart|graph|sequenceDiagram|classDiagram|stateDiagram|erDiagram|gantt"
     r"|pie|mindmap|timeline|journey|gitGraph|quadrantChart|xychart|sankey|requirementDiagram)\b",
     re.DOTALL,
 )
-_SETTINGS = re.compile(r"%%\{.*?(?:\}%%|\Z)|\A\s*---\n(?=.*?\bconfig\b).*?\n---", re.DOTALL)
+_DIRECTIVE = r"%%\{.*?(?:\}%%|\Z)"
+_SETTINGS = re.compile(rf"{_DIRECTIVE}|\A\s*---\n(?=.*?\bconfig\b).*?\n---", re.DOTALL)
 _SHAPE = re.compile(r"@\{.*?(?:\}|\Z)", re.DOTALL)
 _STYLE = re.compile(
     r"^.*\b(?:style|classDef|linkStyle|cssClass|rect|box|color|fill|stroke|properties|links?|icon|img|image|sprite"
     r"|Update\w*Style)\b.*$",
     re.MULTILINE | re.IGNORECASE,
 )
-# A host is named by slashes of either kind or by a scheme, in CSS also by backslashes and letters' numbers, and Mermaid
-# takes a word or a number between # and ; for a letter.
-_NAMES_A_HOST = re.compile(
-    r"[/\\&]|(?:https?|wss?|ftp):|#(?:0*(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6])|[a-z]*[g-z][a-z]*);", re.IGNORECASE
+_SCHEME = r"(?:https?|wss?|ftp):"
+# Mermaid takes a word or a number between # and ; for a letter, and writes them as in the last line itself.
+_LETTER = (
+    r"#(?:0*(?:9|1[03]|3[2-9]|[4-9]\d|1[01]\d|12[0-6])|(?!(?:quot|lt|gt|nbsp);)[a-z]*[g-z][a-z]*);"
+    r"|&(?:#|(?!(?:quot|lt|gt|nbsp);)\w+;)"
+    r"|ﬂ°|¶ß"
 )
+# A host is named by two slashes of either kind or by a scheme; CSS, YAML and JSON have their numbers for letters.
+_HOST = re.compile(rf"//|/\\|\\[/\\]|\\[\dxu]|{_SCHEME}|{_LETTER}", re.IGNORECASE)
+_HALF_A_HOST = re.compile(rf"[/\\&]|{_SCHEME}|{_LETTER}", re.IGNORECASE)
+# What is lost on the way to an address: Mermaid takes out settings and some semicolons, browsers take out blanks, and
+# a backslash goes by itself or with the letter that stands for a blank.
+_LOST = [
+    re.compile(rf"[\s\ufeff]{more}", re.DOTALL)
+    for more in ("", rf"|;|{_DIRECTIVE}", rf"|[;\\]|{_DIRECTIVE}", rf"|;|\\[a-z]?|{_DIRECTIVE}")
+]
+# Sequence diagrams read what another element of the page says.
+_OF_THE_PAGE = re.compile(r"\bdetails\s+[^\n:]+:", re.IGNORECASE)
 
 
 def drawable(source: str) -> str | None:
     """Return what Mermaid is given of a diagram; None for one that is shown as code."""
     drawn = _UNDRAWN.sub("", source)
     is_plain = bool(_PLAIN.match(drawn.lstrip()))
-    places = (_SETTINGS, _SHAPE, _STYLE)
-    looked_at = [found for place in places for found in place.findall(drawn)] if is_plain else [drawn]
-    # Browsers take blanks out of an address.
-    names_a_host = any(_NAMES_A_HOST.search(re.sub(r"\s", "", one)) for one in looked_at)
-    return None if names_a_host else drawn
+    places = [found for place in (_SETTINGS, _SHAPE, _STYLE) for found in place.findall(drawn)] if is_plain else [drawn]
+    names_a_host = any(_HALF_A_HOST.search(re.sub(r"\s", "", one)) for one in places) or any(
+        _HOST.search(lost.sub("", drawn)) for lost in _LOST
+    )
+    return None if names_a_host or _OF_THE_PAGE.search(drawn) else drawn

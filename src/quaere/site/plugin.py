@@ -28,7 +28,7 @@ from mkdocs.structure.pages import Page as MkDocsPage
 from mkdocs.structure.toc import AnchorLink, TableOfContents
 from mkdocs.utils import write_file
 
-from quaere.content import addresses
+from quaere.content import addresses, folders
 from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults
 from quaere.pages import render
@@ -253,9 +253,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
 def _leave_out_what_lies_elsewhere(files: Files, config: MkDocsConfig) -> None:
     """Follow no link from the folder of the pages out of it."""
-    folder = Path(config.docs_dir).resolve()
     for file in list(files):
-        if file.src_dir == config.docs_dir and not Path(str(file.abs_src_path)).resolve().is_relative_to(folder):
+        if file.src_dir == config.docs_dir and not folders.is_own(Path(str(file.abs_src_path)), Path(config.docs_dir)):
             files.remove(file)
 
 
