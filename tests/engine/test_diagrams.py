@@ -15,6 +15,7 @@ DRAWN = (
 ADDRESSES = (
     "//E/a", "https://E/a", "https:E", "HTTPS:E", "ws:E", r"\\E", r"/\E", r"\/\/E", "/\t/E", "/\n/E", "/\\\n/E",
     "/;/E", r"/;\E", "/%%{init: {}}%%/E", "/%%{}/E", "/\n\ufeff%% x\n/E", r"/\a /E", r"/\n/E", r"ht\tp:E", r"h\ttp:E",
+    r"ht\ntp:E", "&#x2f;&#x2f;E",
     r"\2f\2fE", r"\x2f\x2fE", r"\u002f\u002fE", "/#9;/E", "/#10;/E", "/#13;/E", "/#Tab;/E", "#47;#47;E", "#sol;#sol;E",
     "/#092;E", "&#47;&#47;E", "&sol;&sol;E", "/&NewLine;/E", "ﬂ°°47¶ß/E", "#35;sol;",
 )  # fmt: skip

@@ -38,6 +38,7 @@ def put(page: str, theme: str, inline_styles: str, *, is_served: bool) -> str:
     scripts = (found["code"] for found in _SCRIPT.finditer(theme) if not _DATA.search(found["attributes"]))
     hashes = dict.fromkeys(base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in scripts)
     directives = {
+        "default-src": "'self'",
         "script-src": " ".join(["'self'", *(f"'sha256-{one}'" for one in hashes)]),
         "style-src": f"'self'{inline_styles}",
         "img-src": "'self' data:",
@@ -51,7 +52,7 @@ def put(page: str, theme: str, inline_styles: str, *, is_served: bool) -> str:
         "form-action": "'self'",
     }
     if is_served:
-        del directives["script-src"]
+        del directives["default-src"], directives["script-src"]
     content = "; ".join(f"{name} {sources}" for name, sources in directives.items())
     meta = f'<meta http-equiv="Content-Security-Policy" content="{content}">'
     after = _ENCODING.search(page) or _HEAD.search(page)
