@@ -164,6 +164,17 @@ def test_the_policy_lets_the_scripts_of_the_theme_run_and_no_other(base: Base) -
         assert {base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in theirs} == allowed, path
         assert theirs, path
         assert "unsafe" not in stated[1], path
+        assert "default-src 'self'" in stated[1], path
+
+
+def test_links_out_of_the_folder_of_pages_are_not_followed(base: Base) -> None:
+    base.write({"secret/page.md": "# Secret\n", "secret/data.txt": "secret", "docs/own.txt": "own"})
+    for name in ("page.md", "data.txt"):
+        (base.root / "docs" / name).symlink_to(base.root / "secret" / name)
+    assert built(base) == []
+    site = base.root / "site"
+    assert (site / "own.txt").is_file()
+    assert [name for name in ("page", "data.txt") if (site / name).exists()] == []
 
 
 def test_only_pages_with_diagrams_allow_styles_inside_them(base: Base) -> None:
