@@ -55,6 +55,7 @@ def check(project: Base = Path()) -> None:
 
     library, faults = Project.find(project).check()
     _show_faults(faults)
+    _remark(library)
     if faults:
         _out(f"{len(faults)} fault{'s' * (len(faults) != 1)}")
         raise typer.Exit(1)
@@ -345,7 +346,16 @@ def _sound(base: Project) -> Library:
     if faults:
         _show_faults(faults)
         raise typer.Exit(1)
+    _remark(library)
     return library
+
+
+def _remark(library: Library) -> None:
+    """Say what is no fault, and worth knowing."""
+    from quaere.content.check import remarks
+
+    for one in remarks(library):
+        _err().print(f"remark: {one}", markup=False, soft_wrap=True)
 
 
 def _answers(library: Library, names: Sequence[str]) -> list[Answer]:

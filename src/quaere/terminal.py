@@ -66,12 +66,11 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
     for name, value in facts:
         if value:
             table.add_row(Text(name, _FAINT), Text(value))
-    authors = ", ".join(map(str, reference.authors))
     asked = [question for question in library.questions.values() if question.paper is one]
     notes: list[RenderableType] = [Text(""), Markdown(card.notes)] if card.notes else []
     return Group(
         Text(reference.title, "bold"),
-        Text(f"{authors}. {', '.join(filter(None, (reference.venue, str(reference.year or 'no year'))))}"),
+        Text(f"{reference.credits}. {', '.join(filter(None, (reference.venue, str(reference.issued) or 'no year')))}"),
         Text(f"{card.idea}\n", "italic"),
         table,
         *notes,

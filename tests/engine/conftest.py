@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from quaere.content.bibliography.dates import of_fields
+from quaere.content.bibliography.reference import Name, Reference
+from quaere.content.bibliography.tex import Text
 from quaere.content.model import Library
-from quaere.errors import AuthorError, Faults
+from quaere.errors import AuthorError, Faults, Place
 from quaere.project import Project
 
 CARDS = Path(__file__).parent / "cards"
@@ -39,6 +42,13 @@ questions:
 """,
     "reference_impl/__init__.py": "",
 }
+
+
+def reference(key: str = "toy2020", kind: str = "article", names: Iterable[Name] = (), **fields: str) -> Reference:
+    """Make a reference of plain texts."""
+    texts = {name: Text.of(text) for name, text in fields.items()}
+    place = Place("papers/references.bib")
+    return Reference(key, kind, texts, {"author": tuple(names)}, of_fields(fields), {key: ""}, place)
 
 
 @dataclass(frozen=True)

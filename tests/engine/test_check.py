@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quaere.content import check
-from quaere.content.model import Card, Library, Paper, Reference
+from quaere.content.model import Card, Library, Paper
 from quaere.content.settings import Settings
 from quaere.errors import Place
-from tests.engine.conftest import Base, cases
+from tests.engine.conftest import Base, cases, reference
 
-REFERENCE = Reference("toy2020", "misc", {}, (), (), "", Place("papers/references.bib"))
+REFERENCE = reference(kind="misc")
 
 
 def library(*cards: Mapping[str, object], **parts: Any) -> Library:
@@ -79,8 +79,9 @@ def test_what_points_at_a_card_at_fault_is_not_judged() -> None:
         },
         bibliography={"toy2020": Place("r.bib"), "late2021": Place("r.bib")},
         tests={"a": frozenset({"test_much"})},
+        settings=Settings(every_entry_cited=True),
     )
-    about = (check.lineage, check.links_to_unknown_cards, check.departures, check.unused_references)
+    about = (check.lineage, check.links_to_unknown_cards, check.departures, check.uncited_references)
     assert [problem for one in about for problem in problems(one, found)] == [
         "there is no card `late`",
         "[[late]] leads nowhere",

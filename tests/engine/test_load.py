@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quaere.content.model import Name
+from quaere.content.bibliography.reference import Name
 from tests.engine.conftest import Base, cases
 
 CASES = cases(".yml", ".bib", ".python", ".toml", ".md", "")
@@ -130,7 +130,7 @@ def test_a_library_holds_what_its_files_say(base: Base) -> None:
     assert vit.file == "papers/vit.yml"
     assert (vit.card.implementation, vit.card.tags, vit.card.notes) == ("vit", ("scale",), None)
     assert (vit.reference.title, vit.reference.year) == ("ViT", 2021)
-    assert vit.reference.authors == (Name("Maker", "A. B."), Name("Team"))
+    assert vit.reference.authors == (Name("Maker", "A. B."), Name("Team", is_literal=True))
     assert str(vit.place("builds_on", 0)) == "papers/vit.yml:4:13"
     assert vit.place("links").line == 1, "what is not written stands where the card starts"
     assert library.module_of(vit) == library.modules[1]

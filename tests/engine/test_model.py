@@ -10,17 +10,14 @@ import yaml
 from pydantic import ValidationError
 
 from quaere.content import model
-from quaere.content.model import Answer, Asked, Card, Library, Module, Name, Paper, Question, Reference, Verdict
+from quaere.content.bibliography.reference import Name
+from quaere.content.model import Answer, Asked, Card, Library, Module, Paper, Question, Verdict
 from quaere.content.states import State
 from quaere.errors import Place
-from tests.engine.conftest import CARDS, SOUND
+from tests.engine.conftest import CARDS, SOUND, reference
 
 ROOT = Path(__file__).parents[2]
 PLACE = Place("papers/toy.yml", 1, 1)
-
-
-def reference(**fields: str) -> Reference:
-    return Reference("toy2020", "article", fields, (), (), "", PLACE)
 
 
 def question(answer: str | None = None, id: str = "why") -> Question:
@@ -90,8 +87,9 @@ def test_the_module_of_a_paper_is_the_one_its_card_names() -> None:
 
 
 def test_a_reference_tells_year_venue_and_arxiv_number() -> None:
-    fields = {"title": "Toys", "year": "2020", "publisher": "ACM", "booktitle": "Proc."}
-    known = reference(**fields, archiveprefix="arXiv", eprint="1.2")
+    known = reference(
+        title="Toys", year="2020", publisher="ACM", booktitle="Proc.", archiveprefix="arXiv", eprint="1.2"
+    )
     assert (known.title, known.year, known.venue, known.arxiv) == ("Toys", 2020, "Proc.", "1.2")
     unknown = reference(year="in press", eprint="1.2", archiveprefix="HAL")
     assert (unknown.title, unknown.year, unknown.venue, unknown.arxiv) == ("toy2020", None, "", None)

@@ -15,13 +15,15 @@ import pytest
 from jinja2 import Environment, FileSystemBytecodeCache
 
 from quaere.content import addresses, wikilinks
-from quaere.content.model import Answer, Card, Library, Module, Name, Paper, Reference, Verdict
+from quaere.content.bibliography.reference import Name
+from quaere.content.model import Answer, Card, Library, Module, Paper, Verdict
 from quaere.content.results import Result
 from quaere.content.settings import Settings
 from quaere.errors import ConfigError, Place
 from quaere.pages import render
 from quaere.pages.page import Heading, Page
 from quaere.pages.view import Here, View
+from tests.engine.conftest import reference
 
 ASKED = datetime.date(2026, 1, 31)
 REPO = "https://example.org/house"
@@ -42,10 +44,10 @@ def paper(
 ) -> Paper:
     file = f"papers/{slug}.yml"
     fields = {"title": title or f"On {slug}", "year": year, "journal": "Annals", **(fields or {})}
-    reference = Reference(slug, "article", fields, (Name("Doe", "Jane"), Name("Roe", "Rik")), (), "", Place("b.bib"))
+    cited = reference(slug, "article", (Name("Doe", "Jane"), Name("Roe", "Rik")), **fields)
     places: dict[tuple[str | int, ...], Place] = {(): Place(file)}
     places |= {("questions", index): Place(file, 10 + index) for index in range(9)}
-    return Paper(slug, file, Card.model_validate({"cite": slug, "idea": "An idea.", **card}), reference, places)
+    return Paper(slug, file, Card.model_validate({"cite": slug, "idea": "An idea.", **card}), cited, places)
 
 
 def question(id: str, ask: str = "", **more: object) -> dict[str, object]:
@@ -468,11 +470,16 @@ def test_a_page_written_by_hand_may_have_any_name(path: str, address: str) -> No
 
 
 def test_a_card_tells_where_its_paper_is_found() -> None:
-    fields = {"doi": "10.1/a<b>(c)", "eprint": "2001.00001", "archiveprefix": "arXiv", "url": "https://e.org/a b?c=d&e"}
+    fields = {
+        "doi": "10.1000/a<b>(c)",
+        "eprint": "2001.00001",
+        "archiveprefix": "arXiv",
+        "url": "https://e.org/a b?c=d&e",
+    }
     links = links_of(body(library(paper("red", fields=fields))))
     assert links == {
         **links,
-        "doi:10.1/a<b>(c)": "https://doi.org/10.1/a%3Cb%3E(c)",
+        "doi:10.1000/a<b>(c)": "https://doi.org/10.1000/a%3Cb%3E(c)",
         "arXiv:2001.00001": "https://arxiv.org/abs/2001.00001",
         "publisher’s page": "https://e.org/a%20b?c=d&amp;e",
     }

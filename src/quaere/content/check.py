@@ -13,6 +13,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from quaere.content import addresses, markdown, plugins
+from quaere.content.bibliography.kinds import WITHOUT_AUTHOR
 from quaere.content.model import SLUG, Card, Library, Paper
 from quaere.content.wikilinks import wikilinks
 from quaere.errors import (
@@ -205,13 +206,19 @@ def pages_where_generated_ones_go(library: Library) -> Iterator[AuthorError]:
 
 
 @_registered
-def unused_references(library: Library) -> Iterator[AuthorError]:
-    """Each entry of the bibliography is cited by a card."""
-    cited = {paper.card.cite for paper in library.papers.values()}
-    for key, place in library.bibliography.items():
-        # A card that can't be read may cite it.
-        if key not in cited and library.papers and not library.unsound:
+def uncited_references(library: Library) -> Iterator[AuthorError]:
+    """Each entry of the bibliography is cited by a card, where the settings ask for it."""
+    if library.settings.every_entry_cited:
+        for key in _uncited(library):
+            place = library.bibliography[key]
             yield BibError(place, f"no card cites `{key}`", "write its card, or remove the entry")
+
+
+def _uncited(library: Library) -> list[str]:
+    """Return the keys that no card cites, and no entry inherits from that one cites."""
+    used = {key for paper in library.papers.values() for key in paper.reference.sources}
+    # A card that can't be read may cite any.
+    return [] if library.unsound or not library.papers else [key for key in library.bibliography if key not in used]
 
 
 @_registered
@@ -219,10 +226,25 @@ def incomplete_references(library: Library) -> Iterator[AuthorError]:
     """Each reference tells who wrote what, and when."""
     for paper in library.papers.values():
         reference = paper.reference
-        present = {"author": reference.authors or reference.editors, "title": "title" in reference.fields}
-        for name, value in (*present.items(), ("year", reference.year)):
+        has_author = reference.authors or reference.editors or reference.kind in WITHOUT_AUTHOR
+        present = {"author": has_author, "title": reference.has_title, "year": reference.issued}
+        for name, value in present.items():
             if not value:
                 yield BibError(reference.place, f"entry `{reference.key}` has no {name}", f"add `{name} = {{…}}`")
+
+
+def remarks(library: Library) -> list[str]:
+    """Return what is worth knowing of a library, and no fault."""
+    found = []
+    for paper in library.papers.values():
+        reference = paper.reference
+        if not (reference.authors or reference.editors) and reference.kind in WITHOUT_AUTHOR:
+            instead = f": `{reference.credits}` stands in" if reference.credits else ""
+            found.append(f"{reference.place}: entry `{reference.key}` has no author{instead}")
+    if count := 0 if library.settings.every_entry_cited else len(_uncited(library)):
+        entries = "1 entry that no card cites" if count == 1 else f"{count:,} entries that no card cites"
+        found.append(f"{library.settings.bibliography}: {entries}")
+    return found
 
 
 @_registered

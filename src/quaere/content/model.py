@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from quaere.content import addresses
+from quaere.content.bibliography.reference import Reference
 from quaere.content.results import Result
 from quaere.content.settings import Settings
 from quaere.content.states import State
@@ -93,53 +94,6 @@ class Card(_Part):
     departures: tuple[Departure, ...] = ()
     questions: tuple[Question, ...] = ()
     claims: tuple[Claim, ...] = ()
-
-
-@dataclass(frozen=True)
-class Name:
-    """A person, or with `family` alone an organisation."""
-
-    family: str
-    given: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.given} {self.family}".strip()
-
-
-@dataclass(frozen=True)
-class Reference:
-    """An entry of the bibliography: Unicode text in `fields` by lower-case name, the entry as written in `source`."""
-
-    key: str
-    kind: str
-    fields: Mapping[str, str]
-    authors: tuple[Name, ...]
-    editors: tuple[Name, ...]
-    source: str
-    place: Place
-
-    @property
-    def title(self) -> str:
-        """The title, or the key of an entry without one."""
-        return self.fields.get("title", self.key)
-
-    @property
-    def year(self) -> int | None:
-        """The year of publication."""
-        year = self.fields.get("year", "")
-        return int(year) if year.isdecimal() else None
-
-    @property
-    def venue(self) -> str:
-        """Where it appeared: journal, proceedings or publisher."""
-        names = ("journal", "booktitle", "publisher", "institution", "school", "howpublished")
-        return next((self.fields[name] for name in names if name in self.fields), "")
-
-    @property
-    def arxiv(self) -> str | None:
-        """The arXiv identifier."""
-        is_arxiv = self.fields.get("archiveprefix", self.fields.get("eprinttype", "")).lower() == "arxiv"
-        return self.fields.get("eprint") if is_arxiv else None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ class Settings(BaseModel):
     templates: Below = Field(default="templates", description="the folder of templates that stand in for ours")
     evidence: Below = Field(default=".quaere/evidence.json", description="the file of verdicts")
     benchmarks: Below = Field(default="benchmarks/results.json", description="the file of the benchmarks' result")
+    every_entry_cited: bool = Field(
+        default=False, description="whether an entry of the bibliography that no card cites is a fault"
+    )
     tags: list[str] | None = Field(default=None, description="the tags that cards may carry; any, if absent")
     versions: list[str] = Field(
         default=[], description="distributions whose versions answers depend on, besides Python"
@@ -92,6 +95,7 @@ def _overlaps(file: Path, text: str, settings: Settings) -> Iterator[ConfigError
 
 _WANTED = {
     "string_type": "expected text",
+    "bool_type": "expected true or false",
     "list_type": "expected a list",
     "dict_type": "expected a table",
     "model_type": "expected a table",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from quaere.content.bibliography.identifiers import doi_of_address
 from quaere.content.model import Link, Paper
 from quaere.pages import result
 from quaere.pages.view import SECTIONS, View
@@ -26,7 +27,6 @@ _LANGUAGES = {"BibTeX": "bibtex", "CSL-JSON": "json"}
 def context(view: View, paper: Paper) -> dict[str, Any]:
     """Return what the template `card.html` needs besides the card itself."""
     library, card = view.library, paper.card
-    names = paper.reference.authors or paper.reference.editors
     # The ids of questions are addresses that people keep; no section's id can be one, because of its underscore.
     reserved = {f"{name}_" for name in SECTIONS} | {question.id for question in card.questions}
     reserved |= {f"{claim.id}_claim" for claim in card.claims}
@@ -36,7 +36,7 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
         "paper": paper,
         "card": card,
         "reserved": reserved,
-        "authors": ", ".join(map(str, names)),
+        "authors": paper.reference.credits,
         "addresses_of": list(_addresses(paper)),
         "reading": _READING[card.reading.state] if card.reading else "",
         "module": library.module_of(paper),
@@ -65,10 +65,11 @@ def _links(paper: Paper) -> dict[str, list[Link]]:
 def _addresses(paper: Paper) -> Iterator[tuple[str, str]]:
     """Yield the names and the addresses at which the paper is found."""
     reference = paper.reference
-    if doi := reference.fields.get("doi"):
+    if doi := reference.doi:
         yield f"doi:{doi}", f"https://doi.org/{quote(doi, safe='/:;()._-')}"
     if arxiv := reference.arxiv:
         yield f"arXiv:{arxiv}", f"https://arxiv.org/abs/{quote(arxiv, safe='/.')}"
-    url = reference.fields.get("url", "")
-    if re.match(r"https?://[^\s/]", url):
+    # An address that leads by one of these is no other.
+    url = reference.url
+    if re.match(r"https?://[^\s/]", url) and not (doi and doi_of_address(url)) and not (arxiv and arxiv in url):
         yield "publisher’s page", url

@@ -25,6 +25,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from quaere.content import markdown
+from quaere.content.bibliography.tex import Text
 from quaere.pages.diagrams import drawable
 
 _TAGS = frozenset(
@@ -44,6 +45,7 @@ _ATTRIBUTES = {
     "td": {"align"},
     "th": {"align"},
 }
+_MARKS = {"italic": "em", "bold": "strong", "code": "code", "sub": "sub", "sup": "sup"}
 _LANGUAGE = re.compile(r"[\w+#.-]+")
 _DEEPEST = 6
 
@@ -125,6 +127,19 @@ def words(text: str, here: Surroundings) -> str:
     """Return a line in plain words, for where no markup can stand."""
     environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": False}
     return _plain(_parser(lines=True).parseInline(" ".join(text.split()), environment)[0].children or ())
+
+
+def runs(text: Text) -> Markup:
+    """Show a text of the bibliography, its mathematics drawn as that of the cards."""
+    parts: list[Markup] = []
+    for run in text:
+        equation = Markup('<span class="arithmatex">\\({}\\)</span>').format(run.text)
+        shown = equation if run.is_math else Markup.escape(run.text)
+        for mark in reversed(run.marks):
+            if mark in _MARKS:
+                shown = Markup("<{0}>{1}</{0}>").format(Markup(_MARKS[mark]), shown)
+        parts.append(shown)
+    return _clean(str(Markup().join(parts)))
 
 
 def highlighted(text: str, language: str) -> Markup:

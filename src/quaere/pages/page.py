@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from quaere.content.bibliography.tex import Run, Text
+
 _HEADING = re.compile(r'<h([1-6]) id="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
 _TAG = re.compile(r'</?[a-z][^\s/>]*((?:\s+[^\s=>/]+(?:="[^"]*")?)*)\s*/?>')
 _SELF = re.compile(r'<a class="headerlink"[^>]*>#</a>')
+_MATHEMATICS = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _ID = re.compile(r'\sid="([^"]+)"')
 
 
@@ -64,7 +67,16 @@ def ids(body: str) -> frozenset[str]:
 
 
 def _words(inner: str) -> str:
-    return " ".join(html.unescape(_TAG.sub("", _SELF.sub("", inner))).split())
+    return " ".join(html.unescape(_TAG.sub("", _SELF.sub("", unicode_mathematics(inner)))).split())
+
+
+def unicode_mathematics(body: str) -> str:
+    """Return HTML with the mathematics of its lines as Unicode, for where none is drawn."""
+    return _MATHEMATICS.sub(lambda found: html.escape(_unicode(html.unescape(found[1]))), body)
+
+
+def _unicode(equation: str) -> str:
+    return Text([Run(equation, is_math=True)]).plain
 
 
 def _tree(flat: list[Heading]) -> tuple[Heading, ...]:

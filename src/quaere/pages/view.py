@@ -245,6 +245,10 @@ class Here:
         """Show a text of a card, its headings below one of a given level."""
         return markup.block(text, self, self.ids, below)
 
+    def title(self, paper: Paper) -> Markup:
+        """Show the title of a paper."""
+        return markup.runs(paper.reference.heading)
+
     def code(self, text: str, language: str) -> Markup:
         """Show code."""
         made = self.view.templates.get_template("code.html")

@@ -32,7 +32,7 @@ from quaere.content import addresses, folders
 from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults
 from quaere.pages import render
-from quaere.pages.page import Page, ids
+from quaere.pages.page import Page, ids, unicode_mathematics
 from quaere.pages.view import Here, View
 from quaere.project import Project
 from quaere.site import handwritten, policy
@@ -239,7 +239,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     def _index(self, index: Any, named: MkDocsPage, page: Page) -> None:
         # What stands before the title would become an entry of its own, without words.
-        named.content = page.body[max(0, page.body.find("<h1")) :]
+        named.content = unicode_mathematics(page.body[max(0, page.body.find("<h1")) :])
         named.toc = TableOfContents(list(map(anchor, page.headings)))
         named.meta = {**meta(page), "search": {"boost": page.boost} if page.boost != 1 else {}}
         index.add_entry_from_context(named)

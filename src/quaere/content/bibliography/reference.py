@@ -1,0 +1,160 @@
+"""A reference: an entry of a bibliography as it is shown, whatever program wrote it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from quaere.content.bibliography import identifiers
+from quaere.content.bibliography.dates import Date
+from quaere.content.bibliography.tex import Text
+from quaere.errors import Place
+
+
+@dataclass(frozen=True)
+class Name:
+    """A person, or with `is_literal` an organization, whose name is `family` as it stands.
+
+    A dropping particle is left out before a family name alone, as in "Beethoven"; the other stays, as in "d’Alembert".
+    """
+
+    family: str
+    given: str = ""
+    suffix: str = ""
+    dropping: str = ""
+    non_dropping: str = ""
+    is_literal: bool = False
+
+    @property
+    def surname(self) -> str:
+        """The family name with its particles."""
+        # d’Alembert, al-Hasan: a particle that ends so is written together with the name.
+        is_attached = self.non_dropping.endswith(("'", "’", "ʼ", "-", "‐"))
+        kept = self.non_dropping + self.family if is_attached else f"{self.non_dropping} {self.family}"
+        return f"{self.dropping} {kept.strip()}".strip()
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.given, self.surname, self.suffix)))
+
+
+OTHERS = Name("et al.", is_literal=True)
+"""Stands at the end of a list that is not whole."""
+
+
+_TITLES = ("title", "maintitle", "booktitle")
+_VENUES = (
+    *("journaltitle", "journal", "booktitle", "eventtitle", "publisher", "institution", "school", "organization"),
+    "howpublished",
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An entry of the bibliography, with what it inherits.
+
+    `kind` is its type in lower case; `texts` are its fields by lower-case name; `names` the people by the field that
+    names them, such as `author`; `issued` is when it appeared; `sources` hold the entry as written, with @strings
+    resolved, by its key, and behind it those it inherits from.
+    """
+
+    key: str
+    kind: str
+    texts: Mapping[str, Text]
+    names: Mapping[str, tuple[Name, ...]]
+    issued: Date
+    sources: Mapping[str, str]
+    place: Place
+
+    @cached_property
+    def fields(self) -> Mapping[str, str]:
+        """The fields as Unicode text, by lower-case name."""
+        return {name: text.plain for name, text in self.texts.items()}
+
+    @property
+    def authors(self) -> tuple[Name, ...]:
+        """The authors."""
+        return self.names.get("author", ())
+
+    @property
+    def editors(self) -> tuple[Name, ...]:
+        """The editors."""
+        return self.names.get("editor", ())
+
+    @property
+    def people(self) -> tuple[Name, ...]:
+        """Who stands at the head: the authors, or the editors, or an organization in their place."""
+        bodies = ("organization", "institution", "school", "publisher")
+        body = next((self.fields[name] for name in bodies if self.fields.get(name)), "")
+        return self.authors or self.editors or ((Name(body, is_literal=True),) if body else ())
+
+    @property
+    def credits(self) -> str:
+        """All who stand at the head, as a line; empty if nobody does."""
+        names = [str(name) for name in self.people if name is not OTHERS]
+        return ", ".join(names) + " et al." * (OTHERS in self.people)
+
+    @property
+    def short_credits(self) -> str:
+        """One or two of them by surname, more as the first of them "et al."."""
+        names = [name.surname for name in self.people if name is not OTHERS]
+        is_short = len(names) <= 2 and OTHERS not in self.people
+        return " and ".join(names) if is_short else f"{names[0] if names else ''} et al.".strip()
+
+    @cached_property
+    def heading(self) -> Text:
+        """The title with its subtitle, as it is shown; the key of an entry without one."""
+        main = next((name for name in _TITLES if self.texts.get(name)), "")
+        return joined(": ", self.texts.get(main), self.texts.get("subtitle")) or Text.of(self.key)
+
+    @property
+    def has_title(self) -> bool:
+        """Tell whether the entry has a title, be it that of what holds it."""
+        return any(self.texts.get(name) for name in _TITLES)
+
+    @property
+    def title(self) -> str:
+        """The title as Unicode text, or the key of an entry without one."""
+        return self.heading.plain
+
+    @property
+    def year(self) -> int | None:
+        """The year of publication, the first one of a span; before Christ it is negative."""
+        return self.issued.year
+
+    @property
+    def venue(self) -> str:
+        """Where it appeared: journal, proceedings or publisher."""
+        shown = (self.fields.get(name, "") for name in _VENUES)
+        return next((one for one in shown if one and not identifiers.url(one)), "")
+
+    @property
+    def doi(self) -> str | None:
+        """The DOI, without a prefix."""
+        fields = self.fields
+        return identifiers.doi(fields.get("doi", "")) or identifiers.doi_of_address(fields.get("url", ""))
+
+    @cached_property
+    def arxiv(self) -> str | None:
+        """The arXiv identifier, without a prefix."""
+        return identifiers.arxiv(self.fields)
+
+    @cached_property
+    def url(self) -> str:
+        """The address that the entry names; empty if there is none."""
+        own = self.fields.get("url", "")
+        if re.match(r"(?i)(https?|ftp)://[^\s/]", own):
+            return own
+        return next(filter(None, (identifiers.url(self.fields.get(name, "")) for name in ("howpublished", "note"))), "")
+
+
+def joined(between: str, *texts: Text | None) -> Text:
+    """Join those texts that are there."""
+    parts: list[Text] = []
+    for text in texts:
+        if text:
+            # What ends in a question mark or the like needs no colon.
+            gap = " " if parts and parts[-1].plain.endswith(("?", "!", ":", ".")) else between
+            parts += [Text.of(gap), text] if parts else [text]
+    return Text(run for part in parts for run in part)

@@ -1,0 +1,526 @@
+"""Names, identifiers, what entries inherit, and what the pages and the commands make of a bibliography."""
+
+import html
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+from quaere import terminal
+from quaere.content.bibliography import export
+from quaere.content.bibliography.bibtex import Bibliography
+from quaere.content.bibliography.reference import OTHERS, Name, Reference
+from quaere.content.check import remarks
+from tests.engine.conftest import Base
+
+
+def all_of(text: str) -> tuple[dict[str, Reference], list[str]]:
+    book = Bibliography(text, "r.bib")
+    found, faults = book.references(book.entries)
+    return found, [str(fault) for fault in (*book.faults, *faults)]
+
+
+def one(fields: str, kind: str = "article") -> Reference:
+    found, faults = all_of(f"@{kind}{{k, {fields}}}")
+    assert not faults
+    return found["k"]
+
+
+def fault(fields: str) -> str:
+    """Return the one fault of an entry."""
+    found, (said,) = all_of(f"@misc{{k,\n  title = {{T}},\n  {fields}\n}}")
+    assert not found
+    return said
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "shown"),
+    [
+        ("King, Jr., Martin L.", Name("King", "Martin L.", "Jr."), "Martin L. King Jr."),
+        ("Martin L. King Jr.", Name("King", "Martin L.", "Jr."), "Martin L. King Jr."),
+        ("King Jr., Martin L.", Name("King", "Martin L.", "Jr."), "Martin L. King Jr."),
+        ("Guy L. Steele, Jr.", Name("Steele", "Guy L.", "Jr."), "Guy L. Steele Jr."),
+        ("Smith, John, III", Name("Smith", "John", "III"), "John Smith III"),
+        ("von der Leyen, Ursula", Name("Leyen", "Ursula", dropping="von der"), "Ursula von der Leyen"),
+        ("Ludwig van Beethoven", Name("Beethoven", "Ludwig", dropping="van"), "Ludwig van Beethoven"),
+        ("Beethoven, Ludwig van", Name("Beethoven", "Ludwig", dropping="van"), "Ludwig van Beethoven"),
+        ("d'Alembert, Jean", Name("Alembert", "Jean", non_dropping="d'"), "Jean d'Alembert"),
+        ("d’Ormesson, Jean", Name("Ormesson", "Jean", non_dropping="d’"), "Jean d’Ormesson"),
+        ("Ali al-Hasan", Name("Hasan", "Ali", non_dropping="al-"), "Ali al-Hasan"),
+        ("'t Hooft, Gerard", Name("Hooft", "Gerard", dropping="'t"), "Gerard 't Hooft"),
+        ("de' Medici, Lorenzo", Name("Medici", "Lorenzo", dropping="de'"), "Lorenzo de' Medici"),
+        (r"{de la Vall{\'e}e}, Charles", Name("Vallée", "Charles", non_dropping="de la"), "Charles de la Vallée"),
+        ("Ангел да Винчи", Name("Винчи", "Ангел", dropping="да"), "Ангел да Винчи"),
+        ("Drummond de Andrade, Carlos", Name("Drummond de Andrade", "Carlos"), "Carlos Drummond de Andrade"),
+        ("Jean de La Fontaine", Name("La Fontaine", "Jean", dropping="de"), "Jean de La Fontaine"),
+        ("D'Angelo, X", Name("D'Angelo", "X"), "X D'Angelo"),
+        ("O'Neil, Shaquille", Name("O'Neil", "Shaquille"), "Shaquille O'Neil"),
+        ("McCarthy, John-Paul", Name("McCarthy", "John-Paul"), "John-Paul McCarthy"),
+        (r"{\'E}variste Galois", Name("Galois", "Évariste"), "Évariste Galois"),
+        (r"Nguy{\~{\^e}}n, V{\u a}n", Name("Nguyễn", "Văn"), "Văn Nguyễn"),
+        ("毛泽东", Name("毛泽东"), "毛泽东"),
+        ("Plato", Name("Plato"), "Plato"),
+        ("bell hooks", Name("hooks", dropping="bell"), "bell hooks"),
+        ("Gödel, K.~F.", Name("Gödel", "K. F."), "K. F. Gödel"),
+        ("{Google Brain}", Name("Google Brain", is_literal=True), "Google Brain"),
+        ("{Barnes and Noble}", Name("Barnes and Noble", is_literal=True), "Barnes and Noble"),
+        ("others", OTHERS, "et al."),
+        ("{et al.}", OTHERS, "et al."),
+        ("family=Harman, given=Hans, prefix=von", Name("Harman", "Hans", dropping="von"), "Hans von Harman"),
+        (
+            "given=Hans, family=Harman, prefix=von, suffix={Jr}, useprefix=true, given-i=H",
+            Name("Harman", "Hans", "Jr", non_dropping="von"),
+            "Hans von Harman Jr",
+        ),
+        ('"family={d\'Arc, the}, given={Jeanne, called}"', Name("d'Arc, the", "Jeanne, called"), None),
+        ("given=Ann", Name("Ann"), "Ann"),
+    ],
+)
+def test_a_name_is_read_into_its_parts(written: str, name: Name, shown: str | None) -> None:
+    (found,) = one(f"author = {{{written}}}").authors
+    if shown is None:
+        assert (found.surname, found.given) == (name.family, name.given)
+    else:
+        assert (found, str(found)) == (name, shown)
+
+
+def test_useprefix_of_an_entry_keeps_particles() -> None:
+    (found,) = one("author = {van Beethoven, Ludwig}, options = {useprefix=true}").authors
+    assert found == Name("Beethoven", "Ludwig", non_dropping="van")
+
+
+def test_and_parts_names_outside_of_braces_only() -> None:
+    found = one("author = {A Band and {Simon and Garfunkel} AND Sandy Anders\n and others}").authors
+    assert list(map(str, found)) == ["A Band", "Simon and Garfunkel", "Sandy Anders", "et al."]
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("author = {A, B, C, D and E}", "the name `A, B, C, D` can't be read: too many commas"),
+        ("author = {family=A, given}", "the name `family=A, given` can't be read: `given` has no `=`"),
+        ("author = {prefix=von, suffix=Jr}", "it has no `family=`"),
+        (r"author = {\emph}", r"`\emph` lacks its argument"),
+    ],
+)
+def test_a_name_that_cannot_be_read_is_told_with_its_line(written: str, problem: str) -> None:
+    said = fault(written)
+    assert said.startswith("r.bib:3:1: entry `k`: ")
+    assert problem in said
+
+
+@pytest.mark.parametrize(
+    ("written", "all_names", "few"),
+    [
+        ("Ng, Ada and others", "Ada Ng et al.", "Ng et al."),
+        ("Ng, Ada and Roe, Rik", "Ada Ng, Rik Roe", "Ng and Roe"),
+        ("Ng, Ada and Roe, Rik and {The Team}", "Ada Ng, Rik Roe, The Team", "Ng et al."),
+        ("van Dam, Ann", "Ann van Dam", "van Dam"),
+    ],
+)
+def test_a_line_of_names(written: str, all_names: str, few: str) -> None:
+    found = one(f"author = {{{written}}}")
+    assert (found.credits, found.short_credits) == (all_names, few)
+
+
+def test_et_al_in_every_output() -> None:
+    found = [one("author = {Ng, Ada and others}, title = {T}, year = 2020")]
+    assert '"literal": "et al."' in export.csl_json(found)
+    assert "AU  - et al.\n" in export.ris(found)
+    assert json.loads(export.plain_json(found))[0]["author"] == ["Ada Ng", "et al."]
+    assert "and others" in export.bibtex(found)
+
+
+# Identifiers
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "10.1000/182",
+        "doi:10.1000/182",
+        "DOI 10.1000/182.",
+        "https://doi.org/10.1000/182",
+        "http://dx.doi.org/10.1000/182",
+        r"\url{https://doi.org/10.1000/182}",
+        "https://doi.org/10.1000%2F182",
+        "{10.1000/182}",
+    ],
+)
+def test_a_doi_is_put_right(written: str) -> None:
+    found = one(f"doi = {{{written}}}")
+    assert (found.doi, found.fields["doi"]) == ("10.1000/182", "10.1000/182")
+
+
+@pytest.mark.parametrize(
+    ("written", "doi"),
+    [
+        (r"10.1002/(SICI)1097-0258(19980815)17:15{\textless}1661::A{\textgreater}3.0.CO;2-2", None),
+        ("(10.1000/182)", "10.1000/182"),
+        ("10.1000/a(b)", "10.1000/a(b)"),
+        (r"10.1000/a\_b", "10.1000/a_b"),
+    ],
+)
+def test_a_doi_may_hold_brackets(written: str, doi: str | None) -> None:
+    assert one(f"doi = {{{written}}}").doi == (doi or "10.1002/(SICI)1097-0258(19980815)17:15<1661::A>3.0.CO;2-2")
+
+
+def test_what_is_no_doi_is_kept_and_not_linked() -> None:
+    found = one("doi = {to follow}")
+    assert (found.doi, found.fields["doi"]) == (None, "tofollow")
+    assert one("url = {https://doi.org/10.1000/182}").doi == "10.1000/182"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "eprint = {2001.00001}, archivePrefix = {arXiv}",
+        "eprint = {2001.00001}, eprinttype = {arxiv}",
+        "eprint = {2001.00001}",
+        "eprint = {arXiv:2001.00001}, archivePrefix = {arXiv}",
+        "eprint = {https://arxiv.org/abs/2001.00001}, archivePrefix = {arXiv}",
+        "eprint = {arXiv:2001.00001 [cs]}, eprinttype = {arXiv}",
+        "journal = {arXiv preprint arXiv:2001.00001}",
+        "journal = {CoRR}, volume = {abs/2001.00001}",
+        "url = {http://arxiv.org/abs/2001.00001}",
+        "url = {https://arxiv.org/pdf/2001.00001.pdf}",
+        "doi = {10.48550/arXiv.2001.00001}",
+        "number = {arXiv:2001.00001}",
+        "note = {arXiv: 2001.00001 [cs, stat]}",
+        r"howpublished = {\url{https://arxiv.org/abs/2001.00001}}",
+    ],
+)
+def test_an_arxiv_identifier_is_found(fields: str) -> None:
+    assert one(f"title = {{T}}, {fields}").arxiv == "2001.00001"
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ("eprint = {2001.00001v2}, archivePrefix = {arXiv}", "2001.00001v2"),
+        ("eprint = {hep-th/9901001}, archivePrefix = {arXiv}", "hep-th/9901001"),
+        ("eprint = {9901001}, archivePrefix = {arXiv}, primaryClass = {hep-th}", "hep-th/9901001"),
+        ("eprint = {math.GT/0309136}, archivePrefix = {arXiv}", "math.GT/0309136"),
+        ("eprint = {12345678}, eprinttype = {pubmed}", None),
+        ("eprint = {2001.00001}, eprinttype = {jstor}", None),
+        ("doi = {10.1000/2001.00001}", None),
+        ("journal = {Journal 2001.00001}", None),
+    ],
+)
+def test_versions_and_old_arxiv_identifiers(fields: str, found: str | None) -> None:
+    assert one(fields).arxiv == found
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        (r"url = {\url{https://example.org/\~{}doe/a\_b}}", "https://example.org/~doe/a_b"),
+        ("url = {https://example.org/a; https://example.com/b}", "https://example.org/a"),
+        ("url = {https://web.archive.org/web/2020/https://example.org/}",) * 1
+        + ("https://web.archive.org/web/2020/https://example.org/",),
+        ("url = {www.example.org/a}", "https://www.example.org/a"),
+        ("url = {<https://example.org/a>}", "https://example.org/a"),
+        (r"howpublished = {\url{https://example.org/a_b}}", "https://example.org/a_b"),
+        (r"note = {Available at \url{https://example.org/a}, last seen in May}", "https://example.org/a"),
+        ("url = {javascript:alert(1)}", ""),
+        ("howpublished = {Handed out}", ""),
+    ],
+)
+def test_an_address_is_put_right(fields: str, url: str) -> None:
+    assert one(fields).url == url
+
+
+# Inheritance
+
+PROCEEDINGS = """
+@proceedings{p,
+  title = {Proc.}, booktitle = {Proc.}, editor = {Poe, Ed}, year = {1988}, publisher = {Pub}, shorttitle = {P},
+}
+"""
+
+
+def test_a_paper_inherits_from_its_proceedings() -> None:
+    found, faults = all_of(
+        "@inproceedings{c, author = {Roe, Jane}, title = {T}, pages = {3--7}, crossref = {p}}" + PROCEEDINGS
+    )
+    assert not faults
+    heir = found["c"]
+    assert (heir.title, heir.venue, heir.year, str(heir.editors[0])) == ("T", "Proc.", 1988, "Ed Poe")
+    assert "shorttitle" not in heir.fields
+    assert list(heir.sources) == ["c", "p"]
+
+
+@pytest.mark.parametrize(
+    ("child", "parent", "expected"),
+    [
+        ("inbook", "book", {"title": "C", "booktitle": "P", "booksubtitle": "S", "bookauthor": "A Parent"}),
+        ("incollection", "collection", {"booktitle": "P", "booksubtitle": "S"}),
+        ("incollection", "book", {"booktitle": "P"}),
+        ("inproceedings", "proceedings", {"booktitle": "P"}),
+        ("inproceedings", "book", {"booktitle": "P"}),
+        ("conference", "proceedings", {"booktitle": "P"}),
+        ("inreference", "reference", {"booktitle": "P"}),
+        ("suppbook", "book", {"booktitle": "P", "bookauthor": "A Parent"}),
+        ("article", "periodical", {"journaltitle": "P", "journalsubtitle": "S"}),
+        ("book", "mvbook", {"maintitle": "P", "mainsubtitle": "S"}),
+        ("inbook", "mvbook", {"maintitle": "P", "bookauthor": "A Parent"}),
+        ("proceedings", "mvproceedings", {"maintitle": "P"}),
+        ("collection", "mvcollection", {"maintitle": "P"}),
+        ("misc", "misc", {"title": "C", "subtitle": "S"}),
+    ],
+)
+def test_a_title_becomes_what_it_is_to_the_heir(child: str, parent: str, expected: dict[str, str]) -> None:
+    text = f"""
+    @{child}{{c, title = {{C}}, crossref = {{p}}}}
+    @{parent}{{p, title = {{P}}, subtitle = {{S}}, author = {{A Parent}}, date = {{1999}}, note = {{N}}, ids = {{q}}}}
+    """
+    found = all_of(text)[0]["c"].fields
+    assert {name: found.get(name) for name in expected} == expected
+    assert (found["title"], found["note"], found["date"]) == ("C", "N", "1999")
+    assert "ids" not in found
+
+
+def test_what_an_entry_says_itself_counts_and_a_date_goes_as_a_whole() -> None:
+    text = """
+    @inbook{c, title = {C}, year = {2001}, note = {mine}, publisher = {}, crossref = {p}}
+    @book{p, title = {P}, date = {1999-05-06}, month = may, note = {N}, publisher = {Pub}}
+    """
+    found = all_of(text)[0]["c"]
+    assert (str(found.issued), found.issued.parts) == ("2001", ((2001,),))
+    assert (found.fields["note"], found.fields["publisher"]) == ("mine", "Pub")
+
+
+def test_inheritance_goes_over_several_entries() -> None:
+    text = """
+    @inbook{c, title = {C}, crossref = {v}}
+    @book{v, title = {V}, volume = {2}, crossref = {m}}
+    @mvbook{m, title = {M}, author = {Doe, Jo}, date = {1999}}
+    """
+    found = all_of(text)[0]["c"]
+    assert [found.fields[name] for name in ("title", "booktitle", "maintitle", "volume")] == ["C", "V", "M", "2"]
+    assert (list(found.sources), str(found.authors[0]), found.year) == (["c", "v", "m"], "Jo Doe", 1999)
+
+
+def test_data_that_several_share() -> None:
+    text = """
+    @book{c, title = {C}, xdata = {x, y}}
+    @xdata{x, publisher = {Pub}, xdata = {z}}
+    @xdata{y, location = {Loc}, publisher = {Other}}
+    @xdata{z, note = {N}}
+    """
+    found = all_of(text)[0]["c"]
+    assert [found.fields[name] for name in ("publisher", "location", "note")] == ["Pub", "Loc", "N"]
+    assert list(found.sources) == ["c", "x", "z", "y"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "line"),
+    [
+        (
+            "@inbook{c,\n crossref = {nothere}}\n@book{nowhere, title = {T}}",
+            "inherits from `nothere`, which is not there",
+            2,
+        ),
+        ("@inbook{c,\n xdata = {x}}", "inherits from `x`, which is not there", 2),
+        ("@book{c,\n crossref = {c}}", "inherits from itself, by way of `c`", 2),
+        ("@book{c, crossref = {d}}\n@book{d,\n crossref = {c}}", "inherits from itself, by way of `c`", 3),
+    ],
+)
+def test_inheritance_that_cannot_be_is_told(text: str, problem: str, line: int) -> None:
+    _, faults = Bibliography(text, "r.bib").references(["c"])
+    assert [said for said in map(str, faults) if problem in said and said.startswith(f"r.bib:{line}:")]
+
+
+def test_a_long_chain_ends() -> None:
+    chain = "".join(f"@book{{b{n}, title = {{T}}, crossref = {{b{n + 1}}}}}\n" for n in range(3000))
+    _, faults = Bibliography(chain, "r.bib").references(["b0"])
+    assert len(faults) == 1
+
+
+def test_a_parent_goes_out_behind_all_its_heirs_once() -> None:
+    heirs = "@inproceedings{c, title = {C}, crossref = {p}}\n@inproceedings{d, title = {D}, crossref = {p}}\n"
+    found, _ = all_of(heirs + PROCEEDINGS)
+    for keys in (["c", "d"], ["p", "c", "d"], ["c", "p", "d"]):
+        written = export.bibtex([found[key] for key in keys])
+        assert re.findall(r"^@\w+\{(\w+),", written, re.MULTILINE) == ["c", "d", "p"], keys
+
+
+def test_an_entry_is_known_by_its_other_keys() -> None:
+    book = Bibliography("@book{k, ids = {old, older}, title = {T}}", "r.bib")
+    assert book.has("older")
+    assert book.references(["old"])[0]["old"].key == "k"
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ('month = aug # "~10"', "August\u00a010"),
+        ('note = "a" # { b} # 3 # acm', "a b3ACM Press"),
+        ("note = ACM", "ACM Press"),
+        ("note = chain", "The ACM Press of ACM Press"),
+        ('note = "a {"} b"', 'a " b'),
+        ('note = {a "b" # c}', 'a "b" # c'),
+    ],
+)
+def test_values_are_joined(written: str, value: str) -> None:
+    strings = '@string{chain = "The " # acm # { of } # later}\n@string{acm = {ACM Press}}\n@string{later = acm}\n'
+    found, faults = all_of(f"{strings}@misc{{k, {written}}}")
+    assert not faults
+    assert value in found["k"].fields.values()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("@string{a = b}\n@string{b = a}\n", "@string `a` holds `b`, which no @string defines"),
+        ("@string{a = a}\n", "@string `a` holds `a`, which no @string defines"),
+        ("@misc{k, note = {a} #}", "field `note` has no value"),
+        ("@misc{k, note = {a} {b}}", "field `note` is more than one text"),
+        ("@misc{k, note = jmlr # {b}}", "field `note` holds `jmlr`, which no @string defines"),
+    ],
+)
+def test_values_that_cannot_be_joined_are_told(text: str, problem: str) -> None:
+    assert problem in all_of(text)[1][0]
+
+
+# The whole
+
+
+def with_entry(base: Base, entry: str, key: str = "k") -> Base:
+    base.write({"papers/references.bib": entry, "papers/toy.yml": f"cite: {key}\nidea: A toy.\nimplementation: null\n"})
+    return base
+
+
+DOE = "author = {Doe, Jo}, title = {T}, year = {2020}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        r"\sqrt[ n]",
+        r"\href",
+        r"\begin{array}{c}",
+        "{" * 3000 + "}" * 3000,
+        r"\frac{}",
+        r"\emph",
+    ],
+)
+@pytest.mark.parametrize("field", ["title", "editor", "journal", "note", "publisher"])
+def test_broken_tex_is_told_with_its_line(base: Base, field: str, value: str) -> None:
+    with_entry(base, f"@misc{{k,\n  author = {{Doe, Jo}},\n  year = {{2020}},\n  {field} = {{{value}}},\n}}")
+    line, hint = base.report().splitlines()
+    assert line.startswith(f"papers/references.bib:4:1: entry `k`: the TeX of `{field}` can't be read: ")
+    assert hint == "  hint: look at the commands and their braces"
+
+
+def test_a_year_of_five_thousand_digits_is_told(base: Base) -> None:
+    with_entry(base, f"@misc{{k,\n  author = {{Doe, Jo}}, title = {{T}},\n  year = {{{'1' * 5000}}}}}")
+    assert base.report() == (
+        "papers/references.bib:3:1: entry `k`: a year of 5,000 characters is none\n"
+        "  hint: write 2020, 2020-05-06, a span as 1999/2000, or words such as `in press`"
+    )
+
+
+def test_uncited_entries_are_counted_in_one_line(base: Base) -> None:
+    others = "".join(f"@misc{{other{n}, {DOE}}}\n" for n in range(1234))
+    with_entry(base, f"@misc{{k, {DOE}}}\n{others}@misc{{p, note = {{\\sqrt[ n]}}}}")
+    ran = base.quaere("check")
+    assert (ran.returncode, ran.stderr) == (0, "remark: papers/references.bib: 1,235 entries that no card cites\n")
+    base.write({"pyproject.toml": "[tool.quaere]\nevery_entry_cited = true\n"})
+    library, faults = base.project.check()
+    assert (sum("no card cites" in fault.problem for fault in faults), remarks(library)) == (1235, [])
+
+
+def test_a_parent_is_cited_by_its_heirs(base: Base) -> None:
+    with_entry(base, f"@inproceedings{{k, author = {{Roe, Jane}}, title = {{T}}, crossref = {{p}}}}\n{PROCEEDINGS}")
+    base.write({"pyproject.toml": "[tool.quaere]\nevery_entry_cited = true\n"})
+    library = base.library()
+    assert remarks(library) == []
+    assert "@proceedings{p," in export.bibtex([library.papers["toy"].reference])
+
+
+@pytest.mark.parametrize(
+    ("entry", "remark"),
+    [
+        ("@manual{k, organization = {Some Institute}, title = {H}, year = {2001}}", ": `Some Institute` stands in"),
+        ("@proceedings{k, title = {P}, year = {2001}}", ""),
+        ("@misc{k, title = {P}, year = {2001}}", ""),
+    ],
+)
+def test_where_a_type_has_no_author_that_is_a_remark(base: Base, entry: str, remark: str) -> None:
+    library = with_entry(base, entry).library()
+    assert remarks(library) == [f"papers/references.bib:1:1: entry `k` has no author{remark}"]
+    assert library.papers["toy"].reference.credits == ("Some Institute" if remark else "")
+
+
+@pytest.mark.parametrize("kind", ["article", "book", "inproceedings", "phdthesis"])
+def test_where_a_type_has_one_it_must_be_there(base: Base, kind: str) -> None:
+    assert "entry `k` has no author" in with_entry(base, f"@{kind}{{k, title = {{P}}, year = {{2001}}}}").report()
+
+
+@pytest.mark.parametrize("year", ["in press", "300 BC", "c. 1900", "1999/2000", "n.d.", r"{\noopsort{a}}1973"])
+def test_a_year_is_shown_as_it_is_or_told(base: Base, year: str) -> None:
+    with_entry(base, f"@misc{{k, author = {{Doe, Jo}}, title = {{T}}, year = {{{year}}}}}")
+    library = base.library()
+    found = library.papers["toy"].reference
+    shown = {"1999/2000": "1999–2000", r"{\noopsort{a}}1973": "1973"}.get(year, year)
+    printed = io.StringIO()
+    Console(file=printed, width=100).print(terminal.paper(library, library.papers["toy"], {}))
+    assert f"T\nJo Doe. {shown}\n" in printed.getvalue()
+    assert json.loads(export.plain_json([found]))[0]["year"] == shown
+    assert re.search(rf"^(PY|DA)  - .*{re.escape(shown.removeprefix('c. '))}$", export.ris([found]), re.MULTILINE)
+
+
+def test_a_title_shows_its_mathematics_on_pages_and_unicode_elsewhere(base: Base) -> None:
+    title = r"From $\beta$-sheets to CO$_2$ \emph{and} <b>"
+    with_entry(base, f"@misc{{k, author = {{Doe, Jo}}, title = {{{title}}}, year = {{2020}}}}")
+    assert base.quaere("build").returncode == 0
+    beta, two = (rf'<span class="arithmatex">\({tex}\)</span>' for tex in (r"\beta", "_2"))
+    shown = f"From {beta}-sheets to CO{two} <em>and</em> &lt;b&gt;"
+    plain = "From β-sheets to CO₂ and <b>"
+    card, cards = (
+        (base.root / "site" / path / "index.html").read_text(encoding="utf-8") for path in ("papers/toy", "papers")
+    )
+    heading = re.search(r"<h1 .*?</h1>", card, re.DOTALL)
+    assert heading
+    assert shown in heading[0]
+    assert shown in cards
+    assert f"<title>{html.escape(plain)}" in card
+    assert r"$\beta$" not in re.sub(r"<pre.*?</pre>|<code.*?</code>", "", card, flags=re.DOTALL)
+    index = json.loads((base.root / "site/search/search_index.json").read_text(encoding="utf-8"))
+    titles = {html.unescape(entry["title"]) for entry in index["docs"]}
+    assert plain in titles
+    found = base.library().papers["toy"].reference
+    assert f"TI  - {plain}\n" in export.ris([found])
+    assert json.loads(export.csl_json([found]))[0]["title"] == "From β-sheets to CO<sub>2</sub> <i>and</i> <b>"
+
+
+def test_a_preprint_is_found_again_in_ris() -> None:
+    record = export.ris([one(f"{DOE}, eprint = {{2001.00001}}, archivePrefix = {{arXiv}}", kind="misc")])
+    assert "AN  - arXiv:2001.00001\n" in record
+    assert "UR  - https://arxiv.org/abs/2001.00001\n" in record
+
+
+@pytest.mark.parametrize(
+    ("pages", "rows"),
+    [
+        ("1-9", ["SP  - 1", "EP  - 9"]),
+        ("1--9", ["SP  - 1", "EP  - 9"]),
+        ("1–9", ["SP  - 1", "EP  - 9"]),
+        ("73+", ["SP  - 73+"]),
+        ("1--3, 7--9", ["SP  - 1–3, 7–9"]),
+        ("12:1--12:9", ["SP  - 12:1", "EP  - 12:9"]),
+        ("i--iv", ["SP  - i", "EP  - iv"]),
+    ],
+)
+def test_pages_in_ris(pages: str, rows: list[str]) -> None:
+    record = export.ris([one(f"{DOE}, pages = {{{pages}}}")])
+    assert [line for line in record.splitlines() if line.startswith(("SP", "EP"))] == rows
