@@ -168,7 +168,7 @@ def test_every_verb_and_option_of_the_command_line_is_documented() -> None:
 
 def test_every_setting_is_documented_with_its_default() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", GUIDE.partition("\n## Settings\n")[2], re.MULTILINE)
-    wordless = {"None": "any", "[]": "none", "{}": "none"}
+    wordless = {"None": "any", "[]": "none", "{}": "none", "False": "false"}
     defaults = {name: str(field.default) for name, field in settings.Settings.model_fields.items()}
     assert {name: text.strip("`") for name, text in rows} == {
         name: wordless.get(default, default) for name, default in defaults.items()
@@ -190,7 +190,7 @@ def test_every_decision_is_in_the_index() -> None:
 def test_one_version_stands_everywhere() -> None:
     version = SETTINGS["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    newest = re.search(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert newest
     assert (citation["version"], newest[1]) == (version, version)
 
