@@ -235,6 +235,10 @@ def test_an_address_is_put_right(fields: str, url: str) -> None:
     assert one(fields).url == url
 
 
+def test_the_journals_of_astronomy_have_names() -> None:
+    assert one(r"journal = {\apj}, title = {T}").venue == "The Astrophysical Journal"
+
+
 # Inheritance
 
 PROCEEDINGS = """
@@ -458,7 +462,8 @@ def test_a_parent_is_cited_by_its_heirs(base: Base) -> None:
 def test_where_a_type_has_no_author_that_is_a_remark(base: Base, entry: str, remark: str) -> None:
     library = with_entry(base, entry).library()
     assert remarks(library) == [f"papers/references.bib:1:1: entry `k` has no author{remark}"]
-    assert library.papers["toy"].reference.credits == ("Some Institute" if remark else "")
+    reference = library.papers["toy"].reference
+    assert (reference.credits, reference.venue) == ("Some Institute" if remark else "", "")
 
 
 @pytest.mark.parametrize("kind", ["article", "book", "inproceedings", "phdthesis"])

@@ -68,7 +68,7 @@ class Bibliography:
 
     @cached_property
     def faults(self) -> tuple[BibError, ...]:
-        """What is wrong with the file, whatever is used of it."""
+        """What is wrong with the file, whatever is used of it: what is wrong in an entry counts where it is used."""
         return tuple(error for block in self._library.blocks for error in self._faults(block)) + tuple(self._strings[1])
 
     def has(self, key: str) -> bool:
@@ -170,16 +170,13 @@ class Bibliography:
                 kind = "@string" if isinstance(block.ignore_error_block, String) else "entry"
                 yield BibError(place, f"{kind} `{block.key}` stands here twice", hint)
             case DuplicateFieldKeyBlock():
-                assert isinstance(block.ignore_error_block, Entry)
-                yield from self.faults_of(block.ignore_error_block)
+                return
             case ParsingFailedBlock():
                 reason = getattr(block.error, "abort_reason", str(block.error)).strip().rstrip(".")
                 problem = f"not BibTeX: {reason[:1].lower()}{reason[1:]}"
                 yield BibError(place, problem, "look at the braces and commas of this entry")
             case Entry() if not block.key:
                 yield BibError(place, "an entry without a key", "write `@article{key, …}`")
-            case Entry():
-                yield from self.faults_of(block)
 
 
 _PART = re.compile(r'\s*(?:(?P<name>[^\s{}"#,=]+)|(?P<braced>\{)|(?P<quoted>"))')
@@ -217,15 +214,10 @@ def _named(name: str, strings: Mapping[str, str], place: Place, where: str) -> s
     if name.isdecimal():
         return name
     if name.lower() in dates.MONTHS:
-        return _month_name(name)
+        return dates.NAMES[dates.MONTHS[name.lower()]]
     near = nearest(name.lower(), strings)
     hint = "; ".join(filter(None, ["put the value in braces", near if near.endswith("?") else ""]))
     raise BibError(place, f"{where} holds `{name}`, which no @string defines", hint)
-
-
-def _month_name(macro: str) -> str:
-    number = dates.MONTHS[macro.lower()]
-    return dates.NAMES[number]
 
 
 def _end(text: str, at: int, closing: str) -> int:
@@ -313,6 +305,7 @@ class _Read:
         """Return the fields of an entry as TeX, with what it inherits, and keep its source."""
         fields: dict[str, str] = {}
         shown = []
+        self.faults += self.book.faults_of(entry)
         for field in entry.fields:
             try:
                 value = self.book.value(field)

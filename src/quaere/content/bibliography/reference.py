@@ -127,7 +127,8 @@ class Reference:
     def venue(self) -> str:
         """Where it appeared: journal, proceedings or publisher."""
         shown = (self.fields.get(name, "") for name in _VENUES)
-        return next((one for one in shown if one and not identifiers.url(one)), "")
+        # Who stands in for the authors is not said twice.
+        return next((one for one in shown if one and not identifiers.url(one) and one != self.credits), "")
 
     @property
     def doi(self) -> str | None:

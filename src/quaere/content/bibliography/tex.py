@@ -291,6 +291,28 @@ _WORDS = {
     "guilsinglleft": "‹",
     "guilsinglright": "›",
 }
+# Of the AAS, whose database of papers writes journals so.
+_JOURNALS = {
+    "aap": "Astronomy and Astrophysics",
+    "aj": "The Astronomical Journal",
+    "apj": "The Astrophysical Journal",
+    "apjl": "The Astrophysical Journal Letters",
+    "apjs": "The Astrophysical Journal Supplement Series",
+    "araa": "Annual Review of Astronomy and Astrophysics",
+    "icarus": "Icarus",
+    "jcap": "Journal of Cosmology and Astroparticle Physics",
+    "mnras": "Monthly Notices of the Royal Astronomical Society",
+    "nat": "Nature",
+    "pasp": "Publications of the Astronomical Society of the Pacific",
+    "physrep": "Physics Reports",
+    "pra": "Physical Review A",
+    "prb": "Physical Review B",
+    "prd": "Physical Review D",
+    "pre": "Physical Review E",
+    "prl": "Physical Review Letters",
+    "solphys": "Solar Physics",
+    "ssr": "Space Science Reviews",
+}
 _SIGNS = {",": "\u202f", **dict.fromkeys("\\;: \n\t", " "), **dict.fromkeys("!/-@", "")}
 _BIBSTRINGS = {
     "phdthesis": "PhD thesis",
@@ -362,7 +384,7 @@ def _symbols() -> dict[str, str]:
             # Some stand for what they do not show, as `<cit.>`.
             if isinstance(shown, str) and (len(shown) == 1 or (shown and not {"%", "<"} & set(shown))):
                 named[spec.macroname] = shown
-    return named | _WORDS
+    return named | _WORDS | _JOURNALS
 
 
 def _braces(text: str) -> dict[int, int]:
