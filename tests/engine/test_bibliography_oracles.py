@@ -20,7 +20,7 @@ from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.bibliography.reference import Reference
 
 FILES = {path.stem: path for path in (Path(__file__).parent / "bibliographies").glob("*.bib")}
-DIALECTS = {"bibtex": "bibtex", "biblatex": "biblatex", "better-biblatex": "biblatex"}
+DIALECTS = {"bibtex": "bibtex", "biblatex": "biblatex", "better-biblatex": "biblatex", "exports": "bibtex"}
 
 
 def text(name: str) -> str:
@@ -114,6 +114,29 @@ BETTER: dict[str, dict[tuple[str, str], Any]] = {
         ("identifiers", "URL"): "https://example.org/~doe/a_b",
         ("identifiers", "title"): "From β-sheets to CO<sub>2</sub>",
         ("tech", "title"): "An O(n log n / log log n) Sorting Algorithm",
+    },
+    "exports": {
+        ("DBLP:journals/corr/VaswaniSPUJGKP17", "author"): [
+            {"family": "Vaswani", "given": "Ashish"},
+            {"family": "Shazeer", "given": "Noam"},
+            {"family": "Jones", "given": "Llion"},
+            {"family": "Kaiser", "given": "Łukasz"},
+        ],
+        # Nobody comments out half of an abstract.
+        ("10.1145/3292500.3330701", "abstract"): (
+            "The purpose of this study is to introduce new design-criteria for 50% of next-generation hyperparameter "
+            "optimization software. a_b $5"
+        ),
+        ("10.1145/3292500.3330701", "event-place"): "Anchorage, AK, USA",
+        ("10.1145/3292500.3330701", "title-short"): None,
+        ("9451544", "issue"): None,
+        ("9451544", "title"): "A k-NN Survey",
+        ("2016PhRvL.116f1102A", "container-title"): "Physical Review Letters",
+        ("Hochreiter1997", "URL"): "http://www.mitpressjournals.org/doi/abs/10.1162/neco.1997.9.8.1735#.V_x",
+        ("Hochreiter1997", "annote"): "From Duplicate 1 (LSTM) Nice one.",
+        ("https://doi.org/10.48550/arxiv.1412.6980", "number"): "arXiv:1412.6980",
+        ("https://doi.org/10.48550/arxiv.1412.6980", "title-short"): None,
+        ("https://doi.org/10.48550/arxiv.1412.6980", "type"): "article",
     },
     "better-biblatex": {
         ("kingma_adam_2017", "number"): "arXiv:1412.6980",

@@ -201,7 +201,9 @@ def _value(written: str, strings: Mapping[str, str], place: Place, where: str) -
             at = end + 1
         rest = written[at:].lstrip()
         if not rest:
-            return " ".join("".join(parts).split())
+            # Of the spaces only those count that part paragraphs.
+            paragraphs = re.split(r"\n[ \t\r]*\n\s*", "".join(parts).strip())
+            return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         if not rest.startswith("#"):
             hint = "look for a missing comma; join texts by `#`"
             raise BibError(place, f"{where} is more than one text in braces or quotes", hint)
@@ -250,7 +252,7 @@ class _Read:
             return None
         place = self.book._place(self.entry)
         # To BibTeX, Taylor and Francis are one publisher.
-        self.is_biblatex = any(name in written for name in ("date", "journaltitle", "location"))
+        self.is_biblatex = "date" in written or "journaltitle" in written
         texts: dict[str, Text] = {}
         for name, value in written.items():
             try:
@@ -359,4 +361,4 @@ def _put_right(name: str, written: str) -> str:
         # Of several the first.
         first = re.split(r"[\s;,]+(?=https?://)", tex.literal(written, keeps_spaces=True))[0]
         return identifiers.url(first.replace(" ", "")) or first.strip()
-    return tex.literal(written)
+    return tex.literal(written, keeps_spaces=name in ("isbn", "issn"))

@@ -19,7 +19,6 @@ _COPIED = {
     "origlocation": "original-publisher-place",
     "shortjournal": "container-title-short",
     "eventtitle": "event-title",
-    "venue": "event-place",
     "series": "collection-title",
     "volumes": "number-of-volumes",
     "chapter": "chapter-number",
@@ -184,7 +183,9 @@ def _computed(reference: Reference) -> dict[str, Text | None]:
     issue = joined(", ", number, texts.get("issue")) if is_article else texts.get("issue")
     return {
         "publisher": publisher(reference),
-        ("jurisdiction" if what.csl == "patent" else "publisher-place"): texts.get("location") or texts.get("address"),
+        ("jurisdiction" if what.csl == "patent" else "publisher-place"): texts.get("address") or texts.get("location"),
+        # Who names both means the conference by the location, as the ACM does.
+        "event-place": texts.get("venue") or (texts.get("location") if texts.get("address") else None),
         "volume": joined(".", texts.get("volume"), texts.get("part")),
         "issue": issue,
         "number": Text.of(eprint) or (number if is_numbered else None),

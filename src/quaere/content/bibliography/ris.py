@@ -60,7 +60,7 @@ def _rows(reference: Reference) -> Iterator[tuple[str, str]]:
             yield tag, fields.get(field, "")
     yield "IS", fields.get("number") or fields.get("issue", "")
     yield "PB", csl.publisher(reference).plain
-    yield "CY", fields.get("location") or fields.get("address") or fields.get("venue", "")
+    yield "CY", fields.get("address") or fields.get("location") or fields.get("venue", "")
     yield "M3", csl.genre(reference)
     yield "LA", csl.language(reference)
     yield from (("KW", word.strip()) for word in re.split(r"[,;]", fields.get("keywords", "")))
