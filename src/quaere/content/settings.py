@@ -29,7 +29,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     papers: Below = Field(default="papers", description="the folder of the cards")
-    bibliography: Below = Field(default="papers/references.bib", description="the BibTeX file")
+    bibliography: Below = Field(default="papers/references.bib", description="the bibliography, BibTeX or BibLaTeX")
     implementation: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = Field(
         default="reference_impl", description="the package whose docstrings answer"
     )
