@@ -200,6 +200,13 @@ def test_an_arxiv_identifier_is_found(fields: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "written", ["arXiv:2001.00001v3", "https://arxiv.org/abs/2001.00001v3", "arXiv:2001.00001v3 [cs]"]
+)
+def test_an_eprint_is_freed_of_its_prefix(written: str) -> None:
+    assert one(f"eprint = {{{written}}}, eprinttype = {{arxiv}}").fields["eprint"] == "2001.00001v3"
+
+
+@pytest.mark.parametrize(
     ("fields", "found"),
     [
         ("eprint = {2001.00001v2}, archivePrefix = {arXiv}", "2001.00001v2"),

@@ -361,4 +361,6 @@ def _put_right(name: str, written: str) -> str:
         # Of several the first.
         first = re.split(r"[\s;,]+(?=https?://)", tex.literal(written, keeps_spaces=True))[0]
         return identifiers.url(first.replace(" ", "")) or first.strip()
+    if name == "eprint":
+        return identifiers.without_prefix(tex.literal(written))
     return tex.literal(written, keeps_spaces=name in ("isbn", "issn"))

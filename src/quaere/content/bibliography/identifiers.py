@@ -71,6 +71,12 @@ def arxiv(fields: Mapping[str, str]) -> str | None:
     return None
 
 
+def without_prefix(eprint: str) -> str:
+    """Return an arXiv identifier without the prefix or the address around it; others as they are."""
+    found = _CONTEXT.search(eprint)
+    return found["id"] + (found["version"] or "") if found else eprint
+
+
 def url(written: str) -> str:
     """Return the first web address in a text; empty if there is none."""
     if found := re.search(r"(?i)\b(?:https?|ftp)://[^\s<>\"]+", written):
