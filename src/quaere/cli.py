@@ -383,6 +383,8 @@ def _run(
     from quaere import terminal
 
     started, broken = time.monotonic(), 0
+    # Those that reach the same modules follow each other, so that these are imported once.
+    answers = sorted(answers, key=lambda answer: answer.imports)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=_err(), transient=True) as progress:
         task = progress.add_task(answers[0].id if answers else "", total=len(answers))

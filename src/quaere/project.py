@@ -96,7 +96,7 @@ class Project:
         known = {answer.id for answer in library.answers}
         limit = timeout or self.settings.timeout
         for answer, verdict, transcript in verify.run(
-            list(answers), self.root, self.settings.environment, self.versions, limit
+            list(answers), self.root, self.settings.environment, self.versions, limit, self.settings.preload
         ):
             self.evidence.verdicts[answer.id] = verdict
             self.evidence.save(known)

@@ -1,13 +1,15 @@
-"""Answers run in a child: one that hangs or crashes is broken alone. Evidence is trusted, or set aside."""
+"""Each answer runs in a process of its own, and is broken alone. Evidence is trusted, or set aside."""
 
 import dataclasses
 import json
 import os
 import platform
 import re
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from quaere.running import verify
 from tests.engine.conftest import Base
 
 PASS = "an answer that passes"
+# Where this process finds quaere, for those that work elsewhere.
+PATHS = {"PYTHONPATH": os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))}
 VERDICT = Verdict("key", True, "", "abc", {"python": "3.11"}, "2026-01-31T00:00:00+00:00", 0.5)
 
 ANSWERS = {
@@ -37,7 +41,7 @@ ANSWERS = {
     "interrupt": (">>> raise KeyboardInterrupt", r"ended its process with signal SIGINT(.|\n)*"),
     "silent": (
         ">>> import os, time\n>>> os.closerange(3, 64)\n>>> time.sleep(1000)",
-        r"ended its process with signal SIGKILL",
+        r"closed the socket of its report",
     ),
     "after-crash": (">>> 1 + 1\n2", PASS),
     "sys-exit": (">>> import sys\n>>> sys.exit(0)", r"(.|\n)*Line 2, in toy.sys-exit\n(.|\n)*SystemExit: 0"),
@@ -62,7 +66,8 @@ ANSWERS = {
     "defines": (">>> leaked = 7\n>>> leaked\n7", PASS),
     "leaks": (">>> leaked\nTraceback (most recent call last):\nNameError: name 'leaked' is not defined", PASS),
     "underscore": (
-        ">>> _ is None\nTrue\n>>> sorted(globals())  # doctest: +ELLIPSIS\n['__builtins__', '__name__']",
+        ">>> _\nTraceback (most recent call last):\nNameError: name '_' is not defined\n"
+        ">>> sorted(globals())  # doctest: +ELLIPSIS\n['__builtins__', '__name__']",
         PASS,
     ),
     "environment": (">>> import os\n>>> os.environ['SEED'], os.path.exists('papers/toy.yml')\n('7', True)", PASS),
@@ -78,17 +83,18 @@ ANSWERS = {
 }
 
 
-def fill(base: Base) -> None:
+def fill(base: Base, answers: Mapping[str, str]) -> None:
     """Write a card with these questions, and a module with these answers."""
-    asked = "".join(f"  - {{id: {id}, ask: Why?, asked: 2026-01-31}}\n" for id in ANSWERS)
+    asked = "".join(f"  - {{id: {id}, ask: Why?, asked: 2026-01-31}}\n" for id in answers)
     sections = "\n".join(
         f"Answers: toy.{id}\n" + "".join(f"    {line}".rstrip() + "\n" for line in code.split("\n"))
-        for id, (code, _) in ANSWERS.items()
+        for id, code in answers.items()
     )
     base.write(
         {
             "papers/toy.yml": f"cite: toy2020\nidea: Sound.\nimplementation: null\nquestions:\n{asked}",
             "reference_impl/toy.py": f'r"""A toy.\n\n{sections}"""\n',
+            "reference_impl/__init__.py": "",
             "reference_impl/heavy.py": "def double(x):\n    return 2 * x\n",
             "reference_impl/fails.py": "raise RuntimeError('fails on import')\n",
             "reference_impl/exits.py": "import os\n\nos._exit(4)\n",
@@ -105,8 +111,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Base, Mapping[st
     """Run all of these answers, once."""
     base = Base(tmp_path_factory.mktemp("outcomes"))
     base.write({"papers/references.bib": "@misc{toy2020, author={A B}, title={T}, year=2020}\n"})
-    base.write({"reference_impl/__init__.py": ""})
-    fill(base)
+    fill(base, {id: code for id, (code, _) in ANSWERS.items()})
     project = base.project
     library = base.library()
     ran = project.verify(library, project.stale(library))
@@ -144,25 +149,279 @@ def test_a_verdict_tells_on_what_when_and_how_long(outcomes: tuple[Base, Mapping
 
 
 def test_no_process_outlives_the_run(outcomes: tuple[Base, Mapping[str, Report]]) -> None:
-    stat = Path(f"/proc/{(outcomes[0].root / 'child.pid').read_text()}/stat")
-
-    def runs() -> bool:
-        try:
-            # Where nobody reaps it, a killed process stays as a zombie.
-            return stat.read_text().rpartition(")")[2].split()[0] != "Z"
-        except OSError:
-            return False
-
-    deadline = time.monotonic() + 10
-    while runs():
-        assert time.monotonic() < deadline, "the child of an answer still runs"
-        time.sleep(0.05)
+    pid = int((outcomes[0].root / "child.pid").read_text())
+    until(lambda: not lives(pid))
 
 
 def test_the_broken_run_again_and_the_others_do_not(outcomes: tuple[Base, Mapping[str, Report]]) -> None:
     project = outcomes[0].project
     stale = {answer.id.removeprefix("toy.") for answer in project.stale(outcomes[0].library())}
     assert stale == {id for id, (_, failure) in ANSWERS.items() if failure is not PASS}
+
+
+# What an answer does to others
+
+
+FORGED = """\
+>>> import json, os
+>>> line = json.dumps({"failure": "", "seconds": 0.0, "transcript": "forged"}).encode() + b"\\n"
+>>> def write(text):
+...     for file in range(1, 64):
+...         try: _ = os.write(file, text)
+...         except OSError: pass
+>>> write(line); write(b"{}\\n" + line)
+"""
+
+# What an answer does, and its failure (a regular expression; PASS for none).
+HOSTILE = {
+    "forges-and-passes": (FORGED + ">>> 1\n1", PASS),
+    "forges-and-fails": (FORGED + ">>> 1\n2", r"(.|\n)*Expected:\n    2\nGot:\n    1"),
+    "forges-and-exits": (FORGED + ">>> os._exit(0)", r"ended its process with exit code 0(.|\n)*"),
+    "half-a-line": (
+        FORGED + ">>> write(b'{'); import time; time.sleep(1000)",
+        r"took longer than the time limit of 3 s",
+    ),
+    "half-and-passes": (FORGED + ">>> write(b'{')", PASS),
+    "megabytes": (FORGED + ">>> for _ in range(64): write(os.urandom(65536))", PASS),
+    "writes-without-end": (FORGED + ">>> while True: write(line * 100)", r"took longer than the time limit of 3 s"),
+    "forks": (">>> import os\n>>> _ = os.fork()\n>>> _ = os.fork()", PASS),
+    "forks-and-fails": (">>> import os\n>>> os.fork() < 0\nTrue", r"(.|\n)*Got:\n    False"),
+    "forks-and-waits": (">>> import os\n>>> _ = os.fork() or os._exit(7)\n>>> os.wait()[1] >> 8\n7", PASS),
+    "fork-outlives": (
+        ">>> import os, time\n>>> if os.fork() == 0: time.sleep(1000)\n>>> os._exit(5)",
+        r"ended its process with exit code 5",
+    ),
+    "replaces-doctest": (
+        ">>> import doctest\n>>> doctest.DocTestRunner.run = doctest.OutputChecker.check_output = lambda *a, **k: True",
+        PASS,
+    ),
+    "replaces-ours": (
+        ">>> from quaere.running import child\n>>> child._run_doctest = lambda *_: {}\n>>> child._report = print",
+        PASS,
+    ),
+    "replaces-theirs": (
+        ">>> import io, json, os, time\n>>> json.dumps = json.loads = time.perf_counter = time.monotonic = None\n"
+        ">>> io.StringIO = os.getpid = os._exit = None",
+        PASS,
+    ),
+    "replaces-builtins": (">>> import builtins\n>>> builtins.str = builtins.float = None", r"(.|\n)*"),
+    "changes-all": (
+        ">>> import os, random, resource, signal, sys, warnings, threading\n"
+        ">>> os.chdir('/'); os.environ['SEED'] = '8'; os.environ['NEW'] = '1'; _ = os.umask(0o777)\n"
+        ">>> sys.path[:] = []; warnings.simplefilter('error'); random.seed(0)\n"
+        ">>> _ = signal.signal(signal.SIGTERM, signal.SIG_IGN); _ = signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        ">>> resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9)); resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9))\n"
+        ">>> sys.modules['shared'] = sys; sys.setrecursionlimit(90); _ = os.nice(1); sys.settrace(None)\n",
+        PASS,
+    ),
+    "kills-its-parent": (">>> import os\n>>> os.kill(os.getppid(), 9)", PASS),
+    "stops-its-parent": (">>> import os, signal\n>>> os.kill(os.getppid(), signal.SIGSTOP)", PASS),
+    "kills-its-group": (">>> import os\n>>> os.killpg(0, 9)", r"ended its process with signal SIGKILL"),
+    "stops": (
+        ">>> import os, signal\n>>> os.kill(os.getpid(), signal.SIGSTOP)",
+        r"took longer than the time limit of 3 s",
+    ),
+    "moves-files": (
+        ">>> import os\n>>> for file in range(3, 64):\n...     try: _ = os.dup2(1, file)\n...     except OSError: pass",
+        r"ended its process with exit code 1\nits report can't be sent: .*|closed the socket of its report",
+    ),
+    "becomes-another": (">>> import os\n>>> os.execlp('true', 'true')", r"ended its process with exit code 0"),
+    "unblocks": (
+        ">>> import os\n>>> for file in range(3, 64):\n...     try: os.set_blocking(file, False)\n"
+        "...     except OSError: pass\n>>> print('x' * 9000)  # doctest: +ELLIPSIS\nxxx...",
+        PASS,
+    ),
+    "threads": (
+        ">>> import threading, os, sys\n"
+        ">>> def talk():\n...     while True: sys.__stdout__.write('noise'); _ = os.write(1, b'noise')\n"
+        ">>> threading.Thread(target=talk).start()",
+        PASS,
+    ),
+    "speaks-at-its-end": (">>> import atexit\n>>> _ = atexit.register(print, 'late')", PASS),
+    "own-session": (
+        ">>> import subprocess, sys\n>>> child = subprocess.Popen("
+        "[sys.executable, '-c', 'import time; time.sleep(1000)'], start_new_session=True)\n"
+        ">>> _ = open('own-session.pid', 'w').write(str(child.pid))",
+        PASS,
+    ),
+    "daemon": (
+        ">>> import os, time\n"
+        ">>> if os.fork() == 0:\n...     os.setsid()\n...     if os.fork() == 0:\n"
+        "...         _ = open('daemon.pid', 'w').write(str(os.getpid()))\n...         time.sleep(1000)\n"
+        "...     os._exit(0)\n"
+        ">>> while not os.path.exists('daemon.pid'): time.sleep(0.01)",
+        PASS,
+    ),
+    "import-kills": (">>> import reference_impl.kills", r"ended its process with signal SIGKILL"),
+    "import-replaces": (">>> import reference_impl.replaces", PASS),
+    "import-forges": (">>> import reference_impl.forges\n>>> 1\n1", PASS),
+    "import-leaves": (">>> import reference_impl.leaves", r"(.|\n)*SystemExit: 3"),
+    "import-is-slow": (">>> import reference_impl.slow", PASS),
+}
+
+# After each of these an answer looks at what there is.
+INNOCENT = """\
+>>> import doctest, io, json, os, resource, signal, sys, time, warnings
+>>> os.path.samefile('.', os.path.dirname(os.path.dirname(sys.modules['reference_impl'].__file__)))
+True
+>>> os.environ['SEED'], os.environ.get('NEW'), len(sys.path) > 2, os.path.exists('papers/toy.yml')
+('7', None, True, True)
+>>> old = os.umask(0o22); old != 0o777, signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGCHLD)
+(True, <Handlers.SIG_DFL: 0>, <Handlers.SIG_DFL: 0>)
+>>> resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 9, resource.getrlimit(resource.RLIMIT_FSIZE)[0] == 9
+(True, False)
+>>> [one for one in warnings.filters if one[0] == 'error'], 'shared' in sys.modules, sys.getrecursionlimit() > 90
+([], False, True)
+>>> json.loads(json.dumps([1])), time.monotonic() > 0, os.getpid() > 0, str(1.0)
+([1], True, True, '1.0')
+>>> doctest.OutputChecker().check_output('1', '2', 0)
+False
+>>> 1 + 1
+3
+"""
+ITS_FAILURE = r"\*+\nLine \d+, in toy\.[a-z-]+\nFailed example:\n    1 \+ 1\nExpected:\n    3\nGot:\n    2"
+
+
+@pytest.fixture(scope="module")
+def neighbours(tmp_path_factory: pytest.TempPathFactory) -> tuple[Base, Mapping[str, Report]]:
+    """Run each of the hostile, and an innocent one after it."""
+    base = Base(tmp_path_factory.mktemp("neighbours"))
+    base.write({"papers/references.bib": "@misc{toy2020, author={A B}, title={T}, year=2020}\n"})
+    answers: dict[str, str] = {}
+    for id, (code, _) in HOSTILE.items():
+        answers |= {id: code, f"after-{id}": f">>> import reference_impl\n{INNOCENT}"}
+    fill(base, answers)
+    base.write(
+        {
+            "reference_impl/__init__.py": "",
+            "reference_impl/kills.py": "import os\nos.kill(os.getpid(), 9)\n",
+            "reference_impl/leaves.py": "raise SystemExit(3)\n",
+            "reference_impl/replaces.py": "import doctest, os\nos.chdir('/')\nos.environ['SEED'] = '9'\n"
+            "doctest.OutputChecker.check_output = lambda *_: True\n",
+            "reference_impl/forges.py": "import os\nfor file in range(1, 64):\n    try:\n"
+            "        os.write(file, b'{}\\n{')\n    except OSError:\n        pass\n",
+            "reference_impl/slow.py": "import time\ntime.sleep(4)\n",
+        }
+    )
+    project = base.project
+    library = base.library()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify, "_PATIENCE", 3.0)
+        ran = list(project.verify(library, project.stale(library)))
+    return base, {answer.id.removeprefix("toy."): (verdict, transcript) for answer, verdict, transcript in ran}
+
+
+@pytest.mark.parametrize("id", HOSTILE)
+def test_an_answer_is_judged_alone_whatever_it_does(neighbours: tuple[Base, Mapping[str, Report]], id: str) -> None:
+    verdict, _ = neighbours[1][id]
+    expected = HOSTILE[id][1]
+    if expected is PASS:
+        assert (verdict.passed, verdict.failure) == (True, "")
+    else:
+        assert not verdict.passed
+        assert re.fullmatch(expected, verdict.failure), verdict.failure
+
+
+@pytest.mark.parametrize("id", HOSTILE)
+def test_no_answer_changes_the_verdict_on_the_next(neighbours: tuple[Base, Mapping[str, Report]], id: str) -> None:
+    verdict, _ = neighbours[1][f"after-{id}"]
+    assert not verdict.passed
+    assert re.fullmatch(ITS_FAILURE, verdict.failure), verdict.failure
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an orphan is nobody's child")
+@pytest.mark.parametrize("name", ["own-session", "daemon"])
+def test_what_an_answer_starts_ends_with_it_whatever_its_session(
+    neighbours: tuple[Base, Mapping[str, Report]], name: str
+) -> None:
+    assert not lives(int((neighbours[0].root / f"{name}.pid").read_text()))
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process runs; where nobody reaps it, a killed one stays as a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_answers_without_fork_run_each_in_a_process_of_its_own(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_FORKS", False)
+    ids = ("first", "hang", "exit", "changes-all", "import-kills", "kills-its-group", "forges-and-fails", "last")
+    cases = {id: (ANSWERS | HOSTILE)[id] for id in ids}
+    fill(base, {id: code for id, (code, _) in cases.items()})
+    base.write({"reference_impl/kills.py": "import os\nos.kill(os.getpid(), 9)\n"})
+    library = base.library()
+    for answer, verdict, _ in base.project.verify(library, library.answers):
+        expected = cases[answer.id.removeprefix("toy.")][1]
+        assert verdict.failure == "" if expected is PASS else re.fullmatch(expected, verdict.failure), answer.id
+
+
+def test_an_import_that_hangs_breaks_its_answers_alone(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(base, {"hangs": ">>> import reference_impl.endless", "after": ">>> 1\n1"})
+    base.write({"reference_impl/endless.py": "import time\ntime.sleep(1000)\n"})
+    monkeypatch.setattr(verify, "_FOR_IMPORTS", 0.0)
+    library = base.library()
+    ran = base.project.verify(library, library.answers, timeout=1)
+    assert [verdict.failure for _, verdict, _ in ran] == ["its imports took longer than 1 s", ""]
+
+
+@pytest.mark.parametrize("code", ["raise ValueError", "import os; os._exit(1)", "import time; time.sleep(1000)"])
+def test_a_module_that_can_not_be_preloaded_breaks_nothing(
+    base: Base, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    fill(base, {"one": ">>> import reference_impl.heavy\n>>> 1\n1", "two": ">>> 1\n1"})
+    base.write({"preloaded.py": f"{code}\n", "pyproject.toml": "[tool.quaere]\npreload = ['preloaded', 'nowhere']\n"})
+    monkeypatch.setattr(verify, "_FOR_IMPORTS", 1.0)
+    library = base.library()
+    ran = base.project.verify(library, library.answers, timeout=1)
+    assert [verdict.failure for _, verdict, _ in ran] == ["", ""]
+
+
+def test_what_is_preloaded_is_there_before_several_answers_and_imported_once(base: Base) -> None:
+    look = ">>> import sys, os\n>>> 'preloaded' in sys.modules\nTrue"
+    fill(base, {"one": look, "two": look.replace("sys, os", "sys, reference_impl.heavy")})
+    count = "open('count', 'a').write('x')\n"
+    base.write({"preloaded.py": count, "pyproject.toml": "[tool.quaere]\npreload = ['preloaded']\n"})
+    library = base.library()
+    assert all(verdict.passed for _, verdict, _ in base.project.verify(library, library.answers))
+    assert (base.root / "count").read_text() == "x"
+    assert [v.passed for _, v, _ in base.project.verify(library, library.answers[:1])] == [False]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_verify_that_is_ended_ends_its_processes(base: Base, number: signal.Signals) -> None:
+    code = (
+        ">>> import os, subprocess, sys, time\n"
+        ">>> other = subprocess.Popen("
+        "[sys.executable, '-c', 'import time; time.sleep(1000)'], start_new_session=True)\n"
+        ">>> _ = open('pids.new', 'w').write(f'{os.getpid()} {os.getppid()} {other.pid}')\n"
+        ">>> os.rename('pids.new', 'pids')\n>>> time.sleep(1000)"
+    )
+    fill(base, {"sleeps": code, "after": ">>> 1\n1"})
+    command = [sys.executable, "-c", "from quaere.cli import main; main()", "verify"]
+    with subprocess.Popen(command, cwd=base.root, stderr=subprocess.DEVNULL, env={**os.environ, **PATHS}) as process:
+        until(lambda: (base.root / "pids").exists())
+        process.send_signal(number)
+        process.wait(30)
+    pids = [int(pid) for pid in (base.root / "pids").read_text().split()]
+    until(lambda: not any(map(lives, pids)))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what comes soon."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.02)
+
+
+def test_the_processes_of_answers_import_the_standard_library_alone() -> None:
+    script = "import sys; import quaere.running.child; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    modules = {name.partition(".")[0] for name in run.stdout.split()}
+    assert not modules & {"pydantic", "rich", "typer", "yaml", "griffe", "numpy", "torch"}
 
 
 # What runs again

@@ -46,6 +46,7 @@ class Settings(BaseModel):
         default=[], description="distributions whose versions answers depend on, besides Python"
     )
     timeout: float = Field(default=60, gt=0, le=86400, strict=False, description="seconds that an answer may take")
+    preload: list[str] = Field(default=[], description="modules that are imported once for all answers that run")
     environment: dict[str, str] = Field(default={}, description="variables of the process that runs answers")
 
 

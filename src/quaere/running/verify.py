@@ -1,31 +1,27 @@
-"""Run answers in a child process, and keep what came of it.
+"""Run answers, each in a process of its own, and keep what came of it.
 
-The child runs one answer after another, each with empty globals, and reports over a pipe of its own. One that takes
-too long or kills the process is broken; a fresh child goes on with the rest. The parent imports nothing that answers
-import.
+This side imports nothing that answers import: `child` is the other side.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import doctest
-import importlib
-import io
 import json
 import os
 import platform
+import secrets
 import selectors
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from quaere import atomic
 from quaere.content.model import Answer, Verdict
@@ -33,8 +29,10 @@ from quaere.content.model import Answer, Verdict
 SCHEMA = 1
 """Version of the evidence file's form."""
 
-LONGEST = 10_000
-"""Characters that one example may print, and that are kept of a failure."""
+_FORKS = hasattr(os, "fork")
+_FOR_IMPORTS = 60.0  # seconds more than for the answer itself
+_PATIENCE = 10.0  # seconds for what takes no time
+_LIMIT = 1 << 20  # bytes that are kept of what a process writes; a report is far shorter
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
@@ -124,33 +122,36 @@ def stale(answers: Iterable[Answer], verdicts: Mapping[str, Verdict]) -> list[An
 
 
 def run(
-    answers: Sequence[Answer], root: Path, environment: Mapping[str, str], versions: Mapping[str, str], timeout: float
+    answers: Sequence[Answer],
+    root: Path,
+    environment: Mapping[str, str],
+    versions: Mapping[str, str],
+    timeout: float,
+    preload: Sequence[str] = (),
 ) -> Iterator[tuple[Answer, Verdict, str]]:
-    """Run answers one after another in a child process.
+    """Run answers one after another, each in a process of its own.
 
     Args:
         answers: The answers.
         root: The folder in which they run and from which they import.
-        environment: Variables added to the child's environment.
+        environment: Variables added to the processes' environment.
         versions: What the verdicts say they ran on.
         timeout: Seconds for each answer, the imports of the implementation not counted.
+        preload: Modules that are imported once for all of them, if there are several.
 
     Yields:
         Each answer with its verdict and the doctest as it ran.
     """
-    waiting = list(answers)
-    at_commit = commit(root) if waiting else ""
-    while waiting:
-        with _Child(root, environment) as child:
-            while waiting:
-                answer = waiting.pop(0)
-                outcome = child.run(answer, timeout)
-                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-                failure, seconds = outcome.failure, round(outcome.seconds, 3)
-                verdict = Verdict(answer.key, not failure, failure, at_commit, versions, now, seconds)
-                yield answer, verdict, outcome.transcript
-                if child.dead:
-                    break
+    if not answers:
+        return
+    at_commit = commit(root)
+    with _Processes(root, environment, tuple(preload) if len(answers) > 1 else ()) as processes:
+        for answer in answers:
+            outcome = processes.run(answer, timeout)
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            failure, seconds = outcome.failure, round(outcome.seconds, 3)
+            verdict = Verdict(answer.key, not failure, failure, at_commit, versions, now, seconds)
+            yield answer, verdict, outcome.transcript
 
 
 @dataclass(frozen=True)
@@ -160,181 +161,237 @@ class _Outcome:
     transcript: str = ""
 
 
-@dataclass
-class _Child:
-    """A process that runs answers; it is `dead` after one that hung or killed it."""
+class _Processes:
+    """A line of processes, each forked from the one before: the first, one with the modules that all answers share, one
+    with those that an answer reaches, and the answer's own. What an answer or an import does to its process, only those
+    further down the line can see; when an answer ends, its process does, with all that it started.
 
-    root: Path
-    environment: Mapping[str, str]
-    dead: bool = False
-    _process: subprocess.Popen[str] = field(init=False)
-    _log: IO[str] = field(init=False)
-    _reports: IO[str] = field(init=False)
-    _logged: int = 0
+    Each but the answer's own reads from its socket all the time, and ends what it forked, and itself, when the other
+    side is closed. So none outlives this one, however it ends. Without `os.fork` each answer starts the first anew.
+    """
 
-    def __enter__(self) -> _Child:
-        reader, writer = os.pipe()
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH", "")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from quaere.running.verify import _serve; _serve({writer})"],
-            cwd=self.root,
-            env={**os.environ, **self.environment, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=[writer],
-            text=True,
-            start_new_session=True,
-        )
-        os.close(writer)
-        self._reports = os.fdopen(reader, encoding="utf-8")
+    def __init__(self, root: Path, environment: Mapping[str, str], preload: tuple[str, ...]) -> None:
+        self._root, self._environment, self._preload = root, environment, preload
+        self._line: list[tuple[tuple[str, ...], _Process]] = []
+        self._first: subprocess.Popen[bytes]
+
+    def __enter__(self) -> _Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # An order that the child did not live to read is still in the pipe when the pipe is closed.
-        with contextlib.suppress(BrokenPipeError), self._process:
-            self._kill()
-        self._reports.close()
-        self._log.close()
+        while self._line:
+            self._line.pop()[1].close()
+            if not self._line:
+                self._end_first()
 
     def run(self, answer: Answer, timeout: float) -> _Outcome:
         """Run one answer to its end, whatever that is."""
-        self._logged = os.fstat(self._log.fileno()).st_size
         # A cold start of a large library is not the answer's fault, and is not timed.
-        started = time.monotonic()
-        report = self._ask({"import": answer.imports}, timeout + 60)
-        if report:
-            started = time.monotonic()
-            report = self._ask({"run": answer.code, "id": answer.id}, timeout)
-        seconds = time.monotonic() - started
-        if report is None:
-            self._kill()
-            return _Outcome(f"took longer than the time limit of {timeout:g} s", seconds)
-        if not report:
-            return self._died(seconds)
-        return _Outcome(str(report["failure"]), float(report["seconds"]), str(report["transcript"]))
-
-    def _ask(self, order: Mapping[str, object], timeout: float) -> dict[str, str | float] | None:
-        """Return the child's report on an order; an empty one if it is gone; None if it says nothing in time."""
-        assert self._process.stdin is not None
+        started, limit, name = time.monotonic(), timeout + _FOR_IMPORTS, "its imports took longer than"
+        gone, outcome = "", None
         try:
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return {}
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._reports, selectors.EVENT_READ)
-            if not selector.select(timeout):
-                return None
-        line = self._reports.readline()
-        report: dict[str, str | float] = json.loads(line) if line.endswith("\n") else {}
-        return report
+            process = self._prepared(answer.imports, limit)
+            started, limit, name = time.monotonic(), timeout, "took longer than the time limit of"
+            report = process.ask({"run": answer.code, "id": answer.id}, limit)
+            outcome = _Outcome(report["failure"], report["seconds"], report["transcript"])
+        except TimeoutError:
+            outcome = _Outcome(f"{name} {limit:g} s", time.monotonic() - started)
+        except _Gone as error:
+            gone = str(error)
+        seconds, words = time.monotonic() - started, self._line[-1][1].words
+        code = self._end()
+        if outcome:
+            return outcome
+        how = gone or "ended its process with " + (f"signal {_signal(-code)}" if code < 0 else f"exit code {code}")
+        last = words.decode("utf-8", errors="replace").splitlines()[-20:]
+        return _Outcome("\n".join([how, *last]).rstrip(), seconds)
 
-    def _died(self, seconds: float) -> _Outcome:
-        # It may also have closed the pipe alone, and live on.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)
-        self._kill()
-        code = self._process.returncode
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        self._log.seek(self._logged)
-        last = "".join(self._log.readlines()[-20:])
-        return _Outcome(f"ended its process with {how}\n{last}".rstrip(), seconds)
+    def _prepared(self, imports: tuple[str, ...], seconds: float) -> _Process:
+        """Return a fresh process with these modules; what there is of the line for it is used."""
+        stages = [(), *filter(None, (self._preload, imports))] if _FORKS else [imports]
+        while [modules for modules, _ in self._line] != stages[: len(self._line)]:
+            self._end()
+        for modules in stages[len(self._line) :]:
+            self._begin(modules)
+            try:
+                self._line[-1][1].ask({"import": modules}, seconds)
+            except (_Gone, TimeoutError):
+                if not modules or modules != self._preload:
+                    raise
+                # Whoever needs one of them imports it by itself, and is broken alone.
+                self._end()
+                self._preload = ()
+                return self._prepared(imports, seconds)
+        if _FORKS:
+            self._begin()
+        return self._line[-1][1]
 
-    def _kill(self) -> None:
-        self.dead = True
-        # The whole session: an answer may have started processes of its own.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-
-def _serve(reports: int) -> None:
-    """Run the answers that come in by standard input, in the child. What they print goes to the log or the doctest."""
-    # Whatever an answer starts must neither read orders nor write reports.
-    os.set_inheritable(reports, False)
-    orders = os.fdopen(os.dup(0), encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdin = io.StringIO()
-    with os.fdopen(reports, "w", encoding="utf-8") as pipe:
-        for line in orders:
-            order = json.loads(line)
-            if "import" in order:
-                report: dict[str, str | float] = {"imported": _import(order["import"])}
+    def _begin(self, modules: tuple[str, ...] = ()) -> None:
+        """Add a process to the line."""
+        here, there = socket.socketpair()
+        log, written = os.pipe()
+        try:
+            if self._line:
+                pid = self._line[-1][1].ask({"fork": True}, _PATIENCE, [there.fileno(), written])["pid"]
             else:
-                report = _run_doctest(order["id"], order["run"])
-            pipe.write(json.dumps(report) + "\n")
-            pipe.flush()
+                pid = self._begin_first(there, written)
+            self._line.append((modules, _Process(here, log, pid)))
+        except BaseException:
+            here.close()
+            os.close(log)
+            raise
+        finally:
+            there.close()
+            os.close(written)
+
+    def _begin_first(self, channel: socket.socket, log: int) -> int:
+        # What was relative to this process's folder must not become relative to theirs.
+        path = [
+            str(self._root),
+            *map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))),
+        ]
+        self._first = subprocess.Popen(
+            [sys.executable, "-c", "from quaere.running.child import start; start()"],
+            cwd=self._root,
+            env={**os.environ, **self._environment, "PYTHONPATH": os.pathsep.join(path)},
+            stdin=channel.fileno() if sys.platform != "win32" else subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        if sys.platform == "win32":
+            self._first.communicate(channel.share(self._first.pid))
+        return self._first.pid
+
+    def _end(self) -> int:
+        """End the last process of the line, with all that it started; return its exit code, or minus its signal."""
+        self._line.pop()[1].close()
+        if not self._line:
+            return self._end_first()
+        try:
+            status = self._line[-1][1].ask({"end": True}, _PATIENCE)["status"]
+            return os.waitstatus_to_exitcode(status)
+        except (_Gone, TimeoutError):
+            # It is itself gone, or stands still: then the one before it ends both.
+            return self._end()
+
+    def _end_first(self) -> int:
+        # It sees that its socket is closed. Without forks it runs an answer, and sees nothing.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._first.wait(_PATIENCE if _FORKS else 0)
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(OSError):
+                os.killpg(self._first.pid, signal.SIGKILL)
+        self._first.kill()
+        return self._first.wait()
 
 
-def _import(modules: Iterable[str]) -> bool:
-    """Import modules ahead of an answer; one that fails makes the answer's own import fail, where it is shown."""
+class _Gone(Exception):  # noqa: N818  (whose fault it is, nobody knows yet)
+    """A process reports no more; the text says why, if it lives."""
+
+
+class _Process:
+    """One of the processes, as it is seen from here.
+
+    Attributes:
+        words: The end of what it printed.
+    """
+
+    def __init__(self, channel: socket.socket, log: int, pid: int) -> None:
+        self.words = b""
+        self._channel, self._log = channel, log
+        self._end: int | None = None
+        channel.setblocking(False)
+        os.set_blocking(log, False)
+        self._events = selectors.DefaultSelector()
+        self._events.register(channel, selectors.EVENT_READ)
+        self._events.register(log, selectors.EVENT_READ)
+        # A process may be gone while others, which it forked, hold its socket open.
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                self._end = os.pidfd_open(pid)
+                self._events.register(self._end, selectors.EVENT_READ)
+
+    def close(self) -> None:
+        """Close this side."""
+        self._events.close()
+        self._channel.close()
+        for file in filter(None, (self._log, self._end)):
+            os.close(file)
+
+    def ask(self, order: Mapping[str, object], seconds: float, files: Sequence[int] = ()) -> dict[str, Any]:
+        """Give an order, with open files if need be, and return the report on it.
+
+        Raises:
+            TimeoutError: There was no report, or no whole one, in time.
+            _Gone: The process has ended, or closed its socket.
+        """
+        deadline, nonce = time.monotonic() + seconds, secrets.token_hex(16)
+        self._tell(json.dumps({**order, "nonce": nonce}).encode() + b"\n", files, seconds)
+        heard, gone = b"", ""
+        while True:
+            ready = self._events.select(max(0.0, deadline - time.monotonic()))
+            more, is_open = _read(self._channel.recv)
+            heard = (heard + more)[-_LIMIT:]
+            self._listen()
+            _, _, report = heard.partition(f"\n{nonce} ".encode())
+            line, end, _ = report.partition(b"\n")
+            if end:
+                with contextlib.suppress(ValueError):
+                    found: dict[str, Any] = json.loads(line)
+                    return found
+                raise _Gone("spoilt its report")
+            if any(key.fd == self._end for key, _ in ready):
+                raise _Gone
+            if time.monotonic() >= deadline:
+                if gone:
+                    raise _Gone(gone)
+                raise TimeoutError
+            if not is_open and not gone:
+                # Mostly it is about to end.
+                self._events.unregister(self._channel)
+                gone, deadline = "closed the socket of its report", min(deadline, time.monotonic() + 1)
+
+    def _tell(self, line: bytes, files: Sequence[int], seconds: float) -> None:
+        self._channel.settimeout(seconds)
+        try:
+            if sys.platform != "win32":
+                socket.send_fds(self._channel, [line[:1]], files)
+                line = line[1:]
+            self._channel.sendall(line)
+        except TimeoutError:
+            raise
+        except OSError:
+            return  # it is gone, and may have said why
+        finally:
+            self._channel.setblocking(False)
+
+    def _listen(self) -> None:
+        """Take in what it printed since."""
+        more, is_open = _read(lambda size: os.read(self._log, size))
+        self.words = (self.words + more)[-_LIMIT:]
+        if not is_open and self._log in self._events.get_map():
+            self._events.unregister(self._log)
+
+
+def _read(source: Callable[[int], bytes]) -> tuple[bytes, bool]:
+    """Return what is there to be read now, up to a limit, and whether more may come."""
+    data = b""
+    while len(data) < _LIMIT:
+        try:
+            part = source(1 << 16)
+        except BlockingIOError:
+            return data, True
+        except OSError:
+            return data, False
+        if not part:
+            return data, False
+        data += part
+    return data, True
+
+
+def _signal(number: int) -> str:
     try:
-        for name in modules:
-            importlib.import_module(name)
-    except Exception:
-        return False
-    return True
-
-
-def _run_doctest(id: str, code: str) -> dict[str, str | float]:
-    # Without a file's name, doctest's report counts lines in the doctest; in the file there may be prose between them.
-    test = doctest.DocTestParser().get_doctest(code, {"__name__": "__main__"}, id, None, None)
-    failure, transcript = io.StringIO(), io.StringIO()
-    runner = _Runner(transcript)
-    started = time.perf_counter()
-    runner.run(test, out=failure.write)
-    return {
-        "failure": _clean(failure.getvalue().rstrip()),
-        "seconds": time.perf_counter() - started,
-        "transcript": _clean(transcript.getvalue()),
-    }
-
-
-def _clean(text: str) -> str:
-    """Return what can be stored and shown of a text."""
-    kept = text if len(text) <= LONGEST else f"{text[:LONGEST]}\n… and {len(text) - LONGEST:,} characters more"
-    return kept.encode("utf-8", errors="backslashreplace").decode("utf-8")
-
-
-class _Output(io.StringIO):
-    """What an example prints, as doctest reads it (ended by a line end, emptied for the next), but not without end."""
-
-    def write(self, text: str) -> int:
-        if self.tell() + len(text) > LONGEST:
-            raise ValueError(f"an example may print {LONGEST:,} characters")
-        return super().write(text)
-
-    def getvalue(self) -> str:
-        value = super().getvalue()
-        return value if value.endswith("\n") or not value else f"{value}\n"
-
-    def truncate(self, size: int | None = None) -> int:
-        self.seek(size or 0)
-        return super().truncate()
-
-
-class _Runner(doctest.DocTestRunner):
-    """A doctest runner that also writes down each example with what it really printed."""
-
-    def __init__(self, transcript: io.StringIO) -> None:
-        super().__init__(verbose=False)
-        self._transcript = transcript
-        self._fakeout = _Output()
-
-    def report_start(self, out: object, test: doctest.DocTest, example: doctest.Example) -> None:
-        lines = example.source.rstrip("\n").split("\n")
-        self._transcript.write(f">>> {lines[0]}\n" + "".join(f"... {line}\n" for line in lines[1:]))
-
-    def report_success(self, out: object, test: doctest.DocTest, example: doctest.Example, got: str) -> None:
-        self._transcript.write(got)
-
-    def report_failure(self, out: object, test: doctest.DocTest, example: doctest.Example, got: str) -> None:
-        self._transcript.write(got)
-        super().report_failure(out, test, example, got)  # type: ignore[arg-type]  # typeshed wants its own Out
-
-    def report_unexpected_exception(
-        self, out: object, test: doctest.DocTest, example: doctest.Example, exc_info: object
-    ) -> None:
-        super().report_unexpected_exception(out, test, example, exc_info)  # type: ignore[arg-type]
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
