@@ -2,27 +2,99 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import re
+import secrets
+import shutil
+import stat
+import sys
 from pathlib import Path
+
+from quaere.errors import Place, WriteError
+
+_SCRATCH = re.compile(r"\.quaere-(\d+)-[0-9a-f]{16}")
+_OWN = set[str]()
 
 
 def write(file: Path, text: str) -> None:
-    """Put a text into a file; the folders above it are made."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".part")
+    """Put a text into a file, and have both on the disk when this returns. The folders above it are made.
+
+    A file that was there hands on its permissions. A link is replaced, and what it leads to stays.
+
+    Raises:
+        WriteError: The disk is full, the folder can't be written to, or there is something else than a file.
+    """
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as part:
-            part.write(text)
-        # A temporary file is for its owner alone; what is kept is as readable as any other file.
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sweep(file.parent)
+        part = scratch(file.parent)
+        try:
+            mode = _mode(file)
+            # A new file gets the permissions of any other.
+            with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "w", encoding="utf-8") as opened:
+                opened.write(text)
+                opened.flush()
+                os.fsync(opened.fileno())
+            if mode is not None:
+                part.chmod(mode)
+            part.replace(file)
+            _sync(file.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            _OWN.discard(part.name)
+    except OSError as error:
+        problem = f"this can't be written: {error.strerror or error}"
+        raise WriteError(Place(str(file), 0), problem, "look at the disk, and at whose folder it is") from error
 
 
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def _mode(file: Path) -> int | None:
+    """Return the permissions of a file; None if there is none, or a link that leads nowhere."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise WriteError(Place(str(file), 0), "there is something else than a file", "name another file")
+    return stat.S_IMODE(found.st_mode)
+
+
+def _sync(folder: Path) -> None:
+    """Have a folder's list of files on the disk, where the system can do that."""
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def scratch(folder: Path) -> Path:
+    """Return a new name in a folder, for what lies there until it is done; it tells which process is at it."""
+    name = f".quaere-{os.getpid()}-{secrets.token_hex(8)}"
+    _OWN.add(name)
+    return folder / name
+
+
+def sweep(folder: Path) -> None:
+    """Remove from a folder what processes that are gone were at."""
+    for path in folder.iterdir():
+        if (found := _SCRATCH.fullmatch(path.name)) and path.name not in _OWN and not _lives(int(found[1])):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether another process lives, as far as that can be asked."""
+    if pid == os.getpid():
+        return False
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True

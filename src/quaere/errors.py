@@ -62,6 +62,10 @@ class ConfigError(AuthorError):
     """The `[tool.quaere]` table, mkdocs.yml or a template is at fault."""
 
 
+class WriteError(AuthorError):
+    """A file can't be written."""
+
+
 class MisuseError(ConfigError):
     """A command was called in a folder, or on one, that is not for it."""
 
