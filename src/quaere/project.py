@@ -21,6 +21,7 @@ from quaere.content.settings import Settings, read
 from quaere.content.states import State
 from quaere.errors import AuthorError, MisuseError, Place
 from quaere.running import hardware, verify
+from quaere.running.evidence import Evidence
 from quaere.running.experiments import Run
 from quaere.running.options import Device, Size
 
@@ -72,9 +73,9 @@ class Project:
         return verify.versions(self.settings.versions)
 
     @cached_property
-    def evidence(self) -> verify.Evidence:
+    def evidence(self) -> Evidence:
         """What came of running answers in the past."""
-        return verify.Evidence(self.root / self.settings.evidence)
+        return Evidence(self.root / self.settings.evidence)
 
     def verdicts(self) -> Mapping[str, Verdict]:
         """Return the verdicts by question, stale ones included: `Asked.state` tells."""

@@ -1,4 +1,4 @@
-"""Each answer runs in a process of its own, and is broken alone. Evidence is trusted, or set aside."""
+"""Each answer runs in a process of its own, and is broken alone."""
 
 import dataclasses
 import json
@@ -17,6 +17,7 @@ import pytest
 from quaere.content.model import Answer, Verdict
 from quaere.project import Project
 from quaere.running import verify
+from quaere.running.evidence import Evidence
 from tests.engine.conftest import Base
 
 PASS = "an answer that passes"
@@ -519,100 +520,8 @@ def test_each_verdict_is_kept_as_soon_as_it_is_there(base: Base) -> None:
     answer = base.library().answers[0]
     ran = base.project.verify(base.library(), [answer])
     next(ran)
-    assert list(verify.Evidence(base.root / ".quaere/evidence.json").verdicts) == ["toy.why"]
+    assert list(Evidence(base.root / ".quaere/evidence.json").verdicts) == ["toy.why"]
     ran.close()  # type: ignore[attr-defined]
-
-
-# Evidence
-
-STORED = {
-    "key": "key",
-    "passed": True,
-    "failure": "",
-    "commit": "abc",
-    "versions": {"python": "3.11"},
-    "at": "2026-01-31T00:00:00+00:00",
-    "seconds": 0.5,
-}
-
-
-def test_evidence_is_read_as_it_was_written(tmp_path: Path) -> None:
-    evidence = verify.Evidence(tmp_path / "new/evidence.json")
-    assert (evidence.verdicts, evidence.warning) == ({}, "")
-    evidence.verdicts = {"toy.why": VERDICT, "toy.gone": VERDICT}
-    evidence.save(["toy.why", "toy.open"])
-    stored = json.loads((tmp_path / "new/evidence.json").read_text())
-    assert stored == {"schema": verify.SCHEMA, "verdicts": {"toy.why": STORED}}
-    again = verify.Evidence(tmp_path / "new/evidence.json")
-    assert (again.verdicts, again.warning) == ({"toy.why": VERDICT}, "")
-
-
-def evidence(**changed: object) -> str:
-    verdict = {name: value for name, value in {**STORED, **changed}.items() if value != "gone"}
-    return json.dumps({"schema": verify.SCHEMA, "verdicts": {"toy.why": verdict}})
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "Expecting value: line 1 column 1 (char 0)"),
-        (evidence()[:-9], None),
-        (b"\xff\xfe", None),
-        ("[" * 200_000, None),
-        ("[]", None),
-        ("null", None),
-        ("{}", "it has no 'schema'"),
-        ('{"schema": 1}', "it has no 'verdicts'"),
-        ('{"schema": 0, "verdicts": {}}', "its schema is 0, this version writes 1"),
-        ('{"schema": 2, "verdicts": {}}', "its schema is 2, this version writes 1"),
-        ('{"schema": 1, "verdicts": []}', None),
-        ('{"schema": 1, "verdicts": {"toy.why": true}}', None),
-        (evidence(key="gone"), None),
-        (evidence(more="x"), None),
-        (evidence(key=1), "`key` is not of type str"),
-        (evidence(passed="yes"), "`passed` is not of type bool"),
-        (evidence(passed=1), "`passed` is not of type bool"),
-        (evidence(failure=None), "`failure` is not of type str"),
-        (evidence(commit=7), "`commit` is not of type str"),
-        (evidence(versions=["3.11"]), "`versions` is not of type dict"),
-        (evidence(versions={"python": 3.11}), "a version is not of type str"),
-        (evidence(at=0), "`at` is not of type str"),
-        (evidence(seconds="fast"), "`seconds` is not of type float"),
-    ],
-)
-def test_evidence_in_any_other_form_is_set_aside_with_a_warning(
-    tmp_path: Path, content: str | bytes, reason: str | None
-) -> None:
-    file = tmp_path / "evidence.json"
-    data = content.encode() if isinstance(content, str) else content
-    file.write_bytes(data)
-    found = verify.Evidence(file)
-    assert found.verdicts == {}
-    told = re.escape(reason) if reason else ".+"
-    pattern = rf"{file} is not trusted \({told}\); it is now evidence\.set-aside\.json, and the answers run anew"
-    assert re.fullmatch(pattern, found.warning), found.warning
-    assert not file.exists()
-    assert (tmp_path / "evidence.set-aside.json").read_bytes() == data
-    assert verify.Evidence(file).warning == ""
-
-
-@pytest.mark.parametrize("where", ["os.fdopen", "pathlib.Path.replace"])
-def test_evidence_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    found = verify.Evidence(tmp_path / "evidence.json")
-    found.verdicts = {"toy.why": VERDICT}
-    found.save(["toy.why"])
-    before = (tmp_path / "evidence.json").read_bytes()
-
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(where, stop)
-    found.verdicts["toy.how"] = VERDICT
-    with pytest.raises(KeyboardInterrupt):
-        found.save(["toy.why", "toy.how"])
-    monkeypatch.undo()
-    assert [path.name for path in tmp_path.iterdir()] == ["evidence.json"]
-    assert (tmp_path / "evidence.json").read_bytes() == before
 
 
 def test_an_answer_is_not_believed_for_evidence_of_other_code(base: Base) -> None:

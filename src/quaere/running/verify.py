@@ -1,4 +1,4 @@
-"""Run answers, each in a process of its own, and keep what came of it.
+"""Run answers, each in a process of its own.
 
 This side imports nothing that answers import: `child` is the other side.
 """
@@ -18,16 +18,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from quaere import atomic
 from quaere.content.model import Answer, Verdict
-
-SCHEMA = 1
-"""Version of the evidence file's form."""
 
 _FORKS = hasattr(os, "fork")
 _FOR_IMPORTS = 60.0  # seconds more than for the answer itself
@@ -66,50 +62,6 @@ def commit(root: Path, besides: str = "") -> str:
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-
-
-class Evidence:
-    """The verdicts of past runs, in one file.
-
-    Attributes:
-        verdicts: The verdicts by the answer's id, stale ones included.
-        warning: Why a file that was there is not trusted, if so. It is set aside, and nothing of it is used.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.verdicts: dict[str, Verdict] = {}
-        self.warning = ""
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            if (schema := content["schema"]) != SCHEMA:
-                raise ValueError(f"its schema is {schema}, this version writes {SCHEMA}")
-            self.verdicts = {id: _verdict(stored) for id, stored in content["verdicts"].items()}
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            reason = f"it has no {error}" if isinstance(error, KeyError) else error
-            aside = file.with_suffix(".set-aside.json")
-            with contextlib.suppress(OSError):
-                file.replace(aside)
-            self.warning = f"{file} is not trusted ({reason}); it is now {aside.name}, and the answers run anew"
-
-    def save(self, ids: Iterable[str]) -> None:
-        """Write the verdicts on these answers, all or nothing."""
-        kept = {id: asdict(self.verdicts[id]) for id in sorted(ids) if id in self.verdicts}
-        atomic.write(self.file, json.dumps({"schema": SCHEMA, "verdicts": kept}, indent=1))
-
-
-def _verdict(stored: Mapping[str, object]) -> Verdict:
-    """Make a verdict of what the file holds; anything but its exact form is an error."""
-    verdict = Verdict(**stored)  # type: ignore[arg-type]  # checked right below
-    forms = {"key": str, "passed": bool, "failure": str, "commit": str, "at": str, "seconds": float, "versions": dict}
-    for name, form in forms.items():
-        if type(getattr(verdict, name)) is not form:
-            raise ValueError(f"`{name}` is not of type {form.__name__}")
-    if not all(isinstance(version, str) for version in verdict.versions.values()):
-        raise ValueError("a version is not of type str")
-    return verdict
 
 
 def stale(answers: Iterable[Answer], verdicts: Mapping[str, Verdict]) -> list[Answer]:
