@@ -186,6 +186,10 @@ HOSTILE = {
     "megabytes": (FORGED + ">>> for _ in range(64): write(os.urandom(65536))", PASS),
     "writes-without-end": (FORGED + ">>> while True: write(line * 100)", r"took longer than the time limit of 3 s"),
     "forks": (">>> import os\n>>> _ = os.fork()\n>>> _ = os.fork()", PASS),
+    "forks-and-differs": (
+        ">>> import os\n>>> pid = os.fork()\n>>> pid > 0\nTrue\n>>> _ = pid and os.waitpid(pid, 0)",
+        PASS,
+    ),
     "forks-and-fails": (">>> import os\n>>> os.fork() < 0\nTrue", r"(.|\n)*Got:\n    False"),
     "forks-and-waits": (">>> import os\n>>> _ = os.fork() or os._exit(7)\n>>> os.wait()[1] >> 8\n7", PASS),
     "fork-outlives": (

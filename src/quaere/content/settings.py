@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -15,12 +18,46 @@ from quaere.errors import ConfigError, Faults, Place, nearest
 
 
 def _below(path: str) -> str:
-    if not path or path.startswith("/") or ".." in path.split("/"):
+    """Return a path in its shortest form, if it is one that means the same everywhere."""
+    is_plain = path.isprintable() and "\\" not in path and len(path) <= 1000
+    if not path or not is_plain or path.startswith(("/", "~")) or ".." in path.split("/") or re.match(r"\w:", path):
         raise PydanticCustomError("string_pattern_mismatch", "expected a path from this file's folder")
-    return path
+    return PurePosixPath(path).as_posix()
+
+
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        raise PydanticCustomError("name", "expected the name of a variable: letters, digits and _")
+    if name == "PYTHONPATH":
+        raise PydanticCustomError("name", "`PYTHONPATH` is set already: answers import from this file's folder")
+    return name
+
+
+def _value(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("value", "the value of a variable can't hold U+0000")
+    return text
+
+
+def _distribution(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", name, re.IGNORECASE | re.ASCII) or len(name) > 200:
+        raise PydanticCustomError("name", "expected the name of a distribution")
+    if name in _COLUMNS:
+        raise PydanticCustomError("name", f"`{name}` has another meaning beside the versions")
+    return name
+
+
+def _module(name: str) -> str:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise PydanticCustomError("name", "expected the name of a module")
+    return name
 
 
 Below = Annotated[str, AfterValidator(_below)]
+# What a table of questions holds besides the versions, and Python, which is always part of them.
+_COLUMNS = frozenset(
+    {"paper", "id", "ask", "state", "asked", "answer", "module", "line", "verified_at", "seconds", "python"}
+)
 
 
 class Settings(BaseModel):
@@ -42,12 +79,16 @@ class Settings(BaseModel):
         default=False, description="whether an entry of the bibliography that no card cites is a fault"
     )
     tags: list[str] | None = Field(default=None, description="the tags that cards may carry; any, if absent")
-    versions: list[str] = Field(
+    versions: list[Annotated[str, AfterValidator(_distribution)]] = Field(
         default=[], description="distributions whose versions answers depend on, besides Python"
     )
-    timeout: float = Field(default=60, gt=0, le=86400, strict=False, description="seconds that an answer may take")
-    preload: list[str] = Field(default=[], description="modules that are imported once for all answers that run")
-    environment: dict[str, str] = Field(default={}, description="variables of the process that runs answers")
+    timeout: float = Field(default=60, gt=0, le=86400, description="seconds that an answer may take")
+    preload: list[Annotated[str, AfterValidator(_module)]] = Field(
+        default=[], description="modules that are imported once for all answers that run"
+    )
+    environment: dict[Annotated[str, AfterValidator(_variable)], Annotated[str, AfterValidator(_value)]] = Field(
+        default={}, description="variables of the processes that run answers"
+    )
 
 
 def read(file: Path) -> Settings | None:
@@ -58,15 +99,19 @@ def read(file: Path) -> Settings | None:
         Faults: The table holds what it may not; all that is wrong with it.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = _text(file)
         tool = tomllib.loads(text).get("tool")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise ConfigError(Place(str(file), 0), f"this can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(Place(str(file)), "the file is not UTF-8", "save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         if "[tool.quaere" not in text:
             return None
+        if isinstance(error, RecursionError):
+            raise ConfigError(Place(str(file)), "not TOML: it nests too deep") from None
         problem, *place = re.split(r" \(at line (\d+), column (\d+)\)", str(error))
         line, column = map(int, place[:2] or (text.count("\n") + 1, 1))
         problem, hint = f"not TOML: {problem[:1].lower()}{problem[1:]}", "look at the quotes and brackets of this line"
@@ -75,7 +120,7 @@ def read(file: Path) -> Settings | None:
         return None
     try:
         settings = Settings.model_validate(tool["quaere"])
-        if faults := list(_overlaps(file, text, settings)):
+        if faults := [_fault(file, text, (name,), *told) for name, *told in _misplaced(file.parent, settings)]:
             raise Faults(faults)
         return settings
     except ValidationError as error:
@@ -84,14 +129,59 @@ def read(file: Path) -> Settings | None:
         ) from None
 
 
-def _overlaps(file: Path, text: str, settings: Settings) -> Iterator[ConfigError]:
-    """Yield a fault for a folder in which what lies beside the cards would become a page or a template."""
-    cards = PurePosixPath(settings.papers)
-    for name in ("docs", "templates"):
-        other = PurePosixPath(getattr(settings, name))
-        if cards.is_relative_to(other) or other.is_relative_to(cards):
-            fault = _setting_fault(file, text, (name,), "", f"`{other}` and the folder of the cards lie in each other")
-            yield ConfigError(fault.place, fault.problem, "name a folder beside it")
+def _text(file: Path) -> str:
+    """Return what a file holds; opening a pipe would wait for its other end."""
+    try:
+        mode = file.stat().st_mode
+    except FileNotFoundError:
+        if file.is_symlink():
+            raise ConfigError(Place(str(file), 0), "this link leads nowhere", "mend it, or remove it") from None
+        raise
+    if not stat.S_ISREG(mode):
+        raise ConfigError(Place(str(file), 0), "this is no file", "move it elsewhere")
+    return file.read_text(encoding="utf-8")
+
+
+_FOLDERS = ("papers", "implementation", "docs", "templates")
+_WRITTEN = ("evidence", "benchmarks")
+_READ = ("bibliography", "tests")
+_TAKEN = ("pyproject.toml", "mkdocs.yml", ".git", ".quaere/runs")
+
+
+def _misplaced(root: Path, settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, the problem and a hint for each setting whose place is not its own.
+
+    All that a folder holds becomes cards, modules, pages or templates, and a file is written over. So none of them may
+    be another one, or lie in it, once links are followed. What is only read may lie in a folder, and hold others.
+    """
+    root = Path(os.path.realpath(root))
+    places = {name: Path(os.path.realpath(root / getattr(settings, name))) for name in (*_FOLDERS, *_WRITTEN, *_READ)}
+    for name, place in places.items():
+        value = getattr(settings, name)
+        if root == place or root not in place.parents:
+            yield name, f"`{value}` leads out of this file's folder, or is it", "name a place in the folder"
+        elif place.exists() and place.is_dir() != (name in (*_FOLDERS, "tests")):
+            yield name, f"`{value}` is {'a folder' if place.is_dir() else 'no folder'}", "name another"
+        elif name == "evidence" and value != Settings().evidence and not _may_be_evidence(place):
+            yield name, f"`{value}` holds something else than verdicts", "name a new file"
+    taken = {name: Path(os.path.realpath(root / name)) for name in _TAKEN}
+    for (one, here), (other, there) in combinations({**taken, **places}.items(), 2):
+        is_read = {one, other} & set(_READ)
+        if here == there or ((here in there.parents or there in here.parents) and not is_read):
+            name, beside = (one, other) if one in settings.model_fields_set else (other, one)
+            if name in settings.model_fields_set and not is_read >= {name, beside}:
+                yield name, f"`{getattr(settings, name)}` and the place of `{beside}` lie in each other", "name another"
+
+
+def _may_be_evidence(file: Path) -> bool:
+    """Tell whether a file is absent, or begins as evidence does; one that is broken later on is set aside."""
+    if not file.is_file():
+        return True
+    try:
+        with file.open("rb") as opened:
+            return bool(re.match(rb'\s*(\{\s*"schema"\s*:|$)', opened.read(1000)))
+    except OSError:
+        return True  # it can't be written to, either
 
 
 _WANTED = {
@@ -108,14 +198,27 @@ _WANTED = {
 
 
 def _setting_fault(file: Path, text: str, path: tuple[str | int, ...], kind: str, message: str) -> ConfigError:
+    if path and path[0] == "environment" and path[-1] == "[key]":
+        path = path[:-1]
+    if path and path[0] not in Settings.model_fields:
+        known = Settings.model_fields
+        return _fault(file, text, path, f"unknown setting `{_shown(path[0])}`", nearest(str(path[0]), known))
+    if kind == "string_pattern_mismatch":
+        wanted = "the name of a package" if path[0] == "implementation" else "a path from this file's folder"
+        return _fault(file, text, path, f"expected {wanted}")
+    return _fault(file, text, path, _WANTED.get(kind, message[:1].lower() + message[1:]))
+
+
+def _fault(file: Path, text: str, path: tuple[str | int, ...], problem: str, hint: str = "") -> ConfigError:
     name, lines = str(path[0]) if path else "quaere", text.split("\n")
     header = next((n for n, line in enumerate(lines, 1) if re.match(r"\s*\[+\s*tool\s*\.\s*quaere\b", line)), 1)
     here = re.compile(rf"\s*(\[tool\.quaere\.)?\"?{re.escape(name)}\b")
     line = next((n for n in range(header, len(lines) + 1) if here.match(lines[n - 1])), header)
-    place = Place(str(file), line, at="tool.quaere" + "".join(f".{part}" for part in path))
-    if path and name not in Settings.model_fields:
-        return ConfigError(place, f"unknown setting `{name}`", nearest(name, Settings.model_fields))
-    if kind == "string_pattern_mismatch":
-        wanted = "the name of a package" if name == "implementation" else "a path from this file's folder"
-        return ConfigError(place, f"expected {wanted}")
-    return ConfigError(place, _WANTED.get(kind, message[:1].lower() + message[1:]))
+    at = "tool.quaere" + "".join(f".{_shown(part)}" for part in path)
+    return ConfigError(Place(str(file), line, at=at), problem, hint)
+
+
+def _shown(part: str | int) -> str:
+    """Return a name so that a terminal shows it and does nothing else."""
+    text = str(part)
+    return (text if text.isprintable() else ascii(text)[1:-1])[:100]
