@@ -331,7 +331,7 @@ def test_a_folder_that_can_not_hold_a_site_is_told(base: Base) -> None:
     base.write({"file": "", "docs/index.md": "# Home\n"})
     with pytest.raises(MisuseError, match="the site can't be written: File exists"):
         build(base.project, base.library(), base.root / "file/site")
-    with pytest.raises(MisuseError, match="this lies in the folder of the pages"):
+    with pytest.raises(MisuseError, match="this and the place of `docs` lie in each other"):
         build(base.project, base.library(), base.root / "docs/site")
 
 

@@ -148,15 +148,20 @@ _READ = ("bibliography", "tests")
 _TAKEN = ("pyproject.toml", "mkdocs.yml", ".git", ".quaere/runs")
 
 
+def places(root: Path, settings: Settings) -> dict[str, Path]:
+    """Return where each part lies once links are followed, by the name of its setting."""
+    names = (*_FOLDERS, *_WRITTEN, *_READ)
+    return {name: Path(os.path.realpath(root / getattr(settings, name))) for name in names}
+
+
 def _misplaced(root: Path, settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Yield the name, the problem and a hint for each setting whose place is not its own.
 
     All that a folder holds becomes cards, modules, pages or templates, and a file is written over. So none of them may
     be another one, or lie in it, once links are followed. What is only read may lie in a folder, and hold others.
     """
-    root = Path(os.path.realpath(root))
-    places = {name: Path(os.path.realpath(root / getattr(settings, name))) for name in (*_FOLDERS, *_WRITTEN, *_READ)}
-    for name, place in places.items():
+    root, found = Path(os.path.realpath(root)), places(root, settings)
+    for name, place in found.items():
         value = getattr(settings, name)
         if root == place or root not in place.parents:
             yield name, f"`{value}` leads out of this file's folder, or is it", "name a place in the folder"
@@ -165,7 +170,7 @@ def _misplaced(root: Path, settings: Settings) -> Iterator[tuple[str, str, str]]
         elif name == "evidence" and value != Settings().evidence and not _may_be_evidence(place):
             yield name, f"`{value}` holds something else than verdicts", "name a new file"
     taken = {name: Path(os.path.realpath(root / name)) for name in _TAKEN}
-    for (one, here), (other, there) in combinations({**taken, **places}.items(), 2):
+    for (one, here), (other, there) in combinations({**taken, **found}.items(), 2):
         is_read = {one, other} & set(_READ)
         if here == there or ((here in there.parents or there in here.parents) and not is_read):
             name, beside = (one, other) if one in settings.model_fields_set else (other, one)

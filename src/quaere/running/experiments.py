@@ -95,11 +95,15 @@ class Run:
             self._compare_with_former(key)
         if self.is_first:
             self._lock = _locked(folder)
+            if folder.exists():
+                atomic.sweep(folder)
             if not resume and folder.exists():
                 # The last run is set aside, for whoever meant to take it up again.
                 former = folder.with_name(f"{folder.name}.former")
-                shutil.rmtree(former, ignore_errors=True)
-                folder.rename(former)
+                # One that ended before it began holds nothing to take up again.
+                if (folder / _DEVICE).exists():
+                    shutil.rmtree(former, ignore_errors=True)
+                    folder.rename(former)
             atomic.write(folder / _KEY, key)
             atomic.write(folder / _DEVICE, device)
         before = folder / _SECONDS

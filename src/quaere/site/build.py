@@ -6,13 +6,14 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from quaere import atomic
 from quaere.content.model import Library
+from quaere.content.settings import places
 from quaere.errors import AuthorError, ConfigError, Faults, MisuseError, PageError, Place
 from quaere.project import Project
 from quaere.site import links
@@ -37,7 +38,9 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
     Args:
         project: The knowledge base.
         library: What was read of it, without faults.
-        site: The folder, which is new, empty, or holds a former site. It changes at the end, all at once.
+        site: The folder, which is new, empty, or holds a former site. It changes at the end: a new one all at once, a
+            former one file by file, each of which is the former or the new one. What is then interrupted, the next
+            build completes.
         served_at: The address at which the pages are served with live reload, if they are.
 
     Returns:
@@ -48,19 +51,26 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
         ConfigError: mkdocs.yml is at fault, or a template.
         MisuseError: The folder holds something else.
     """
-    docs = project.root / library.settings.docs
-    if docs.is_dir() and site.resolve().is_relative_to(docs.resolve()):
-        raise MisuseError(Place(str(site), 0), "this lies in the folder of the pages", "name a folder elsewhere")
+    site = Path(os.path.realpath(site))
+    for name, place in places(project.root, library.settings).items():
+        if place == site or site in place.parents or place in site.parents:
+            problem = f"this and the place of `{name}` lie in each other"
+            raise MisuseError(Place(str(site), 0), problem, "name a folder elsewhere")
     if site.exists() and not (site.is_dir() and (not any(site.iterdir()) or (site / _FORMER).exists())):
         raise MisuseError(Place(str(site), 0), "this holds something else than a site", "name a new folder")
     try:
         site.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=site.parent, prefix=".quaere-") as scratch:
-            fresh = Path(scratch) / "site"
-            faults, is_strict = _made(project, library, fresh, Path(scratch), served_at=served_at)
+        atomic.sweep(site.parent)
+        scratch = atomic.scratch(site.parent)
+        scratch.mkdir()
+        try:
+            fresh = scratch / "site"
+            faults, is_strict = _made(project, library, fresh, scratch, served_at=served_at)
             is_written = not (faults and is_strict)
             if is_written:
                 _update(site, fresh)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         problem = f"the site can't be written: {error.strerror or error}"
         raise MisuseError(Place(str(site), 0), problem, "name another folder with --site") from error
@@ -133,22 +143,26 @@ def _fault(record: logging.LogRecord, library: Library) -> AuthorError:
 
 def _update(site: Path, fresh: Path) -> None:
     """Make a site what a fresh one is; files that are the same are not touched, and the folder's time is now."""
-    site.mkdir(parents=True, exist_ok=True)
-    kept = {path.relative_to(fresh) for path in fresh.rglob("*")}
+    if not site.exists() or not any(site.iterdir()):
+        if site.exists():
+            site.rmdir()  # Windows puts no folder in another's place
+        fresh.replace(site)
+        return
+    kept = {path.relative_to(fresh): path.suffix == ".html" and path.is_file() for path in fresh.rglob("*")}
+    # What pages need comes before them, and goes after them, should this be interrupted.
+    for path in sorted(kept, key=lambda path: (kept[path], path)):
+        source, target = fresh / path, site / path
+        if source.is_dir():
+            if target.is_symlink() or (target.exists() and not target.is_dir()):
+                target.unlink()
+            target.mkdir(exist_ok=True)
+        elif not (target.is_file() and target.read_bytes() == source.read_bytes()):
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            source.replace(target)
     for path in sorted(site.rglob("*"), reverse=True):
         # What begins with a dot is somebody else's, such as git's.
         is_hidden = path.relative_to(site).parts[0].startswith(".")
         if path.relative_to(site) not in kept and not is_hidden:
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-    # First of all comes what tells that this is a site, should the rest be interrupted.
-    for path in sorted(kept, key=lambda path: (path not in (Path(_FORMER), Path(_FORMER).parent), path)):
-        source, target = fresh / path, site / path
-        if source.is_dir():
-            if target.exists() and not target.is_dir():
-                target.unlink()
-            target.mkdir(parents=True, exist_ok=True)
-        elif not (target.is_file() and target.read_bytes() == source.read_bytes()):
-            if target.is_dir():
-                shutil.rmtree(target)
-            source.replace(target)
     os.utime(site)
