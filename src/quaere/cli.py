@@ -6,6 +6,7 @@ Exit codes: 0, all is well; 1, content is at fault; 2, the command was called wr
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -99,7 +100,7 @@ def build(
     base = _find(project)
     library = _sound(base)
     broken = _run(base, library, base.stale(library), timeout)
-    folder = site.resolve() if site else base.root / "site"
+    folder = Path(os.path.realpath(site)) if site else base.root / "site"
     faults, is_built = build_site(base, library, folder)
     _show_faults(faults)
     if not is_built:
@@ -140,6 +141,7 @@ def questions(
 ) -> None:
     """List the questions with their states."""
     from quaere import terminal
+    from quaere.errors import visible
 
     base = _find(project)
     library, faults = base.read()
@@ -158,7 +160,9 @@ def questions(
     }
     if as_json:
         rows = [row for row in base.rows(library) if f"{row['paper']}.{row['id']}" in asked]
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        # What a terminal would obey or can't show, JSON can write by numbers.
+        is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        print(visible(json.dumps(rows, indent=2, ensure_ascii=not is_utf8), json.dumps))
     else:
         _out(terminal.questions(asked.values(), verdicts))
         _out(f"{len(asked)} question{'s' * (len(asked) != 1)}")
@@ -303,8 +307,23 @@ def export(
     raise typer.Exit(1 if faults else 0)
 
 
+_MACHINE = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room on the disk",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or make room on the disk",
+    errno.EROFS: "the disk can only be read: copy the knowledge base to another",
+    errno.EACCES: "let whoever runs this read and write there",
+    errno.EPERM: "let whoever runs this read and write there",
+    errno.EIO: "look after the disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.ENOMEM: "close other programs",
+}
+"""What the machine may refuse, by the number of the error, and what to do. Anything else is a mistake of ours."""
+
+
 def main() -> None:
-    """Run the command; an author's mistake is shown, not traced."""
+    """Run the command; an author's mistake is shown, not traced, and so is what the machine refuses."""
     from quaere.errors import AuthorError, Faults, MisuseError
 
     try:
@@ -315,6 +334,31 @@ def main() -> None:
     except Faults as faults:
         _show_faults(faults.errors)
         sys.exit(1)
+    except UnicodeEncodeError as error:
+        _misused(f"{error.encoding} has no sign for {error.object[error.start]!a}", "set PYTHONIOENCODING=utf-8")
+    except MemoryError:
+        _misused("the memory is full", "look for a file that is far larger than the others, or close other programs")
+    except RecursionError as error:
+        _misused(f"something is nested too deep to be read, in {_innermost(error)}", "look for what was written last")
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        _misused(f"{error.filename or 'the machine'}: {error.strerror}", _MACHINE[error.errno])
+
+
+def _misused(problem: str, hint: str) -> NoReturn:
+    """End as `_misuse` does, outside of the command."""
+    with contextlib.suppress(typer.Exit):
+        _misuse(problem, hint)
+    sys.exit(2)
+
+
+def _innermost(error: BaseException) -> str:
+    """Return where of quaere's own code an error arose, for whoever is asked about it."""
+    import traceback
+
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "quaere" in Path(frame.filename).parts]
+    return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "quaere"
 
 
 def _require_site() -> None:
@@ -437,15 +481,15 @@ def _show_faults(faults: Iterable[AuthorError]) -> None:
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from quaere.terminal import Terminal
 
-    return Console(highlight=False, emoji=False)
+    return Terminal()
 
 
 def _err() -> Console:
-    from rich.console import Console
+    from quaere.terminal import Terminal
 
-    return Console(stderr=True, highlight=False, emoji=False)
+    return Terminal(stderr=True)
 
 
 def _out(shown: object) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 _FEW = 12
+# What a terminal obeys, what turns the direction of words, breaks lines, or is half a character.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True, order=True)
@@ -22,7 +25,8 @@ class Place:
     at: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        file = visible(self.file).replace("\n", "\\n").replace("\t", "\\t")
+        return f"{file}:{self.line}:{self.column}" if self.line else file
 
 
 class AuthorError(Exception):
@@ -35,7 +39,7 @@ class AuthorError(Exception):
     def __str__(self) -> str:
         path = f" (at {self.place.at})" if self.place.at else ""
         hint = f"\n  hint: {self.hint}" if self.hint else ""
-        return f"{self.place}: {self.problem}{path}{hint}"
+        return visible(f"{self.place}: {self.problem}{path}{hint}")
 
 
 class CardError(AuthorError):
@@ -83,6 +87,16 @@ class Faults(Exception):  # noqa: N818  (a report, not one error)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.errors))
+
+
+def visible(text: str, quoted: Callable[[str], str] = ascii) -> str:
+    """Return a text with escapes, as in `\\x1b`, for what a terminal would obey in the place of showing it.
+
+    Args:
+        text: The text.
+        quoted: Writes a character between quotes, escaped.
+    """
+    return _UNSEEN.sub(lambda sign: quoted(sign[0])[1:-1], text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files as package_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quaere import atomic
+from quaere.content import files
 from quaere.content.bibliography import export
 from quaere.content.check import check
 from quaere.content.load import load
@@ -19,7 +22,7 @@ from quaere.content.model import Answer, Library, Module, Verdict
 from quaere.content.results import Report, Result
 from quaere.content.settings import Settings, read
 from quaere.content.states import State
-from quaere.errors import AuthorError, MisuseError, Place
+from quaere.errors import AuthorError, ConfigError, MisuseError, Place, nearest
 from quaere.running import hardware, verify
 from quaere.running.evidence import Evidence
 from quaere.running.experiments import Run
@@ -65,7 +68,19 @@ class Project:
     def check(self) -> tuple[Library, list[AuthorError]]:
         """Read the library, with all that is wrong in and between its parts."""
         library, faults = self.read()
-        return library, [*faults, *check(library)]
+        return library, [*faults, *check(library), *self._misnamed(library)]
+
+    def _misnamed(self, library: Library) -> Iterator[ConfigError]:
+        """Yield a fault for each template that stands in for none of ours, and that no other template names."""
+        ours = {file.name for file in (package_files("quaere.pages") / "templates").iterdir()}
+        named = set(re.findall(r"""["']([^"'\n]+)["']""", "\n".join(library.templates.values())))
+        found, _ = files.below(self.root, library.settings.templates, ConfigError)
+        for path, file in found.items():
+            hint = nearest(path, ours)
+            # What has another suffix may be somebody's notes.
+            if path not in ours | named and (path in library.templates or hint.startswith("did you mean")):
+                hint = hint or "name it as the template of ours that it stands in for, or include it in one that does"
+                yield ConfigError(Place(file), f"there is no template `{path}`, so nothing shows this one", hint)
 
     @cached_property
     def versions(self) -> Mapping[str, str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markdown import Markdown
+from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +17,7 @@ from rich.text import Text
 from quaere.content.model import Answer, Asked, Library, Paper, Verdict
 from quaere.content.results import Outcome, Result, cell
 from quaere.content.states import State
+from quaere.errors import visible
 
 _STYLES = {
     State.OPEN: "bright_black",
@@ -30,6 +33,21 @@ _OUTCOMES = {
     Outcome.NOT_TRIED: "bright_black",
 }
 _FAINT = "bright_black"
+
+
+class Terminal(Console):
+    """Shows what comes from files, and writes escapes for whatever of it a terminal would obey or can't show."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, emoji=False)
+
+    def render(self, *arguments: Any) -> Iterable[Segment]:
+        """Render, as Rich does; all that is printed comes through here."""
+        for segment in super().render(*arguments):
+            yield segment if segment.control else segment._replace(text=self._visible(segment.text))
+
+    def _visible(self, text: str) -> str:
+        return visible(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
 def questions(asked: Iterable[Asked], verdicts: Mapping[str, Verdict]) -> RenderableType:

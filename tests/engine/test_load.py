@@ -85,8 +85,10 @@ def test_what_is_named_like_a_card_but_is_no_file_is_reported(base: Base) -> Non
     (base.root / "papers/folder.yml").mkdir()
     (base.root / "papers/gone.yml").symlink_to("nowhere.yml")
     assert base.report() == (
-        "papers/folder.yml:1:1: the file can't be read: Is a directory\n"
-        "papers/gone.yml:1:1: the file can't be read: No such file or directory"
+        "papers/folder.yml:1:1: this is a folder where a file is expected\n"
+        "  hint: move it away, or give it another name\n"
+        "papers/gone.yml:1:1: the file can't be read: No such file or directory\n"
+        "  hint: it is a link to what is not there: remove it, or put the file itself here"
     )
 
 
@@ -102,7 +104,10 @@ def test_a_card_or_a_module_that_is_a_link_to_a_file_elsewhere_is_not_read(base:
     assert base.report() == (
         f"papers/file.yml:1:1: this is a link to a file elsewhere\n{hint}\n"
         "papers/round.yml:1:1: the file can't be read: Too many levels of symbolic links\n"
-        f"reference_impl/file.py:1:1: this is a link to a file elsewhere\n{hint}"
+        "  hint: it is a link that leads back to itself: remove it\n"
+        f"reference_impl/file.py:1:1: this is a link to a file elsewhere\n{hint}\n"
+        "reference_impl/folder: this is a link to a folder\n"
+        "  hint: put the folder itself here: links to folders are not followed"
     )
 
 

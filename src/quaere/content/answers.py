@@ -12,17 +12,17 @@ import doctest
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import griffe
 
-from quaere.content import folders
-from quaere.content.located_yaml import decode
+from quaere.content import files
 from quaere.content.model import Answer, Module
-from quaere.errors import AnswerError, CardError, Place
+from quaere.errors import AnswerError, Place
 
 _HEADER = re.compile(r"^(?P<indent>[ \t]*)Answers:[ ]*(?P<id>\S.*?)?[ ]*$", re.MULTILINE)
 _ID = re.compile(r"^[a-z][a-z0-9_]*\.[a-z0-9]+(-[a-z0-9]+)*$")
@@ -91,31 +91,30 @@ class _Package:
 
     @classmethod
     def read(cls, root: Path, package: str) -> tuple[_Package, list[AnswerError]]:
-        files, texts, trees = {}, {}, {}
-        faults: list[AnswerError] = []
-        for path in sorted((root / package).rglob("[!.]*.py")):
-            parts = path.relative_to(root).with_suffix("").parts
+        modules, texts, trees = {}, {}, {}
+        found, faults = files.below(root, package, AnswerError, lambda path: path.endswith(".py"))
+        for file in found.values():
+            parts = PurePosixPath(file).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            file = path.relative_to(root).as_posix()
             if not all(part.isidentifier() for part in parts):
-                problem, hint = f"`{path.name}` is no name of a module", "use letters, digits and _"
+                problem, hint = f"`{parts[-1]}.py` is no name of a module", "use letters, digits and _"
                 faults.append(AnswerError(Place(file), problem, hint))
                 continue
-            if not folders.is_own(path, root / package):
-                faults.append(AnswerError(Place(file), *folders.ELSEWHERE))
-                continue
-            data = path.read_bytes()
-            files[name], texts[name], trees[name] = file, data.decode("utf-8", errors="replace"), ast.Module([], [])
             try:
-                texts[name] = decode(data, file).removeprefix("\ufeff").replace("\r\n", "\n")
-                trees[name] = ast.parse(texts[name])
-            except CardError as error:
-                faults.append(AnswerError(error.place, error.problem, error.hint))
+                text, wrong = files.text(files.read(root, file, AnswerError, package) or b"", file, AnswerError)
+            except AnswerError as error:
+                faults.append(error)
+                continue
+            faults += wrong
+            modules[name], texts[name] = file, text.removeprefix("\ufeff").replace("\r\n", "\n")
+            trees[name] = ast.Module([], [])
+            try:
+                trees[name] = trees[name] if wrong else _parsed(texts[name])
             except SyntaxError as error:
                 place = Place(file, error.lineno or 1, error.offset or 1)
                 faults.append(AnswerError(place, f"not Python: {error.msg}"))
         digests = {name: _digest(text) for name, text in texts.items()}
-        self = cls(files, texts, digests, trees, {})
+        self = cls(modules, texts, digests, trees, {})
         self.imports.update((name, frozenset(self.imported(tree, name))) for name, tree in trees.items())
         return self, faults
 
@@ -146,6 +145,22 @@ class _Package:
         return tuple(sorted(found))
 
 
+def _parsed(code: str) -> ast.Module:
+    """Return the syntax tree of some code.
+
+    Raises:
+        SyntaxError: It is not Python, or nested so deep that Python can't read it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Python says of odd escapes, it says when the code runs
+            return ast.parse(code)
+    except (RecursionError, MemoryError):
+        raise SyntaxError("nested too deep") from None
+    except ValueError as error:  # a zero byte
+        raise SyntaxError(str(error)) from None
+
+
 def _modules(package: _Package) -> Iterator[Module]:
     """Yield the modules, each with the key of the code that it reaches."""
     code = {name: _digest(_without_words(text, package.trees[name])) for name, text in package.texts.items()}
@@ -171,10 +186,14 @@ def _digest(text: str) -> str:
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield all statements, however deep. Imports are statements: the far more numerous expressions are passed over."""
-    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-        for node in getattr(tree, name, ()):
-            yield node
-            yield from _statements(node)
+    waiting = [tree]
+    while waiting:
+        around = waiting.pop()
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inside = getattr(around, name, ())
+            if isinstance(inside, list):  # of a lambda or a condition it is an expression
+                yield from inside
+                waiting += inside
 
 
 def _answers(module: str, package: _Package, versions: Mapping[str, str]) -> tuple[list[Answer], list[AnswerError]]:
@@ -210,14 +229,19 @@ def _answers(module: str, package: _Package, versions: Mapping[str, str]) -> tup
 
 def _docstrings(node: ast.AST, path: str) -> Iterator[tuple[str, griffe.Docstring]]:
     """Yield the path and the docstring of a module, and of its classes, functions and methods."""
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        match node.body:
-            case [ast.Expr(ast.Constant(str(text))) as first, *_]:
-                yield path, griffe.Docstring(text, lineno=first.lineno, endlineno=first.end_lineno)
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):  # what a function defines, no page shows
-        for part in (*getattr(node, "body", ()), *getattr(node, "orelse", ())):
-            name = getattr(part, "name", "")
-            yield from _docstrings(part, f"{path}.{name}" if name else path)
+    waiting = [(node, path)]
+    while waiting:
+        node, path = waiting.pop()
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            match node.body:
+                case [ast.Expr(ast.Constant(str(text))) as first, *_]:
+                    yield path, griffe.Docstring(text, lineno=first.lineno, endlineno=first.end_lineno)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):  # what a function defines, no page shows
+            parts = (*getattr(node, "body", ()), *getattr(node, "orelse", ()))
+            names = [getattr(part, "name", "") for part in parts]
+            waiting += [(part, f"{path}.{name}" if name else path) for part, name in zip(parts, names, strict=True)][
+                ::-1
+            ]
 
 
 _Value = list[tuple[griffe.DocstringSectionKind, str]]
@@ -295,10 +319,10 @@ def _parse(
             where = _place_within(code, example.lineno + 1, place, lines)
             raise AnswerError(where, f"the doctest of `{id}` skips an example", "an answer runs, or shows nothing")
     with contextlib.suppress(SyntaxError):
-        return parts, ast.parse("".join(example.source for example in examples))
+        return parts, _parsed("".join(example.source for example in examples))
     for example in examples:
         try:
-            ast.parse(example.source)
+            _parsed(example.source)
         except SyntaxError as error:
             where = _place_within(code, example.lineno + (error.lineno or 1), place, lines, error.offset or 1)
             raise AnswerError(where, f"the doctest of `{id}` is not Python: {error.msg}", hint) from None

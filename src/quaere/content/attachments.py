@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 
+from quaere.content import files
 from quaere.errors import CardError, Place
 
 PICTURES = frozenset({".apng", ".avif", ".gif", ".jpeg", ".jpg", ".png", ".svg", ".webp"})
@@ -25,28 +25,34 @@ _INERT = re.compile(r"#|data:image/(?:png|jpeg|gif|webp)[;,]")
 _FETCHES = re.compile(r"@import|(?:image|image-set|src|cross-fade|element)\s*\(|url\((?!\s*['\"]?#)", re.IGNORECASE)
 
 
-def read(root: Path, files: Mapping[str, str]) -> tuple[dict[str, str], list[CardError]]:
+def read(root: Path, papers: str) -> tuple[dict[str, str], list[CardError]]:
     """Choose what may be shown of the files beside the cards.
 
     Args:
         root: The folder of the project.
-        files: The files, by path below the folder of the cards.
+        papers: The folder of the cards, from there.
 
     Returns:
         The chosen files by their path in the site, and what is wrong with those that are refused.
     """
     chosen: dict[str, str] = {}
-    faults: list[CardError] = []
-    for path, file in files.items():
-        suffix = Path(path).suffix.lower()
-        if suffix not in SUFFIXES:
+    found, faults = files.below(root, papers, CardError, lambda path: _suffix(path) in SUFFIXES)
+    for path, file in found.items():
+        try:
+            problem = _alive(files.read(root, file, CardError, papers) or b"") if _suffix(path) == ".svg" else ""
+        except CardError as error:
+            faults.append(error)
             continue
-        if suffix == ".svg" and (problem := _alive((root / file).read_bytes())):
+        if problem:
             hint = "a picture is shown only if nothing in it can run or be fetched: save it as plain SVG, or as PNG"
             faults.append(CardError(Place(file, 0), f"this picture {problem}", hint))
             continue
         chosen[f"papers/{path}"] = file
     return chosen, faults
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()
 
 
 def _alive(svg: bytes) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from pydantic import BaseModel, ValidationError
 
-from quaere.content import folders, located_yaml
+from quaere.content import files, located_yaml
 from quaere.content.located_yaml import Document, Path, show
 from quaere.content.model import SLUG, Card, Claim, Departure, Link, Question, Reading
 from quaere.errors import CardError, Place, nearest
@@ -28,14 +30,7 @@ class Draft:
     document: Document
 
 
-def files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Return the cards' files. What starts with a dot is an editor's."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith("."))
-
-
-def read(root: pathlib.Path, papers: str) -> tuple[list[Draft], list[CardError]]:
+def read(root: pathlib.Path, papers: str) -> tuple[list[Draft], frozenset[str], list[CardError]]:
     """Read the cards in a folder.
 
     Args:
@@ -43,37 +38,42 @@ def read(root: pathlib.Path, papers: str) -> tuple[list[Draft], list[CardError]]
         papers: The folder of the cards, relative to it.
 
     Returns:
-        The cards that are sound by themselves, and what is wrong with the others.
+        The cards that are sound by themselves, the slugs of the others, and what is wrong with those.
     """
-    if not (root / papers).is_dir():
+    if not os.path.lexists(root / papers):
         hint = "make it, or set `papers` in [tool.quaere]"
-        return [], [CardError(Place(papers), "there is no folder of cards", hint)]
+        return [], frozenset(), [CardError(Place(papers), "there is no folder of cards", hint)]
     drafts: list[Draft] = []
-    faults: list[CardError] = []
+    found, faults = files.below(root, papers, CardError, _is_card, levels=1)
+    unsound = {_slug(fault.place.file) for fault in faults}
     seen: dict[str, str] = {}
-    for path in files(root / papers):
-        file = path.relative_to(root).as_posix()
-        if path.stem in seen:
-            hint = f"the first is {seen[path.stem]}: rename one of them"
-            faults.append(CardError(Place(file), f"the slug `{path.stem}` is taken", hint))
+    for file in found.values():
+        slug = _slug(file)
+        if slug in seen:
+            hint = f"the first is {seen[slug]}: rename one of them"
+            faults.append(CardError(Place(file), f"the slug `{slug}` is taken", hint))
             continue
-        seen[path.stem] = file
-        if not folders.is_own(path, root / papers):
-            faults.append(CardError(Place(file), *folders.ELSEWHERE))
-            continue
+        seen[slug] = file
+        unsound.add(slug)
         try:
-            document = located_yaml.read(path.read_bytes(), file)
+            document = located_yaml.read(files.read(root, file, CardError, papers) or b"", file)
         except CardError as error:
             faults.append(error)
             continue
-        except OSError as error:
-            faults.append(CardError(Place(file), f"the file can't be read: {error.strerror}"))
-            continue
-        card, wrong = _card(document, path.stem, file)
+        card, wrong = _card(document, slug, file)
         faults += [*document.faults, *wrong]
         if card:
-            drafts.append(Draft(path.stem, file, card, document))
-    return drafts, faults
+            unsound.remove(slug)
+            drafts.append(Draft(slug, file, card, document))
+    return drafts, frozenset(unsound), faults
+
+
+def _is_card(path: str) -> bool:
+    return PurePosixPath(path).suffix in _SUFFIXES
+
+
+def _slug(file: str) -> str:
+    return PurePosixPath(file).stem
 
 
 def _card(document: Document, slug: str, file: str) -> tuple[Card | None, list[CardError]]:

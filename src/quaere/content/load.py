@@ -8,12 +8,22 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from quaere.content import answers, attachments, cards, folders, located_yaml, results
+from quaere.content import answers, attachments, cards, files, located_yaml, results
 from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.model import Library, Paper
 from quaere.content.results import Result
 from quaere.content.settings import Settings
-from quaere.errors import AuthorError, BibError, CardError, Place, ResultError, nearest
+from quaere.errors import (
+    AnswerError,
+    AuthorError,
+    BibError,
+    CardError,
+    ConfigError,
+    PageError,
+    Place,
+    ResultError,
+    nearest,
+)
 
 
 def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[Library, list[AuthorError]]:
@@ -27,55 +37,54 @@ def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[L
     Returns:
         The library of all that is sound, and the faults of all that is not.
     """
-    drafts, card_faults = cards.read(root, settings.papers)
+    drafts, unread, card_faults = cards.read(root, settings.papers)
     book, bib_faults = _bibliography(root, settings.bibliography)
     papers, cite_faults = _cited(drafts, book, settings.bibliography)
     found, modules, answer_faults = answers.read(root, settings.implementation, versions)
-    unsound = frozenset(path.stem for path in cards.files(root / settings.papers)) - papers.keys()
+    unsound = frozenset(draft.slug for draft in drafts) - papers.keys() | unread
     tried, result_faults = _results(root, settings.papers, {*papers, *unsound})
     speed, speed_faults = _result(root, settings.benchmarks)
-    documents = _files(root, settings.docs)
-    attached, attachment_faults = attachments.read(root, _files(root, settings.papers))
+    documents, page_faults = files.below(root, settings.docs, PageError)
+    docs, doc_faults = _texts(root, settings.docs, ".md", documents, PageError)
+    made, folder_faults = files.below(root, settings.templates, ConfigError, lambda path: path.endswith(".html"))
+    templates, template_faults = _texts(root, settings.templates, ".html", made, ConfigError)
+    attached, attachment_faults = attachments.read(root, settings.papers)
+    tests, test_faults = _tests(root, settings.tests)
     library = Library(
         papers=papers,
         bibliography={key: book.place(key) for key in book.entries},
         answers=found,
         modules=modules,
-        tests={path.stem.removeprefix("test_"): _tests(path) for path in _below(root, settings.tests, "test_*.py")},
+        tests=tests,
         settings=settings,
-        docs={
-            path: (root / file).read_text(encoding="utf-8", errors="replace")
-            for path, file in documents.items()
-            if path.endswith(".md")
-        },
+        docs=docs,
         files=frozenset(path for path in documents if not path.endswith(".md")),
         attachments=attached,
-        templates={
-            path: (root / file).read_text(encoding="utf-8", errors="replace")
-            for path, file in _files(root, settings.templates).items()
-            if path.endswith(".html")
-        },
+        templates=templates,
         unsound=unsound,
         results=tried,
         benchmarks=speed,
     )
     faults: list[AuthorError] = [*card_faults, *bib_faults, *cite_faults, *answer_faults, *attachment_faults]
-    return library, [*faults, *result_faults, *speed_faults]
+    faults += [*page_faults, *doc_faults, *folder_faults, *template_faults, *test_faults]
+    # The same folder is looked through for one thing and for another.
+    return library, list({str(fault): fault for fault in [*faults, *result_faults, *speed_faults]}.values())
 
 
-def _below(root: Path, folder: str, pattern: str) -> list[Path]:
-    return sorted((root / folder).glob(pattern))
-
-
-def _files(root: Path, folder: str) -> dict[str, str]:
-    """Return the files below a folder by their path in it; those of editors, and links out of it, are left out."""
-    found = {}
-    for path in _below(root, folder, "**/*"):
-        inside = path.relative_to(root / folder)
-        is_hidden = any(part.startswith(".") for part in inside.parts)
-        if not is_hidden and path.is_file() and folders.is_own(path, root / folder):
-            found[inside.as_posix()] = path.relative_to(root).as_posix()
-    return found
+def _texts(
+    root: Path, folder: str, suffix: str, found: Mapping[str, str], kind: type[AuthorError]
+) -> tuple[dict[str, str], list[AuthorError]]:
+    """Read the files in UTF-8 that end in a suffix."""
+    texts: dict[str, str] = {}
+    faults: list[AuthorError] = []
+    for path, file in found.items():
+        if path.endswith(suffix):
+            try:
+                texts[path], wrong = files.text(files.read(root, file, kind, folder) or b"", file, kind)
+                faults += wrong
+            except AuthorError as error:
+                faults.append(error)
+    return texts, faults
 
 
 def _cited(drafts: Iterable[cards.Draft], book: Bibliography, file: str) -> tuple[dict[str, Paper], list[AuthorError]]:
@@ -98,20 +107,19 @@ def _cited(drafts: Iterable[cards.Draft], book: Bibliography, file: str) -> tupl
 def _bibliography(root: Path, file: str) -> tuple[Bibliography, list[BibError]]:
     text, faults = "", []
     try:
-        data = (root / file).read_bytes()
-        text = located_yaml.decode(data, file)
-    except OSError:
-        hint = "make it, or set `bibliography` in [tool.quaere]"
-        faults.append(BibError(Place(file), "there is no such file", hint))
-    except CardError as error:
-        faults.append(BibError(error.place, error.problem, error.hint))
-        text = data.decode("utf-8", errors="replace")
+        if (data := files.read(root, file, BibError)) is None:
+            hint = "make it, or set `bibliography` in [tool.quaere]"
+            faults = [BibError(Place(file), "there is no such file", hint)]
+        else:
+            text, faults = files.text(data, file, BibError)
+    except BibError as error:
+        faults = [error]
     if control := located_yaml.control_character(text):
         position, character = control
         line = text.count("\n", 0, position) + 1
         problem = f"the control character U+{ord(character):04X} is not allowed"
         faults.append(BibError(Place(file, line, position - text.rfind("\n", 0, position)), problem, "remove it"))
-    book = Bibliography(text, file)
+    book = Bibliography(located_yaml.without_control_characters(text), file)
     return book, [*faults, *book.faults]
 
 
@@ -119,26 +127,27 @@ def _results(root: Path, papers: str, slugs: Iterable[str]) -> tuple[dict[str, R
     """Read what experiments wrote, each for a card."""
     slugs = set(slugs)
     found: dict[str, Result] = {}
-    faults: list[ResultError] = []
-    for path in _below(root, f"{papers}/results", "*.json"):
-        file = path.relative_to(root).as_posix()
+    written, faults = files.below(root, f"{papers}/results", ResultError, lambda path: path.endswith(".json"), levels=1)
+    for path, file in written.items():
+        slug = path.removesuffix(".json")
         result, wrong = _result(root, file)
         faults += wrong
-        if result and path.stem not in slugs:
-            faults.append(ResultError(Place(file), f"there is no card `{path.stem}`", nearest(path.stem, slugs)))
+        if result and slug not in slugs:
+            faults.append(ResultError(Place(file), f"there is no card `{slug}`", nearest(slug, slugs)))
         if result:
-            found[path.stem] = result
+            found[slug] = result
     return found, faults
 
 
 def _result(root: Path, file: str) -> tuple[Result | None, list[ResultError]]:
     """Read what a run wrote, if it did and is whole."""
     try:
-        return results.read((root / file).read_text(encoding="utf-8")), []
-    except FileNotFoundError:
-        return None, []
-    except (OSError, UnicodeDecodeError) as error:
-        problem, at = f"the file can't be read: {error}", ""
+        if (data := files.read(root, file, ResultError)) is None:
+            return None, []
+        text, faults = files.text(data, file, ResultError)
+        return (None, faults) if faults else (results.read(text), [])
+    except ResultError as error:
+        return None, [error]
     except ValidationError as error:
         first = error.errors()[0]
         problem = f"no result of an experiment: {first['msg'][:1].lower()}{first['msg'][1:]}"
@@ -147,8 +156,14 @@ def _result(root: Path, file: str) -> tuple[Result | None, list[ResultError]]:
     return None, [ResultError(Place(file, at=at), problem, hint)]
 
 
-def _tests(file: Path) -> frozenset[str]:
-    """Return the names of a file's test functions, without importing it."""
-    return frozenset(
-        re.findall(r"^\s*def (test_\w+)", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-    )
+def _tests(root: Path, folder: str) -> tuple[dict[str, frozenset[str]], list[AuthorError]]:
+    """Return the names of the test functions of each paper's file, without importing it."""
+    found, faults = files.below(root, folder, AnswerError, _is_test, levels=1)
+    texts, wrong = _texts(root, folder, ".py", found, AnswerError)
+    functions = re.compile(r"^\s*def (test_\w+)", re.MULTILINE)
+    named = {path[len("test_") : -len(".py")]: frozenset(functions.findall(text)) for path, text in texts.items()}
+    return named, [*faults, *wrong]
+
+
+def _is_test(path: str) -> bool:
+    return path.startswith("test_") and path.endswith(".py")

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from quaere.content import files
 from quaere.errors import CardError, Place
 
 Path = tuple[str | int, ...]
@@ -84,19 +85,9 @@ def control_character(text: str) -> tuple[int, str] | None:
     return (found.start(), found[0]) if found else None
 
 
-def decode(data: bytes, file: str) -> str:
-    """Return the text of a file in UTF-8.
-
-    Raises:
-        CardError: The file is not in UTF-8.
-    """
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        before = data[data.rfind(b"\n", 0, error.start) + 1 : error.start]
-        place = Place(file, line, len(before.decode("utf-8")) + 1)
-        raise CardError(place, f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8") from None
+def without_control_characters(text: str) -> str:
+    """Return a text with U+FFFD for each control character: whoever prints it, no terminal obeys it."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def _text(data: bytes, file: str) -> tuple[str, list[CardError]]:
@@ -111,7 +102,9 @@ def _text(data: bytes, file: str) -> tuple[str, list[CardError]]:
     if data.startswith(b"\xef\xbb\xbf"):
         faults.append(CardError(Place(file), "the file starts with a byte-order mark", "save it as UTF-8 without BOM"))
         data = data[3:]
-    text = decode(data, file)
+    text, wrong = files.text(data, file, CardError)
+    if wrong:
+        raise wrong[0]
     if found := _CONTROL.search(text) or _RARE_LINE_END.search(text):
         raise _control_character(_place_at(text, found.start(), file), found[0])
     if found := _OTHER_LINE_END.search(text):

@@ -100,6 +100,8 @@ def pages(view: View) -> dict[str, Page]:
     Raises:
         ConfigError: A template of the library is at fault.
     """
+    for name in view.library.templates:
+        _compile(view, name)
     slugs = set(view.library.papers)
     made = [
         _page(view, addresses.PAPERS, "papers.html", "Papers", reserved=slugs),
@@ -184,6 +186,18 @@ def _page(
     here.ids.taken |= reserved
     body = _rendered(view, template, here, {"title": title, **context})
     return Page(path, title, body, description, source, hide, boost)
+
+
+def _compile(view: View, name: str) -> None:
+    """Read a template of the library, so that what is wrong with the whole of it is told by its name."""
+    place = Place(f"{view.library.settings.templates}/{name}")
+    try:
+        view.templates.get_template(name)
+    except TemplateSyntaxError as error:
+        place = Place(place.file, error.lineno)
+        raise ConfigError(place, f"this template can't be read: {error}", "compare it with quaere's own") from error
+    except (RecursionError, MemoryError, SyntaxError) as error:
+        raise ConfigError(place, "this template is nested too deep", "flatten it") from error
 
 
 def _rendered(view: View, template: str, here: Here, context: Mapping[str, Any]) -> str:

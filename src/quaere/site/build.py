@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -29,7 +30,10 @@ _DEAD = re.compile(
     r"[^?]*?(?:Did you mean '(?P<near>[^']*)'\?)?$",
     re.DOTALL,
 )
+_PAGE = re.compile(r"Error (?:reading|building) page '(?P<page>[^']+)': (?P<what>.*)", re.DOTALL)
+_CODE = re.compile(r"griffe: (?P<file>.+?):(?P<line>\d+): (?P<what>.*)", re.DOTALL)
 _FORMER = "assets/quaere.css"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def build(project: Project, library: Library, site: Path, *, served_at: str = "") -> tuple[list[AuthorError], bool]:
@@ -56,9 +60,9 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
         if place == site or site in place.parents or place in site.parents:
             problem = f"this and the place of `{name}` lie in each other"
             raise MisuseError(Place(str(site), 0), problem, "name a folder elsewhere")
-    if site.exists() and not (site.is_dir() and (not any(site.iterdir()) or (site / _FORMER).exists())):
-        raise MisuseError(Place(str(site), 0), "this holds something else than a site", "name a new folder")
     try:
+        if os.path.lexists(site) and not (site.is_dir() and (not any(site.iterdir()) or (site / _FORMER).exists())):
+            raise MisuseError(Place(str(site), 0), "this holds something else than a site", "name a new folder")
         site.parent.mkdir(parents=True, exist_ok=True)
         atomic.sweep(site.parent)
         scratch = atomic.scratch(site.parent)
@@ -73,7 +77,8 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         problem = f"the site can't be written: {error.strerror or error}"
-        raise MisuseError(Place(str(site), 0), problem, "name another folder with --site") from error
+        hint = "make room, or name a folder on another disk with --site" if error.errno in _FULL else ""
+        raise MisuseError(Place(str(site), 0), problem, hint or "name another folder with --site") from error
     return faults, is_written
 
 
@@ -98,13 +103,13 @@ def _made(
             build_pages(config)
         except (AuthorError, Faults):
             raise
-        except OSError:
-            raise
         except (Exception, SystemExit) as error:
+            if isinstance(error, OSError) and error.errno:  # a template that is missing has no number
+                raise
             # Of a plugin, a hook or a template of the theme's: MkDocs lets all of them do what they like.
             said = [record.getMessage() for record in records] or [f"MkDocs can't build the site: {error!r}"]
-            raise Faults(ConfigError(Place(defaults.FILE, 0), one) for one in said) from error
-    faults = {str(fault): fault for fault in (_fault(record, library) for record in records)}
+            raise Faults(_fault(defaults.without_trace(one), project.root, library) for one in said) from error
+    faults = {str(fault): fault for fault in (_fault(record.getMessage(), project.root, library) for record in records)}
     found = list(faults.values())
     if not found and config.validation.links.not_found >= logging.WARNING:
         found = links.dead(site, library, config.use_directory_urls)
@@ -130,9 +135,14 @@ def _said() -> Iterator[list[logging.LogRecord]]:
         logger.propagate = propagates
 
 
-def _fault(record: logging.LogRecord, library: Library) -> AuthorError:
+def _fault(message: str, root: Path, library: Library) -> AuthorError:
     """Return what MkDocs warned of as a fault with its place."""
-    message = record.getMessage()
+    if found := _PAGE.match(message):
+        file, _, _ = links.written(library, found["page"], "")
+        return PageError(Place(file), f"this page can't be made: {found['what']}", "look for what was written last")
+    if (found := _CODE.match(message)) and Path(found["file"]).is_relative_to(root):
+        file = Path(found["file"]).relative_to(root).as_posix()
+        return PageError(Place(file, int(found["line"])), f"this can't be documented: {found['what']}")
     found = _DEAD.match(message)
     if not found:
         return ConfigError(Place("mkdocs.yml", 0), message)

@@ -5,22 +5,30 @@ from __future__ import annotations
 import html
 import posixpath
 import re
-from collections.abc import Mapping
-from importlib.resources import files
+from collections.abc import Iterator, Mapping
+from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
 import yaml
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import ConfigurationError
-from mkdocs.utils.yaml import get_yaml_loader, yaml_load
+from mkdocs.utils.yaml import get_yaml_loader
 
-from quaere.content import addresses
+from quaere.content import addresses, files
 from quaere.content.model import Library
 from quaere.errors import ConfigError, Faults, Place
 
 FILE = "mkdocs.yml"
 _THEME = "material"
+_DEEPEST, _MOST, _LONGEST = 50, 100_000, 4_000
+"""Levels of nesting, values with those that aliases stand for, and signs of a number. Settings need far less."""
+# What these settings must be for what is done here with them; all others MkDocs checks.
+_FORMS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "plugins": ((list, dict), "a list"),
+    "theme": ((str, dict), "a name or a mapping"),
+    "hooks": ((list,), "a list"),
+    "INHERIT": ((str,), "the path of a file"),
+}
 
 
 def load(root: Path, library: Library, site: Path, docs: Path) -> MkDocsConfig:
@@ -36,8 +44,8 @@ def load(root: Path, library: Library, site: Path, docs: Path) -> MkDocsConfig:
         ConfigError: mkdocs.yml is no YAML, or leaves out what the pages need.
         Faults: MkDocs refuses settings.
     """
-    own, written = _read(root / FILE)
-    known = yaml_load((files("quaere.site") / FILE).read_text(encoding="utf-8"), get_yaml_loader())
+    own, written = _read(root, FILE)
+    known = yaml.load((package_files("quaere.site") / FILE).read_text(encoding="utf-8"), get_yaml_loader())
     known |= {"site_name": root.name, "nav": _navigation(library)}
     if own.get("repo_url"):
         known["edit_uri"] = f"edit/main/{library.settings.docs}/"
@@ -47,36 +55,112 @@ def load(root: Path, library: Library, site: Path, docs: Path) -> MkDocsConfig:
     merged = _merged(known, own)
     merged["plugins"] = [{name: options or {}} for name, options in _named(merged["plugins"]).items()]
     _check(merged, written)
+    if faults := list(_of_files(root, merged, written)):
+        raise Faults(faults)
     config = MkDocsConfig(config_file_path=str(root / FILE))
     config.load_dict({**merged, "docs_dir": str(docs), "site_dir": str(site)})
-    errors, _ = config.validate()
+    try:
+        errors, _ = config.validate()
+    except (Exception, SystemExit) as error:
+        # Plugins and hooks run here, and MkDocs itself takes some values for what they are not.
+        problem = f"MkDocs can't read the settings: {error!r}"
+        raise ConfigError(Place(FILE, 0), problem, "look for a value of another form than MkDocs asks for") from error
     if errors:
-        raise Faults(ConfigError(_place(written, name), f"{name}: {error}") for name, error in errors)
+        raise Faults(
+            ConfigError(_place(written, name), f"{name}: {without_trace(str(error))}") for name, error in errors
+        )
     return config
 
 
-def _read(file: Path) -> tuple[dict[str, Any], str]:
-    """Return the settings of a file, and its text; empty without one."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
+def _read(root: Path, file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any], str]:
+    """Return the settings of a file over those that it inherits, and its text; empty without one.
+
+    Args:
+        root: The folder of the knowledge base.
+        file: The file, from there.
+        below: The files that inherit it.
+    """
+    data = files.read(root, file, ConfigError)
+    if data is None:
         return {}, ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(Place(FILE), f"the file can't be read: {error}", "save it as UTF-8") from None
+    text, faults = files.text(data, file, ConfigError)
+    if faults:
+        raise faults[0]
     try:
-        # MkDocs' own reader tells no place.
-        list(yaml.parse(text, Loader=yaml.SafeLoader))
-        with file.open("rb") as source:
-            settings = yaml_load(source, get_yaml_loader()) if text.strip() else {}
+        _measure(text, file)
+        # MkDocs' own loader, which builds whatever its tags name: this file is trusted, as its hooks are.
+        settings = yaml.load(text, Loader=get_yaml_loader())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(FILE, mark.line + 1, mark.column + 1) if mark else Place(FILE)
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
         raise ConfigError(place, f"not YAML: {error.problem}", "look at the indentation of this line") from None
-    except (yaml.YAMLError, ConfigurationError) as error:
-        raise ConfigError(Place(FILE), f"not YAML: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(Place(file), f"not YAML: {error}") from None
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        # A tag can call whatever it names, and a mapping can be a key.
+        hint = "leave out tags but `!ENV`, and mappings and lists before a colon"
+        raise ConfigError(Place(file), f"not YAML: {error!r}", hint) from error
     if settings is not None and not isinstance(settings, dict):
-        raise ConfigError(Place(FILE), "expected a mapping", "write `name: value`")
-    return dict(settings or {}), text
+        raise ConfigError(Place(file), "expected a mapping", "write `name: value`")
+    settings = settings or {}
+    for name in settings:
+        if not isinstance(name, str):
+            raise ConfigError(_place(text, str(name), file), f"`{name}` is no name of a setting", "quote it")
+    for name, (forms, wanted) in _FORMS.items():
+        if settings.get(name) is not None and not isinstance(settings[name], forms):
+            raise ConfigError(_place(text, name, file), f"`{name}`: expected {wanted}")
+    if parent := settings.pop("INHERIT", None):
+        place, path = _place(text, "INHERIT", file), posixpath.normpath(posixpath.join(posixpath.dirname(file), parent))
+        if path in (file, *below):
+            raise ConfigError(place, f"`{parent}` inherits from this file", "remove INHERIT from one of them")
+        if not (root / path).exists():
+            raise ConfigError(place, f"there is no file `{parent}`", "write its path from the folder of this file")
+        settings = _merged(_read(root, path, (file, *below))[0], settings)
+    return settings, text
+
+
+def _measure(text: str, file: str) -> None:
+    """Refuse nesting that MkDocs can't follow, and aliases that stand for more than it can hold."""
+    sizes: dict[str, int] = {}
+    open_: list[tuple[str, int]] = []  # each collection's anchor, and how many values it holds so far
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        mark: Any = event.start_mark
+        place = Place(file, mark.line + 1, mark.column + 1)
+        added = 0
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_.append((event.anchor or "", 1))
+            sizes.pop(event.anchor or "", None)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, added = open_.pop()
+            sizes[anchor] = added
+        elif isinstance(event, yaml.ScalarEvent):
+            added = sizes[event.anchor or ""] = 1
+            if len(event.value) > _LONGEST and event.implicit[0] and re.fullmatch(r"[-+\d_.:]+", event.value):
+                raise ConfigError(place, f"a number of {len(event.value):,} signs", "quote it if it is meant as text")
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ConfigError(place, f"*{event.anchor} stands for what it is in, or for nothing", "write it out")
+            added = sizes[event.anchor]
+        if open_:
+            anchor, size = open_.pop()
+            open_.append((anchor, size + added))
+            if len(open_) > _DEEPEST:
+                raise ConfigError(place, f"nested more than {_DEEPEST} levels deep", "flatten it")
+            if size + added > _MOST:
+                raise ConfigError(place, f"more than {_MOST:,} values, those of aliases counted", "write less")
+
+
+def _of_files(root: Path, settings: Mapping[str, Any], written: str) -> Iterator[ConfigError]:
+    """Yield a fault for each file that MkDocs would open, and that is none."""
+    hooks = [name for name in settings.get("hooks") or () if isinstance(name, str)]
+    for file, problem in files.problems(root, hooks):
+        yield ConfigError(_place(written, "hooks"), f"`{file}`: {problem[0]}", problem[1])
+    theme = settings["theme"]
+    folder = theme.get("custom_dir") if isinstance(theme, dict) else None
+    if isinstance(folder, str):
+        yield from files.below(root, folder, ConfigError)[1]
 
 
 def _check(settings: Mapping[str, Any], written: str) -> None:
@@ -88,6 +172,8 @@ def _check(settings: Mapping[str, Any], written: str) -> None:
             problem = f"`{name}` is not read here"
             raise ConfigError(_place(written, name), problem, f"use {instead}, and remove it")
     theme = settings["theme"]
+    if isinstance(theme, dict) and not isinstance(theme.get("features") or [], list):
+        raise ConfigError(_place(written, "theme"), "`features`: expected a list", "write each after `- `")
     if isinstance(theme, dict) and "navigation.instant" in (theme.get("features") or ()):
         problem = "`navigation.instant` keeps the first page's policy, and leaves mathematics and diagrams undrawn"
         raise ConfigError(_place(written, "theme"), problem, "remove that feature")
@@ -97,10 +183,16 @@ def _check(settings: Mapping[str, Any], written: str) -> None:
         raise ConfigError(_place(written, "theme"), problem, f"write `name: {_THEME}`, or remove `theme`")
 
 
-def _place(written: str, name: str) -> Place:
-    """Return where a setting stands in mkdocs.yml."""
+def without_trace(message: str) -> str:
+    """Return what MkDocs says without the lines of Python that it may show in between."""
+    lines = message.strip().split("\n")
+    return f"{lines[0]} {lines[-1]}" if any(line.startswith('  File "') for line in lines) else message
+
+
+def _place(written: str, name: str, file: str = FILE) -> Place:
+    """Return where a setting stands in mkdocs.yml, or in another file that it inherits."""
     found = re.search(rf"^{re.escape(name)}\s*:", written, re.MULTILINE)
-    return Place(FILE, written.count("\n", 0, found.start()) + 1 if found else 1)
+    return Place(file, written.count("\n", 0, found.start()) + 1 if found else 1)
 
 
 def _merged(known: Any, own: Any) -> Any:
@@ -117,7 +209,7 @@ def _named(plugins: Any) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for plugin in plugins or ():
         named |= plugin if isinstance(plugin, dict) else {str(plugin): None}
-    return named
+    return {str(name): options for name, options in named.items()}
 
 
 def _navigation(library: Library) -> list[Any]:

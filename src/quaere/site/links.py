@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+import os
 import posixpath
 import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from quaere.content import addresses
 from quaere.content.model import Library
@@ -37,7 +38,10 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
 
     def dead_part(here: Path, href: str) -> str | None:
         """Return what to say of an address that leads nowhere: a hint, or nothing; None if it leads somewhere."""
-        parts = urlsplit(href)
+        try:
+            parts = urlsplit(href)
+        except ValueError:  # half an IPv6 address
+            return ""
         if parts.scheme or parts.netloc:
             return None
         target = here
@@ -46,7 +50,7 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
             target = site / path
             if parts.path.endswith("/") or target.is_dir():
                 target /= "index.html"
-            if path.startswith("../") or not target.is_file():
+            if path.startswith("../") or not os.path.isfile(target):  # noqa: PTH113  (a name too long is none)
                 return ""
         known = {*anchors(target), "top"} if target.suffix == ".html" and parts.fragment else {""}
         part = unquote(parts.fragment)
@@ -69,7 +73,10 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
 def written(library: Library, page: str, link: str) -> tuple[str, int, int]:
     """Return the file, the line and the column where a page's author wrote a link, as far as it can be told."""
     file, text = _source(library, page)
-    parts = urlsplit(link)
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        parts = SplitResult("", "", link, "", "")
     # Between the source and the page, an address loses its suffix and gains dots.
     last = posixpath.basename(parts.path.rstrip("/"))
     for sought in (link, f"#{parts.fragment}" if parts.fragment else "", last):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import os
 import posixpath
 import re
 from collections.abc import Iterable
@@ -22,15 +23,16 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
-from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.files import File, Files, InclusionLevel, file_sort_key, set_exclusions
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page as MkDocsPage
 from mkdocs.structure.toc import AnchorLink, TableOfContents
 from mkdocs.utils import write_file
 
-from quaere.content import addresses, folders
+from quaere.content import addresses
+from quaere.content import files as content_files
 from quaere.content.model import Library
-from quaere.errors import AuthorError, Faults
+from quaere.errors import AuthorError, Faults, PageError
 from quaere.pages import render
 from quaere.pages.page import Page, ids, unicode_mathematics
 from quaere.pages.view import Here, View
@@ -110,10 +112,18 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         for fault in faults:
             _log.warning(fault)
 
+    @event_priority(-100)
+    def on_pre_build(self, *, config: MkDocsConfig) -> None:
+        """Have MkDocs find no pages: it would follow every link, even in circles, and wait for what is no file."""
+        self._docs, config.docs_dir = config.docs_dir, os.devnull
+
+    @event_priority(100)
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
-        """Name the generated pages, and add the modules' pages, the drawings, and what lies beside the cards."""
+        """Name all pages, those written by hand too, and add the modules' pages, the drawings, and attachments."""
         has_folders = config.use_directory_urls
-        _leave_out_what_lies_elsewhere(files, config)
+        config.docs_dir = self._docs
+        for file in _written_by_hand(config):
+            files.append(file)
         self.library = _without_excluded(self.library, files)
         found = re.search(r"\b(?:edit|blob|src)/([^/]+)/", config.edit_uri or "")
         self.view = self.project.view(
@@ -251,11 +261,13 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         return server
 
 
-def _leave_out_what_lies_elsewhere(files: Files, config: MkDocsConfig) -> None:
-    """Follow no link from the folder of the pages out of it."""
-    for file in list(files):
-        if file.src_dir == config.docs_dir and not folders.is_own(Path(str(file.abs_src_path)), Path(config.docs_dir)):
-            files.remove(file)
+def _written_by_hand(config: MkDocsConfig) -> Iterable[File]:
+    """Return the files in the folder of the pages, in MkDocs' order, without what `check` refuses."""
+    # That names with a dot are left out is MkDocs' to decide, by `exclude_docs`.
+    found, _ = content_files.below(Path(config.docs_dir), "", PageError, hidden=True)
+    files = [File(path, config.docs_dir, config.site_dir, config.use_directory_urls) for path in found]
+    set_exclusions(files, config)
+    return sorted(files, key=file_sort_key)
 
 
 def _without_excluded(library: Library, files: Files) -> Library:
