@@ -260,6 +260,14 @@ def test_no_name_obeys_or_breaks_anything(named: Base, form: str, name: str) -> 
     shown.encode()
 
 
+def test_a_pipe_with_an_odd_name_is_a_pipe(named: Base) -> None:
+    for place in ("docs/a\nb.txt", "papers/a\nb.png"):
+        put(named, place, pipe)
+    problems = {fault.problem for fault in told(named)}
+    assert problems == {"its name holds a control character", "this is a pipe where a file is expected"}
+    assert not named.project.read()[0].attachments
+
+
 def test_what_a_terminal_would_obey_is_shown_escaped() -> None:
     assert visible("a\x1b[31m\x9b\u202e\udcff\r\x07 \té\n") == r"a\x1b[31m\x9b\u202e\udcff\r\x07 " + "\té\n"
     error = CardError(Place("a\nb\x1b.yml"), "found `\x1b]0;t\x07`", "write \x9b")

@@ -39,8 +39,11 @@ _HINTS = {
     errno.ENOENT: "it is a link to what is not there: remove it, or put the file itself here",
     errno.ENAMETOOLONG: "give it a shorter name, or put it less deep",
 }
-# What a terminal would obey, what breaks lines, and half a character: no name needs them.
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# What a terminal would obey and what breaks lines: no name needs them, though what has one can be read.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = "its name holds a control character", "give it another name"
+# What stands for a byte that is not UTF-8.
+_HALF = re.compile("[\ud800-\udfff]")
 
 Problem = tuple[str, str]
 """What is wrong, and a hint."""
@@ -143,14 +146,16 @@ def below(
             is_folder = _is_folder(entry)
             if is_folder and levels > 1 and (problem := _of_folder(entry, path)):
                 refuse(path, problem, 0)
-                continue
+                if problem != _CONTROL:
+                    continue
             if is_folder and levels > path.count("/") + 1:
                 waiting.append(path)
             if not is_named or (is_folder and is_wanted is None):
                 continue
-            if problem := _of_name(entry.name) or _problem(root / folder / path, root / folder):
-                refuse(path, problem, 1)
-            else:
+            problem = _problem(root / folder / path, root / folder)
+            for one in filter(None, (_of_name(entry.name), problem)):
+                refuse(path, one, 1)
+            if problem is None and _of_name(entry.name) in (None, _CONTROL):
                 found[path] = _joined(folder, path)
     in_order = sorted(found, key=lambda path: path.split("/"))
     return {path: found[path] for path in in_order}, faults
@@ -184,12 +189,12 @@ def _of_folder(entry: os.DirEntry[str], path: str) -> Problem | None:
 
 
 def _of_name(name: str) -> Problem | None:
-    if _UNFIT.search(name):
-        is_text = not re.search("[\ud800-\udfff]", name)
-        problem = "its name holds a control character" if is_text else "its name is not UTF-8"
-        return problem, "give it another name"
-    size = len(name.encode())
-    return (f"its name has {size} bytes, and {LONGEST} is the most", "shorten it") if size > LONGEST else None
+    size = len(os.fsencode(name))
+    if size > LONGEST:
+        return f"its name has {size} bytes, and {LONGEST} is the most", "shorten it"
+    if _HALF.search(name):
+        return "its name is not UTF-8", "give it another name"
+    return _CONTROL if _UNFIT.search(name) else None
 
 
 def _problem(path: Path, folder: Path) -> Problem | None:
