@@ -7,10 +7,11 @@ those who check it, `parser` for those who show it. Raw HTML is text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal
+from functools import cache, lru_cache
+from typing import Any, Literal, SupportsIndex, cast
 from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
@@ -22,10 +23,12 @@ from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 from mdit_py_plugins.gfm_autolink import gfm_autolink_plugin
-from mdit_py_plugins.tasklists import tasklists_plugin
 
 SCHEMES = frozenset({"http", "https", "mailto"})
 """What the address of a link may begin with; all others are relative."""
+
+LONGEST = 2_000
+"""Characters of an address and of its title. A definition writes them wherever its name stands."""
 
 _SCHEME = re.compile(r"[\x00-\x20]*([^/?#]*?):", re.DOTALL)
 # Browsers take them out of an address wherever they stand.
@@ -58,6 +61,13 @@ _RULE = re.compile(r"[ \t]*[-|: \t]*-[-|: \t]*")
 _MARKED = re.compile(r"==(?=[^\s=])([^=\n]*[^\s=])==(?!=)")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
+_TASK = re.compile(r"\[([ xX])][ \t\n\v\f\r]+")
+# What stands before the colon and before the at sign of an address that is a link by itself, and how much of it.
+_BEFORE = {
+    "gfm_autolink_protocol": re.compile(r"(?:https?|mailto|xmpp)\Z"),
+    "gfm_autolink_email": re.compile(r"[a-zA-Z0-9.+_-]\Z"),
+}
+_LONGEST_START = 256
 _AUTOLINKS = ("www", "protocol", "email")
 _LINKS = frozenset({"wikilink_open", "image", "link_open"})
 # Stands for a bar that must not end a table's cell. The parser has taken all others of its kind out of the text.
@@ -78,46 +88,104 @@ class Link:
 
 def links(text: str, *, inline: bool = False) -> Iterator[Link]:
     """Yield the links of a text, or of a single line, in their order."""
-    tokens = _shared(inline).parseInline(text) if inline else _shared(inline).parse(text)
-    starts = [0, *(match.end() for match in re.finditer(r"\r\n?|\n", text))]
+    environment: dict[str, Any] = {}
+    shared = _shared(inline)
+    tokens = shared.parseInline(text, environment) if inline else shared.parse(text, environment)
+    source = _Source(text, environment)
     for block in tokens:
+        placed = _Block(source, block)
         for token in block.children or ():
             kind, target = _led_to(token)
             if kind:
-                yield Link(kind, target, _place(text, token, target, _offset(text, starts, block, token)))
+                yield Link(kind, target, placed.place(token, target))
 
 
-def _offset(text: str, starts: Sequence[int], block: Token, link: Token) -> int:
-    """Return where a link of a block stands in the text, whose lines the block holds without indents and quotes."""
-    written, at = str(block.meta.get("written", block.content)), int(link.meta.get("at", 0))
-    if block.map is None:  # a footnote inside a line
-        return max(0, text.find(written)) + at
-    before = written[:at]
-    number, column = before.count("\n"), at - before.rfind("\n") - 1
-    line = block.map[0] + number
-    if line >= len(starts):
-        return starts[-1]
-    end = starts[line + 1] if line + 1 < len(starts) else len(text)
-    content = written.split("\n")[number]
-    if (place := text.find(content, starts[line], end)) >= 0:
-        return place + column
-    # In a table's cell, bars were written with a backslash.
-    place = text.find(content.replace("|", r"\|"), starts[line], end)
-    return place + column + content[:column].count("|") if place >= 0 else starts[line]
+class _Source:
+    """A text that blocks stand in: where its lines start, and where it defines addresses."""
+
+    def __init__(self, text: str, environment: Mapping[str, Any]) -> None:
+        self.text = text
+        self.starts = [0, *(match.end() for match in re.finditer(r"\r\n?|\n", text))]
+        self.definitions: dict[str, tuple[int, int]] = {}
+        for reference in environment.get("references", {}).values():
+            first, last = reference["map"]
+            self.definitions.setdefault(reference["href"], (self.start(first), self.start(last)))
+        # Where the search for a further block of a line, such as a table's cell, or for a further footnote goes on.
+        self.reached: dict[int, int] = {}
+
+    def start(self, line: int) -> int:
+        """Return where a line starts; the text's end for one behind it."""
+        return self.starts[line] if line < len(self.starts) else len(self.text)
 
 
-def _place(text: str, link: Token, target: str, begin: int) -> int:
-    """Return where what a link names is written: a wikilink itself, an address in it or in its definition."""
-    if link.type == "wikilink_open":
-        return begin
-    if link.info == "auto":
-        before = max(text.rfind(sign, 0, begin) for sign in " \n*_~(")
-        return begin + 1 if text.startswith("<", begin) else before + 1
-    address = unquote(target)
-    places = (
-        text.find(before + address, begin) + len(before) for before in ("](", "](<", "[[", "<", "]: ", "]: <", "")
-    )
-    return next((place for place in places if text.startswith(address, place) and place >= begin), begin)
+class _Block:
+    """A block of a text. It holds lines without indents and quotes, each of which is looked for once."""
+
+    def __init__(self, source: _Source, block: Token) -> None:
+        self._source, self._map = source, block.map
+        self._written = str(block.meta.get("written", block.content))
+        self._starts: list[int] = []
+        self._places: dict[int, tuple[int, Sequence[int] | None]] = {}
+
+    def place(self, link: Token, target: str) -> int:
+        """Return where what a link names is written: a wikilink itself, an address in it or in its definition."""
+        at = int(link.meta.get("at", 0))
+        text, begin = self._source.text, self._offset(at)
+        if link.type == "wikilink_open":
+            return begin
+        if link.info == "auto":
+            first = max(0, begin - len(target))
+            before = max(text.rfind(sign, first, begin) for sign in " \n*_~(")
+            return begin + 1 if text.startswith("<", begin) else max(first, before + 1)
+        end = self._offset(int(link.meta.get("end", at)))
+        address = unquote(target)
+        if (place := _found(text, ("](", "](<", "[[", "<", ""), address, begin, end)) >= 0:
+            return place
+        defined = self._source.definitions.get(target, (0, 0))
+        return max(begin, _found(text, ("]: ", "]: <", ""), address, *defined))
+
+    def _offset(self, at: int) -> int:
+        """Return where something in the block stands in the text."""
+        if not self._starts:
+            self._starts = [0, *(match.end() for match in re.finditer("\n", self._written))]
+        number = bisect_right(self._starts, at) - 1
+        column = at - self._starts[number]
+        if number not in self._places:
+            self._places[number] = self._line(number)
+        place, bars = self._places[number]
+        return place if bars is None else place + column + bisect_left(bars, column)
+
+    def _line(self, number: int) -> tuple[int, Sequence[int] | None]:
+        """Return where a line of the block stands, and which of its characters had a backslash before them.
+
+        None for the latter says that the line is not found as it is, and the place is the nearest to it.
+        """
+        source, text = self._source, self._source.text
+        last = self._starts[number + 1] - 1 if number + 1 < len(self._starts) else len(self._written)
+        content = self._written[self._starts[number] : last]
+        if self._map is None:  # a footnote inside a line
+            line, first, end = -1, 0, len(text)
+        elif self._map[0] + number >= len(source.starts):
+            return source.starts[-1], None
+        else:
+            line = self._map[0] + number
+            first, end = source.start(line), source.start(line + 1)
+        reached = source.reached.get(line, first)
+        # In a table's cell, bars were written with a backslash.
+        for written in (content, content.replace("|", r"\|")):
+            if (place := text.find(written, reached, end)) >= 0:
+                source.reached[line] = place + len(written)
+                bars = [match.start() for match in re.finditer(r"\|", content)] if written != content else []
+                return place, bars
+        return first, None
+
+
+def _found(text: str, before: Sequence[str], address: str, begin: int, end: int) -> int:
+    """Return where an address stands in a part of a text behind one of some signs, the first ones first; -1 if not."""
+    for sign in before:
+        if (place := text.find(sign + address, begin, end)) >= 0:
+            return place + len(sign)
+    return -1
 
 
 def _led_to(token: Token) -> tuple[Any, str]:
@@ -130,6 +198,8 @@ def _led_to(token: Token) -> tuple[Any, str]:
 
 def is_allowed(address: str) -> bool:
     """Tell whether an address is http, https, mailto, or relative to the site itself."""
+    if len(address) > LONGEST:
+        return False
     for one in (address, _PASSED_OVER.sub("", address)):
         scheme = _SCHEME.match(one)
         if scheme and scheme[1].lower() not in SCHEMES:
@@ -157,27 +227,30 @@ def parser(*, lines: bool = False) -> MarkdownIt:
     Args:
         lines: Whether it is for single lines, which have no footnotes.
     """
-    # Deeper than anybody quotes; what lies below that depth, the parser leaves out.
-    markdown = MarkdownIt("commonmark", {"html": False, "maxNesting": 100})
+    # Deeper than anybody quotes; what lies below that depth, the parser leaves out. Each level looks at each line.
+    markdown = MarkdownIt("commonmark", {"html": False, "maxNesting": 40})
     markdown.enable(["table", "strikethrough"])
     markdown.use(gfm_autolink_plugin)
     markdown.use(dollarmath_plugin, allow_labels=False, allow_blank_lines=False)
     if not lines:
         markdown.use(footnote_plugin)
     markdown.use(deflist_plugin)
-    markdown.use(tasklists_plugin)
     markdown.validateLink = is_allowed  # type: ignore[method-assign, assignment]  # as its documentation says
     markdown.inline.ruler.at("math_inline", _math)
     markdown.inline.ruler.before("image", "wikilink", _wikilink)
     markdown.inline.ruler.before("autolink", "comment", _inline_comment)
     markdown.inline.add_terminator_char("=")
     markdown.inline.ruler.before("emphasis", "mark", _mark)
+    for name in ("protocol", "email"):
+        _look_back_a_little(markdown, f"gfm_autolink_{name}")
     for name in ("wikilink", "image", "link", "autolink", *(f"gfm_autolink_{kind}" for kind in _AUTOLINKS)):
         _remember_place(markdown, name)
     markdown.block.ruler.before("html_block", "comment", _comment, {"alt": ["paragraph", "reference", "blockquote"]})
     markdown.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
     markdown.core.ruler.before("inline", "callouts", _callouts)
+    markdown.core.ruler.after("inline", "tasks", _tasks)
     markdown.core.ruler.after("inline", "written", _remember_written)
+    markdown.core.ruler.before("inline", "definitions", _shorten_definitions)
     return markdown
 
 
@@ -188,9 +261,65 @@ def _remember_written(state: StateCore) -> None:
             token.meta["written"] = token.content
 
 
+def _shorten_definitions(state: StateCore) -> None:
+    """Cut the titles of definitions, which stand wherever their names do."""
+    for reference in state.env.get("references", {}).values():
+        reference["title"] = reference["title"][:LONGEST]
+
+
+def _tasks(state: StateCore) -> None:
+    """Turn `[ ] ` and `[x] ` at the start of an item into a box."""
+    lists: list[Token] = []
+    tokens = state.tokens
+    for index, token in enumerate(tokens):
+        if token.type in ("bullet_list_open", "ordered_list_open"):
+            lists.append(token)
+        elif token.type in ("bullet_list_close", "ordered_list_close"):
+            lists.pop()
+        is_first = [one.type for one in tokens[max(0, index - 2) : index]] == ["list_item_open", "paragraph_open"]
+        if token.type == "inline" and is_first and (found := _TASK.match(token.content)):
+            checked = 'checked="checked" ' if found[1] != " " else ""
+            box = f'<input class="task-list-item-checkbox" {checked}disabled="disabled" type="checkbox">'
+            token.content = token.content[3:]
+            text, *rest = cast("list[Token]", token.children)
+            text.content = text.content[3:]
+            token.children = [Token("html_inline", "", 0, content=box), text, *rest]
+            tokens[index - 2].attrSet("class", "task-list-item")
+            lists[-1].attrSet("class", "contains-task-list")
+
+
+def _look_back_a_little(markdown: MarkdownIt, name: str) -> None:
+    """Have a rule that looks for an address look at the text right before it, not at all that is not yet a token.
+
+    A text that the rule takes away, and then does not make a link of, is put back.
+    """
+    rule = _rule(markdown, name)
+
+    def bounded(state: StateInline, silent: bool) -> bool:
+        if not _BEFORE[name].search(state.src, max(0, state.pos - 6), state.pos):
+            return False
+        before, count, most = state.pending, len(state.tokens), state.posMax
+        state.pending = before[-_LONGEST_START:]
+        state.posMax = min(most, state.pos + LONGEST + 1)
+        is_found = rule(state, silent)
+        state.posMax = most
+        if not is_found:
+            state.pending = before
+        elif rest := before[:-_LONGEST_START]:
+            state.tokens.insert(count, Token("text", "", 0, content=rest, level=state.level))
+            state.tokens_meta.insert(count, None)
+        return is_found
+
+    markdown.inline.ruler.at(name, bounded)
+
+
+def _rule(markdown: MarkdownIt, name: str) -> Callable[[StateInline, bool], bool]:
+    return next(rule.fn for rule in markdown.inline.ruler.__rules__ if rule.name == name)
+
+
 def _remember_place(markdown: MarkdownIt, name: str) -> None:
     """Have the tokens of a rule's links say in their `meta` where they stand in the block's content."""
-    rule = next(rule.fn for rule in markdown.inline.ruler.__rules__ if rule.name == name)
+    rule = _rule(markdown, name)
 
     def placed(state: StateInline, silent: bool) -> bool:
         at, count = state.pos, len(state.tokens)
@@ -199,6 +328,7 @@ def _remember_place(markdown: MarkdownIt, name: str) -> None:
             link = next((one for one in state.tokens[count:] if one.type in _LINKS), None)
             if link:
                 link.meta.setdefault("at", at)
+                link.meta.setdefault("end", state.pos)
         return bool(is_found)
 
     markdown.inline.ruler.at(name, placed)
@@ -279,7 +409,9 @@ def _mark(state: StateInline, silent: bool) -> bool:
 
 def _inline_comment(state: StateInline, silent: bool) -> bool:
     """Pass over a comment inside a paragraph."""
-    found = _COMMENT.match(state.src, state.pos, state.posMax)
+    # Where no comment ends any more, none is looked for.
+    is_open = state.html_terminator_last("-->") >= state.pos
+    found = _COMMENT.match(state.src, state.pos, state.posMax) if is_open else None
     if found:
         state.pos = found.end()
     return bool(found)
@@ -290,10 +422,12 @@ def _comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     begin = state.bMarks[start] + state.tShift[start]
     if state.is_code_block(start) or not state.src.startswith("<!--", begin):
         return False
-    close = state.src.find("-->", begin + 4) + 3
-    if close < 4 or close > state.eMarks[end - 1]:
+    if begin + 4 > _last(state.src, "-->"):
         return False
-    last = next(line for line in range(start, end) if close <= state.eMarks[line])
+    close = state.src.find("-->", begin + 4, state.eMarks[end - 1]) + 3
+    if close < 4:
+        return False
+    last = bisect_left(state.eMarks, close, start, end)
     # It ends with the quotation or the item that it began in.
     if any(state.sCount[line] < state.blkIndent and not state.isEmpty(line) for line in range(start + 1, last + 1)):
         return False
@@ -317,15 +451,32 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Read a table, in whose cells mathematics may hold bars."""
     if start + 1 >= end or not _RULE.fullmatch(state.src, state.bMarks[start + 1], state.eMarks[start + 1]):
         return False
-    last_line = next((line for line in range(start + 2, end) if state.isEmpty(line)), end) - 1
     source, count = state.src, len(state.tokens)
-    first, last = state.bMarks[start], state.eMarks[last_line]
-    state.src = source[:first] + "".join(map(_masked, source[first:last].splitlines(keepends=True))) + source[last:]
+    state.src = _masking(source)
     is_table = table(state, start, end, silent)
     state.src = source
     for token in state.tokens[count:]:
         token.content = token.content.replace(_BAR, "|")
     return is_table
+
+
+class _Masking(str):
+    """A text whose lines are masked as they are taken out of it: a table takes each once, and no others."""
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        part = super().__getitem__(key)
+        return _masked(part) if isinstance(key, slice) else part
+
+
+@lru_cache(maxsize=1)
+def _masking(text: str) -> _Masking:
+    return _Masking(text)
+
+
+@lru_cache(maxsize=8)
+def _last(text: str, sign: str) -> int:
+    """Return where a sign stands in a text for the last time; -1 if it does not."""
+    return text.rfind(sign)
 
 
 def _masked(line: str) -> str:
