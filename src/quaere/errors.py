@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 _FEW = 12
+_COMPARED = 200
+_LONGEST = 200
 # What a terminal obeys, what turns the direction of words, breaks lines, or is half a character.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -101,8 +105,30 @@ def visible(text: str, quoted: Callable[[str], str] = ascii) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint that names the nearest of the `known` words, or all if they are few; empty if neither helps."""
-    known = sorted(known)
-    near = get_close_matches(word, known, n=3, cutoff=0.6)
+    if len(word) > _LONGEST:
+        return ""
+    known, likely = _known(tuple(known))
+    # What shares most pairs of letters is compared, of many words: comparing all takes a second a word.
+    shared = Counter(name for pair in _pairs(word) for name in likely.get(pair, ()))
+    compared = [name for name, _ in shared.most_common(_COMPARED)] if len(known) > _COMPARED else known
+    near = get_close_matches(word, sorted(compared), n=3, cutoff=0.6)
     if near:
         return "did you mean " + " or ".join(f"`{candidate}`" for candidate in near) + "?"
     return f"known: {', '.join(f'`{name}`' for name in known)}" if 0 < len(known) <= _FEW else ""
+
+
+@lru_cache(maxsize=8)
+def _known(names: tuple[str, ...]) -> tuple[Sequence[str], Mapping[str, Sequence[str]]]:
+    """Return words that are no longer than words are, in order, and which of them hold each pair of letters."""
+    words = sorted({name for name in names if len(name) <= _LONGEST})
+    holding: dict[str, list[str]] = {}
+    if len(words) > _COMPARED:
+        for one in words:
+            for pair in _pairs(one):
+                holding.setdefault(pair, []).append(one)
+    return words, holding
+
+
+def _pairs(word: str) -> set[str]:
+    marked = f"^{word}$"
+    return {marked[at : at + 2] for at in range(len(marked) - 1)}

@@ -148,3 +148,11 @@ def test_a_library_holds_what_its_files_say(base: Base) -> None:
     assert (why.question.asked, str(why.place)) == (datetime.date(2026, 1, 31), "papers/toy.yml:5:5")
     assert why.answer == library.answers[0]
     assert library.questions["toy.how"].answer is None
+
+
+def test_a_line_that_links_write_out_has_a_length(base: Base) -> None:
+    base.write({"papers/toy.yml": f"cite: toy2020\nidea: {'long ' * 401}\nimplementation: null\n"})
+    assert base.report() == (
+        "papers/toy.yml:2:7: the text has 2,004 characters, and 2,000 is the most (at $.idea)\n"
+        "  hint: say it in a sentence, and the rest in `notes`"
+    )

@@ -1,7 +1,9 @@
 """YAML is read as plain values, each with the place where a person finds it."""
 
+import dataclasses
 import datetime
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,9 +151,9 @@ def test_nothing_of_an_alias_bomb_is_built() -> None:
 
 
 # Surrogates are no text, and control characters and line ends that only YAML knows may not be in a card.
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029"), max_size=30).filter(
-    lambda text: not yaml.reader.Reader.NON_PRINTABLE.search(text)
-)
+TEXTS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029\ufeff"), max_size=30
+).filter(lambda text: not yaml.reader.Reader.NON_PRINTABLE.search(text))
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXTS)
 DOCUMENTS = st.dictionaries(
     TEXTS,
@@ -198,3 +200,83 @@ def test_whatever_yaml_writes_is_read_back_and_each_scalar_stands_at_its_place(
         place = document.place(path)
         here = lines[place.line - 1][place.column - 1 :]
         assert here[:1] in ("'", '"', "|", ">", "!") or here.startswith(written.split(" ")[0]), (path, here)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def read_by(loader: Any, data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[object, list[str]]:
+    """Return what one of PyYAML's parsers makes of a file, and what is wrong with it, as it is printed."""
+    monkeypatch.setattr(located_yaml, "_Loader", loader)
+    try:
+        document = located_yaml.read(data, "card.yml")
+    except CardError as error:
+        return None, [str(error)]
+    return dataclasses.replace(document, faults=[]), list(map(str, document.faults))
+
+
+@pytest.mark.skipif(not hasattr(yaml, "CSafeLoader"), reason="PyYAML was built without libyaml")
+@pytest.mark.parametrize(
+    "file",
+    [*sorted((ROOT / "papers").glob("*.yml")), *sorted((ROOT / "tests/engine/cards").rglob("*.yml"))],
+    ids=lambda file: file.relative_to(ROOT).as_posix(),
+)
+def test_a_card_is_the_same_whether_or_not_pyyaml_has_libyaml(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = file.read_bytes()
+    assert read_by(located_yaml._Pure, data, monkeypatch) == read_by(yaml.CSafeLoader, data, monkeypatch)
+
+
+SAME = (
+    "questions: [{id: why, ask: Why?, asked: 2026-01-31}]",
+    "a: {b?: c?d, e: ?f}",
+    "a: b\tc \t d # e\nf:\t- g",
+    "[a,\tb,\t{c:\td}]",
+    "a: b\n  c\t\n  d\n\n  e",
+    "a: !\nb: ! 1\nc: ! 'd'",
+    "a: \ufeffb",
+    "%YAML 1.1\n---\na: 1",
+    "# a\n%b\n---\na: 1",
+    "a: 'b",
+    'a: "\\q"',
+    "a: [b\nc: d",
+    "a: b: c",
+    "a:\n\t- b",
+    "- a\nb: c",
+    "a: &b c\nd: *b",
+    "a: @b",
+    "a: `b`",
+    "[" * 20_000,
+    "{a: " * 20_000,
+    "- " * 20_000,
+    "".join(f"{' ' * depth}a:\n" for depth in range(200)),
+    "a: 1" + ":59" * 5_000,
+    "a: 1:59.5\nb: 0x1F\nc: .inf\nd: ~\ne: 2026-01-31 10:00:00",
+)
+
+
+@pytest.mark.skipif(not hasattr(yaml, "CSafeLoader"), reason="PyYAML was built without libyaml")
+@pytest.mark.parametrize("text", SAME, ids=lambda text: ascii(text[:40]))
+def test_what_the_two_parsers_once_read_differently_is_read_alike(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = text.encode()
+    assert read_by(located_yaml._Pure, data, monkeypatch) == read_by(yaml.CSafeLoader, data, monkeypatch)
+
+
+@pytest.mark.skipif(not hasattr(yaml, "CSafeLoader"), reason="PyYAML was built without libyaml")
+@settings(deadline=None, derandomize=True)
+@given(value=DOCUMENTS, style=st.sampled_from([None, '"', "'", "|", ">"]), flow=st.sampled_from([None, True, False]))
+def test_the_two_parsers_read_alike_whatever_yaml_writes(
+    value: dict[str, Any], style: str | None, flow: bool | None
+) -> None:
+    text = yaml.dump(value, Dumper=Dumper, default_style=style, default_flow_style=flow, width=20, allow_unicode=True)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        own = read_by(located_yaml._Pure, text.encode(), monkeypatch)
+        assert own == read_by(yaml.CSafeLoader, text.encode(), monkeypatch)
+
+
+def test_a_number_longer_than_python_reads_is_a_fault_and_a_long_key_ends_reading() -> None:
+    for written in ("1" * 5_000, "1" + ":59" * 5_000, "1" + ":59" * 60 + ".5" + "9" * 300, "0x" + "1" * 300):
+        document = located_yaml.read(f"a: {written}\n".encode(), "card.yml")
+        (fault,) = document.faults
+        assert fault.problem.startswith(f"`{written:.60}` is no "), written
+    with pytest.raises(CardError, match="a key of 201 characters"):
+        located_yaml.read(b"k" * 201 + b": 1", "card.yml")

@@ -132,7 +132,8 @@ class _Package:
                     around = around[: len(around) - node.level + is_package]
                     base = ".".join([*around, *([node.module] if node.module else [])])
                 names.update((base, *(f"{base}.{alias.name}" for alias in node.names)))
-        prefixes = {".".join(name.split(".")[:n]) for name in names for n in range(1, name.count(".") + 2)}
+        parts = [name.split(".", files.DEEPEST + 1) for name in names]
+        prefixes = {".".join(some[:n]) for some in parts for n in range(1, len(some) + 1)}
         return prefixes & self.files.keys()
 
     def reached(self, tree: ast.AST) -> tuple[str, ...]:
@@ -251,15 +252,15 @@ def _sections(docstring: griffe.Docstring, headers: Mapping[int, re.Match[str]])
     """Yield the line, the name and the content of each section with an answer in one docstring."""
     docstring.value = _titled(docstring.value)
     start, end = docstring.lineno or 1, docstring.endlineno or 1
-    found: set[int] = set()
+    numbers: dict[str, list[int]] = {}
+    for number in range(end, start - 1, -1):
+        if number in headers:
+            numbers.setdefault(headers[number]["id"] or "", []).append(number)
     for section in docstring.parse("google", trim_doctest_flags=False, warnings=False):
         title = section.title or ""
         if section.kind is griffe.DocstringSectionKind.examples and title.startswith(_TITLE):
             id = title.removeprefix(_TITLE)
-            own = (n for n, header in headers.items() if start <= n <= end and (header["id"] or "") == id)
-            number = next((n for n in own if n not in found), start)
-            found.add(number)
-            yield number, id, section.value
+            yield numbers[id].pop() if numbers.get(id) else start, id, section.value
 
 
 def _unread(
@@ -331,9 +332,9 @@ def _parse(
 
 def _place_within(code: str, number: int, place: Place, lines: Sequence[str], column: int = -3) -> Place:
     """Return where a line of a doctest stands in the file; where its answer starts if an escape hides it."""
-    at = place.line
+    at, end = place.line, max(_body(place.line, lines), default=place.line)
     for wanted in code.split("\n")[:number]:
-        later = (n for n in range(at, len(lines)) if lines[n].strip() == wanted.strip())
+        later = (n for n in range(at, end) if lines[n].strip() == wanted.strip())
         if (found := next(later, None)) is None:
             return place
         at = found + 1

@@ -147,6 +147,9 @@ def _fault(kind: str, path: Path, context: Mapping[str, object], document: Docum
         return CardError(place, f"{found} is not one of {', '.join(allowed)}", hint)
     if kind == "string_too_short":
         return CardError(place, "the text is empty", "fill it in, or remove the key")
+    if kind == "string_too_long":
+        problem = f"the text has {len(written):,} characters, and {context['max_length']:,} is the most"
+        return CardError(place, problem, "say it in a sentence, and the rest in `notes`")
     if kind == "string_pattern_mismatch":
         problem, hint = _PATTERNS.get(last, ("no slug", "use lower-case letters, digits and _, a letter first"))
         return CardError(place, f"`{_short(written)}` is {problem}", hint)

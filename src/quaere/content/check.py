@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from quaere.content import addresses, markdown, plugins
 from quaere.content.bibliography.kinds import WITHOUT_AUTHOR
+from quaere.content.markdown import Link
 from quaere.content.model import SLUG, Card, Library, Paper
 from quaere.content.wikilinks import wikilinks
 from quaere.errors import (
@@ -30,6 +31,8 @@ from quaere.errors import (
 
 Check = Callable[[Library], Iterator[AuthorError]]
 CHECKS: list[Check] = []
+# Links of a text that are not found in its file, as where YAML writes them with escapes, before no more are looked for.
+_LOST = 100
 
 
 def check(library: Library) -> list[AuthorError]:
@@ -96,39 +99,46 @@ def _circle(ancestors: Mapping[str, set[str]]) -> list[str]:
 @_registered
 def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
     """Each [[link]] names a card or a question that is there."""
-    known = {*library.papers, *library.questions}
+    known = (*library.papers, *library.questions)
     for text in _texts(library):
-        for link in markdown.links(text.markdown, inline=text.is_line):
+        for link in text.links():
             if link.kind == "wikilink" and not library.has(link.target):
                 written = text.markdown[link.offset : text.markdown.index("]]", link.offset) + 2]
                 yield text.error(link.offset, written, f"[[{link.target}]] leads nowhere", nearest(link.target, known))
     for path, page in library.docs.items():
+        line = at = 0
         for offset, target in wikilinks(page):
             if not library.has(target):
-                line = page.count("\n", 0, offset) + 1
-                place = Place(f"{library.settings.docs}/{path}", line, offset - page.rfind("\n", 0, offset))
+                line, at = line + page.count("\n", at, offset), offset
+                column = offset - page.rfind("\n", 0, offset)
+                place = Place(f"{library.settings.docs}/{path}", line + 1, column)
                 yield CardError(place, f"[[{target}]] leads nowhere", nearest(target, known))
 
 
 @_registered
 def dead_links(library: Library) -> Iterator[AuthorError]:
     """Each relative link of a card or an answer leads to a page or a file that is there, each picture too."""
+    beside = tuple(path.removeprefix("papers/") for path in library.attachments)
+    pages = (*beside, *(f"{slug}.md" for slug in library.papers))
     for text in _texts(library):
-        for link in markdown.links(text.markdown, inline=text.is_line):
+        for link in text.links():
             is_dead = link.kind != "wikilink" and markdown.is_relative(link.target)
             if is_dead and library.led_to(text.page, link.target) is None:
                 target = unquote(link.target)
-                beside = [path.removeprefix("papers/") for path in library.attachments]
                 if link.kind == "image":
                     problem, known = f"there is no picture `{target}`", beside
                 else:
-                    problem, known = f"`{target}` leads nowhere", [*beside, *(f"{slug}.md" for slug in library.papers)]
+                    problem, known = f"`{target}` leads nowhere", pages
                 yield text.error(link.offset, target, problem, nearest(target, known))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Text:
-    """A text that may hold links: where it starts, the file around it, and the page that shows it."""
+    """A text that may hold links: where it starts, the file around it, and the page that shows it.
+
+    What is wrong is told in the order of the text: `_found` says where the last of it ended, in the text and the file,
+    and in which line, so that the next is looked for from there.
+    """
 
     markdown: str
     place: Place
@@ -136,23 +146,39 @@ class _Text:
     page: str
     is_line: bool = False
     kind: type[AuthorError] = CardError
+    _found: tuple[int, int, int] | None = None
+    _told: tuple[int, Place] | None = None
+    _lost: int = 0
+
+    def links(self) -> list[Link]:
+        """Return the links in the order of the text."""
+        return sorted(markdown.links(self.markdown, inline=self.is_line), key=lambda link: link.offset)
 
     def error(self, offset: int, written: str, problem: str, hint: str) -> AuthorError:
         return self.kind(self._within(offset, written), problem, hint)
 
     def _within(self, offset: int, written: str) -> Place:
         """Return where something stands in the file, whatever YAML did to indentation and lines."""
-        start = self.place
-        if not self.source:
+        if self._told and self._told[0] == offset:
+            return self._told[1]
+        start, source = self.place, self.source
+        if not source or self._lost > _LOST:
             return start
-        before = self.source.split("\n")[: start.line - 1]
-        position = sum(len(line) + 1 for line in before) + start.column - 2
-        for _ in range(self.markdown.count(written, 0, offset) + 1):
-            position = self.source.find(written, position + 1)
-            if position < 0:
+        if self._found is None or offset < self._found[0]:
+            before = source.split("\n")[: start.line - 1]
+            self._found = 0, sum(len(line) + 1 for line in before) + start.column - 1, start.line
+        at, end, line = self._found
+        position = end
+        for _ in range(self.markdown.count(written, at, offset) + 1):
+            if (position := source.find(written, position)) < 0:
+                self._lost += 1
                 return start
-        column = position - self.source.rfind("\n", 0, position)
-        return Place(start.file, self.source.count("\n", 0, position) + 1, column, start.at)
+            position += len(written)
+        line += source.count("\n", end, position - len(written))
+        self._found = offset + len(written), position, line + written.count("\n")
+        column = position - len(written) - source.rfind("\n", 0, position - len(written))
+        self._told = offset, Place(start.file, line, column, start.at)
+        return self._told[1]
 
 
 def _texts(library: Library) -> Iterator[_Text]:
@@ -251,14 +277,16 @@ def remarks(library: Library) -> list[str]:
 def tags_outside_the_vocabulary(library: Library) -> Iterator[AuthorError]:
     """Each tag is one of those agreed on, once a card."""
     for paper in library.papers.values():
+        seen: set[str] = set()
         for index, tag in enumerate(paper.card.tags):
             place = paper.place("tags", index)
             if library.settings.tags is not None and tag not in library.settings.tags:
                 near = nearest(tag, library.settings.tags)
                 hint = "; ".join(filter(None, ["if it is meant, add it to `tags` in [tool.quaere]", near]))
                 yield CardError(place, f"unknown tag `{tag}`", hint)
-            elif tag in paper.card.tags[:index]:
+            elif tag in seen:
                 yield CardError(place, f"the tag `{tag}` stands here twice", "keep one of them")
+            seen.add(tag)
 
 
 @_registered

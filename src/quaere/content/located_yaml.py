@@ -6,6 +6,7 @@ aliases are refused before anything is built, so a card can neither run code nor
 
 from __future__ import annotations
 
+import collections
 import datetime
 import re
 from collections.abc import Iterator
@@ -26,14 +27,67 @@ LARGEST = 1_000_000
 DEEPEST = 20
 """Levels of nesting. A card needs five."""
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LONGEST = 200
+"""Characters of a key, which stands in the place of each part below it, and of a number or a date."""
+
+_BREAKS = "\0\r\n\x85\u2028\u2029"
+
+
+class _Pure(yaml.SafeLoader):
+    """PyYAML's own parser, which reads what the one in C reads: questions in braces, and tabs between words."""
+
+    def scan_to_next_token(self) -> None:
+        while True:
+            while self.peek() == " " or (self.peek() == "\t" and (self.flow_level or not self.allow_simple_key)):
+                self.forward()
+            if self.peek() == "#":
+                while self.peek() not in _BREAKS:
+                    self.forward()
+            if not self.scan_line_break():  # type: ignore[no-untyped-call]
+                return
+            if not self.flow_level:
+                self.allow_simple_key = True
+
+    def scan_plain(self) -> yaml.ScalarToken:
+        start = end = self.get_mark()
+        least = self.indent + 1
+        chunks: list[str] = []
+        spaces: list[str] = []
+        while self.peek() != "#":
+            length = 0
+            ends = _BREAKS + " \t" + (",[]{}" if self.flow_level else "")
+            while (sign := self.peek(length)) not in ends and not (sign == ":" and self.peek(length + 1) in ends):
+                length += 1
+            if not length:
+                break
+            self.allow_simple_key = False
+            chunks += [*spaces, self.prefix(length)]
+            self.forward(length)
+            end = self.get_mark()
+            blanks = 0
+            while self.peek(blanks) in " \t":
+                blanks += 1
+            # A break is PyYAML's to read; before it, blanks are no part of the text.
+            if self.peek(blanks) in _BREAKS:
+                self.forward(blanks)
+                spaces = self.scan_plain_spaces(least, start) or []
+            else:
+                spaces = [self.prefix(blanks)] if blanks else []
+                self.forward(blanks)
+            if not spaces or (not self.flow_level and self.column < least):
+                break
+        return yaml.ScalarToken("".join(chunks), True, start, end)
+
+
+_Loader: Any = getattr(yaml, "CSafeLoader", _Pure)
 _resolver: Any = yaml.resolver.Resolver()
 _PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null"))}
 _KINDS = {"int": "whole number", "float": "number", "bool": "`true` or `false`", "timestamp": "date"}
 _CONTROL = yaml.reader.Reader.NON_PRINTABLE
 _OTHER_LINE_END = re.compile("\r\n?")
-# YAML ends a line here, editors don't: the numbers of lines would go apart.
-_RARE_LINE_END = re.compile("[\x85\u2028\u2029]")
+# YAML ends a line here, editors don't: the numbers of lines would go apart. A byte-order mark is a column to some.
+_RARE_LINE_END = re.compile("[\x85\u2028\u2029\ufeff]")
+_DIRECTIVE = re.compile(r"\A(?:[ \t]*(?:#.*)?\n)*(?=%)")
 
 
 @dataclass
@@ -107,6 +161,8 @@ def _text(data: bytes, file: str) -> tuple[str, list[CardError]]:
         raise wrong[0]
     if found := _CONTROL.search(text) or _RARE_LINE_END.search(text):
         raise _control_character(_place_at(text, found.start(), file), found[0])
+    if found := _DIRECTIVE.match(text):
+        raise CardError(_place_at(text, found.end(), file), "a directive is not allowed in a card", "remove this line")
     if found := _OTHER_LINE_END.search(text):
         place, name = _place_at(text, found.start(), file), "CR LF" if len(found[0]) == 2 else "CR"
         faults.append(CardError(place, f"the line ends with {name}", "save the file with LF line ends"))
@@ -116,10 +172,28 @@ def _text(data: bytes, file: str) -> tuple[str, list[CardError]]:
 def _events(text: str, file: str) -> Iterator[yaml.Event]:
     """Yield the events between the document's marks; a syntax error becomes a `CardError`."""
     try:
-        for event in yaml.parse(text, Loader=_Loader):
-            if not isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent | yaml.DocumentEndEvent):
-                yield event
-    except yaml.MarkedYAMLError as error:
+        yield from _parsed(text, _Loader)
+    except yaml.YAMLError as error:
+        raise _syntax_error(_told(text, error), text, file) from None
+
+
+def _parsed(text: str, loader: Any) -> Iterator[yaml.Event]:
+    for event in yaml.parse(text, Loader=loader):
+        if not isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent | yaml.DocumentEndEvent):
+            yield event
+
+
+def _told(text: str, error: yaml.YAMLError) -> yaml.YAMLError:
+    """Return an error as PyYAML's own parser tells it: the one in C, which not every machine has, has other words."""
+    try:
+        collections.deque(yaml.parse(text, Loader=_Pure), 0)
+    except yaml.YAMLError as own:
+        return own
+    return error
+
+
+def _syntax_error(error: yaml.YAMLError, text: str, file: str) -> CardError:
+    if isinstance(error, yaml.MarkedYAMLError):
         # A quote that is never closed is found at the end of the file; its start is what a person looks for.
         is_quote = "quoted scalar" in (error.context or "")
         mark = (error.context_mark if is_quote else error.problem_mark) or error.context_mark
@@ -129,9 +203,8 @@ def _events(text: str, file: str) -> Iterator[yaml.Event]:
             around += f" that starts in line {error.context_mark.line + 1}"
         lines = text.split("\n")
         here = lines[place.line - 1] if place.line <= len(lines) else ""
-        raise CardError(place, f"not YAML: {error.problem}{around}", _syntax_hint(here)) from None
-    except yaml.YAMLError as error:
-        raise CardError(Place(file), f"not YAML: {error}") from None
+        return CardError(place, f"not YAML: {error.problem}{around}", _syntax_hint(here))
+    return CardError(Place(file), f"not YAML: {error}")
 
 
 def _syntax_hint(line: str) -> str:
@@ -191,6 +264,9 @@ class _Reading:
             if not isinstance(event, yaml.ScalarEvent) or event.tag not in _PLAIN_TAGS:
                 raise CardError(self._place(event, path), "a key must be text", "write `name: value`")
             key = event.value
+            if len(key) > LONGEST:
+                problem, hint = f"a key of {len(key):,} characters", "write `name: value`, or quote the text"
+                raise CardError(self._place(event, path), problem, hint)
             within, here = (*path, key), self._place(event, (*path, key))
             if key in mapping:
                 hint = f"the first stands in line {keys[within].line}: keep one of them"
@@ -208,15 +284,18 @@ class _Reading:
         # Quotes can hide them, as in "\e": a terminal would obey them.
         if found := _CONTROL.search(event.value):
             document.faults.append(_control_character(place, found[0]))
-        tag: str = event.tag or "!"
+        # An exclamation mark alone says that it is text, whatever it looks like.
+        tag: str = event.tag or _resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
         if tag == "!":
-            tag = _resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
+            tag = "str"
         kind = tag.rpartition(":")[2]
         if kind in ("str", "value", "merge"):
             return event.value
         try:
+            if len(event.value) > LONGEST:
+                raise ValueError
             value: object = yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(tag, event.value))
-        except (ValueError, LookupError):
+        except (ValueError, LookupError, OverflowError):
             wanted = "write a date as 2026-01-31; " if kind == "timestamp" else ""
             problem = f"`{event.value:.60}` is no {_KINDS[kind]}"
             document.faults.append(CardError(place, problem, f"{wanted}quote it if it is meant as text"))

@@ -20,6 +20,8 @@ from quaere.content.states import State
 from quaere.errors import Place
 
 Text = Annotated[str, Field(min_length=1)]
+# What a link to a question or a card writes out, wherever it stands.
+Line = Annotated[str, Field(min_length=1, max_length=2000)]
 SLUG = r"^[a-z][a-z0-9_]*$"
 Slug = Annotated[str, Field(pattern=SLUG)]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -63,7 +65,7 @@ class Question(_Part):
     """A reader's question. Its state is derived, never written."""
 
     id: Id
-    ask: Text
+    ask: Line
     asked: datetime.date
     answer: Text | None = Field(None, description="an answer in prose (Markdown)")
 
@@ -81,7 +83,7 @@ class Card(_Part):
     """One paper, as papers/<slug>.yml holds it."""
 
     cite: Annotated[str, Field(pattern=r"^[^\s,{}]+$", description="the key of an entry in references.bib")]
-    idea: Text = Field(description="the paper in one sentence")
+    idea: Line = Field(description="the paper in one sentence")
     tags: tuple[Text, ...] = ()
     affiliations: tuple[Text, ...] = ()
     implementation: Slug | None = Field(

@@ -13,7 +13,7 @@ _VERBATIM = re.compile(
     r"""
     ^(?P<before>[ \t>]*(?:[-*+][ ]+|\d+[.)][ ]+)?)(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})
     .*?(?:^[ \t>]*(?P=fence)[`~]*[ \t]*$|\Z)
-    | <!--.*?-->
+    | (?P<comment><!--)
     | (?<![`\\])(?P<ticks>`+)(?!`)(?:(?!\n[ \t]*\n).)+?(?<!`)(?P=ticks)(?!`)
     | (?<!\\)\$\$.+?\$\$
     | (?<![\\$])\$(?![\s$])(?:\\.|[^\\$\n]|\n(?![ \t]*\n))+?(?<!\s)\$
@@ -25,13 +25,20 @@ _LINK = re.compile(r"(?<!\\)\[\[(?P<target>[^\[\]|\\\n]+?)(?:\\?\|(?P<text>[^\[\
 
 def _pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:
     """Cut Markdown into pieces: where each starts, its text, and whether it is shown as it stands (code and math)."""
-    end = 0
-    for match in _VERBATIM.finditer(markdown):
+    end = sought = 0
+    last = markdown.rfind("-->")
+    while match := _VERBATIM.search(markdown, sought):
         start = match.end("before") if match["fence"] else match.start()
+        sought = match.end()
+        if match["comment"]:
+            # One that never ends is text.
+            if sought > last:
+                continue
+            sought = markdown.index("-->", sought) + 3
         if start > end:
             yield end, markdown[end:start], False
-        yield start, markdown[start : match.end()], True
-        end = match.end()
+        yield start, markdown[start:sought], True
+        end = sought
     if end < len(markdown):
         yield end, markdown[end:], False
 

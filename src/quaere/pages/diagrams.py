@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 
 # Where a click leads, and comments: they say nothing that is drawn.
-_UNDRAWN = re.compile(r"^[\s\ufeff]*(?:click[ \t].*|%%(?!\{).*)\n?", re.MULTILINE)
+_UNDRAWN = re.compile(r"^(?:[^\S\n]|\ufeff)*(?:click[ \t].*|%%(?!\{).*)\n?", re.MULTILINE)
 # In these kinds only the lines and the shapes below can hold an address; in all others, any line could.
 _PLAIN = re.compile(
-    r"(?:---\n.*?\n---\s*)?(?:%%\{.*?\}%%\s*)*(?:flowchart|graph|sequenceDiagram|classDiagram|stateDiagram|erDiagram|gantt"
-    r"|pie|mindmap|timeline|journey|gitGraph|quadrantChart|xychart|sankey|requirementDiagram)\b",
+    r"(?:---\n.*?\n---\s*)?(?>(?:%%\{(?:(?!\}%%).)*\}%%\s*)*)"
+    r"(?:flowchart|graph|sequenceDiagram|classDiagram|stateDiagram|erDiagram|gantt|pie|mindmap|timeline|journey|gitGraph|quadrantChart|xychart|sankey|requirementDiagram)\b",
     re.DOTALL,
 )
 _DIRECTIVE = r"%%\{.*?(?:\}%%|\Z)"
@@ -28,7 +28,7 @@ _STYLE = re.compile(
 _SCHEME = r"(?:https?|wss?|ftp):"
 # Mermaid takes a word or a number between # and ; for a letter, and writes them as in the last line itself.
 _LETTER = (
-    r"#(?:0*(?:9|1[03]|3[2-9]|[4-9]\d|1[01]\d|12[0-6])|(?!(?:quot|lt|gt|nbsp);)[a-z]*[g-z][a-z]*);"
+    r"#(?:0*(?:9|1[03]|3[2-9]|[4-9]\d|1[01]\d|12[0-6])|(?!(?:quot|lt|gt|nbsp);)(?=[a-f]*[g-z])[a-z]+);"
     r"|&(?:#|(?!(?:quot|lt|gt|nbsp);)\w+;)"
     r"|ﬂ°|¶ß"
 )
@@ -41,8 +41,8 @@ _LOST = [
     re.compile(rf"[\s\ufeff]{more}", re.DOTALL)
     for more in ("", rf"|;|{_DIRECTIVE}", rf"|[;\\]|{_DIRECTIVE}", rf"|;|\\[a-z]?|{_DIRECTIVE}")
 ]
-# Sequence diagrams read what another element of the page says.
-_OF_THE_PAGE = re.compile(r"\bdetails\s+[^\n:]+:", re.IGNORECASE)
+# Sequence diagrams read what another element of the page says: `details A: id`.
+_DETAILS = re.compile(r"\bdetails\s+", re.IGNORECASE)
 
 
 def drawable(source: str) -> str | None:
@@ -53,4 +53,9 @@ def drawable(source: str) -> str | None:
     names_a_host = any(_HALF_A_HOST.search(re.sub(r"\s", "", one)) for one in places) or any(
         _HOST.search(lost.sub("", drawn)) for lost in _LOST
     )
-    return None if names_a_host or _OF_THE_PAGE.search(drawn) else drawn
+    return None if names_a_host or _reads_the_page(drawn) else drawn
+
+
+def _reads_the_page(drawn: str) -> bool:
+    lines = _DETAILS.sub("details ", drawn).split("\n")
+    return any((found := _DETAILS.search(line)) and ":" in line[found.end() :] for line in lines)

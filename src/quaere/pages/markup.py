@@ -85,15 +85,17 @@ class Ids:
 
     taken: set[str] = field(default_factory=set)
     texts: int = 0
+    _numbers: dict[str, int] = field(default_factory=dict)
 
     def name(self, words: str) -> str:
         """Name a heading by its words; one that is named alike gets a number."""
         name = base = slug(words) or "section"
-        number = 0
+        number = self._numbers.get(base, 0)
         while name in self.taken:
             number += 1
             name = f"{base}_{number}"
         self.taken.add(name)
+        self._numbers[base] = number
         return name
 
 

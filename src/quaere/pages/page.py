@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from quaere.content.bibliography.tex import Run, Text
 
 _HEADING = re.compile(r'<h([1-6]) id="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
-_TAG = re.compile(r'</?[a-z][^\s/>]*((?:\s+[^\s=>/]+(?:="[^"]*")?)*)\s*/?>')
+_TAG = re.compile(r'</?[a-z][^\s/<>]*((?:\s+[^\s=<>/]+(?:="[^"]*")?)*)\s*/?>')
 _SELF = re.compile(r'<a class="headerlink"[^>]*>#</a>')
 _MATHEMATICS = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _ID = re.compile(r'\sid="([^"]+)"')
@@ -79,13 +79,12 @@ def _unicode(equation: str) -> str:
     return Text([Run(equation, is_math=True)]).plain
 
 
-def _tree(flat: list[Heading]) -> tuple[Heading, ...]:
-    def grown() -> Iterator[Heading]:
-        rest = flat
-        while rest:
-            first, *rest = rest
-            count = next((n for n, one in enumerate(rest) if one.level <= first.level), len(rest))
-            yield Heading(first.level, first.id, first.words, _tree(rest[:count]))
-            rest = rest[count:]
-
-    return tuple(grown())
+def _tree(flat: Sequence[Heading]) -> tuple[Heading, ...]:
+    """Put each heading below the last one of a lower level; from the end on, so that each is moved once a level."""
+    waiting: list[Heading] = []  # the first one last
+    for one in reversed(flat):
+        below = []
+        while waiting and waiting[-1].level > one.level:
+            below.append(waiting.pop())
+        waiting.append(Heading(one.level, one.id, one.words, tuple(below)))
+    return tuple(reversed(waiting))

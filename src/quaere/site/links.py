@@ -17,7 +17,7 @@ from quaere.errors import AuthorError, PageError, Place, nearest
 
 _BODY = re.compile(r"<article\b.*</article>", re.DOTALL)
 _LINK = re.compile(
-    r"""<(?:a|img|source|video|audio)\b[^>]*?\s(?:href|src)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""",
+    r"""<(?:a|img|source|video|audio)\b[^<>]*?\s(?:href|src)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""",
     re.DOTALL | re.IGNORECASE,
 )
 _ID = re.compile(r"\s(?:id|name)=\"([^\"]+)\"")
