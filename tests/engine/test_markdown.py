@@ -24,6 +24,7 @@ def found(text: str, *, inline: bool = False) -> list[Found]:
         ("[[red.held|why]]", [("wikilink", "red.held", "[[red.held|why]]")]),
         ("[[red#notes]]", [("wikilink", "red#notes", "[[red#notes]]")]),
         ("x [[ red ]]", [("wikilink", "red", "[[ red ]]")]),
+        ("\0[[red]]", [("wikilink", "red", "[[red]]")]),
         ("x [[  red | words ]]", [("wikilink", "red", "[[  red | words ]]")]),
         ("[a](two.md) b", [("address", "two.md", "two.md) b")]),
         ("[a](<two.md>)", [("address", "two.md", "two.md>)")]),

@@ -41,7 +41,7 @@ def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[L
     book, bib_faults = _bibliography(root, settings.bibliography)
     papers, cite_faults = _cited(drafts, book, settings.bibliography)
     found, modules, answer_faults = answers.read(root, settings.implementation, versions)
-    unsound = frozenset(draft.slug for draft in drafts) - papers.keys() | unread
+    unsound = frozenset({draft.slug for draft in drafts} - papers.keys() | unread)
     tried, result_faults = _results(root, settings.papers, {*papers, *unsound})
     speed, speed_faults = _result(root, settings.benchmarks)
     documents, page_faults = files.below(root, settings.docs, PageError)

@@ -91,7 +91,8 @@ def links(text: str, *, inline: bool = False) -> Iterator[Link]:
     environment: dict[str, Any] = {}
     shared = _shared(inline)
     tokens = shared.parseInline(text, environment) if inline else shared.parse(text, environment)
-    source = _Source(text, environment)
+    # In the place of this character the parser has another.
+    source = _Source(text.replace("\0", "\ufffd"), environment)
     for block in tokens:
         placed = _Block(source, block)
         for token in block.children or ():
