@@ -70,7 +70,9 @@ def test_attention_read_at_the_last_place_is_the_whole_layers_last_place():
 
 
 @pytest.mark.parametrize(
-    ("problem", "name"), [(recalling(5), "recall"), (summing(20), "adding"), (SPELLING, "reber")], ids=str
+    ("problem", "name"),
+    [(recalling(5), "recall"), (summing(20), "adding"), (SPELLING, "reber")],
+    ids=["recall", "adding", "reber"],
 )
 def test_the_models_of_a_problem_have_as_many_parameters_up_to_six_in_a_hundred(problem, name):
     d_input, d_output = problem.width

@@ -1,0 +1,35 @@
+"""Every experiment that draws batches: two processes have the gradients of one on the joined batch."""
+
+from pathlib import Path
+
+import pytest
+
+from quaere.project import Project
+from tests.experiments.test_training import gradients
+
+LIBRARY = Project.find(Path(__file__).parents[2]).read()[0]
+# What two processes can share: the others draw no batches, or none that is trained on.
+IN_TWO = [slug for slug in sorted(LIBRARY.experiments) if slug not in ("performer", "attention_agent")]
+
+
+@pytest.fixture(scope="module")
+def first_gradients() -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    return gradients(1, *IN_TWO), gradients(2, *IN_TWO)
+
+
+@pytest.mark.parametrize("slug", IN_TWO)
+def test_two_processes_have_the_gradients_of_one_on_the_joined_batch(
+    slug: str, first_gradients: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]
+) -> None:
+    one, two = first_gradients
+    names = [name for name in one if name.startswith(f"{slug} ")]
+    assert names
+    for name in names:
+        alone, together = one[name], two[name]
+        assert alone.keys() == together.keys()
+        size = max(value for weight, value in alone.items() if weight.endswith(" norm"))
+        assert size > 0
+        worst = max(abs(alone[weight] - together[weight]) for weight in alone if weight != "loss")
+        assert worst < 2e-5 * (size + 1), name
+        # DETR's is the mean of what its processes show: its classes are weighed by the share.
+        assert together["loss"] == pytest.approx(alone["loss"], rel=1e-3), name
