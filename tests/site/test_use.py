@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from quaere.content.model import Library
 from quaere.project import Project
+from tests.site.conftest import without_search
 
 ROOT = Path(__file__).parents[2]
 CARD = "papers/transformer/"
@@ -184,7 +185,8 @@ def test_a_filter_by_tag_is_read_from_the_address_and_says_when_nothing_fits(pag
     ],
     ids=["a card", "an answer", "a function"],
 )
-def test_search_finds(page: Page, query: str, path: str, anchor: str) -> None:
+def test_search_finds(searching: BrowserContext, query: str, path: str, anchor: str) -> None:
+    page = searching.new_page()
     page.goto("")
     page.keyboard.press("/")
     page.locator("[data-md-component=search-query]").press_sequentially(query)
@@ -252,6 +254,7 @@ def test_a_command_and_a_citation_can_be_copied(context: BrowserContext, page: P
 )
 def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, address: str, path: str) -> None:
     with browser.new_context(base_url=address, viewport={"width": 390, "height": 844}, has_touch=True) as context:
+        without_search(context)
         page = context.new_page()
         page.goto(path, wait_until="networkidle")
         wider = page.evaluate(
