@@ -42,6 +42,16 @@ from quaere.content.bibliography.tex import TexError, literal, read
         (r"$\mathbb{R}^n$ $\mathcal{O}$ $\mathrm{SE}(3)$ $\not\in$ \ensuremath{\leq}", "ℝⁿ O SE(3) ∉ ≤"),
         (r"\(a\) \[b\] $$c$$", "a b c"),
         (r"H\textsubscript{2}O, 10\textsuperscript{6}, 19\textsuperscript{th}", "H₂O, 10⁶, 19th"),
+        (r"$n\log n$ $\mathsf{P} \neq \mathsf{NP}$ $a\in A$ $\alpha \beta$", "n log n P ≠ NP a∈A αβ"),
+        (r"5$^\circ$C $x^\prime$ $x^\top$ $x\sp2\sb{i}$ $T_\mathrm{eff}$ 3$^\text{rd}$", "5°C x′ xᵀ x²ᵢ T_(eff) 3ʳᵈ"),
+        (r"${\cal N}=4$ $\mathcal O(n)$ $\mathbf x$ $\vec v$ $\mathbb R$", "N=4 O(n) x v ℝ"),
+        (r"$\tfrac12$ $\dfrac{a}{b+c}$ $\binom{n}{k}$ $\ensuremath{\alpha}$", "1/2 a/(b+c) (n choose k) α"),
+        # Of databases of mathematics, of Vietnamese, and of packages.
+        (r"{\cprime}\cdprime{}\polhk{a}\udot{h}\ocirc{u}\soft{l}\lfhook{s}\Dbar{}\dbar", "ʹʺąḥůľșĐđ"),
+        (r"\'{\uhorn}\`{\ohorn}\UHORN\OHORN{}", "ứờƯƠ"),
+        (r"\texorpdfstring{$\alpha$}{alpha} \bibinfo{year}{2020}", "α 2020"),
+        (r"a\footnote{b}\thanks{c}\index{d}\phantom{e} f\hfill g\xspace{}", "a fg"),
+        (r"\foo{} a\ ", r"\foo a"),
         # Money, and dollars that nobody closed.
         ("$5 million, or \\$6", "$5 million, or $6"),
         ("a$", "a$"),
@@ -85,6 +95,7 @@ def test_mathematics_keeps_its_source() -> None:
         ("{" * 99 + "a", "a brace is opened and not closed"),
         ("a}", "a brace is closed that was not opened"),
         (r"\noopsort", r"`\noopsort` lacks its argument"),
+        (r"\frac" * 3000, "commands lie more than 30 deep in each other"),
     ],
 )
 def test_what_tex_could_not_set_is_told(written: str, problem: str) -> None:
@@ -116,6 +127,7 @@ def test_commands_without_end_are_told(preamble: str) -> None:
         (r"10.1000/a\_b%3C$<$c", "10.1000/a_b%3C<c"),
         ("https://x.org/very/\n  \\linebreak long", "https://x.org/very/long"),
         (r"a\textunderscore b", "a_b"),
+        (r"\href{https://x.org/a\_b}{c}", "https://x.org/a_b"),
     ],
 )
 def test_addresses_are_freed_of_tex(written: str, taken: str) -> None:

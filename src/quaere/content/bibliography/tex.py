@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
@@ -15,8 +15,11 @@ from pylatexenc.latexencode import get_builtin_uni2latex_dict
 DEEPEST = 100
 """Braces inside braces that are read."""
 
+NESTED = 30
+"""Commands as arguments of commands that are read."""
+
 LONGEST = 1_000_000
-"""Characters that the commands of a file's own may make of one value."""
+"""Characters that the commands and @strings of a file's own may make of one value."""
 
 
 class TexError(ValueError):
@@ -77,6 +80,9 @@ IDIOMS = {
     "printfirst": Command(2, "#1"),
     "singleletter": Command(1, "#1"),
     "switchargs": Command(2, "#2#1"),
+    # Of hyperref and REVTeX.
+    "texorpdfstring": Command(2, "#1"),
+    "bibinfo": Command(2, "#2"),
 }
 
 _DEFINITION = re.compile(
@@ -116,7 +122,8 @@ def read(latex: str, defined: Mapping[str, Command] = IDIOMS) -> Text:
 
 def literal(latex: str, *, keeps_spaces: bool = False) -> str:
     """Read an address or an identifier: what TeX needs to set it is taken off, and nothing else is changed."""
-    latex = re.sub(r"\\(?:url|path|nolinkurl|href|texttt)\s*\{", "{", latex)
+    latex = re.sub(r"\\href\s*(\{[^{}]*\})\s*\{[^{}]*\}", r"\1", latex)
+    latex = re.sub(r"\\(?:url|path|nolinkurl|texttt)\s*\{", "{", latex)
     latex = re.sub(
         r"\$\\sim\s*\$|\\sim(?![A-Za-z])\s*|\\~(?:\{\})?|\\textasciitilde(?![A-Za-z])\s*(?:\{\})?", "~", latex
     )
@@ -164,6 +171,12 @@ _ACCENTS = {
     "not": "\u0338",
     "textcircumacute": "\u0302\u0301",
     "textovercross": "\u033d",
+    # Of the databases of mathematics.
+    "polhk": "\u0328",
+    "udot": "\u0323",
+    "lfhook": "\u0326",
+    "ocirc": "\u030a",
+    "soft": "\u030c",
 }
 _BELOW = {"\u0323", "\u0326", "\u0327", "\u0328", "\u0331"}
 # With nothing to stand on, an accent is a sign of its own.
@@ -188,11 +201,18 @@ _QUOTING = {"enquote", "mkbibquote", "enquote*", "textquote"}
 # What only tells TeX how to set the text, with the number of arguments that go with it.
 _SILENT = {
     **dict.fromkeys(("relax", "leavevmode", "protect", "bgroup", "egroup", "ignorespaces", "unskip", "allowbreak"), 0),
-    **dict.fromkeys(("newblock", "natexlab", "selectfont", "nobreak", "noindent", "autocap", "isdot", "nocorr"), 0),
+    **dict.fromkeys(
+        ("newblock", "natexlab", "selectfont", "nobreak", "noindent", "xspace", "null", "autocap", "isdot", "nocorr"), 0
+    ),
     **dict.fromkeys(("small", "footnotesize", "scriptsize", "large", "Large", "normalsize", "displaystyle"), 0),
     **dict.fromkeys(("hspace", "vspace", "label", "selectlanguage", "foreignlanguage", "textcolor", "color"), 1),
     **dict.fromkeys(("left", "right", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "limits", "nolimits"), 0),
-    **dict.fromkeys(("kern", "hskip"), 0),
+    **dict.fromkeys(("kern", "hskip", "hfill", "hfil", "dotfill", "textstyle", "scriptstyle"), 0),
+    # Fonts of mathematics, which Unicode does without; what they are put on follows.
+    **dict.fromkeys(("cal", "mathcal", "mathscr", "frak", "mathfrak", "mathrm", "mathbf", "mathsf", "mathit"), 0),
+    **dict.fromkeys(("mathnormal", "boldsymbol", "bm", "operatorname", "mathop", "text", "mbox", "vec"), 0),
+    # Not part of what they stand in.
+    **dict.fromkeys(("footnote", "footnotemark", "thanks", "index", "nocite", "phantom", "hphantom", "vphantom"), 1),
 }
 _WORDS = {
     "TeX": "TeX",
@@ -268,6 +288,14 @@ _WORDS = {
     "DH": "Ð",
     "dj": "đ",
     "DJ": "Đ",
+    "dbar": "đ",
+    "Dbar": "Đ",
+    "cprime": "ʹ",
+    "cdprime": "ʺ",
+    "ohorn": "ơ",
+    "OHORN": "Ơ",
+    "uhorn": "ư",
+    "UHORN": "Ư",
     "th": "þ",
     "TH": "Þ",
     "ng": "ŋ",
@@ -343,6 +371,7 @@ _BIBSTRINGS = {
     "prepublished": "pre-published",
     "andothers": "et al.",
 }
+_FRACTIONS = {"frac", "tfrac", "dfrac", "cfrac", "nicefrac", "sfrac"}
 _UPPER = {"MakeUppercase", "uppercase", "MakeTextUppercase"}
 _LOWER = {"MakeLowercase", "lowercase", "MakeTextLowercase"}
 _ROOTS = {"": "√", "2": "√", "3": "∛", "4": "∜"}
@@ -456,6 +485,7 @@ class _Reader:
 
     source: str
     is_math: bool = False
+    depth: int = 0
     ends: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -490,14 +520,21 @@ class _Reader:
             return after, marks
         if self.is_math and kind == "text" and (found := re.search(r"[\^_]", token[0])):
             runs.append(Run(token[0][: found.start()], marks))
-            return self._script(at + found.start(), end, marks, runs), marks
-        runs.append(Run(shown.get(kind) or shown.get(token[0]) or token[0], marks))
+            at += found.start()
+            return self._script(self.source[at], at + 1, end, marks, runs), marks
+        # A backslash at the end has lost its space.
+        is_space = token[0] == "\\"
+        runs.append(Run("" if is_space else shown.get(kind) or shown.get(token[0]) or token[0], marks))
         return after, marks
 
-    def _script(self, at: int, end: int, marks: Marks, runs: list[Run]) -> int:
-        mark = "sup" if self.source[at] == "^" else "sub"
-        found, after = self._argument(at + 1, end, self.source[at], marks)
-        runs.append(Run(_plain(found), _with(marks, mark, "script")))
+    def _script(self, sign: str, at: int, end: int, marks: Marks, runs: list[Run]) -> int:
+        found, after = self._argument(at, end, sign, marks)
+        text = _plain(found)
+        # What stands high by itself is not raised.
+        if sign == "^" and text in _HIGH:
+            runs.append(Run(_HIGH[text], marks))
+        else:
+            runs.append(Run(text, _with(marks, "sup" if sign == "^" else "sub", "script")))
         return after
 
     def _dollars(self, token: re.Match[str], end: int, marks: Marks, runs: list[Run]) -> int:
@@ -553,11 +590,13 @@ class _Reader:
             found_, at = self._argument(at, end, bare, marks)
             runs += found_
             return at
-        if bare == "ensuremath":
+        if bare in ("sp", "sb") and self.is_math:
+            return self._script("^" if bare == "sp" else "_", at, end, marks, runs)
+        if bare == "ensuremath" and not self.is_math:
             found, at = self._raw(at, end, bare)
             runs.append(Run(found, marks, is_math=True))
             return at
-        if bare in ("bibstring", "autocap") and bare == "bibstring":
+        if bare == "bibstring":
             found, at = self._raw(at, end, bare)
             runs.append(Run(bibstring(found), marks))
             return at
@@ -566,10 +605,11 @@ class _Reader:
             change = str.upper if bare in _UPPER else str.lower
             runs += (run if run.is_math else run._replace(text=change(run.text)) for run in found_)
             return at
-        if bare == "frac":
+        if bare in _FRACTIONS or bare == "binom":
             over, at = self._argument(at, end, bare, marks)
             under, at = self._argument(at, end, bare, marks)
-            runs.append(Run(f"{_bracketed(over)}/{_bracketed(under)}", marks))
+            fraction = f"{_bracketed(over)}/{_bracketed(under)}"
+            runs.append(Run(f"({_plain(over)} choose {_plain(under)})" if bare == "binom" else fraction, marks))
             return at
         if bare == "sqrt":
             power = re.compile(r"\[([^\]]*)\]\s*").match(self.source, at, end)
@@ -589,17 +629,25 @@ class _Reader:
                 _, at = self._raw(at, end, bare)
             return at
         if (shown := _symbols().get(name, _symbols().get(bare))) is not None:
-            # An operator such as log keeps off what follows it.
-            behind = self.source[at - 1 : at].isspace() or self.source[at : at + 1] in ("\\", "{")
-            spaced = self.is_math and len(shown) > 1 and shown.isalpha() and behind
-            runs.append(Run(f"{shown} " if spaced else shown, marks))
-        elif not self.source.startswith("{", at) and not self.is_math:
+            runs.append(Run(self._set_off(shown, at, runs) if self.is_math else shown, marks))
+        elif not self.is_math and (not self.source.startswith("{", at) or self.ends[at] == at + 1):
             # Nobody knows it: it stays to be seen.
             gap = " " if self.source[at - 1 : at].isspace() else ""
             runs.append(Run(f"\\{name}{gap}", marks))
         elif self.is_math and not self.source.startswith("{", at):
             runs.append(Run(bare, marks))
         return at
+
+    def _set_off(self, shown: str, at: int, runs: Sequence[Run]) -> str:
+        """Return a sign of mathematics with the spaces that it needs or was given."""
+        before = runs[-1].text[-1:] if runs else ""
+        is_spaced = self.source[at - 1 : at].isspace()
+        if len(shown) > 1 and shown.isalpha():
+            # An operator such as log keeps off its neighbors.
+            behind = is_spaced or self.source[at : at + 1] in ("\\", "{")
+            return f"{' ' if before.isalnum() else ''}{shown}{' ' if behind else ''}"
+        # A command takes the space behind it; one before it asks for both.
+        return f"{shown} " if is_spaced and before.isspace() else shown
 
     def _numbered(self, name: str, at: int, end: int, marks: Marks, runs: list[Run]) -> int:
         found = re.compile(r"\{?\s*(?:(\d{1,7})|\"([0-9A-Fa-f]{1,6})|'([0-7]{1,7}))\s*\}?").match(self.source, at, end)
@@ -620,7 +668,7 @@ class _Reader:
         if at in self.ends and name.rstrip("*") in ("array", "tabular"):
             at = self.ends[at] + 1
         body = re.sub(r"\s*(?<!\\)&\s*", " ", re.sub(r"\\\\(?:\[[^\]]*\])?\s*", "; ", self.source[at:stop]))
-        reader = _Reader(body, self.is_math)
+        reader = _Reader(body, self.is_math, self._deeper())
         runs += (Run(run.text, _with(marks, *run.marks), run.is_math) for run in reader.runs())
         return stop + len(close)
 
@@ -644,11 +692,21 @@ class _Reader:
             raise TexError(f"`\\{name}` lacks its argument" if name.isalpha() else f"`{name}` lacks what it is put on")
         if at in self.ends:
             return self._group(at + 1, self.ends[at], marks), self.ends[at] + 1
-        if self.source[at] == "\\":
-            runs: list[Run] = []
-            at, _ = self._step(at, end, marks, runs)
-            return runs, at
-        return [Run(self.source[at], marks)], at + 1
+        if self.source[at] != "\\":
+            return [Run(self.source[at], marks)], at + 1
+        self.depth = self._deeper()
+        runs: list[Run] = []
+        at, marks = self._step(at, end, marks, runs)
+        # A command of the font shows nothing: what it is put on is the argument.
+        while not runs and at < end and (at in self.ends or self.source[at] == "\\"):
+            at, marks = self._step(at, end, marks, runs)
+        self.depth -= 1
+        return runs, at
+
+    def _deeper(self) -> int:
+        if self.depth >= NESTED:
+            raise TexError(f"commands lie more than {NESTED} deep in each other")
+        return self.depth + 1
 
     def _raw(self, at: int, end: int, name: str) -> tuple[str, int]:
         while at < end and self.source[at].isspace():
@@ -682,7 +740,8 @@ def _accented(base: str, mark: str) -> str:
 _SUPERSCRIPTS = dict(
     zip("0123456789+-−=()abcdefghijklmnoprstuvwxyz", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True)
 )
-_SUPERSCRIPTS |= {"′": "′", "T": "ᵀ", "∗": "*", "*": "*"}
+_SUPERSCRIPTS |= {"T": "ᵀ", "⊤": "ᵀ", "∗": "*", "*": "*"}
+_HIGH = {"∘": "°", "'": "′", "′": "′", "″": "″"}
 _SUBSCRIPTS = dict(zip("0123456789+-−=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
 
 
