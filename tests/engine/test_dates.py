@@ -103,6 +103,11 @@ def test_what_is_no_date_is_told(written: str, problem: str) -> None:
         ("1968–90", [(1968,), (1990,)], "1968–1990"),
         ("1999–", [(1999,), OPEN], "1999–"),
         ("2020a", [(2020,)], "2020a"),
+        ("\u2212300", [(-300,)], "300 BC"),
+        ("c. 1900–1910", [(1900,), (1910,)], "c. 1900–1910"),
+        ("ca. 300–250 BCE", [(-300,), (-250,)], "c. 300 BC–250 BC"),
+        ("12/2020", [(2020, 12)], "2020"),
+        ("05/2020", [(2020, 5)], "2020"),
         ("2020-05-06", [(2020, 5, 6)], "2020"),
         ("2020-05", [(2020, 5)], "2020"),
         ("2020, in press", [(2020,)], "2020, in press"),
@@ -140,6 +145,13 @@ def test_a_year_with_digits_that_is_none_is_told(written: str) -> None:
         ("January/February", [(2020, 1), (2020, 2)]),
         ("March–April", [(2020, 3), (2020, 4)]),
         ("Aug 31 – Sep 2", [(2020, 8, 31), (2020, 9, 2)]),
+        ("5--6", [(2020, 5), (2020, 6)]),
+        ("5/6", [(2020, 5), (2020, 6)]),
+        ("März", [(2020, 3)]),
+        ("Dezember", [(2020, 12)]),
+        ("juin", [(2020, 6)]),
+        ("juillet/août", [(2020, 7), (2020, 8)]),
+        ("10 de octubre", [(2020, 10, 10)]),
         ("Michaelmas", [(2020,)]),
         ("", [(2020,)]),
     ],
@@ -155,7 +167,7 @@ def test_a_day_may_have_its_own_field_and_a_season_the_months() -> None:
     assert of_fields({"year": "2020", "date": "2019-05"}).parts == ((2019, 5),)
 
 
-@pytest.mark.parametrize("month", ["13", "0", "99", "August 32", "February 30"])
+@pytest.mark.parametrize("month", ["13", "0", "99", "12--13", "August 32", "February 30"])
 def test_a_month_that_is_none_is_told(month: str) -> None:
     with pytest.raises(DateError):
         of_fields({"year": "2020", "month": month})

@@ -15,7 +15,19 @@ NAMES = (
 MONTHS = {name[:3].lower(): number for number, name in enumerate(NAMES) if number}
 """The numbers of the months by the names that BibTeX's styles define."""
 
-_SEASONS = {"spring": 1, "summer": 2, "autumn": 3, "fall": 3, "winter": 4}
+# In German, French, Spanish, Italian, Portuguese and Dutch, where they begin otherwise than in English.
+_ABROAD = {
+    name: number
+    for number, names in enumerate(
+        (
+            *("", "ene gen", "fév fev", "mär maa mrt", "avr abr", "mai mag mei", "juin giu", "juil lug"),
+            *("aoû ago", "set", "okt ott out", "", "dez déc dic"),
+        )
+    )
+    for name in names.split()
+}
+SEASONS = ("", "Spring", "Summer", "Autumn", "Winter")
+_SEASONS = {name.lower(): number for number, name in enumerate(SEASONS) if number} | {"fall": 3}
 OPEN = (0,)
 """The end of a span that has none, or its beginning."""
 
@@ -152,7 +164,7 @@ def of_year(written: str) -> Date:
     """
     if not written:
         return Date()
-    text = written.replace("\u00a0", " ").strip()
+    text = written.replace("\u00a0", " ").replace("\u2212", "-").strip()
     if len(text) > 200:
         raise DateError(f"a year of {len(text):,} characters is none")
     if not any(one.isdecimal() for one in text):
@@ -173,8 +185,10 @@ def of_year(written: str) -> Date:
         return Date(
             ((year,),), is_circa=is_circa, words="" if text.strip("[]().,") in (core, exact) or is_circa else text
         )
+    if found := re.fullmatch(r"(0?[1-9]|1[0-2])/(\d{4})", core):
+        return Date(((int(found[2]), int(found[1])),), is_circa=is_circa)
     if found := re.fullmatch(rf"(\d{{1,4}}){_DASH}(\d{{1,4}})?", core):
-        return _span(found[1], found[2], sign, text)
+        return replace(_span(found[1], found[2], sign, text), is_circa=is_circa)
     if found := re.fullmatch(r"(\d{4})\s*[a-z]", core):
         return Date(((int(found[1]),),), is_circa=is_circa, words=text)
     return _in_words(text)
@@ -209,12 +223,14 @@ def _with_month(date: Date, month: str, day: str) -> Date:
     year = date.parts[0][0]
     lowered = month.lower()
     words = re.findall(r"[^\W\d_]+", lowered)
-    months = [MONTHS[word[:3]] for word in words if word[:3] in MONTHS and len(word) >= 3]
+    known = MONTHS | _ABROAD
+    months = [known.get(word[:3]) or known.get(word[:4], 0) for word in words]
+    months = [one for one in months if one]
     numbers = [int(number) for number in re.findall(r"(?<!\d)\d{1,2}(?!\d)", lowered)]
-    if not words and re.fullmatch(r"\s*\d+\s*", month):
-        if not numbers or not 1 <= numbers[0] <= 12:
+    if re.fullmatch(rf"\s*\d+(?:{_DASH}\d{{1,2}})?\s*", month):
+        if not numbers or not all(1 <= number <= 12 for number in numbers):
             raise DateError(f"there is no month `{_short(month)}`")
-        months, numbers = numbers[:1], []
+        months, numbers = numbers, []
     if not months:
         season = next((_SEASONS[word] for word in words if word in _SEASONS), 0)
         return replace(date, season=season)
