@@ -46,6 +46,19 @@ def fault(fields: str) -> str:
         ("King Jr., Martin L.", Name("King", "Martin L.", "Jr."), "Martin L. King Jr."),
         ("Guy L. Steele, Jr.", Name("Steele", "Guy L.", "Jr."), "Guy L. Steele Jr."),
         ("Smith, John, III", Name("Smith", "John", "III"), "John Smith III"),
+        ("Adam Smith, III", Name("Smith", "Adam", "III"), "Adam Smith III"),
+        ("Henry VIII", Name("Henry", suffix="VIII"), "Henry VIII"),
+        ("Meier, sen., Hans", Name("Meier", "Hans", "sen."), "Hans Meier sen."),
+        # Names of people, and initials, that look like suffixes.
+        ("Sen, Amartya", Name("Sen", "Amartya"), "Amartya Sen"),
+        ("Amartya Sen", Name("Sen", "Amartya"), "Amartya Sen"),
+        ("Wang, Jun", Name("Wang", "Jun"), "Jun Wang"),
+        ("Nguyen, Vi", Name("Nguyen", "Vi"), "Vi Nguyen"),
+        ("Lenin, VI", Name("Lenin", "VI"), "VI Lenin"),
+        ("Doe, Jane (ed.)", Name("Doe", "Jane (ed.)"), "Jane (ed.) Doe"),
+        (r"Doe, J.\ ", Name("Doe", "J."), "J. Doe"),
+        (r"Doe, J.\footnote{Of Acme}", Name("Doe", "J."), "J. Doe"),
+        (r"Sol{\cprime}ev, A.", Name("Solʹev", "A."), "A. Solʹev"),
         ("von der Leyen, Ursula", Name("Leyen", "Ursula", dropping="von der"), "Ursula von der Leyen"),
         ("Ludwig van Beethoven", Name("Beethoven", "Ludwig", dropping="van"), "Ludwig van Beethoven"),
         ("Beethoven, Ludwig van", Name("Beethoven", "Ludwig", dropping="van"), "Ludwig van Beethoven"),
@@ -90,8 +103,14 @@ def test_a_name_is_read_into_its_parts(written: str, name: Name, shown: str | No
 
 
 def test_useprefix_of_an_entry_keeps_particles() -> None:
-    (found,) = one("author = {van Beethoven, Ludwig}, options = {useprefix=true}").authors
-    assert found == Name("Beethoven", "Ludwig", non_dropping="van")
+    kept, dropped = Name("Beethoven", "Ludwig", non_dropping="van"), Name("Beethoven", "Ludwig", dropping="van")
+    for options, name in (
+        ("useprefix=true", kept),
+        ("maxnames=3, useprefix", kept),
+        ("useprefix = true, maxnames=3", kept),
+        ("useprefix=false", dropped),
+    ):
+        assert one(f"author = {{van Beethoven, Ludwig}}, options = {{{options}}}").authors == (name,), options
 
 
 def test_and_parts_names_outside_of_braces_only() -> None:
@@ -103,6 +122,7 @@ def test_and_parts_names_outside_of_braces_only() -> None:
     ("written", "problem"),
     [
         ("author = {A, B, C, D and E}", "the name `A, B, C, D` can't be read: too many commas"),
+        ("author = {Doe, J.; Roe, R.}", "the name `Doe, J.; Roe, R.` can't be read: semicolons part no people"),
         ("author = {family=A, given}", "the name `family=A, given` can't be read: `given` has no `=`"),
         ("author = {prefix=von, suffix=Jr}", "it has no `family=`"),
         (r"author = {\emph}", r"`\emph` lacks its argument"),
@@ -150,6 +170,9 @@ def test_et_al_in_every_output() -> None:
         r"\url{https://doi.org/10.1000/182}",
         "https://doi.org/10.1000%2F182",
         "{10.1000/182}",
+        "10.1000/182, 10.1000/183",
+        "10.1000/182 10.1000/183",
+        r"\href{https://doi.org/10.1000/182}{10.1000/182}",
     ],
 )
 def test_a_doi_is_put_right(written: str) -> None:
@@ -164,6 +187,8 @@ def test_a_doi_is_put_right(written: str) -> None:
         ("(10.1000/182)", "10.1000/182"),
         ("10.1000/a(b)", "10.1000/a(b)"),
         (r"10.1000/a\_b", "10.1000/a_b"),
+        ("10.1000/1&lt;2::3&gt;4", "10.1000/1<2::3>4"),
+        (r"10.1000/1\%3C2::3\%3E4", "10.1000/1<2::3>4"),
     ],
 )
 def test_a_doi_may_hold_brackets(written: str, doi: str | None) -> None:
@@ -173,7 +198,20 @@ def test_a_doi_may_hold_brackets(written: str, doi: str | None) -> None:
 def test_what_is_no_doi_is_kept_and_not_linked() -> None:
     found = one("doi = {to follow}")
     assert (found.doi, found.fields["doi"]) == (None, "tofollow")
-    assert one("url = {https://doi.org/10.1000/182}").doi == "10.1000/182"
+    assert one("url = {https://doi.org/10.1000/182?from=mail}").doi == "10.1000/182"
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("isbn", "ISBN 3161484100"),
+        ("isbn", "ISBN-10: 3161484100"),
+        ("issn", "ISSN: 1234-5678"),
+        ("pmid", "PMID: 12345"),
+    ],
+)
+def test_a_number_does_not_repeat_the_name_of_its_field(name: str, written: str) -> None:
+    assert one(f"{name} = {{{written}}}").fields[name] == written.rpartition(" ")[2]
 
 
 @pytest.mark.parametrize(
@@ -185,6 +223,10 @@ def test_what_is_no_doi_is_kept_and_not_linked() -> None:
         "eprint = {arXiv:2001.00001}, archivePrefix = {arXiv}",
         "eprint = {https://arxiv.org/abs/2001.00001}, archivePrefix = {arXiv}",
         "eprint = {arXiv:2001.00001 [cs]}, eprinttype = {arXiv}",
+        "eprint = {2001.00001 [cs.CL]}",
+        "arxivId = {2001.00001}, archivePrefix = {arXiv}",
+        "journal = {arXiv}, volume = {2001.00001}",
+        "journal = {arXiv [cs.CL]}, number = {2001.00001}",
         "journal = {arXiv preprint arXiv:2001.00001}",
         "journal = {CoRR}, volume = {abs/2001.00001}",
         "url = {http://arxiv.org/abs/2001.00001}",
@@ -217,6 +259,7 @@ def test_an_eprint_is_freed_of_its_prefix(written: str) -> None:
         ("eprint = {2001.00001}, eprinttype = {jstor}", None),
         ("doi = {10.1000/2001.00001}", None),
         ("journal = {Journal 2001.00001}", None),
+        ("journal = {Journal}, number = {2001.00001}", None),
     ],
 )
 def test_versions_and_old_arxiv_identifiers(fields: str, found: str | None) -> None:
@@ -228,8 +271,13 @@ def test_versions_and_old_arxiv_identifiers(fields: str, found: str | None) -> N
     [
         (r"url = {\url{https://example.org/\~{}doe/a\_b}}", "https://example.org/~doe/a_b"),
         ("url = {https://example.org/a; https://example.com/b}", "https://example.org/a"),
-        ("url = {https://web.archive.org/web/2020/https://example.org/}",) * 1
-        + ("https://web.archive.org/web/2020/https://example.org/",),
+        *((f"url = {{{kept}}}", kept) for kept in ["https://web.archive.org/web/2020/https://example.org/"]),
+        ("url = {https://example.org/a and https://example.com/b}", "https://example.org/a"),
+        ("url = {https://example.org/a?b=1&amp;c=2}", "https://example.org/a?b=1&c=2"),
+        ("url = {example.org/a}", "https://example.org/a"),
+        (r"url = {\href{https://example.org/a}{here}}", "https://example.org/a"),
+        (r"howpublished = {See \href{https://example.org/a\_b}{here}}", "https://example.org/a_b"),
+        (r"note = {\href{https://example.org/a}{A}}, url = {https://example.org/own}", "https://example.org/own"),
         ("url = {www.example.org/a}", "https://www.example.org/a"),
         ("url = {<https://example.org/a>}", "https://example.org/a"),
         (r"howpublished = {\url{https://example.org/a_b}}", "https://example.org/a_b"),
@@ -329,9 +377,33 @@ def test_data_that_several_share() -> None:
     assert list(found.sources) == ["c", "x", "z", "y"]
 
 
+def test_data_that_go_by_single_fields() -> None:
+    text = """
+    @book{c, title = {C}, author = {Roe, Rik and xdata=all-data-author-2}, publisher = {xdata = all-data-publisher}}
+    @xdata{all-data, author = {A, B and Doe, Jane}, publisher = {Pub}}
+    """
+    found = all_of(text)[0]["c"]
+    assert (found.credits, found.fields["publisher"]) == ("Rik Roe, Jane Doe", "Pub")
+    assert list(found.sources) == ["c", "all-data"]
+    assert "author = {Roe, Rik and xdata=all-data-author-2}" in found.sources["c"]
+
+
+def test_a_parent_is_found_whatever_the_case_of_its_key() -> None:
+    found, faults = all_of("@inproceedings{c, title = {C}, crossref = {P}}" + PROCEEDINGS)
+    assert not faults
+    assert found["c"].venue == "Proc."
+    assert "crossref = {p}" in export.bibtex([found["c"]])
+
+
 @pytest.mark.parametrize(
     ("text", "problem", "line"),
     [
+        ("@book{c,\n author = {xdata=x-author}}", "inherits from `x`, which is not there", 2),
+        (
+            "@book{c,\n author = {xdata=x-author-3}}\n@xdata{x, author = {A, B}}",
+            "`x` has nothing for `xdata=x-author-3`",
+            2,
+        ),
         (
             "@inbook{c,\n crossref = {nothere}}\n@book{nowhere, title = {T}}",
             "inherits from `nothere`, which is not there",
@@ -345,6 +417,20 @@ def test_data_that_several_share() -> None:
 def test_inheritance_that_cannot_be_is_told(text: str, problem: str, line: int) -> None:
     _, faults = Bibliography(text, "r.bib").references(["c"])
     assert [said for said in map(str, faults) if problem in said and said.startswith(f"r.bib:{line}:")]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_strings_made_of_each_other_are_read_in_any_order(order: int) -> None:
+    strings = [f"@string{{s{n + 1} = s{n} # {{x}}}}\n" for n in range(1000)]
+    found, faults = all_of(f"@string{{s0 = {{}}}}\n{''.join(strings[::order])}@misc{{k, note = s1000}}")
+    assert not faults
+    assert found["k"].fields["note"] == "x" * 1000
+
+
+def test_strings_that_double_without_end_are_told() -> None:
+    strings = "".join(f"@string{{s{n + 1} = s{n} # s{n}}}\n" for n in range(50))
+    faults = all_of(f"@string{{s0 = {{x}}}}\n{strings}")[1]
+    assert faults[0].startswith("r.bib:21:1: @string `s20` has more than 1,000,000 characters")
 
 
 def test_a_long_chain_ends() -> None:
@@ -379,6 +465,8 @@ def test_an_entry_is_known_by_its_other_keys() -> None:
         ("note = chain", "The ACM Press of ACM Press"),
         ('note = "a {"} b"', 'a " b'),
         ('note = {a "b" # c}', 'a "b" # c'),
+        ("note = {a} % {b}\n # % c\n acm % d", "aACM Press"),
+        ("% title = {T},\n note = {a 100% of b}", "a 100% of b"),
     ],
 )
 def test_values_are_joined(written: str, value: str) -> None:
@@ -395,11 +483,27 @@ def test_values_are_joined(written: str, value: str) -> None:
         ("@string{a = a}\n", "@string `a` holds `a`, which no @string defines"),
         ("@misc{k, note = {a} #}", "field `note` has no value"),
         ("@misc{k, note = {a} {b}}", "field `note` is more than one text"),
+        ("@misc{k, note\n title = {b}}", "entry `k`: no field is named `note\n title`"),
+        ("@misc{k l, note = {b}}", "the key `k l` is more than one word"),
         ("@misc{k, note = jmlr # {b}}", "field `note` holds `jmlr`, which no @string defines"),
     ],
 )
 def test_values_that_cannot_be_joined_are_told(text: str, problem: str) -> None:
     assert problem in all_of(text)[1][0]
+
+
+def test_a_comment_is_no_field_and_does_not_go_out() -> None:
+    entry = one("author = {A, B}, % who\n title = {T},\n % year = {1999},\n note = {N}\n % the end\n")
+    assert set(entry.fields) == {"author", "title", "note"}
+    assert "%" not in export.bibtex([entry])
+
+
+def test_a_brace_may_stand_below_the_type() -> None:
+    text = "@misc\n{k,\n note = x}\n@string\n{y = {Y}}\n@misc{l, note = {see\n@foo\n(bar)}}"
+    book = Bibliography(text, "r.bib")
+    assert list(book.entries) == ["k", "l"]
+    assert [str(one.place) for one in book.references(["k"])[1]] == ["r.bib:3:1"]
+    assert book.references(["l"])[0]["l"].fields["note"] == "see @foo (bar)"
 
 
 # The whole
@@ -422,7 +526,10 @@ DOE = "author = {Doe, Jo}, title = {T}, year = {2020}"
         "{" * 3000 + "}" * 3000,
         r"\frac{}",
         r"\emph",
+        r"\'" * 3000 + "e",
+        "".join(rf"\begin{{a{n}}}" for n in range(999)) + "".join(rf"\end{{a{n}}}" for n in reversed(range(999))),
     ],
+    ids=range(8),
 )
 @pytest.mark.parametrize("field", ["title", "editor", "journal", "note", "publisher"])
 def test_broken_tex_is_told_with_its_line(base: Base, field: str, value: str) -> None:
@@ -519,6 +626,31 @@ def test_a_preprint_is_found_again_in_ris() -> None:
     record = export.ris([one(f"{DOE}, eprint = {{2001.00001}}, archivePrefix = {{arXiv}}", kind="misc")])
     assert "AN  - arXiv:2001.00001\n" in record
     assert "UR  - https://arxiv.org/abs/2001.00001\n" in record
+
+
+@pytest.mark.parametrize(
+    ("fields", "row"),
+    [
+        ("date = {2020-21}", "DA  - 2020///Spring"),
+        ("date = {2020-05~}", "DA  - 2020/05//c. 2020"),
+        ("urldate = {2020-05-06T10:00:00Z}", "Y2  - 2020/05/06"),
+        ("urldate = {2020-05}", "Y2  - 2020/05"),
+        ("urldate = {6 May 2020}", "Y2  - 6 May 2020"),
+        ("number = {2}, issue = {Spring}", "IS  - 2, Spring"),
+        ("pubstate = {inpress}", "N1  - in press"),
+        ("maintitle = {Works}", "T2  - Works"),
+    ],
+)
+def test_ris_has_a_row_for_what_it_can_hold(fields: str, row: str) -> None:
+    assert row in export.ris([one(f"title = {{T}}, {fields}")]).splitlines()
+
+
+def test_a_talk_and_where_a_patent_holds() -> None:
+    talk = json.loads(export.csl_json([one("title = {T}, eventtitle = {E}", "unpublished")]))[0]
+    assert (talk["type"], talk["event-title"]) == ("speech", "E")
+    fields = "title = {T}, date = {2020}, location = {countryus and countryde and Mars}"
+    patent = json.loads(export.csl_json([one(fields, "patent")]))[0]
+    assert patent["jurisdiction"] == "United States of America; Germany; Mars"
 
 
 @pytest.mark.parametrize(

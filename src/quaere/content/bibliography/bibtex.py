@@ -34,6 +34,7 @@ PEOPLE = (
 """The fields that name people."""
 
 _VERBATIM = {"doi", "url", "eprint", "isbn", "issn", "ismn", "isrn", "isan", "iswc", "pmid", "pmcid", "pdf", "urlraw"}
+_VERBATIM |= {"arxivid"}
 _UNREAD = {
     "file",
     "crossref",
@@ -46,9 +47,23 @@ _UNREAD = {
     "execute",
     "langid",
 }
+# Where a patent holds, in BibLaTeX's words.
+COUNTRIES = {
+    "countryde": "Germany",
+    "countryeu": "European Union",
+    "countryep": "European Union",
+    "countryfr": "France",
+    "countryuk": "United Kingdom",
+    "countryus": "United States of America",
+}
 _LISTS = {"publisher", "location", "institution", "organization", "origpublisher", "origlocation"}
 _KEY = re.compile(r"@\w+\s*[{(]\s*([^\s,={}]+)")
 _LONGEST_CHAIN = 20
+# To bibtexparser all that begins like @comment is a comment.
+_COMMENTARY = re.compile(r"(?i)@(?=commentary\s*[{(])")
+# It takes no brace that stands in a line of its own.
+_BRACE_BELOW = re.compile(r"(?m)^([ \t]*@\w+)([ \t]*\r?\n\s*)([{(])(?=\s*[^\s,(){}=\"]+\s*[,=])")
+_COMMENT = re.compile(r"(?:\s|%[^\n]*)*")
 
 
 class Bibliography:
@@ -56,8 +71,7 @@ class Bibliography:
 
     def __init__(self, text: str, file: str) -> None:
         self._file = file
-        # To bibtexparser all that begins like @comment is a comment.
-        self._library = Splitter(re.sub(r"(?i)@(?=commentary\s*[{(])", "@_", text)).split()
+        self._library = Splitter(_BRACE_BELOW.sub(r"\1\3\2", _COMMENTARY.sub("@_", text))).split()
         for entry in self._library.entries:
             entry.entry_type = entry.entry_type.removeprefix("_")
 
@@ -103,14 +117,26 @@ class Bibliography:
         Raises:
             BibError: It holds what is neither text, nor number, nor the name of a @string.
         """
-        return _value(str(field.value), self._strings[0], self._place(field), f"field `{field.key}`")
+        strings, place, where = self._strings[0], self._place(field), f"field `{field.key}`"
+        try:
+            return _value(str(field.value), strings, place, where)
+        except _UndefinedError as error:
+            raise _undefined(error.name, strings, place, where) from None
 
     def faults_of(self, entry: Entry) -> Iterator[BibError]:
-        """Yield a fault for each field that an entry repeats; to BibTeX, `Title` and `title` are one."""
+        """Yield what is wrong with the key of an entry and the names of its fields.
+
+        To BibTeX, `Title` and `title` are one.
+        """
+        if len(entry.key.split()) > 1:
+            yield BibError(self._place(entry), f"the key `{entry.key}` is more than one word", "write it as one")
         first: dict[str, int] = {}
-        for field in entry.fields:
+        for name, field in _fields(entry):
             line = (field.start_line or 0) + 1
-            if (name := field.key.lower()) in first:
+            if re.search(r"\s", name):
+                hint = "look for a missing comma"
+                yield BibError(self._place(field), f"entry `{entry.key}`: no field is named `{name}`", hint)
+            if name in first:
                 hint = f"the first stands in line {first[name]}: keep one of them"
                 yield BibError(Place(self._file, line), f"entry `{entry.key}` has the field `{name}` twice", hint)
             first.setdefault(name, line)
@@ -118,6 +144,14 @@ class Bibliography:
     def _named(self, key: str) -> Entry | None:
         """Return the entry of a key, or of one of the other keys that it has."""
         return self.entries.get(key) or self._repeated.get(key) or self._aliases.get(key)
+
+    def parent(self, key: str) -> Entry | None:
+        """Return the entry that another names, as BibTeX does: whatever the case of its key."""
+        return self._named(key) or self._lower.get(key.lower())
+
+    @cached_property
+    def _lower(self) -> Mapping[str, Entry]:
+        return {key.lower(): entry for key, entry in self.entries.items()}
 
     @cached_property
     def _aliases(self) -> Mapping[str, Entry]:
@@ -144,19 +178,28 @@ class Bibliography:
     def _strings(self) -> tuple[Mapping[str, str], list[BibError]]:
         """What the names of @strings stand for, whatever their order; and what is wrong with them."""
         found: dict[str, str] = {}
-        waiting = [block for block in self._library.blocks if isinstance(block, String)]
-        while waiting:
-            faults: dict[String, BibError] = {}
-            for block in waiting:
-                place, where = self._place(block), f"@string `{block.key}`"
+        faults: list[BibError] = []
+        ready = [block for block in self._library.blocks if isinstance(block, String)]
+        waiting: dict[str, list[String]] = {}
+        while ready:
+            later = []
+            for block in ready:
                 try:
-                    found[block.key.lower()] = _value(str(block.value), found, place, where)
+                    found[block.key.lower()] = self._string(block, found)
+                except _UndefinedError as error:
+                    waiting.setdefault(error.name, []).append(block)
+                    continue
                 except BibError as error:
-                    faults[block] = error
-            if len(faults) == len(waiting):
-                return found, list(faults.values())
-            waiting = list(faults)
-        return found, []
+                    faults.append(error)
+                later += waiting.pop(block.key.lower(), [])
+            ready = later
+        undefined = ((name, block) for name, blocks in waiting.items() for block in blocks)
+        return found, faults + [
+            _undefined(name, found, self._place(block), f"@string `{block.key}`") for name, block in undefined
+        ]
+
+    def _string(self, block: String, strings: Mapping[str, str]) -> str:
+        return _value(str(block.value), strings, self._place(block), f"@string `{block.key}`")
 
     def _place(self, block: Block | Field) -> Place:
         return Place(self._file, (block.start_line or 0) + 1)
@@ -179,19 +222,45 @@ class Bibliography:
                 yield BibError(place, "an entry without a key", "write `@article{key, …}`")
 
 
-_PART = re.compile(r'\s*(?:(?P<name>[^\s{}"#,=]+)|(?P<braced>\{)|(?P<quoted>"))')
+class _UndefinedError(Exception):
+    """A value holds a name that no @string defines, or none yet."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name.lower()
+
+
+def _undefined(name: str, strings: Mapping[str, str], place: Place, where: str) -> BibError:
+    near = nearest(name, strings)
+    hint = "; ".join(filter(None, ["put the value in braces", near if near.endswith("?") else ""]))
+    return BibError(place, f"{where} holds `{name}`, which no @string defines", hint)
+
+
+def _fields(entry: Entry) -> Iterator[tuple[str, Field]]:
+    """Yield the fields by their names in lower case, without comments and those commented out."""
+    for field in entry.fields:
+        if name := re.sub(r"%[^\n]*", "", field.key).strip().lower():
+            yield name, field
+
+
+_PART = re.compile(r'(?:(?P<name>[^\s{}"#,=%]+)|(?P<braced>\{)|(?P<quoted>"))')
 
 
 def _value(written: str, strings: Mapping[str, str], place: Place, where: str) -> str:
-    """Return the text of a value: parts in braces or quotes, numbers and names of @strings, joined by #."""
+    """Return the text of a value: parts in braces or quotes, numbers and names of @strings, joined by #.
+
+    Raises:
+        BibError: It is none.
+        _UndefinedError: It holds a name that is not among the strings.
+    """
     parts: list[str] = []
-    at = 0
+    at = length = 0
     while True:
-        found = _PART.match(written, at)
+        found = _PART.match(written, _after(_COMMENT, written, at))
         if not found:
             raise BibError(place, f"{where} has no value", "write `{…}` behind the `=`")
         if name := found["name"]:
-            parts.append(_named(name, strings, place, where))
+            parts.append(_named(name, strings))
             at = found.end()
         else:
             end = _end(written, found.end(), '"' if found["quoted"] else "}")
@@ -199,27 +268,34 @@ def _value(written: str, strings: Mapping[str, str], place: Place, where: str) -
                 raise BibError(place, f"{where}: a brace or a quote is not closed", "close it")
             parts.append(written[found.end() : end])
             at = end + 1
-        rest = written[at:].lstrip()
-        if not rest:
+        # Names that stand for each other twice grow without end.
+        length += len(parts[-1])
+        if length > tex.LONGEST:
+            raise BibError(place, f"{where} has more than {tex.LONGEST:,} characters", "look at its @strings")
+        at = _after(_COMMENT, written, at)
+        if at == len(written):
             # Of the spaces only those count that part paragraphs.
             paragraphs = re.split(r"\n[ \t\r]*\n\s*", "".join(parts).strip())
             return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-        if not rest.startswith("#"):
+        if written[at] != "#":
             hint = "look for a missing comma; join texts by `#`"
             raise BibError(place, f"{where} is more than one text in braces or quotes", hint)
-        at = len(written) - len(rest) + 1
+        at += 1
 
 
-def _named(name: str, strings: Mapping[str, str], place: Place, where: str) -> str:
+def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return found.end() if found else at
+
+
+def _named(name: str, strings: Mapping[str, str]) -> str:
     if name.lower() in strings:
         return strings[name.lower()]
     if name.isdecimal():
         return name
     if name.lower() in dates.MONTHS:
         return dates.NAMES[dates.MONTHS[name.lower()]]
-    near = nearest(name.lower(), strings)
-    hint = "; ".join(filter(None, ["put the value in braces", near if near.endswith("?") else ""]))
-    raise BibError(place, f"{where} holds `{name}`, which no @string defines", hint)
+    raise _UndefinedError(name)
 
 
 def _end(text: str, at: int, closing: str) -> int:
@@ -260,6 +336,7 @@ class _Read:
             except tex.TexError as error:
                 hint = "look at the commands and their braces"
                 self._wrong(name, f"the TeX of `{name}` can't be read: {error}", hint)
+        self._find_link(written, texts)
         if self.faults:
             return None
         people = {role: self._names(role, written) for role in PEOPLE if written.get(role)}
@@ -278,6 +355,12 @@ class _Read:
         place = self.book._place(found or self.entry)
         self.faults.append(BibError(place, f"entry `{self.entry.key}`: {problem}", hint))
 
+    def _find_link(self, written: Mapping[str, str], texts: dict[str, Text]) -> None:
+        r"""Keep the address of a link that only an `\href` of another field has."""
+        links = (re.search(r"\\href\s*\{([^{}]+)\}", written.get(name, "")) for name in ("howpublished", "note"))
+        if not texts.get("url") and (found := next(filter(None, links), None)):
+            texts["url"] = Text.of(_put_right("url", found[1]))
+
     def _text(self, name: str, value: str) -> Text:
         if name in _VERBATIM:
             return Text.of(_put_right(name, value))
@@ -286,19 +369,17 @@ class _Read:
         if is_plain:
             return Text.of(value)
         if name in _LISTS and self.is_biblatex:
-            value = "; ".join(names.split(value, names.AND))
+            value = "; ".join(COUNTRIES.get(part, part) for part in names.split(value, names.AND))
         return tex.read(value, self.book.commands)
 
     def _names(self, role: str, written: Mapping[str, str]) -> tuple[Name, ...]:
-        keeps = re.search(r"useprefix\s*=\s*true", written.get("options", "")) is not None
+        keeps = re.search(r"\buseprefix\s*(=\s*true\s*)?(,|$)", written.get("options", "")) is not None
 
         def shown(latex: str) -> str:
             return tex.read(latex, self.book.commands).plain
 
         try:
-            return names.read(
-                written[role], lambda latex: tex.read(latex, self.book.commands).plain, keeps_prefix=keeps
-            )
+            return names.read(written[role], shown, keeps_prefix=keeps)
         except (names.NameFormError, tex.TexError) as error:
             self._wrong(role, str(error), "write `Family, Given`, and put `and` between two people")
             return ()
@@ -308,46 +389,72 @@ class _Read:
         fields: dict[str, str] = {}
         shown = []
         self.faults += self.book.faults_of(entry)
-        for field in entry.fields:
+        for name, field in _fields(entry):
             try:
                 value = self.book.value(field)
             except BibError as error:
                 self.faults.append(BibError(error.place, f"entry `{entry.key}`: {error.problem}", error.hint))
                 continue
-            fields[field.key.lower()] = value
+            if name == "crossref" and (other := self.book.parent(value)):
+                # Other programs find it by its own key alone.
+                value = other.key
             # A month's name is written for every style to translate.
             is_month = str(field.value).strip().lower() in dates.MONTHS
-            text = str(field.value).strip().lower() if is_month and field.key.lower() == "month" else f"{{{value}}}"
-            shown.append(f"  {field.key.lower()} = {text},\n")
+            text = str(field.value).strip().lower() if is_month and name == "month" else f"{{{value}}}"
+            shown.append(f"  {name} = {text},\n")
+            fields[name] = value
         self.sources.setdefault(entry.key, f"@{entry.entry_type}{{{entry.key},\n{''.join(shown)}}}\n")
+        fields = {name: self._granular(entry, name, value, chain) for name, value in fields.items()}
         own = dict(fields)
         for name in _parents(own, "xdata"):
-            if parent := self._parent(entry, "xdata", name, chain):
+            if parent := self._parent(entry, _field(entry, "xdata"), name, chain):
                 fields = added(fields, {key: value for key, value in parent.items() if key not in ("ids", "xdata")})
         for name in (*_parents(own, "crossref"), *_parents(own, "entryset")[:1]):
-            if parent := self._parent(entry, "crossref", name, chain):
-                other = self.book._named(name)
-                assert other
+            field = _field(entry, "crossref", "entryset")
+            if (parent := self._parent(entry, field, name, chain)) and (other := self.book.parent(name)):
                 fields = inherited(entry.entry_type.lower(), fields, other.entry_type.lower(), parent)
         return fields
 
-    def _parent(self, entry: Entry, field: str, name: str, chain: tuple[str, ...]) -> dict[str, str] | None:
+    def _granular(self, entry: Entry, name: str, value: str, chain: tuple[str, ...]) -> str:
+        """Return a value with what stands for `xdata=key-field` and `xdata=key-field-number` in its list."""
+        if not re.search(r"\bxdata\s*=", value):
+            return value
+        field = _field(entry, name)
+        parts = []
+        for part in names.split(value, names.AND):
+            found = re.fullmatch(r"xdata\s*=\s*(\S+?)-([A-Za-z]+)(?:-(\d{1,6}))?", part)
+            parent = self._parent(entry, field, found[1], chain) if found else None
+            if not found or parent is None:
+                parts.append(part)
+                continue
+            taken = parent.get(found[2].lower(), "")
+            shared = names.split(taken, names.AND)[int(found[3]) - 1 :][:1] if found[3] else [taken]
+            if not any(shared):
+                problem = f"entry `{entry.key}`: `{found[1]}` has nothing for `{part}`"
+                self.faults.append(BibError(self.book._place(field), problem, "look at the fields of that entry"))
+            parts += shared
+        return " and ".join(parts)
+
+    def _parent(self, entry: Entry, field: Field, name: str, chain: tuple[str, ...]) -> dict[str, str] | None:
         """Return the fields of an entry that another inherits from; None, and a fault, if that can't be."""
-        found = next(one for one in entry.fields if one.key.lower() in (field, "entryset"))
-        place = self.book._place(found)
-        other = self.book._named(name)
+        place = self.book._place(field)
+        other = self.book.parent(name)
         if not other:
             hint = nearest(name, self.book.entries)
             self.faults.append(BibError(place, f"entry `{entry.key}` inherits from `{name}`, which is not there", hint))
             return None
         if other.key in (*chain, entry.key) or len(chain) > _LONGEST_CHAIN:
             problem = f"entry `{entry.key}` inherits from itself, by way of `{name}`"
-            self.faults.append(BibError(place, problem, f"remove its `{field}`"))
+            self.faults.append(BibError(place, problem, f"remove its `{field.key.lower()}`"))
             return None
         return self._written(other, (*chain, entry.key))
 
 
 _DATED = {"date", "year", "month", "day"}
+
+
+def _field(entry: Entry, *wanted: str) -> Field:
+    return next(field for name, field in _fields(entry) if name in wanted)
 
 
 def _parents(fields: Mapping[str, str], name: str) -> list[str]:
@@ -359,8 +466,10 @@ def _put_right(name: str, written: str) -> str:
         return identifiers.doi(tex.literal(written)) or tex.literal(written)
     if name == "url":
         # Of several the first.
-        first = re.split(r"[\s;,]+(?=https?://)", tex.literal(written, keeps_spaces=True))[0]
+        first = re.split(r"[\s;,]+(?:and\s+)?(?=https?://)", tex.literal(written, keeps_spaces=True))[0]
         return identifiers.url(first.replace(" ", "")) or first.strip()
     if name == "eprint":
         return identifiers.without_prefix(tex.literal(written))
-    return tex.literal(written, keeps_spaces=name in ("isbn", "issn"))
+    # Some repeat the name of the field.
+    said = tex.literal(written, keeps_spaces=name in ("isbn", "issn"))
+    return re.sub(rf"(?i)^\s*{name}(?:-1[03])?\b\s*:?\s*", "", said)

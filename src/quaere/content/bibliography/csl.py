@@ -110,7 +110,7 @@ def item(reference: Reference) -> dict[str, object]:
     made: dict[str, object] = {"id": reference.key, "type": kind(reference).csl}
     made |= _names(reference)
     for field, variable in _DATES.items():
-        if date := _read(reference.fields.get(field, "")):
+        if date := read_date(reference.fields.get(field, "")):
             made[variable] = _date(date)
     if reference.issued:
         made["issued"] = _date(reference.issued)
@@ -130,6 +130,9 @@ def kind(reference: Reference) -> kinds.Kind:
     # Without anything that it appeared in, what is on arXiv is a preprint.
     if reference.kind in ("misc", "online", "unpublished", "electronic") and reference.arxiv:
         return kinds.PREPRINT
+    # A talk that nobody printed.
+    if reference.kind == "unpublished" and reference.fields.get("eventtitle"):
+        return kinds.KINDS["presentation"]
     return subtype or kinds.KINDS.get(reference.kind, kinds.OTHER)
 
 
@@ -144,6 +147,11 @@ def language(reference: Reference) -> str:
 def genre(reference: Reference) -> str:
     """Return what kind of thesis, report or the like a reference is; empty if that is not said."""
     return tex.bibstring(reference.fields.get("type") or kinds.THESES.get(reference.kind, ""))
+
+
+def status(reference: Reference) -> str:
+    """Return how far the publication is, such as in press; empty if that is not said."""
+    return tex.bibstring(reference.fields.get("pubstate", ""))
 
 
 def _titles(reference: Reference) -> dict[str, Text | None]:
@@ -195,7 +203,7 @@ def _computed(reference: Reference) -> dict[str, Text | None]:
         "DOI": Text.of(reference.doi or fields.get("doi", "")),
         "URL": Text.of(address(reference)),
         "genre": Text.of(genre(reference)),
-        "status": Text.of(tex.bibstring(fields.get("pubstate", ""))),
+        "status": Text.of(status(reference)),
         "PMID": texts.get("pmid") or (texts.get("eprint") if _eprint_type(reference) == "pubmed" else None),
         "language": Text.of(language(reference)),
         "note": joined(". ", texts.get("note"), texts.get("addendum")),
@@ -256,7 +264,8 @@ def _name(name: Name) -> dict[str, object]:
     return {part: text for part, text in parts.items() if text}
 
 
-def _read(written: str) -> Date:
+def read_date(written: str) -> Date:
+    """Return a date that is not when a reference appeared; as words where it can't be read."""
     try:
         return of_text(written.strip()) if written.strip() else Date()
     except DateError:

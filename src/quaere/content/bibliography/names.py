@@ -9,7 +9,10 @@ from quaere.content.bibliography.reference import OTHERS, Name
 
 _EXTENDED = re.compile(r"(?i)^\s*\"?\s*(given|family|prefix|suffix|useprefix|[\w-]+-i)\s*=")
 _NAME_PARTS = ("family", "given", "prefix", "suffix")
-_SUFFIX = re.compile(r"(?i)(jr|sr|jun|sen)\.?|I{2,3}|IV|VI{1,3}|\d(st|nd|rd|th)")
+# Without a point, Jun and Sen are people's names.
+_SUFFIX = re.compile(r"(?i:(?:jr|sr)\.?|(?:jun|sen)\.)|I{2,3}|IV|VI{1,3}|\d(st|nd|rd|th)")
+# Databases write initials without points: Lenin, VI.
+_INITIALS = re.compile(r"[IV]+")
 _APOSTROPHES = "'’ʼ‘‐-"
 
 Read = Callable[[str], str]
@@ -39,9 +42,9 @@ def read(written: str, show: Read, *, keeps_prefix: bool = False) -> tuple[Name,
     return tuple(found)
 
 
-AND, _COMMA, _SPACE = (
+AND, _COMMA, _SEMICOLON, _SPACE = (
     re.compile(rf"\\.|[{{}}]|(?P<here>{separator})", re.DOTALL | re.IGNORECASE)
-    for separator in (r"(?<!\S)and(?!\S)", ",", r"(?:~|\s)+")
+    for separator in (r"(?<!\S)and(?!\S)", ",", r";(?:\s|$)", r"(?:~|\s)+")
 )
 
 
@@ -67,19 +70,23 @@ def _name(written: str, show: Read, keeps_prefix: bool) -> Name:
     if _EXTENDED.match(written):
         return _extended(written, show, keeps_prefix)
     parts = [part for part in split(written, _COMMA) if part.strip("~ ")]
+    if any(";" in part for part in parts) and len(split(written, _SEMICOLON)) > 1:
+        raise NameFormError("semicolons part no people")
     if len(parts) > 3:
         raise NameFormError("too many commas")
     if not parts:
         return Name(show(written), is_literal=True)
-    if len(parts) == 1 or (len(parts) == 2 and _SUFFIX.fullmatch(parts[1])):
-        words, suffix = _without_suffix(_words(parts[0]))
+    words = _words(parts[0])
+    is_suffixed = len(parts) == 2 and _SUFFIX.fullmatch(parts[1])
+    if len(parts) == 1 or (is_suffixed and not (len(words) == 1 and _INITIALS.fullmatch(parts[1]))):
+        words, suffix = _without_suffix(words)
         suffix = parts[1:] or suffix
         parts = parts[:1]
         first = next((n for n, word in enumerate(words) if _is_lower(word, show)), len(words) - 1)
         first = min(first, len(words) - 1)
         given, last = words[:first], words[first:]
     else:
-        last, suffix = _without_suffix(_words(parts[0]))
+        last, suffix = _without_suffix(words)
         given = _words(parts[-1])
         if len(parts) == 3:
             suffix = [parts[1]]
@@ -146,7 +153,8 @@ def _is_lower(word: str, show: Read) -> bool:
     """Tell whether a word begins with a small letter; what stands in braces does not."""
     if word.startswith("{") and not word.startswith("{\\"):
         return False
-    letter = next((one for one in show(word) if one.isalpha()), "")
+    # What stands in parentheses is a remark, such as (ed.).
+    letter = next((one for one in show(word) if one.isalpha() or one == "("), "")
     return letter.islower()
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from quaere.content.bibliography import csl
+from quaere.content.bibliography.dates import SEASONS, Date
 from quaere.content.bibliography.reference import Name, Reference, joined
 
 _COPIED = {
@@ -50,21 +51,25 @@ def _rows(reference: Reference) -> Iterator[tuple[str, str]]:
     journal = joined(": ", texts.get("journaltitle") or texts.get("journal"), texts.get("journalsubtitle"))
     book = joined(": ", texts.get("booktitle"), texts.get("booksubtitle"))
     holder = (journal or book).plain
+    holder = holder or fields.get("maintitle", "")
     yield "T2", holder if holder != reference.title else ""
     yield from _dates(reference)
+    seen = csl.read_date(fields.get("urldate", ""))
+    yield "Y2", seen.words or _day(seen, "").rstrip("/")
     first, last = _pages(fields.get("pages") or fields.get("eid", ""))
     yield "SP", first
     yield "EP", last
     for field, tag in _COPIED.items():
         if not (field == "pagetotal" and first):
             yield tag, fields.get(field, "")
-    yield "IS", fields.get("number") or fields.get("issue", "")
+    yield "IS", joined(", ", texts.get("number"), texts.get("issue")).plain
     yield "PB", csl.publisher(reference).plain
     yield "CY", fields.get("address") or fields.get("location") or fields.get("venue", "")
     yield "M3", csl.genre(reference)
     yield "LA", csl.language(reference)
     yield from (("KW", word.strip()) for word in re.split(r"[,;]", fields.get("keywords", "")))
-    yield from (("N1", fields.get(name, "")) for name in ("note", "addendum", "pubstate", "annotation", "annote"))
+    yield from (("N1", fields.get(name, "")) for name in ("note", "addendum", "annotation", "annote"))
+    yield "N1", csl.status(reference)
     yield "DO", reference.doi or fields.get("doi", "")
     yield "AN", _accession(reference)
     yield "SN", fields.get("isbn") or fields.get("issn", "")
@@ -79,11 +84,14 @@ def _dates(reference: Reference) -> Iterator[tuple[str, str]]:
         return
     yield "PY", f"{issued.year:04d}" if issued.year > 0 else str(issued)
     if issued.year > 0:
-        # Year, month, day, and words for what these don't say.
-        numbers = [*issued.iso.split("-"), "", ""][:3]
-        is_span = len(issued.parts) > 1 or issued.words
-        yield "DA", "/".join([*numbers, str(issued) if is_span else ""])
-    yield "Y2", reference.fields.get("urldate", "").replace("-", "/")
+        # Words for what year, month and day don't say.
+        is_more = len(issued.parts) > 1 or issued.words or issued.is_circa
+        yield "DA", _day(issued, str(issued) if is_more else SEASONS[issued.season])
+
+
+def _day(date: Date, words: str) -> str:
+    """Return a date as year, month, day and words."""
+    return "/".join([*[*date.iso.split("-"), "", ""][:3], words])
 
 
 def _pages(written: str) -> tuple[str, str]:
