@@ -26,7 +26,7 @@ from quaere.errors import AuthorError, CardError, Faults, Place, visible
 from quaere.pages import markup, render
 from quaere.pages.markup import Ids
 from quaere.pages.view import Here, View
-from quaere.running import verify
+from quaere.running.evidence import Evidence
 from quaere.site import defaults, handwritten
 from tests.engine.conftest import SOUND, Base
 from tests.fuzz import inputs
@@ -265,7 +265,7 @@ def test_any_evidence_is_read_or_set_aside(base: Base, source: str) -> None:
     file = base.root / "evidence.json"
     file.write_bytes(source.encode(errors="surrogatepass"))
     with soon():
-        evidence = verify.Evidence(file)
+        evidence = Evidence(file)
     assert bool(evidence.warning) is not file.exists()
     assert not evidence.warning or not evidence.verdicts
     if not evidence.warning:
