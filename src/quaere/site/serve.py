@@ -9,7 +9,7 @@ from pathlib import Path
 from mkdocs.livereload import LiveReloadServer
 
 from quaere.content.model import Library
-from quaere.errors import AuthorError, Faults
+from quaere.errors import AuthorError, Faults, MisuseError, Place
 from quaere.project import Project
 from quaere.site.build import build
 
@@ -26,14 +26,11 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
         tell: Shows a line to whoever called the command.
 
     Raises:
+        MisuseError: Somebody else listens on the port.
         Faults: The site can't be built as it is now. A fault that comes later is told, and the last site stays.
     """
     with tempfile.TemporaryDirectory(prefix="quaere-") as folder:
         site, address = Path(folder) / "site", f"http://{HOST}:{port}/"
-        faults, is_built = build(project, library, site, served_at=address)
-        if not is_built:
-            raise Faults(faults)
-
         watched: set[Path] = set()
 
         def watch() -> None:
@@ -53,7 +50,15 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
             tell(str(Faults(faults)) if faults else "built anew")
             watch()  # what has come since
 
-        server = LiveReloadServer(builder=rebuild, host=HOST, port=port, root=str(site))
+        # Before what takes long: only who listens knows that the port is free.
+        server = _Server(builder=rebuild, host=HOST, port=port, root=str(site))
+        try:
+            faults, is_built = build(project, library, site, served_at=address)
+            if not is_built:
+                raise Faults(faults)
+        except BaseException:
+            server.server_close()
+            raise
         server.error_handler = lambda code: _error_page(site, code)
         server.watch(str(project.root), recursive=False)
         watch()
@@ -64,6 +69,28 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
             tell("stopped")
         finally:
             server.shutdown()
+
+
+class _Server(LiveReloadServer):
+    """A server that listens from the beginning, and answers once it serves."""
+
+    def __init__(self, *, builder: Callable[[], None], host: str, port: int, root: str) -> None:
+        self._listens = False
+        super().__init__(builder=builder, host=host, port=port, root=root)
+        try:
+            self.server_bind()
+            self.server_activate()
+        except OSError as error:
+            self.server_close()
+            problem = f"nobody can listen on port {port}: {(error.strerror or str(error)).lower()}"
+            hint = "name another with --port, or leave it out"
+            raise MisuseError(Place(f"http://{host}:{port}/", 0), problem, hint) from error
+
+    def server_bind(self) -> None:
+        """Take the port, once."""
+        if not self._listens:
+            super().server_bind()
+            self._listens = True
 
 
 def _error_page(site: Path, code: int) -> bytes | None:
