@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from quaere.errors import WriteError
 from quaere.running.experiments import BusyError, ResumeError, Run
 
 HERE = Path(__file__)
@@ -229,3 +230,9 @@ def test_ctrl_c_in_a_piece_ends_the_run_once_the_piece_is_kept(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         both()
     assert Run(tmp_path / "run", resume=True).piece("first", lambda: 2) == 1
+
+
+def test_a_folder_that_can_not_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(WriteError, match="this can't be written: "):
+        Run(tmp_path / "runs" / "toy")

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from quaere import atomic
+from quaere.errors import Place, WriteError
 
 _KEY, _DEVICE, _SECONDS = "key", "device", "seconds"
 
@@ -232,13 +233,16 @@ class Run:
 
 def _locked(folder: Path) -> FileLock:
     """Keep other processes away from a run's folder until this one ends."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # A notebook makes its run anew in the same process, which is no other.
-    lock = FileLock(f"{folder}.lock", timeout=0, is_singleton=True)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # A notebook makes its run anew in the same process, which is no other.
+        lock = FileLock(f"{folder}.lock", timeout=0, is_singleton=True)
         lock.acquire()
     except Timeout:
         raise BusyError(f"another process is at this run, in {folder}") from None
+    except OSError as error:
+        problem = f"this can't be written: {error.strerror or error}"
+        raise WriteError(Place(str(folder), 0), problem, "look at the disk, and at whose folder it is") from error
     return lock
 
 
