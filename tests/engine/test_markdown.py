@@ -257,3 +257,33 @@ def test_a_long_text_is_read_in_a_moment(part: str) -> None:
     started = time.process_time()
     list(markdown.links(part * 600))
     assert time.process_time() - started < 0.6
+
+
+def test_cells_of_a_row_that_say_the_same_stand_apart() -> None:
+    text = "|a|b|c|\n|-|-|-|\n|[[red]]|[[red]]|x [[red]]|\n"
+    assert [link.offset for link in markdown.links(text)] == [17, 25, 35]
+
+
+@pytest.mark.parametrize(
+    "text", ["see xmpp:a@b.c", "see http://a.b:x", "a@b.c", "mailto:a@b.c", f"http://{'a' * 3000}.b"]
+)
+def test_what_is_like_an_address_and_is_no_link_stays_whole(text: str) -> None:
+    (line,) = markdown.parser(lines=True).parseInline(text)
+    assert "".join(token.content for token in line.children or ()) == text
+
+
+def test_what_stands_before_an_address_stays_before_it() -> None:
+    text = f"*b* {'word ' * 200}http://a.b, mailto:a@b.c and {'x' * 300} a@b.c *d*"
+    (line,) = markdown.parser(lines=True).parseInline(text)
+    said = "".join(token.content for token in line.children or ())
+    assert said == text.replace("*", "")
+    assert [link.target for link in markdown.links(text)] == ["http://a.b", "mailto:a@b.c", "mailto:a@b.c"]
+    assert [text[link.offset :][:7] for link in markdown.links(text)] == ["http://", "mailto:", "a@b.c *"]
+
+
+def test_a_long_address_is_no_link_and_a_long_title_is_cut() -> None:
+    most = markdown.LONGEST
+    assert [link.target for link in markdown.links(f"[a]({'b' * most})\n\n[c]({'d' * (most + 1)})")] == ["b" * most]
+    tokens = markdown.parser().parse(f"[a]\n\n[a]: b '{'c' * (most + 9)}'")
+    titles = [token.attrGet("title") for block in tokens for token in block.children or () if token.type == "link_open"]
+    assert titles == ["c" * most]
