@@ -33,6 +33,10 @@ SEED = 1000
 """Of the runs of these tests, which so leave a person's own alone."""
 
 
+def slow(slug: str) -> Any:
+    return pytest.param(slug, marks=pytest.mark.slow)
+
+
 def environment() -> dict[str, str]:
     """Shapes are not checked in a run, and small nets are fastest with one thread."""
     without = {name: value for name, value in os.environ.items() if name != "REFERENCE_IMPL_CHECK_SHAPES"}
@@ -149,7 +153,8 @@ def test_its_notebook_runs_from_top_to_bottom(slug: str, smoke: Callable[[str], 
     assert all(f"`{claim.id}`: **" in shown for claim in LIBRARY.papers[slug].card.claims)
 
 
-@pytest.mark.parametrize("slug", ["vit", "curl", "attention_agent"])
+# Each kind of loop is stopped and taken up again in its own tests; all else of the way is the same for all.
+@pytest.mark.parametrize("slug", ["vit", slow("curl"), slow("attention_agent")])
 def test_a_run_that_is_killed_and_taken_up_again_ends_in_the_same_numbers(
     slug: str, smoke: Callable[[str], Smoke]
 ) -> None:
@@ -187,7 +192,8 @@ def kept(folder: Path, since: int) -> dict[str, int]:
     return {name: at for name, at in found.items() if at > since}
 
 
-@pytest.mark.parametrize("slug", ["vit", "curl"])
+# What the first process alone computes, as curl's agents, is written in two processes in test_training, too.
+@pytest.mark.parametrize("slug", ["vit", slow("curl")])
 def test_a_run_in_two_processes_comes_to_the_findings_of_one_and_is_written_once(
     slug: str, smoke: Callable[[str], Smoke]
 ) -> None:
