@@ -42,7 +42,7 @@ def test_dates_of_biblatex(written: str, parts: list[tuple[int, ...]], shown: st
     assert (list(date.parts), str(date)) == (parts, shown)
 
 
-@pytest.mark.parametrize("written", ["2004?", "2004~", "2004%", "2004~/2005", "2004-05?"])
+@pytest.mark.parametrize("written", ["2004?", "2004~", "2004%", "2004~/2005", "2004/2005~", "2004-05?", "2004-21~"])
 def test_what_is_not_certain_is_about(written: str) -> None:
     date = of_text(written)
     assert date.is_circa
@@ -52,6 +52,12 @@ def test_what_is_not_certain_is_about(written: str) -> None:
 @pytest.mark.parametrize(("written", "season"), [("2020-21", 1), ("2020-22", 2), ("2020-23", 3), ("2020-24", 4)])
 def test_seasons(written: str, season: int) -> None:
     assert of_text(written) == Date(((2020,),), season=season)
+    assert of_text(f"{written}/2021") == Date(((2020,), (2021,)), season=season)
+
+
+def test_what_is_known_of_decades_and_open_spans() -> None:
+    assert of_text("199X~").is_circa
+    assert (of_text("../2020").year, of_text("../2020-05").iso) == (2020, "2020-05")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +113,7 @@ def test_what_is_no_date_is_told(written: str, problem: str) -> None:
         ("c. 1900–1910", [(1900,), (1910,)], "c. 1900–1910"),
         ("ca. 300–250 BCE", [(-300,), (-250,)], "c. 300 BC–250 BC"),
         ("12/2020", [(2020, 12)], "2020"),
+        ("100–44 BC", [(-100,), (-44,)], "100 BC–44 BC"),
         ("05/2020", [(2020, 5)], "2020"),
         ("2020-05-06", [(2020, 5, 6)], "2020"),
         ("2020-05", [(2020, 5)], "2020"),
@@ -125,7 +132,7 @@ def test_years_of_bibtex(written: str, parts: list[tuple[int, ...]], shown: str)
     assert (list(date.parts), str(date), bool(date)) == (parts, shown, bool(written))
 
 
-@pytest.mark.parametrize("written", ["0", "20199", "20l8", "'99", "20 20", "2001–1999", "1" * 5000])
+@pytest.mark.parametrize("written", ["0", "20199", "20l8", "'99", "20 20", "2001–1999", "0–5", "1" * 5000])
 def test_a_year_with_digits_that_is_none_is_told(written: str) -> None:
     with pytest.raises(DateError):
         of_year(written)
@@ -147,6 +154,10 @@ def test_a_year_with_digits_that_is_none_is_told(written: str) -> None:
         ("Aug 31 – Sep 2", [(2020, 8, 31), (2020, 9, 2)]),
         ("5--6", [(2020, 5), (2020, 6)]),
         ("5/6", [(2020, 5), (2020, 6)]),
+        ("5/5", [(2020, 5)]),
+        ("August 1, 8, 15", [(2020, 8, 1), (2020, 8, 15)]),
+        ("January/February/March", [(2020, 1), (2020, 3)]),
+        ("January 5/February", [(2020, 1), (2020, 2)]),
         ("März", [(2020, 3)]),
         ("Dezember", [(2020, 12)]),
         ("juin", [(2020, 6)]),

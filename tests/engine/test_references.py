@@ -55,6 +55,12 @@ def fault(fields: str) -> str:
         ("Wang, Jun", Name("Wang", "Jun"), "Jun Wang"),
         ("Nguyen, Vi", Name("Nguyen", "Vi"), "Vi Nguyen"),
         ("Lenin, VI", Name("Lenin", "VI"), "VI Lenin"),
+        ("Doe, Jr., III", Name("Doe", "III", "Jr."), "III Doe Jr."),
+        ("Doe, jane", Name("Doe", "jane"), "jane Doe"),
+        ("saint-Exupéry, Antoine", Name("saint-Exupéry", "Antoine"), "Antoine saint-Exupéry"),
+        (r"Anna {\'o} Dea", Name("Dea", "Anna", dropping="ó"), "Anna ó Dea"),
+        ("Llion Jones 0001", Name("Jones", "Llion"), "Llion Jones"),
+        (r"{\bf Team}", Name("Team", is_literal=True), "Team"),
         ("Doe, Jane (ed.)", Name("Doe", "Jane (ed.)"), "Jane (ed.) Doe"),
         (r"Doe, J.\ ", Name("Doe", "J."), "J. Doe"),
         (r"Doe, J.\footnote{Of Acme}", Name("Doe", "J."), "J. Doe"),
@@ -114,7 +120,7 @@ def test_useprefix_of_an_entry_keeps_particles() -> None:
 
 
 def test_and_parts_names_outside_of_braces_only() -> None:
-    found = one("author = {A Band and {Simon and Garfunkel} AND Sandy Anders\n and others}").authors
+    found = one("author = {A Band and {Simon and Garfunkel} AND , and ~ and Sandy Anders\n and others}").authors
     assert list(map(str, found)) == ["A Band", "Simon and Garfunkel", "Sandy Anders", "et al."]
 
 
@@ -255,6 +261,9 @@ def test_an_eprint_is_freed_of_its_prefix(written: str) -> None:
         ("eprint = {hep-th/9901001}, archivePrefix = {arXiv}", "hep-th/9901001"),
         ("eprint = {9901001}, archivePrefix = {arXiv}, primaryClass = {hep-th}", "hep-th/9901001"),
         ("eprint = {math.GT/0309136}, archivePrefix = {arXiv}", "math.GT/0309136"),
+        ("eprint = {0309136}, archivePrefix = {arXiv}, primaryClass = {math.GT}", "math/0309136"),
+        ("eprint = {arXiv:2001.1}, archivePrefix = {arXiv}", "2001.1"),
+        ("note = {arXiv:2001.0000123}", None),
         ("eprint = {12345678}, eprinttype = {pubmed}", None),
         ("eprint = {2001.00001}, eprinttype = {jstor}", None),
         ("doi = {10.1000/2001.00001}", None),
@@ -275,6 +284,7 @@ def test_versions_and_old_arxiv_identifiers(fields: str, found: str | None) -> N
         ("url = {https://example.org/a and https://example.com/b}", "https://example.org/a"),
         ("url = {https://example.org/a?b=1&amp;c=2}", "https://example.org/a?b=1&c=2"),
         ("url = {example.org/a}", "https://example.org/a"),
+        ("note = {There (at https://example.org/a)}", "https://example.org/a"),
         (r"url = {\href{https://example.org/a}{here}}", "https://example.org/a"),
         (r"howpublished = {See \href{https://example.org/a\_b}{here}}", "https://example.org/a_b"),
         (r"note = {\href{https://example.org/a}{A}}, url = {https://example.org/own}", "https://example.org/own"),
@@ -331,9 +341,11 @@ def test_a_paper_inherits_from_its_proceedings() -> None:
         ("proceedings", "mvproceedings", {"maintitle": "P"}),
         ("collection", "mvcollection", {"maintitle": "P"}),
         ("misc", "misc", {"title": "C", "subtitle": "S"}),
+        ("inbook", "collection", {"booktitle": "P", "bookauthor": None}),
+        ("misc", "periodical", {"title": "C", "journaltitle": None, "subtitle": "S"}),
     ],
 )
-def test_a_title_becomes_what_it_is_to_the_heir(child: str, parent: str, expected: dict[str, str]) -> None:
+def test_a_title_becomes_what_it_is_to_the_heir(child: str, parent: str, expected: dict[str, str | None]) -> None:
     text = f"""
     @{child}{{c, title = {{C}}, crossref = {{p}}}}
     @{parent}{{p, title = {{P}}, subtitle = {{S}}, author = {{A Parent}}, date = {{1999}}, note = {{N}}, ids = {{q}}}}
@@ -354,6 +366,15 @@ def test_what_an_entry_says_itself_counts_and_a_date_goes_as_a_whole() -> None:
     assert (found.fields["note"], found.fields["publisher"]) == ("mine", "Pub")
 
 
+def test_a_field_without_a_value_is_inherited_and_a_parent_says_under_which_title() -> None:
+    text = """
+    @inproceedings{c, title = {C}, year = {}, crossref = {p}}
+    @proceedings{p, booktitle = {B}, title = {P}, year = {1999}}
+    """
+    found = all_of(text)[0]["c"]
+    assert (found.year, found.venue) == (1999, "B")
+
+
 def test_inheritance_goes_over_several_entries() -> None:
     text = """
     @inbook{c, title = {C}, crossref = {v}}
@@ -368,13 +389,23 @@ def test_inheritance_goes_over_several_entries() -> None:
 def test_data_that_several_share() -> None:
     text = """
     @book{c, title = {C}, xdata = {x, y}}
-    @xdata{x, publisher = {Pub}, xdata = {z}}
+    @xdata{x, publisher = {Pub}, xdata = {z}, ids = {w}}
     @xdata{y, location = {Loc}, publisher = {Other}}
     @xdata{z, note = {N}}
     """
     found = all_of(text)[0]["c"]
     assert [found.fields[name] for name in ("publisher", "location", "note")] == ["Pub", "Loc", "N"]
-    assert list(found.sources) == ["c", "x", "z", "y"]
+    assert (list(found.sources), "ids" in found.fields) == (["c", "x", "z", "y"], False)
+
+
+def test_a_set_is_shown_as_its_first_member() -> None:
+    found = all_of("@set{s, entryset = {a, b}}\n@misc{a, title = {A}}\n@misc{b, title = {B}, note = {N}}")[0]["s"]
+    assert (found.title, "note" in found.fields, list(found.sources)) == ("A", False, ["s", "a"])
+
+
+@pytest.mark.parametrize(("date", "publisher"), [("year", "Taylor and Francis"), ("date", "Taylor; Francis")])
+def test_publishers_are_a_list_to_biblatex_only(date: str, publisher: str) -> None:
+    assert one(f"publisher = {{Taylor and Francis}}, {date} = {{2020}}").fields["publisher"] == publisher
 
 
 def test_data_that_go_by_single_fields() -> None:
@@ -490,6 +521,16 @@ def test_values_are_joined(written: str, value: str) -> None:
 )
 def test_values_that_cannot_be_joined_are_told(text: str, problem: str) -> None:
     assert problem in all_of(text)[1][0]
+
+
+def test_a_field_that_stands_thrice_is_told_with_the_first_line() -> None:
+    book = Bibliography("@misc{k,\n note = {a},\n note = {b},\n note = {c}}", "r.bib")
+    said = book.references(["k"])[1]
+    assert ["line 2" in fault.hint for fault in said] == [True, True]
+
+
+def test_a_title_that_asks_needs_no_colon() -> None:
+    assert [one(f"title = {{{title}}}, subtitle = {{B}}").title for title in ("A?", "A")] == ["A? B", "A: B"]
 
 
 def test_a_comment_is_no_field_and_does_not_go_out() -> None:
@@ -643,6 +684,25 @@ def test_a_preprint_is_found_again_in_ris() -> None:
 )
 def test_ris_has_a_row_for_what_it_can_hold(fields: str, row: str) -> None:
     assert row in export.ris([one(f"title = {{T}}, {fields}")]).splitlines()
+
+
+def test_ris_has_no_day_before_christ() -> None:
+    rows = export.ris([one("title = {T}, year = {300 BC}")]).splitlines()
+    assert [row for row in rows if row.startswith(("PY", "DA"))] == ["PY  - 300 BC"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "variable", "value"),
+    [
+        ("year = {2020, in press}", "issued", {"date-parts": [[2020]]}),
+        ("pages = {1—9}", "page", "1-9"),
+        ("pages = {1---9}", "page", "1-9"),
+        (r"howpublished = {\url{https://example.org}}", "publisher", None),
+        ("howpublished = {Handed out}", "publisher", "Handed out"),
+    ],
+)
+def test_csl_json_has_a_variable_as_it_should_be(fields: str, variable: str, value: object) -> None:
+    assert json.loads(export.csl_json([one(f"title = {{T}}, {fields}")]))[0].get(variable) == value
 
 
 def test_a_talk_and_where_a_patent_holds() -> None:

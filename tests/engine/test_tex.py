@@ -19,6 +19,7 @@ from quaere.content.bibliography.tex import TexError, literal, read
         (r"{\'\i} \^{\i} {\"\i} \`{\i} \.{\i} \'\j \i \j", "í î ï ì i̇ j́ıȷ"),
         (r"\c{c}\c c\k{a}\.{z}\H{o}\r{a}\v{s}\u{g}\b{d}\=o\~n\U{o}\h{o}\G{o}\f{o}", "ççążőåšğḏōño̎ỏȍȏ"),
         (r"\t{oo} \textcommabelow{s} \' e \'{ab}", "o͡o ș é áb"),
+        (r"\d{\i} \k\i", "ı\u0323 ı\u0328"),
         (r"\~{} \^{} \'{}e x\"", "~ ^ 'e x\""),
         (r"{\dj}{\DH}{\TH}{\ng}{\ae}{\OE}{\ss}{\l}{\aa}{\o}{\L}", "đÐÞŋæŒßłåøŁ"),
         (r"\ss{} \ss x na{\"i}ve \^\i le \o re", "ß ßx naïve île øre"),
@@ -56,6 +57,7 @@ from quaere.content.bibliography.tex import TexError, literal, read
         ("$5 million, or \\$6", "$5 million, or $6"),
         ("a$", "a$"),
         ("$$ $ $", "$$ $ $"),
+        ("{a $b} c$", "a $b c$"),
         # Not TeX's: percent signs, ampersands and the like that somebody forgot to escape.
         ("100% of R&D, #1, a_b, x^y", "100% of R&D, #1, a_b, x^y"),
         (r"\begin{tabular}{c}a & b\\c\end{tabular}", "a b; c"),

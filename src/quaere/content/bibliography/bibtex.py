@@ -403,7 +403,7 @@ class _Read:
             text = str(field.value).strip().lower() if is_month and name == "month" else f"{{{value}}}"
             shown.append(f"  {name} = {text},\n")
             fields[name] = value
-        self.sources.setdefault(entry.key, f"@{entry.entry_type}{{{entry.key},\n{''.join(shown)}}}\n")
+        self.sources[entry.key] = f"@{entry.entry_type}{{{entry.key},\n{''.join(shown)}}}\n"
         fields = {name: self._granular(entry, name, value, chain) for name, value in fields.items()}
         own = dict(fields)
         for name in _parents(own, "xdata"):

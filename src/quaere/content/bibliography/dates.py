@@ -198,10 +198,10 @@ def _span(first: str, last: str | None, sign: int, written: str) -> Date:
     start = int(first) * sign
     if last is None:
         return Date(((start,), OPEN))
-    # 1999/00 and 1968–90 leave out what they share.
-    whole = last if len(last) >= len(first) else first[: len(first) - len(last)] + last
+    # 1999/00 and 1968–90 leave out what they share; 100–44 BC does not.
+    whole = last if len(last) >= len(first) or sign < 0 else first[: len(first) - len(last)] + last
     end = int(whole) * sign
-    if end < start and len(last) < len(first) and sign > 0:
+    if end < start and len(last) < len(first):
         end += 10 ** len(last)
     if end < start or not start:
         raise DateError(f"the span `{written}` ends before it begins")
@@ -218,7 +218,7 @@ def _in_words(written: str) -> Date:
 
 def _with_month(date: Date, month: str, day: str) -> Date:
     """Add month and day, in whatever order and language of numbers they stand there."""
-    if not month or not date.parts:
+    if not month:
         return date
     year = date.parts[0][0]
     lowered = month.lower()
@@ -236,7 +236,7 @@ def _with_month(date: Date, month: str, day: str) -> Date:
         return replace(date, season=season)
     numbers = numbers or ([int(day)] if re.fullmatch(r"\d{1,2}", day) else [])
     if len(months) == 1:
-        parts = [_checked(year, months[0], number, month) for number in numbers[:2] or (0,)]
+        parts = [_checked(year, months[0], number, month) for number in numbers[:1] + numbers[1:][-1:] or [0]]
     else:
         days = numbers if len(numbers) == len(months) else [0] * len(months)
         both = (_checked(year, one, number, month) for one, number in zip(months, days, strict=True))

@@ -24,9 +24,8 @@ def bibtex(references: Iterable[Reference]) -> str:
     for reference in references:
         for key, source in reference.sources.items():
             # A parent stands behind the last of its heirs, cited or not.
-            if key != reference.key or key not in sources:
-                sources.pop(key, None)
-                sources[key] = source
+            sources.pop(key, None)
+            sources[key] = source
     return "\n".join(sources.values())
 
 

@@ -69,8 +69,10 @@ def _name(written: str, show: Read, keeps_prefix: bool) -> Name:
         return Name(show(written), is_literal=True)
     if _EXTENDED.match(written):
         return _extended(written, show, keeps_prefix)
+    # DBLP numbers people of one name: Jones 0001.
+    written = re.sub(r"(?<=\S)[\s~]+\d{4}$", "", written)
     parts = [part for part in split(written, _COMMA) if part.strip("~ ")]
-    if any(";" in part for part in parts) and len(split(written, _SEMICOLON)) > 1:
+    if len(split(written, _SEMICOLON)) > 1:
         raise NameFormError("semicolons part no people")
     if len(parts) > 3:
         raise NameFormError("too many commas")
@@ -83,7 +85,6 @@ def _name(written: str, show: Read, keeps_prefix: bool) -> Name:
         suffix = parts[1:] or suffix
         parts = parts[:1]
         first = next((n for n, word in enumerate(words) if _is_lower(word, show)), len(words) - 1)
-        first = min(first, len(words) - 1)
         given, last = words[:first], words[first:]
     else:
         last, suffix = _without_suffix(words)
@@ -129,7 +130,7 @@ def _extended(written: str, show: Read, keeps_prefix: bool) -> Name:
 
 def _is_braced(text: str) -> bool:
     """Tell whether one pair of braces goes around all of a text: it is a name as it stands."""
-    if not (text.startswith("{") and text.endswith("}")) or text.startswith("{\\"):
+    if not (text.startswith("{") and text.endswith("}")):
         return False
     depth = 0
     for match in re.finditer(r"\\.|[{}]", text, re.DOTALL):
