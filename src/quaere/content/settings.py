@@ -163,9 +163,12 @@ def _misplaced(root: Path, settings: Settings) -> Iterator[tuple[str, str, str]]
     root, found = Path(os.path.realpath(root)), places(root, settings)
     for name, place in found.items():
         value = getattr(settings, name)
-        if root == place or root not in place.parents:
+        # Of a place that nobody named, whoever reads it tells what lies there.
+        is_named, is_folder = name in settings.model_fields_set, name in (*_FOLDERS, "tests")
+        is_used = is_named or name == "evidence" or (is_folder and place.is_dir())
+        if is_used and (root == place or root not in place.parents):
             yield name, f"`{value}` leads out of this file's folder, or is it", "name a place in the folder"
-        elif place.exists() and place.is_dir() != (name in (*_FOLDERS, "tests")):
+        elif is_named and place.exists() and place.is_dir() != is_folder:
             yield name, f"`{value}` is {'a folder' if place.is_dir() else 'no folder'}", "name another"
         elif name == "evidence" and value != Settings().evidence and not _may_be_evidence(place):
             yield name, f"`{value}` holds something else than verdicts", "name a new file"
