@@ -37,7 +37,6 @@ EVENTS = {
 def killed_at(number: int, folder: Path, work: Callable[[], object]) -> bool:
     """Do some work in a copy of this process, which is killed before its nth write below a folder; say if it was."""
     if not (pid := os.fork()):
-        os.chdir(folder)
         writes, sync = itertools.count(1), os.fsync
 
         def write() -> None:
@@ -45,20 +44,12 @@ def killed_at(number: int, folder: Path, work: Callable[[], object]) -> bool:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         def hear(event: str, arguments: tuple[object, ...]) -> None:
-            if event == "open":
-                path, _, flags = arguments
-                is_write = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-                if not is_write or not isinstance(path, str | bytes | os.PathLike):
-                    return
-            elif event in EVENTS:
-                path = arguments[0]
-            else:
-                return
-            if isinstance(path, int) or (folder / os.fsdecode(path)).is_relative_to(folder):  # type: ignore[arg-type]
+            if any(path.is_relative_to(folder) for path in written(event, arguments)):
                 write()
 
         def synced(file: int) -> None:
-            write()
+            if Path(f"/proc/self/fd/{file}").readlink().is_relative_to(folder):
+                write()
             sync(file)
 
         os.fsync = synced  # type: ignore[assignment]
@@ -74,6 +65,22 @@ def killed_at(number: int, folder: Path, work: Callable[[], object]) -> bool:
     return status != 0
 
 
+def written(event: str, arguments: tuple[object, ...]) -> Iterator[Path]:
+    """Yield the paths that an event of Python's own is about to change."""
+    if event == "open":
+        path, _, flags = arguments
+        named = [path] if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else []
+    else:
+        named = list(arguments[: 1 + (event == "os.rename")]) if event in EVENTS else []
+    # A name without its folder comes with the folder's descriptor.
+    descriptors = arguments[1:] if event in ("os.remove", "os.rmdir") else ()
+    within = [one for one in descriptors if isinstance(one, int) and one >= 0]
+    start = Path(f"/proc/self/fd/{within[0]}").readlink() if within else Path.cwd()
+    for path in named:
+        if isinstance(path, str | bytes | os.PathLike):
+            yield start / os.fsdecode(path)
+
+
 def kills(folder: Path, work: Callable[[], object], numbers: Iterable[int] | None = None) -> Iterator[int]:
     """Do some work again and again, killed ever later, until it comes to its end; yield after each kill."""
     number = 0
@@ -81,7 +88,7 @@ def kills(folder: Path, work: Callable[[], object], numbers: Iterable[int] | Non
         if not killed_at(number, folder, work):
             break
         yield number
-    assert number > 5, "there was hardly a write"
+    assert number > 4, "there was hardly a write"
 
 
 def debris(folder: Path) -> list[str]:
@@ -228,35 +235,38 @@ def test_a_kill_in_the_exchange_leaves_a_new_site_or_none(tmp_path: Path) -> Non
         shutil.rmtree(site)
 
 
-def built(base: Base) -> None:
-    project = base.project
-    assert site_build.build(project, project.read()[0], base.root / "site") == ([], True)
-
-
 @pytest.mark.slow
 def test_a_kill_of_build_leaves_a_site_and_the_next_build_completes_it(base: Base) -> None:
-    card = SOUND["papers/toy.yml"]
-    assert not killed_at(0, base.root, lambda: built(base))
-    before = tree_of_bytes(base.root / "site")
-    base.write({"papers/toy.yml": card.replace("sound", "sounder"), "papers/new.yml": card})
-    assert not killed_at(0, base.root, lambda: built(base))
-    after = tree_of_bytes(base.root / "site")
-    # Far before the end nothing of the site is touched: few places there stand for all.
-    last = next(n for n in itertools.count(0, 25) if not killed_at(n or 1, base.root, lambda: built(base)))
-    steps = [*range(1, last - 60, max(1, last // 8)), *range(max(1, last - 60), last + 30)]
-    met = set()
-    for number in kills(base.root, lambda: built(base), steps):
-        now = tree_of_bytes(base.root / "site")
-        assert set(now) <= set(before) | set(after), number
-        assert all(data in (before.get(name), after.get(name)) for name, data in now.items()), number
-        met.add("before" if now == before else "after" if now == after else "between")
-        assert not killed_at(0, base.root, lambda: built(base))
-        assert tree_of_bytes(base.root / "site") == after, number
-        assert debris(base.root) == [], number
-        base.write({"papers/toy.yml": card})
-        (base.root / "papers/new.yml").unlink()
-        assert not killed_at(0, base.root, lambda: built(base))
-        base.write({"papers/toy.yml": card.replace("sound", "sounder"), "papers/new.yml": card})
+    card, site = SOUND["papers/toy.yml"], base.root / "site"
+    former = {"papers/toy.yml": card, "papers/old.yml": card}
+    fresh = {"papers/toy.yml": card.replace("sound", "sounder"), "papers/new.yml": card}
+
+    def build() -> None:
+        project = base.project
+        assert site_build.build(project, project.read()[0], site) == ([], True)
+
+    def build_of(files: dict[str, str]) -> dict[str, bytes]:
+        for path in ("papers/old.yml", "papers/new.yml"):
+            (base.root / path).unlink(missing_ok=True)
+        base.write(files)
+        assert not killed_at(0, base.root, build)
+        return tree_of_bytes(site)
+
+    after, before, met = build_of(fresh), build_of(former), set()
+    # Every write to the site itself, and some of those that make the fresh one beside it.
+    for folder, numbers in ((site, None), (base.root, (1, 2, 3, 20, 100, 300))):
+        base.write(fresh)
+        (base.root / "papers/old.yml").unlink()
+        for number in kills(folder, build, numbers):
+            now = tree_of_bytes(site)
+            assert all(data in (before.get(name), after.get(name)) for name, data in now.items()), number
+            met.add("before" if now == before else "after" if now == after else "between")
+            assert build_of(fresh) == after, number
+            assert debris(base.root) == [], number
+            build_of(former)
+            base.write(fresh)
+            (base.root / "papers/old.yml").unlink()
+        build_of(former)
     assert met == {"before", "between", "after"}, "the walk missed the exchange"
 
 
