@@ -287,3 +287,11 @@ def test_a_long_address_is_no_link_and_a_long_title_is_cut() -> None:
     tokens = markdown.parser().parse(f"[a]\n\n[a]: b '{'c' * (most + 9)}'")
     titles = [token.attrGet("title") for block in tokens for token in block.children or () if token.type == "link_open"]
     assert titles == ["c" * most]
+
+
+@pytest.mark.parametrize(
+    "text", ["\u2028\n[[red]]", "> \u2028\n> [[red]]", "\u2028\n\xa0\r\na\n[[red]]", "\x00[[red]]"]
+)
+def test_a_link_behind_blanks_that_are_none_to_markdown_is_found_where_it_stands(text: str) -> None:
+    (link,) = markdown.links(text)
+    assert text.startswith("[[red]]", link.offset)

@@ -123,9 +123,10 @@ class _Block:
     """A block of a text. It holds lines without indents and quotes, each of which is looked for once."""
 
     def __init__(self, source: _Source, block: Token) -> None:
-        self._source, self._map = source, block.map
+        self._source, self._map = source, block.map or []
         self._written = str(block.meta.get("written", block.content))
         self._starts: list[int] = []
+        self._shift: int | None = None
         self._places: dict[int, tuple[int, Sequence[int] | None]] = {}
 
     def place(self, link: Token, target: str) -> int:
@@ -156,6 +157,17 @@ class _Block:
         place, bars = self._places[number]
         return place if bars is None else place + column + bisect_left(bars, column)
 
+    def _skipped(self, source: _Source) -> int:
+        """Return how many lines the parser left out at the start, of blanks that are none to Markdown."""
+        if self._shift is None:
+            self._shift = 0
+            content = self._written.partition("\n")[0]
+            first, second, last = (source.start(line) for line in (self._map[0], self._map[0] + 1, self._map[1]))
+            if content and source.text.find(content, first, second) < 0:
+                place = source.text.find(content, second, last)
+                self._shift = max(0, bisect_right(source.starts, place) - 1 - self._map[0])
+        return self._shift
+
     def _line(self, number: int) -> tuple[int, Sequence[int] | None]:
         """Return where a line of the block stands, and which of its characters had a backslash before them.
 
@@ -164,12 +176,12 @@ class _Block:
         source, text = self._source, self._source.text
         last = self._starts[number + 1] - 1 if number + 1 < len(self._starts) else len(self._written)
         content = self._written[self._starts[number] : last]
-        if self._map is None:  # a footnote inside a line
+        if not self._map:  # a footnote inside a line
             line, first, end = -1, 0, len(text)
         elif self._map[0] + number >= len(source.starts):
             return source.starts[-1], None
         else:
-            line = self._map[0] + number
+            line = self._map[0] + number + self._skipped(source)
             first, end = source.start(line), source.start(line + 1)
         reached = source.reached.get(line, first)
         # In a table's cell, bars were written with a backslash.
