@@ -11,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
@@ -47,17 +48,19 @@ class UnderSubPath(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def site() -> Path:
     """The folder of the built site. `make test` has just built it; a test run alone builds it if it lags."""
-    index = ROOT / "site" / "index.html"
-    # Files that did not change are not touched; the folder's own time says when it was built.
-    built = index.parent.stat().st_mtime if index.exists() else 0
-    folders = ("docs", "papers", "reference_impl", "src")
-    sources = (path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix != ".pyc")
-    if any(path.is_file() and path.stat().st_mtime > built for path in (ROOT / "mkdocs.yml", *sources)):
-        # An answer that is broken makes `build` fail, and the site that shows it is built all the same.
-        subprocess.run([Path(sys.executable).with_name("quaere"), "build"], cwd=ROOT, check=False)
-        assert index.exists(), "`quaere build` made no site"
-        assert index.parent.stat().st_mtime > built, "`quaere build` made no new site"
-    return index.parent
+    # Of several workers the first builds it, and the others wait.
+    with FileLock(ROOT / ".quaere" / "tested-site.lock"):
+        index = ROOT / "site" / "index.html"
+        # Files that did not change are not touched; the folder's own time says when it was built.
+        built = index.parent.stat().st_mtime if index.exists() else 0
+        folders = ("docs", "papers", "reference_impl", "src")
+        sources = (path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix != ".pyc")
+        if any(path.is_file() and path.stat().st_mtime > built for path in (ROOT / "mkdocs.yml", *sources)):
+            # An answer that is broken makes `build` fail, and the site that shows it is built all the same.
+            subprocess.run([Path(sys.executable).with_name("quaere"), "build"], cwd=ROOT, check=False)
+            assert index.exists(), "`quaere build` made no site"
+            assert index.parent.stat().st_mtime > built, "`quaere build` made no new site"
+        return index.parent
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Every page of the site: what it asks for, what it says on the console, and where its links lead."""
 
+import functools
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -44,6 +45,12 @@ class Anchors(HTMLParser):
             self.links.add(given["href"])
         if tag in LOADED and LOADED[tag] in given and given.get("rel") not in ONLY_NAMED:
             self.loads.add(given[LOADED[tag]])
+
+
+@functools.cache
+def parsed(file: Path) -> Anchors:
+    """Read a page, once for all tests: it takes seconds for the whole site."""
+    return Anchors(file.read_text(encoding="utf-8"))
 
 
 def test_no_page_asks_another_host_or_logs_an_error(searching: BrowserContext, site: Path, address: str) -> None:
@@ -98,10 +105,7 @@ def test_no_page_asks_another_host_or_logs_an_error(searching: BrowserContext, s
 
 def test_every_internal_link_leads_to_a_page_and_an_anchor(site: Path) -> None:
     home = "http://site.invalid/sub/path/"
-    read = {
-        urljoin(home, path.removeprefix("/")): Anchors(file_of(site, path).read_text(encoding="utf-8"))
-        for path in pages(site)
-    }
+    read = {urljoin(home, path.removeprefix("/")): parsed(file_of(site, path)) for path in pages(site)}
     faults = []
     for here, found in read.items():
         for link in found.links | found.loads:
@@ -122,14 +126,11 @@ def test_every_address_that_the_site_had_still_leads_somewhere(site: Path) -> No
     # Of the site as it was when its pages were Markdown; numbers of lines, and the theme's own anchors, are left out.
     kept = (Path(__file__).parent / "addresses.txt").read_text(encoding="utf-8").split()
     home = "http://site.invalid/"
-    read: dict[Path, set[str]] = {}
     lost = []
     for address in kept:
         url, anchor = urldefrag(urljoin(home, address))
         file = file_of(site, url.removeprefix(home))
-        if file not in read:
-            read[file] = Anchors(file.read_text(encoding="utf-8")).anchors if file.is_file() else set()
-        if anchor not in read[file]:
+        if not file.is_file() or anchor not in parsed(file).anchors:
             lost.append(address)
     assert not lost, "\n".join(lost)
     assert len(kept) > 1500
@@ -138,10 +139,7 @@ def test_every_address_that_the_site_had_still_leads_somewhere(site: Path) -> No
 def test_no_page_names_another_host_to_load_from(site: Path) -> None:
     # A preconnect or a lazily loaded picture asks another host without a request that the browser test would see.
     faults = [
-        f"{path}: {url}"
-        for path in pages(site)
-        for url in Anchors(file_of(site, path).read_text(encoding="utf-8")).loads
-        if urlsplit(url).netloc
+        f"{path}: {url}" for path in pages(site) for url in parsed(file_of(site, path)).loads if urlsplit(url).netloc
     ]
     assert not faults, "\n".join(faults)
 
