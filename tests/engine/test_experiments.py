@@ -174,6 +174,7 @@ def test_a_process_that_is_stopped_in_a_loop_goes_on_to_the_same_number(tmp_path
     deadline = time.monotonic() + 30
     while not list(tmp_path.glob("run/walk.checkpoint/[0-9]*")) and time.monotonic() < deadline:
         time.sleep(0.02)
+    time.sleep(0.1)  # into the next step: the first is still being put on the disk
     process.send_signal(how)
     out, _ = process.communicate(timeout=30)
     assert (process.returncode != 0, out) == (True, b"")
