@@ -161,24 +161,27 @@ def _misplaced(root: Path, settings: Settings) -> Iterator[tuple[str, str, str]]
     be another one, or lie in it, once links are followed. What is only read may lie in a folder, and hold others.
     """
     root, found = Path(os.path.realpath(root)), places(root, settings)
+    told: dict[str, tuple[str, str]] = {}
     for name, place in found.items():
         value = getattr(settings, name)
         # Of a place that nobody named, whoever reads it tells what lies there.
         is_named, is_folder = name in settings.model_fields_set, name in (*_FOLDERS, "tests")
         is_used = is_named or name == "evidence" or (is_folder and place.is_dir())
         if is_used and (root == place or root not in place.parents):
-            yield name, f"`{value}` leads out of this file's folder, or is it", "name a place in the folder"
+            told[name] = f"`{value}` leads out of this file's folder, or is it", "name a place in the folder"
         elif is_named and place.exists() and place.is_dir() != is_folder:
-            yield name, f"`{value}` is {'a folder' if place.is_dir() else 'no folder'}", "name another"
+            told[name] = f"`{value}` is {'a folder' if place.is_dir() else 'no folder'}", "name another"
         elif name == "evidence" and value != Settings().evidence and not _may_be_evidence(place):
-            yield name, f"`{value}` holds something else than verdicts", "name a new file"
+            told[name] = f"`{value}` holds something else than verdicts", "name a new file"
     taken = {name: Path(os.path.realpath(root / name)) for name in _TAKEN}
     for (one, here), (other, there) in combinations({**taken, **found}.items(), 2):
         is_read = {one, other} & set(_READ)
         if here == there or ((here in there.parents or there in here.parents) and not is_read):
             name, beside = (one, other) if one in settings.model_fields_set else (other, one)
             if name in settings.model_fields_set and not is_read >= {name, beside}:
-                yield name, f"`{getattr(settings, name)}` and the place of `{beside}` lie in each other", "name another"
+                problem = f"`{getattr(settings, name)}` and the place of `{beside}` lie in each other"
+                told.setdefault(name, (problem, "name another"))
+    yield from ((name, *fault) for name, fault in told.items())
 
 
 def _may_be_evidence(file: Path) -> bool:
