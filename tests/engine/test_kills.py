@@ -149,6 +149,9 @@ def test_a_kill_of_run_leaves_the_result_before_or_after(base: Base) -> None:
     result = base.root / "papers/results/toy.json"
 
     def run(seed: int = 0) -> None:
+        # Another test may have imported the package of this name that is not this base's.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "reference_impl"]:
+            del sys.modules[name]
         project = base.project
         module = project.read()[0].experiments["toy"]
         project.run(module, "toy", Size.SMALL, seed, Device.AUTO, resume=False)

@@ -50,7 +50,11 @@ def test_the_port_is_given_back_where_the_site_can_not_be_built(base: Base) -> N
 
 def test_a_site_is_served_until_it_is_stopped_and_the_next_on_its_port_is_told(base: Base) -> None:
     port = free_port()
-    command = [sys.executable, "-c", "from quaere.cli import main; main()", "serve", "--port", str(port)]
+    # A shell that runs these tests in its background has Ctrl-C ignored.
+    heeding = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from quaere.cli import main; main()"
+    )
+    command = [sys.executable, "-c", heeding, "serve", "--port", str(port)]
     paths = {"PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path if path)}
     with subprocess.Popen(
         command, cwd=base.root, stderr=subprocess.PIPE, text=True, env={**os.environ, **paths}
@@ -70,5 +74,8 @@ def test_a_site_is_served_until_it_is_stopped_and_the_next_on_its_port_is_told(b
             assert other.stderr.startswith(f"somebody listens on port {port} already\n  hint: ")
         finally:
             one.send_signal(signal.SIGINT)
-            said = one.communicate(timeout=60)[1]
+            try:
+                said = one.communicate(timeout=60)[1]
+            finally:
+                one.kill()
     assert (one.returncode, said.endswith("stopped\n")) == (0, True), said

@@ -1,10 +1,12 @@
 """Every page of the site: what it asks for, what it says on the console, and where its links lead."""
 
 import functools
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, TimeoutError
 
 from tests.site.conftest import without_search
@@ -53,7 +55,23 @@ def parsed(file: Path) -> Anchors:
     return Anchors(file.read_text(encoding="utf-8"))
 
 
-def test_no_page_asks_another_host_or_logs_an_error(searching: BrowserContext, site: Path, address: str) -> None:
+def kind(path: str) -> str:
+    """Return what kind of page stands at an address: those of a kind are made alike."""
+    return path.partition("/")[0] if path.count("/") > 1 else path
+
+
+def some_of_each_kind(site: Path) -> list[str]:
+    """List the lists, and of each other kind of page the two that weigh most: those hold whatever a page can hold."""
+    by_kind: dict[str, list[str]] = {}
+    for path in sorted(pages(site), key=lambda path: -file_of(site, path).stat().st_size):
+        by_kind.setdefault(kind(path), []).append(path)
+    return sorted(path for paths in by_kind.values() for path in paths[:2])
+
+
+@pytest.mark.parametrize("listed", [some_of_each_kind, pytest.param(pages, marks=pytest.mark.slow)])
+def test_no_page_asks_another_host_or_logs_an_error(
+    searching: BrowserContext, site: Path, address: str, listed: Callable[[Path], list[str]]
+) -> None:
     shown: dict[Page | None, str] = {}
     faults: set[str] = set()
 
@@ -84,7 +102,7 @@ def test_no_page_asks_another_host_or_logs_an_error(searching: BrowserContext, s
     searching.on("weberror", lambda error: note(error.page, f"throws {error.error}"))
 
     tabs = [searching.new_page() for _ in range(TABS)]
-    every = pages(site)
+    every = listed(site)
     assert every[0] == "/"
     # Home reads the index of the search; the others ask for the same one.
     for some in (every[:1], *(every[start : start + TABS] for start in range(1, len(every), TABS))):
