@@ -1,4 +1,4 @@
-"""Call the command, in whatever process this runs."""
+"""Call the command, or run the cells of a notebook, in whatever process this runs."""
 
 import contextlib
 import io
@@ -6,6 +6,21 @@ import sys
 from collections.abc import Sequence
 
 from quaere import cli
+
+
+def shown_by(cells: Sequence[str]) -> str:
+    """Run the cells of a notebook one after another, as a kernel does; return what the last two show."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    shell = InteractiveShell.instance()
+    shown = []
+    for cell in cells:
+        with capture_output() as captured:
+            ran = shell.run_cell(cell)
+        ran.raise_error()
+        shown.append(captured.stdout + "".join(str(output.data) for output in captured.outputs))
+    return "".join(shown[-2:])
 
 
 def called(arguments: Sequence[str]) -> tuple[int, str]:

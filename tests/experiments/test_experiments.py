@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from quaere.content import results
 from quaere.content.results import Figure, Lines, Outcome, Result
 from quaere.project import Project
-from tests.experiments.called import called
+from tests.experiments.called import called, shown_by
 from tests.experiments.test_training import launched
 
 ROOT = Path(__file__).parents[2]
@@ -88,15 +88,31 @@ def smoke() -> Iterator[Callable[[str], Smoke]]:
             assert code == 0, printed
             return printed
 
-        yield functools.cache(lambda slug: smoked(slug, quaere))
+        def cells(sources: list[str]) -> str:
+            return str(pool.submit(shown_by, sources).result(timeout=300))
+
+        yield functools.cache(lambda slug: smoked(slug, quaere, cells))
 
 
-def smoked(slug: str, quaere: Callable[..., str]) -> Smoke:
+def smoked(slug: str, quaere: Callable[..., str], cells: Callable[[list[str]], str]) -> Smoke:
     """Run an experiment at size smoke.
 
     The notebook trains, since a name that its cells lack is missed only where it is used. The command goes on from the
     notebook's pieces; that it can train by itself is seen where it is killed, and of each module by its gradients.
+    The cells run in a process forked from one with torch; that a kernel of Jupyter does the same is a test of its own.
     """
+    folder, book = folder_of(slug), notebook(slug, quaere)
+    started = time.time_ns()
+    shown = cells([cell.source for cell in book.cells if cell.cell_type == "code"])
+    trained = kept(folder, since=started)
+    assert trained
+    printed = quaere(*run_of(slug), "--resume")
+    assert trained.items() <= kept(folder, since=started).items(), "what was there has been done again"
+    return Smoke(shown, printed, result_of(slug))
+
+
+def notebook(slug: str, quaere: Callable[..., object]) -> Any:
+    """Write the notebook of an experiment, and return it with the run of these tests in the place of its own."""
     folder, key = folder_of(slug), LIBRARY.experiments[slug].key
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / f"{slug}.ipynb"
@@ -106,15 +122,7 @@ def smoked(slug: str, quaere: Callable[..., str]) -> Smoke:
     written = f'"{slug}-smoke-notebook", size="smoke"'
     assert run.source.count(written) == 1
     run.source = run.source.replace(written, f'"{folder.name}", size="smoke", seed={SEED}, key="{key}"')
-    started = time.time_ns()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "environ", environment())
-        NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
-    trained = kept(folder, since=started)
-    assert trained
-    printed = quaere(*run_of(slug), "--resume")
-    assert trained.items() <= kept(folder, since=started).items(), "what was there has been done again"
-    return Smoke(str(book.cells[-2:]), printed, result_of(slug))
+    return book
 
 
 def numbers(result: Result) -> dict[str, Any]:
@@ -153,8 +161,18 @@ def test_its_notebook_runs_from_top_to_bottom(slug: str, smoke: Callable[[str], 
     assert all(f"`{claim.id}`: **" in shown for claim in LIBRARY.papers[slug].card.claims)
 
 
+@pytest.mark.parametrize("slug", [slug if slug == "detr" else slow(slug) for slug in SLUGS])
+def test_its_notebook_runs_in_a_kernel(slug: str, smoke: Callable[[str], Smoke]) -> None:
+    result = smoke(slug).result
+    book = notebook(slug, lambda *arguments: called(arguments))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "environ", environment())
+        NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
+    assert str(book.cells[-2:]).count("<svg") == len(result.figures)
+
+
 # Each kind of loop is stopped and taken up again in its own tests; all else of the way is the same for all.
-@pytest.mark.parametrize("slug", ["vit", slow("curl"), slow("attention_agent")])
+@pytest.mark.parametrize("slug", ["lstm", *map(slow, ("attention_agent", "curl", "detr", "vit"))])
 def test_a_run_that_is_killed_and_taken_up_again_ends_in_the_same_numbers(
     slug: str, smoke: Callable[[str], Smoke]
 ) -> None:
@@ -193,7 +211,7 @@ def kept(folder: Path, since: int) -> dict[str, int]:
 
 
 # What the first process alone computes, as curl's agents, is written in two processes in test_training, too.
-@pytest.mark.parametrize("slug", ["vit", slow("curl")])
+@pytest.mark.parametrize("slug", ["lstm", *map(slow, ("curl", "detr", "vit"))])
 def test_a_run_in_two_processes_comes_to_the_findings_of_one_and_is_written_once(
     slug: str, smoke: Callable[[str], Smoke]
 ) -> None:
