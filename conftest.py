@@ -9,7 +9,19 @@ os.environ["REFERENCE_IMPL_CHECK_SHAPES"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 EXPERIMENTS = "tests/experiments/test_experiments.py"
-LONGEST = (EXPERIMENTS, "tests/experiments/test_gradients.py", "tests/site/test_hostile.py", "tests/site/test_pages.py")
+LONGEST = (
+    EXPERIMENTS,
+    "tests/site/test_hostile.py",
+    "tests/site/test_use.py",
+    "tests/site/test_accessibility.py",
+    "tests/experiments/test_gradients.py",
+    "tests/engine/test_verify.py",
+    "tests/site/test_pages.py",
+    "tests/engine/test_files.py",
+    "tests/engine/test_cli.py",
+    "tests/engine/test_newcomer.py",
+    "tests/engine/test_time.py",
+)
 """Files that take long begin first, so that no worker is at one of them alone at the end."""
 
 
