@@ -45,7 +45,6 @@ class Here:
 
 def seconds(run: Callable[[str], object], text: str) -> float:
     # Python's own search for garbage looks at all that there is, the more often the more there is.
-    gc.collect()
     gc.disable()
     try:
         started = time.process_time()

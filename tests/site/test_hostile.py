@@ -476,13 +476,14 @@ class Eyes:
     context: BrowserContext
     home: str
     touches: bool = True
+    patience: float = PATIENCE
     faults: set[str] = field(default_factory=set)
     texts: dict[str, str] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     opening: bool = False
 
     def __post_init__(self) -> None:
-        self.context.set_default_timeout(PATIENCE)
+        self.context.set_default_timeout(self.patience)
         self.context.add_init_script(BEFORE)
         self.context.on("request", self._asks)
         self.context.on("dialog", self._speaks)
@@ -626,16 +627,15 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def seen(
-    browser: Browser, folder: Path, paths: Sequence[str], *, touches: bool = True, patience: float = 30_000
+    browser: Browser, folder: Path, paths: Sequence[str], *, touches: bool = True, patience: float = PATIENCE
 ) -> Eyes:
     """Look at some pages of a folder.
 
     `touches` tells whether to point at and click on what was drawn; `patience` are the milliseconds for drawing it.
     """
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(patience)
     with served(folder) as address, contextlib.closing(context):
-        eyes = Eyes(context, address, touches)
+        eyes = Eyes(context, address, touches, patience)
         eyes.look(paths)
         return eyes
 
