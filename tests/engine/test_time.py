@@ -22,7 +22,7 @@ from quaere.pages.page import Page
 from quaere.site import links as site_links
 from tests.engine.conftest import Base
 
-SHORT, TIMES, MOST = 2_000, 4, 12.0
+SHORT, TIMES, MOST = 1_000, 4, 12.0
 NOTHING = 0.05
 """Seconds that are too few to compare."""
 
@@ -190,7 +190,7 @@ def test_yaml_is_read_in_linear_time(make: Callable[[int], str]) -> None:
         with contextlib.suppress(CardError):
             located_yaml.read(text.encode(), "card.yml")
 
-    assert_linear(run, make, 6_000)
+    assert_linear(run, make, 4_000)
 
 
 @pytest.mark.parametrize(
