@@ -24,14 +24,13 @@ serve: $(SITE) $(FIGURES) ## Serve the site with live reload on a free port, and
 dev: $(TESTS) ## Install what tests, experiments and hooks need besides
 
 # The answers are not run twice: `quaere build` has run those that are not known to hold, and fails if one is broken.
-# Types are checked beside it, on the other core. Then workers share the tests: one more than cores, since
-# half of the time they wait for a browser or another process.
+# Types are checked beside it, on the other core. Then two workers share the tests.
 test: PICKED := -m 'not slow'
 test test-all: $(TESTS) $(JAVASCRIPT) $(FIGURES) ## Lint, check types, run the answers, build the site, and test all of it, the site in a browser
 	@$(MAKE) --no-print-directory lint & linted=$$!; $(BIN)/quaere build; built=$$?; wait $$linted && exit $$built
 	tools/graphics
 	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m pytest tests $(PICKED) \
-	  --numprocesses 3 --no-loadscope-reorder
+	  --numprocesses 2 --no-loadscope-reorder
 
 lint: $(TESTS) ## Check style and types
 	$(BIN)/ruff check

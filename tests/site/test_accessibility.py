@@ -23,6 +23,9 @@ PAGES = [
 def test_axe_finds_nothing_serious(page: Page, path: str, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.goto(path, wait_until="networkidle")
+    # A page is whole once its scripts have run, which a busy machine may leave for later.
+    page.locator(".md-search[aria-label]").wait_for(state="attached")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     assert page.locator("body").get_attribute("data-md-color-scheme") == {"light": "default", "dark": "slate"}[scheme]
     # The page's policy lets no script tag in.
     page.evaluate(AXE.read_text(encoding="utf-8"))

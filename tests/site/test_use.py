@@ -176,6 +176,13 @@ def test_a_filter_by_tag_is_read_from_the_address_and_says_when_nothing_fits(pag
     expect(page.locator(".q-group:visible")).to_have_count(0)
 
 
+SETTLED = """() => {
+  const found = document.querySelector(".md-search-result__list").innerHTML, same = found && found === window.before
+  window.before = found
+  return same
+}"""
+
+
 @pytest.mark.parametrize(
     ("query", "path", "anchor"),
     [
@@ -190,6 +197,8 @@ def test_search_finds(searching: BrowserContext, query: str, path: str, anchor: 
     page.goto("")
     page.keyboard.press("/")
     page.locator("[data-md-component=search-query]").press_sequentially(query)
+    # The list is made anew with each letter that the search has caught up with.
+    page.wait_for_function(SETTLED, polling=400)
     ends = f"[href$='{anchor}']" if anchor else ":not([href*='#'])"
     found = page.locator(f".md-search-result__link[href*='/{path}']{ends}").first
     expect(found).to_be_attached()
