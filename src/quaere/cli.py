@@ -327,7 +327,15 @@ def main() -> None:
     from quaere.errors import AuthorError, Faults, MisuseError
 
     try:
-        app()
+        try:
+            app()
+        finally:
+            # What is still to be printed is refused here, or at the end of the process, where nobody can say so.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads it has had enough.
+        _print_nothing_more()
+        sys.exit(1)
     except AuthorError as error:
         _show_faults([error])
         sys.exit(2 if isinstance(error, MisuseError) else 1)
@@ -343,7 +351,15 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _MACHINE:
             raise
+        _print_nothing_more()
         _misused(f"{error.filename or 'the machine'}: {error.strerror}", _MACHINE[error.errno])
+
+
+def _print_nothing_more() -> None:
+    """Let what could not be printed go, which would be tried again at the end of the process."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _misused(problem: str, hint: str) -> NoReturn:

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import click
 import pytest
@@ -503,19 +504,34 @@ print(*sys.modules, file=sys.stderr)
     assert not loaded & {"torch", "numpy", "reference_impl", "mkdocs"}
 
 
-def test_a_reader_that_has_enough_causes_no_complaint(base: Base) -> None:
+# Output waits in the process until there is much of it, or it ends; with PYTHONUNBUFFERED it does not.
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("verb", [["questions", "--json"], ["export"], ["check"], ["show", "toy"]], ids=" ".join)
+def test_a_reader_that_has_enough_causes_no_complaint(base: Base, verb: list[str], unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
-        run = subprocess.run(
-            [sys.executable, "-c", "from quaere.cli import main; main()", "questions", "--json"],
-            cwd=base.root,
-            stdout=pipe,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert run.stderr == ""
+        assert printed_to(pipe, base, verb, unbuffered).stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_for_what_is_printed_is_told(base: Base, unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = printed_to(full, base, ["export"], unbuffered)
+    assert (run.returncode, run.stderr) == (2, "the machine: No space left on device\n  hint: make room on the disk\n")
+
+
+def printed_to(file: IO[str], base: Base, verb: list[str], unbuffered: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from quaere.cli import main; main()", *verb],
+        cwd=base.root,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=file,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
 
 
 # Experiments

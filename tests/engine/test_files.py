@@ -349,15 +349,6 @@ def test_a_mistake_of_ours_is_a_traceback(base: Base, error: str) -> None:
     assert "Traceback" in run.stderr
 
 
-def test_a_reader_that_goes_away_ends_the_command_in_silence(base: Base) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [sys.executable, "-c", "from quaere.cli import main; main()", "export"]
-    run = subprocess.run(command, cwd=base.root, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
-    os.close(writer)
-    assert run.stderr == ""
-
-
 def test_a_full_disk_ends_a_build_with_a_message_and_without_a_part_of_a_site(base: Base) -> None:
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
