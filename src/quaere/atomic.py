@@ -45,8 +45,7 @@ def write(file: Path, text: str) -> None:
                 part.unlink(missing_ok=True)
             _OWN.discard(part.name)
     except OSError as error:
-        problem = f"this can't be written: {error.strerror or error}"
-        raise WriteError(Place(str(file), 0), problem, "look at the disk, and at whose folder it is") from error
+        raise WriteError.refused(file, error) from error
 
 
 def _mode(file: Path) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import Path
 
 _FEW = 12
 _COMPARED = 200
@@ -72,6 +73,12 @@ class ConfigError(AuthorError):
 
 class WriteError(AuthorError):
     """A file can't be written."""
+
+    @classmethod
+    def refused(cls, path: Path, error: OSError) -> WriteError:
+        """Make the error of what the system refused."""
+        problem = f"this can't be written: {error.strerror or error}"
+        return cls(Place(str(path), 0), problem, "look at the disk, and at whose folder it is")
 
 
 class MisuseError(ConfigError):

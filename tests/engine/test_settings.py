@@ -206,11 +206,21 @@ def test_a_pyproject_that_is_no_file_is_told(base: Base, kind: str) -> None:
     else:
         file.symlink_to({"link to nowhere": "nowhere", "link to a device": "/dev/zero", "loop": "pyproject.toml"}[kind])
     run = base.quaere("check")
-    problem = {"link to nowhere": "this link leads nowhere", "loop": "this can't be read: "}.get(
-        kind, "this is no file"
-    )
+    problem = {
+        "folder": "this is a folder where a file is expected",
+        "pipe": "this is a pipe where a file is expected",
+        "link to a device": "this is a device where a file is expected",
+    }.get(kind, "the file can't be read: ")
     assert run.returncode == 1
-    assert run.stderr.startswith(f"{file}: {problem}")
+    assert run.stderr.startswith(f"{file}:1:1: {problem}")
+    assert "hint: " in run.stderr
+
+
+def test_a_pyproject_of_a_terabyte_is_not_read(base: Base) -> None:
+    file = base.root / "pyproject.toml"
+    file.touch()
+    os.truncate(file, 2**40)
+    assert base.report().startswith("pyproject.toml:1:1: the file has 1,099,512 MB, and 64 MB is the most")
 
 
 @pytest.mark.parametrize("text", ["x = " + "[" * 100_000, "x = 1" + "0" * 5000])

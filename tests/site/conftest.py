@@ -1,5 +1,6 @@
 """The built site, served from a sub-path of this machine, in a browser that can reach nothing else."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -34,15 +35,19 @@ INDEX = "**/search/search_index.json"
 EMPTY = {"config": {"lang": ["en"], "separator": " ", "pipeline": [], "fields": {"title": {}, "text": {}}}, "docs": []}
 
 
-class UnderSubPath(SimpleHTTPRequestHandler):
+class Silent(SimpleHTTPRequestHandler):
+    """Serve a folder, and keep the tests' output to the tests."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write no log."""
+
+
+class UnderSubPath(Silent):
     """Serve the site below `SUB_PATH` and nothing beside it, so that an address from the root is found out."""
 
     def translate_path(self, path: str) -> str:
         inside = path.removeprefix(SUB_PATH)
         return super().translate_path("/" + inside) if inside != path else str(ROOT / "nothing-is-here")
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the tests' output to the tests."""
 
 
 @pytest.fixture(scope="session")
@@ -63,15 +68,22 @@ def site() -> Path:
         return index.parent
 
 
+@contextlib.contextmanager
+def served(folder: Path, handler: type[SimpleHTTPRequestHandler] = Silent) -> Iterator[str]:
+    """Serve a folder on a port of its own, and yield the address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
     """Where the site is served: scheme, host, port and sub-path."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(UnderSubPath, directory=str(site))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}{SUB_PATH}"
-        server.shutdown()
-        thread.join()
+    with served(site, UnderSubPath) as root:
+        yield root.removesuffix("/") + SUB_PATH
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,11 @@ import os
 import re
 import shutil
 import sys
-import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
 from pathlib import Path
 from textwrap import indent
@@ -34,11 +32,9 @@ from quaere.pages import render
 from quaere.site.build import build
 from tests.engine.conftest import SOUND, Base
 from tests.site import vectors
-from tests.site.conftest import without_search
+from tests.site.conftest import PATIENCE, served, without_search
 
 TABS = 6
-# Milliseconds. A busy machine is no fault of the site.
-PATIENCE = 30_000
 # How many cards the attacks in Markdown are dealt to, and how many answers stand in code. A page takes time to open.
 TEXTS, ANSWERS = 2, 60
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -548,24 +544,6 @@ class Eyes:
     def _opens(self, page: Page) -> None:
         if self.opening:
             self.note(page, "a page was opened")
-
-
-class Silent(SimpleHTTPRequestHandler):
-    """Serve a folder, and write no log."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on a port of its own, and yield the address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
 
 
 def pages(site: Path) -> list[str]:

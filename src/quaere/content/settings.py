@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterator
 from itertools import combinations
@@ -14,6 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from quaere.content import files
 from quaere.errors import ConfigError, Faults, Place, nearest
 
 
@@ -98,15 +98,14 @@ def read(file: Path) -> Settings | None:
         ConfigError: The file can't be read.
         Faults: The table holds what it may not; all that is wrong with it.
     """
-    try:
-        text = _text(file)
-        tool = tomllib.loads(text).get("tool")
-    except (FileNotFoundError, NotADirectoryError):
+    # From the root of all folders, so that the place is the whole path, and a link may lead anywhere.
+    if (data := files.read(Path(file.anchor), str(file), ConfigError)) is None:
         return None
-    except OSError as error:
-        raise ConfigError(Place(str(file), 0), f"this can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(Place(str(file)), "the file is not UTF-8", "save it as UTF-8") from None
+    text, faults = files.text(data, str(file), ConfigError)
+    if faults:
+        raise faults[0]
+    try:
+        tool = tomllib.loads(text).get("tool")
     except (ValueError, RecursionError) as error:
         if "[tool.quaere" not in text:
             return None
@@ -127,19 +126,6 @@ def read(file: Path) -> Settings | None:
         raise Faults(
             _setting_fault(file, text, one["loc"], one["type"], one["msg"]) for one in error.errors()
         ) from None
-
-
-def _text(file: Path) -> str:
-    """Return what a file holds; opening a pipe would wait for its other end."""
-    try:
-        mode = file.stat().st_mode
-    except FileNotFoundError:
-        if file.is_symlink():
-            raise ConfigError(Place(str(file), 0), "this link leads nowhere", "mend it, or remove it") from None
-        raise
-    if not stat.S_ISREG(mode):
-        raise ConfigError(Place(str(file), 0), "this is no file", "move it elsewhere")
-    return file.read_text(encoding="utf-8")
 
 
 _FOLDERS = ("papers", "implementation", "docs", "templates")

@@ -97,10 +97,7 @@ class Evidence:
             with FileLock(f"{self.file}.lock", timeout=60):
                 yield
         except OSError as error:
-            problem = f"this can't be written: {error.strerror or error}"
-            raise WriteError(
-                Place(str(self.file), 0), problem, "look at the disk, and at whose folder it is"
-            ) from error
+            raise WriteError.refused(self.file, error) from error
 
     def _identity(self) -> object:
         """Return what changes whenever the file is written."""

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from quaere import atomic
-from quaere.errors import Place, WriteError
+from quaere.errors import WriteError
 
 _KEY, _DEVICE, _SECONDS = "key", "device", "seconds"
 
@@ -241,8 +241,7 @@ def _locked(folder: Path) -> FileLock:
     except Timeout:
         raise BusyError(f"another process is at this run, in {folder}") from None
     except OSError as error:
-        problem = f"this can't be written: {error.strerror or error}"
-        raise WriteError(Place(str(folder), 0), problem, "look at the disk, and at whose folder it is") from error
+        raise WriteError.refused(folder, error) from error
     return lock
 
 

@@ -41,7 +41,6 @@ _ROLES = {
     **dict.fromkeys(("editora", "editorb", "editorc", "annotator", "commentator"), "contributor"),
     **dict.fromkeys(("introduction", "foreword", "afterword"), "contributor"),
 }
-_WHOLE = {"book", "mvbook", "collection", "mvcollection", "proceedings", "mvproceedings", "reference", "mvreference"}
 _PARTS = {"chapter", "paper-conference", "entry-encyclopedia", "entry-dictionary"}
 _EDITORS = {"compiler": "compiler", "translator": "translator", "director": "director", "founder": "series-creator"}
 _DATES = {"urldate": "accessed", "origdate": "original-date", "eventdate": "event-date"}
@@ -163,7 +162,7 @@ def _titles(reference: Reference) -> dict[str, Text | None]:
     journal = texts.get("journaltitle") or texts.get("journal")
     journal = joined(". ", joined(": ", journal, texts.get("journalsubtitle")), texts.get("journaltitleaddon"))
     found: dict[str, Text | None] = {}
-    if book and reference.kind not in _WHOLE or kind(reference).csl in _PARTS:
+    if book and reference.kind not in kinds.WHOLES | kinds.SETS or kind(reference).csl in _PARTS:
         found = {"title": title, "container-title": main or book, "volume-title": book if main else None}
     elif main:
         found = {"title": main, "volume-title": title}
@@ -204,7 +203,7 @@ def _computed(reference: Reference) -> dict[str, Text | None]:
         "URL": Text.of(address(reference)),
         "genre": Text.of(genre(reference)),
         "status": Text.of(status(reference)),
-        "PMID": texts.get("pmid") or (texts.get("eprint") if _eprint_type(reference) == "pubmed" else None),
+        "PMID": texts.get("pmid") or (texts.get("eprint") if reference.eprint_type == "pubmed" else None),
         "language": Text.of(language(reference)),
         "note": joined(". ", texts.get("note"), texts.get("addendum")),
         "annote": texts.get("annotation") or texts.get("annote"),
@@ -223,12 +222,8 @@ def publisher(reference: Reference) -> Text:
 
 def _archive(reference: Reference) -> str:
     """Return where an eprint lies that has a place of its own beside its address."""
-    kind = _eprint_type(reference)
+    kind = reference.eprint_type
     return kind if reference.fields.get("eprint") and kind.lower() not in identifiers.HOMES else ""
-
-
-def _eprint_type(reference: Reference) -> str:
-    return reference.fields.get("eprinttype") or reference.fields.get("archiveprefix") or ""
 
 
 def address(reference: Reference) -> str:
@@ -237,7 +232,7 @@ def address(reference: Reference) -> str:
         return reference.url
     if reference.arxiv:
         return identifiers.HOMES["arxiv"] + reference.arxiv
-    return identifiers.home(_eprint_type(reference), reference.fields.get("eprint", ""))
+    return identifiers.home(reference.eprint_type, reference.fields.get("eprint", ""))
 
 
 def _names(reference: Reference) -> dict[str, object]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from quaere.content.bibliography.kinds import SETS, WHOLES
+
 # What is a matter of the parent's own.
 _OWN = frozenset(
     """
@@ -22,8 +24,6 @@ _PARTS_OF_A_BOOK = frozenset({"inbook", "bookinbook", "suppbook"})
 _PARTS_OF_A_COLLECTION = frozenset({"incollection", "inreference", "suppcollection"})
 _PAPERS = frozenset({"inproceedings", "conference"})
 _PARTS = _PARTS_OF_A_BOOK | _PARTS_OF_A_COLLECTION | _PAPERS
-_WHOLES = frozenset({"book", "collection", "proceedings", "reference"})
-_SETS = frozenset({"mvbook", "mvcollection", "mvproceedings", "mvreference"})
 _ARTICLES = frozenset({"article", "suppperiodical"})
 
 
@@ -65,6 +65,6 @@ def _target(kind: str, parent: str) -> str:
     """Return what the parent's title is to an entry: the start of the field's name; empty where it stays a title."""
     if parent == "periodical" and kind in _ARTICLES:
         return "journal"
-    if parent in _SETS and kind in _WHOLES | _PARTS | _SETS:
+    if parent in SETS and kind in WHOLES | _PARTS | SETS:
         return "main"
-    return "book" if parent in _WHOLES and kind in _PARTS else ""
+    return "book" if parent in WHOLES and kind in _PARTS else ""

@@ -78,6 +78,12 @@ SUBTYPES = {
 }
 """By type and `entrysubtype`."""
 
+WHOLES = frozenset({"book", "collection", "proceedings", "reference"})
+"""Types that hold others."""
+
+SETS = frozenset({"mvbook", "mvcollection", "mvproceedings", "mvreference"})
+"""Types of several volumes, which are such."""
+
 THESES = {"phdthesis": "phdthesis", "mastersthesis": "mathesis"}
 """What BibTeX's theses are called in BibLaTeX's `type`."""
 

@@ -141,6 +141,11 @@ class Reference:
         """The arXiv identifier, without a prefix."""
         return identifiers.arxiv(self.fields)
 
+    @property
+    def eprint_type(self) -> str:
+        """The archive that its `eprint` is a name in, such as pubmed; empty if none is said."""
+        return self.fields.get("eprinttype") or self.fields.get("archiveprefix") or ""
+
     @cached_property
     def url(self) -> str:
         """The address that the entry names; empty if there is none."""

@@ -104,7 +104,7 @@ def _accession(reference: Reference) -> str:
     """Return the name by which an archive has it."""
     if reference.arxiv:
         return f"arXiv:{reference.arxiv}"
-    kind = reference.fields.get("eprinttype") or reference.fields.get("archiveprefix") or ""
+    kind = reference.eprint_type
     eprint = reference.fields.get("eprint") or reference.fields.get("pmid", "")
     return ":".join(filter(None, (kind, eprint)))
 
