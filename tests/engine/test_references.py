@@ -304,6 +304,13 @@ def test_the_journals_of_astronomy_have_names() -> None:
     assert one(r"journal = {\apj}, title = {T}").venue == "The Astrophysical Journal"
 
 
+@pytest.mark.parametrize("name", ["eprinttype", "archivePrefix"])
+def test_an_eprint_of_another_archive_has_its_address(name: str) -> None:
+    found = one(f"{name} = {{jstor}}, eprint = {{2269}}, title = {{T}}")
+    assert json.loads(export.csl_json([found]))[0]["URL"] == "https://www.jstor.org/stable/2269"
+    assert "AN  - jstor:2269\n" in export.ris([found])
+
+
 # Inheritance
 
 PROCEEDINGS = """
