@@ -24,13 +24,13 @@ serve: $(SITE) $(FIGURES) ## Serve the site with live reload on a free port, and
 dev: $(TESTS) ## Install what tests, experiments and hooks need besides
 
 # The answers are not run twice: `quaere build` has run those that are not known to hold, and fails if one is broken.
-# Types are checked beside it, on the other core. Then two workers share the tests.
+# Types are checked beside it, on the other core. Then three workers share the tests, which wait half of the time.
 test: PICKED := -m 'not slow'
 test test-all: $(TESTS) $(JAVASCRIPT) $(FIGURES) ## Lint, check types, run the answers, build the site, and test all of it, the site in a browser
 	@$(MAKE) --no-print-directory lint & linted=$$!; $(BIN)/quaere build; built=$$?; wait $$linted && exit $$built
 	tools/graphics
 	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m pytest tests $(PICKED) \
-	  --numprocesses 2 --no-loadscope-reorder
+	  --numprocesses 3 --no-loadscope-reorder
 
 lint: $(TESTS) ## Check style and types
 	$(BIN)/ruff check
