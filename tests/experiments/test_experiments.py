@@ -29,6 +29,18 @@ ROOT = Path(__file__).parents[2]
 LIBRARY = Project.find(ROOT).read()[0]
 SLUGS = sorted(slug for slug, paper in LIBRARY.papers.items() if paper.card.implementation)
 RUNS = ROOT / ".quaere" / "runs"
+PRELOADED = [
+    "IPython.core.interactiveshell",
+    "beartype",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
+    "quaere.cli",
+    "quaere.project",
+    "reference_impl.experiments.training",
+    "scipy.stats",
+    "sklearn.datasets",
+    "torch._dynamo",
+]
 SEED = 1000
 """Of the runs of these tests, which so leave a person's own alone."""
 
@@ -73,7 +85,7 @@ def smoke() -> Iterator[Callable[[str], Smoke]]:
     """Return what runs an experiment at size smoke, once for all tests."""
     # Each command has a process of its own, forked from one that has imported what takes long.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["accelerate", "matplotlib.figure", "quaere.cli", "torch"])
+    context.set_forkserver_preload(PRELOADED)
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(ROOT)

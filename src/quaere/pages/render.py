@@ -25,11 +25,14 @@ from quaere.content.model import Library, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
 from quaere.pages import card, lists, reference, result
+from quaere.pages.compiled import Compiled
 from quaere.pages.page import Page
 from quaere.pages.view import MEANINGS, Here, View, anchor
 
 PARTS: Mapping[str, str] = {"states": "states.html", "newest": "newest.html", "benchmarks": "benchmarks.html"}
 """What a page written by hand can ask for by `<!-- quaere:NAME -->`, and the template that makes it."""
+
+_COMPILED = Compiled()
 
 
 def view(
@@ -63,7 +66,12 @@ def view(
     # A template of the library stands in for ours of the same name, and extends it as `quaere/NAME`.
     loader = ChoiceLoader([FunctionLoader(found), own, PrefixLoader({"quaere": own})])
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        bytecode_cache=_COMPILED,
     )
     shown = View(
         library,

@@ -12,6 +12,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable
+from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from quaere.content import files as content_files
 from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults, PageError
 from quaere.pages import render
+from quaere.pages.compiled import Compiled
 from quaere.pages.page import Page, ids, unicode_mathematics
 from quaere.pages.view import Here, View
 from quaere.project import Project
@@ -197,7 +199,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     @event_priority(-100)
     def on_env(self, env: Any, config: MkDocsConfig, files: Files) -> Any:
-        """Keep what makes the shells."""
+        """Keep what makes the shells, and what it compiles."""
+        env.bytecode_cache = env.bytecode_cache or _compiled(*env.extensions)
         self._environment, self._files = env, files
         return env
 
@@ -259,6 +262,12 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         for path in self.project.watched:
             server.watch(str(path))
         return server
+
+
+@cache
+def _compiled(*_extensions: str) -> Compiled:
+    """Return what is compiled of the theme where Jinja has these extensions."""
+    return Compiled()
 
 
 def _written_by_hand(config: MkDocsConfig) -> Iterable[File]:
