@@ -98,13 +98,30 @@ def test_pictures_show_their_titles_and_the_names_of_their_boxes() -> None:
     assert base64.b64decode(images[0].attrib["{http://www.w3.org/1999/xlink}href"].partition(",")[2])[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("figure", [lines(series(), series("b")), HEATMAP, PICTURES], ids=["lines", "map", "pictures"])
+@pytest.mark.parametrize(
+    "figure",
+    [lines(series(), series("b")), HEATMAP, HEATMAP.model_copy(update={"values": ((0.9, -0.1), (0.2, 0.8))}), PICTURES],
+    ids=["lines", "map", "signed map", "pictures"],
+)
 def test_a_figure_is_drawn_for_either_ground_and_always_the_same(figure: Figure) -> None:
     text = figure.model_dump_json()
     light, dark = figures.draw(text, "light"), figures.draw(text, "dark")
     assert light != dark
     figures.draw.cache_clear()
     assert figures.draw(text, "light") == light
+    # The one for dark pages is made of the other.
+    assert without_ids(dark) == without_ids(figures._drawn(figure, figures._Ground("dark")))
+
+
+def without_ids(drawing: str) -> str:
+    """Return a drawing without the names of its shapes, which tell their colours, too."""
+    return re.sub(r"\bm[0-9a-f]{10}\b", "m", drawing)
+
+
+def test_a_colour_that_is_named_in_words_stays() -> None:
+    named = figures.draw(lines(series("#0063a6"), series("b")).model_dump_json(), "dark")
+    assert "#0063a6" in words(lines(series("#0063a6"), series("b")))
+    assert ">#0063a6<" in named
 
 
 @pytest.mark.parametrize(("ground", "paper"), [("light", "#ffffff"), ("dark", "#191b22")])
