@@ -17,7 +17,9 @@ from reference_impl.lstm import LSTMCell
 State = tuple[Float[Tensor, "1 h"], Float[Tensor, "1 h"]]
 
 
-def cut(frame: Float[Tensor, "height width c"], size: int = 7, stride: int = 4) -> Float[Tensor, "n d_in"]:
+def extract_patches(
+    frame: Float[Tensor, "height width c"], patch_size: int = 7, stride: int = 4
+) -> Float[Tensor, "n d_in"]:
     r"""Slide a window over a frame, and return what it shows at each stop, row by row.
 
     Source: Section 3.1, "Input Transformation"
@@ -34,32 +36,32 @@ def cut(frame: Float[Tensor, "height width c"], size: int = 7, stride: int = 4) 
         cost grows with the fourth power of the frame's side: twice the side, about sixteen times the votes.
 
         >>> import torch
-        >>> from reference_impl.attention_agent import PatchVote, cut
-        >>> patches = cut(torch.rand(96, 96, 3))
+        >>> from reference_impl.attention_agent import PatchVote, extract_patches
+        >>> patches = extract_patches(torch.rand(96, 96, 3))
         >>> patches.shape
         torch.Size([529, 147])
         >>> pixel = torch.zeros(96, 96, 3)
         >>> pixel[30, 30] = 1
-        >>> int(cut(pixel).any(dim=1).sum())
+        >>> int(extract_patches(pixel).any(dim=1).sum())
         4
         >>> def votes(side):
-        ...     return PatchVote(147, 4).matrix(cut(torch.zeros(side, side, 3))).numel()
+        ...     return PatchVote(147, 4).attention_weights(extract_patches(torch.zeros(side, side, 3))).numel()
         >>> votes(96), votes(192), round(votes(192) / votes(96))
         (279841, 4879681, 17)
     """
     height, width, _ = frame.shape
-    if min(height, width) < size:
-        raise ValueError(f"a frame of {height} × {width} holds no patch of {size} × {size}")
-    stops = frame.unfold(0, size, stride).unfold(1, size, stride)  # rows, columns, c, size, size
+    if min(height, width) < patch_size:
+        raise ValueError(f"a frame of {height} × {width} holds no patch of {patch_size} × {patch_size}")
+    stops = frame.unfold(0, patch_size, stride).unfold(1, patch_size, stride)  # rows, columns, c, size, size
     return stops.permute(0, 1, 3, 4, 2).reshape(stops.shape[0] * stops.shape[1], -1)
 
 
-def centres(height: int, width: int, size: int = 7, stride: int = 4) -> Float[Tensor, "n 2"]:
-    """Return the row and the column of the middle of each patch that `cut` returns, in pixels.
+def patch_centers(height: int, width: int, patch_size: int = 7, stride: int = 4) -> Float[Tensor, "n 2"]:
+    """Return the row and the column of the middle of each patch that `extract_patches` returns, in pixels.
 
     Source: Section 3.1
     """
-    rows, columns = (torch.arange(0, side - size + 1, stride) + size // 2 for side in (height, width))
+    rows, columns = (torch.arange(0, side - patch_size + 1, stride) + patch_size // 2 for side in (height, width))
     return torch.cartesian_prod(rows, columns).float()
 
 
@@ -93,7 +95,7 @@ class PatchVote(nn.Module):
         >>> from reference_impl.attention_agent import PatchVote
         >>> _ = torch.manual_seed(0)
         >>> vote, patches = PatchVote(147, 4), 3 * torch.randn(529, 147)
-        >>> matrix = vote.matrix(patches)
+        >>> matrix = vote.attention_weights(patches)
         >>> torch.allclose(matrix.sum(dim=1), torch.ones(529), atol=1e-5)
         True
         >>> columns = matrix.sum(dim=0)
@@ -128,7 +130,7 @@ class PatchVote(nn.Module):
         window takes its votes along.
 
         >>> import torch
-        >>> from reference_impl.attention_agent import PatchVote, cut
+        >>> from reference_impl.attention_agent import PatchVote, extract_patches
         >>> _ = torch.manual_seed(0)
         >>> vote, patches, order = PatchVote(147, 4), torch.rand(529, 147), torch.randperm(529)
         >>> torch.allclose(vote(patches[order]), vote(patches)[order], atol=1e-5)
@@ -136,7 +138,7 @@ class PatchVote(nn.Module):
         >>> frame = torch.zeros(96, 96, 3)
         >>> frame[40:60, 40:60] = torch.rand(20, 20, 3)
         >>> moved = frame.roll((4, 8), dims=(0, 1))
-        >>> before, after = (vote(cut(f)).reshape(23, 23) for f in (frame, moved))
+        >>> before, after = (vote(extract_patches(f)).reshape(23, 23) for f in (frame, moved))
         >>> torch.allclose(before.roll((1, 2), dims=(0, 1)), after, atol=1e-4)
         True
 
@@ -146,14 +148,14 @@ class PatchVote(nn.Module):
         screen. The softmax gives it back what a product can't have.
 
         >>> import torch
-        >>> from reference_impl.attention_agent import PatchVote, cut
+        >>> from reference_impl.attention_agent import PatchVote, extract_patches
         >>> _ = torch.manual_seed(0)
         >>> vote = PatchVote(147, 4).double()
-        >>> patches = cut(torch.rand(96, 96, 3, dtype=torch.float64))
+        >>> patches = extract_patches(torch.rand(96, 96, 3, dtype=torch.float64))
         >>> scores = vote.scores(patches)
         >>> scores.numel(), int(torch.linalg.matrix_rank(scores))
         (279841, 4)
-        >>> int(torch.linalg.matrix_rank(vote.matrix(patches))) > 4
+        >>> int(torch.linalg.matrix_rank(vote.attention_weights(patches))) > 4
         True
     """
 
@@ -163,9 +165,9 @@ class PatchVote(nn.Module):
 
     def forward(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, " n"]:
         """Return the votes that each patch receives; they sum to n."""
-        return self.matrix(patches).sum(dim=0)
+        return self.attention_weights(patches).sum(dim=0)
 
-    def matrix(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n"]:
+    def attention_weights(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n"]:
         """Return the votes of each patch, a row each, for each patch, a column each."""
         return self.scores(patches).softmax(dim=-1)
 
@@ -184,14 +186,14 @@ class AttentionAgent(nn.Module):
     Departs: ties between votes fall to the patch that stands first; the authors' code leaves them to the sort.
 
     Args:
-        side: Height and width of the frame, $L$, in pixels.
-        size: Height and width of a patch, in pixels.
+        image_size: Height and width of the frame, $L$, in pixels.
+        patch_size: Height and width of a patch, in pixels.
         stride: Pixels from one patch to the next.
         channels: Numbers a pixel.
-        d: The width of keys and queries.
-        k: How many patches are chosen.
-        d_hidden: Units of the controller.
-        actions: Numbers that the controller puts out, each in (-1, 1).
+        query_dim: The width of keys and queries.
+        top_k: How many patches are chosen.
+        hidden_size: Units of the controller.
+        action_dim: Numbers that the controller puts out, each in (-1, 1).
 
     Raises:
         ValueError: There are fewer patches than are to be chosen.
@@ -203,7 +205,7 @@ class AttentionAgent(nn.Module):
         >>> agent = AttentionAgent()
         >>> {name: sum(p.numel() for p in part.parameters()) for name, part in agent.named_children()}
         {'vote': 1184, 'controller': 2432, 'action': 51}
-        >>> len(agent.genome()), len(AttentionAgent(actions=1).genome())
+        >>> len(agent.get_params()), len(AttentionAgent(action_dim=1).get_params())
         (3667, 3633)
 
     Answers: attention_agent.where-not-what
@@ -214,8 +216,8 @@ class AttentionAgent(nn.Module):
         >>> from reference_impl.attention_agent import AttentionAgent
         >>> _ = torch.manual_seed(0)
         >>> agent, frame = AttentionAgent(), torch.rand(96, 96, 3)
-        >>> seen = agent.see(frame)
-        >>> seen.shape, torch.equal(seen.reshape(10, 2) * 96, agent.centres[agent.choose(frame)])
+        >>> seen = agent.attended_positions(frame)
+        >>> seen.shape, torch.equal(seen.reshape(10, 2) * 96, agent.centers[agent.top_patches(frame)])
         (torch.Size([20]), True)
         >>> hidden, _ = agent.controller(seen[None], agent.controller.start(seen[None]))
         >>> torch.equal(agent.action(hidden)[0].tanh(), agent(frame)[0])
@@ -232,7 +234,7 @@ class AttentionAgent(nn.Module):
         >>> for linear in (agent.vote.key, agent.vote.query):
         ...     linear.weight.data.reshape(4, 7, 7, 3)[..., 1:] = 0
         >>> paint = torch.cat([frame[..., :1], torch.rand(96, 96, 2)], dim=2)
-        >>> repainted = torch.where(agent.mask(frame)[..., None], frame, paint)
+        >>> repainted = torch.where(agent.attended_pixels(frame)[..., None], frame, paint)
         >>> torch.equal(repainted, frame), torch.equal(agent(repainted)[0], agent(frame)[0])
         (False, True)
 
@@ -261,77 +263,78 @@ class AttentionAgent(nn.Module):
 
     Answers: attention_agent.can-evolution-find-it
         Yes. A square stands in one of five columns of a small screen, among noise, and the action must tell which. The
-        agent has 427 numbers in all, for what to look at and for what to do. Each generation draws 24 relatives of the
-        present genome and goes on from the mean of the best five; nothing is differentiated. To always say "the middle"
-        would cost 0.18.
+        agent has 427 parameters in all, for what to look at and for what to do. Each generation draws 24 variations of
+        the current parameters and goes on from the mean of the best five; nothing is differentiated. Always to say "the
+        middle" would cost 0.18.
 
         >>> import torch
         >>> from reference_impl.attention_agent import AttentionAgent
         >>> _ = torch.manual_seed(0)
-        >>> agent = AttentionAgent(side=20, size=4, stride=4, channels=1, d=1, k=1, d_hidden=8, actions=1)
+        >>> agent = AttentionAgent(20, patch_size=4, channels=1, query_dim=1, top_k=1, hidden_size=8, action_dim=1)
         >>> frames, told = 0.2 * torch.rand(5, 20, 20, 1), torch.linspace(-0.6, 0.6, 5)
         >>> for i in range(5):
         ...     frames[i, 4 * (i % 3) : 4 * (i % 3) + 4, 4 * i : 4 * i + 4] = 1
         >>> @torch.no_grad()
-        ... def error(genome):
-        ...     agent.express(genome)
+        ... def error(params):
+        ...     agent.set_params(params)
         ...     return (torch.cat([agent(frame)[0] for frame in frames]) - told).square().mean().item()
-        >>> genome, spread = agent.genome(), 2.0
-        >>> first = error(genome)
+        >>> params, spread = agent.get_params(), 2.0
+        >>> first = error(params)
         >>> for generation in range(20):
-        ...     relatives = genome + spread * torch.randn(24, len(genome))
+        ...     relatives = params + spread * torch.randn(24, len(params))
         ...     order = torch.tensor([error(one) for one in relatives]).argsort()
-        ...     genome, spread = relatives[order[:5]].mean(dim=0), 0.92 * spread
-        >>> len(genome), first > 0.18, error(genome) < 0.09
+        ...     params, spread = relatives[order[:5]].mean(dim=0), 0.92 * spread
+        >>> len(params), first > 0.18, error(params) < 0.09
         (427, True, True)
     """
 
-    centres: Tensor
+    centers: Tensor
 
     def __init__(
         self,
-        side: int = 96,
-        size: int = 7,
+        image_size: int = 96,
+        patch_size: int = 7,
         stride: int = 4,
         channels: int = 3,
-        d: int = 4,
-        k: int = 10,
-        d_hidden: int = 16,
-        actions: int = 3,
+        query_dim: int = 4,
+        top_k: int = 10,
+        hidden_size: int = 16,
+        action_dim: int = 3,
     ) -> None:
         super().__init__()
-        self.side, self.size, self.stride, self.k = side, size, stride, k
-        self.register_buffer("centres", centres(side, side, size, stride), persistent=False)
-        if len(self.centres) < k:
-            raise ValueError(f"{k} patches can't be chosen out of {len(self.centres)}")
-        self.vote = PatchVote(size * size * channels, d)
-        self.controller = LSTMCell(2 * k, d_hidden)
-        self.action = nn.Linear(d_hidden, actions)
+        self.image_size, self.patch_size, self.stride, self.top_k = image_size, patch_size, stride, top_k
+        self.register_buffer("centers", patch_centers(image_size, image_size, patch_size, stride), persistent=False)
+        if len(self.centers) < top_k:
+            raise ValueError(f"{top_k} patches can't be chosen out of {len(self.centers)}")
+        self.vote = PatchVote(patch_size * patch_size * channels, query_dim)
+        self.controller = LSTMCell(2 * top_k, hidden_size)
+        self.action = nn.Linear(hidden_size, action_dim)
 
     def forward(
         self, frame: Float[Tensor, "side side c"], state: State | None = None
     ) -> tuple[Float[Tensor, " a"], State]:
         """Return the action and the controller's next state; without a state an episode begins."""
-        seen = self.see(frame)[None]
+        seen = self.attended_positions(frame)[None]
         state = self.controller(seen, self.controller.start(seen) if state is None else state)
         return self.action(state[0])[0].tanh(), state
 
-    def see(self, frame: Float[Tensor, "side side c"]) -> Float[Tensor, " seen"]:
+    def attended_positions(self, frame: Float[Tensor, "side side c"]) -> Float[Tensor, " seen"]:
         """Return what the controller sees: row and column of each chosen centre, over the side of the frame."""
-        return self.centres[self.choose(frame)].flatten() / self.side
+        return self.centers[self.top_patches(frame)].flatten() / self.image_size
 
-    def choose(self, frame: Float[Tensor, "side side c"]) -> Int[Tensor, " k"]:
+    def top_patches(self, frame: Float[Tensor, "side side c"]) -> Int[Tensor, " k"]:
         """Return the patches with the most votes, the most first."""
-        return self.vote(cut(frame, self.size, self.stride)).sort(descending=True, stable=True).indices[: self.k]
+        votes = self.vote(extract_patches(frame, self.patch_size, self.stride))
+        return votes.sort(descending=True, stable=True).indices[: self.top_k]
 
-    def mask(self, frame: Float[Tensor, "side side c"]) -> Tensor:
+    def attended_pixels(self, frame: Float[Tensor, "side side c"]) -> Tensor:
         """Return, for each pixel of the frame, whether a chosen patch shows it."""
-        shown = torch.zeros(self.side, self.side, dtype=torch.bool)
-        for row, column in (self.centres[self.choose(frame)].long() - self.size // 2).tolist():
-            shown[row : row + self.size, column : column + self.size] = True
+        shown = torch.zeros(self.image_size, self.image_size, dtype=torch.bool)
+        for row, column in (self.centers[self.top_patches(frame)].long() - self.patch_size // 2).tolist():
+            shown[row : row + self.patch_size, column : column + self.patch_size] = True
         return shown
 
-    def genome(self) -> Float[Tensor, " g"]:
+    def get_params(self) -> Float[Tensor, " p"]:
         """Return all numbers as one vector, in the order of the authors' files.
 
         Source: the authors' code, `get_params`: layer by layer, and in a layer by the names of its tensors, so that
@@ -339,17 +342,17 @@ class AttentionAgent(nn.Module):
         """
         return torch.cat([part.detach().flatten() for part in self._parts()])
 
-    def express(self, genome: Float[Tensor, " g"]) -> None:
-        """Take all numbers from a vector in the order of `genome`, such as the authors' `model.npz` holds in `params`.
+    def set_params(self, params: Float[Tensor, " p"]) -> None:
+        """Load all parameters from a vector in the order of `get_params`, such as `params` in the authors' `model.npz`.
 
         Raises:
             ValueError: The vector has too many numbers or too few.
         """
         parts = self._parts()
-        if len(genome) != sum(part.numel() for part in parts):
-            raise ValueError(f"a genome of {len(genome)} numbers for {sum(part.numel() for part in parts)}")
+        if len(params) != sum(part.numel() for part in parts):
+            raise ValueError(f"{len(params)} parameters for {sum(part.numel() for part in parts)}")
         with torch.no_grad():
-            for part, numbers in zip(parts, torch.split(genome, [part.numel() for part in parts]), strict=True):
+            for part, numbers in zip(parts, torch.split(params, [part.numel() for part in parts]), strict=True):
                 part.copy_(numbers.reshape(part.shape))
 
     def _parts(self) -> list[Tensor]:

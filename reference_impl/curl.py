@@ -23,28 +23,28 @@ from torch.nn import functional as F
 from reference_impl.layers.attention import GeneralScore
 
 
-class Convolutions(nn.Sequential):
+class ConvEncoder(nn.Sequential):
     """Turn pixels into maps: 3 × 3 filters throughout, the first layer with a stride of 2.
 
     Source: Appendix A, Architecture; Table 3
     """
 
-    def __init__(self, channels: int = 9, filters: int = 32, layers: int = 4) -> None:
+    def __init__(self, in_channels: int = 9, num_filters: int = 32, layers: int = 4) -> None:
         super().__init__()
-        self.filters, self.layers = filters, layers
+        self.num_filters, self.layers = num_filters, layers
         for layer in range(layers):
-            width, stride = (filters, 1) if layer else (channels, 2)
-            self.append(nn.Conv2d(width, filters, 3, stride)).append(nn.ReLU())
+            width, stride = (num_filters, 1) if layer else (in_channels, 2)
+            self.append(nn.Conv2d(width, num_filters, 3, stride)).append(nn.ReLU())
 
-    def side(self, size: int) -> int:
-        """Return how many rows and columns a map has when the pixels have `size` of each.
+    def output_size(self, image_size: int) -> int:
+        """Return how many rows and columns a map has when the pixels have `image_size` of each.
 
         Raises:
             ValueError: None is left.
         """
-        side = (size - 3) // 2 + 1 - 2 * (self.layers - 1)
+        side = (image_size - 3) // 2 + 1 - 2 * (self.layers - 1)
         if side < 1:
-            raise ValueError(f"{size} rows of pixels are too few for {self.layers} convolutions")
+            raise ValueError(f"{image_size} rows of pixels are too few for {self.layers} convolutions")
         return side
 
 
@@ -58,9 +58,9 @@ class PixelEncoder(nn.Module):
     and nor has this. The public code switches the tanh off (`squash=False`).
 
     Args:
-        size: How many rows and columns of pixels are read.
-        d: How many features come out.
-        convolutions: What sees the pixels; two encoders may share one.
+        image_size: How many rows and columns of pixels are read.
+        feature_dim: How many features come out.
+        convs: What sees the pixels; two encoders may share one.
         squash: Whether tanh comes last.
 
     Raises:
@@ -74,7 +74,7 @@ class PixelEncoder(nn.Module):
         >>> from reference_impl.curl import PixelEncoder
         >>> encoder = PixelEncoder()
         >>> maps = torch.zeros(1, 9, 84, 84)
-        >>> for layer in encoder.convolutions:
+        >>> for layer in encoder.convs:
         ...     maps = layer(maps)
         ...     if hasattr(layer, "weight"):
         ...         print(tuple(layer.weight.shape), "to", tuple(maps.shape[1:]))
@@ -82,7 +82,7 @@ class PixelEncoder(nn.Module):
         (32, 32, 3, 3) to (32, 39, 39)
         (32, 32, 3, 3) to (32, 37, 37)
         (32, 32, 3, 3) to (32, 35, 35)
-        >>> parts = (encoder.convolutions, encoder.linear, encoder.norm, encoder)
+        >>> parts = (encoder.convs, encoder.fc, encoder.ln, encoder)
         >>> [sum(numbers.numel() for numbers in part.parameters()) for part in parts]
         [30368, 1960050, 100, 1990518]
         >>> encoder(torch.zeros(1, 9, 84, 84)).shape
@@ -90,32 +90,34 @@ class PixelEncoder(nn.Module):
     """
 
     def __init__(
-        self, size: int = 84, d: int = 50, convolutions: Convolutions | None = None, squash: bool = True
+        self, image_size: int = 84, feature_dim: int = 50, convs: ConvEncoder | None = None, squash: bool = True
     ) -> None:
         super().__init__()
-        self.size, self.d, self.squash = size, d, squash
-        self.convolutions = Convolutions() if convolutions is None else convolutions
-        maps = self.convolutions.filters * self.convolutions.side(size) ** 2
-        self.linear, self.norm = nn.Linear(maps, d), nn.LayerNorm(d)
+        self.image_size, self.feature_dim, self.squash = image_size, feature_dim, squash
+        self.convs = ConvEncoder() if convs is None else convs
+        maps = self.convs.num_filters * self.convs.output_size(image_size) ** 2
+        self.fc, self.ln = nn.Linear(maps, feature_dim), nn.LayerNorm(feature_dim)
 
-    def forward(self, pixels: Num[Tensor, "b channels rows columns"], stop: bool = False) -> Float[Tensor, "b d"]:
+    def forward(
+        self, obs: Num[Tensor, "b channels rows columns"], detach: bool = False
+    ) -> Float[Tensor, "b feature_dim"]:
         """Return the features of each observation, in [-1, 1] where they are squashed.
 
         Args:
-            pixels: In [0, 255].
-            stop: Whether gradients stop before the convolutions.
+            obs: In [0, 255].
+            detach: Whether gradients stop before the convolutions.
         """
-        maps = self.convolutions(pixels.to(self.linear.weight.dtype) / 255).flatten(1)
-        features = self.norm(self.linear(maps.detach() if stop else maps))
+        maps = self.convs(obs.to(self.fc.weight.dtype) / 255).flatten(1)
+        features = self.ln(self.fc(maps.detach() if detach else maps))
         return features.tanh() if self.squash else features
 
 
-def initialise(network: nn.Module) -> None:
+def weight_init(module: nn.Module) -> None:
     """Make linear layers orthogonal, and of each convolution's filters an orthogonal centre; biases begin at 0.
 
     Source: the public code; the centre is Xiao et al. 2018 (delta-orthogonal), with a gain for the ReLU
     """
-    for name, parameter in network.named_parameters():
+    for name, parameter in module.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif parameter.dim() == 2:
@@ -125,13 +127,13 @@ def initialise(network: nn.Module) -> None:
             nn.init.orthogonal_(parameter.data[:, :, 1, 1], nn.init.calculate_gain("relu"))
 
 
-def perceptron(d_input: int, d_hidden: int, d_output: int) -> nn.Sequential:
+def mlp(input_dim: int, hidden_dim: int, output_dim: int) -> nn.Sequential:
     """Return a network with two hidden layers.
 
     Source: Table 3, Hidden units
     """
-    first, second = nn.Linear(d_input, d_hidden), nn.Linear(d_hidden, d_hidden)
-    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(d_hidden, d_output))
+    first, second = nn.Linear(input_dim, hidden_dim), nn.Linear(hidden_dim, hidden_dim)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(hidden_dim, output_dim))
 
 
 def squashed_gaussian(
@@ -185,22 +187,22 @@ class Actor(nn.Module):
     Source: Section 3.1; Appendix A. The limits of the spread are the public code's.
     """
 
-    def __init__(self, encoder: PixelEncoder, actions: int, hidden: int = 1024) -> None:
+    def __init__(self, encoder: PixelEncoder, action_dim: int, hidden_dim: int = 1024) -> None:
         super().__init__()
-        self.encoder, self.trunk = encoder, perceptron(encoder.d, hidden, 2 * actions)
+        self.encoder, self.trunk = encoder, mlp(encoder.feature_dim, hidden_dim, 2 * action_dim)
 
     def forward(
-        self, pixels: Num[Tensor, "b channels rows columns"], stop: bool = False
+        self, obs: Num[Tensor, "b channels rows columns"], detach: bool = False
     ) -> tuple[Float[Tensor, "b actions"], Float[Tensor, "b actions"]]:
         """Return the mean, and the log of the standard deviation, which is in [-10, 2]."""
-        mean, log_std = self.trunk(self.encoder(pixels, stop)).chunk(2, dim=1)
+        mean, log_std = self.trunk(self.encoder(obs, detach)).chunk(2, dim=1)
         return mean, 6 * log_std.tanh() - 4
 
     def sample(
-        self, pixels: Num[Tensor, "b channels rows columns"], stop: bool = False
+        self, obs: Num[Tensor, "b channels rows columns"], detach: bool = False
     ) -> tuple[Float[Tensor, "b actions"], Float[Tensor, " b"]]:
         """Draw an action for each observation, and return its log-density too."""
-        mean, log_std = self(pixels, stop)
+        mean, log_std = self(obs, detach)
         return squashed_gaussian(mean, log_std, torch.randn_like(mean))
 
 
@@ -210,30 +212,30 @@ class Critic(nn.Module):
     Source: Section 3.1
     """
 
-    def __init__(self, encoder: PixelEncoder, actions: int, hidden: int = 1024) -> None:
+    def __init__(self, encoder: PixelEncoder, action_dim: int, hidden_dim: int = 1024) -> None:
         super().__init__()
         self.encoder = encoder
-        self.first, self.second = (perceptron(encoder.d + actions, hidden, 1) for _ in range(2))
+        self.Q1, self.Q2 = (mlp(encoder.feature_dim + action_dim, hidden_dim, 1) for _ in range(2))
 
     def forward(
         self,
-        pixels: Num[Tensor, "b channels rows columns"],
+        obs: Num[Tensor, "b channels rows columns"],
         action: Float[Tensor, "b actions"],
-        stop: bool = False,
+        detach: bool = False,
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """Return both values of each action."""
-        known = torch.cat([self.encoder(pixels, stop), action], dim=1)
-        return self.first(known).squeeze(1), self.second(known).squeeze(1)
+        known = torch.cat([self.encoder(obs, detach), action], dim=1)
+        return self.Q1(known).squeeze(1), self.Q2(known).squeeze(1)
 
 
 @dataclass(frozen=True)
 class Transitions:
     """What was seen, what was done, what it earned, what was seen next, and whether that was the end of the task."""
 
-    pixels: Num[Tensor, "b channels rows columns"]
+    obs: Num[Tensor, "b channels rows columns"]
     action: Float[Tensor, "b actions"]
     reward: Float[Tensor, " b"]
-    next_pixels: Num[Tensor, "b channels rows columns"]
+    next_obs: Num[Tensor, "b channels rows columns"]
     terminal: Bool[Tensor, " b"]
 
 
@@ -250,9 +252,9 @@ class ReplayBuffer:
 
     Args:
         capacity: How many frames are kept.
-        actions: How many numbers make an action.
-        frame: The channels, rows and columns of a frame.
-        stack: How many frames make an observation.
+        action_dim: How many numbers make an action.
+        frame_shape: The channels, rows and columns of a frame.
+        frame_stack: How many frames make an observation.
 
     Raises:
         ValueError: Not even one transition with full stacks fits.
@@ -265,23 +267,23 @@ class ReplayBuffer:
         >>> import torch
         >>> from reference_impl.curl import ReplayBuffer
         >>> with torch.device("meta"):  # sizes only
-        ...     buffer = ReplayBuffer(capacity=100_000, actions=6)
+        ...     buffer = ReplayBuffer(capacity=100_000, action_dim=6)
         >>> buffer.nbytes, 100_000 * 2 * 9 * 100 * 100
         (3003300000, 18000000000)
 
         Nothing is lost by it. A buffer of six frames has seen an episode of four, and now one of five: what it can
         still make are stacks as they were seen, and none that mixes two episodes or lacks a frame.
 
-        >>> buffer, frame = ReplayBuffer(capacity=6, actions=1, frame=(1, 1, 1)), 0
+        >>> buffer, frame = ReplayBuffer(capacity=6, action_dim=1, frame_shape=(1, 1, 1)), 0
         >>> for length in (4, 5):
-        ...     buffer.begin(torch.full((1, 1, 1), frame, dtype=torch.uint8))
+        ...     buffer.add_first(torch.full((1, 1, 1), frame, dtype=torch.uint8))
         ...     for frame in range(frame + 1, frame + length):
         ...         buffer.add(torch.zeros(1), 0.0, torch.full((1, 1, 1), frame, dtype=torch.uint8))
         ...     frame += 1
         >>> buffer.frames.flatten().tolist()
         [6, 7, 8, 3, 4, 5]
-        >>> slots = buffer.transitions()
-        >>> for before, later in zip(buffer.stacks((slots - 1) % 6), buffer.stacks(slots)):
+        >>> indices = buffer.transition_indices()
+        >>> for before, later in zip(buffer.stack_frames((indices - 1) % 6), buffer.stack_frames(indices)):
         ...     print(before.flatten().tolist(), "to", later.flatten().tolist())
         [4, 4, 5] to [4, 5, 6]
         [4, 5, 6] to [5, 6, 7]
@@ -299,12 +301,12 @@ class ReplayBuffer:
         >>> from reference_impl.curl import ReplayBuffer
         >>> frame = torch.zeros(1, 1, 1, dtype=torch.uint8)
         >>> for task, repeat in {"walker": 2, "cheetah": 4, "cartpole": 8}.items():
-        ...     buffer, steps = ReplayBuffer(capacity=1000, actions=1, frame=(1, 1, 1)), 0
-        ...     buffer.begin(frame)
+        ...     buffer, steps = ReplayBuffer(capacity=1000, action_dim=1, frame_shape=(1, 1, 1)), 0
+        ...     buffer.add_first(frame)
         ...     while steps < 1000:  # an episode of the control suite
         ...         steps += repeat
         ...         buffer.add(torch.zeros(1), 0.0, frame)
-        ...     decisions = len(buffer.transitions())
+        ...     decisions = len(buffer.transition_indices())
         ...     print(task, decisions, "decisions an episode,", 100 * decisions, "a run")
         walker 500 decisions an episode, 50000 a run
         cheetah 250 decisions an episode, 25000 a run
@@ -312,24 +314,24 @@ class ReplayBuffer:
     """
 
     def __init__(
-        self, capacity: int, actions: int, frame: tuple[int, int, int] = (3, 100, 100), stack: int = 3
+        self, capacity: int, action_dim: int, frame_shape: tuple[int, int, int] = (3, 100, 100), frame_stack: int = 3
     ) -> None:
-        if capacity <= stack:
-            raise ValueError(f"capacity {capacity} is too small for a transition between stacks of {stack}")
-        self.capacity, self.stack, self.count, self.head = capacity, stack, 0, 0
-        self.frames = torch.empty(capacity, *frame, dtype=torch.uint8)
-        self.age = torch.full((capacity,), -1, dtype=torch.int32)
-        self.action, self.reward = torch.zeros(capacity, actions), torch.zeros(capacity)
+        if capacity <= frame_stack:
+            raise ValueError(f"capacity {capacity} is too small for a transition between stacks of {frame_stack}")
+        self.capacity, self.frame_stack, self.num_frames, self.idx = capacity, frame_stack, 0, 0
+        self.frames = torch.empty(capacity, *frame_shape, dtype=torch.uint8)
+        self.episode_step = torch.full((capacity,), -1, dtype=torch.int32)
+        self.action, self.reward = torch.zeros(capacity, action_dim), torch.zeros(capacity)
         self.terminal = torch.zeros(capacity, dtype=torch.bool)
 
     @property
     def nbytes(self) -> int:
         """Count the bytes that the buffer takes, full or empty."""
-        return sum(part.nbytes for part in (self.frames, self.age, self.action, self.reward, self.terminal))
+        return sum(part.nbytes for part in (self.frames, self.episode_step, self.action, self.reward, self.terminal))
 
-    def begin(self, frame: UInt8[Tensor, "channels rows columns"]) -> None:
+    def add_first(self, frame: UInt8[Tensor, "channels rows columns"]) -> None:
         """Take the first frame of an episode."""
-        self._write(frame, age=0, action=torch.zeros_like(self.action[0]), reward=0.0, terminal=False)
+        self._write(frame, episode_step=0, action=torch.zeros_like(self.action[0]), reward=0.0, terminal=False)
 
     def add(
         self,
@@ -343,60 +345,62 @@ class ReplayBuffer:
         Raises:
             ValueError: No episode has begun.
         """
-        if not self.count:
+        if not self.num_frames:
             raise ValueError("no episode has begun: 0 frames are kept")
-        self._write(frame, int(self.age[self.head - 1]) + 1, action, reward, terminal)
+        self._write(frame, int(self.episode_step[self.idx - 1]) + 1, action, reward, terminal)
 
-    def _write(self, frame: Tensor, age: int, action: Tensor, reward: float, terminal: bool) -> None:
-        slot = self.head
-        self.frames[slot], self.age[slot], self.action[slot] = frame, age, action
-        self.reward[slot], self.terminal[slot] = reward, terminal
-        self.head, self.count = (slot + 1) % self.capacity, min(self.count + 1, self.capacity)
+    def _write(self, frame: Tensor, episode_step: int, action: Tensor, reward: float, terminal: bool) -> None:
+        index = self.idx
+        self.frames[index], self.episode_step[index], self.action[index] = frame, episode_step, action
+        self.reward[index], self.terminal[index] = reward, terminal
+        self.idx, self.num_frames = (index + 1) % self.capacity, min(self.num_frames + 1, self.capacity)
 
-    def stacks(self, slots: Int[Tensor, "*b"]) -> UInt8[Tensor, "*b channels rows columns"]:
+    def stack_frames(self, indices: Int[Tensor, "*b"]) -> UInt8[Tensor, "*b channels rows columns"]:
         """Return the observations that end with these frames, the latest frame last."""
-        back = torch.arange(self.stack - 1, -1, -1, device=slots.device)
-        back = torch.minimum(back, self.age[slots][..., None])
-        return self.frames[(slots[..., None] - back) % self.capacity].flatten(-4, -3)
+        back = torch.arange(self.frame_stack - 1, -1, -1, device=indices.device)
+        back = torch.minimum(back, self.episode_step[indices][..., None])
+        return self.frames[(indices[..., None] - back) % self.capacity].flatten(-4, -3)
 
-    def older(self) -> Int[Tensor, " slots"]:
+    def num_older(self) -> Int[Tensor, " slots"]:
         """Count the frames that came before each and are kept; below 0 where no frame is."""
-        slots = torch.arange(self.capacity, device=self.age.device)
-        return (slots - self.head) % self.capacity - (self.capacity - self.count)
+        indices = torch.arange(self.capacity, device=self.episode_step.device)
+        return (indices - self.idx) % self.capacity - (self.capacity - self.num_frames)
 
-    def observations(self) -> Int[Tensor, " slots"]:
+    def observation_indices(self) -> Int[Tensor, " slots"]:
         """Return the slots whose stacks are whole: none of their frames has been overwritten."""
-        needed = self.age.clamp(max=self.stack - 1)
-        return ((self.age >= 0) & (self.older() >= needed)).nonzero().squeeze(1)
+        needed = self.episode_step.clamp(max=self.frame_stack - 1)
+        return ((self.episode_step >= 0) & (self.num_older() >= needed)).nonzero().squeeze(1)
 
-    def transitions(self) -> Int[Tensor, " slots"]:
+    def transition_indices(self) -> Int[Tensor, " slots"]:
         """Return the slots that a decision led to, from a stack that is whole."""
-        needed = self.age.clamp(max=self.stack)
-        return ((self.age >= 1) & (self.older() >= needed)).nonzero().squeeze(1)
+        needed = self.episode_step.clamp(max=self.frame_stack)
+        return ((self.episode_step >= 1) & (self.num_older() >= needed)).nonzero().squeeze(1)
 
-    def sample(self, batch: int) -> Transitions:
+    def sample(self, batch_size: int) -> Transitions:
         """Draw transitions, each as likely as any other.
 
         Raises:
             ValueError: There is none.
         """
-        slots = drawn(self.transitions(), batch)
-        seen, led_to = self.stacks((slots - 1) % self.capacity), self.stacks(slots)
-        return Transitions(seen, self.action[slots], self.reward[slots], led_to, self.terminal[slots])
+        indices = sample(self.transition_indices(), batch_size)
+        obs, next_obs = self.stack_frames((indices - 1) % self.capacity), self.stack_frames(indices)
+        return Transitions(obs, self.action[indices], self.reward[indices], next_obs, self.terminal[indices])
 
 
-def drawn(slots: Int[Tensor, " slots"], count: int) -> Int[Tensor, " b"]:
+def sample(indices: Int[Tensor, " slots"], n: int) -> Int[Tensor, " b"]:
     """Draw this many of the slots, with replacement.
 
     Raises:
         ValueError: There is no slot to draw.
     """
-    if not len(slots):
-        raise ValueError(f"cannot draw {count} from 0 slots")
-    return slots[torch.randint(len(slots), (count,), device=slots.device)]
+    if not len(indices):
+        raise ValueError(f"cannot draw {n} from 0 slots")
+    return indices[torch.randint(len(indices), (n,), device=indices.device)]
 
 
-def random_crop(pixels: Num[Tensor, "b channels rows columns"], size: int) -> Num[Tensor, "b channels {size} {size}"]:
+def random_crop(
+    imgs: Num[Tensor, "b channels rows columns"], output_size: int
+) -> Num[Tensor, "b channels {output_size} {output_size}"]:
     """Cut a square out of each observation, anywhere in it; the frames of a stack are cut alike.
 
     Source: Section 4.3; Appendix A, Data Augmentation
@@ -429,26 +433,26 @@ def random_crop(pixels: Num[Tensor, "b channels rows columns"], size: int) -> Nu
         four pixels: how far do the features move, compared with the distance between different observations?
 
         >>> import torch
-        >>> from reference_impl.curl import CURL, Convolutions, PixelEncoder, descend, follow, random_crop
+        >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder, ema_update, optimizer_step, random_crop
         >>> def observations(n):
-        ...     pixels = (255 * torch.rand(n, 3, 1, 1)).expand(n, 3, 16, 16).clone()
+        ...     imgs = (255 * torch.rand(n, 3, 1, 1)).expand(n, 3, 16, 16).clone()
         ...     for i, (row, column) in enumerate(torch.randint(13, (n, 2)).tolist()):
-        ...         pixels[i, :, row : row + 4, column : column + 4] = 255 * (i % 2)
-        ...     return pixels.to(torch.uint8)
+        ...         imgs[i, :, row : row + 4, column : column + 4] = 255 * (i % 2)
+        ...     return imgs.to(torch.uint8)
         >>> def moved(encoder):
         ...     seen = observations(64)
         ...     one, shifted = encoder(seen[:, :, :12, :12]), encoder(seen[:, :, 4:, 4:])
         ...     return ((one - shifted).square().sum() / (one - one.roll(1, 0)).square().sum()).item()
         >>> def trained(two_crops, steps=30):
         ...     _ = torch.manual_seed(0)
-        ...     agent = CURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=1, hidden=8, rate=0.02)
+        ...     agent = CURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=1, hidden_dim=8, lr=0.02)
         ...     before = moved(agent.critic.encoder)
         ...     for _ in range(steps):
         ...         whole = observations(32)
         ...         query = random_crop(whole, 12)
         ...         key = random_crop(whole, 12) if two_crops else query
-        ...         descend(agent.contrast_optimiser, agent.contrastive_loss(query, key))
-        ...         follow(agent.average.encoder, agent.critic.encoder, 0.05)
+        ...         optimizer_step(agent.cpc_optimizer, agent.contrastive_loss(query, key))
+        ...         ema_update(agent.critic_target.encoder, agent.critic.encoder, 0.05)
         ...     return before, moved(agent.critic.encoder)
         >>> (before, two_crops), (_, one_crop) = trained(two_crops=True), trained(two_crops=False)
         >>> two_crops < one_crop / 2, two_crops < before / 4
@@ -457,16 +461,18 @@ def random_crop(pixels: Num[Tensor, "b channels rows columns"], size: int) -> Nu
         That is a choice, and not free of risk: a task whose reward depends on where in the picture a thing stands has
         to tell it from other things that the crop shifts too.
     """
-    b, _, rows, columns = pixels.shape
-    if size > min(rows, columns):
-        raise ValueError(f"a crop of {size} does not fit into {rows} × {columns}")
-    top = torch.randint(rows - size + 1, (b,), device=pixels.device)
-    left = torch.randint(columns - size + 1, (b,), device=pixels.device)
-    windows = pixels.unfold(2, size, 1).unfold(3, size, 1)  # a view: no crop is copied but those that are picked
-    return windows[torch.arange(b, device=pixels.device), :, top, left]
+    b, _, rows, columns = imgs.shape
+    if output_size > min(rows, columns):
+        raise ValueError(f"a crop of {output_size} does not fit into {rows} × {columns}")
+    top = torch.randint(rows - output_size + 1, (b,), device=imgs.device)
+    left = torch.randint(columns - output_size + 1, (b,), device=imgs.device)
+    windows = imgs.unfold(2, output_size, 1).unfold(3, output_size, 1)  # a view: only the chosen crops are copied
+    return windows[torch.arange(b, device=imgs.device), :, top, left]
 
 
-def centre_crop(pixels: Num[Tensor, "b channels rows columns"], size: int) -> Num[Tensor, "b channels {size} {size}"]:
+def center_crop(
+    imgs: Num[Tensor, "b channels rows columns"], output_size: int
+) -> Num[Tensor, "b channels {output_size} {output_size}"]:
     """Cut a square out of the middle: what the agent sees when it acts.
 
     Source: Appendix A, Data Augmentation
@@ -474,14 +480,14 @@ def centre_crop(pixels: Num[Tensor, "b channels rows columns"], size: int) -> Nu
     Raises:
         ValueError: The square does not fit.
     """
-    rows, columns = pixels.shape[2:]
-    if size > min(rows, columns):
-        raise ValueError(f"a crop of {size} does not fit into {rows} × {columns}")
-    top, left = (rows - size) // 2, (columns - size) // 2
-    return pixels[:, :, top : top + size, left : left + size]
+    rows, columns = imgs.shape[2:]
+    if output_size > min(rows, columns):
+        raise ValueError(f"a crop of {output_size} does not fit into {rows} × {columns}")
+    top, left = (rows - output_size) // 2, (columns - output_size) // 2
+    return imgs[:, :, top : top + output_size, left : left + output_size]
 
 
-def info_nce(logits: Float[Tensor, "n m"], positive: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+def info_nce(logits: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
     r"""Return the mean loss of telling each query's own key from all others, in nats; 0 for no query.
 
     Source: Section 3.3, Eq. 4 (InfoNCE, van den Oord et al. 2018)
@@ -494,7 +500,7 @@ def info_nce(logits: Float[Tensor, "n m"], positive: Int[Tensor, " n"]) -> Float
 
     Args:
         logits: The similarities, not normalised.
-        positive: Which key is a query's own.
+        labels: Which key is a query's own.
 
     Answers: curl.positive-pair
         They are crops of one observation. The wrong keys are those of the other observations in the batch, which were
@@ -505,7 +511,7 @@ def info_nce(logits: Float[Tensor, "n m"], positive: Int[Tensor, " n"]) -> Float
         >>> from reference_impl.curl import info_nce
         >>> _ = torch.manual_seed(0)
         >>> similarities = torch.randn(4, 4, requires_grad=True)
-        >>> info_nce(similarities, positive=torch.arange(4)).backward()
+        >>> info_nce(similarities, labels=torch.arange(4)).backward()
         >>> (-similarities.grad.sign()).int().tolist()
         [[1, -1, -1, -1], [-1, 1, -1, -1], [-1, -1, 1, -1], [-1, -1, -1, 1]]
 
@@ -536,11 +542,11 @@ def info_nce(logits: Float[Tensor, "n m"], positive: Int[Tensor, " n"]) -> Float
         >>> abs(loss - by_hand) < 1e-12, abs(loss - F.cross_entropy(similarities, torch.arange(6)).item()) < 1e-12
         (True, True)
         >>> free = torch.zeros(6, 6, requires_grad=True)
-        >>> optimiser = torch.optim.SGD([free], lr=10.0)
+        >>> optimizer = torch.optim.SGD([free], lr=10.0)
         >>> for _ in range(50):
-        ...     optimiser.zero_grad()
+        ...     optimizer.zero_grad()
         ...     (-info_nce(free, torch.arange(6))).backward()  # Eq. 4 as printed
-        ...     optimiser.step()
+        ...     optimizer.step()
         >>> torch.equal(free.argmin(dim=1), torch.arange(6))
         True
 
@@ -568,10 +574,10 @@ def info_nce(logits: Float[Tensor, "n m"], positive: Int[Tensor, " n"]) -> Float
         (True, True, [1.39, 3.47, 5.55, 6.93])
     """
     log_p = logits.log_softmax(dim=1)
-    return -log_p.gather(1, positive[:, None]).sum() / max(len(logits), 1)
+    return -log_p.gather(1, labels[:, None]).sum() / max(len(logits), 1)
 
 
-class Similarity(GeneralScore):
+class BilinearSimilarity(GeneralScore):
     r"""Compare queries with keys by a learnt bilinear form.
 
     Source: Section 4.4; Section 4.7 for how $W$ begins
@@ -588,10 +594,10 @@ class Similarity(GeneralScore):
 
         >>> import math, torch
         >>> from torch import nn
-        >>> from reference_impl.curl import Similarity, info_nce
+        >>> from reference_impl.curl import BilinearSimilarity, info_nce
         >>> _ = torch.manual_seed(0)
         >>> features = nn.LayerNorm(50)(torch.randn(128, 50)).detach()
-        >>> similarity, own = Similarity(50), torch.arange(128)
+        >>> similarity, own = BilinearSimilarity(50), torch.arange(128)
         >>> squashed, published = (info_nce(similarity(x, x), own).item() for x in (features.tanh(), features))
         >>> squashed > 2 * math.log(128), published > 5 * math.log(128)
         (True, True)
@@ -605,16 +611,16 @@ class Similarity(GeneralScore):
         needs. Below, 16 of 40 features survive the crop; in a cosine the other 24 drown them.
 
         >>> import math, torch
-        >>> from reference_impl.curl import Similarity, descend, info_nce
+        >>> from reference_impl.curl import BilinearSimilarity, info_nce, optimizer_step
         >>> from reference_impl.layers.attention import cosine_score
         >>> _ = torch.manual_seed(0)
         >>> def crops(n):
         ...     lasting = torch.randn(n, 16)
         ...     return [torch.cat([lasting, 1.5 * torch.randn(n, 24)], dim=1) for _ in range(2)]
-        >>> similarity = Similarity(40)
-        >>> optimiser = torch.optim.Adam(similarity.parameters(), lr=0.02)
+        >>> similarity = BilinearSimilarity(40)
+        >>> optimizer = torch.optim.Adam(similarity.parameters(), lr=0.02)
         >>> for _ in range(150):
-        ...     descend(optimiser, info_nce(similarity(*crops(128)), torch.arange(128)))
+        ...     optimizer_step(optimizer, info_nce(similarity(*crops(128)), torch.arange(128)))
         >>> query, key = crops(128)
         >>> def found(table):
         ...     return int((table.argmax(dim=1) == torch.arange(128)).sum())
@@ -629,13 +635,13 @@ class Similarity(GeneralScore):
         3.87
     """
 
-    def __init__(self, d: int = 50) -> None:
-        super().__init__(d, d)
+    def __init__(self, feature_dim: int = 50) -> None:
+        super().__init__(feature_dim, feature_dim)
         nn.init.uniform_(self.key.weight)
 
 
 @torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, share: float) -> None:
+def ema_update(target_net: nn.Module, net: nn.Module, tau: float) -> None:
     r"""Move a network's average a little towards the network.
 
     Source: Section 4.5, with $m = 1 - share$
@@ -650,23 +656,24 @@ def follow(average: nn.Module, network: nn.Module, share: float) -> None:
 
         >>> import copy, torch
         >>> from torch import nn
-        >>> from reference_impl.curl import Similarity, descend, follow, info_nce
+        >>> from reference_impl.curl import BilinearSimilarity, ema_update, info_nce, optimizer_step
         >>> def trained(keys_from_average, wrong_keys, steps=100):
         ...     _ = torch.manual_seed(0)
-        ...     encoder, similarity = nn.Sequential(nn.Linear(12, 6), nn.LayerNorm(6), nn.Linear(6, 6)), Similarity(6)
-        ...     average, probe, moved = copy.deepcopy(encoder), torch.randn(256, 12), torch.zeros(2)
-        ...     optimiser = torch.optim.Adam([*encoder.parameters(), *similarity.parameters()], lr=0.01)
+        ...     encoder = nn.Sequential(nn.Linear(12, 6), nn.LayerNorm(6), nn.Linear(6, 6))
+        ...     similarity = BilinearSimilarity(6)
+        ...     target_net, probe, moved = copy.deepcopy(encoder), torch.randn(256, 12), torch.zeros(2)
+        ...     optimizer = torch.optim.Adam([*encoder.parameters(), *similarity.parameters()], lr=0.01)
         ...     for _ in range(steps):
         ...         seen, noise = (torch.randn(64, 12) * torch.linspace(1, 0.1, 12) for _ in range(2))
         ...         query = encoder(seen)
         ...         other = seen + 0.1 * noise
-        ...         key = average(other).detach() if keys_from_average else encoder(other)
+        ...         key = target_net(other).detach() if keys_from_average else encoder(other)
         ...         table = similarity(query, key)
-        ...         before = torch.stack([encoder(probe), average(probe)]).detach()
+        ...         before = torch.stack([encoder(probe), target_net(probe)]).detach()
         ...         alike = (query - key).square().mean()
-        ...         descend(optimiser, info_nce(table, torch.arange(64)) if wrong_keys else alike)
-        ...         follow(average, encoder, share=0.05)
-        ...         after = torch.stack([encoder(probe), average(probe)]).detach()
+        ...         optimizer_step(optimizer, info_nce(table, torch.arange(64)) if wrong_keys else alike)
+        ...         ema_update(target_net, encoder, tau=0.05)
+        ...         after = torch.stack([encoder(probe), target_net(probe)]).detach()
         ...         moved += (after - before).square().mean(dim=(1, 2)).sqrt()
         ...     return encoder(probe).std(dim=0).mean().item(), moved
         >>> spread, (encoder_moved, average_moved) = trained(keys_from_average=True, wrong_keys=True)
@@ -676,15 +683,15 @@ def follow(average: nn.Module, network: nn.Module, share: float) -> None:
         >>> spread > 0.5, without_average > 0.5, without_wrong_keys < 0.1
         (True, True, True)
     """
-    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-        slow.lerp_(fast, share)
+    for slow, fast in zip(target_net.parameters(), net.parameters(), strict=True):
+        slow.lerp_(fast, tau)
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
+def optimizer_step(optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
     """Take one step down a loss."""
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     torch.autograd.backward(loss)
-    optimiser.step()
+    optimizer.step()
 
 
 class SoftActorCritic(nn.Module):
@@ -697,49 +704,47 @@ class SoftActorCritic(nn.Module):
 
     Args:
         encoder: The critic's encoder; the actor gets one with the same convolutions.
-        actions: How many numbers make an action, each in [-1, 1].
-        hidden: The width of the hidden layers.
-        rate: The learning rate of all but the temperature; the paper takes 2e-4 for cheetah.
+        action_dim: How many numbers make an action, each in [-1, 1].
+        hidden_dim: The width of the hidden layers.
+        lr: The learning rate of all but the temperature; the paper takes 2e-4 for cheetah.
         discount: $\gamma$.
-        share: How far the averages of the two value networks move at a time.
-        encoder_share: How far the average of the encoder moves.
-        temperature: $\alpha$ at the beginning.
+        tau: How far the averages of the two value networks move at a time.
+        encoder_tau: How far the average of the encoder moves.
+        init_temperature: $\alpha$ at the beginning.
     """
 
     def __init__(
         self,
         encoder: PixelEncoder,
-        actions: int,
-        hidden: int = 1024,
-        rate: float = 1e-3,
+        action_dim: int,
+        hidden_dim: int = 1024,
+        lr: float = 1e-3,
         discount: float = 0.99,
-        share: float = 0.01,
-        encoder_share: float = 0.05,
-        temperature: float = 0.1,
+        tau: float = 0.01,
+        encoder_tau: float = 0.05,
+        init_temperature: float = 0.1,
     ) -> None:
         super().__init__()
-        self.discount, self.share, self.encoder_share = discount, share, encoder_share
-        actors = PixelEncoder(encoder.size, encoder.d, encoder.convolutions, encoder.squash)
-        self.actor, self.critic = Actor(actors, actions, hidden), Critic(encoder, actions, hidden)
-        initialise(self.actor)
-        initialise(self.critic)
-        self.average = copy.deepcopy(self.critic).requires_grad_(False)
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
-        self.target_entropy = -float(actions)
-        own = [*actors.linear.parameters(), *actors.norm.parameters(), *self.actor.trunk.parameters()]
-        self.actor_optimiser = torch.optim.Adam(own, rate)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), rate)
-        self.temperature_optimiser = torch.optim.Adam([self.log_temperature], 1e-4, betas=(0.5, 0.999))
+        self.discount, self.tau, self.encoder_tau = discount, tau, encoder_tau
+        actors = PixelEncoder(encoder.image_size, encoder.feature_dim, encoder.convs, encoder.squash)
+        self.actor, self.critic = Actor(actors, action_dim, hidden_dim), Critic(encoder, action_dim, hidden_dim)
+        weight_init(self.actor)
+        weight_init(self.critic)
+        self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(init_temperature)))
+        self.target_entropy = -float(action_dim)
+        own = [*actors.fc.parameters(), *actors.ln.parameters(), *self.actor.trunk.parameters()]
+        self.actor_optimizer = torch.optim.Adam(own, lr)
+        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr)
+        self.log_alpha_optimizer = torch.optim.Adam([self.log_alpha], 1e-4, betas=(0.5, 0.999))
 
     @torch.no_grad()
-    def act(
-        self, pixels: UInt8[Tensor, "b channels rows columns"], explore: bool = False
-    ) -> Float[Tensor, "b actions"]:
+    def act(self, obs: UInt8[Tensor, "b channels rows columns"], explore: bool = False) -> Float[Tensor, "b actions"]:
         """Return an action for each whole observation: the likeliest before tanh, or one that is drawn."""
-        seen = centre_crop(pixels, self.critic.encoder.size)
+        seen = center_crop(obs, self.critic.encoder.image_size)
         return self.actor.sample(seen)[0] if explore else self.actor(seen)[0].tanh()
 
-    def critic_loss(self, seen: Transitions) -> Float[Tensor, ""]:
+    def critic_loss(self, batch: Transitions) -> Float[Tensor, ""]:
         r"""Return how far both values are from what the next moment promises.
 
         Source: Section 3.1, Eqs. 1 and 2
@@ -750,16 +755,14 @@ class SoftActorCritic(nn.Module):
         $\bar Q_i$ is the average of $Q_i$, and $a'$ is drawn from the policy.
         """
         with torch.no_grad():
-            action, log_p = self.actor.sample(seen.next_pixels)
-            worse = torch.minimum(*self.average(seen.next_pixels, action))
-            promised = worse - self.log_temperature.exp() * log_p
-            target = seen.reward + self.discount * ~seen.terminal * promised
-        first, second = self.critic(seen.pixels, seen.action)
+            action, log_p = self.actor.sample(batch.next_obs)
+            worse = torch.minimum(*self.critic_target(batch.next_obs, action))
+            promised = worse - self.log_alpha.exp() * log_p
+            target = batch.reward + self.discount * ~batch.terminal * promised
+        first, second = self.critic(batch.obs, batch.action)
         return F.mse_loss(first, target) + F.mse_loss(second, target)
 
-    def actor_losses(
-        self, pixels: Num[Tensor, "b channels rows columns"]
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    def actor_losses(self, obs: Num[Tensor, "b channels rows columns"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         r"""Return the actor's loss and the temperature's.
 
         Source: Section 3.1, Eq. 3; Haarnoja et al. 2018 (SAC and its applications) for the temperature
@@ -771,37 +774,39 @@ class SoftActorCritic(nn.Module):
 
         Departs: Eq. 3 is what the actor raises; this is minus that, to be lowered.
         """
-        action, log_p = self.actor.sample(pixels, stop=True)
-        worse = torch.minimum(*self.critic(pixels, action, stop=True))
-        temperature = self.log_temperature.exp()
-        actor_loss = (temperature.detach() * log_p - worse).mean()
-        return actor_loss, (temperature * (-log_p - self.target_entropy).detach()).mean()
+        action, log_p = self.actor.sample(obs, detach=True)
+        worse = torch.minimum(*self.critic(obs, action, detach=True))
+        alpha = self.log_alpha.exp()
+        actor_loss = (alpha.detach() * log_p - worse).mean()
+        return actor_loss, (alpha * (-log_p - self.target_entropy).detach()).mean()
 
-    def update(self, buffer: ReplayBuffer, step: int, batch: int = 512) -> None:
+    def update(self, replay_buffer: ReplayBuffer, step: int, batch_size: int = 512) -> None:
         """Take one step of learning: critic; every second time actor, temperature and averages; then the other task.
 
         Departs: Section 4.7 moves the average of the encoder after each step of the contrast. The public code moves it
         before that step, every second time; so does this.
 
         Args:
-            buffer: What has been seen.
+            replay_buffer: What has been seen.
             step: The number of the decision; the paper begins after 1,000.
-            batch: How many transitions are drawn: 512 in Table 3, 128 in the published script.
+            batch_size: How many transitions are drawn: 512 in Table 3, 128 in the published script.
         """
-        whole, size = buffer.sample(batch), self.critic.encoder.size
-        crops = random_crop(whole.pixels, size), random_crop(whole.next_pixels, size)
-        seen = replace(whole, pixels=crops[0], next_pixels=crops[1])
-        descend(self.critic_optimiser, self.critic_loss(seen))
+        transitions, image_size = replay_buffer.sample(batch_size), self.critic.encoder.image_size
+        crops = random_crop(transitions.obs, image_size), random_crop(transitions.next_obs, image_size)
+        cropped = replace(transitions, obs=crops[0], next_obs=crops[1])
+        optimizer_step(self.critic_optimizer, self.critic_loss(cropped))
         if step % 2 == 0:
-            actor_loss, temperature_loss = self.actor_losses(seen.pixels)
-            descend(self.actor_optimiser, actor_loss)
-            descend(self.temperature_optimiser, temperature_loss)
-            follow(self.average.first, self.critic.first, self.share)
-            follow(self.average.second, self.critic.second, self.share)
-            follow(self.average.encoder, self.critic.encoder, self.encoder_share)
-        self.represent(buffer, whole, seen)
+            actor_loss, alpha_loss = self.actor_losses(cropped.obs)
+            optimizer_step(self.actor_optimizer, actor_loss)
+            optimizer_step(self.log_alpha_optimizer, alpha_loss)
+            ema_update(self.critic_target.Q1, self.critic.Q1, self.tau)
+            ema_update(self.critic_target.Q2, self.critic.Q2, self.tau)
+            ema_update(self.critic_target.encoder, self.critic.encoder, self.encoder_tau)
+        self.update_representation(replay_buffer, transitions, cropped)
 
-    def represent(self, buffer: ReplayBuffer, whole: Transitions, seen: Transitions) -> None:
+    def update_representation(
+        self, replay_buffer: ReplayBuffer, transitions: Transitions, cropped: Transitions
+    ) -> None:
         """Train the encoder on another task: there is none here."""
 
 
@@ -818,10 +823,10 @@ class CURL(SoftActorCritic):
 
     Args:
         encoder: The critic's encoder, which makes the queries.
-        actions: How many numbers make an action.
-        hidden: The width of the hidden layers.
-        rate: The learning rate of all but the temperature.
-        settings: As for `SoftActorCritic`.
+        action_dim: How many numbers make an action.
+        hidden_dim: The width of the hidden layers.
+        lr: The learning rate of all but the temperature.
+        kwargs: As for `SoftActorCritic`.
 
     Answers: curl.who-moves-the-encoder
         The critic's loss and the contrast. The actor reads features of the same convolutions, but its gradient stops
@@ -829,31 +834,31 @@ class CURL(SoftActorCritic):
         keys' encoder gets no gradient from anyone.
 
         >>> import torch
-        >>> from reference_impl.curl import CURL, Convolutions, PixelEncoder, Transitions
+        >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder, Transitions
         >>> _ = torch.manual_seed(0)
-        >>> agent = CURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=2, hidden=16)
+        >>> agent = CURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=2, hidden_dim=16)
         >>> one, other = torch.randint(256, (2, 4, 3, 12, 12), dtype=torch.uint8)
         >>> done = torch.zeros(4, dtype=torch.bool)
-        >>> actor_loss, temperature_loss = agent.actor_losses(one)
+        >>> actor_loss, alpha_loss = agent.actor_losses(one)
         >>> losses = {
         ...     "critic": agent.critic_loss(Transitions(one, torch.rand(4, 2), torch.rand(4), other, done)),
         ...     "contrast": agent.contrastive_loss(one, other),
         ...     "actor": actor_loss,
-        ...     "temperature": temperature_loss,
+        ...     "temperature": alpha_loss,
         ... }
         >>> def reaches(loss, module):
         ...     gradients = torch.autograd.grad(loss, list(module.parameters()), retain_graph=True, allow_unused=True)
         ...     return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
-        >>> convolutions, actors_layer = agent.critic.encoder.convolutions, agent.actor.encoder.linear
-        >>> agent.actor.encoder.convolutions is convolutions
+        >>> convs, actors_layer = agent.critic.encoder.convs, agent.actor.encoder.fc
+        >>> agent.actor.encoder.convs is convs
         True
         >>> for name, loss in losses.items():
-        ...     print(name, reaches(loss, convolutions), reaches(loss, actors_layer))
+        ...     print(name, reaches(loss, convs), reaches(loss, actors_layer))
         critic True False
         contrast True False
         actor False True
         temperature False False
-        >>> any(numbers.requires_grad for numbers in agent.average.parameters())
+        >>> any(numbers.requires_grad for numbers in agent.critic_target.parameters())
         False
 
     Answers: curl.two-optimisers
@@ -862,19 +867,19 @@ class CURL(SoftActorCritic):
         code has one optimiser for the encoder, at twice the rate: the same.
 
         >>> import torch
-        >>> from reference_impl.curl import CURL, Convolutions, PixelEncoder
+        >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder
         >>> def trained(encoder_rates):
         ...     _ = torch.manual_seed(0)
-        ...     agent = CURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=1, hidden=8).double()
-        ...     optimisers = [torch.optim.Adam(agent.similarity.parameters(), lr=1e-3)]
-        ...     optimisers += [torch.optim.Adam(agent.critic.encoder.parameters(), lr=rate) for rate in encoder_rates]
+        ...     agent = CURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=1, hidden_dim=8).double()
+        ...     optimizers = [torch.optim.Adam(agent.similarity.parameters(), lr=1e-3)]
+        ...     optimizers += [torch.optim.Adam(agent.critic.encoder.parameters(), lr=lr) for lr in encoder_rates]
         ...     for _ in range(20):
         ...         one, other = torch.randint(256, (2, 8, 3, 12, 12), dtype=torch.uint8)
-        ...         for optimiser in optimisers:
-        ...             optimiser.zero_grad()
+        ...         for optimizer in optimizers:
+        ...             optimizer.zero_grad()
         ...         agent.contrastive_loss(one, other).backward()
-        ...         for optimiser in optimisers:
-        ...             optimiser.step()
+        ...         for optimizer in optimizers:
+        ...             optimizer.step()
         ...     return agent.critic.encoder(one).detach()
         >>> published, doubled, single = trained([1e-3, 1e-3]), trained([2e-3]), trained([1e-3])
         >>> torch.allclose(published, doubled, rtol=0, atol=1e-6), torch.allclose(published, single, rtol=0, atol=1e-2)
@@ -882,27 +887,29 @@ class CURL(SoftActorCritic):
     """
 
     def __init__(
-        self, encoder: PixelEncoder, actions: int, hidden: int = 1024, rate: float = 1e-3, **settings: float
+        self, encoder: PixelEncoder, action_dim: int, hidden_dim: int = 1024, lr: float = 1e-3, **kwargs: float
     ) -> None:
-        super().__init__(encoder, actions, hidden, rate, **settings)
-        self.similarity = Similarity(encoder.d)
-        self.contrast_optimiser = torch.optim.Adam([*encoder.parameters(), *self.similarity.parameters()], rate)
+        super().__init__(encoder, action_dim, hidden_dim, lr, **kwargs)
+        self.similarity = BilinearSimilarity(encoder.feature_dim)
+        self.cpc_optimizer = torch.optim.Adam([*encoder.parameters(), *self.similarity.parameters()], lr)
 
     def contrastive_loss(
         self,
-        query_pixels: Num[Tensor, "b channels rows columns"],
-        key_pixels: Num[Tensor, "b channels rows columns"],
+        obs_anchor: Num[Tensor, "b channels rows columns"],
+        obs_pos: Num[Tensor, "b channels rows columns"],
     ) -> Float[Tensor, ""]:
         """Return how hard it is to tell each query's own key; the keys are fixed.
 
         Source: Section 4.7
         """
-        query = self.critic.encoder(query_pixels)
+        query = self.critic.encoder(obs_anchor)
         with torch.no_grad():
-            key = self.average.encoder(key_pixels)
+            key = self.critic_target.encoder(obs_pos)
         return info_nce(self.similarity(query, key), torch.arange(len(query), device=query.device))
 
-    def represent(self, buffer: ReplayBuffer, whole: Transitions, seen: Transitions) -> None:
+    def update_representation(
+        self, replay_buffer: ReplayBuffer, transitions: Transitions, cropped: Transitions
+    ) -> None:
         """Tell each observation's crop, which actor and critic have seen too, by another crop of it."""
-        key_pixels = random_crop(whole.pixels, self.critic.encoder.size)
-        descend(self.contrast_optimiser, self.contrastive_loss(seen.pixels, key_pixels))
+        obs_pos = random_crop(transitions.obs, self.critic.encoder.image_size)
+        optimizer_step(self.cpc_optimizer, self.contrastive_loss(cropped.obs, obs_pos))

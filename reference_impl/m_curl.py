@@ -16,11 +16,11 @@ Answers: m_curl.encoder-of-what
 
     >>> import torch
     >>> from reference_impl.curl import PixelEncoder, ReplayBuffer, random_crop
-    >>> buffer = ReplayBuffer(capacity=5, actions=1)
-    >>> buffer.begin(torch.full((3, 100, 100), 10, dtype=torch.uint8))
+    >>> buffer = ReplayBuffer(capacity=5, action_dim=1)
+    >>> buffer.add_first(torch.full((3, 100, 100), 10, dtype=torch.uint8))
     >>> for shade in (20, 30):
     ...     buffer.add(torch.zeros(1), 0.0, torch.full((3, 100, 100), shade, dtype=torch.uint8))
-    >>> observation = random_crop(buffer.stacks(torch.tensor([2])), 84)
+    >>> observation = random_crop(buffer.stack_frames(torch.tensor([2])), 84)
     >>> observation.shape, observation.numel(), observation[0, :, 0, 0].tolist()
     (torch.Size([1, 9, 84, 84]), 63504, [10, 10, 10, 20, 20, 20, 30, 30, 30])
     >>> PixelEncoder()(observation).shape
@@ -38,11 +38,11 @@ Answers: m_curl.contrastive-learning
     >>> one, other = torch.randn(2, 6, 4).unbind()
     >>> one, other, partner = one.requires_grad_(), other.requires_grad_(), torch.arange(6)
     >>> before = dot_score(one, other).detach()
-    >>> optimiser = torch.optim.SGD([one, other], lr=0.5)
+    >>> optimizer = torch.optim.SGD([one, other], lr=0.5)
     >>> for _ in range(100):
-    ...     optimiser.zero_grad()
+    ...     optimizer.zero_grad()
     ...     info_nce(dot_score(one, other), partner).backward()
-    ...     optimiser.step()
+    ...     optimizer.step()
     >>> after = dot_score(one, other).detach()
     >>> int((before.argmax(dim=1) == partner).sum()), int((after.argmax(dim=1) == partner).sum())
     (0, 6)
@@ -50,6 +50,8 @@ Answers: m_curl.contrastive-learning
     >>> bool(change[own].mean() > 1), bool(change[~own].mean() < -1)
     (True, True)
 """
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Num, UInt8
@@ -61,17 +63,17 @@ from reference_impl.curl import (
     ReplayBuffer,
     SoftActorCritic,
     Transitions,
-    descend,
-    drawn,
     info_nce,
+    optimizer_step,
     random_crop,
+    sample,
 )
 from reference_impl.layers.attention import dot_score, scaled_dot_product
 from reference_impl.layers.positions import sinusoidal
 from reference_impl.transformer import FeedForward, PostNorm
 
 
-class Layer(nn.Module):
+class EncoderLayer(nn.Module):
     r"""Let each moment look at all of its window, then change each by itself.
 
     Source: `AttnLayer` of ctmr_sac.py, after Vaswani et al. 2017, Sections 3.1 to 3.3
@@ -87,23 +89,23 @@ class Layer(nn.Module):
         Transformer's own layer of this width has a projection behind the head, and with it 2,550 numbers more.
 
         >>> from reference_impl.curl import PixelEncoder
-        >>> from reference_impl.m_curl import Layer, MomentTransformer
-        >>> from reference_impl.transformer import EncoderLayer
+        >>> from reference_impl.m_curl import EncoderLayer, WindowTransformer
+        >>> from reference_impl.transformer import EncoderLayer as TransformerLayer
         >>> def count(module):
         ...     return sum(numbers.numel() for numbers in module.parameters())
-        >>> [count(part) for part in Layer().children()]  # query, key, value, feed-forward network, two norms
+        >>> [count(part) for part in EncoderLayer().children()]  # query, key, value, feed-forward network, two norms
         [2550, 2550, 2550, 10150, 100, 100]
-        >>> count(Layer()), count(MomentTransformer()), count(EncoderLayer(d_model=50, heads=1, d_ff=100))
+        >>> count(EncoderLayer()), count(WindowTransformer()), count(TransformerLayer(d_model=50, heads=1, d_ff=100))
         (18000, 36000, 20550)
-        >>> count(PixelEncoder()) // count(MomentTransformer())
+        >>> count(PixelEncoder()) // count(WindowTransformer())
         55
     """
 
-    def __init__(self, d: int = 50, dropout: float = 0.1) -> None:
+    def __init__(self, d_model: int = 50, dropout: float = 0.1) -> None:
         super().__init__()
-        self.query, self.key, self.value = (nn.Linear(d, d) for _ in range(3))
-        self.feed_forward = FeedForward(d, 2 * d)
-        self.around_attention, self.around_feed_forward = PostNorm(d, dropout), PostNorm(d, dropout)
+        self.query, self.key, self.value = (nn.Linear(d_model, d_model) for _ in range(3))
+        self.feed_forward = FeedForward(d_model, 2 * d_model)
+        self.around_attention, self.around_feed_forward = PostNorm(d_model, dropout), PostNorm(d_model, dropout)
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return the moments as the next layer sees them."""
@@ -111,7 +113,7 @@ class Layer(nn.Module):
         return self.around_feed_forward.after(x, self.feed_forward(x))
 
 
-class MomentTransformer(nn.Module):
+class WindowTransformer(nn.Module):
     """Rebuild the hidden moments of a window from those before and after: an aid in training, which no action needs.
 
     Source: Abstract; `CTMR` of ctmr_sac.py
@@ -125,20 +127,20 @@ class MomentTransformer(nn.Module):
         features. Then it is shown windows whose middle is hidden: how many of 1,000 does it tell from all the others?
 
         >>> import torch
-        >>> from reference_impl.curl import descend, info_nce
+        >>> from reference_impl.curl import info_nce, optimizer_step
         >>> from reference_impl.layers.attention import dot_score
-        >>> from reference_impl.m_curl import MomentTransformer
+        >>> from reference_impl.m_curl import WindowTransformer
         >>> _ = torch.manual_seed(0)
         >>> def walks(b, d=16):
         ...     at = torch.randn(b, d)
         ...     return torch.stack([at := 0.8 * at + 0.6 * torch.randn(b, d) for _ in range(5)], dim=1)
-        >>> transformer = MomentTransformer(d=16, layers=1, dropout=0.0)
-        >>> optimiser = torch.optim.Adam(transformer.parameters(), lr=0.02)
+        >>> transformer = WindowTransformer(d_model=16, layers=1, dropout=0.0)
+        >>> optimizer = torch.optim.Adam(transformer.parameters(), lr=0.02)
         >>> for _ in range(150):
         ...     moments, chosen = walks(32), torch.rand(32, 5) < 0.5
         ...     rebuilt = transformer(moments.masked_fill(chosen[..., None], 0.0))
         ...     own = chosen.flatten().nonzero().squeeze(1)
-        ...     descend(optimiser, info_nce(dot_score(rebuilt[chosen], moments.flatten(0, 1)), own))
+        ...     optimizer_step(optimizer, info_nce(dot_score(rebuilt[chosen], moments.flatten(0, 1)), own))
         >>> moments = walks(1000)
         >>> def found(*shown):
         ...     hidden = [place for place in range(5) if place not in shown]
@@ -153,9 +155,9 @@ class MomentTransformer(nn.Module):
         network.)
     """
 
-    def __init__(self, d: int = 50, layers: int = 2, dropout: float = 0.1) -> None:
+    def __init__(self, d_model: int = 50, layers: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(d, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(EncoderLayer(d_model, dropout) for _ in range(layers))
 
     def forward(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return each moment, told from all of its window."""
@@ -165,7 +167,9 @@ class MomentTransformer(nn.Module):
         return x
 
 
-def windows(buffer: ReplayBuffer, batch: int, length: int) -> UInt8[Tensor, "b n channels rows columns"]:
+def sample_windows(
+    replay_buffer: ReplayBuffer, batch_size: int, length: int
+) -> UInt8[Tensor, "b n channels rows columns"]:
     """Draw windows of consecutive observations, each from one episode.
 
     Source: `sample_ctmr` of utils.py
@@ -176,18 +180,23 @@ def windows(buffer: ReplayBuffer, batch: int, length: int) -> UInt8[Tensor, "b n
     Raises:
         ValueError: No episode in the buffer is that long.
     """
-    first, standing = buffer.observations(), torch.stack([buffer.age, buffer.older()])
-    last = (first + length - 1) % buffer.capacity
+    first, standing = (
+        replay_buffer.observation_indices(),
+        torch.stack([replay_buffer.episode_step, replay_buffer.num_older()]),
+    )
+    last = (first + length - 1) % replay_buffer.capacity
     # as many frames on in its episode, and as many on in the buffer: neither wraps in between
     whole = (standing[:, last] - standing[:, first] == length - 1).all(dim=0)
-    first = drawn(first[whole], batch)
-    return buffer.stacks((first[:, None] + torch.arange(length, device=first.device)) % buffer.capacity)
+    first = sample(first[whole], batch_size)
+    return replay_buffer.stack_frames(
+        (first[:, None] + torch.arange(length, device=first.device)) % replay_buffer.capacity
+    )
 
 
-def hide(
-    whole: UInt8[Tensor, "b n channels rows columns"],
-    strangers: UInt8[Tensor, "b n channels rows columns"],
-    share: float = 0.5,
+def mask_timesteps(
+    obs: UInt8[Tensor, "b n channels rows columns"],
+    replacements: UInt8[Tensor, "b n channels rows columns"],
+    mask_ratio: float = 0.5,
 ) -> tuple[UInt8[Tensor, "b n channels rows columns"], Bool[Tensor, "b n"]]:
     """Choose moments to ask for, and hide most of them.
 
@@ -199,9 +208,9 @@ def hide(
     Departs: the abstract hides features; the public code hides pixels, before the encoder, and so does this.
 
     Args:
-        whole: The windows.
-        strangers: Other observations, to stand in for some.
-        share: How many of the moments are chosen.
+        obs: The windows.
+        replacements: Other observations, to stand in for some.
+        mask_ratio: How many of the moments are chosen.
 
     Returns:
         The windows with what is hidden, and where a moment is chosen (the public code calls this `non_masked`).
@@ -211,14 +220,14 @@ def hide(
         10% it stays as it is. It is asked for in each case, so that what looks like a moment can't simply be passed on.
 
         >>> import torch
-        >>> from reference_impl.m_curl import hide
+        >>> from reference_impl.m_curl import mask_timesteps
         >>> _ = torch.manual_seed(0)
-        >>> whole, strangers = torch.full((2, 200, 100, 1, 1, 1), 1, dtype=torch.uint8).unbind()
-        >>> seen, chosen = hide(whole, 2 * strangers, share=0.5)
-        >>> seen = seen.flatten(2).squeeze(2)
-        >>> round(chosen.float().mean().item(), 1), bool((seen[~chosen] == 1).all())
+        >>> obs, replacements = torch.full((2, 200, 100, 1, 1, 1), 1, dtype=torch.uint8).unbind()
+        >>> masked_obs, mask = mask_timesteps(obs, 2 * replacements, mask_ratio=0.5)
+        >>> masked_obs = masked_obs.flatten(2).squeeze(2)
+        >>> round(mask.float().mean().item(), 1), bool((masked_obs[~mask] == 1).all())
         (0.5, True)
-        >>> [round((seen[chosen] == shade).float().mean().item(), 1) for shade in (0, 2, 1)]
+        >>> [round((masked_obs[mask] == shade).float().mean().item(), 1) for shade in (0, 2, 1)]
         [0.8, 0.1, 0.1]
 
     Answers: m_curl.pixels-or-features
@@ -227,17 +236,17 @@ def hide(
         its own choice, the same for every hidden moment: what [[bert]] has as the learnt vector of `[MASK]`.
 
         >>> import torch
-        >>> from reference_impl.curl import Convolutions, PixelEncoder, descend
+        >>> from reference_impl.curl import ConvEncoder, PixelEncoder, optimizer_step
         >>> from reference_impl.m_curl import MCURL
         >>> _ = torch.manual_seed(0)
-        >>> agent = MCURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=1, hidden=8)
+        >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=1, hidden_dim=8)
         >>> black = torch.zeros(2, 3, 12, 12, dtype=torch.uint8)
         >>> agent.critic.encoder(black).abs().max().item()
         0.0
         >>> for _ in range(10):
-        ...     whole, chosen = torch.randint(256, (4, 6, 3, 12, 12), dtype=torch.uint8), torch.rand(4, 6) < 0.5
-        ...     seen = whole.masked_fill(chosen[..., None, None, None], 0)
-        ...     descend(agent.contrast_optimiser, agent.masked_loss(seen, chosen, whole))
+        ...     obs, mask = torch.randint(256, (4, 6, 3, 12, 12), dtype=torch.uint8), torch.rand(4, 6) < 0.5
+        ...     masked_obs = obs.masked_fill(mask[..., None, None, None], 0)
+        ...     optimizer_step(agent.cpc_optimizer, agent.masked_loss(masked_obs, mask, obs))
         >>> one, other = agent.critic.encoder(black)
         >>> torch.equal(one, other), bool(one.abs().max() > 0.01)
         (True, True)
@@ -250,16 +259,16 @@ def hide(
 
         >>> import torch
         >>> from reference_impl.curl import ReplayBuffer
-        >>> from reference_impl.m_curl import hide, windows
+        >>> from reference_impl.m_curl import mask_timesteps, sample_windows
         >>> _ = torch.manual_seed(0)
-        >>> buffer = ReplayBuffer(capacity=250, actions=1, frame=(1, 1, 1))
-        >>> buffer.begin(torch.ones(1, 1, 1, dtype=torch.uint8))
+        >>> buffer = ReplayBuffer(capacity=250, action_dim=1, frame_shape=(1, 1, 1))
+        >>> buffer.add_first(torch.ones(1, 1, 1, dtype=torch.uint8))
         >>> for number in range(2, 250):
         ...     buffer.add(torch.zeros(1), 0.0, torch.full((1, 1, 1), number, dtype=torch.uint8))
-        >>> whole = windows(buffer, 64, 32)
-        >>> seen, _ = hide(whole, strangers=torch.zeros_like(whole), share=0.5)
+        >>> obs = sample_windows(buffer, 64, 32)
+        >>> masked_obs, _ = mask_timesteps(obs, replacements=torch.zeros_like(obs), mask_ratio=0.5)
         >>> black = in_pieces = 0
-        >>> for window, shown in zip(whole.flatten(2).tolist(), seen.flatten(2).tolist()):
+        >>> for window, shown in zip(obs.flatten(2).tolist(), masked_obs.flatten(2).tolist()):
         ...     visible = {frame for stack in shown for frame in stack}
         ...     for stack, left in zip(window, shown):
         ...         black += left == [0, 0, 0]
@@ -267,29 +276,50 @@ def hide(
         >>> black > 800, 0.4 < in_pieces / black < 0.6
         (True, True)
     """
-    draw, fate = torch.rand(2, *whole.shape[:2], device=whole.device)
-    chosen = draw < share
-    black, strange = chosen & (fate < 0.8), chosen & (fate >= 0.9)
-    seen = whole.masked_fill(black[..., None, None, None], 0)
-    return torch.where(strange[..., None, None, None], strangers, seen), chosen
+    draw, fate = torch.rand(2, *obs.shape[:2], device=obs.device)
+    mask = draw < mask_ratio
+    black, strange = mask & (fate < 0.8), mask & (fate >= 0.9)
+    masked_obs = obs.masked_fill(black[..., None, None, None], 0)
+    return torch.where(strange[..., None, None, None], replacements, masked_obs), mask
 
 
-def warming(done: int, warmup: int = 6000) -> float:
+def warmup_schedule(step: int, warmup_steps: int = 6000) -> float:
     r"""Return the Transformer's share of its learning rate: it climbs in a line, then falls with the root of the steps.
 
     Source: `InverseSquareRootSchedule` of ctmr_sac.py
         $$0.0005 + 0.9995 \, t / t_w \quad (t < t_w), \qquad \sqrt{t_w / t} \quad (t \ge t_w)$$
     """
-    return 5e-4 + (1 - 5e-4) * done / warmup if done < warmup else (warmup / done) ** 0.5
+    return 5e-4 + (1 - 5e-4) * step / warmup_steps if step < warmup_steps else (warmup_steps / step) ** 0.5
 
 
-def annealing(done: int, warmup: int = 6000) -> float:
+def decay_schedule(step: int, warmup_steps: int = 6000) -> float:
     r"""Return the encoder's share of its learning rate: all of it at first, then it falls with the root of the steps.
 
     Source: `AnneallingSchedule` of ctmr_sac.py
         $$\min(1, \sqrt{t_w / t})$$
     """
-    return 1.0 if done < warmup else (warmup / done) ** 0.5
+    return 1.0 if step < warmup_steps else (warmup_steps / step) ** 0.5
+
+
+@dataclass(frozen=True)
+class MCURLConfig:
+    """The settings of the masked contrastive loss, by the names of the public code; the values are its README's.
+
+    Attributes:
+        mtm_bsz: Windows of a batch.
+        mtm_length: Timesteps of a window.
+        mtm_ratio: The probability that a timestep is masked.
+        num_attn_layer: Layers of the Transformer.
+        dropout: The dropout rate of each sublayer's output.
+        adam_warmup_step: Steps until the schedules of the learning rates turn.
+    """
+
+    mtm_bsz: int = 16
+    mtm_length: int = 32
+    mtm_ratio: float = 0.5
+    num_attn_layer: int = 2
+    dropout: float = 0.1
+    adam_warmup_step: int = 6000
 
 
 class MCURL(SoftActorCritic):
@@ -303,16 +333,11 @@ class MCURL(SoftActorCritic):
 
     Args:
         encoder: The critic's encoder.
-        actions: How many numbers make an action.
-        hidden: The width of the hidden layers of actor and critic.
-        rate: The learning rate; the contrast moves the encoder at twice that.
-        layers: How many layers the Transformer has.
-        dropout: The share dropped from each of its sublayers' outputs.
-        batch: How many windows are drawn.
-        length: How many moments a window has.
-        chosen: The share of the moments that are asked for.
-        warmup: How many steps the rates take to their turn.
-        settings: As for `SoftActorCritic`.
+        action_dim: How many numbers make an action.
+        hidden_dim: The width of the hidden layers of actor and critic.
+        lr: The learning rate; the contrast moves the encoder at twice that.
+        config: The settings of the masked contrastive loss.
+        kwargs: Passed to `SoftActorCritic`.
 
     Answers: m_curl.key-difference
         The unit. CURL takes each observation by itself: its loss is that of a heap of pairs. M-CURL takes *windows*,
@@ -321,11 +346,12 @@ class MCURL(SoftActorCritic):
         doesn't.
 
         >>> import torch
-        >>> from reference_impl.curl import CURL, Convolutions, PixelEncoder
+        >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder
         >>> from reference_impl.m_curl import MCURL
         >>> _ = torch.manual_seed(0)
-        >>> encoders = [PixelEncoder(12, 8, Convolutions(3, 8, 2)) for _ in range(2)]
-        >>> curl, m_curl = CURL(encoders[0], actions=1, hidden=8), MCURL(encoders[1], actions=1, hidden=8).eval()
+        >>> encoders = [PixelEncoder(12, 8, ConvEncoder(3, 8, 2)) for _ in range(2)]
+        >>> curl = CURL(encoders[0], action_dim=1, hidden_dim=8)
+        >>> m_curl = MCURL(encoders[1], action_dim=1, hidden_dim=8).eval()
         >>> one, other = torch.randint(256, (2, 4, 6, 3, 12, 12), dtype=torch.uint8)
         >>> chosen, order = torch.rand(4, 6) < 0.5, torch.tensor([3, 0, 5, 1, 4, 2])
         >>> def of_curl(one, other):
@@ -350,13 +376,13 @@ class MCURL(SoftActorCritic):
         the same to the bit.
 
         >>> import torch
-        >>> from reference_impl.curl import Convolutions, PixelEncoder
+        >>> from reference_impl.curl import ConvEncoder, PixelEncoder
         >>> from reference_impl.m_curl import MCURL
         >>> _ = torch.manual_seed(0)
-        >>> agent = MCURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=2, hidden=16)
+        >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=2, hidden_dim=16)
         >>> whole, chosen = torch.randint(256, (4, 6, 3, 12, 12), dtype=torch.uint8), torch.rand(4, 6) < 0.5
         >>> agent.masked_loss(whole, chosen, whole).backward()
-        >>> seen_through = agent.actor.encoder.convolutions
+        >>> seen_through = agent.actor.encoder.convs
         >>> all(bool(numbers.grad.any()) for numbers in seen_through.parameters())
         True
         >>> observation = torch.randint(256, (32, 3, 16, 16), dtype=torch.uint8)
@@ -371,23 +397,24 @@ class MCURL(SoftActorCritic):
 
         >>> from collections import Counter
         >>> import torch
-        >>> from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer
-        >>> from reference_impl.m_curl import MCURL
+        >>> from reference_impl.curl import ConvEncoder, PixelEncoder, ReplayBuffer
+        >>> from reference_impl.m_curl import MCURL, MCURLConfig
         >>> _ = torch.manual_seed(0)
-        >>> agent = MCURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=2, hidden=16, batch=2, length=4)
-        >>> buffer, calls = ReplayBuffer(20, actions=2, frame=(1, 16, 16)), Counter()
-        >>> buffer.begin(torch.randint(256, (1, 16, 16), dtype=torch.uint8))
+        >>> config = MCURLConfig(mtm_bsz=2, mtm_length=4)
+        >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=2, hidden_dim=16, config=config)
+        >>> buffer, calls = ReplayBuffer(20, action_dim=2, frame_shape=(1, 16, 16)), Counter()
+        >>> buffer.add_first(torch.randint(256, (1, 16, 16), dtype=torch.uint8))
         >>> for _ in range(9):
         ...     buffer.add(torch.rand(2), 0.0, torch.randint(256, (1, 16, 16), dtype=torch.uint8))
-        >>> parts = {"CNN": agent.critic.encoder.convolutions, "Transformer": agent.transformer}
+        >>> parts = {"CNN": agent.critic.encoder.convs, "Transformer": agent.transformer}
         >>> parts["policy"] = agent.actor.trunk
         >>> for name, part in parts.items():
         ...     _ = part.register_forward_hook(lambda *_, name=name: calls.update([name]))
-        >>> agent.update(buffer, step=0, batch=4)
+        >>> agent.update(buffer, step=0, batch_size=4)
         >>> sorted(calls.items())
         [('CNN', 5), ('Transformer', 1), ('policy', 2)]
         >>> calls.clear()
-        >>> _ = agent.act(buffer.stacks(buffer.observations()[-1:]))
+        >>> _ = agent.act(buffer.stack_frames(buffer.observation_indices()[-1:]))
         >>> sorted(calls.items())
         [('CNN', 1), ('policy', 1)]
 
@@ -407,10 +434,10 @@ class MCURL(SoftActorCritic):
         values.)
 
         >>> import torch
-        >>> from reference_impl.curl import Convolutions, PixelEncoder
+        >>> from reference_impl.curl import ConvEncoder, PixelEncoder
         >>> from reference_impl.m_curl import MCURL
         >>> with torch.device("meta"):  # sizes only
-        ...     policy = MCURL(PixelEncoder(), actions=6).actor.trunk
+        ...     policy = MCURL(PixelEncoder(), action_dim=6).actor.trunk
         >>> [tuple(layer.weight.shape) for layer in policy if hasattr(layer, "weight")]
         [(1024, 50), (1024, 1024), (12, 1024)]
         >>> sum(numbers.numel() for numbers in policy.parameters())
@@ -419,7 +446,7 @@ class MCURL(SoftActorCritic):
         Here is a small one at work. What goes in is what the encoder put out for this one observation:
 
         >>> _ = torch.manual_seed(0)
-        >>> agent = MCURL(PixelEncoder(12, 50, Convolutions(3, 8, 2)), actions=6, hidden=16)
+        >>> agent = MCURL(PixelEncoder(12, 50, ConvEncoder(3, 8, 2)), action_dim=6, hidden_dim=16)
         >>> heard = []
         >>> _ = agent.actor.trunk.register_forward_pre_hook(lambda module, given: heard.append(given[0]))
         >>> observation = torch.randint(256, (1, 3, 12, 12), dtype=torch.uint8)
@@ -435,33 +462,29 @@ class MCURL(SoftActorCritic):
     def __init__(
         self,
         encoder: PixelEncoder,
-        actions: int,
-        hidden: int = 1024,
-        rate: float = 1e-3,
-        layers: int = 2,
-        dropout: float = 0.1,
-        batch: int = 16,
-        length: int = 32,
-        chosen: float = 0.5,
-        warmup: int = 6000,
-        **settings: float,
+        action_dim: int,
+        hidden_dim: int = 1024,
+        lr: float = 1e-3,
+        config: MCURLConfig | None = None,
+        **kwargs: float,
     ) -> None:
-        super().__init__(encoder, actions, hidden, rate, **settings)
-        self.batch, self.length, self.chosen = batch, length, chosen
-        self.transformer = MomentTransformer(encoder.d, layers, dropout)
+        super().__init__(encoder, action_dim, hidden_dim, lr, **kwargs)
+        self.config = MCURLConfig() if config is None else config
+        self.transformer = WindowTransformer(encoder.feature_dim, self.config.num_attn_layer, self.config.dropout)
         groups = [
-            {"params": encoder.parameters(), "lr": 2 * rate},
-            {"params": self.transformer.parameters(), "lr": rate},
+            {"params": encoder.parameters(), "lr": 2 * lr},
+            {"params": self.transformer.parameters(), "lr": lr},
         ]
-        self.contrast_optimiser = torch.optim.Adam(groups)
-        rates = [lambda done: annealing(done, warmup), lambda done: warming(done, warmup)]
-        self.schedule = LambdaLR(self.contrast_optimiser, rates)
+        self.cpc_optimizer = torch.optim.Adam(groups)
+        warmup = self.config.adam_warmup_step
+        rates = [lambda step: decay_schedule(step, warmup), lambda step: warmup_schedule(step, warmup)]
+        self.schedule = LambdaLR(self.cpc_optimizer, rates)
 
     def masked_loss(
         self,
-        seen: Num[Tensor, "b n channels rows columns"],
-        chosen: Bool[Tensor, "b n"],
-        whole: Num[Tensor, "b n channels rows columns"],
+        masked_obs: Num[Tensor, "b n channels rows columns"],
+        mask: Bool[Tensor, "b n"],
+        obs: Num[Tensor, "b n channels rows columns"],
     ) -> Float[Tensor, ""]:
         r"""Return how hard it is to tell each chosen moment, as rebuilt, from all moments of the batch.
 
@@ -470,9 +493,9 @@ class MCURL(SoftActorCritic):
             \frac{\exp(x_i^\top k_i)}{\sum_{j=1}^{bn} \exp(x_i^\top k_j)}$$
 
         Args:
-            seen: The windows with what is hidden.
-            chosen: $M$.
-            whole: The windows as they were. Their keys are fixed, and made by the encoder's average alone.
+            masked_obs: The windows with what is hidden.
+            mask: $M$.
+            obs: The windows as they were. Their keys are fixed, and made by the encoder's average alone.
 
         Answers: m_curl.hidden-places-only
             The places that were chosen pay, each against the keys of *all* moments of all windows, chosen or not: as
@@ -480,35 +503,42 @@ class MCURL(SoftActorCritic):
             the whole windows by the encoder's average, without the Transformer, and get no gradient.
 
             >>> import torch
-            >>> from reference_impl.curl import Convolutions, PixelEncoder
-            >>> from reference_impl.m_curl import MCURL
+            >>> from reference_impl.curl import ConvEncoder, PixelEncoder
+            >>> from reference_impl.m_curl import MCURL, MCURLConfig
             >>> _ = torch.manual_seed(0)
-            >>> agent = MCURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=1, hidden=8, dropout=0.0)
-            >>> whole, chosen = torch.randint(256, (3, 5, 3, 12, 12), dtype=torch.uint8), torch.rand(3, 5) < 0.5
+            >>> config = MCURLConfig(dropout=0.0)
+            >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=1, hidden_dim=8, config=config)
+            >>> obs, mask = torch.randint(256, (3, 5, 3, 12, 12), dtype=torch.uint8), torch.rand(3, 5) < 0.5
             >>> rebuilt = []
             >>> _ = agent.transformer.register_forward_hook(lambda module, given, out: rebuilt.append(out))
-            >>> loss = agent.masked_loss(whole, chosen, whole)
+            >>> loss = agent.masked_loss(obs, mask, obs)
             >>> (pay,) = torch.autograd.grad(loss, rebuilt[0])
-            >>> torch.equal(pay.any(dim=2), chosen), int(chosen.sum())
+            >>> torch.equal(pay.any(dim=2), mask), int(mask.sum())
             (True, 7)
-            >>> keys = agent.average.encoder(whole.flatten(0, 1))
+            >>> keys = agent.critic_target.encoder(obs.flatten(0, 1))
             >>> by_hand = []
-            >>> for window, place in chosen.nonzero().tolist():
+            >>> for window, place in mask.nonzero().tolist():
             ...     likeness = keys @ rebuilt[0][window, place]
             ...     by_hand.append(likeness.logsumexp(dim=0) - likeness[5 * window + place])
             >>> keys.shape, keys.requires_grad, torch.allclose(loss, torch.stack(by_hand).mean())
             (torch.Size([15, 8]), False, True)
         """
-        rebuilt = self.transformer(self.critic.encoder(seen.flatten(0, 1)).reshape(*chosen.shape, -1))
+        rebuilt = self.transformer(self.critic.encoder(masked_obs.flatten(0, 1)).reshape(*mask.shape, -1))
         with torch.no_grad():
-            key = self.average.encoder(whole.flatten(0, 1))
-        return info_nce(dot_score(rebuilt[chosen], key), chosen.flatten().nonzero().squeeze(1))
+            key = self.critic_target.encoder(obs.flatten(0, 1))
+        return info_nce(dot_score(rebuilt[mask], key), mask.flatten().nonzero().squeeze(1))
 
-    def represent(self, buffer: ReplayBuffer, whole: Transitions, seen: Transitions) -> None:
+    def update_representation(
+        self, replay_buffer: ReplayBuffer, transitions: Transitions, cropped: Transitions
+    ) -> None:
         """Take one step: hide parts of windows, crop each moment by itself, and rebuild."""
-        moments, size = windows(buffer, self.batch, self.length), self.critic.encoder.size
-        others = buffer.stacks(drawn(buffer.observations(), self.batch * self.length))
-        masked, chosen = hide(moments, others.reshape(moments.shape), self.chosen)
-        crops = [random_crop(x.flatten(0, 1), size).reshape(*x.shape[:3], size, size) for x in (masked, moments)]
-        descend(self.contrast_optimiser, self.masked_loss(crops[0], chosen, crops[1]))
+        b, n, image_size = self.config.mtm_bsz, self.config.mtm_length, self.critic.encoder.image_size
+        obs = sample_windows(replay_buffer, b, n)
+        others = replay_buffer.stack_frames(sample(replay_buffer.observation_indices(), b * n))
+        masked_obs, mask = mask_timesteps(obs, others.reshape(obs.shape), self.config.mtm_ratio)
+        crops = [
+            random_crop(x.flatten(0, 1), image_size).reshape(*x.shape[:3], image_size, image_size)
+            for x in (masked_obs, obs)
+        ]
+        optimizer_step(self.cpc_optimizer, self.masked_loss(crops[0], mask, crops[1]))
         self.schedule.step()
