@@ -66,27 +66,7 @@ class PixelEncoder(nn.Module):
     Raises:
         ValueError: So few pixels leave nothing after the convolutions.
 
-    Answers: curl.encoder-size
-        Four convolutions, which shrink 84 rows to 35, and one linear layer, which holds 98 of each 100 numbers because
-        it reads every place of every map. An observation of 63,504 bytes leaves as 50 numbers.
-
-        >>> import torch
-        >>> from reference_impl.curl import PixelEncoder
-        >>> encoder = PixelEncoder()
-        >>> maps = torch.zeros(1, 9, 84, 84)
-        >>> for layer in encoder.convs:
-        ...     maps = layer(maps)
-        ...     if hasattr(layer, "weight"):
-        ...         print(tuple(layer.weight.shape), "to", tuple(maps.shape[1:]))
-        (32, 9, 3, 3) to (32, 41, 41)
-        (32, 32, 3, 3) to (32, 39, 39)
-        (32, 32, 3, 3) to (32, 37, 37)
-        (32, 32, 3, 3) to (32, 35, 35)
-        >>> parts = (encoder.convs, encoder.fc, encoder.ln, encoder)
-        >>> [sum(numbers.numel() for numbers in part.parameters()) for part in parts]
-        [30368, 1960050, 100, 1990518]
-        >>> encoder(torch.zeros(1, 9, 84, 84)).shape
-        torch.Size([1, 50])
+    Asked: curl.encoder-size
     """
 
     def __init__(
@@ -157,23 +137,7 @@ def squashed_gaussian(
     Returns:
         Actions in [-1, 1], and one log-density an action.
 
-    Answers: curl.squashed-density
-        Because tanh crowds actions together near -1 and 1. Equal steps of $u$ are shorter and shorter steps of $a$
-        there, so the same chance stands on less room, and the density rises by the inverse of tanh's slope. With that
-        factor the chances of all actions add up to 1, as they must; without it they don't.
-
-        >>> import torch
-        >>> from reference_impl.curl import squashed_gaussian
-        >>> noise = torch.linspace(-6, 6, 4001, dtype=torch.float64)[:, None]
-        >>> mean, log_std = torch.full_like(noise, 0.5), torch.full_like(noise, -0.2)
-        >>> action, log_p = squashed_gaussian(mean, log_std, noise)
-        >>> gaussian = torch.distributions.Normal(0.5, log_std.exp()).log_prob(0.5 + log_std.exp() * noise)
-        >>> for density in (log_p.exp(), gaussian.squeeze(1).exp()):
-        ...     print(round(torch.trapezoid(density, action.squeeze(1)).item(), 2))
-        1.0
-        0.62
-
-        The learner needs it right: the temperature holds the mean of this number at a target.
+    Asked: curl.squashed-density
     """
     u = mean + log_std.exp() * noise
     log_normal = -noise.square() / 2 - log_std - math.log(2 * math.pi) / 2
@@ -259,58 +223,7 @@ class ReplayBuffer:
     Raises:
         ValueError: Not even one transition with full stacks fits.
 
-    Answers: curl.buffer-memory
-        3.0 GB for 100,000 frames, and it never grows. Each frame is in three stacks, and each stack is seen once as
-        what came before an action and once as what came after: stored as stacks, as in the public code, every frame
-        would lie there six times.
-
-        >>> import torch
-        >>> from reference_impl.curl import ReplayBuffer
-        >>> with torch.device("meta"):  # sizes only
-        ...     buffer = ReplayBuffer(capacity=100_000, action_dim=6)
-        >>> buffer.nbytes, 100_000 * 2 * 9 * 100 * 100
-        (3003300000, 18000000000)
-
-        Nothing is lost by it. A buffer of six frames has seen an episode of four, and now one of five: what it can
-        still make are stacks as they were seen, and none that mixes two episodes or lacks a frame.
-
-        >>> buffer, frame = ReplayBuffer(capacity=6, action_dim=1, frame_shape=(1, 1, 1)), 0
-        >>> for length in (4, 5):
-        ...     buffer.add_first(torch.full((1, 1, 1), frame, dtype=torch.uint8))
-        ...     for frame in range(frame + 1, frame + length):
-        ...         buffer.add(torch.zeros(1), 0.0, torch.full((1, 1, 1), frame, dtype=torch.uint8))
-        ...     frame += 1
-        >>> buffer.frames.flatten().tolist()
-        [6, 7, 8, 3, 4, 5]
-        >>> indices = buffer.transition_indices()
-        >>> for before, later in zip(buffer.stack_frames((indices - 1) % 6), buffer.stack_frames(indices)):
-        ...     print(before.flatten().tolist(), "to", later.flatten().tolist())
-        [4, 4, 5] to [4, 5, 6]
-        [4, 5, 6] to [5, 6, 7]
-        [5, 6, 7] to [6, 7, 8]
-        [4, 4, 4] to [4, 4, 5]
-
-    Answers: curl.what-is-a-step
-        Fewer times than that: the 100,000 are steps of the environment, and each action is repeated 2, 4 or 8 times
-        (Table 3). A run of cartpole decides 12,500 times, and learns at all of these but the first 1,000. On Atari it
-        is the other way round: there 100,000 *are* the decisions, of four frames each. The buffer keeps what the
-        agent saw, one frame a decision, so that such a run never fills it. Here are the transitions that one episode
-        leaves:
-
-        >>> import torch
-        >>> from reference_impl.curl import ReplayBuffer
-        >>> frame = torch.zeros(1, 1, 1, dtype=torch.uint8)
-        >>> for task, repeat in {"walker": 2, "cheetah": 4, "cartpole": 8}.items():
-        ...     buffer, steps = ReplayBuffer(capacity=1000, action_dim=1, frame_shape=(1, 1, 1)), 0
-        ...     buffer.add_first(frame)
-        ...     while steps < 1000:  # an episode of the control suite
-        ...         steps += repeat
-        ...         buffer.add(torch.zeros(1), 0.0, frame)
-        ...     decisions = len(buffer.transition_indices())
-        ...     print(task, decisions, "decisions an episode,", 100 * decisions, "a run")
-        walker 500 decisions an episode, 50000 a run
-        cheetah 250 decisions an episode, 25000 a run
-        cartpole 125 decisions an episode, 12500 a run
+    Asked: curl.buffer-memory, curl.what-is-a-step
     """
 
     def __init__(
@@ -411,55 +324,7 @@ def random_crop(
     Raises:
         ValueError: The square does not fit.
 
-    Answers: curl.crop-offsets
-        No. numpy's `randint(0, 16)` stops at 15, so of 17 places for a window of 84 in 100 the last never occurs, in
-        either direction: 33 of the 289 crops are missing. Every pixel below holds its own number, so that a crop's
-        first pixel tells where it was cut.
-
-        >>> import numpy as np, torch
-        >>> from reference_impl.curl import random_crop
-        >>> _ = torch.manual_seed(0)
-        >>> numbered = torch.arange(100 * 100).reshape(1, 1, 100, 100).expand(5000, 1, 100, 100)
-        >>> corner = random_crop(numbered, 84)[:, 0, 0, 0]
-        >>> ours = len(torch.unique(corner // 100)), len(torch.unique(corner % 100)), len(torch.unique(corner))
-        >>> published = np.random.default_rng(0).integers(0, 100 - 84, (5000, 2))
-        >>> ours, len(np.unique(published[:, 0])), len(np.unique(published, axis=0))
-        ((17, 17, 289), 16, 256)
-
-    Answers: curl.what-crops-teach
-        Where in the frame things stand. Two crops of one observation show the same things shifted, and the encoder is
-        paid for giving both the same features. Below, each observation has a colour and a square somewhere. Of two
-        encoders that train alike, one gets two crops of each, the other the same crop twice. Then all is shifted by
-        four pixels: how far do the features move, compared with the distance between different observations?
-
-        >>> import torch
-        >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder, ema_update, optimizer_step, random_crop
-        >>> def observations(n):
-        ...     imgs = (255 * torch.rand(n, 3, 1, 1)).expand(n, 3, 16, 16).clone()
-        ...     for i, (row, column) in enumerate(torch.randint(13, (n, 2)).tolist()):
-        ...         imgs[i, :, row : row + 4, column : column + 4] = 255 * (i % 2)
-        ...     return imgs.to(torch.uint8)
-        >>> def moved(encoder):
-        ...     seen = observations(64)
-        ...     one, shifted = encoder(seen[:, :, :12, :12]), encoder(seen[:, :, 4:, 4:])
-        ...     return ((one - shifted).square().sum() / (one - one.roll(1, 0)).square().sum()).item()
-        >>> def trained(two_crops, steps=30):
-        ...     _ = torch.manual_seed(0)
-        ...     agent = CURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=1, hidden_dim=8, lr=0.02)
-        ...     before = moved(agent.critic.encoder)
-        ...     for _ in range(steps):
-        ...         whole = observations(32)
-        ...         query = random_crop(whole, 12)
-        ...         key = random_crop(whole, 12) if two_crops else query
-        ...         optimizer_step(agent.cpc_optimizer, agent.contrastive_loss(query, key))
-        ...         ema_update(agent.critic_target.encoder, agent.critic.encoder, 0.05)
-        ...     return before, moved(agent.critic.encoder)
-        >>> (before, two_crops), (_, one_crop) = trained(two_crops=True), trained(two_crops=False)
-        >>> two_crops < one_crop / 2, two_crops < before / 4
-        (True, True)
-
-        That is a choice, and not free of risk: a task whose reward depends on where in the picture a thing stands has
-        to tell it from other things that the crop shifts too.
+    Asked: curl.what-crops-teach, curl.crop-offsets
     """
     b, _, rows, columns = imgs.shape
     if output_size > min(rows, columns):
@@ -502,76 +367,7 @@ def info_nce(logits: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> Float[T
         logits: The similarities, not normalised.
         labels: Which key is a query's own.
 
-    Answers: curl.positive-pair
-        They are crops of one observation. The wrong keys are those of the other observations in the batch, which were
-        drawn for the update anyway: nothing is stored for them. The loss pulls on every entry of the table of
-        similarities, up at a query's own key and down at all others.
-
-        >>> import torch
-        >>> from reference_impl.curl import info_nce
-        >>> _ = torch.manual_seed(0)
-        >>> similarities = torch.randn(4, 4, requires_grad=True)
-        >>> info_nce(similarities, labels=torch.arange(4)).backward()
-        >>> (-similarities.grad.sign()).int().tolist()
-        [[1, -1, -1, -1], [-1, 1, -1, -1], [-1, -1, 1, -1], [-1, -1, -1, 1]]
-
-        Being different *draws* is all that is asked of the others. If one moment was drawn twice, its twin counts as a
-        wrong key, and no encoder can get below $\log 2$ there: features that name each moment perfectly still pay it.
-
-        >>> features = torch.eye(4)[[0, 1, 2, 2]]
-        >>> best = 100 * features @ features.T
-        >>> [round(abs(info_nce(best[i : i + 1], torch.tensor([i])).item()), 3) for i in range(4)]
-        [0.0, 0.0, 0.693, 0.693]
-
-    Answers: curl.loss-is-cross-entropy
-        No. It is cross-entropy over as many classes as there are keys, where the label of a query is its row number:
-        "which of these is mine?". As printed, Eq. 4 lacks its minus sign, and going down *that* would make each query's
-        own key the least likely.
-
-        >>> import math, torch
-        >>> from torch.nn import functional as F
-        >>> from reference_impl.curl import info_nce
-        >>> _ = torch.manual_seed(0)
-        >>> similarities = torch.randn(6, 6, dtype=torch.float64)
-        >>> by_hand = 0.0
-        >>> for i in range(6):
-        ...     own = math.exp(similarities[i, i])
-        ...     others = sum(math.exp(similarities[i, j]) for j in range(6) if j != i)
-        ...     by_hand += -math.log(own / (own + others)) / 6
-        >>> loss = info_nce(similarities, torch.arange(6)).item()
-        >>> abs(loss - by_hand) < 1e-12, abs(loss - F.cross_entropy(similarities, torch.arange(6)).item()) < 1e-12
-        (True, True)
-        >>> free = torch.zeros(6, 6, requires_grad=True)
-        >>> optimizer = torch.optim.SGD([free], lr=10.0)
-        >>> for _ in range(50):
-        ...     optimizer.zero_grad()
-        ...     (-info_nce(free, torch.arange(6))).backward()  # Eq. 4 as printed
-        ...     optimizer.step()
-        >>> torch.equal(free.argmin(dim=1), torch.arange(6))
-        True
-
-    Answers: curl.more-negatives
-        There are more keys to confuse one's own with. The same features, each with the same noise in both crops, are
-        told apart nearly always among 4 and mostly not among 1,024, and the loss that guessing costs, $\log K$, grows
-        as well. So losses of different batches can't be compared; and a batch of $K$ can prove no more than $\log K$
-        nats of what the two crops have in common.
-
-        >>> import math, torch
-        >>> from reference_impl.curl import info_nce
-        >>> from reference_impl.layers.attention import dot_score
-        >>> _ = torch.manual_seed(0)
-        >>> content = torch.randn(1024, 16)
-        >>> query, key = (content + 0.6 * torch.randn(1024, 16) for _ in range(2))
-        >>> losses, right = [], []
-        >>> for K in (4, 32, 256, 1024):
-        ...     batches = zip(query.split(K), key.split(K))
-        ...     tables = [dot_score(q, k) for q, k in batches]
-        ...     losses.append(sum(info_nce(table, torch.arange(K)).item() for table in tables) / len(tables))
-        ...     right.append(sum(int((t.argmax(dim=1) == torch.arange(K)).sum()) for t in tables) / 1024)
-        >>> losses == sorted(losses), right == sorted(right, reverse=True)
-        (True, True)
-        >>> right[0] > 0.9, right[-1] < 0.5, [round(math.log(K), 2) for K in (4, 32, 256, 1024)]
-        (True, True, [1.39, 3.47, 5.55, 6.93])
+    Asked: curl.positive-pair, curl.loss-is-cross-entropy, curl.more-negatives
     """
     log_p = logits.log_softmax(dim=1)
     return -log_p.gather(1, labels[:, None]).sum() / max(len(logits), 1)
@@ -585,54 +381,7 @@ class BilinearSimilarity(GeneralScore):
 
     It is Luong's general score. Its numbers begin anywhere in [0, 1].
 
-    Answers: curl.chance-level
-        $\log K$ for $K$ keys, and that is the loss if all similarities are equal: 4.85 for 128. Where observations
-        differ, training starts above it. A matrix of random numbers prefers keys at random, and strongly, since 2,500
-        products are added up; wrong keys that look right cost more than knowing nothing. (With the tanh switched off,
-        as in the public code, features are larger, and it is worse.) A falling loss therefore shows nothing until it
-        has passed $\log K$.
-
-        >>> import math, torch
-        >>> from torch import nn
-        >>> from reference_impl.curl import BilinearSimilarity, info_nce
-        >>> _ = torch.manual_seed(0)
-        >>> features = nn.LayerNorm(50)(torch.randn(128, 50)).detach()
-        >>> similarity, own = BilinearSimilarity(50), torch.arange(128)
-        >>> squashed, published = (info_nce(similarity(x, x), own).item() for x in (features.tanh(), features))
-        >>> squashed > 2 * math.log(128), published > 5 * math.log(128)
-        (True, True)
-        >>> _ = nn.init.zeros_(similarity.key.weight)
-        >>> round(info_nce(similarity(features, features), own).item(), 2), round(math.log(128), 2)
-        (4.85, 4.85)
-
-    Answers: curl.why-bilinear
-        Weights of its own. A cosine counts every feature alike. $W$ can learn that some say nothing about which
-        observation it is, and need not force the encoder to drop them: what the crops disturb may still be what acting
-        needs. Below, 16 of 40 features survive the crop; in a cosine the other 24 drown them.
-
-        >>> import math, torch
-        >>> from reference_impl.curl import BilinearSimilarity, info_nce, optimizer_step
-        >>> from reference_impl.layers.attention import cosine_score
-        >>> _ = torch.manual_seed(0)
-        >>> def crops(n):
-        ...     lasting = torch.randn(n, 16)
-        ...     return [torch.cat([lasting, 1.5 * torch.randn(n, 24)], dim=1) for _ in range(2)]
-        >>> similarity = BilinearSimilarity(40)
-        >>> optimizer = torch.optim.Adam(similarity.parameters(), lr=0.02)
-        >>> for _ in range(150):
-        ...     optimizer_step(optimizer, info_nce(similarity(*crops(128)), torch.arange(128)))
-        >>> query, key = crops(128)
-        >>> def found(table):
-        ...     return int((table.argmax(dim=1) == torch.arange(128)).sum())
-        >>> found(similarity(query, key)) > 100, found(cosine_score(query, key)) < 40
-        (True, True)
-
-        It also sets its own scale. Cosines end at 1, so that their softmax stays flat, unless they are divided by a
-        temperature, as elsewhere they are: even perfect features can't get far below $\log 128 = 4.85$.
-
-        >>> perfect = torch.eye(128)
-        >>> round(info_nce(cosine_score(perfect, perfect), torch.arange(128)).item(), 2)
-        3.87
+    Asked: curl.chance-level, curl.why-bilinear
     """
 
     def __init__(self, feature_dim: int = 50) -> None:
@@ -647,41 +396,7 @@ def ema_update(target_net: nn.Module, net: nn.Module, tau: float) -> None:
     Source: Section 4.5, with $m = 1 - share$
         $$\theta_k \leftarrow m \theta_k + (1 - m) \theta_q$$
 
-    Answers: curl.why-a-moving-average
-        So that the keys hold still while the queries learn: below they move half as far at a step as keys by the
-        encoder itself would. That is a matter of degree. Nothing collapses without it, since the wrong keys push
-        features apart, whoever makes them; the paper reports that the average did better (Figure 5, on one task). What
-        collapses is a loss without wrong keys. (And the average costs nothing: soft actor-critic has it for its
-        targets.) Three ways to train one encoder:
-
-        >>> import copy, torch
-        >>> from torch import nn
-        >>> from reference_impl.curl import BilinearSimilarity, ema_update, info_nce, optimizer_step
-        >>> def trained(keys_from_average, wrong_keys, steps=100):
-        ...     _ = torch.manual_seed(0)
-        ...     encoder = nn.Sequential(nn.Linear(12, 6), nn.LayerNorm(6), nn.Linear(6, 6))
-        ...     similarity = BilinearSimilarity(6)
-        ...     target_net, probe, moved = copy.deepcopy(encoder), torch.randn(256, 12), torch.zeros(2)
-        ...     optimizer = torch.optim.Adam([*encoder.parameters(), *similarity.parameters()], lr=0.01)
-        ...     for _ in range(steps):
-        ...         seen, noise = (torch.randn(64, 12) * torch.linspace(1, 0.1, 12) for _ in range(2))
-        ...         query = encoder(seen)
-        ...         other = seen + 0.1 * noise
-        ...         key = target_net(other).detach() if keys_from_average else encoder(other)
-        ...         table = similarity(query, key)
-        ...         before = torch.stack([encoder(probe), target_net(probe)]).detach()
-        ...         alike = (query - key).square().mean()
-        ...         optimizer_step(optimizer, info_nce(table, torch.arange(64)) if wrong_keys else alike)
-        ...         ema_update(target_net, encoder, tau=0.05)
-        ...         after = torch.stack([encoder(probe), target_net(probe)]).detach()
-        ...         moved += (after - before).square().mean(dim=(1, 2)).sqrt()
-        ...     return encoder(probe).std(dim=0).mean().item(), moved
-        >>> spread, (encoder_moved, average_moved) = trained(keys_from_average=True, wrong_keys=True)
-        >>> bool(average_moved < 0.75 * encoder_moved)
-        True
-        >>> without_average, without_wrong_keys = (trained(False, wrong_keys)[0] for wrong_keys in (True, False))
-        >>> spread > 0.5, without_average > 0.5, without_wrong_keys < 0.1
-        (True, True, True)
+    Asked: curl.why-a-moving-average
     """
     for slow, fast in zip(target_net.parameters(), net.parameters(), strict=True):
         slow.lerp_(fast, tau)
@@ -828,6 +543,235 @@ class CURL(SoftActorCritic):
         lr: The learning rate of all but the temperature.
         kwargs: As for `SoftActorCritic`.
 
+    Asked: curl.who-moves-the-encoder, curl.two-optimisers
+    """
+
+    def __init__(
+        self, encoder: PixelEncoder, action_dim: int, hidden_dim: int = 1024, lr: float = 1e-3, **kwargs: float
+    ) -> None:
+        super().__init__(encoder, action_dim, hidden_dim, lr, **kwargs)
+        self.similarity = BilinearSimilarity(encoder.feature_dim)
+        self.cpc_optimizer = torch.optim.Adam([*encoder.parameters(), *self.similarity.parameters()], lr)
+
+    def contrastive_loss(
+        self,
+        obs_anchor: Num[Tensor, "b channels rows columns"],
+        obs_pos: Num[Tensor, "b channels rows columns"],
+    ) -> Float[Tensor, ""]:
+        """Return how hard it is to tell each query's own key; the keys are fixed.
+
+        Source: Section 4.7
+        """
+        query = self.critic.encoder(obs_anchor)
+        with torch.no_grad():
+            key = self.critic_target.encoder(obs_pos)
+        return info_nce(self.similarity(query, key), torch.arange(len(query), device=query.device))
+
+    def update_representation(
+        self, replay_buffer: ReplayBuffer, transitions: Transitions, cropped: Transitions
+    ) -> None:
+        """Tell each observation's crop, which actor and critic have seen too, by another crop of it."""
+        obs_pos = random_crop(transitions.obs, self.critic.encoder.image_size)
+        optimizer_step(self.cpc_optimizer, self.contrastive_loss(cropped.obs, obs_pos))
+
+
+# Answers
+
+
+def positive_pair() -> None:
+    r"""
+    Answers: curl.positive-pair
+        They are crops of one observation. The wrong keys are those of the other observations in the batch, which were
+        drawn for the update anyway: nothing is stored for them. The loss pulls on every entry of the table of
+        similarities, up at a query's own key and down at all others.
+
+        >>> import torch
+        >>> from reference_impl.curl import info_nce
+        >>> _ = torch.manual_seed(0)
+        >>> similarities = torch.randn(4, 4, requires_grad=True)
+        >>> info_nce(similarities, labels=torch.arange(4)).backward()
+        >>> (-similarities.grad.sign()).int().tolist()
+        [[1, -1, -1, -1], [-1, 1, -1, -1], [-1, -1, 1, -1], [-1, -1, -1, 1]]
+
+        Being different *draws* is all that is asked of the others. If one moment was drawn twice, its twin counts as a
+        wrong key, and no encoder can get below $\log 2$ there: features that name each moment perfectly still pay it.
+
+        >>> features = torch.eye(4)[[0, 1, 2, 2]]
+        >>> best = 100 * features @ features.T
+        >>> [round(abs(info_nce(best[i : i + 1], torch.tensor([i])).item()), 3) for i in range(4)]
+        [0.0, 0.0, 0.693, 0.693]
+    """
+
+
+def loss_is_cross_entropy() -> None:
+    """
+    Answers: curl.loss-is-cross-entropy
+        No. It is cross-entropy over as many classes as there are keys, where the label of a query is its row number:
+        "which of these is mine?". As printed, Eq. 4 lacks its minus sign, and going down *that* would make each query's
+        own key the least likely.
+
+        >>> import math, torch
+        >>> from torch.nn import functional as F
+        >>> from reference_impl.curl import info_nce
+        >>> _ = torch.manual_seed(0)
+        >>> similarities = torch.randn(6, 6, dtype=torch.float64)
+        >>> by_hand = 0.0
+        >>> for i in range(6):
+        ...     own = math.exp(similarities[i, i])
+        ...     others = sum(math.exp(similarities[i, j]) for j in range(6) if j != i)
+        ...     by_hand += -math.log(own / (own + others)) / 6
+        >>> loss = info_nce(similarities, torch.arange(6)).item()
+        >>> abs(loss - by_hand) < 1e-12, abs(loss - F.cross_entropy(similarities, torch.arange(6)).item()) < 1e-12
+        (True, True)
+        >>> free = torch.zeros(6, 6, requires_grad=True)
+        >>> optimizer = torch.optim.SGD([free], lr=10.0)
+        >>> for _ in range(50):
+        ...     optimizer.zero_grad()
+        ...     (-info_nce(free, torch.arange(6))).backward()  # Eq. 4 as printed
+        ...     optimizer.step()
+        >>> torch.equal(free.argmin(dim=1), torch.arange(6))
+        True
+    """
+
+
+def chance_level() -> None:
+    r"""
+    Answers: curl.chance-level
+        $\log K$ for $K$ keys, and that is the loss if all similarities are equal: 4.85 for 128. Where observations
+        differ, training starts above it. A matrix of random numbers prefers keys at random, and strongly, since 2,500
+        products are added up; wrong keys that look right cost more than knowing nothing. (With the tanh switched off,
+        as in the public code, features are larger, and it is worse.) A falling loss therefore shows nothing until it
+        has passed $\log K$.
+
+        >>> import math, torch
+        >>> from torch import nn
+        >>> from reference_impl.curl import BilinearSimilarity, info_nce
+        >>> _ = torch.manual_seed(0)
+        >>> features = nn.LayerNorm(50)(torch.randn(128, 50)).detach()
+        >>> similarity, own = BilinearSimilarity(50), torch.arange(128)
+        >>> squashed, published = (info_nce(similarity(x, x), own).item() for x in (features.tanh(), features))
+        >>> squashed > 2 * math.log(128), published > 5 * math.log(128)
+        (True, True)
+        >>> _ = nn.init.zeros_(similarity.key.weight)
+        >>> round(info_nce(similarity(features, features), own).item(), 2), round(math.log(128), 2)
+        (4.85, 4.85)
+    """
+
+
+def why_a_moving_average() -> None:
+    """
+    Answers: curl.why-a-moving-average
+        So that the keys hold still while the queries learn: below they move half as far at a step as keys by the
+        encoder itself would. That is a matter of degree. Nothing collapses without it, since the wrong keys push
+        features apart, whoever makes them; the paper reports that the average did better (Figure 5, on one task). What
+        collapses is a loss without wrong keys. (And the average costs nothing: soft actor-critic has it for its
+        targets.) Three ways to train one encoder:
+
+        >>> import copy, torch
+        >>> from torch import nn
+        >>> from reference_impl.curl import BilinearSimilarity, ema_update, info_nce, optimizer_step
+        >>> def trained(keys_from_average, wrong_keys, steps=100):
+        ...     _ = torch.manual_seed(0)
+        ...     encoder = nn.Sequential(nn.Linear(12, 6), nn.LayerNorm(6), nn.Linear(6, 6))
+        ...     similarity = BilinearSimilarity(6)
+        ...     target_net, probe, moved = copy.deepcopy(encoder), torch.randn(256, 12), torch.zeros(2)
+        ...     optimizer = torch.optim.Adam([*encoder.parameters(), *similarity.parameters()], lr=0.01)
+        ...     for _ in range(steps):
+        ...         seen, noise = (torch.randn(64, 12) * torch.linspace(1, 0.1, 12) for _ in range(2))
+        ...         query = encoder(seen)
+        ...         other = seen + 0.1 * noise
+        ...         key = target_net(other).detach() if keys_from_average else encoder(other)
+        ...         table = similarity(query, key)
+        ...         before = torch.stack([encoder(probe), target_net(probe)]).detach()
+        ...         alike = (query - key).square().mean()
+        ...         optimizer_step(optimizer, info_nce(table, torch.arange(64)) if wrong_keys else alike)
+        ...         ema_update(target_net, encoder, tau=0.05)
+        ...         after = torch.stack([encoder(probe), target_net(probe)]).detach()
+        ...         moved += (after - before).square().mean(dim=(1, 2)).sqrt()
+        ...     return encoder(probe).std(dim=0).mean().item(), moved
+        >>> spread, (encoder_moved, average_moved) = trained(keys_from_average=True, wrong_keys=True)
+        >>> bool(average_moved < 0.75 * encoder_moved)
+        True
+        >>> without_average, without_wrong_keys = (trained(False, wrong_keys)[0] for wrong_keys in (True, False))
+        >>> spread > 0.5, without_average > 0.5, without_wrong_keys < 0.1
+        (True, True, True)
+    """
+
+
+def what_crops_teach() -> None:
+    """
+    Answers: curl.what-crops-teach
+        Where in the frame things stand. Two crops of one observation show the same things shifted, and the encoder is
+        paid for giving both the same features. Below, each observation has a colour and a square somewhere. Of two
+        encoders that train alike, one gets two crops of each, the other the same crop twice. Then all is shifted by
+        four pixels: how far do the features move, compared with the distance between different observations?
+
+        >>> import torch
+        >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder, ema_update, optimizer_step, random_crop
+        >>> def observations(n):
+        ...     imgs = (255 * torch.rand(n, 3, 1, 1)).expand(n, 3, 16, 16).clone()
+        ...     for i, (row, column) in enumerate(torch.randint(13, (n, 2)).tolist()):
+        ...         imgs[i, :, row : row + 4, column : column + 4] = 255 * (i % 2)
+        ...     return imgs.to(torch.uint8)
+        >>> def moved(encoder):
+        ...     seen = observations(64)
+        ...     one, shifted = encoder(seen[:, :, :12, :12]), encoder(seen[:, :, 4:, 4:])
+        ...     return ((one - shifted).square().sum() / (one - one.roll(1, 0)).square().sum()).item()
+        >>> def trained(two_crops, steps=30):
+        ...     _ = torch.manual_seed(0)
+        ...     agent = CURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=1, hidden_dim=8, lr=0.02)
+        ...     before = moved(agent.critic.encoder)
+        ...     for _ in range(steps):
+        ...         whole = observations(32)
+        ...         query = random_crop(whole, 12)
+        ...         key = random_crop(whole, 12) if two_crops else query
+        ...         optimizer_step(agent.cpc_optimizer, agent.contrastive_loss(query, key))
+        ...         ema_update(agent.critic_target.encoder, agent.critic.encoder, 0.05)
+        ...     return before, moved(agent.critic.encoder)
+        >>> (before, two_crops), (_, one_crop) = trained(two_crops=True), trained(two_crops=False)
+        >>> two_crops < one_crop / 2, two_crops < before / 4
+        (True, True)
+
+        That is a choice, and not free of risk: a task whose reward depends on where in the picture a thing stands has
+        to tell it from other things that the crop shifts too.
+    """
+
+
+def why_bilinear() -> None:
+    r"""
+    Answers: curl.why-bilinear
+        Weights of its own. A cosine counts every feature alike. $W$ can learn that some say nothing about which
+        observation it is, and need not force the encoder to drop them: what the crops disturb may still be what acting
+        needs. Below, 16 of 40 features survive the crop; in a cosine the other 24 drown them.
+
+        >>> import math, torch
+        >>> from reference_impl.curl import BilinearSimilarity, info_nce, optimizer_step
+        >>> from reference_impl.layers.attention import cosine_score
+        >>> _ = torch.manual_seed(0)
+        >>> def crops(n):
+        ...     lasting = torch.randn(n, 16)
+        ...     return [torch.cat([lasting, 1.5 * torch.randn(n, 24)], dim=1) for _ in range(2)]
+        >>> similarity = BilinearSimilarity(40)
+        >>> optimizer = torch.optim.Adam(similarity.parameters(), lr=0.02)
+        >>> for _ in range(150):
+        ...     optimizer_step(optimizer, info_nce(similarity(*crops(128)), torch.arange(128)))
+        >>> query, key = crops(128)
+        >>> def found(table):
+        ...     return int((table.argmax(dim=1) == torch.arange(128)).sum())
+        >>> found(similarity(query, key)) > 100, found(cosine_score(query, key)) < 40
+        (True, True)
+
+        It also sets its own scale. Cosines end at 1, so that their softmax stays flat, unless they are divided by a
+        temperature, as elsewhere they are: even perfect features can't get far below $\log 128 = 4.85$.
+
+        >>> perfect = torch.eye(128)
+        >>> round(info_nce(cosine_score(perfect, perfect), torch.arange(128)).item(), 2)
+        3.87
+    """
+
+
+def who_moves_the_encoder() -> None:
+    """
     Answers: curl.who-moves-the-encoder
         The critic's loss and the contrast. The actor reads features of the same convolutions, but its gradient stops
         before them (its own linear layer behind them learns), and the temperature's has nothing to do with pixels. The
@@ -860,7 +804,64 @@ class CURL(SoftActorCritic):
         temperature False False
         >>> any(numbers.requires_grad for numbers in agent.critic_target.parameters())
         False
+    """
 
+
+def more_negatives() -> None:
+    r"""
+    Answers: curl.more-negatives
+        There are more keys to confuse one's own with. The same features, each with the same noise in both crops, are
+        told apart nearly always among 4 and mostly not among 1,024, and the loss that guessing costs, $\log K$, grows
+        as well. So losses of different batches can't be compared; and a batch of $K$ can prove no more than $\log K$
+        nats of what the two crops have in common.
+
+        >>> import math, torch
+        >>> from reference_impl.curl import info_nce
+        >>> from reference_impl.layers.attention import dot_score
+        >>> _ = torch.manual_seed(0)
+        >>> content = torch.randn(1024, 16)
+        >>> query, key = (content + 0.6 * torch.randn(1024, 16) for _ in range(2))
+        >>> losses, right = [], []
+        >>> for K in (4, 32, 256, 1024):
+        ...     batches = zip(query.split(K), key.split(K))
+        ...     tables = [dot_score(q, k) for q, k in batches]
+        ...     losses.append(sum(info_nce(table, torch.arange(K)).item() for table in tables) / len(tables))
+        ...     right.append(sum(int((t.argmax(dim=1) == torch.arange(K)).sum()) for t in tables) / 1024)
+        >>> losses == sorted(losses), right == sorted(right, reverse=True)
+        (True, True)
+        >>> right[0] > 0.9, right[-1] < 0.5, [round(math.log(K), 2) for K in (4, 32, 256, 1024)]
+        (True, True, [1.39, 3.47, 5.55, 6.93])
+    """
+
+
+def encoder_size() -> None:
+    """
+    Answers: curl.encoder-size
+        Four convolutions, which shrink 84 rows to 35, and one linear layer, which holds 98 of each 100 numbers because
+        it reads every place of every map. An observation of 63,504 bytes leaves as 50 numbers.
+
+        >>> import torch
+        >>> from reference_impl.curl import PixelEncoder
+        >>> encoder = PixelEncoder()
+        >>> maps = torch.zeros(1, 9, 84, 84)
+        >>> for layer in encoder.convs:
+        ...     maps = layer(maps)
+        ...     if hasattr(layer, "weight"):
+        ...         print(tuple(layer.weight.shape), "to", tuple(maps.shape[1:]))
+        (32, 9, 3, 3) to (32, 41, 41)
+        (32, 32, 3, 3) to (32, 39, 39)
+        (32, 32, 3, 3) to (32, 37, 37)
+        (32, 32, 3, 3) to (32, 35, 35)
+        >>> parts = (encoder.convs, encoder.fc, encoder.ln, encoder)
+        >>> [sum(numbers.numel() for numbers in part.parameters()) for part in parts]
+        [30368, 1960050, 100, 1990518]
+        >>> encoder(torch.zeros(1, 9, 84, 84)).shape
+        torch.Size([1, 50])
+    """
+
+
+def two_optimisers() -> None:
+    """
     Answers: curl.two-optimisers
         It doubles the encoder's learning rate for the contrast, and does nothing else. Both optimisers see the same
         gradients at every contrast and no others, so that their moments are equal, and so are their steps. M-CURL's
@@ -886,30 +887,104 @@ class CURL(SoftActorCritic):
         (True, False)
     """
 
-    def __init__(
-        self, encoder: PixelEncoder, action_dim: int, hidden_dim: int = 1024, lr: float = 1e-3, **kwargs: float
-    ) -> None:
-        super().__init__(encoder, action_dim, hidden_dim, lr, **kwargs)
-        self.similarity = BilinearSimilarity(encoder.feature_dim)
-        self.cpc_optimizer = torch.optim.Adam([*encoder.parameters(), *self.similarity.parameters()], lr)
 
-    def contrastive_loss(
-        self,
-        obs_anchor: Num[Tensor, "b channels rows columns"],
-        obs_pos: Num[Tensor, "b channels rows columns"],
-    ) -> Float[Tensor, ""]:
-        """Return how hard it is to tell each query's own key; the keys are fixed.
+def squashed_density() -> None:
+    """
+    Answers: curl.squashed-density
+        Because tanh crowds actions together near -1 and 1. Equal steps of $u$ are shorter and shorter steps of $a$
+        there, so the same chance stands on less room, and the density rises by the inverse of tanh's slope. With that
+        factor the chances of all actions add up to 1, as they must; without it they don't.
 
-        Source: Section 4.7
-        """
-        query = self.critic.encoder(obs_anchor)
-        with torch.no_grad():
-            key = self.critic_target.encoder(obs_pos)
-        return info_nce(self.similarity(query, key), torch.arange(len(query), device=query.device))
+        >>> import torch
+        >>> from reference_impl.curl import squashed_gaussian
+        >>> noise = torch.linspace(-6, 6, 4001, dtype=torch.float64)[:, None]
+        >>> mean, log_std = torch.full_like(noise, 0.5), torch.full_like(noise, -0.2)
+        >>> action, log_p = squashed_gaussian(mean, log_std, noise)
+        >>> gaussian = torch.distributions.Normal(0.5, log_std.exp()).log_prob(0.5 + log_std.exp() * noise)
+        >>> for density in (log_p.exp(), gaussian.squeeze(1).exp()):
+        ...     print(round(torch.trapezoid(density, action.squeeze(1)).item(), 2))
+        1.0
+        0.62
 
-    def update_representation(
-        self, replay_buffer: ReplayBuffer, transitions: Transitions, cropped: Transitions
-    ) -> None:
-        """Tell each observation's crop, which actor and critic have seen too, by another crop of it."""
-        obs_pos = random_crop(transitions.obs, self.critic.encoder.image_size)
-        optimizer_step(self.cpc_optimizer, self.contrastive_loss(cropped.obs, obs_pos))
+        The learner needs it right: the temperature holds the mean of this number at a target.
+    """
+
+
+def buffer_memory() -> None:
+    """
+    Answers: curl.buffer-memory
+        3.0 GB for 100,000 frames, and it never grows. Each frame is in three stacks, and each stack is seen once as
+        what came before an action and once as what came after: stored as stacks, as in the public code, every frame
+        would lie there six times.
+
+        >>> import torch
+        >>> from reference_impl.curl import ReplayBuffer
+        >>> with torch.device("meta"):  # sizes only
+        ...     buffer = ReplayBuffer(capacity=100_000, action_dim=6)
+        >>> buffer.nbytes, 100_000 * 2 * 9 * 100 * 100
+        (3003300000, 18000000000)
+
+        Nothing is lost by it. A buffer of six frames has seen an episode of four, and now one of five: what it can
+        still make are stacks as they were seen, and none that mixes two episodes or lacks a frame.
+
+        >>> buffer, frame = ReplayBuffer(capacity=6, action_dim=1, frame_shape=(1, 1, 1)), 0
+        >>> for length in (4, 5):
+        ...     buffer.add_first(torch.full((1, 1, 1), frame, dtype=torch.uint8))
+        ...     for frame in range(frame + 1, frame + length):
+        ...         buffer.add(torch.zeros(1), 0.0, torch.full((1, 1, 1), frame, dtype=torch.uint8))
+        ...     frame += 1
+        >>> buffer.frames.flatten().tolist()
+        [6, 7, 8, 3, 4, 5]
+        >>> indices = buffer.transition_indices()
+        >>> for before, later in zip(buffer.stack_frames((indices - 1) % 6), buffer.stack_frames(indices)):
+        ...     print(before.flatten().tolist(), "to", later.flatten().tolist())
+        [4, 4, 5] to [4, 5, 6]
+        [4, 5, 6] to [5, 6, 7]
+        [5, 6, 7] to [6, 7, 8]
+        [4, 4, 4] to [4, 4, 5]
+    """
+
+
+def crop_offsets() -> None:
+    """
+    Answers: curl.crop-offsets
+        No. numpy's `randint(0, 16)` stops at 15, so of 17 places for a window of 84 in 100 the last never occurs, in
+        either direction: 33 of the 289 crops are missing. Every pixel below holds its own number, so that a crop's
+        first pixel tells where it was cut.
+
+        >>> import numpy as np, torch
+        >>> from reference_impl.curl import random_crop
+        >>> _ = torch.manual_seed(0)
+        >>> numbered = torch.arange(100 * 100).reshape(1, 1, 100, 100).expand(5000, 1, 100, 100)
+        >>> corner = random_crop(numbered, 84)[:, 0, 0, 0]
+        >>> ours = len(torch.unique(corner // 100)), len(torch.unique(corner % 100)), len(torch.unique(corner))
+        >>> published = np.random.default_rng(0).integers(0, 100 - 84, (5000, 2))
+        >>> ours, len(np.unique(published[:, 0])), len(np.unique(published, axis=0))
+        ((17, 17, 289), 16, 256)
+    """
+
+
+def what_is_a_step() -> None:
+    """
+    Answers: curl.what-is-a-step
+        Fewer times than that: the 100,000 are steps of the environment, and each action is repeated 2, 4 or 8 times
+        (Table 3). A run of cartpole decides 12,500 times, and learns at all of these but the first 1,000. On Atari it
+        is the other way round: there 100,000 *are* the decisions, of four frames each. The buffer keeps what the
+        agent saw, one frame a decision, so that such a run never fills it. Here are the transitions that one episode
+        leaves:
+
+        >>> import torch
+        >>> from reference_impl.curl import ReplayBuffer
+        >>> frame = torch.zeros(1, 1, 1, dtype=torch.uint8)
+        >>> for task, repeat in {"walker": 2, "cheetah": 4, "cartpole": 8}.items():
+        ...     buffer, steps = ReplayBuffer(capacity=1000, action_dim=1, frame_shape=(1, 1, 1)), 0
+        ...     buffer.add_first(frame)
+        ...     while steps < 1000:  # an episode of the control suite
+        ...         steps += repeat
+        ...         buffer.add(torch.zeros(1), 0.0, frame)
+        ...     decisions = len(buffer.transition_indices())
+        ...     print(task, decisions, "decisions an episode,", 100 * decisions, "a run")
+        walker 500 decisions an episode, 50000 a run
+        cheetah 250 decisions an episode, 25000 a run
+        cartpole 125 decisions an episode, 12500 a run
+    """

@@ -205,7 +205,7 @@ def test_a_crop_is_a_slice(b: int, channels: int, rows: int, columns: int, data:
         assert np.array_equal(crop, image[:, top : top + size, left : left + size])
 
 
-def test_the_centre_is_cut_as_in_numpy() -> None:
+def test_the_center_is_cut_as_in_numpy() -> None:
     whole = numbered(2, 3, 11, 8)
     assert np.array_equal(center_crop(whole, 5), whole.numpy()[:, :, 3:8, 1:6])
     assert torch.equal(center_crop(whole[..., :8, :], 8), whole[..., :8, :])
@@ -321,7 +321,7 @@ def test_too_few_pixels_are_refused() -> None:
         PixelEncoder(8)
 
 
-def test_initialisation_is_orthogonal() -> None:
+def test_initialization_is_orthogonal() -> None:
     agent = CURL(PixelEncoder(12, 6, ConvEncoder(3, 8, 2)), 2, hidden_dim=16)
     for layer in (layer for part in (agent.actor, agent.critic) for layer in part.modules()):
         if isinstance(layer, nn.Linear):
@@ -619,7 +619,7 @@ def test_the_contrast_steps_the_encoder_once() -> None:
     assert moved == pytest.approx(0.01, rel=1e-3)  # Adam's first step is the rate, whatever the gradient
 
 
-def test_two_optimisers_of_one_rate_are_one_of_twice_the_rate() -> None:
+def test_two_optimizers_of_one_rate_are_one_of_twice_the_rate() -> None:
     one, two = nn.Linear(4, 3).double(), nn.Linear(4, 3).double()
     two.load_state_dict(one.state_dict())
     doubled = torch.optim.Adam(one.parameters(), 0.02)
@@ -776,7 +776,7 @@ def test_draws_are_even() -> None:
     assert times[[2, 5, 7]].min() > 850
 
 
-def test_initialise_leaves_norms_alone() -> None:
+def test_weight_init_leaves_norms_alone() -> None:
     encoder = tiny()
     nn.init.constant_(encoder.ln.weight, 3.0)
     weight_init(encoder)
