@@ -1,9 +1,10 @@
-r"""AttentionAgent: attention that selects patches of the screen, and a controller that sees only where they are.
+r"""AttentionAgent: self-attention that selects patches of a frame, and an LSTM that acts on their positions alone.
 
 Source: Tang, Nguyen and Ha 2020, "Neuroevolution of Self-Interpretable Agents"; sections and equations are this paper's
 
-Axes: $n$ patches of $d_{in}$ numbers each, $d$ the width of keys and queries, $k$ chosen patches, $a$ actions. A frame
-is (height, width, channels) in [0, 1]. There is no batch: evolution tries one agent on one screen at a time.
+Axes: $n$ patches of $d_{in}$ values each, $d$ the dimension of keys and queries, $k$ selected patches, $a$ the
+dimension of an action, $p$ parameters. A frame is (height, width, channels) in [0, 1]. There is no batch axis: an agent
+acts on one frame at a time.
 """
 
 import math
@@ -20,12 +21,17 @@ State = tuple[Float[Tensor, "1 h"], Float[Tensor, "1 h"]]
 def extract_patches(
     frame: Float[Tensor, "height width c"], patch_size: int = 7, stride: int = 4
 ) -> Float[Tensor, "n d_in"]:
-    r"""Slide a window over a frame, and return what it shows at each stop, row by row.
+    r"""Return the flattened patches of a frame, by a sliding window, row by row.
 
     Source: Section 3.1, "Input Transformation"
 
-    A patch is laid out as the frame is: rows, columns, channels. What the last full stop leaves over at the right and
-    at the bottom is not looked at.
+    A patch is flattened in the order rows, columns, channels. Pixels at the right and at the bottom that no full window
+    covers are dropped.
+
+    Args:
+        frame: The frame.
+        patch_size: Height and width of a patch, in pixels.
+        stride: The step of the window, in pixels.
 
     Raises:
         ValueError: The frame is smaller than a patch.
@@ -35,33 +41,37 @@ def extract_patches(
     height, width, _ = frame.shape
     if min(height, width) < patch_size:
         raise ValueError(f"a frame of {height} × {width} holds no patch of {patch_size} × {patch_size}")
-    stops = frame.unfold(0, patch_size, stride).unfold(1, patch_size, stride)  # rows, columns, c, size, size
-    return stops.permute(0, 1, 3, 4, 2).reshape(stops.shape[0] * stops.shape[1], -1)
+    windows = frame.unfold(0, patch_size, stride).unfold(1, patch_size, stride)  # (rows, columns, c, size, size)
+    return windows.permute(0, 1, 3, 4, 2).reshape(windows.shape[0] * windows.shape[1], -1)  # (n, d_in)
 
 
 def patch_centers(height: int, width: int, patch_size: int = 7, stride: int = 4) -> Float[Tensor, "n 2"]:
-    """Return the row and the column of the middle of each patch that `extract_patches` returns, in pixels.
+    """Return the row and column of each patch's center, in pixels, in the order of `extract_patches`.
 
     Source: Section 3.1
     """
     rows, columns = (torch.arange(0, side - patch_size + 1, stride) + patch_size // 2 for side in (height, width))
-    return torch.cartesian_prod(rows, columns).float()
+    return torch.cartesian_prod(rows, columns).float()  # (n, 2)
 
 
 class PatchVote(nn.Module):
-    r"""Score each patch by the attention it receives.
+    r"""Self-attention over all patches, whose column sums are the importance of the patches.
 
     Source: Section 3.2, "Importance Voting via Self-Attention", Eq. 1
         $$A = \operatorname{softmax}\bigl((XW_k)(XW_q)^\top / \sqrt{d_{in}}\bigr)$$
 
     A patch's importance is the sum of its column of $A$.
 
-    Departs: from the Transformer, which divides by $\sqrt d$, mixes values, and adds positions. The authors' code calls
-    queries what the equation calls keys, and the other way round; here the equation's names stand.
+    Departs: from the Transformer, which divides by $\sqrt d$, averages values, and adds positions. The authors' code
+    swaps the names of keys and queries; this follows the equation.
+
+    Args:
+        d_in: The size of a flattened patch.
+        d: The dimension of keys and queries.
 
     Answers: attention_agent.learnt-numbers
-        1,184: a key and a query matrix of $147 \times 4$ each, with their biases. Nothing is mixed, so there is no
-        value matrix, and nothing goes back to a model's width, so there is no output matrix.
+        1,184: a key and a query matrix of $147 \times 4$ each, with their biases. There are no values to average, so
+        there is neither a value nor an output projection.
 
         >>> from reference_impl.attention_agent import PatchVote
         >>> vote = PatchVote(d_in=7 * 7 * 3, d=4)
@@ -79,43 +89,43 @@ class PatchVote(nn.Module):
         self.key, self.query = nn.Linear(d_in, d), nn.Linear(d_in, d)
 
     def forward(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, " n"]:
-        """Return the votes that each patch receives; they sum to n."""
-        return self.attention_weights(patches).sum(dim=0)
+        """Return the importance of each patch, the sum of its column; the importances sum to n."""
+        return self.attention_weights(patches).sum(dim=0)  # (n,)
 
     def attention_weights(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n"]:
-        """Return the votes of each patch, a row each, for each patch, a column each."""
+        """Return $A$: the weights that each patch (row) gives to each patch (column); rows sum to 1."""
         return self.scores(patches).softmax(dim=-1)
 
     def scores(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n"]:
-        """Return what the softmax is taken of."""
-        return self.key(patches) @ self.query(patches).mT / math.sqrt(patches.shape[-1])
+        """Return the scaled scores before the softmax."""
+        return self.key(patches) @ self.query(patches).mT / math.sqrt(patches.shape[-1])  # (n, n)
 
 
 class AttentionAgent(nn.Module):
-    r"""Choose the patches with the most votes, and act on where they are.
+    r"""Select the $k$ most important patches, and act on their positions with an LSTM.
 
     Source: Section 3; the sizes are Section 4's for CarRacing
-        $$x_t = \tfrac{1}{L}\, [\text{centres of the } k \text{ best}], \qquad
+        $$x_t = \tfrac{1}{L}\, [\text{centers of the top } k], \qquad
           h_t = \operatorname{LSTM}(x_t, h_{t-1}), \qquad u_t = \tanh(W h_t + b)$$
 
-    Departs: ties between votes fall to the patch that stands first; the authors' code leaves them to the sort.
+    Departs: among patches of equal importance the first is selected; the authors' code leaves ties to an unstable sort.
 
     Args:
         image_size: Height and width of the frame, $L$, in pixels.
         patch_size: Height and width of a patch, in pixels.
         stride: Pixels from one patch to the next.
-        channels: Numbers a pixel.
-        query_dim: The width of keys and queries.
-        top_k: How many patches are chosen.
-        hidden_size: Units of the controller.
-        action_dim: Numbers that the controller puts out, each in (-1, 1).
+        channels: Channels of a pixel.
+        query_dim: The dimension of keys and queries.
+        top_k: How many patches are selected.
+        hidden_size: Hidden units of the LSTM.
+        action_dim: The dimension of an action, each component in (-1, 1).
 
     Raises:
-        ValueError: There are fewer patches than are to be chosen.
+        ValueError: The frame has fewer than `top_k` patches.
 
     Answers: attention_agent.where-not-what
-        Twenty numbers: row and column of ten centres, over the side of the frame, the patch with the most votes first.
-        No pixel and no vote goes further: the action is worked out below from these numbers alone.
+        Twenty numbers: row and column of ten patch centers, divided by the frame's size, the most important patch
+        first. Neither pixels nor importances are passed on: below, the action is computed from these positions alone.
 
         >>> import torch
         >>> from reference_impl.attention_agent import AttentionAgent
@@ -157,32 +167,32 @@ class AttentionAgent(nn.Module):
     def forward(
         self, frame: Float[Tensor, "side side c"], state: State | None = None
     ) -> tuple[Float[Tensor, " a"], State]:
-        """Return the action and the controller's next state; without a state an episode begins."""
+        """Return the action and the LSTM's next state; the state is zero if none is given."""
         seen = self.attended_positions(frame)[None]
         state = self.controller(seen, self.controller.start(seen) if state is None else state)
         return self.action(state[0])[0].tanh(), state
 
     def attended_positions(self, frame: Float[Tensor, "side side c"]) -> Float[Tensor, " seen"]:
-        """Return what the controller sees: row and column of each chosen centre, over the side of the frame."""
-        return self.centers[self.top_patches(frame)].flatten() / self.image_size
+        """Return the input of the controller: row and column of each selected center, divided by the frame's size."""
+        return self.centers[self.top_patches(frame)].flatten() / self.image_size  # (2 k,)
 
     def top_patches(self, frame: Float[Tensor, "side side c"]) -> Int[Tensor, " k"]:
-        """Return the patches with the most votes, the most first."""
-        votes = self.vote(extract_patches(frame, self.patch_size, self.stride))
+        """Return the indices of the most important patches, the most important first."""
+        votes = self.vote(extract_patches(frame, self.patch_size, self.stride))  # (n,)
         return votes.sort(descending=True, stable=True).indices[: self.top_k]
 
     def attended_pixels(self, frame: Float[Tensor, "side side c"]) -> Tensor:
-        """Return, for each pixel of the frame, whether a chosen patch shows it."""
+        """Return a mask that is true where a selected patch covers the pixel."""
         shown = torch.zeros(self.image_size, self.image_size, dtype=torch.bool)
         for row, column in (self.centers[self.top_patches(frame)].long() - self.patch_size // 2).tolist():
             shown[row : row + self.patch_size, column : column + self.patch_size] = True
         return shown
 
     def get_params(self) -> Float[Tensor, " p"]:
-        """Return all numbers as one vector, in the order of the authors' files.
+        """Return all parameters as one vector, in the order of the authors' checkpoints.
 
-        Source: the authors' code, `get_params`: layer by layer, and in a layer by the names of its tensors, so that
-        biases come before weights, and an LSTM's hidden part before its input part.
+        Source: the authors' code, `get_params`: layer by layer, sorted by parameter name within a layer. So biases
+        come before weights, and an LSTM's hidden weights before its input weights.
         """
         return torch.cat([part.detach().flatten() for part in self._parts()])
 
@@ -190,7 +200,7 @@ class AttentionAgent(nn.Module):
         """Load all parameters from a vector in the order of `get_params`, such as `params` in the authors' `model.npz`.
 
         Raises:
-            ValueError: The vector has too many numbers or too few.
+            ValueError: The vector has the wrong length.
         """
         parts = self._parts()
         if len(params) != sum(part.numel() for part in parts):
@@ -215,7 +225,8 @@ class AttentionAgent(nn.Module):
 def all_numbers() -> None:
     """
     Answers: attention_agent.all-numbers
-        3,667: a third chooses, two thirds act. The agent for Doom has one action and 3,633.
+        3,667: a third in the attention, two thirds in the controller. The agent for Doom has an action of one dimension
+        and 3,633 parameters.
 
         >>> from reference_impl.attention_agent import AttentionAgent
         >>> agent = AttentionAgent()
@@ -229,8 +240,9 @@ def all_numbers() -> None:
 def why_columns() -> None:
     """
     Answers: attention_agent.why-columns
-        Every row of $A$ is a softmax and sums to 1: a patch has one vote to divide, whatever it shows. Down a column
-        stands what a patch is given by all of them. Rows can't tell patches apart, columns can.
+        Every row of $A$ is a softmax and sums to 1, whatever the patch shows: each patch has one vote to distribute. A
+        column holds the votes that a patch receives from all patches. So row sums are all equal, and column sums rank
+        the patches.
 
         >>> import torch
         >>> from reference_impl.attention_agent import PatchVote
@@ -250,9 +262,10 @@ def why_columns() -> None:
 def which_scale() -> None:
     r"""
     Answers: attention_agent.which-scale
-        By $\sqrt{d_{in}} = \sqrt{147}$, the root of the patch's size. The Transformer's scale is the root of the keys'
-        width, here $\sqrt 4$, and would make every score about six times as large: the rows sharpen, and the votes pile
-        up on few patches. Which patches win is much the same, so a good score of the agent does not prove a scale.
+        By $\sqrt{d_{in}} = \sqrt{147}$, the root of the patch's size. The Transformer divides by the root of the key
+        dimension, here $\sqrt 4$, which would make every score about six times as large: the softmax sharpens, and the
+        votes concentrate on few patches. Much the same patches are selected, so the agent's reward does not tell which
+        scale is right.
 
         >>> import math, torch
         >>> from reference_impl.attention_agent import PatchVote
@@ -274,9 +287,10 @@ def which_scale() -> None:
 def how_many_patches() -> None:
     r"""
     Answers: attention_agent.how-many-patches
-        A window of 7 that moves in steps of 4 stops $\lfloor (96 - 7)/4 \rfloor + 1 = 23$ times in each direction: 529
-        patches of 147 numbers. They overlap by 3, so one pixel may be part of four of them. Each votes on each, and the
-        cost grows with the fourth power of the frame's side: twice the side, about sixteen times the votes.
+        A window of 7 with a stride of 4 fits $\lfloor (96 - 7)/4 \rfloor + 1 = 23$ times in each direction: 529 patches
+        of 147 values. Neighboring patches overlap by 3 pixels, so one pixel is part of up to four of them. Attention
+        compares all pairs, so its cost grows with the fourth power of the frame's side: twice the side, about sixteen
+        times the weights.
 
         >>> import torch
         >>> from reference_impl.attention_agent import PatchVote, extract_patches
@@ -297,8 +311,8 @@ def how_many_patches() -> None:
 def outside_the_patches() -> None:
     """
     Answers: attention_agent.outside-the-patches
-        Nothing, if the same patches win. The votes of this agent are made to depend on red alone: repaint the green and
-        the blue of all that was not chosen, and the action is the same to the bit.
+        Nothing, as long as the same patches are selected. The attention of this agent is made to depend on the red
+        channel alone. Change green and blue outside the selected patches, and the action is the same to the bit.
 
         >>> import torch
         >>> from reference_impl.attention_agent import AttentionAgent
@@ -311,7 +325,7 @@ def outside_the_patches() -> None:
         >>> torch.equal(repainted, frame), torch.equal(agent(repainted)[0], agent(frame)[0])
         (False, True)
 
-        A change that draws votes is another matter: more red somewhere, and other patches win.
+        A change that attracts attention does matter: with more red somewhere, other patches are selected.
 
         >>> repainted[60:80, 8:28, 0] *= 5
         >>> torch.equal(agent(repainted)[0], agent(frame)[0])
@@ -322,9 +336,9 @@ def outside_the_patches() -> None:
 def no_positions() -> None:
     """
     Answers: attention_agent.no-positions
-        No. A patch is scored by what it shows: give the patches in another order, and the votes come in that order.
-        So what is worth looking at in one corner is worth it in every corner, and a scene that moves by one step of the
-        window takes its votes along.
+        No. The importance of a patch depends on the contents of the patches alone: permute the patches, and the
+        importances are permuted with them. An object that is important in one corner is important in every corner, and
+        if a scene shifts by a multiple of the stride, the importances shift with it.
 
         >>> import torch
         >>> from reference_impl.attention_agent import PatchVote, extract_patches
@@ -344,9 +358,9 @@ def no_positions() -> None:
 def why_evolution() -> None:
     """
     Answers: attention_agent.why-evolution
-        To choose ten patches is a step: move the weights of the vote a little, and either nothing changes or a patch is
-        swapped for another. Its derivative is zero wherever there is one, and autograd finds no road from the action to
-        the vote. Evolution compares whole agents and needs no road.
+        Selecting the top ten is a step function: change the attention's weights a little, and either nothing changes or
+        one patch replaces another. Its derivative is zero wherever it exists, so no gradient reaches the attention from
+        the action. Evolution compares the rewards of whole agents and needs no gradient.
 
         >>> import torch
         >>> from reference_impl.attention_agent import AttentionAgent
@@ -365,9 +379,9 @@ def why_evolution() -> None:
 def indirect_encoding() -> None:
     """
     Answers: attention_agent.indirect-encoding
-        1,184 numbers make 279,841 votes: the matrix is not learnt but unfolded from the screen, by two thin maps.
-        Before the softmax it is a product of two matrices of four columns, so its rank is 4 at most, however large the
-        screen. The softmax gives it back what a product can't have.
+        1,184 parameters make 279,841 attention weights: the large matrix is not learned but computed from the frame, by
+        two projections to four dimensions. Before the softmax it is a product of two matrices of four columns, so its
+        rank is at most 4, however large the frame. The softmax raises the rank.
 
         >>> import torch
         >>> from reference_impl.attention_agent import PatchVote, extract_patches
@@ -385,10 +399,10 @@ def indirect_encoding() -> None:
 def can_evolution_find_it() -> None:
     """
     Answers: attention_agent.can-evolution-find-it
-        Yes. A square stands in one of five columns of a small screen, among noise, and the action must tell which. The
-        agent has 427 parameters in all, for what to look at and for what to do. Each generation draws 24 variations of
-        the current parameters and goes on from the mean of the best five; nothing is differentiated. Always to say "the
-        middle" would cost 0.18.
+        Yes. A square appears in one of five columns of a small noisy frame, and the action must tell which. The agent
+        has 427 parameters for attention and control together. Each generation draws 24 perturbations of the current
+        parameters and continues from the mean of the best five, without gradients. Always answering with the middle
+        column costs an error of 0.18.
 
         >>> import torch
         >>> from reference_impl.attention_agent import AttentionAgent

@@ -1,14 +1,14 @@
-r"""CURL: soft actor-critic from pixels, whose encoder also learns to tell an observation's crops from all others.
+r"""CURL: soft actor-critic from pixels, with a contrastive loss on random crops as an auxiliary task for the encoder.
 
 Source: Laskin, Srinivas and Abbeel 2020, "CURL: Contrastive Unsupervised Representations for Reinforcement Learning";
     sections, equations and tables below are this paper's. What it leaves unsaid is taken from the authors' public
     code, MishaLaskin/curl. The defaults are those of Table 3.
 
 An observation is a stack of three frames, nine channels of pixels in [0, 255]. The buffer holds frames of 100 × 100;
-networks read 84 × 84 of them. A *decision* is one action, which the environment may repeat.
+networks read crops of 84 × 84.
 
-Axes: $b$ observations or examples of a batch, $n$ queries or places of a window, $m$ keys, $d$ features, and by name
-the channels, rows and columns of images and the numbers of an action.
+Axes: $b$ observations of a batch, $n$ queries, $m$ keys; and by name the features, the channels, rows and columns of
+images, and the components of an action.
 """
 
 import copy
@@ -24,9 +24,14 @@ from reference_impl.layers.attention import GeneralScore
 
 
 class ConvEncoder(nn.Sequential):
-    """Turn pixels into maps: 3 × 3 filters throughout, the first layer with a stride of 2.
+    """Convolutions of 3 × 3 with ReLU; the first layer has a stride of 2, the others of 1.
 
     Source: Appendix A, Architecture; Table 3
+
+    Args:
+        in_channels: Channels of the input.
+        num_filters: Output channels of every layer.
+        layers: The number of convolutions.
     """
 
     def __init__(self, in_channels: int = 9, num_filters: int = 32, layers: int = 4) -> None:
@@ -37,10 +42,10 @@ class ConvEncoder(nn.Sequential):
             self.append(nn.Conv2d(width, num_filters, 3, stride)).append(nn.ReLU())
 
     def output_size(self, image_size: int) -> int:
-        """Return how many rows and columns a map has when the pixels have `image_size` of each.
+        """Return the height and width of the feature maps for images of `image_size` × `image_size`.
 
         Raises:
-            ValueError: None is left.
+            ValueError: The image is too small for the convolutions.
         """
         side = (image_size - 3) // 2 + 1 - 2 * (self.layers - 1)
         if side < 1:
@@ -49,22 +54,23 @@ class ConvEncoder(nn.Sequential):
 
 
 class PixelEncoder(nn.Module):
-    r"""Turn an observation into the few numbers that all else reads.
+    r"""Encode an observation: convolutions, a linear layer, layer norm and tanh.
 
     Source: Appendix A, Architecture
         $$f(o) = \tanh(\operatorname{LayerNorm}(W \operatorname{conv}(o / 255) + b))$$
 
-    Departs: the paper's sketch has a hidden layer of 1,024 between the maps and the features. The public code has none,
-    and nor has this. The public code switches the tanh off (`squash=False`).
+    Departs: the paper's listing has a hidden layer of 1,024 between the feature maps and the features. The public code
+    has none, and neither has this. The public code leaves the tanh out (`output_logits=True` there, `squash=False`
+    here).
 
     Args:
-        image_size: How many rows and columns of pixels are read.
-        feature_dim: How many features come out.
-        convs: What sees the pixels; two encoders may share one.
-        squash: Whether tanh comes last.
+        image_size: Height and width of the input.
+        feature_dim: The dimension of the output.
+        convs: The convolutions, which two encoders may share.
+        squash: Whether tanh is applied to the output.
 
     Raises:
-        ValueError: So few pixels leave nothing after the convolutions.
+        ValueError: The image is too small for the convolutions.
 
     Asked: curl.encoder-size
     """
@@ -81,21 +87,21 @@ class PixelEncoder(nn.Module):
     def forward(
         self, obs: Num[Tensor, "b channels rows columns"], detach: bool = False
     ) -> Float[Tensor, "b feature_dim"]:
-        """Return the features of each observation, in [-1, 1] where they are squashed.
+        """Return the features of each observation, in [-1, 1] with tanh.
 
         Args:
-            obs: In [0, 255].
-            detach: Whether gradients stop before the convolutions.
+            obs: Pixels in [0, 255].
+            detach: Whether to detach the feature maps, so that no gradient reaches the convolutions.
         """
-        maps = self.convs(obs.to(self.fc.weight.dtype) / 255).flatten(1)
-        features = self.ln(self.fc(maps.detach() if detach else maps))
+        maps = self.convs(obs.to(self.fc.weight.dtype) / 255).flatten(1)  # (b, filters · rows · columns)
+        features = self.ln(self.fc(maps.detach() if detach else maps))  # (b, feature_dim)
         return features.tanh() if self.squash else features
 
 
 def weight_init(module: nn.Module) -> None:
-    """Make linear layers orthogonal, and of each convolution's filters an orthogonal centre; biases begin at 0.
+    """Initialize linear layers orthogonally, convolutions delta-orthogonally and biases at 0.
 
-    Source: the public code; the centre is Xiao et al. 2018 (delta-orthogonal), with a gain for the ReLU
+    Source: `weight_init` of the public code; delta-orthogonal is Xiao et al. 2018, here with the gain of ReLU
     """
     for name, parameter in module.named_parameters():
         if name.endswith("bias"):
@@ -108,7 +114,7 @@ def weight_init(module: nn.Module) -> None:
 
 
 def mlp(input_dim: int, hidden_dim: int, output_dim: int) -> nn.Sequential:
-    """Return a network with two hidden layers.
+    """Return a multilayer perceptron with two hidden layers and ReLU.
 
     Source: Table 3, Hidden units
     """
@@ -119,7 +125,7 @@ def mlp(input_dim: int, hidden_dim: int, output_dim: int) -> nn.Sequential:
 def squashed_gaussian(
     mean: Float[Tensor, "b actions"], log_std: Float[Tensor, "b actions"], noise: Float[Tensor, "b actions"]
 ) -> tuple[Float[Tensor, "b actions"], Float[Tensor, " b"]]:
-    r"""Return the action that a draw of noise makes, and the log of its density.
+    r"""Return the tanh of a Gaussian sample, and the log of its density.
 
     Source: Section 3.1; the density is Haarnoja et al. 2018 (SAC and its applications), Appendix C
         $$u = \mu + \sigma \odot \xi, \qquad a = \tanh u, \qquad \xi \sim \mathcal N(0, I)$$
@@ -130,12 +136,12 @@ def squashed_gaussian(
     $1 - \tanh^2 u = 4 e^{-2u} \sigma(2u)^2$, where $\sigma$ is the logistic function.
 
     Args:
-        mean: Of the Gaussian, before tanh.
+        mean: The mean of the Gaussian, before tanh.
         log_std: The log of its standard deviation.
-        noise: Standard normal.
+        noise: A sample of the standard normal distribution.
 
     Returns:
-        Actions in [-1, 1], and one log-density an action.
+        Actions in [-1, 1], and the log-density of each.
 
     Asked: curl.squashed-density
     """
@@ -146,9 +152,9 @@ def squashed_gaussian(
 
 
 class Actor(nn.Module):
-    """Choose actions: features in, the mean and the spread of a Gaussian out.
+    """The policy: a multilayer perceptron that maps features to the mean and log standard deviation of a Gaussian.
 
-    Source: Section 3.1; Appendix A. The limits of the spread are the public code's.
+    Source: Section 3.1; Appendix A. The bounds of the standard deviation are the public code's.
     """
 
     def __init__(self, encoder: PixelEncoder, action_dim: int, hidden_dim: int = 1024) -> None:
@@ -159,19 +165,19 @@ class Actor(nn.Module):
         self, obs: Num[Tensor, "b channels rows columns"], detach: bool = False
     ) -> tuple[Float[Tensor, "b actions"], Float[Tensor, "b actions"]]:
         """Return the mean, and the log of the standard deviation, which is in [-10, 2]."""
-        mean, log_std = self.trunk(self.encoder(obs, detach)).chunk(2, dim=1)
+        mean, log_std = self.trunk(self.encoder(obs, detach)).chunk(2, dim=1)  # (b, actions) each
         return mean, 6 * log_std.tanh() - 4
 
     def sample(
         self, obs: Num[Tensor, "b channels rows columns"], detach: bool = False
     ) -> tuple[Float[Tensor, "b actions"], Float[Tensor, " b"]]:
-        """Draw an action for each observation, and return its log-density too."""
+        """Sample an action for each observation, and return it with its log-density."""
         mean, log_std = self(obs, detach)
         return squashed_gaussian(mean, log_std, torch.randn_like(mean))
 
 
 class Critic(nn.Module):
-    """Judge an action twice over: two networks read the same features.
+    """Two Q-functions of the same features.
 
     Source: Section 3.1
     """
@@ -187,14 +193,14 @@ class Critic(nn.Module):
         action: Float[Tensor, "b actions"],
         detach: bool = False,
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        """Return both values of each action."""
-        known = torch.cat([self.encoder(obs, detach), action], dim=1)
-        return self.Q1(known).squeeze(1), self.Q2(known).squeeze(1)
+        """Return both Q-values of each action."""
+        obs_action = torch.cat([self.encoder(obs, detach), action], dim=1)  # (b, feature_dim + actions)
+        return self.Q1(obs_action).squeeze(1), self.Q2(obs_action).squeeze(1)  # (b,) each
 
 
 @dataclass(frozen=True)
 class Transitions:
-    """What was seen, what was done, what it earned, what was seen next, and whether that was the end of the task."""
+    """A batch of transitions; `terminal` is true where the task ended."""
 
     obs: Num[Tensor, "b channels rows columns"]
     action: Float[Tensor, "b actions"]
@@ -204,24 +210,24 @@ class Transitions:
 
 
 class ReplayBuffer:
-    r"""Keep the latest frames, each once, with what was done to reach it; stacks are made when they are asked for.
+    r"""A replay buffer that stores each frame once, and stacks frames when it is sampled.
 
     Source: Table 3 (size, stacked frames); Section 4.3 (stacks)
 
-    A slot holds a frame in bytes, its age (how many frames came before it in its episode), and the action, the reward
-    and the end that came with it. With frames of 3 × 100 × 100 and $a$ numbers in an action a slot takes
-    $30{,}009 + 4a$ bytes: 100,000 take 3.0 GB. At an episode's beginning its first frame stands in for those before it.
+    An entry holds a frame in bytes, its step within the episode, and the action, reward and terminal flag of the
+    transition that led to it. With frames of 3 × 100 × 100 and actions of dimension $a$ an entry takes $30{,}009 + 4a$
+    bytes: 100,000 take 3.0 GB. At the start of an episode its first frame is repeated to fill the stack.
 
-    Departs: the public code keeps every stack twice, as what was seen and as what was seen next: six times the bytes.
+    Departs: the public code stores every stack twice, as observation and as next observation: six times the bytes.
 
     Args:
-        capacity: How many frames are kept.
-        action_dim: How many numbers make an action.
+        capacity: The number of frames that fit.
+        action_dim: The dimension of an action.
         frame_shape: The channels, rows and columns of a frame.
-        frame_stack: How many frames make an observation.
+        frame_stack: How many frames an observation stacks.
 
     Raises:
-        ValueError: Not even one transition with full stacks fits.
+        ValueError: The capacity is too small for one transition.
 
     Asked: curl.buffer-memory, curl.what-is-a-step
     """
@@ -239,11 +245,11 @@ class ReplayBuffer:
 
     @property
     def nbytes(self) -> int:
-        """Count the bytes that the buffer takes, full or empty."""
+        """The buffer's size in bytes, full or empty."""
         return sum(part.nbytes for part in (self.frames, self.episode_step, self.action, self.reward, self.terminal))
 
     def add_first(self, frame: UInt8[Tensor, "channels rows columns"]) -> None:
-        """Take the first frame of an episode."""
+        """Add the first frame of an episode."""
         self._write(frame, episode_step=0, action=torch.zeros_like(self.action[0]), reward=0.0, terminal=False)
 
     def add(
@@ -253,10 +259,10 @@ class ReplayBuffer:
         frame: UInt8[Tensor, "channels rows columns"],
         terminal: bool = False,
     ) -> None:
-        """Take what a decision led to. An episode that runs out of time is not terminal: its task goes on.
+        """Add a transition: an action, its reward and the next frame. An episode that times out is not terminal.
 
         Raises:
-            ValueError: No episode has begun.
+            ValueError: `add_first` was never called.
         """
         if not self.num_frames:
             raise ValueError("no episode has begun: 0 frames are kept")
@@ -269,31 +275,32 @@ class ReplayBuffer:
         self.idx, self.num_frames = (index + 1) % self.capacity, min(self.num_frames + 1, self.capacity)
 
     def stack_frames(self, indices: Int[Tensor, "*b"]) -> UInt8[Tensor, "*b channels rows columns"]:
-        """Return the observations that end with these frames, the latest frame last."""
+        """Return the observations whose last frames have these indices."""
         back = torch.arange(self.frame_stack - 1, -1, -1, device=indices.device)
         back = torch.minimum(back, self.episode_step[indices][..., None])
-        return self.frames[(indices[..., None] - back) % self.capacity].flatten(-4, -3)
+        frames = self.frames[(indices[..., None] - back) % self.capacity]  # (*b, frame_stack, channels, rows, columns)
+        return frames.flatten(-4, -3)  # (*b, frame_stack · channels, rows, columns)
 
     def num_older(self) -> Int[Tensor, " slots"]:
-        """Count the frames that came before each and are kept; below 0 where no frame is."""
+        """Return, for each entry, how many older frames the buffer holds; negative where the entry is empty."""
         indices = torch.arange(self.capacity, device=self.episode_step.device)
         return (indices - self.idx) % self.capacity - (self.capacity - self.num_frames)
 
     def observation_indices(self) -> Int[Tensor, " slots"]:
-        """Return the slots whose stacks are whole: none of their frames has been overwritten."""
+        """Return the indices of complete observations: none of their frames has been overwritten."""
         needed = self.episode_step.clamp(max=self.frame_stack - 1)
         return ((self.episode_step >= 0) & (self.num_older() >= needed)).nonzero().squeeze(1)
 
     def transition_indices(self) -> Int[Tensor, " slots"]:
-        """Return the slots that a decision led to, from a stack that is whole."""
+        """Return the indices of transitions whose two observations are complete."""
         needed = self.episode_step.clamp(max=self.frame_stack)
         return ((self.episode_step >= 1) & (self.num_older() >= needed)).nonzero().squeeze(1)
 
     def sample(self, batch_size: int) -> Transitions:
-        """Draw transitions, each as likely as any other.
+        """Sample transitions uniformly, with replacement.
 
         Raises:
-            ValueError: There is none.
+            ValueError: The buffer holds no transition.
         """
         indices = sample(self.transition_indices(), batch_size)
         obs, next_obs = self.stack_frames((indices - 1) % self.capacity), self.stack_frames(indices)
@@ -301,10 +308,10 @@ class ReplayBuffer:
 
 
 def sample(indices: Int[Tensor, " slots"], n: int) -> Int[Tensor, " b"]:
-    """Draw this many of the slots, with replacement.
+    """Sample `n` indices uniformly, with replacement.
 
     Raises:
-        ValueError: There is no slot to draw.
+        ValueError: There is nothing to sample from.
     """
     if not len(indices):
         raise ValueError(f"cannot draw {n} from 0 slots")
@@ -314,15 +321,19 @@ def sample(indices: Int[Tensor, " slots"], n: int) -> Int[Tensor, " b"]:
 def random_crop(
     imgs: Num[Tensor, "b channels rows columns"], output_size: int
 ) -> Num[Tensor, "b channels {output_size} {output_size}"]:
-    """Cut a square out of each observation, anywhere in it; the frames of a stack are cut alike.
+    """Crop each image at a random position; all channels of an image are cropped alike.
 
     Source: Section 4.3; Appendix A, Data Augmentation
 
-    Departs: the paper's listing and the public code draw an offset with numpy's `randint(0, 100 - 84)`, which leaves
-    the upper end out, so that the last of the 17 offsets never occurs. Here each is as likely as any other.
+    Departs: the paper's listing and the public code draw an offset by numpy's `randint(0, 100 - 84)`, whose upper bound
+    is exclusive, so the last of the 17 offsets never occurs. Here all offsets are equally likely.
+
+    Args:
+        imgs: The images.
+        output_size: Height and width of the crop.
 
     Raises:
-        ValueError: The square does not fit.
+        ValueError: The crop is larger than the image.
 
     Asked: curl.what-crops-teach, curl.crop-offsets
     """
@@ -338,12 +349,12 @@ def random_crop(
 def center_crop(
     imgs: Num[Tensor, "b channels rows columns"], output_size: int
 ) -> Num[Tensor, "b channels {output_size} {output_size}"]:
-    """Cut a square out of the middle: what the agent sees when it acts.
+    """Crop each image at its center, as the agent does when it acts.
 
     Source: Appendix A, Data Augmentation
 
     Raises:
-        ValueError: The square does not fit.
+        ValueError: The crop is larger than the image.
     """
     rows, columns = imgs.shape[2:]
     if output_size > min(rows, columns):
@@ -353,33 +364,33 @@ def center_crop(
 
 
 def info_nce(logits: Float[Tensor, "n m"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    r"""Return the mean loss of telling each query's own key from all others, in nats; 0 for no query.
+    r"""Return the InfoNCE loss: cross-entropy over the keys, averaged over the queries, in nats; 0 without queries.
 
     Source: Section 3.3, Eq. 4 (InfoNCE, van den Oord et al. 2018)
         $$\mathcal L_q = -\log \frac{\exp s_+}{\sum_{j=1}^{m} \exp s_j}$$
 
-    $s_j$ is the query's similarity to key $j$, and $s_+$ that to its own, which is among the $m$.
+    $s_j$ is the query's similarity to key $j$, and $s_+$ its similarity to the positive, which is one of the $m$ keys.
 
-    Departs: Eq. 4 as printed has no minus sign, and adds $K$ negatives to the positive; as a softmax over $K$ classes,
-    which the text says and the code does, it has $K - 1$.
+    Departs: Eq. 4 as printed lacks the minus sign, and sums $K$ negatives beside the positive; as a softmax over $K$
+    classes, as in the text and in the code, it has $K - 1$.
 
     Args:
-        logits: The similarities, not normalised.
-        labels: Which key is a query's own.
+        logits: The similarities, a row each query.
+        labels: The index of each query's positive key.
 
     Asked: curl.positive-pair, curl.loss-is-cross-entropy, curl.more-negatives
     """
-    log_p = logits.log_softmax(dim=1)
+    log_p = logits.log_softmax(dim=1)  # (n, m)
     return -log_p.gather(1, labels[:, None]).sum() / max(len(logits), 1)
 
 
 class BilinearSimilarity(GeneralScore):
-    r"""Compare queries with keys by a learnt bilinear form.
+    r"""The similarity of queries and keys by a learned bilinear form.
 
-    Source: Section 4.4; Section 4.7 for how $W$ begins
+    Source: Section 4.4; Section 4.7 for the initialization of $W$
         $$s_{ij} = q_i^\top W k_j$$
 
-    It is Luong's general score. Its numbers begin anywhere in [0, 1].
+    It is Luong's general score, with $W$ initialized uniformly in [0, 1].
 
     Asked: curl.chance-level, curl.why-bilinear
     """
@@ -391,9 +402,9 @@ class BilinearSimilarity(GeneralScore):
 
 @torch.no_grad()
 def ema_update(target_net: nn.Module, net: nn.Module, tau: float) -> None:
-    r"""Move a network's average a little towards the network.
+    r"""Update the exponential moving average of a network's parameters.
 
-    Source: Section 4.5, with $m = 1 - share$
+    Source: Section 4.5, with $m = 1 - \tau$
         $$\theta_k \leftarrow m \theta_k + (1 - m) \theta_q$$
 
     Asked: curl.why-a-moving-average
@@ -403,29 +414,29 @@ def ema_update(target_net: nn.Module, net: nn.Module, tau: float) -> None:
 
 
 def optimizer_step(optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
-    """Take one step down a loss."""
+    """Take one optimizer step on a loss: clear the gradients, backpropagate and step."""
     optimizer.zero_grad()
     torch.autograd.backward(loss)
     optimizer.step()
 
 
 class SoftActorCritic(nn.Module):
-    r"""Learn to act from pixels: soft actor-critic on random crops, with no other task for its encoder.
+    r"""Soft actor-critic on random crops of pixels, without an auxiliary loss.
 
-    Source: Section 3.1; Appendix A; Haarnoja et al. 2018 (SAC and its applications) for the learnt temperature
+    Source: Section 3.1; Appendix A; Haarnoja et al. 2018 (SAC and its applications) for the learned temperature
 
-    Actor and critic share their convolutions. Only the critic's loss moves them: the actor's stops before. The order of
-    the steps, and that actor, temperature and averages take every second one, is the public code's.
+    Actor and critic share their convolutions, which only the critic's loss trains: the actor reads them detached. As in
+    the public code, the actor, the temperature and the target networks are updated at every second step.
 
     Args:
         encoder: The critic's encoder; the actor gets one with the same convolutions.
-        action_dim: How many numbers make an action, each in [-1, 1].
+        action_dim: The dimension of an action, each component in [-1, 1].
         hidden_dim: The width of the hidden layers.
         lr: The learning rate of all but the temperature; the paper takes 2e-4 for cheetah.
         discount: $\gamma$.
-        tau: How far the averages of the two value networks move at a time.
-        encoder_tau: How far the average of the encoder moves.
-        init_temperature: $\alpha$ at the beginning.
+        tau: The rate of the moving average of the Q-functions.
+        encoder_tau: The rate of the moving average of the encoder.
+        init_temperature: The initial $\alpha$.
     """
 
     def __init__(
@@ -441,41 +452,42 @@ class SoftActorCritic(nn.Module):
     ) -> None:
         super().__init__()
         self.discount, self.tau, self.encoder_tau = discount, tau, encoder_tau
-        actors = PixelEncoder(encoder.image_size, encoder.feature_dim, encoder.convs, encoder.squash)
-        self.actor, self.critic = Actor(actors, action_dim, hidden_dim), Critic(encoder, action_dim, hidden_dim)
+        actor_encoder = PixelEncoder(encoder.image_size, encoder.feature_dim, encoder.convs, encoder.squash)
+        self.actor = Actor(actor_encoder, action_dim, hidden_dim)
+        self.critic = Critic(encoder, action_dim, hidden_dim)
         weight_init(self.actor)
         weight_init(self.critic)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(init_temperature)))
         self.target_entropy = -float(action_dim)
-        own = [*actors.fc.parameters(), *actors.ln.parameters(), *self.actor.trunk.parameters()]
-        self.actor_optimizer = torch.optim.Adam(own, lr)
+        own_layers = nn.ModuleList([actor_encoder.fc, actor_encoder.ln, self.actor.trunk])  # all but the convolutions
+        self.actor_optimizer = torch.optim.Adam(own_layers.parameters(), lr)
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr)
         self.log_alpha_optimizer = torch.optim.Adam([self.log_alpha], 1e-4, betas=(0.5, 0.999))
 
     @torch.no_grad()
     def act(self, obs: UInt8[Tensor, "b channels rows columns"], explore: bool = False) -> Float[Tensor, "b actions"]:
-        """Return an action for each whole observation: the likeliest before tanh, or one that is drawn."""
-        seen = center_crop(obs, self.critic.encoder.image_size)
-        return self.actor.sample(seen)[0] if explore else self.actor(seen)[0].tanh()
+        """Return an action for each observation: the policy's mean, or a sample if it explores."""
+        obs = center_crop(obs, self.critic.encoder.image_size)
+        return self.actor.sample(obs)[0] if explore else self.actor(obs)[0].tanh()
 
     def critic_loss(self, batch: Transitions) -> Float[Tensor, ""]:
-        r"""Return how far both values are from what the next moment promises.
+        r"""Return the mean squared Bellman error of both Q-functions.
 
         Source: Section 3.1, Eqs. 1 and 2
             $$\sum_{i=1,2} \bigl(Q_i(o, a) - (r + \gamma (1 - d) \mathcal T)\bigr)^2$$
 
             $$\mathcal T = \min_{i=1,2} \bar Q_i(o', a') - \alpha \log \pi(a' \mid o')$$
 
-        $\bar Q_i$ is the average of $Q_i$, and $a'$ is drawn from the policy.
+        $\bar Q_i$ is the moving average of $Q_i$, and $a'$ is sampled from the policy.
         """
         with torch.no_grad():
             action, log_p = self.actor.sample(batch.next_obs)
-            worse = torch.minimum(*self.critic_target(batch.next_obs, action))
-            promised = worse - self.log_alpha.exp() * log_p
-            target = batch.reward + self.discount * ~batch.terminal * promised
-        first, second = self.critic(batch.obs, batch.action)
-        return F.mse_loss(first, target) + F.mse_loss(second, target)
+            target_q = torch.minimum(*self.critic_target(batch.next_obs, action))  # (b,)
+            target_v = target_q - self.log_alpha.exp() * log_p
+            target = batch.reward + self.discount * ~batch.terminal * target_v
+        q1, q2 = self.critic(batch.obs, batch.action)  # (b,) each
+        return F.mse_loss(q1, target) + F.mse_loss(q2, target)
 
     def actor_losses(self, obs: Num[Tensor, "b channels rows columns"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         r"""Return the actor's loss and the temperature's.
@@ -485,26 +497,26 @@ class SoftActorCritic(nn.Module):
 
             $$\mathbb E_{a \sim \pi}[\alpha (-\log \pi(a \mid o) - \bar{\mathcal H})]$$
 
-        $\bar{\mathcal H}$, the entropy that is aimed at, is minus the numbers of an action.
+        $\bar{\mathcal H}$, the target entropy, is minus the dimension of an action.
 
-        Departs: Eq. 3 is what the actor raises; this is minus that, to be lowered.
+        Departs: Eq. 3 is the objective that the actor maximizes; this is its negative, to be minimized.
         """
         action, log_p = self.actor.sample(obs, detach=True)
-        worse = torch.minimum(*self.critic(obs, action, detach=True))
+        q = torch.minimum(*self.critic(obs, action, detach=True))  # (b,)
         alpha = self.log_alpha.exp()
-        actor_loss = (alpha.detach() * log_p - worse).mean()
+        actor_loss = (alpha.detach() * log_p - q).mean()
         return actor_loss, (alpha * (-log_p - self.target_entropy).detach()).mean()
 
     def update(self, replay_buffer: ReplayBuffer, step: int, batch_size: int = 512) -> None:
-        """Take one step of learning: critic; every second time actor, temperature and averages; then the other task.
+        """Update the critic; at every second step actor, temperature and target networks; then the representation.
 
-        Departs: Section 4.7 moves the average of the encoder after each step of the contrast. The public code moves it
-        before that step, every second time; so does this.
+        Departs: Section 4.7 updates the target encoder after each contrastive step. The public code updates it before
+        that step, at every second step; so does this.
 
         Args:
-            replay_buffer: What has been seen.
-            step: The number of the decision; the paper begins after 1,000.
-            batch_size: How many transitions are drawn: 512 in Table 3, 128 in the published script.
+            replay_buffer: The transitions so far.
+            step: The number of actions so far; the paper starts to learn after 1,000.
+            batch_size: How many transitions are sampled: 512 in Table 3, 128 in the published script.
         """
         transitions, image_size = replay_buffer.sample(batch_size), self.critic.encoder.image_size
         crops = random_crop(transitions.obs, image_size), random_crop(transitions.next_obs, image_size)
@@ -522,26 +534,32 @@ class SoftActorCritic(nn.Module):
     def update_representation(
         self, replay_buffer: ReplayBuffer, transitions: Transitions, cropped: Transitions
     ) -> None:
-        """Train the encoder on another task: there is none here."""
+        """Train the encoder on an auxiliary task. Here there is none.
+
+        Args:
+            replay_buffer: The transitions so far.
+            transitions: The batch of the other losses, uncropped.
+            cropped: The same batch, as cropped for the other losses.
+        """
 
 
 class CURL(SoftActorCritic):
-    """Learn to act from pixels, and to tell an observation by two of its crops.
+    """Soft actor-critic whose encoder is also trained to match two random crops of the same observation.
 
     Source: Section 4
 
-    The average of the critic's encoder, which soft actor-critic has anyway, makes the keys. Both tasks have the same
-    weight and rate.
+    The target critic's encoder, which soft actor-critic has anyway, encodes the keys. Both losses have the same weight
+    and learning rate.
 
-    Departs: the public code steps the encoder twice at each contrast, by two optimisers of one rate that see the same
-    gradient: exactly one optimiser of twice the rate. Here there is one, as in the paper's listing.
+    Departs: the public code steps the encoder twice at each contrastive update, by two optimizers of the same rate and
+    gradient, which equals one optimizer of twice the rate. Here there is one, as in the paper's listing.
 
     Args:
-        encoder: The critic's encoder, which makes the queries.
-        action_dim: How many numbers make an action.
+        encoder: The critic's encoder, which encodes the queries.
+        action_dim: The dimension of an action.
         hidden_dim: The width of the hidden layers.
         lr: The learning rate of all but the temperature.
-        kwargs: As for `SoftActorCritic`.
+        kwargs: Passed to `SoftActorCritic`.
 
     Asked: curl.who-moves-the-encoder, curl.two-optimisers
     """
@@ -558,19 +576,23 @@ class CURL(SoftActorCritic):
         obs_anchor: Num[Tensor, "b channels rows columns"],
         obs_pos: Num[Tensor, "b channels rows columns"],
     ) -> Float[Tensor, ""]:
-        """Return how hard it is to tell each query's own key; the keys are fixed.
+        """Return the InfoNCE loss of each anchor's positive among all keys; the keys are detached.
 
         Source: Section 4.7
+
+        Args:
+            obs_anchor: Crops that make the queries.
+            obs_pos: Other crops of the same observations, which make the keys.
         """
-        query = self.critic.encoder(obs_anchor)
+        query = self.critic.encoder(obs_anchor)  # (b, feature_dim)
         with torch.no_grad():
-            key = self.critic_target.encoder(obs_pos)
+            key = self.critic_target.encoder(obs_pos)  # (b, feature_dim)
         return info_nce(self.similarity(query, key), torch.arange(len(query), device=query.device))
 
     def update_representation(
         self, replay_buffer: ReplayBuffer, transitions: Transitions, cropped: Transitions
     ) -> None:
-        """Tell each observation's crop, which actor and critic have seen too, by another crop of it."""
+        """Take a contrastive step: the crops of the critic's loss are the anchors, new crops the positives."""
         obs_pos = random_crop(transitions.obs, self.critic.encoder.image_size)
         optimizer_step(self.cpc_optimizer, self.contrastive_loss(cropped.obs, obs_pos))
 
@@ -581,9 +603,9 @@ class CURL(SoftActorCritic):
 def positive_pair() -> None:
     r"""
     Answers: curl.positive-pair
-        They are crops of one observation. The wrong keys are those of the other observations in the batch, which were
-        drawn for the update anyway: nothing is stored for them. The loss pulls on every entry of the table of
-        similarities, up at a query's own key and down at all others.
+        They are crops of the same observation. The negatives are the keys of the other observations in the batch, which
+        was sampled for the update anyway, so there is no memory bank. Minimizing the loss raises each query's
+        similarity to its positive and lowers all others.
 
         >>> import torch
         >>> from reference_impl.curl import info_nce
@@ -593,8 +615,9 @@ def positive_pair() -> None:
         >>> (-similarities.grad.sign()).int().tolist()
         [[1, -1, -1, -1], [-1, 1, -1, -1], [-1, -1, 1, -1], [-1, -1, -1, 1]]
 
-        Being different *draws* is all that is asked of the others. If one moment was drawn twice, its twin counts as a
-        wrong key, and no encoder can get below $\log 2$ there: features that name each moment perfectly still pay it.
+        A negative is any other *sample*, not any other content. If an observation was sampled twice, its duplicate
+        counts as a negative, and no encoder can get below $\log 2$ there, not even with features that identify every
+        observation.
 
         >>> features = torch.eye(4)[[0, 1, 2, 2]]
         >>> best = 100 * features @ features.T
@@ -606,9 +629,8 @@ def positive_pair() -> None:
 def loss_is_cross_entropy() -> None:
     """
     Answers: curl.loss-is-cross-entropy
-        No. It is cross-entropy over as many classes as there are keys, where the label of a query is its row number:
-        "which of these is mine?". As printed, Eq. 4 lacks its minus sign, and going down *that* would make each query's
-        own key the least likely.
+        No. It is cross-entropy over as many classes as there are keys, and the label of a query is its row number.
+        Eq. 4 as printed lacks the minus sign; minimizing *that* would make each query's positive the least likely key.
 
         >>> import math, torch
         >>> from torch.nn import functional as F
@@ -637,11 +659,10 @@ def loss_is_cross_entropy() -> None:
 def chance_level() -> None:
     r"""
     Answers: curl.chance-level
-        $\log K$ for $K$ keys, and that is the loss if all similarities are equal: 4.85 for 128. Where observations
-        differ, training starts above it. A matrix of random numbers prefers keys at random, and strongly, since 2,500
-        products are added up; wrong keys that look right cost more than knowing nothing. (With the tanh switched off,
-        as in the public code, features are larger, and it is worse.) A falling loss therefore shows nothing until it
-        has passed $\log K$.
+        $\log K$ for $K$ keys, the loss of equal similarities: 4.85 for 128. If observations differ, training starts
+        above it. The random initial $W$ ranks keys at random, but with large logits, since each is a sum of 2,500
+        products; a confident wrong choice costs more than a uniform one. (Without the tanh, as in the public code,
+        features are larger, and so is the loss.) A falling loss therefore shows nothing until it is below $\log K$.
 
         >>> import math, torch
         >>> from torch import nn
@@ -661,11 +682,11 @@ def chance_level() -> None:
 def why_a_moving_average() -> None:
     """
     Answers: curl.why-a-moving-average
-        So that the keys hold still while the queries learn: below they move half as far at a step as keys by the
-        encoder itself would. That is a matter of degree. Nothing collapses without it, since the wrong keys push
-        features apart, whoever makes them; the paper reports that the average did better (Figure 5, on one task). What
-        collapses is a loss without wrong keys. (And the average costs nothing: soft actor-critic has it for its
-        targets.) Three ways to train one encoder:
+        The moving average keeps the keys stable while the queries learn: below they change about half as much per step
+        as keys of the encoder itself would. Nothing collapses without it, since the negatives push features apart,
+        whichever network encodes them; the paper reports that the average did better (Figure 5, on one task). What
+        collapses is a loss without negatives. (The average costs nothing: soft actor-critic has it for its target
+        values.) One encoder, trained in three ways:
 
         >>> import copy, torch
         >>> from torch import nn
@@ -701,10 +722,10 @@ def why_a_moving_average() -> None:
 def what_crops_teach() -> None:
     """
     Answers: curl.what-crops-teach
-        Where in the frame things stand. Two crops of one observation show the same things shifted, and the encoder is
-        paid for giving both the same features. Below, each observation has a colour and a square somewhere. Of two
-        encoders that train alike, one gets two crops of each, the other the same crop twice. Then all is shifted by
-        four pixels: how far do the features move, compared with the distance between different observations?
+        The position of things in the frame. Two crops of an observation show the same content, shifted, and the loss
+        asks for similar features of both. Below, each observation has a background color and a square at a random
+        position. One encoder is trained on two crops of each, the other on the same crop twice. Then the input is
+        shifted by four pixels: how far do the features move, relative to the distance between different observations?
 
         >>> import torch
         >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder, ema_update, optimizer_step, random_crop
@@ -732,17 +753,17 @@ def what_crops_teach() -> None:
         >>> two_crops < one_crop / 2, two_crops < before / 4
         (True, True)
 
-        That is a choice, and not free of risk: a task whose reward depends on where in the picture a thing stands has
-        to tell it from other things that the crop shifts too.
+        This invariance can hurt: if the reward depends on the absolute position of an object in the frame, the encoder
+        must recover it relative to other objects, which the crop shifts as well.
     """
 
 
 def why_bilinear() -> None:
     r"""
     Answers: curl.why-bilinear
-        Weights of its own. A cosine counts every feature alike. $W$ can learn that some say nothing about which
-        observation it is, and need not force the encoder to drop them: what the crops disturb may still be what acting
-        needs. Below, 16 of 40 features survive the crop; in a cosine the other 24 drown them.
+        Learned weights for the features. A cosine weights all features equally. $W$ can learn to ignore features that
+        differ between crops, without forcing the encoder to drop them, since the policy may need them. Below, 16 of 40
+        features are the same in both crops; in the cosine, the noise of the other 24 dominates.
 
         >>> import math, torch
         >>> from reference_impl.curl import BilinearSimilarity, info_nce, optimizer_step
@@ -761,8 +782,8 @@ def why_bilinear() -> None:
         >>> found(similarity(query, key)) > 100, found(cosine_score(query, key)) < 40
         (True, True)
 
-        It also sets its own scale. Cosines end at 1, so that their softmax stays flat, unless they are divided by a
-        temperature, as elsewhere they are: even perfect features can't get far below $\log 128 = 4.85$.
+        $W$ also learns the scale of the logits. Cosines are bounded by 1, so without a temperature their softmax stays
+        flat: even perfect features can't get far below $\log 128 = 4.85$.
 
         >>> perfect = torch.eye(128)
         >>> round(info_nce(cosine_score(perfect, perfect), torch.arange(128)).item(), 2)
@@ -773,9 +794,8 @@ def why_bilinear() -> None:
 def who_moves_the_encoder() -> None:
     """
     Answers: curl.who-moves-the-encoder
-        The critic's loss and the contrast. The actor reads features of the same convolutions, but its gradient stops
-        before them (its own linear layer behind them learns), and the temperature's has nothing to do with pixels. The
-        keys' encoder gets no gradient from anyone.
+        The critic's loss and the contrastive loss. The actor reads the same convolutions detached, and trains only its
+        own layers behind them; the temperature's loss does not depend on pixels. The target encoder gets no gradient.
 
         >>> import torch
         >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder, Transitions
@@ -810,10 +830,10 @@ def who_moves_the_encoder() -> None:
 def more_negatives() -> None:
     r"""
     Answers: curl.more-negatives
-        There are more keys to confuse one's own with. The same features, each with the same noise in both crops, are
-        told apart nearly always among 4 and mostly not among 1,024, and the loss that guessing costs, $\log K$, grows
-        as well. So losses of different batches can't be compared; and a batch of $K$ can prove no more than $\log K$
-        nats of what the two crops have in common.
+        There are more negatives to confuse the positive with. Features of the same noise level find their positive
+        nearly always among 4 keys, and mostly not among 1,024; chance level, $\log K$, grows as well. So losses at
+        different batch sizes are not comparable, and a batch of $K$ can show at most $\log K$ nats of mutual
+        information between the two crops.
 
         >>> import math, torch
         >>> from reference_impl.curl import info_nce
@@ -837,8 +857,8 @@ def more_negatives() -> None:
 def encoder_size() -> None:
     """
     Answers: curl.encoder-size
-        Four convolutions, which shrink 84 rows to 35, and one linear layer, which holds 98 of each 100 numbers because
-        it reads every place of every map. An observation of 63,504 bytes leaves as 50 numbers.
+        Four convolutions, which reduce 84 × 84 to 35 × 35, and one linear layer, which holds 98% of the parameters
+        since it reads the flattened feature maps. It encodes an observation of 63,504 bytes as 50 features.
 
         >>> import torch
         >>> from reference_impl.curl import PixelEncoder
@@ -863,9 +883,9 @@ def encoder_size() -> None:
 def two_optimisers() -> None:
     """
     Answers: curl.two-optimisers
-        It doubles the encoder's learning rate for the contrast, and does nothing else. Both optimisers see the same
-        gradients at every contrast and no others, so that their moments are equal, and so are their steps. M-CURL's
-        code has one optimiser for the encoder, at twice the rate: the same.
+        It doubles the encoder's learning rate in the contrastive update, and does nothing else. Both optimizers see the
+        same gradients at every contrastive update and no others, so their Adam moments are equal, and so are their
+        steps. M-CURL's code has one optimizer of twice the rate for the encoder, which is equivalent.
 
         >>> import torch
         >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder
@@ -891,9 +911,9 @@ def two_optimisers() -> None:
 def squashed_density() -> None:
     """
     Answers: curl.squashed-density
-        Because tanh crowds actions together near -1 and 1. Equal steps of $u$ are shorter and shorter steps of $a$
-        there, so the same chance stands on less room, and the density rises by the inverse of tanh's slope. With that
-        factor the chances of all actions add up to 1, as they must; without it they don't.
+        By the change of variables $a = \tanh u$: the density of $a$ is that of $u$ divided by the derivative of tanh,
+        which is small near -1 and 1, where tanh squeezes many $u$ into few $a$. With this factor the density of the
+        actions integrates to 1, without it it doesn't.
 
         >>> import torch
         >>> from reference_impl.curl import squashed_gaussian
@@ -906,16 +926,15 @@ def squashed_density() -> None:
         1.0
         0.62
 
-        The learner needs it right: the temperature holds the mean of this number at a target.
+        The temperature is learned from this log-density: it keeps its mean at the target entropy.
     """
 
 
 def buffer_memory() -> None:
     """
     Answers: curl.buffer-memory
-        3.0 GB for 100,000 frames, and it never grows. Each frame is in three stacks, and each stack is seen once as
-        what came before an action and once as what came after: stored as stacks, as in the public code, every frame
-        would lie there six times.
+        3.0 GB for 100,000 frames, allocated once. Each frame is part of three stacks, and each stack is once an
+        observation and once a next observation. Stored as stacks, as in the public code, every frame is held six times.
 
         >>> import torch
         >>> from reference_impl.curl import ReplayBuffer
@@ -924,8 +943,8 @@ def buffer_memory() -> None:
         >>> buffer.nbytes, 100_000 * 2 * 9 * 100 * 100
         (3003300000, 18000000000)
 
-        Nothing is lost by it. A buffer of six frames has seen an episode of four, and now one of five: what it can
-        still make are stacks as they were seen, and none that mixes two episodes or lacks a frame.
+        Nothing is lost. Below, a buffer for six frames has stored an episode of four frames and then one of five. It
+        returns the stacks as they were observed, and none that mixes episodes or lacks a frame.
 
         >>> buffer, frame = ReplayBuffer(capacity=6, action_dim=1, frame_shape=(1, 1, 1)), 0
         >>> for length in (4, 5):
@@ -948,9 +967,9 @@ def buffer_memory() -> None:
 def crop_offsets() -> None:
     """
     Answers: curl.crop-offsets
-        No. numpy's `randint(0, 16)` stops at 15, so of 17 places for a window of 84 in 100 the last never occurs, in
-        either direction: 33 of the 289 crops are missing. Every pixel below holds its own number, so that a crop's
-        first pixel tells where it was cut.
+        No. The upper bound of numpy's `randint(0, 16)` is exclusive. So of the 17 offsets of a crop of 84 in 100 the
+        last never occurs, in either direction: 33 of the 289 crops are missing. Every pixel below holds its own index,
+        so that a crop's first pixel tells its offset.
 
         >>> import numpy as np, torch
         >>> from reference_impl.curl import random_crop
@@ -967,11 +986,10 @@ def crop_offsets() -> None:
 def what_is_a_step() -> None:
     """
     Answers: curl.what-is-a-step
-        Fewer times than that: the 100,000 are steps of the environment, and each action is repeated 2, 4 or 8 times
-        (Table 3). A run of cartpole decides 12,500 times, and learns at all of these but the first 1,000. On Atari it
-        is the other way round: there 100,000 *are* the decisions, of four frames each. The buffer keeps what the
-        agent saw, one frame a decision, so that such a run never fills it. Here are the transitions that one episode
-        leaves:
+        Less often: the 100,000 are environment steps, and each action is repeated 2, 4 or 8 times (Table 3). A run of
+        cartpole takes 12,500 actions, and updates after all but the first 1,000. On Atari it is the other way round:
+        there the 100,000 count *actions*, of four frames each. The buffer stores one frame per action, so such a run
+        never fills it. These are the transitions of one episode:
 
         >>> import torch
         >>> from reference_impl.curl import ReplayBuffer

@@ -1,13 +1,13 @@
-r"""M-CURL: soft actor-critic whose encoder also helps a small Transformer to rebuild hidden moments of a window.
+r"""M-CURL: soft actor-critic from pixels, with masked contrastive learning over windows of consecutive observations.
 
 Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": its abstract. The body
     was not at hand; what the abstract leaves unsaid is taken from the authors' public code, teslacool/m-curl, and named
     by its files. The defaults are those of its README.
 
-What stands here is what differs from CURL. The encoder, the actor and critic, the buffer, the crops and the loss are
-CURL's, by import. A *moment* is one observation of a window, itself a stack of three frames.
+This module holds what differs from CURL. Encoder, actor, critic, replay buffer, crops and InfoNCE are imported from
+`reference_impl.curl`. A *timestep* of a window is one observation, itself a stack of three frames.
 
-Axes: $b$ windows of a batch, $n$ moments of a window, $d$ features, and by name the channels, rows and columns of
+Axes: $b$ windows of a batch, $n$ timesteps of a window, $d$ features; and by name the channels, rows and columns of
 images.
 
 Asked: m_curl.encoder-of-what, m_curl.contrastive-learning
@@ -36,15 +36,18 @@ from reference_impl.transformer import FeedForward, PostNorm
 
 
 class EncoderLayer(nn.Module):
-    r"""Let each moment look at all of its window, then change each by itself.
+    r"""A post-norm Transformer encoder layer with one head and without an output projection.
 
     Source: `AttnLayer` of ctmr_sac.py, after Vaswani et al. 2017, Sections 3.1 to 3.3
         $$y = \operatorname{LayerNorm}\Bigl(x + \operatorname{softmax}\Bigl(\frac{QK^\top}{\sqrt d}\Bigr)V\Bigr)$$
 
         $$z = \operatorname{LayerNorm}(y + \max(0, yW_1 + b_1)W_2 + b_2)$$
 
-    One head, and its mean is added as it is: there is no projection behind it. Norms stand after the sums, and the
-    feed-forward network is twice as wide as its input.
+    The head's output is added to the residual stream as it is. The feed-forward network is twice as wide as its input.
+
+    Args:
+        d_model: The dimension of the features.
+        dropout: The dropout rate of each sublayer's output.
 
     Asked: m_curl.layer-size
     """
@@ -56,18 +59,23 @@ class EncoderLayer(nn.Module):
         self.around_attention, self.around_feed_forward = PostNorm(d_model, dropout), PostNorm(d_model, dropout)
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return the moments as the next layer sees them."""
+        """Return the output of the layer."""
         x = self.around_attention.after(x, scaled_dot_product(self.query(x), self.key(x), self.value(x)))
         return self.around_feed_forward.after(x, self.feed_forward(x))
 
 
 class WindowTransformer(nn.Module):
-    """Rebuild the hidden moments of a window from those before and after: an aid in training, which no action needs.
+    r"""A Transformer encoder that reconstructs the features of masked timesteps; used in training only.
 
     Source: Abstract; `CTMR` of ctmr_sac.py
 
-    The embeddings of Vaswani et al. 2017 are multiplied by the root of $d$ before positions are added, and then thinned
-    by dropout. These features are added to their positions as they are.
+    Departs: from Vaswani et al. 2017, which scales embeddings by $\sqrt d$ and applies dropout to the sum of
+    embeddings and positions. Here the features are added to the positions unscaled and without dropout.
+
+    Args:
+        d_model: The dimension of the features.
+        layers: The number of layers.
+        dropout: The dropout rate of each sublayer's output.
 
     Asked: m_curl.why-transformers
     """
@@ -77,7 +85,7 @@ class WindowTransformer(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(d_model, dropout) for _ in range(layers))
 
     def forward(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return each moment, told from all of its window."""
+        """Return the reconstruction of each timestep from its whole window."""
         x = features + sinusoidal(*features.shape[1:]).to(features)
         for layer in self.layers:
             x = layer(x)
@@ -87,27 +95,29 @@ class WindowTransformer(nn.Module):
 def sample_windows(
     replay_buffer: ReplayBuffer, batch_size: int, length: int
 ) -> UInt8[Tensor, "b n channels rows columns"]:
-    """Draw windows of consecutive observations, each from one episode.
+    """Sample windows of consecutive observations, each within one episode.
 
     Source: `sample_ctmr` of utils.py
 
-    Departs: in the public code a window may run over the end of one episode into the next, and over the buffer's newest
-    observation into its oldest.
+    Departs: in the public code a window may cross the end of an episode, and wrap around from the buffer's newest
+    observation to its oldest.
+
+    Args:
+        replay_buffer: The buffer.
+        batch_size: The number of windows.
+        length: The number of timesteps of a window.
 
     Raises:
         ValueError: No episode in the buffer is that long.
     """
-    first, standing = (
-        replay_buffer.observation_indices(),
-        torch.stack([replay_buffer.episode_step, replay_buffer.num_older()]),
-    )
+    first = replay_buffer.observation_indices()
     last = (first + length - 1) % replay_buffer.capacity
-    # as many frames on in its episode, and as many on in the buffer: neither wraps in between
-    whole = (standing[:, last] - standing[:, first] == length - 1).all(dim=0)
-    first = sample(first[whole], batch_size)
-    return replay_buffer.stack_frames(
-        (first[:, None] + torch.arange(length, device=first.device)) % replay_buffer.capacity
-    )
+    # From first to last both the step of the episode and the position in the buffer advance by length - 1.
+    progress = torch.stack([replay_buffer.episode_step, replay_buffer.num_older()])  # (2, capacity)
+    is_consecutive = (progress[:, last] - progress[:, first] == length - 1).all(dim=0)
+    first = sample(first[is_consecutive], batch_size)  # (b,)
+    indices = (first[:, None] + torch.arange(length, device=first.device)) % replay_buffer.capacity  # (b, n)
+    return replay_buffer.stack_frames(indices)
 
 
 def mask_timesteps(
@@ -115,26 +125,26 @@ def mask_timesteps(
     replacements: UInt8[Tensor, "b n channels rows columns"],
     mask_ratio: float = 0.5,
 ) -> tuple[UInt8[Tensor, "b n channels rows columns"], Bool[Tensor, "b n"]]:
-    """Choose moments to ask for, and hide most of them.
+    """Mask timesteps at random, by BERT's rule.
 
     Source: `random_obs` of utils.py, after Devlin et al. 2019, Section 3.1
 
-    A chosen moment turns black in 80% of all cases and into a stranger in 10%; in the last 10% it stays, and is asked
-    for all the same.
+    Of the masked timesteps 80% become black, 10% are replaced by another observation, and 10% are kept. All are
+    predicted.
 
-    Departs: the abstract hides features; the public code hides pixels, before the encoder, and so does this.
+    Departs: the abstract masks features; the public code masks pixels, before the encoder, and so does this.
 
     Args:
         obs: The windows.
-        replacements: Other observations, to stand in for some.
-        mask_ratio: How many of the moments are chosen.
+        replacements: Random observations to replace some.
+        mask_ratio: The probability that a timestep is masked.
 
     Returns:
-        The windows with what is hidden, and where a moment is chosen (the public code calls this `non_masked`).
+        The masked windows, and the mask: true at the timesteps to predict (the public code calls it `non_masked`).
 
     Answers: m_curl.always-black
-        No. As in [[bert]], a chosen moment turns black in 80% of all cases, into some other observation in 10%, and in
-        10% it stays as it is. It is asked for in each case, so that what looks like a moment can't simply be passed on.
+        No. As in [[bert]], a masked timestep becomes black in 80% of the cases, is replaced by another observation in
+        10%, and is kept in 10%. It is predicted in every case, so a visible input can't simply be copied.
 
         >>> import torch
         >>> from reference_impl.m_curl import mask_timesteps
@@ -157,7 +167,7 @@ def mask_timesteps(
 
 
 def warmup_schedule(step: int, warmup_steps: int = 6000) -> float:
-    r"""Return the Transformer's share of its learning rate: it climbs in a line, then falls with the root of the steps.
+    r"""Return the factor of the Transformer's learning rate: linear warmup, then inverse square root decay.
 
     Source: `InverseSquareRootSchedule` of ctmr_sac.py
         $$0.0005 + 0.9995 \, t / t_w \quad (t < t_w), \qquad \sqrt{t_w / t} \quad (t \ge t_w)$$
@@ -166,7 +176,7 @@ def warmup_schedule(step: int, warmup_steps: int = 6000) -> float:
 
 
 def decay_schedule(step: int, warmup_steps: int = 6000) -> float:
-    r"""Return the encoder's share of its learning rate: all of it at first, then it falls with the root of the steps.
+    r"""Return the factor of the encoder's learning rate: constant, then inverse square root decay.
 
     Source: `AnneallingSchedule` of ctmr_sac.py
         $$\min(1, \sqrt{t_w / t})$$
@@ -184,7 +194,7 @@ class MCURLConfig:
         mtm_ratio: The probability that a timestep is masked.
         num_attn_layer: Layers of the Transformer.
         dropout: The dropout rate of each sublayer's output.
-        adam_warmup_step: Steps until the schedules of the learning rates turn.
+        adam_warmup_step: Steps until both learning rates start to decay.
     """
 
     mtm_bsz: int = 16
@@ -196,19 +206,19 @@ class MCURLConfig:
 
 
 class MCURL(SoftActorCritic):
-    r"""Learn to act from pixels, and to rebuild hidden moments well enough to tell them from all others.
+    r"""Soft actor-critic whose encoder is also trained by reconstructing masked timesteps of a window.
 
     Source: Abstract; `CtmrSacAgent` of ctmr_sac.py
 
-    What differs from CURL: windows of moments for single observations, of which some are hidden; a Transformer behind
-    the encoder; plain products for the bilinear form; keys that are all moments of all windows; a loss at chosen places
-    alone; twice the rate for the encoder, and schedules for it and for the Transformer.
+    Differences from CURL: windows with masked timesteps instead of single observations; a Transformer behind the
+    encoder; dot products instead of the bilinear form; the keys of all timesteps of all windows; a loss at masked
+    timesteps only; twice the learning rate for the encoder, and schedules for both learning rates.
 
     Args:
         encoder: The critic's encoder.
-        action_dim: How many numbers make an action.
+        action_dim: The dimension of an action.
         hidden_dim: The width of the hidden layers of actor and critic.
-        lr: The learning rate; the contrast moves the encoder at twice that.
+        lr: The learning rate; the masked contrastive loss trains the encoder at twice that.
         config: The settings of the masked contrastive loss.
         kwargs: Passed to `SoftActorCritic`.
 
@@ -242,28 +252,29 @@ class MCURL(SoftActorCritic):
         mask: Bool[Tensor, "b n"],
         obs: Num[Tensor, "b n channels rows columns"],
     ) -> Float[Tensor, ""]:
-        r"""Return how hard it is to tell each chosen moment, as rebuilt, from all moments of the batch.
+        r"""Return the InfoNCE loss of each masked timestep's reconstruction among the keys of all timesteps.
 
         Source: `update_cpc` of ctmr_sac.py
             $$-\frac{1}{\lvert M \rvert} \sum_{i \in M} \log
             \frac{\exp(x_i^\top k_i)}{\sum_{j=1}^{bn} \exp(x_i^\top k_j)}$$
 
         Args:
-            masked_obs: The windows with what is hidden.
-            mask: $M$.
-            obs: The windows as they were. Their keys are fixed, and made by the encoder's average alone.
+            masked_obs: The masked windows.
+            mask: $M$, true at the masked timesteps.
+            obs: The unmasked windows. Their keys are detached, and come from the target encoder alone.
 
         Asked: m_curl.hidden-places-only
         """
-        rebuilt = self.transformer(self.critic.encoder(masked_obs.flatten(0, 1)).reshape(*mask.shape, -1))
+        features = self.critic.encoder(masked_obs.flatten(0, 1))  # (b n, d)
+        query = self.transformer(features.reshape(*mask.shape, -1))[mask]  # (masked, d)
         with torch.no_grad():
-            key = self.critic_target.encoder(obs.flatten(0, 1))
-        return info_nce(dot_score(rebuilt[mask], key), mask.flatten().nonzero().squeeze(1))
+            key = self.critic_target.encoder(obs.flatten(0, 1))  # (b n, d)
+        return info_nce(dot_score(query, key), mask.flatten().nonzero().squeeze(1))
 
     def update_representation(
         self, replay_buffer: ReplayBuffer, transitions: Transitions, cropped: Transitions
     ) -> None:
-        """Take one step: hide parts of windows, crop each moment by itself, and rebuild."""
+        """Take a masked contrastive step: sample windows, mask timesteps, and crop each observation by itself."""
         b, n, image_size = self.config.mtm_bsz, self.config.mtm_length, self.critic.encoder.image_size
         obs = sample_windows(replay_buffer, b, n)
         others = replay_buffer.stack_frames(sample(replay_buffer.observation_indices(), b * n))
@@ -282,10 +293,9 @@ class MCURL(SoftActorCritic):
 def key_difference() -> None:
     """
     Answers: m_curl.key-difference
-        The unit. CURL takes each observation by itself: its loss is that of a heap of pairs. M-CURL takes *windows*,
-        whose moments stand in an order and resemble their neighbours; masking is how this is put to use. Put the
-        moments of each window into another order, pixels, marks and keys alike: CURL's loss stays as it was, M-CURL's
-        doesn't.
+        The unit of learning. CURL's loss is over a set of independent observations. M-CURL's is over *windows*, whose
+        timesteps are ordered and resemble their neighbors; masking makes use of that. Permute the timesteps of each
+        window, in inputs, mask and keys alike: CURL's loss stays the same, M-CURL's doesn't.
 
         >>> import torch
         >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder
@@ -305,7 +315,8 @@ def key_difference() -> None:
         >>> abs(of_m_curl(one, other, chosen) - of_m_curl(one[:, order], other[:, order], chosen[:, order])) > 0.01
         True
 
-        And each of M-CURL's guesses looks at the whole window: how many moments' features does the third depend on?
+        And each of M-CURL's predictions attends to the whole window. On how many timesteps' features does the third
+        depend?
 
         >>> features = torch.randn(1, 6, 8, requires_grad=True)
         >>> (gradient,) = torch.autograd.grad(m_curl.transformer(features)[0, 2].square().sum(), features)
@@ -317,9 +328,9 @@ def key_difference() -> None:
 def why_transformers() -> None:
     """
     Answers: m_curl.why-transformers
-        Consecutive moments are alike, so that a hidden one is best told from its neighbours, and a Transformer has
-        them all within one step, those before and those after. One layer learns below to fill in walks through 16
-        features. Then it is shown windows whose middle is hidden: how many of 1,000 does it tell from all the others?
+        Consecutive observations are alike, so a masked one is best predicted from its neighbors, and self-attention
+        reads those before and those after in one step. Below, one layer learns to reconstruct random walks of 16
+        features. Then the middle of 1,000 windows is masked: how many of them does it identify among all?
 
         >>> import torch
         >>> from reference_impl.curl import info_nce, optimizer_step
@@ -345,8 +356,8 @@ def why_transformers() -> None:
         >>> both > 1.2 * before, both > 1.2 * after, before > 20 * neither
         (True, True, True)
 
-        What comes before is all that a recurrent network has which reads from left to right; without neighbours there
-        is nothing but a guess. (The abstract argues from the likeness of neighbours; it compares with no other
+        A recurrent network that reads from left to right has only the timesteps before; without neighbors there is only
+        chance. (The abstract argues from the correlation of consecutive observations; it compares with no other
         network.)
     """
 
@@ -354,9 +365,8 @@ def why_transformers() -> None:
 def what_makes_it_auxiliary() -> None:
     """
     Answers: m_curl.what-makes-it-auxiliary
-        That it gives the encoder a gradient, and nothing else to anyone. Its loss reaches the convolutions through
-        which the agent sees. But no action is made of its output: delete it, and the actions for a given encoder are
-        the same to the bit.
+        It only provides a gradient for the encoder. Its loss trains the convolutions that the actor uses, but its
+        output is no input of the policy: delete it, and the actions for a given encoder are the same to the bit.
 
         >>> import torch
         >>> from reference_impl.curl import ConvEncoder, PixelEncoder
@@ -365,8 +375,7 @@ def what_makes_it_auxiliary() -> None:
         >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=2, hidden_dim=16)
         >>> whole, chosen = torch.randint(256, (4, 6, 3, 12, 12), dtype=torch.uint8), torch.rand(4, 6) < 0.5
         >>> agent.masked_loss(whole, chosen, whole).backward()
-        >>> seen_through = agent.actor.encoder.convs
-        >>> all(bool(numbers.grad.any()) for numbers in seen_through.parameters())
+        >>> all(bool(p.grad.any()) for p in agent.actor.encoder.convs.parameters())
         True
         >>> observation = torch.randint(256, (32, 3, 16, 16), dtype=torch.uint8)
         >>> with_it = agent.act(observation)
@@ -399,8 +408,8 @@ def encoder_of_what() -> None:
 def why_discarded() -> None:
     """
     Answers: m_curl.why-discarded
-        Since nothing that acts calls it: to keep it would cost time and change no action. Here is who is called in one
-        step of learning, and in one decision.
+        Because acting never calls it: keeping it would cost time and change no action. These modules are called in one
+        update, and in one action:
 
         >>> from collections import Counter
         >>> import torch
@@ -425,8 +434,8 @@ def why_discarded() -> None:
         >>> sorted(calls.items())
         [('CNN', 1), ('policy', 1)]
 
-        Nor could it be called as it was trained. It tells a moment from later ones too, and when an action is due these
-        haven't come. (This second reason is an inference of these notes; the abstract gives none.)
+        Nor could it be used as it was trained: it attends to later timesteps too, which don't exist yet when an action
+        is due. (This second reason is an inference of these notes; the abstract gives none.)
 
         >>> features = torch.randn(1, 4, 8, requires_grad=True)
         >>> (gradient,) = torch.autograd.grad(agent.transformer(features)[0, 1].square().sum(), features)
@@ -438,11 +447,11 @@ def why_discarded() -> None:
 def policy_network() -> None:
     """
     Answers: m_curl.policy-network
-        It acts. It reads the 50 features of the present observation, which come from the CNN and not from the
-        Transformer, through two hidden layers of 1,024, and gives two numbers for each number of an action: mean and
-        spread of a Gaussian, whose draw tanh squeezes into [-1, 1]. That is soft actor-critic's actor, the same as
-        CURL's. (For Atari the method takes Rainbow instead, which has no actor: the best of a few actions, by their
-        values.)
+        It chooses the action. Its input are the 50 features of the current observation, from the CNN and not from the
+        Transformer. Two hidden layers of 1,024 map them to mean and log standard deviation of a Gaussian for each
+        component of the action, and tanh maps a sample into [-1, 1]. That is soft actor-critic's actor, the same as
+        CURL's. (On Atari the method builds on Rainbow instead, which has no actor: it takes the action of the highest
+        value.)
 
         >>> import torch
         >>> from reference_impl.curl import ConvEncoder, PixelEncoder
@@ -454,15 +463,15 @@ def policy_network() -> None:
         >>> sum(numbers.numel() for numbers in policy.parameters())
         1114124
 
-        Here is a small one at work. What goes in is what the encoder put out for this one observation:
+        A small one at work. Its input is the encoder's output for this one observation:
 
         >>> _ = torch.manual_seed(0)
         >>> agent = MCURL(PixelEncoder(12, 50, ConvEncoder(3, 8, 2)), action_dim=6, hidden_dim=16)
-        >>> heard = []
-        >>> _ = agent.actor.trunk.register_forward_pre_hook(lambda module, given: heard.append(given[0]))
+        >>> inputs = []
+        >>> _ = agent.actor.trunk.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
         >>> observation = torch.randint(256, (1, 3, 12, 12), dtype=torch.uint8)
         >>> action, another = agent.act(observation, explore=True), agent.act(observation, explore=True)
-        >>> heard[0].shape, torch.equal(heard[0], agent.actor.encoder(observation))
+        >>> inputs[0].shape, torch.equal(inputs[0], agent.actor.encoder(observation))
         (torch.Size([1, 50]), True)
         >>> torch.equal(action, another), bool(action.abs().max() < 1)  # explored
         (False, True)
@@ -503,9 +512,9 @@ def contrastive_learning() -> None:
 def hidden_places_only() -> None:
     """
     Answers: m_curl.hidden-places-only
-        The places that were chosen pay, each against the keys of *all* moments of all windows, chosen or not: as
-        many as windows times moments. The moments beside it in its window are wrong keys too. Keys are made from
-        the whole windows by the encoder's average, without the Transformer, and get no gradient.
+        Only masked timesteps contribute, each against the keys of *all* timesteps of all windows, masked or not, the
+        other timesteps of its own window among the negatives. Keys come from the unmasked windows by the target
+        encoder, without the Transformer, and get no gradient.
 
         >>> import torch
         >>> from reference_impl.curl import ConvEncoder, PixelEncoder
@@ -533,9 +542,9 @@ def hidden_places_only() -> None:
 def pixels_or_features() -> None:
     """
     Answers: m_curl.pixels-or-features
-        Pixels, in the public code; the abstract speaks of features. At first it is the same: biases begin at 0, and
-        so a black observation has features of 0. Then the biases learn, and the encoder turns black into a vector of
-        its own choice, the same for every hidden moment: what [[bert]] has as the learnt vector of `[MASK]`.
+        Pixels, in the public code; the abstract speaks of features. At first it is the same: biases are initialized at
+        0, so a black observation has features of 0. Then the biases are trained, and the encoder maps black to a
+        learned vector, the same for every masked timestep. It corresponds to the embedding of `[MASK]` in [[bert]].
 
         >>> import torch
         >>> from reference_impl.curl import ConvEncoder, PixelEncoder, optimizer_step
@@ -558,10 +567,10 @@ def pixels_or_features() -> None:
 def overlapping_stacks() -> None:
     """
     Answers: m_curl.overlapping-stacks
-        Half of them aren't. A moment is a stack of three frames, and each frame is in three stacks. About half of the
-        black moments can be put together from pieces that stand, to the pixel, in the stacks beside them: there the
-        task is to find and to copy. (That is a remark of these notes, not of the paper's abstract.) The frames below
-        hold their own number.
+        About half of them aren't. An observation stacks three frames, and each frame is part of three stacks. About
+        half of the black observations can be assembled from frames that are visible in the neighboring stacks: there
+        the task is to find and copy. (That is a remark of these notes, not of the paper's abstract.) The frames below
+        hold their own index.
 
         >>> import torch
         >>> from reference_impl.curl import ReplayBuffer
@@ -587,8 +596,8 @@ def overlapping_stacks() -> None:
 def layer_size() -> None:
     """
     Answers: m_curl.layer-size
-        18,000 numbers a layer, 36,000 in all: less than a fiftieth of the encoder that it helps to train. The
-        Transformer's own layer of this width has a projection behind the head, and with it 2,550 numbers more.
+        18,000 parameters a layer, 36,000 in all: less than a fiftieth of the encoder that it helps to train. A layer of
+        the original Transformer of this width has an output projection, and with it 2,550 parameters more.
 
         >>> from reference_impl.curl import PixelEncoder
         >>> from reference_impl.m_curl import EncoderLayer, WindowTransformer
