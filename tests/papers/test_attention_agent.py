@@ -83,7 +83,7 @@ def test_votes_are_counted_down_the_columns_of_the_patches_that_vote_by_key() ->
     assert votes[0] > 2.9
 
 
-def test_attention_here_mixes_nothing_and_knows_no_positions() -> None:
+def test_attention_averages_no_values_and_adds_no_positions() -> None:
     assert [name for name, _ in PatchVote(147, 4).named_parameters()] == [
         "key.weight", "key.bias", "query.weight", "query.bias",
     ]  # fmt: skip
@@ -174,12 +174,12 @@ def votes_of_torch(agent: AttentionAgent, frame: torch.Tensor) -> np.ndarray:
     return scores.softmax(dim=-1).sum(dim=0).numpy()
 
 
-def test_ties_fall_to_the_patch_that_stands_first() -> None:
+def test_ties_select_the_first_patch() -> None:
     agent = AttentionAgent()
     assert agent.top_patches(torch.zeros(96, 96, 3)).tolist() == list(range(10))
 
 
-def test_choosing_is_hard_and_passes_no_gradient() -> None:
+def test_selection_is_hard_and_passes_no_gradient() -> None:
     torch.manual_seed(0)
     agent = AttentionAgent()
     agent(torch.rand(96, 96, 3))[0].sum().backward()
@@ -187,7 +187,7 @@ def test_choosing_is_hard_and_passes_no_gradient() -> None:
     assert all(p.grad is not None for p in [*agent.controller.parameters(), *agent.action.parameters()])
 
 
-def test_the_mask_shows_the_chosen_patches() -> None:
+def test_attended_pixels_are_those_of_the_selected_patches() -> None:
     torch.manual_seed(0)
     agent, frame = AttentionAgent(top_k=2), torch.rand(96, 96, 3)
     expected = np.zeros((96, 96), dtype=bool)
