@@ -545,7 +545,7 @@ def test_a_card_shows_its_experiment_with_where_it_ran() -> None:
 
 
 def test_an_experiment_that_was_not_run_says_so() -> None:
-    assert "It has not been run at a size that says anything." in Reading(body(small(modules=(EXPERIMENT,)))).text
+    assert "There is no result yet." in Reading(body(small(modules=(EXPERIMENT,)))).text
 
 
 def test_a_card_folds_away_what_the_experiment_was_set_to() -> None:
@@ -1003,8 +1003,8 @@ def test_a_page_tells_search_engines_and_the_search_what_it_is() -> None:
 def test_without_cards_there_are_pages_all_the_same() -> None:
     made = {path: Reading(page.body) for path, page in pages(library()).items()}
     assert "There is no card yet." in made["papers/index.md"].text
-    assert "Nobody has asked yet." in made["questions.md"].text
-    assert "No card names any." in made["tags.md"].text
+    assert "There are no questions yet." in made["questions.md"].text
+    assert "No card has any." in made["tags.md"].text
     assert "There is no experiment yet." in made["experiments.md"].text
     nothing = Library({}, {}, (), (), {})
     assert "There is no module yet." in Reading(body(nothing, addresses.REFERENCE)).text
