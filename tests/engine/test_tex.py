@@ -181,3 +181,4 @@ def test_a_text_is_read_in_linear_time(part: str) -> None:
             _ = read(text).plain
 
     assert_linear(run, repeated(part), 2_000)
+    assert_linear(run, repeated(part, after=r"{\)\]}"), 2_000)
