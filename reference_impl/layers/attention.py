@@ -5,53 +5,7 @@ Source: Vaswani et al. 2017, Section 3.2; the scores from Graves et al. 2014, Ba
 Axes: $n$ queries, $m$ keys and values, $b$ sequences of a batch, $h$ heads. A mask is a tensor of booleans that is true
 where a query may attend. It broadcasts to (b, n, m); a query that may attend nowhere receives zeros.
 
-Answers: transformer.alignment-scores
-    Six, for a query $q$ and a key $k$. *Dot*: $q^\top k$. *Scaled dot*: $q^\top k/\sqrt{d}$. *Content-based*: the
-    cosine of $q$ and $k$. *General*: $q^\top W k$. *Additive*: $v^\top\tanh(Wq + Uk)$, in Luong's terms *concat*.
-    *Location-based*: $Wq$, one number a place, which never looks at the keys. The first three learn nothing.
-
-    >>> import torch
-    >>> from reference_impl.layers.attention import AdditiveScore, GeneralScore, LocationScore
-    >>> from reference_impl.layers.attention import cosine_score, dot_score, scaled_dot_score
-    >>> _ = torch.manual_seed(0)
-    >>> queries, keys = torch.randn(3, 4), torch.randn(5, 4)
-    >>> general, additive, location = GeneralScore(4, 4), AdditiveScore(4, 4, d_hidden=6), LocationScore(4, 9)
-    >>> q, k = queries[1], keys[2]
-    >>> by_hand = {
-    ...     dot_score: q @ k,
-    ...     scaled_dot_score: q @ k / 2,
-    ...     cosine_score: q @ k / (q.norm() * k.norm()),
-    ...     general: q @ general.key.weight @ k,
-    ...     additive: additive.vector.weight[0] @ torch.tanh(additive.query.weight @ q + additive.key.weight @ k),
-    ...     location: location.projection.weight[2] @ q,
-    ... }
-    >>> [torch.allclose(score(queries, keys)[1, 2], expected, atol=1e-6) for score, expected in by_hand.items()]
-    [True, True, True, True, True, True]
-    >>> [sum(w.numel() for w in score.parameters()) for score in (general, additive, location)]
-    [16, 54, 36]
-    >>> torch.equal(location(queries, keys), location(queries, 0 * keys))
-    True
-
-Answers: transformer.score-decides-self
-    No. A score sees one query and one key, and not where they come from; any of the six makes either kind. What
-    decides is the source of the keys and values: below, place 0 depends on place 3 of its own sequence when that is
-    the source, and does not when another sequence is, with every score alike.
-
-    >>> import torch
-    >>> from reference_impl.layers.attention import AdditiveScore, GeneralScore, LocationScore
-    >>> from reference_impl.layers.attention import masked_softmax, cosine_score, dot_score, scaled_dot_score
-    >>> _ = torch.manual_seed(0)
-    >>> x, other = torch.randn(5, 4, requires_grad=True), torch.randn(7, 4)
-    >>> def reads_its_own(score, source):
-    ...     output = masked_softmax(score(x, source)) @ source
-    ...     (gradient,) = torch.autograd.grad(output[0].sum(), x, allow_unused=True)
-    ...     return gradient is not None and bool(gradient[3].any())
-    >>> scores = [dot_score, scaled_dot_score, cosine_score]
-    >>> scores += [GeneralScore(4, 4), AdditiveScore(4, 4, 6), LocationScore(4, 9)]
-    >>> [reads_its_own(score, source=x) for score in scores]
-    [True, True, True, True, True, True]
-    >>> [reads_its_own(score, source=other) for score in scores]
-    [False, False, False, False, False, False]
+Asked: transformer.alignment-scores, transformer.score-decides-self
 """
 
 import math
@@ -77,32 +31,7 @@ def scaled_dot_score(query: Float[Tensor, "*b n d"], key: Float[Tensor, "*b m d"
     Source: Vaswani et al. 2017, Eq. 1
         $$s_{ij} = q_i^\top k_j / \sqrt{d_k}$$
 
-    Answers: transformer.scaled-dot-product
-        The factor is $1/\sqrt{d_k}$, with $d_k$ the width of one head's keys, 64 in the paper; the length of the
-        sequence has no part in it (an $n$ in that place is a width too). If the components of $q$ and $k$ are
-        independent with variance 1, then $q^\top k$ is a sum of $d_k$ products and has variance $d_k$.
-
-        >>> import torch
-        >>> from reference_impl.layers.attention import masked_softmax, dot_score, scaled_dot_score
-        >>> _ = torch.manual_seed(0)
-        >>> draw = {d: (torch.randn(64, d), torch.randn(1000, d)) for d in (16, 64, 256, 1024)}
-        >>> [round(float(dot_score(q, k).std())) for q, k in draw.values()]
-        [4, 8, 16, 32]
-        >>> [round(float(scaled_dot_score(q, k).std())) for q, k in draw.values()]
-        [1, 1, 1, 1]
-        >>> [round(float(dot_score(torch.randn(512, 64), torch.randn(n, 64)).std())) for n in (8, 64, 512)]
-        [8, 8, 8]
-
-        Scores that far apart saturate the softmax: one key takes nearly all of the weight, and since
-        $\partial\alpha_j/\partial s_j = \alpha_j(1 - \alpha_j)$, next to no gradient passes.
-
-        >>> q, k = draw[1024]
-        >>> unscaled, scaled = masked_softmax(dot_score(q, k)), masked_softmax(scaled_dot_score(q, k))
-        >>> bool(unscaled.max(dim=1).values.mean() > 0.8), bool(scaled.max(dim=1).values.mean() < 0.05)
-        (True, True)
-        >>> gradient = [float((w * (1 - w)).sum(dim=1).mean()) for w in (unscaled, scaled)]
-        >>> gradient[1] > 5 * gradient[0]
-        True
+    Asked: transformer.scaled-dot-product
     """
     return dot_score(query, key) / math.sqrt(query.shape[-1])
 
@@ -153,8 +82,8 @@ class AdditiveScore(nn.Module):
         self, query: Float[Tensor, "*b n d_query"], key: Float[Tensor, "*b m d_key"]
     ) -> Float[Tensor, "*b n m"]:
         """Return the scores of all pairs."""
-        pairs = self.query(query).unsqueeze(-2) + self.key(key).unsqueeze(-3)
-        return self.vector(pairs.tanh()).squeeze(-1)
+        pairs = self.query(query).unsqueeze(-2) + self.key(key).unsqueeze(-3)  # (*b, n, m, d_hidden)
+        return self.vector(pairs.tanh()).squeeze(-1)  # (*b, n, m)
 
 
 class LocationScore(nn.Module):
@@ -206,38 +135,7 @@ def masked_softmax(scores: Float[Tensor, "*b n m"], mask: Bool[Tensor, "..."] | 
     Source: Vaswani et al. 2017, Eq. 1 and Section 3.2.3 (masking)
         $$\alpha_{ij} = \frac{\exp s_{ij}}{\sum_{j'} \exp s_{ij'}}$$
 
-    Answers: transformer.soft-hard-global-local
-        Two questions, not one. *Soft or hard* asks how the weights are used: soft attention takes the mean under them,
-        hard attention draws one place. *Global or local* asks which places have a weight at all: every one, or those in
-        a window. So soft is not global and hard is not local: Luong's local attention is soft within its window.
-
-        >>> import torch
-        >>> from reference_impl.layers.attention import masked_softmax
-        >>> _ = torch.manual_seed(0)
-        >>> scores, values = torch.randn(1, 8, requires_grad=True), torch.randn(8, 1)
-        >>> window = (torch.arange(8) - 3).abs() <= 1
-        >>> everywhere, nearby = masked_softmax(scores), masked_softmax(scores, window)
-        >>> def places_with_a_gradient(output):
-        ...     return int(torch.autograd.grad(output.sum(), scores, retain_graph=True)[0].count_nonzero())
-        >>> places_with_a_gradient(everywhere @ values), places_with_a_gradient(nearby @ values)
-        (8, 3)
-
-        A draw returns one of the values as it stands, and passes no gradient to the scores; it may be local too.
-
-        >>> drawn, drawn_nearby = (w.multinomial(100_000, replacement=True)[0] for w in (everywhere, nearby))
-        >>> drawn.unique().tolist(), drawn_nearby.unique().tolist()
-        ([0, 1, 2, 3, 4, 5, 6, 7], [2, 3, 4])
-        >>> values[drawn].requires_grad
-        False
-
-        So hard attention learns by REINFORCE: weigh the gradient of each draw's log-probability by what the draw
-        earned. Here it earns the value drawn, and the mean over many draws is soft attention's gradient.
-
-        >>> rewarded = (everywhere.log()[0, drawn] * values[drawn, 0]).mean()
-        >>> (estimate,) = torch.autograd.grad(rewarded, scores, retain_graph=True)
-        >>> (exact,) = torch.autograd.grad((everywhere @ values).sum(), scores)
-        >>> torch.allclose(estimate, exact, atol=0.02), bool(exact.abs().max() > 0.1)
-        (True, True)
+    Asked: transformer.soft-hard-global-local
     """
     if mask is None:
         return scores.softmax(dim=-1)
@@ -293,86 +191,7 @@ class MultiHeadAttention(nn.Module):
     Raises:
         ValueError: The width does not divide among the heads.
 
-    Answers: transformer.self-or-cross
-        The source. In *self*-attention (*intra*-attention) queries, keys and values are made of one sequence, and the
-        weights are $n \times n$. A decoder's *cross*-attention (*inter*-attention) asks with its own sequence and finds
-        keys and values in the encoder's output: $n \times m$. The module is the same. Alter one word, and count the
-        outputs that change: with one source all of them, with two only that word's own, unless the word is one of the
-        memory.
-
-        >>> import torch
-        >>> from reference_impl.layers.attention import MultiHeadAttention
-        >>> _ = torch.manual_seed(0)
-        >>> attention = MultiHeadAttention(d_model=16, heads=2).eval()
-        >>> x, memory = torch.randn(1, 5, 16), torch.randn(1, 7, 16)
-        >>> attention.attention_weights(x, x).shape, attention.attention_weights(x, memory).shape
-        (torch.Size([1, 2, 5, 5]), torch.Size([1, 2, 5, 7]))
-        >>> def altered(sequence):
-        ...     return sequence.index_add(1, torch.tensor([2]), torch.ones(1, 1, 16))
-        >>> def changed(one, other):
-        ...     return int((one - other).abs().amax(dim=-1).gt(1e-5).sum())
-        >>> changed(attention(x, x, x), attention(altered(x), altered(x), altered(x)))
-        5
-        >>> changed(attention(x, memory, memory), attention(altered(x), memory, memory))
-        1
-        >>> changed(attention(x, memory, memory), attention(x, altered(memory), altered(memory)))
-        5
-
-    Answers: transformer.how-self-attention-works
-        For each word and each head: project the word to a query; score it against the key of every word by a dot
-        product over $\sqrt{d_k}$; turn the scores into weights that sum to 1; take the mean of the values under these
-        weights. Then lay the heads side by side and project once more. Written out as loops over words and heads:
-
-        >>> import math, torch
-        >>> from reference_impl.layers.attention import MultiHeadAttention
-        >>> _ = torch.manual_seed(0)
-        >>> n, heads, width = 5, 2, 4
-        >>> attention = MultiHeadAttention(heads * width, heads).double()
-        >>> x = torch.randn(1, n, heads * width, dtype=torch.float64)
-        >>> query, key, value = attention.query(x[0]), attention.key(x[0]), attention.value(x[0])
-        >>> rows = []
-        >>> for i in range(n):
-        ...     row = []
-        ...     for h in range(heads):
-        ...         part = slice(h * width, (h + 1) * width)
-        ...         scores = [(query[i, part] @ key[j, part]).item() / math.sqrt(width) for j in range(n)]
-        ...         total = sum(math.exp(score) for score in scores)
-        ...         row.append(sum(math.exp(scores[j]) / total * value[j, part] for j in range(n)))
-        ...     rows.append(attention.output(torch.cat(row)))
-        >>> torch.allclose(attention(x, x, x)[0], torch.stack(rows), rtol=0, atol=1e-12)
-        True
-
-        No step looks at where a word stands: words in another order give the same outputs in that order.
-
-        >>> order = torch.tensor([3, 0, 4, 1, 2])
-        >>> torch.allclose(attention(x[:, order], x[:, order], x[:, order]), attention(x, x, x)[:, order])
-        True
-
-    Answers: transformer.single-head
-        Yes: one head is plain attention between projections, with as many weights as any other number of heads has.
-        What more heads buy is more than one mean at a time. Below, one query must fetch the contents of two marked
-        words and keep them apart: two heads learn it, one blends them. In the paper (Table 3, rows A) one head scores
-        0.9 BLEU less than the best setting.
-
-        >>> import torch
-        >>> from reference_impl.layers.attention import MultiHeadAttention
-        >>> [sum(w.numel() for w in MultiHeadAttention(512, h).parameters()) for h in (1, 8, 64)]
-        [1050624, 1050624, 1050624]
-        >>> def trained_error(heads, steps=100):
-        ...     _ = torch.manual_seed(0)
-        ...     attention = MultiHeadAttention(8, heads)
-        ...     optimizer = torch.optim.Adam(attention.parameters(), lr=0.05)
-        ...     for _ in range(steps):
-        ...         words = torch.cat([torch.randn(64, 6, 3), torch.zeros(64, 6, 5)], dim=-1)
-        ...         words[:, 0, 6] = words[:, 1, 7] = 1  # the marks; without positions the order is nothing
-        ...         fetched = attention(torch.ones(64, 1, 8), words, words)[:, 0, :6]
-        ...         error = (fetched - words[:, :2, :3].flatten(1)).square().mean()
-        ...         optimizer.zero_grad()
-        ...         error.backward()
-        ...         optimizer.step()
-        ...     return error.item()
-        >>> trained_error(heads=1) > 0.2, trained_error(heads=2) < 0.02
-        (True, True)
+    Asked: transformer.self-or-cross, transformer.how-self-attention-works, transformer.single-head
     """
 
     def __init__(self, d_model: int, heads: int, bias: bool = True, dropout: float = 0.0) -> None:
@@ -414,15 +233,236 @@ class MultiHeadAttention(nn.Module):
         """Attend to keys and values that have been projected already."""
         mask = None if mask is None else mask.unsqueeze(-3)  # the same for every head
         dropout = self.dropout if self.training else 0.0
-        heads = scaled_dot_product_attention(self._split(self.query(query)), key, value, mask, dropout)
-        return self.output(heads.transpose(1, 2).flatten(2))
+        query = self._split(self.query(query))  # (b, h, n, dh)
+        heads = scaled_dot_product_attention(query, key, value, mask, dropout)  # (b, h, n, dh)
+        return self.output(heads.transpose(1, 2).flatten(2))  # (b, n, d)
 
     def attention_weights(
         self, query: Float[Tensor, "b n d"], key: Float[Tensor, "b m d"], mask: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b h n m"]:
         """Return the weights that `forward` uses when it drops none: the fused kernel does not show them."""
-        scores = scaled_dot_score(self._split(self.query(query)), self._split(self.key(key)))
+        scores = scaled_dot_score(self._split(self.query(query)), self._split(self.key(key)))  # (b, h, n, m)
         return masked_softmax(scores, None if mask is None else mask.unsqueeze(-3))
 
     def _split(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b h n dh"]:
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+# Answers
+
+
+def self_or_cross() -> None:
+    r"""
+    Answers: transformer.self-or-cross
+        The source. In *self*-attention (*intra*-attention) queries, keys and values are made of one sequence, and the
+        weights are $n \times n$. A decoder's *cross*-attention (*inter*-attention) asks with its own sequence and finds
+        keys and values in the encoder's output: $n \times m$. The module is the same. Alter one word, and count the
+        outputs that change: with one source all of them, with two only that word's own, unless the word is one of the
+        memory.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import MultiHeadAttention
+        >>> _ = torch.manual_seed(0)
+        >>> attention = MultiHeadAttention(d_model=16, heads=2).eval()
+        >>> x, memory = torch.randn(1, 5, 16), torch.randn(1, 7, 16)
+        >>> attention.attention_weights(x, x).shape, attention.attention_weights(x, memory).shape
+        (torch.Size([1, 2, 5, 5]), torch.Size([1, 2, 5, 7]))
+        >>> def altered(sequence):
+        ...     return sequence.index_add(1, torch.tensor([2]), torch.ones(1, 1, 16))
+        >>> def changed(one, other):
+        ...     return int((one - other).abs().amax(dim=-1).gt(1e-5).sum())
+        >>> changed(attention(x, x, x), attention(altered(x), altered(x), altered(x)))
+        5
+        >>> changed(attention(x, memory, memory), attention(altered(x), memory, memory))
+        1
+        >>> changed(attention(x, memory, memory), attention(x, altered(memory), altered(memory)))
+        5
+    """
+
+
+def how_self_attention_works() -> None:
+    r"""
+    Answers: transformer.how-self-attention-works
+        For each word and each head: project the word to a query; score it against the key of every word by a dot
+        product over $\sqrt{d_k}$; turn the scores into weights that sum to 1; take the mean of the values under these
+        weights. Then lay the heads side by side and project once more. Written out as loops over words and heads:
+
+        >>> import math, torch
+        >>> from reference_impl.layers.attention import MultiHeadAttention
+        >>> _ = torch.manual_seed(0)
+        >>> n, heads, width = 5, 2, 4
+        >>> attention = MultiHeadAttention(heads * width, heads).double()
+        >>> x = torch.randn(1, n, heads * width, dtype=torch.float64)
+        >>> query, key, value = attention.query(x[0]), attention.key(x[0]), attention.value(x[0])
+        >>> rows = []
+        >>> for i in range(n):
+        ...     row = []
+        ...     for h in range(heads):
+        ...         part = slice(h * width, (h + 1) * width)
+        ...         scores = [(query[i, part] @ key[j, part]).item() / math.sqrt(width) for j in range(n)]
+        ...         total = sum(math.exp(score) for score in scores)
+        ...         row.append(sum(math.exp(scores[j]) / total * value[j, part] for j in range(n)))
+        ...     rows.append(attention.output(torch.cat(row)))
+        >>> torch.allclose(attention(x, x, x)[0], torch.stack(rows), rtol=0, atol=1e-12)
+        True
+
+        No step looks at where a word stands: words in another order give the same outputs in that order.
+
+        >>> order = torch.tensor([3, 0, 4, 1, 2])
+        >>> torch.allclose(attention(x[:, order], x[:, order], x[:, order]), attention(x, x, x)[:, order])
+        True
+    """
+
+
+def scaled_dot_product() -> None:
+    r"""
+    Answers: transformer.scaled-dot-product
+        The factor is $1/\sqrt{d_k}$, with $d_k$ the width of one head's keys, 64 in the paper; the length of the
+        sequence has no part in it (an $n$ in that place is a width too). If the components of $q$ and $k$ are
+        independent with variance 1, then $q^\top k$ is a sum of $d_k$ products and has variance $d_k$.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import masked_softmax, dot_score, scaled_dot_score
+        >>> _ = torch.manual_seed(0)
+        >>> draw = {d: (torch.randn(64, d), torch.randn(1000, d)) for d in (16, 64, 256, 1024)}
+        >>> [round(float(dot_score(q, k).std())) for q, k in draw.values()]
+        [4, 8, 16, 32]
+        >>> [round(float(scaled_dot_score(q, k).std())) for q, k in draw.values()]
+        [1, 1, 1, 1]
+        >>> [round(float(dot_score(torch.randn(512, 64), torch.randn(n, 64)).std())) for n in (8, 64, 512)]
+        [8, 8, 8]
+
+        Scores that far apart saturate the softmax: one key takes nearly all of the weight, and since
+        $\partial\alpha_j/\partial s_j = \alpha_j(1 - \alpha_j)$, next to no gradient passes.
+
+        >>> q, k = draw[1024]
+        >>> unscaled, scaled = masked_softmax(dot_score(q, k)), masked_softmax(scaled_dot_score(q, k))
+        >>> bool(unscaled.max(dim=1).values.mean() > 0.8), bool(scaled.max(dim=1).values.mean() < 0.05)
+        (True, True)
+        >>> gradient = [float((w * (1 - w)).sum(dim=1).mean()) for w in (unscaled, scaled)]
+        >>> gradient[1] > 5 * gradient[0]
+        True
+    """
+
+
+def alignment_scores() -> None:
+    r"""
+    Answers: transformer.alignment-scores
+        Six, for a query $q$ and a key $k$. *Dot*: $q^\top k$. *Scaled dot*: $q^\top k/\sqrt{d}$. *Content-based*: the
+        cosine of $q$ and $k$. *General*: $q^\top W k$. *Additive*: $v^\top\tanh(Wq + Uk)$, in Luong's terms *concat*.
+        *Location-based*: $Wq$, one number a place, which never looks at the keys. The first three learn nothing.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import AdditiveScore, GeneralScore, LocationScore
+        >>> from reference_impl.layers.attention import cosine_score, dot_score, scaled_dot_score
+        >>> _ = torch.manual_seed(0)
+        >>> queries, keys = torch.randn(3, 4), torch.randn(5, 4)
+        >>> general, additive, location = GeneralScore(4, 4), AdditiveScore(4, 4, d_hidden=6), LocationScore(4, 9)
+        >>> q, k = queries[1], keys[2]
+        >>> by_hand = {
+        ...     dot_score: q @ k,
+        ...     scaled_dot_score: q @ k / 2,
+        ...     cosine_score: q @ k / (q.norm() * k.norm()),
+        ...     general: q @ general.key.weight @ k,
+        ...     additive: additive.vector.weight[0] @ torch.tanh(additive.query.weight @ q + additive.key.weight @ k),
+        ...     location: location.projection.weight[2] @ q,
+        ... }
+        >>> [torch.allclose(score(queries, keys)[1, 2], expected, atol=1e-6) for score, expected in by_hand.items()]
+        [True, True, True, True, True, True]
+        >>> [sum(w.numel() for w in score.parameters()) for score in (general, additive, location)]
+        [16, 54, 36]
+        >>> torch.equal(location(queries, keys), location(queries, 0 * keys))
+        True
+    """
+
+
+def score_decides_self() -> None:
+    """
+    Answers: transformer.score-decides-self
+        No. A score sees one query and one key, and not where they come from; any of the six makes either kind. What
+        decides is the source of the keys and values: below, place 0 depends on place 3 of its own sequence when that is
+        the source, and does not when another sequence is, with every score alike.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import AdditiveScore, GeneralScore, LocationScore
+        >>> from reference_impl.layers.attention import masked_softmax, cosine_score, dot_score, scaled_dot_score
+        >>> _ = torch.manual_seed(0)
+        >>> x, other = torch.randn(5, 4, requires_grad=True), torch.randn(7, 4)
+        >>> def reads_its_own(score, source):
+        ...     output = masked_softmax(score(x, source)) @ source
+        ...     (gradient,) = torch.autograd.grad(output[0].sum(), x, allow_unused=True)
+        ...     return gradient is not None and bool(gradient[3].any())
+        >>> scores = [dot_score, scaled_dot_score, cosine_score]
+        >>> scores += [GeneralScore(4, 4), AdditiveScore(4, 4, 6), LocationScore(4, 9)]
+        >>> [reads_its_own(score, source=x) for score in scores]
+        [True, True, True, True, True, True]
+        >>> [reads_its_own(score, source=other) for score in scores]
+        [False, False, False, False, False, False]
+    """
+
+
+def soft_hard_global_local() -> None:
+    """
+    Answers: transformer.soft-hard-global-local
+        Two questions, not one. *Soft or hard* asks how the weights are used: soft attention takes the mean under them,
+        hard attention draws one place. *Global or local* asks which places have a weight at all: every one, or those in
+        a window. So soft is not global and hard is not local: Luong's local attention is soft within its window.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import masked_softmax
+        >>> _ = torch.manual_seed(0)
+        >>> scores, values = torch.randn(1, 8, requires_grad=True), torch.randn(8, 1)
+        >>> window = (torch.arange(8) - 3).abs() <= 1
+        >>> everywhere, nearby = masked_softmax(scores), masked_softmax(scores, window)
+        >>> def places_with_a_gradient(output):
+        ...     return int(torch.autograd.grad(output.sum(), scores, retain_graph=True)[0].count_nonzero())
+        >>> places_with_a_gradient(everywhere @ values), places_with_a_gradient(nearby @ values)
+        (8, 3)
+
+        A draw returns one of the values as it stands, and passes no gradient to the scores; it may be local too.
+
+        >>> drawn, drawn_nearby = (w.multinomial(100_000, replacement=True)[0] for w in (everywhere, nearby))
+        >>> drawn.unique().tolist(), drawn_nearby.unique().tolist()
+        ([0, 1, 2, 3, 4, 5, 6, 7], [2, 3, 4])
+        >>> values[drawn].requires_grad
+        False
+
+        So hard attention learns by REINFORCE: weigh the gradient of each draw's log-probability by what the draw
+        earned. Here it earns the value drawn, and the mean over many draws is soft attention's gradient.
+
+        >>> rewarded = (everywhere.log()[0, drawn] * values[drawn, 0]).mean()
+        >>> (estimate,) = torch.autograd.grad(rewarded, scores, retain_graph=True)
+        >>> (exact,) = torch.autograd.grad((everywhere @ values).sum(), scores)
+        >>> torch.allclose(estimate, exact, atol=0.02), bool(exact.abs().max() > 0.1)
+        (True, True)
+    """
+
+
+def single_head() -> None:
+    """
+    Answers: transformer.single-head
+        Yes: one head is plain attention between projections, with as many weights as any other number of heads has.
+        What more heads buy is more than one mean at a time. Below, one query must fetch the contents of two marked
+        words and keep them apart: two heads learn it, one blends them. In the paper (Table 3, rows A) one head scores
+        0.9 BLEU less than the best setting.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import MultiHeadAttention
+        >>> [sum(w.numel() for w in MultiHeadAttention(512, h).parameters()) for h in (1, 8, 64)]
+        [1050624, 1050624, 1050624]
+        >>> def trained_error(heads, steps=100):
+        ...     _ = torch.manual_seed(0)
+        ...     attention = MultiHeadAttention(8, heads)
+        ...     optimizer = torch.optim.Adam(attention.parameters(), lr=0.05)
+        ...     for _ in range(steps):
+        ...         words = torch.cat([torch.randn(64, 6, 3), torch.zeros(64, 6, 5)], dim=-1)
+        ...         words[:, 0, 6] = words[:, 1, 7] = 1  # the marks; without positions the order is nothing
+        ...         fetched = attention(torch.ones(64, 1, 8), words, words)[:, 0, :6]
+        ...         error = (fetched - words[:, :2, :3].flatten(1)).square().mean()
+        ...         optimizer.zero_grad()
+        ...         error.backward()
+        ...         optimizer.step()
+        ...     return error.item()
+        >>> trained_error(heads=1) > 0.2, trained_error(heads=2) < 0.02
+        (True, True)
+    """
