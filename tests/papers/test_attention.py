@@ -334,5 +334,5 @@ def test_location_scores_do_not_read_the_keys_and_refuse_more_than_they_have_pla
     query = torch.randn(2, 5, 4)
     assert torch.equal(score(query, torch.randn(2, 3, 6)), score(query, torch.zeros(2, 3, 6)))
     assert torch.equal(score(query, torch.randn(2, 2, 6)), score(query, torch.zeros(2, 3, 6))[..., :2])
-    with pytest.raises(ValueError, match=r"^4 keys exceed the 3 places that have a score$"):
+    with pytest.raises(ValueError, match=r"^4 keys exceed max_length 3$"):
         score(query, torch.randn(2, 4, 6))
