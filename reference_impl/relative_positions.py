@@ -164,7 +164,7 @@ def relative_values(
 def central_idea() -> None:
     """
     Answers: relative_positions.central-idea
-        The pair of positions. Nothing is added to the embeddings; for each pair of positions a learned vector, selected
+        By pairs of positions. Nothing is added to the embeddings; for each pair of positions a learned vector, selected
         by their distance, is added to the key in the score, and another one to the value in the weighted mean. Written
         out pair by pair:
 
@@ -384,10 +384,10 @@ def cost() -> None:
 def headline() -> None:
     """
     Answers: relative_positions.headline
-        On one of four comparisons: English to German with the big model, against the authors' own run of the baseline.
-        The other three comparisons gain 0.3 to 0.5 BLEU. Against the scores in the Transformer's paper (27.3 and 28.4),
-        the same two models are 0.5 lower and 0.8 higher. The paper gives no spread over seeds. The number of parameters
-        does not explain the gain: the tables add less than 1% to the parameters of the model.
+        On one of four: English to German with the big model, against the authors' own run of the baseline. The other
+        three comparisons gain 0.3 to 0.5 BLEU. Against the scores in the Transformer's paper (27.3 and 28.4), the same
+        two models are 0.5 lower and 0.8 higher. The paper gives no spread over seeds. The number of parameters does not
+        explain the gain: the tables add less than 1% to the parameters of the model.
 
         >>> from reference_impl.layers.attention import MultiHeadAttention
         >>> from reference_impl.relative_positions import RelativeMultiHeadAttention
