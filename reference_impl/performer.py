@@ -677,7 +677,7 @@ class FavorAttention(MultiHeadAttention):
             self.uses += 1
         return self.output(self._mixed(query, key, value, mask).transpose(1, 2).flatten(2))
 
-    def weights(
+    def attention_weights(
         self, query: Float[Tensor, "b n d"], key: Float[Tensor, "b m d"], mask: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b h n m"]:
         """Return the weights that the outputs are means under: for looking at, since this makes the matrix."""

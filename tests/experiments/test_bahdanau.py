@@ -20,7 +20,7 @@ from reference_impl.experiments.bahdanau import (
     working,
 )
 from reference_impl.experiments.training import parameters
-from reference_impl.experiments.translation import reversals
+from reference_impl.experiments.translation import sample_reversals
 
 SIZE = dataclasses.replace(SIZES["small"], row=4, tested_rows=(2, 4, 8))
 
@@ -62,7 +62,7 @@ class Looking(nn.Module):
 
 
 def test_looking_right_is_looking_at_the_symbol_to_be_copied() -> None:
-    batch = reversals(3, 5, 4, torch.Generator().manual_seed(0))
+    batch = sample_reversals(3, 5, 4, torch.Generator().manual_seed(0))
 
     assert looked_right(Looking(4, 3, 2, 1, 0, 0), 0, *batch) == 1.0
     assert looked_right(Looking(4, 3, 2, 0, 0, 4), 0, *batch) == pytest.approx(0.8)

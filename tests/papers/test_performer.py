@@ -474,7 +474,7 @@ def test_an_attention_runs_on_its_own_weights(heads: int, causal: bool) -> None:
         one_head = partial(pair_by_pair, W=attention.directions, kernel=positive, real=real, causal=causal)
         mixed.append(np.concatenate([one_head(query[h], key[h], value[h]) for h in range(heads)], axis=-1))
     assert close(attention(x, x, x, mask), exact.output(torch.tensor(np.stack(mixed))), 1e-8)
-    weights = attention.weights(x, x, mask)
+    weights = attention.attention_weights(x, x, mask)
     _, value = exact.keys_values(x, x)
     assert close(exact.output((weights @ value).transpose(1, 2).flatten(2)), attention(x, x, x, mask), 1e-10)
     assert all(one is other for one, other in zip(attention.parameters(), exact.parameters(), strict=True))
