@@ -2,9 +2,9 @@ r"""RNNsearch: a recurrent encoder and decoder, and an attention that aligns the
 
 Source: Bahdanau, Cho and Bengio 2015, Section 3 and Appendix A
 
-Axes: $b$ sentence pairs of a batch, $n$ source words ($T_x$), $m$ target words ($T_y$), `d_hidden` units of a state
-($n$ in the paper), `d_annotation` = 2 · `d_hidden`. Words are integers; a source sentence is padded on the right and
-its length is given. The first target word, $y_0$, is whatever symbol the caller lets sentences begin with.
+Axes: $b$ sentence pairs of a batch, $n$ source words ($T_x$), $m$ target words ($T_y$), `hidden_size` units of a state
+($n$ in the paper), `annotation_size` = 2 · `hidden_size`. Words are integers; a source sentence is padded on the right
+and its length is given. The first target word, $y_0$, is whatever symbol the caller lets sentences begin with.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from reference_impl.layers.attention import AdditiveScore, attention_weights, padding_mask
 
 
-class GatedUnit(nn.Module):
+class GRUCell(nn.Module):
     r"""Take one step of the gated hidden unit (Cho et al. 2014), now known as a gated recurrent unit.
 
     Source: Appendix A.1.1
@@ -28,22 +28,24 @@ class GatedUnit(nn.Module):
     is another unit: there $z$ keeps the old state, and $r$ acts on $U s_{i-1}$, after the matrix.
 
     Args:
-        d_input: The width of the input.
-        d_hidden: The width of the state, whose values lie in (-1, 1).
+        input_size: The width of the input.
+        hidden_size: The width of the state, whose values lie in (-1, 1).
     """
 
-    def __init__(self, d_input: int, d_hidden: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input = nn.Linear(d_input, 3 * d_hidden)
-        self.gates = nn.Linear(d_hidden, 2 * d_hidden, bias=False)
-        self.proposal = nn.Linear(d_hidden, d_hidden, bias=False)
+        self.input = nn.Linear(input_size, 3 * hidden_size)
+        self.gates = nn.Linear(hidden_size, 2 * hidden_size, bias=False)
+        self.candidate = nn.Linear(hidden_size, hidden_size, bias=False)
 
-    def forward(self, x: Float[Tensor, "b d_input"], state: Float[Tensor, "b d_hidden"]) -> Float[Tensor, "b d_hidden"]:
+    def forward(
+        self, x: Float[Tensor, "b input_size"], state: Float[Tensor, "b hidden_size"]
+    ) -> Float[Tensor, "b hidden_size"]:
         """Return the next state."""
-        proposal, gates = torch.split(self.input(x), [state.shape[-1], 2 * state.shape[-1]], dim=-1)
+        candidate, gates = torch.split(self.input(x), [state.shape[-1], 2 * state.shape[-1]], dim=-1)
         update, reset = (gates + self.gates(state)).sigmoid().chunk(2, dim=-1)
-        proposed = (proposal + self.proposal(reset * state)).tanh()
-        return (1 - update) * state + update * proposed
+        candidate = (candidate + self.candidate(reset * state)).tanh()
+        return (1 - update) * state + update * candidate
 
 
 class Encoder(nn.Module):
@@ -56,9 +58,9 @@ class Encoder(nn.Module):
     that comes from the right and meets the padding first.
 
     Args:
-        words: The size of the source vocabulary.
-        d_embedding: The width of a word's embedding.
-        d_hidden: The width of either state.
+        vocab_size: The size of the source vocabulary.
+        embedding_dim: The width of a word's embedding.
+        hidden_size: The width of either state.
 
     Answers: bahdanau.two-directions
         What a word means may depend on what follows it. A network that reads from the left does not know that yet: when
@@ -68,7 +70,7 @@ class Encoder(nn.Module):
         >>> import torch
         >>> from reference_impl.bahdanau import Encoder
         >>> _ = torch.manual_seed(0)
-        >>> encoder, lengths = Encoder(words=10, d_embedding=8, d_hidden=8), torch.tensor([7])
+        >>> encoder, lengths = Encoder(vocab_size=10, embedding_dim=8, hidden_size=8), torch.tensor([7])
         >>> source = torch.tensor([[1, 2, 3, 4, 5, 6, 7]])
         >>> changed = source.clone()
         >>> changed[0, 6] = 8
@@ -82,26 +84,26 @@ class Encoder(nn.Module):
         True
     """
 
-    def __init__(self, words: int, d_embedding: int, d_hidden: int) -> None:
+    def __init__(self, vocab_size: int, embedding_dim: int, hidden_size: int) -> None:
         super().__init__()
-        self.d_hidden = d_hidden
-        self.embedding = nn.Embedding(words, d_embedding)
-        self.from_left = GatedUnit(d_embedding, d_hidden)
-        self.from_right = GatedUnit(d_embedding, d_hidden)
+        self.hidden_size = hidden_size
+        self.embedding = nn.Embedding(vocab_size, embedding_dim)
+        self.forward_rnn = GRUCell(embedding_dim, hidden_size)
+        self.backward_rnn = GRUCell(embedding_dim, hidden_size)
 
-    def forward(self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]) -> Float[Tensor, "b n d_annotation"]:
+    def forward(self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]) -> Float[Tensor, "b n annotation_size"]:
         """Return the annotations; those of padding mean nothing."""
         words = self.embedding(source).unbind(dim=1)
         real = padding_mask(lengths, len(words)).transpose(1, 2).unbind(dim=1)
 
-        def read(unit: GatedUnit, order: Iterable[int]) -> dict[int, Tensor]:
-            state, states = words[0].new_zeros(len(source), self.d_hidden), {}
+        def read(unit: GRUCell, order: Iterable[int]) -> dict[int, Tensor]:
+            state, states = words[0].new_zeros(len(source), self.hidden_size), {}
             for j in order:
                 states[j] = state = torch.where(real[j], unit(words[j], state), state)
             return states
 
-        left = read(self.from_left, range(len(words)))
-        right = read(self.from_right, reversed(range(len(words))))
+        left = read(self.forward_rnn, range(len(words)))
+        right = read(self.backward_rnn, reversed(range(len(words))))
         return torch.stack([torch.cat([left[j], right[j]], dim=-1) for j in range(len(words))], dim=1)
 
 
@@ -122,11 +124,11 @@ class Decoder(nn.Module):
     readout and output have one, alignment none.
 
     Args:
-        words: The size of the target vocabulary.
-        d_embedding: The width of a word's embedding.
-        d_hidden: The width of the state, and half an annotation's.
-        d_alignment: The width of the alignment model's hidden layer.
-        d_maxout: How many maxout units the readout has, each the larger of two.
+        vocab_size: The size of the target vocabulary.
+        embedding_dim: The width of a word's embedding.
+        hidden_size: The width of the state, and half an annotation's.
+        alignment_size: The width of the alignment model's hidden layer.
+        maxout_size: How many maxout units the readout has, each the larger of two.
 
     Answers: bahdanau.soft-alignment
         The alignment is not a hidden variable to be summed over or guessed at. It is a mean, with weights that vary
@@ -136,7 +138,7 @@ class Decoder(nn.Module):
         >>> import torch
         >>> from reference_impl.bahdanau import RNNsearch
         >>> _ = torch.manual_seed(0)
-        >>> model = RNNsearch(9, 9, d_embedding=8, d_hidden=8, d_alignment=8, d_maxout=8)
+        >>> model = RNNsearch(9, 9, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
         >>> annotations, mask, state = model.encode(torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([5]))
         >>> scores = model.decoder.score(state[:, None], annotations.detach())
         >>> soft, hard = scores.softmax(dim=-1), torch.nn.functional.one_hot(scores.argmax(dim=-1), 5).float()
@@ -156,7 +158,7 @@ class Decoder(nn.Module):
         >>> import torch
         >>> from reference_impl.bahdanau import RNNsearch
         >>> def pairs_scored(n, m):
-        ...     model = RNNsearch(9, 9, d_embedding=4, d_hidden=4, d_alignment=4, d_maxout=4)
+        ...     model = RNNsearch(9, 9, embedding_dim=4, hidden_size=4, alignment_size=4, maxout_size=4)
         ...     seen = []
         ...     last = model.decoder.score.vector  # the layer that turns a pair's hidden layer into its score
         ...     _ = last.register_forward_pre_hook(lambda _, pairs: seen.append(pairs[0].shape[:-1].numel()))
@@ -166,17 +168,19 @@ class Decoder(nn.Module):
         [[100, 200, 400], [200, 400, 800]]
     """
 
-    def __init__(self, words: int, d_embedding: int, d_hidden: int, d_alignment: int, d_maxout: int) -> None:
+    def __init__(
+        self, vocab_size: int, embedding_dim: int, hidden_size: int, alignment_size: int, maxout_size: int
+    ) -> None:
         super().__init__()
-        d_annotation = 2 * d_hidden
-        self.embedding = nn.Embedding(words, d_embedding)
-        self.initial = nn.Linear(d_hidden, d_hidden)
-        self.score = AdditiveScore(d_hidden, d_annotation, d_alignment)
-        self.unit = GatedUnit(d_embedding + d_annotation, d_hidden)
-        self.readout = nn.Linear(d_hidden + d_embedding + d_annotation, 2 * d_maxout)
-        self.output = nn.Linear(d_maxout, words)
+        annotation_size = 2 * hidden_size
+        self.embedding = nn.Embedding(vocab_size, embedding_dim)
+        self.initial = nn.Linear(hidden_size, hidden_size)
+        self.score = AdditiveScore(hidden_size, annotation_size, alignment_size)
+        self.gru = GRUCell(embedding_dim + annotation_size, hidden_size)
+        self.readout = nn.Linear(hidden_size + embedding_dim + annotation_size, 2 * maxout_size)
+        self.output = nn.Linear(maxout_size, vocab_size)
 
-    def start(self, annotations: Float[Tensor, "b n d_annotation"]) -> Float[Tensor, "b d_hidden"]:
+    def init_state(self, annotations: Float[Tensor, "b n annotation_size"]) -> Float[Tensor, "b hidden_size"]:
         r"""Return the state before the first word, from what has read the sentence back to its beginning.
 
         Source: Appendix A.2.2
@@ -187,10 +191,10 @@ class Decoder(nn.Module):
     def forward(
         self,
         word: Int[Tensor, " b"],
-        state: Float[Tensor, "b d_hidden"],
-        annotations: Float[Tensor, "b n d_annotation"],
+        state: Float[Tensor, "b hidden_size"],
+        annotations: Float[Tensor, "b n annotation_size"],
         mask: Bool[Tensor, "b 1 n"],
-    ) -> tuple[Float[Tensor, "b words"], Float[Tensor, "b d_hidden"], Float[Tensor, "b n"]]:
+    ) -> tuple[Float[Tensor, "b vocab_size"], Float[Tensor, "b hidden_size"], Float[Tensor, "b n"]]:
         """Return the next word's logits, the next state, and the alignment with the source words.
 
         Args:
@@ -203,7 +207,7 @@ class Decoder(nn.Module):
         context = (weights @ annotations)[:, 0]
         embedded = self.embedding(word)
         maxout = self.readout(torch.cat([state, embedded, context], dim=-1)).unflatten(-1, (-1, 2)).amax(dim=-1)
-        return self.output(maxout), self.unit(torch.cat([embedded, context], dim=-1), state), weights[:, 0]
+        return self.output(maxout), self.gru(torch.cat([embedded, context], dim=-1), state), weights[:, 0]
 
 
 class RNNsearch(nn.Module):
@@ -218,12 +222,12 @@ class RNNsearch(nn.Module):
     at zero), which is meant for days of training. Translation is greedy; the paper's is a beam search.
 
     Args:
-        source_words: The size of the source vocabulary.
-        target_words: The size of the target vocabulary.
-        d_embedding: The width of a word's embedding ($m$).
-        d_hidden: The width of each recurrent state ($n$).
-        d_alignment: The width of the alignment model's hidden layer ($n'$).
-        d_maxout: The number of maxout units ($l$).
+        source_vocab_size: The size of the source vocabulary.
+        target_vocab_size: The size of the target vocabulary.
+        embedding_dim: The width of a word's embedding ($m$).
+        hidden_size: The width of each recurrent state ($n$).
+        alignment_size: The width of the alignment model's hidden layer ($n'$).
+        maxout_size: The number of maxout units ($l$).
 
     Answers: bahdanau.machine-translation
         A model of translation gives every target sentence a probability, given the source sentence; to translate is to
@@ -234,7 +238,7 @@ class RNNsearch(nn.Module):
         >>> import torch
         >>> from reference_impl.bahdanau import RNNsearch
         >>> _ = torch.manual_seed(0)
-        >>> model = RNNsearch(5, 3, d_embedding=8, d_hidden=8, d_alignment=8, d_maxout=8)
+        >>> model = RNNsearch(5, 3, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
         >>> source, length, end = torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), 0
         >>> def cut(words):
         ...     return words[: words.index(end) + 1] if end in words else words
@@ -263,20 +267,20 @@ class RNNsearch(nn.Module):
         >>> import torch
         >>> from reference_impl.bahdanau import RNNsearch
         >>> _ = torch.manual_seed(0)
-        >>> model = RNNsearch(9, 9, d_embedding=8, d_hidden=8, d_alignment=8, d_maxout=8)
+        >>> model = RNNsearch(9, 9, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
         >>> target = torch.tensor([[0, 5, 6, 7, 0]])
-        >>> model.log_probability(torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), target, end=0).sum().backward()
+        >>> model.log_probability(torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), target, eos=0).sum().backward()
         >>> moved = {name: bool(p.grad.any()) for name, p in model.named_parameters()}
         >>> print(*sorted({".".join(name.split(".")[:2]) for name in moved}), sep="\n")
         decoder.embedding
+        decoder.gru
         decoder.initial
         decoder.output
         decoder.readout
         decoder.score
-        decoder.unit
+        encoder.backward_rnn
         encoder.embedding
-        encoder.from_left
-        encoder.from_right
+        encoder.forward_rnn
         >>> len(moved), all(moved.values())
         (23, True)
 
@@ -290,23 +294,23 @@ class RNNsearch(nn.Module):
         >>> from torch.nn.functional import cross_entropy, pad
         >>> from reference_impl.bahdanau import RNNsearch
         >>> _ = torch.manual_seed(1)
-        >>> model = RNNsearch(27, 27, d_embedding=32, d_hidden=32, d_alignment=32, d_maxout=32)
+        >>> model = RNNsearch(27, 27, embedding_dim=32, hidden_size=32, alignment_size=32, maxout_size=32)
         >>> model.decoder.score.vector.weight.data *= 10
         >>> def words(count):  # of five letters, 1 to 26, none twice; 0 begins a sentence
         ...     return 1 + torch.rand(count, 26).argsort(dim=1)[:, :5]
         >>> def write(source):
         ...     return model(source, torch.full((len(source),), 5), pad(source.flip(1)[:, :-1], (1, 0)))
-        >>> optimiser = torch.optim.Adam(model.parameters(), lr=0.015)
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.015)
         >>> for _ in range(70):
         ...     source = words(64)
-        ...     optimiser.zero_grad()
+        ...     optimizer.zero_grad()
         ...     cross_entropy(write(source)[0].transpose(1, 2), source.flip(1)).backward()
-        ...     optimiser.step()
+        ...     optimizer.step()
 
         A row for each letter that is written; black is a weight above a half, then shades of a quarter and a ninth.
 
         >>> venus = torch.tensor([[ord(letter) - 96 for letter in "venus"]])
-        >>> written = model.translate(venus, torch.tensor([5]), begin=0, end=0, limit=5)[0]
+        >>> written = model.translate(venus, torch.tensor([5]), bos=0, eos=0, max_length=5)[0]
         >>> def row(letter, weights):
         ...     shades = ["·▒▓█"[sum(weight > edge for edge in (0.11, 0.25, 0.5))] for weight in weights]
         ...     return f"{chr(letter + 96)} {''.join(shades)}"
@@ -331,7 +335,7 @@ class RNNsearch(nn.Module):
         >>> import torch
         >>> from reference_impl.bahdanau import RNNsearch
         >>> with torch.device("meta"):  # shapes alone
-        ...     model = RNNsearch(source_words=30_000, target_words=30_000)
+        ...     model = RNNsearch(source_vocab_size=30_000, target_vocab_size=30_000)
         >>> def count(*modules):
         ...     return sum(p.numel() for module in modules for p in module.parameters())
         >>> encoder, decoder = model.encoder, model.decoder
@@ -343,20 +347,20 @@ class RNNsearch(nn.Module):
 
     def __init__(
         self,
-        source_words: int,
-        target_words: int,
-        d_embedding: int = 620,
-        d_hidden: int = 1000,
-        d_alignment: int = 1000,
-        d_maxout: int = 500,
+        source_vocab_size: int,
+        target_vocab_size: int,
+        embedding_dim: int = 620,
+        hidden_size: int = 1000,
+        alignment_size: int = 1000,
+        maxout_size: int = 500,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(source_words, d_embedding, d_hidden)
-        self.decoder = Decoder(target_words, d_embedding, d_hidden, d_alignment, d_maxout)
+        self.encoder = Encoder(source_vocab_size, embedding_dim, hidden_size)
+        self.decoder = Decoder(target_vocab_size, embedding_dim, hidden_size, alignment_size, maxout_size)
 
     def encode(
         self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]
-    ) -> tuple[Float[Tensor, "b k d_annotation"], Bool[Tensor, "b 1 k"], Float[Tensor, "b d_hidden"]]:
+    ) -> tuple[Float[Tensor, "b k annotation_size"], Bool[Tensor, "b 1 k"], Float[Tensor, "b hidden_size"]]:
         """Return the annotations to search, where they are words, and the decoder's first state.
 
         Raises:
@@ -365,11 +369,11 @@ class RNNsearch(nn.Module):
         if int(lengths.max()) > source.shape[1]:
             raise ValueError(f"length {int(lengths.max())} exceeds the {source.shape[1]} words of a row")
         annotations = self.encoder(source, lengths)
-        return annotations, padding_mask(lengths, source.shape[1]), self.decoder.start(annotations)
+        return annotations, padding_mask(lengths, source.shape[1]), self.decoder.init_state(annotations)
 
     def forward(
         self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"], target: Int[Tensor, "b m"]
-    ) -> tuple[Float[Tensor, "b m words"], Float[Tensor, "b m k"]]:
+    ) -> tuple[Float[Tensor, "b m vocab_size"], Float[Tensor, "b m k"]]:
         """Return the logits of the word after each target word, given those before, and the alignments.
 
         Args:
@@ -386,7 +390,7 @@ class RNNsearch(nn.Module):
         return torch.stack(logits, dim=1), torch.stack(alignments, dim=1)
 
     def log_probability(
-        self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"], target: Int[Tensor, "b m"], end: int
+        self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"], target: Int[Tensor, "b m"], eos: int
     ) -> Float[Tensor, " b"]:
         """Return the log-probability of target sentences: the sum over their words after $y_0$, the end included.
 
@@ -394,36 +398,36 @@ class RNNsearch(nn.Module):
             source: The source sentences, padded.
             lengths: How many words each source sentence has.
             target: The target sentences from $y_0$ on; what follows the end symbol does not count.
-            end: The symbol that ends a sentence.
+            eos: The symbol that ends a sentence.
         """
         logits, _ = self(source, lengths, target[:, :-1])
         words = target[:, 1:]
         chosen = logits.log_softmax(dim=-1).gather(-1, words[..., None])[..., 0]
-        ended = (words == end).cumsum(dim=1) - (words == end).long()
+        ended = (words == eos).cumsum(dim=1) - (words == eos).long()
         return chosen.masked_fill(ended > 0, 0.0).sum(dim=1)
 
     @torch.no_grad()
     def translate(
-        self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"], begin: int, end: int, limit: int
+        self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"], bos: int, eos: int, max_length: int
     ) -> Int[Tensor, "b m"]:
         """Return the greedy translations, from the first word to the end symbol, which also fills what follows it.
 
         Args:
             source: The source sentences, padded.
             lengths: How many words each source sentence has.
-            begin: The symbol $y_0$.
-            end: The symbol that ends a sentence.
-            limit: How many words a translation may have, its end included.
+            bos: The symbol $y_0$.
+            eos: The symbol that ends a sentence.
+            max_length: How many words a translation may have, its end included.
         """
         annotations, mask, state = self.encode(source, lengths)
         words: list[Tensor] = []
-        word = torch.full_like(lengths, begin)
+        word = torch.full_like(lengths, bos)
         over = torch.zeros_like(lengths, dtype=torch.bool)
-        while len(words) < limit and not over.all():
+        while len(words) < max_length and not over.all():
             logits, state, _ = self.decoder(word, state, annotations, mask)
-            word = logits.argmax(dim=-1).masked_fill(over, end)
+            word = logits.argmax(dim=-1).masked_fill(over, eos)
             words.append(word)
-            over = over | (word == end)
+            over = over | (word == eos)
         return torch.stack(words, dim=1)
 
 
@@ -447,7 +451,7 @@ class RNNencdec(RNNsearch):
         >>> from reference_impl.bahdanau import RNNencdec, RNNsearch
         >>> def influence(kind, n):
         ...     _ = torch.manual_seed(0)
-        ...     model = kind(27, 27, d_embedding=32, d_hidden=32, d_alignment=32, d_maxout=32)
+        ...     model = kind(27, 27, embedding_dim=32, hidden_size=32, alignment_size=32, maxout_size=32)
         ...     source = torch.randint(26, (1, n))
         ...     source[0, n // 2] = 26  # it stands nowhere else
         ...     logits, _ = model(source, torch.tensor([n]), torch.tensor([[0]]))
@@ -461,16 +465,16 @@ class RNNencdec(RNNsearch):
 
         >>> def accuracy(kind):
         ...     _ = torch.manual_seed(2)
-        ...     model, right = kind(27, 27, d_embedding=32, d_hidden=32, d_alignment=32, d_maxout=32), []
+        ...     model, right = kind(27, 27, embedding_dim=32, hidden_size=32, alignment_size=32, maxout_size=32), []
         ...     model.decoder.score.vector.weight.data *= 10
-        ...     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+        ...     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         ...     for _ in range(50):
         ...         source = 1 + torch.rand(64, 26).argsort(dim=1)[:, :6]
         ...         target = source.flip(1)
         ...         logits, _ = model(source, torch.full((64,), 6), pad(target[:, :-1], (1, 0)))
-        ...         optimiser.zero_grad()
+        ...         optimizer.zero_grad()
         ...         cross_entropy(logits.transpose(1, 2), target).backward()
-        ...         optimiser.step()
+        ...         optimizer.step()
         ...         right.append((logits.argmax(dim=-1) == target).float().mean().item())
         ...     return sum(right[-10:]) / 10
         >>> accuracy(RNNsearch) > accuracy(RNNencdec) + 0.2
@@ -479,7 +483,7 @@ class RNNencdec(RNNsearch):
 
     def encode(
         self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]
-    ) -> tuple[Float[Tensor, "b k d_annotation"], Bool[Tensor, "b 1 k"], Float[Tensor, "b d_hidden"]]:
+    ) -> tuple[Float[Tensor, "b k annotation_size"], Bool[Tensor, "b 1 k"], Float[Tensor, "b hidden_size"]]:
         """Return the last state of the network that reads from the left as the one annotation."""
         annotations, mask, state = super().encode(source, lengths)
         last = annotations[:, -1:, : state.shape[-1]]  # over padding, the state stays that of the last word

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from reference_impl.layers.attention import MultiHeadAttention
 
-Draw = Callable[[int, int], Float[Tensor, "m d"]]
-Kernel = Callable[[Float[Tensor, "*b n d"], Float[Tensor, "m d"]], tuple[Tensor, Tensor]]
+CreateProjection = Callable[[int, int], Float[Tensor, "m d"]]
+FeatureMap = Callable[[Float[Tensor, "*b n d"], Float[Tensor, "m d"]], tuple[Tensor, Tensor]]
 
 
-def iid_directions(m: int, d: int) -> Float[Tensor, "m d"]:
+def gaussian_random_matrix(m: int, d: int) -> Float[Tensor, "m d"]:
     r"""Draw each direction by itself.
 
     Source: Section 2.3
@@ -31,7 +31,7 @@ def iid_directions(m: int, d: int) -> Float[Tensor, "m d"]:
     return torch.randn(m, d)
 
 
-def orthogonal_directions(m: int, d: int) -> Float[Tensor, "m d"]:
+def gaussian_orthogonal_random_matrix(m: int, d: int) -> Float[Tensor, "m d"]:
     r"""Draw directions that stand at right angles to each other, in blocks of d, each as long as a Gaussian vector is.
 
     Source: Section 2.4
@@ -51,28 +51,29 @@ def orthogonal_directions(m: int, d: int) -> Float[Tensor, "m d"]:
         ones. Most is won where features are even in the direction; those of FAVOR+ win a tenth.
 
         >>> import torch
-        >>> from reference_impl.performer import features, hyperbolic, iid_directions, orthogonal_directions
-        >>> from reference_impl.performer import positive, trigonometric
+        >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
+        >>> from reference_impl.performer import hyperbolic_features, positive_features, trigonometric_features
+        >>> from reference_impl.performer import random_features
         >>> _ = torch.manual_seed(0)
-        >>> W = orthogonal_directions(10, 4)
+        >>> W = gaussian_orthogonal_random_matrix(10, 4)
         >>> gram = W @ W.T
         >>> [int(gram[block, block].abs().gt(1e-5).sum()) for block in (slice(0, 4), slice(4, 8), slice(8, 10))]
         [4, 4, 2]
         >>> x, y = torch.tensor([[0.5, 0.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.5, 0.0, 0.0]])
         >>> def error(draw, kernel, blocks=20_000):
         ...     W = draw(4 * blocks, 4)
-        ...     products = features(x, W, kernel) * features(y, W, kernel) * len(W)
+        ...     products = random_features(x, W, kernel) * random_features(y, W, kernel) * len(W)
         ...     means = products.reshape(-1, blocks, 4).sum(dim=0).mean(dim=-1)
         ...     return float((means - (x @ y.T).exp()).square().mean())
         >>> def share(kernel):
-        ...     return error(orthogonal_directions, kernel) / error(iid_directions, kernel)
-        >>> share(positive) < 0.97, share(hyperbolic) < 0.75, share(trigonometric) < 0.6
+        ...     return error(gaussian_orthogonal_random_matrix, kernel) / error(gaussian_random_matrix, kernel)
+        >>> share(positive_features) < 0.97, share(hyperbolic_features) < 0.75, share(trigonometric_features) < 0.6
         (True, True, True)
 
         The signs matter too: directions as LAPACK returns them point to one side on the mean, ours to none.
 
         >>> raw = torch.linalg.qr(torch.randn(4000, 4, 4)).Q.mT[:, 0].mean(dim=0)
-        >>> ours = orthogonal_directions(4 * 4000, 4).reshape(4000, 4, 4)[:, 0].mean(dim=0)
+        >>> ours = gaussian_orthogonal_random_matrix(4 * 4000, 4).reshape(4000, 4, 4)[:, 0].mean(dim=0)
         >>> bool(raw[0] < -0.4), bool(ours.abs().max() < 0.1)
         (True, True)
     """
@@ -82,7 +83,7 @@ def orthogonal_directions(m: int, d: int) -> Float[Tensor, "m d"]:
     return q.mT.flatten(0, 1)[:m] * lengths
 
 
-def positive(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
+def positive_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
     r"""Return the factor and the exponent of FAVOR+'s features, none of which is negative.
 
     Source: Section 2.3, Lemma 1; the error is Lemma 2's, for independent directions
@@ -96,15 +97,17 @@ def positive(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) -> tu
         directions.
 
         >>> import torch
-        >>> from reference_impl.performer import features, hyperbolic, iid_directions, orthogonal_directions
-        >>> from reference_impl.performer import positive, trigonometric
+        >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
+        >>> from reference_impl.performer import hyperbolic_features, positive_features, trigonometric_features
+        >>> from reference_impl.performer import random_features
         >>> _ = torch.manual_seed(0)
         >>> x, y = 0.3 * torch.randn(2, 1, 8)
         >>> exact = (x @ y.T).exp()
-        >>> for draw in (iid_directions, orthogonal_directions):
+        >>> for draw in (gaussian_random_matrix, gaussian_orthogonal_random_matrix):
         ...     W = draw(40_000, 8)
-        ...     for kernel in (positive, hyperbolic, trigonometric):
-        ...         print(bool((features(x, W, kernel) @ features(y, W, kernel).T / exact - 1).abs() < 0.04))
+        ...     for kernel in (positive_features, hyperbolic_features, trigonometric_features):
+        ...         estimate = random_features(x, W, kernel) @ random_features(y, W, kernel).T
+        ...         print(bool((estimate / exact - 1).abs() < 0.04))
         True
         True
         True
@@ -117,8 +120,8 @@ def positive(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) -> tu
 
         >>> keys = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
         >>> query = torch.tensor([[1.0, 0.5]])
-        >>> W = iid_directions(40_960, 2)
-        >>> products = features(query, W) * features(keys, W)
+        >>> W = gaussian_random_matrix(40_960, 2)
+        >>> products = random_features(query, W) * random_features(keys, W)
         >>> def mean_weight(m):
         ...     groups = products.reshape(2, -1, m).sum(dim=-1)
         ...     return float((groups[0] / groups.sum(dim=0)).mean())
@@ -132,53 +135,57 @@ def positive(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) -> tu
         exact.
 
         >>> import torch
-        >>> from reference_impl.performer import features, iid_directions, positive, trigonometric
+        >>> from reference_impl.performer import gaussian_random_matrix, random_features
+        >>> from reference_impl.performer import positive_features, trigonometric_features
         >>> _ = torch.manual_seed(0)
         >>> x = torch.full((1, 16), 0.5)
         >>> exact = float((-x @ x.T).exp())
         >>> def relative_errors(kernel):
-        ...     draws = (iid_directions(64, 16) for _ in range(200))
-        ...     products = [features(x, W, kernel) @ features(-x, W, kernel).T for W in draws]
+        ...     draws = (gaussian_random_matrix(64, 16) for _ in range(200))
+        ...     products = [random_features(x, W, kernel) @ random_features(-x, W, kernel).T for W in draws]
         ...     return (torch.cat(products) / exact - 1).abs()
-        >>> bool(relative_errors(positive).max() < 1e-4), bool(relative_errors(trigonometric).median() > 100)
-        (True, True)
+        >>> bool(relative_errors(positive_features).max() < 1e-4)
+        True
+        >>> bool(relative_errors(trigonometric_features).median() > 100)
+        True
 
         Then products come out negative, and row sums by which attention divides with them. With queries and keys of
         unit scale, $d = 16$ and $m = 64$, the outputs are lost; the same directions serve the positive features well.
 
         >>> def attention(kernel, q, k, v, W):
-        ...     weights = features(q / 2, W, kernel) @ features(k / 2, W, kernel).mT
+        ...     weights = random_features(q / 2, W, kernel) @ random_features(k / 2, W, kernel).mT
         ...     return weights @ v / weights.sum(-1, keepdim=True), int((weights.sum(-1) <= 0).sum())
-        >>> errors, not_positive = {positive: [], trigonometric: []}, {positive: 0, trigonometric: 0}
+        >>> errors = {positive_features: [], trigonometric_features: []}
+        >>> not_positive = dict.fromkeys(errors, 0)
         >>> for _ in range(20):
         ...     q, k, v = torch.randn(3, 128, 16)
-        ...     W, exact = iid_directions(64, 16), (q @ k.mT / 4).softmax(dim=-1) @ v
+        ...     W, exact = gaussian_random_matrix(64, 16), (q @ k.mT / 4).softmax(dim=-1) @ v
         ...     for kernel in errors:
         ...         out, count = attention(kernel, q, k, v, W)
         ...         errors[kernel].append((out - exact).square().mean())
         ...         not_positive[kernel] += count
         >>> median = {kernel: float(torch.stack(errors[kernel]).median()) for kernel in errors}
-        >>> median[positive] < 0.1, median[trigonometric] > 10 * median[positive]
+        >>> median[positive_features] < 0.1, median[trigonometric_features] > 10 * median[positive_features]
         (True, True)
-        >>> not_positive[positive], not_positive[trigonometric] > 100
+        >>> not_positive[positive_features], not_positive[trigonometric_features] > 100
         (0, True)
     """
     norms = x.square().sum(dim=-1, keepdim=True)
-    return x.new_ones(()), x @ directions.mT - norms / 2
+    return x.new_ones(()), x @ projection.mT - norms / 2
 
 
-def hyperbolic(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
+def hyperbolic_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
     r"""Return the factor and the exponent of positive features that use each direction both ways.
 
-    Source: Section 2.3, Lemma 1; its mean squared error is, by Lemma 2, not above half of that of `positive`
+    Source: Section 2.3, Lemma 1; its mean squared error is, by Lemma 2, not above half of that of `positive_features`
         $$\phi(x) = \frac{1}{\sqrt{2m}} \exp\Bigl(-\frac{\lVert x\rVert^2}{2}\Bigr)
           \bigl[\exp(Wx),\ \exp(-Wx)\bigr]$$
     """
-    factor, exponent = positive(x, torch.cat([directions, -directions]))
+    factor, exponent = positive_features(x, torch.cat([projection, -projection]))
     return factor * 0.5**0.5, exponent
 
 
-def trigonometric(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
+def trigonometric_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
     r"""Return the factor and the exponent of the features that the paper argues against.
 
     Source: Section 2.3; the error is Lemma 2's, for independent directions
@@ -191,32 +198,33 @@ def trigonometric(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) 
         every direction, since $\sin^2 + \cos^2 = 1$; the exponentials are at their worst.
 
         >>> import torch
-        >>> from reference_impl.performer import features, iid_directions, positive, trigonometric
+        >>> from reference_impl.performer import gaussian_random_matrix, random_features
+        >>> from reference_impl.performer import positive_features, trigonometric_features
         >>> _ = torch.manual_seed(0)
         >>> x = torch.full((1, 16), 0.25)
-        >>> exact, W = (x @ x.T).exp(), iid_directions(64, 16)
+        >>> exact, W = (x @ x.T).exp(), gaussian_random_matrix(64, 16)
         >>> def is_exact(kernel):
-        ...     return bool((features(x, W, kernel).square().sum() / exact - 1).abs() < 1e-5)
-        >>> is_exact(trigonometric), is_exact(positive)
+        ...     return bool((random_features(x, W, kernel).square().sum() / exact - 1).abs() < 1e-5)
+        >>> is_exact(trigonometric_features), is_exact(positive_features)
         (True, False)
 
         With queries and keys of half scale at $d = 16$ all are short, and the whole of attention comes out better.
 
-        >>> errors = {positive: 0.0, trigonometric: 0.0}
+        >>> errors = {positive_features: 0.0, trigonometric_features: 0.0}
         >>> for _ in range(20):
         ...     q, k, v = torch.randn(3, 128, 16) * torch.tensor([0.5, 0.5, 1.0])[:, None, None]
-        ...     W, exact = iid_directions(64, 16), (q @ k.mT / 4).softmax(dim=-1) @ v
+        ...     W, exact = gaussian_random_matrix(64, 16), (q @ k.mT / 4).softmax(dim=-1) @ v
         ...     for kernel in errors:
-        ...         weights = features(q / 2, W, kernel) @ features(k / 2, W, kernel).mT
+        ...         weights = random_features(q / 2, W, kernel) @ random_features(k / 2, W, kernel).mT
         ...         errors[kernel] += float((weights @ v / weights.sum(-1, keepdim=True) - exact).square().mean())
-        >>> errors[trigonometric] < 0.5 * errors[positive]
+        >>> errors[trigonometric_features] < 0.5 * errors[positive_features]
         True
     """
-    angles = x @ directions.mT
+    angles = x @ projection.mT
     return torch.cat([angles.sin(), angles.cos()], dim=-1), x.square().sum(dim=-1, keepdim=True) / 2
 
 
-def relu(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
+def relu_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
     r"""Return the factor and the exponent (none: 0) of features for attention by another kernel than softmax's.
 
     Source: Section 2.2, generalised attention; the small number is the public codes', so that no row sum is zero
@@ -231,14 +239,14 @@ def relu(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) -> tuple[
 
         >>> import math, torch
         >>> from torch.nn import functional as F
-        >>> from reference_impl.performer import favor, orthogonal_directions, relu
+        >>> from reference_impl.performer import favor_attention, gaussian_orthogonal_random_matrix, relu_features
         >>> _ = torch.manual_seed(0)
         >>> q, k, v = torch.randn(3, 6, 4)
         >>> angle = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT).acos()
         >>> lengths = q.norm(dim=-1)[:, None] * k.norm(dim=-1)
         >>> arc_cosine = lengths * (angle.sin() + (math.pi - angle) * angle.cos()) / (2 * math.pi)
         >>> exact = arc_cosine / arc_cosine.sum(dim=-1, keepdim=True)
-        >>> weights = favor(q, k, torch.eye(6), orthogonal_directions(40_000, 4), relu)
+        >>> weights = favor_attention(q, k, torch.eye(6), gaussian_orthogonal_random_matrix(40_000, 4), relu_features)
         >>> bool((weights - exact).abs().max() < 0.02), bool((weights.sum(dim=-1) - 1).abs().max() < 1e-4)
         (True, True)
 
@@ -248,15 +256,15 @@ def relu(x: Float[Tensor, "*b n d"], directions: Float[Tensor, "m d"]) -> tuple[
         >>> bool((weights - softmax).abs().max() > 0.1)
         True
     """
-    return F.relu(x @ directions.mT) + 1e-3, torch.zeros_like(x[..., :1])
+    return F.relu(x @ projection.mT) + 1e-3, torch.zeros_like(x[..., :1])
 
 
-def features(
+def random_features(
     x: Float[Tensor, "*b n d"],
-    directions: Float[Tensor, "m d"],
-    kernel: Kernel = positive,
-    over: tuple[int, ...] = (),
-    real: Bool[Tensor, "..."] | None = None,
+    projection: Float[Tensor, "m d"],
+    feature_map: FeatureMap = positive_features,
+    stabilizer_dims: tuple[int, ...] = (),
+    valid: Bool[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "*b n r"]:
     r"""Return what stands for each vector: the product of two vectors' features estimates their kernel.
 
@@ -269,23 +277,24 @@ def features(
 
     Args:
         x: The vectors; for softmax over $\sqrt d$, queries and keys times $d^{-1/4}$.
-        directions: The random directions, one a row.
-        kernel: Which features.
-        over: The axes over which the maximum is taken that is subtracted: (-1,) for queries, (-2, -1) for keys, () for
-            none.
-        real: True where a vector is no padding, of shape (..., n, 1); padding has features of 0.
+        projection: The random directions, one a row.
+        feature_map: Which features.
+        stabilizer_dims: The axes over which the maximum is taken that is subtracted: (-1,) for queries, (-2, -1) for
+            keys, () for none.
+        valid: True where a vector is no padding, of shape (..., n, 1); padding has features of 0.
 
     Answers: performer.stabiliser
         Whatever stands both above and below the line of a query's quotient. That is one number for each query, and one
         number for all keys together. One for each key would weigh the keys anew.
 
         >>> import torch
-        >>> from reference_impl.performer import features, orthogonal_directions
+        >>> from reference_impl.performer import random_features, gaussian_orthogonal_random_matrix
         >>> _ = torch.manual_seed(0)
         >>> q, k, v = torch.randn(3, 20, 8, dtype=torch.float64)
-        >>> W = orthogonal_directions(32, 8).double()
+        >>> W = gaussian_orthogonal_random_matrix(32, 8).double()
         >>> def attention(of_queries, of_keys):
-        ...     weights = features(q, W, over=of_queries) @ features(k, W, over=of_keys).mT
+        ...     key_features = random_features(k, W, stabilizer_dims=of_keys)
+        ...     weights = random_features(q, W, stabilizer_dims=of_queries) @ key_features.mT
         ...     return weights @ v / weights.sum(dim=-1, keepdim=True)
         >>> none = attention((), ())
         >>> def same(of_queries, of_keys):
@@ -300,7 +309,8 @@ def features(
         >>> from reference_impl.performer import prefix_sum
         >>> loud = torch.cat([k[:-1], W[W.norm(dim=1).argmax()][None]])
         >>> def tenth(keys, epsilon):
-        ...     key, query = features(keys, W, over=(-2, -1)) + epsilon, features(q, W, over=(-1,)) + epsilon
+        ...     query = random_features(q, W, stabilizer_dims=(-1,)) + epsilon
+        ...     key = random_features(keys, W, stabilizer_dims=(-2, -1)) + epsilon
         ...     mixed = prefix_sum(query, key, torch.cat([v, torch.ones_like(v[:, :1])], dim=-1), 8)
         ...     return mixed[9, :-1] / mixed[9, -1]
         >>> [bool((tenth(loud, epsilon) - tenth(k, epsilon)).abs().max() > 1e-6) for epsilon in (0.0, 1e-4)]
@@ -310,20 +320,20 @@ def features(
 
         >>> x = torch.full((1, 4), 15.0)
         >>> W = torch.full((1, 4), 10.0)
-        >>> features(x, W).isfinite().item(), features(x, W, over=(-1,)).isfinite().item()
+        >>> random_features(x, W).isfinite().item(), random_features(x, W, stabilizer_dims=(-1,)).isfinite().item()
         (False, True)
     """
-    factor, exponent = kernel(x, directions)
-    if real is not None:  # the lowest finite number, not -inf: where nothing is real, inf - inf would be NaN
-        exponent = exponent.masked_fill(~real, torch.finfo(exponent.dtype).min)
-    if over:
-        exponent = exponent - exponent.detach().amax(dim=over, keepdim=True)
-    found = factor / directions.shape[0] ** 0.5 * exponent.exp()
-    return found if real is None else found.masked_fill(~real, 0.0)
+    factor, exponent = feature_map(x, projection)
+    if valid is not None:  # the lowest finite number, not -inf: where nothing is real, inf - inf would be NaN
+        exponent = exponent.masked_fill(~valid, torch.finfo(exponent.dtype).min)
+    if stabilizer_dims:
+        exponent = exponent - exponent.detach().amax(dim=stabilizer_dims, keepdim=True)
+    found = factor / projection.shape[0] ** 0.5 * exponent.exp()
+    return found if valid is None else found.masked_fill(~valid, 0.0)
 
 
 def prefix_sum(
-    query: Float[Tensor, "*b n r"], key: Float[Tensor, "*b n r"], content: Float[Tensor, "*b n e"], chunk: int = 128
+    query: Float[Tensor, "*b n r"], key: Float[Tensor, "*b n r"], value: Float[Tensor, "*b n e"], chunk_size: int = 128
 ) -> Float[Tensor, "*b n e"]:
     r"""Sum what stands at each position and before it, weighted by products of features.
 
@@ -345,8 +355,8 @@ def prefix_sum(
     Args:
         query: The features of queries.
         key: The features of keys.
-        content: What is summed.
-        chunk: How many positions are taken at a time.
+        value: What is summed.
+        chunk_size: How many positions are taken at a time.
 
     Raises:
         ValueError: A chunk has no position.
@@ -357,13 +367,13 @@ def prefix_sum(
         matrix.
 
         >>> import torch
-        >>> from reference_impl.performer import favor, features, orthogonal_directions
+        >>> from reference_impl.performer import favor_attention, random_features, gaussian_orthogonal_random_matrix
         >>> _ = torch.manual_seed(0)
         >>> n, d = 300, 8
         >>> q, k, v = torch.randn(3, n, d, dtype=torch.float64)
-        >>> W = orthogonal_directions(32, d).double()
-        >>> fast = favor(q, k, v, W, causal=True)
-        >>> query, key = features(q * d**-0.25, W), features(k * d**-0.25, W)
+        >>> W = gaussian_orthogonal_random_matrix(32, d).double()
+        >>> fast = favor_attention(q, k, v, W, causal=True)
+        >>> query, key = random_features(q * d**-0.25, W), random_features(k * d**-0.25, W)
         >>> state, steps = torch.zeros(32, d + 1, dtype=torch.float64), []
         >>> for i in range(n):
         ...     state += key[i, :, None] * torch.cat([v[i], torch.ones(1)])
@@ -389,14 +399,14 @@ def prefix_sum(
         >>> def largest(n):
         ...     q, k, v = torch.randn(3, n, d, requires_grad=True)
         ...     with Largest() as counter:
-        ...         favor(q, k, v, W.float(), causal=True).sum().backward()
+        ...         favor_attention(q, k, v, W.float(), causal=True).sum().backward()
         ...     return counter.numbers
         >>> [largest(n) // n for n in (1024, 2048)]
         [32, 32]
     """
-    if chunk < 1:
-        raise ValueError(f"chunk {chunk} is less than 1")
-    return PrefixSum.apply(query, key, content, chunk)  # type: ignore[no-untyped-call]
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size {chunk_size} is less than 1")
+    return PrefixSum.apply(query, key, value, chunk_size)  # type: ignore[no-untyped-call]
 
 
 class PrefixSum(torch.autograd.Function):
@@ -407,39 +417,39 @@ class PrefixSum(torch.autograd.Function):
         ctx: Any,
         query: Float[Tensor, "*b n r"],
         key: Float[Tensor, "*b n r"],
-        content: Float[Tensor, "*b n e"],
-        chunk: int,
+        value: Float[Tensor, "*b n e"],
+        chunk_size: int,
     ) -> Float[Tensor, "*b n e"]:
         """Return the sums, chunk by chunk."""
-        ctx.save_for_backward(query, key, content)
-        ctx.chunk = chunk
-        past = key[..., :0, :].mT @ content[..., :0, :]  # zeros: nothing has been seen
+        ctx.save_for_backward(query, key, value)
+        ctx.chunk_size = chunk_size
+        past = key[..., :0, :].mT @ value[..., :0, :]  # zeros: nothing has been seen
         sums = []
-        for q, k, c in zip(*(torch.split(tensor, chunk, dim=-2) for tensor in (query, key, content)), strict=True):
-            sums.append((q @ k.mT).tril() @ c + q @ past)
-            past = past + k.mT @ c
+        for q, k, v in zip(*(torch.split(tensor, chunk_size, dim=-2) for tensor in (query, key, value)), strict=True):
+            sums.append((q @ k.mT).tril() @ v + q @ past)
+            past = past + k.mT @ v
         return torch.cat(sums, dim=-2)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Float[Tensor, "*b n e"]) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad_output: Float[Tensor, "*b n e"]) -> tuple[Tensor, Tensor, Tensor, None]:
         """Return the gradients, which are prefix sums: one as it stands, two from the end."""
-        query, key, content = ctx.saved_tensors
-        of_query = prefix_sum(gradient, content, key, ctx.chunk)
-        back = [tensor.flip(-2) for tensor in (query, key, content, gradient)]
-        of_key = prefix_sum(back[2], back[3], back[0], ctx.chunk).flip(-2)
-        of_content = prefix_sum(back[1], back[0], back[3], ctx.chunk).flip(-2)
-        return of_query, of_key, of_content, None
+        query, key, value = ctx.saved_tensors
+        grad_query = prefix_sum(grad_output, value, key, ctx.chunk_size)
+        back = [tensor.flip(-2) for tensor in (query, key, value, grad_output)]
+        grad_key = prefix_sum(back[2], back[3], back[0], ctx.chunk_size).flip(-2)
+        grad_value = prefix_sum(back[1], back[0], back[3], ctx.chunk_size).flip(-2)
+        return grad_query, grad_key, grad_value, None
 
 
-def favor(
+def favor_attention(
     query: Float[Tensor, "*b n d"],
     key: Float[Tensor, "*b l d"],
     value: Float[Tensor, "*b l e"],
-    directions: Float[Tensor, "m d"],
-    kernel: Kernel = positive,
+    projection: Float[Tensor, "m d"],
+    feature_map: FeatureMap = positive_features,
     mask: Bool[Tensor, "..."] | None = None,
     causal: bool = False,
-    chunk: int = 128,
+    chunk_size: int = 128,
 ) -> Float[Tensor, "*b n e"]:
     r"""Return the values' means under attention that is estimated, without a matrix of its weights.
 
@@ -458,11 +468,11 @@ def favor(
         query: What is asked for.
         key: What each value is found by.
         value: What is returned.
-        directions: The random directions, one a row.
-        kernel: Which features.
+        projection: The random directions, one a row.
+        feature_map: Which features.
         mask: True where a key may be seen, of shape (..., 1, l), the same for all queries.
         causal: Whether a query sees its own and earlier positions only.
-        chunk: How many positions causal attention takes at a time.
+        chunk_size: How many positions causal attention takes at a time.
 
     Raises:
         ValueError: The mask tells queries apart; there are no such weights to mask. Or attention is causal, and there
@@ -473,13 +483,13 @@ def favor(
         never has more than $L \times m$ numbers at a time.
 
         >>> import torch
-        >>> from reference_impl.performer import favor, features, orthogonal_directions
+        >>> from reference_impl.performer import favor_attention, random_features, gaussian_orthogonal_random_matrix
         >>> _ = torch.manual_seed(0)
         >>> q, k, v = torch.randn(3, 50, 8, dtype=torch.float64)
-        >>> W = orthogonal_directions(32, 8).double()
-        >>> matrix = features(q * 8**-0.25, W) @ features(k * 8**-0.25, W).mT
+        >>> W = gaussian_orthogonal_random_matrix(32, 8).double()
+        >>> matrix = random_features(q * 8**-0.25, W) @ random_features(k * 8**-0.25, W).mT
         >>> weights = matrix / matrix.sum(dim=-1, keepdim=True)
-        >>> torch.allclose(favor(q, k, v, W), weights @ v, rtol=0, atol=1e-12)
+        >>> torch.allclose(favor_attention(q, k, v, W), weights @ v, rtol=0, atol=1e-12)
         True
 
         Count, on tensors without numbers in them, the multiplications and the largest result, at 4,096 positions and at
@@ -501,7 +511,7 @@ def favor(
         >>> def plain(q, k, v):
         ...     return (q @ k.mT / 8).softmax(dim=-1) @ v
         >>> def fast(q, k, v):
-        ...     return favor(q, k, v, torch.empty(256, 64, device="meta"))
+        ...     return favor_attention(q, k, v, torch.empty(256, 64, device="meta"))
         >>> for attend in (plain, fast):
         ...     [long / short for long, short in zip(cost(attend, 8192), cost(attend, 4096))]
         [4.0, 4.0]
@@ -515,7 +525,7 @@ def favor(
 
         >>> import torch
         >>> from torch.nn import functional as F
-        >>> from reference_impl.performer import favor, orthogonal_directions
+        >>> from reference_impl.performer import favor_attention, gaussian_orthogonal_random_matrix
         >>> def error(m, length, bounded=True, draws=8):
         ...     _ = torch.manual_seed(0)
         ...     total = 0.0
@@ -524,7 +534,7 @@ def favor(
         ...         if bounded:
         ...             q, k = 2 * F.normalize(q, dim=-1), 2 * F.normalize(k, dim=-1)
         ...         exact = (q @ k.mT / 4).softmax(dim=-1)
-        ...         weights = favor(q, k, torch.eye(length), orthogonal_directions(m, 16))
+        ...         weights = favor_attention(q, k, torch.eye(length), gaussian_orthogonal_random_matrix(m, 16))
         ...         total += float((weights - exact).norm() / exact.norm()) / draws
         ...     return total
         >>> by_features = [error(m, length=128) for m in (32, 128, 512)]
@@ -547,7 +557,7 @@ def favor(
 
         >>> import torch
         >>> from torch.utils.flop_counter import FlopCounterMode
-        >>> from reference_impl.performer import favor
+        >>> from reference_impl.performer import favor_attention
         >>> d, m = 64, 128
         >>> def multiplications(attend, length):
         ...     q, k, v = torch.empty(3, length, d, device="meta")
@@ -557,7 +567,7 @@ def favor(
         >>> def plain(q, k, v):
         ...     return (q @ k.mT / 8).softmax(dim=-1) @ v
         >>> def fast(q, k, v):
-        ...     return favor(q, k, v, torch.empty(m, d, device="meta"))
+        ...     return favor_attention(q, k, v, torch.empty(m, d, device="meta"))
         >>> multiplications(plain, 512) == 2 * 512**2 * d, multiplications(fast, 512) == 512 * (4 * m * d + 2 * m)
         (True, True)
         >>> [length for length in range(250, 264) if multiplications(fast, length) < multiplications(plain, length)][0]
@@ -571,10 +581,16 @@ def favor(
     if causal and query.shape[-2] != key.shape[-2]:
         raise ValueError(f"{query.shape[-2]} queries and {key.shape[-2]} keys cannot be causal: their numbers differ")
     scale = query.shape[-1] ** -0.25
-    of_query = features(query * scale, directions, kernel, over=(-1,))
-    of_key = features(key * scale, directions, kernel, over=(-2, -1), real=None if mask is None else mask.mT)
-    content = F.pad(value, (0, 1), value=1.0)  # [V 1], so that one product gives the sums below the line too
-    mixed = prefix_sum(of_query, of_key, content, chunk) if causal else of_query @ (of_key.mT @ content)
+    query_features = random_features(query * scale, projection, feature_map, stabilizer_dims=(-1,))
+    key_features = random_features(
+        key * scale, projection, feature_map, stabilizer_dims=(-2, -1), valid=None if mask is None else mask.mT
+    )
+    value = F.pad(value, (0, 1), value=1.0)  # [V 1], so that one product gives the sums below the line too
+    mixed = (
+        prefix_sum(query_features, key_features, value, chunk_size)
+        if causal
+        else query_features @ (key_features.mT @ value)
+    )
     total, weight = mixed[..., :-1], mixed[..., -1:]
     return total / weight.masked_fill(weight == 0, 1.0)
 
@@ -585,17 +601,17 @@ class FavorAttention(MultiHeadAttention):
     Source: Section 2; the heads share their directions, and redraw them in training (Section 4.3), as the public code
     does
 
-    Departs: directions are redrawn in training only, each time after `redraw_every` uses. One public code draws anew in
-    every call, in evaluation too; the other in training, after 1,000 uses and one. Dropout of attention's weights is
-    left out: no weights are there to drop.
+    Departs: the projection is redrawn in training only, each time after `feature_redraw_interval` calls. One public
+    code redraws in every call, in evaluation too; the other in training, after 1,000 calls and one. There is no dropout
+    of attention weights: no weights are computed that could be dropped.
 
     Args:
         attention: What is run; its four projections are shared, not copied.
-        features: How many directions, $m$.
+        nb_features: How many directions, $m$.
         causal: Whether a position sees its own and earlier ones only.
-        kernel: Which features.
-        draw: How directions are drawn.
-        redraw_every: After how many uses in training directions are drawn anew; None for never.
+        feature_map: Which features.
+        create_projection: How directions are drawn.
+        feature_redraw_interval: After how many uses in training directions are drawn anew; None for never.
 
     Raises:
         ValueError: There is no feature.
@@ -609,23 +625,23 @@ class FavorAttention(MultiHeadAttention):
         >>> from reference_impl.performer import FavorAttention
         >>> _ = torch.manual_seed(0)
         >>> exact = MultiHeadAttention(512, 8)
-        >>> estimated = FavorAttention(exact, features=256)
+        >>> estimated = FavorAttention(exact, nb_features=256)
         >>> [sum(w.numel() for w in attention.parameters()) for attention in (exact, estimated)]
         [1050624, 1050624]
-        >>> estimated.directions.shape, estimated.directions.requires_grad
+        >>> estimated.projection.shape, estimated.projection.requires_grad
         (torch.Size([256, 64]), False)
         >>> estimated.load_state_dict(exact.state_dict(), strict=False)
-        _IncompatibleKeys(missing_keys=['directions'], unexpected_keys=[])
+        _IncompatibleKeys(missing_keys=['projection'], unexpected_keys=[])
 
         What training may not learn is one draw: so it is renewed in training, and stands still otherwise.
 
-        >>> small = FavorAttention(MultiHeadAttention(8, 2), features=16, redraw_every=2)
+        >>> small = FavorAttention(MultiHeadAttention(8, 2), nb_features=16, feature_redraw_interval=2)
         >>> x = torch.randn(1, 5, 8)
         >>> def draws_seen(uses):
         ...     seen = set()
         ...     for _ in range(uses):
         ...         _ = small(x, x, x)
-        ...         seen.add(float(small.directions[0, 0]))
+        ...         seen.add(float(small.projection[0, 0]))
         ...     return len(seen)
         >>> _ = small.train()
         >>> in_training = draws_seen(uses=6)
@@ -634,34 +650,34 @@ class FavorAttention(MultiHeadAttention):
         (3, 1)
     """
 
-    directions: Tensor
+    projection: Tensor
 
     def __init__(
         self,
         attention: MultiHeadAttention,
-        features: int = 256,
+        nb_features: int = 256,
         causal: bool = False,
-        kernel: Kernel = positive,
-        draw: Draw = orthogonal_directions,
-        redraw_every: int | None = 1000,
+        feature_map: FeatureMap = positive_features,
+        create_projection: CreateProjection = gaussian_orthogonal_random_matrix,
+        feature_redraw_interval: int | None = 1000,
     ) -> None:
-        if features < 1:
-            raise ValueError(f"features {features} is less than 1")
+        if nb_features < 1:
+            raise ValueError(f"nb_features {nb_features} is less than 1")
         weight = attention.query.weight
         super().__init__(weight.shape[1], attention.heads)
         self.query, self.key = attention.query, attention.key
         self.value, self.output = attention.value, attention.output
-        self.causal, self.kernel, self.draw = causal, kernel, draw
-        self.redraw_every, self.uses = redraw_every, 0
-        self.register_buffer("directions", weight.new_empty(features, weight.shape[0] // attention.heads))
-        self.redraw()
+        self.causal, self.feature_map, self.create_projection = causal, feature_map, create_projection
+        self.feature_redraw_interval, self.calls_since_last_redraw = feature_redraw_interval, 0
+        self.register_buffer("projection", weight.new_empty(nb_features, weight.shape[0] // attention.heads))
+        self.redraw_projection()
         self.train(attention.training)
 
-    def redraw(self) -> None:
+    def redraw_projection(self) -> None:
         """Draw the directions anew."""
         # Not in place: a backward pass to come may still need the old ones.
-        self.directions = self.draw(*self.directions.shape).to(self.directions)
-        self.uses = 0
+        self.projection = self.create_projection(*self.projection.shape).to(self.projection)
+        self.calls_since_last_redraw = 0
 
     def attend(
         self,
@@ -672,12 +688,12 @@ class FavorAttention(MultiHeadAttention):
     ) -> Float[Tensor, "b n d"]:
         """Attend to keys and values that have been projected already."""
         if self.training:
-            if self.uses == self.redraw_every:
-                self.redraw()
-            self.uses += 1
+            if self.calls_since_last_redraw == self.feature_redraw_interval:
+                self.redraw_projection()
+            self.calls_since_last_redraw += 1
         return self.output(self._mixed(query, key, value, mask).transpose(1, 2).flatten(2))
 
-    def weights(
+    def attention_weights(
         self, query: Float[Tensor, "b n d"], key: Float[Tensor, "b m d"], mask: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b h n m"]:
         """Return the weights that the outputs are means under: for looking at, since this makes the matrix."""
@@ -687,17 +703,21 @@ class FavorAttention(MultiHeadAttention):
 
     def _mixed(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Float[Tensor, "b h n e"]:
         mask = None if mask is None else mask.unsqueeze(-3)  # the same for every head
-        return favor(self._split(self.query(query)), key, value, self.directions, self.kernel, mask, self.causal)
+        return favor_attention(
+            self._split(self.query(query)), key, value, self.projection, self.feature_map, mask, self.causal
+        )
 
 
-def switched(model: nn.Module, into: Callable[[MultiHeadAttention], nn.Module] = FavorAttention) -> nn.Module:
+def replace_attention(
+    model: nn.Module, make_attention: Callable[[MultiHeadAttention], nn.Module] = FavorAttention
+) -> nn.Module:
     """Return a copy of a model in which each attention is run by FAVOR+, with the weights that it has.
 
     Source: Section 4.3 (a pre-trained Transformer's weights in a Performer, then fine-tuned)
 
     Args:
         model: A model with attentions anywhere in it, or an attention. It stays as it is.
-        into: What an attention becomes; give settings as `functools.partial(FavorAttention, features=64)`.
+        make_attention: What an attention becomes; give settings as `functools.partial(FavorAttention, features=64)`.
 
     Answers: performer.swap-into-a-trained-model
         Yes, for a small one that we train here; its weights stay, and the more features, the nearer. What is lost
@@ -708,7 +728,7 @@ def switched(model: nn.Module, into: Callable[[MultiHeadAttention], nn.Module] =
         >>> from functools import partial
         >>> from torch import nn
         >>> from torch.nn import functional as F
-        >>> from reference_impl.performer import FavorAttention, switched
+        >>> from reference_impl.performer import FavorAttention, replace_attention
         >>> from reference_impl.transformer import EncoderLayer
         >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(12, 16), EncoderLayer(16, heads=1, d_ff=32, dropout=0.0), nn.Linear(16, 4))
@@ -720,18 +740,18 @@ def switched(model: nn.Module, into: Callable[[MultiHeadAttention], nn.Module] =
         >>> def loss(model, x, right):
         ...     return F.cross_entropy(model(x).flatten(0, 1), right.flatten())
         >>> def train(model, steps, rate):
-        ...     optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+        ...     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
         ...     for _ in range(steps):
-        ...         optimiser.zero_grad()
+        ...         optimizer.zero_grad()
         ...         loss(model, *batch()).backward()
-        ...         optimiser.step()
+        ...         optimizer.step()
         >>> train(model, steps=150, rate=0.01)
         >>> x, right = batch(200)
         >>> exact = loss(model, x, right).item()
         >>> exact < 0.05
         True
         >>> def estimated(m):
-        ...     return switched(model, partial(FavorAttention, features=m, redraw_every=None))
+        ...     return replace_attention(model, partial(FavorAttention, nb_features=m, feature_redraw_interval=None))
         >>> inner = model[0](x)
         >>> def error(m, draws=8):
         ...     layers = [estimated(m)[1] for _ in range(draws)]
@@ -752,9 +772,9 @@ def switched(model: nn.Module, into: Callable[[MultiHeadAttention], nn.Module] =
     """
     model = copy.deepcopy(model)
     if isinstance(model, MultiHeadAttention):
-        return into(model)
+        return make_attention(model)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, MultiHeadAttention):
-                setattr(parent, name, into(child))
+                setattr(parent, name, make_attention(child))
     return model

@@ -258,7 +258,9 @@ class LSTMTranslator(nn.Module):
 
 def search_model(vocabulary: int, d_embedding: int, d_hidden: int, dropout: float) -> RNNsearch:
     """Return RNNsearch with what the Transformer has too: one matrix for all embeddings, and dropout."""
-    model = RNNsearch(vocabulary, vocabulary, d_embedding, d_hidden, d_alignment=d_embedding, d_maxout=d_embedding)
+    model = RNNsearch(
+        vocabulary, vocabulary, d_embedding, d_hidden, alignment_size=d_embedding, maxout_size=d_embedding
+    )
     embedded = Embedded(model.encoder.embedding, dropout)
     output = model.decoder.output
     output.weight = embedded.table.weight
