@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from reference_impl.layers.attention import AdditiveScore, attention_weights, padding_mask
+from reference_impl.layers.attention import AdditiveScore, masked_softmax, padding_mask
 
 
 class GRUCell(nn.Module):
@@ -203,7 +203,7 @@ class Decoder(nn.Module):
             annotations: Of the source words.
             mask: True at words, false at padding.
         """
-        weights = attention_weights(self.score(state[:, None], annotations), mask)
+        weights = masked_softmax(self.score(state[:, None], annotations), mask)
         context = (weights @ annotations)[:, 0]
         embedded = self.embedding(word)
         maxout = self.readout(torch.cat([state, embedded, context], dim=-1)).unflatten(-1, (-1, 2)).amax(dim=-1)

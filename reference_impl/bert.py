@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from reference_impl.layers.attention import MultiHeadAttention, scaled_dot_product
+from reference_impl.layers.attention import MultiHeadAttention, scaled_dot_product_attention
 from reference_impl.layers.positions import LearnedPositions
 
 Attend = Callable[[MultiHeadAttention, Tensor], Tensor]
@@ -245,7 +245,7 @@ def attend_apart(
         for linear in (attention.query, attention.key, attention.value)
     )
     dropout = attention.dropout if attention.training else 0.0
-    heads = [scaled_dot_product(*one, dropout=dropout) for one in zip(queries, keys, values, strict=True)]
+    heads = [scaled_dot_product_attention(*one, dropout=dropout) for one in zip(queries, keys, values, strict=True)]
     return attention.output(torch.cat(heads, dim=2).transpose(1, 2).flatten(2))
 
 
@@ -287,7 +287,7 @@ class Bert(nn.Module):
         >>> from reference_impl.transformer import Transformer
         >>> _ = torch.manual_seed(0)
         >>> bert = Bert(vocabulary=120, d_model=16, heads=2, d_ff=32, layers=2, deviation=0.2).eval()
-        >>> transformer = Transformer(vocabulary=120, d_model=16, heads=2, d_ff=32, layers=2).eval()
+        >>> transformer = Transformer(vocab_size=120, d_model=16, heads=2, d_ff=32, layers=2).eval()
         >>> words, source = torch.arange(104, 110)[None], torch.arange(110, 117)[None]
         >>> def changed(model, place):
         ...     altered = words.index_fill(1, torch.tensor(place), 119)

@@ -544,8 +544,8 @@ class EncoderLayer(nn.Module):
     ) -> Float[Tensor, "b m d"]:
         """Return the cells as the next layer sees them."""
         placed = x + positions
-        x = self.around_self_attention.after(x, self.self_attention(placed, placed, x, mask))
-        return self.around_feed_forward.after(x, self.feed_forward(x))
+        x = self.around_self_attention.output(x, self.self_attention(placed, placed, x, mask))
+        return self.around_feed_forward.output(x, self.feed_forward(x))
 
 
 @dataclass(frozen=True)
@@ -639,11 +639,11 @@ class DecoderLayer(nn.Module):
     ) -> Float[Tensor, "b n d"]:
         """Return what has been found by each query as the next layer sees it."""
         placed = y + queries
-        y = self.around_self_attention.after(y, self.self_attention(placed, placed, y))
+        y = self.around_self_attention.output(y, self.self_attention(placed, placed, y))
         keys = memory.cells + memory.positions
         found = self.cross_attention(y + queries, keys, memory.cells, memory.mask)
-        y = self.around_cross_attention.after(y, found)
-        return self.around_feed_forward.after(y, self.feed_forward(y))
+        y = self.around_cross_attention.output(y, found)
+        return self.around_feed_forward.output(y, self.feed_forward(y))
 
 
 class DETR(nn.Module):

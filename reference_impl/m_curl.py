@@ -66,8 +66,8 @@ from reference_impl.curl import (
     info_nce,
     random_crop,
 )
-from reference_impl.layers.attention import dot_score, scaled_dot_product
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.attention import dot_score, scaled_dot_product_attention
+from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.transformer import FeedForward, PostNorm
 
 
@@ -107,8 +107,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return the moments as the next layer sees them."""
-        x = self.around_attention.after(x, scaled_dot_product(self.query(x), self.key(x), self.value(x)))
-        return self.around_feed_forward.after(x, self.feed_forward(x))
+        x = self.around_attention.output(x, scaled_dot_product_attention(self.query(x), self.key(x), self.value(x)))
+        return self.around_feed_forward.output(x, self.feed_forward(x))
 
 
 class MomentTransformer(nn.Module):
@@ -159,7 +159,7 @@ class MomentTransformer(nn.Module):
 
     def forward(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return each moment, told from all of its window."""
-        x = features + sinusoidal(*features.shape[1:]).to(features)
+        x = features + sinusoidal_positions(*features.shape[1:]).to(features)
         for layer in self.layers:
             x = layer(x)
         return x

@@ -21,10 +21,11 @@ Answers: relative_positions.headline
     (-0.5, 0.8)
     >>> def size(module):
     ...     return sum(w.numel() for w in module.parameters())
-    >>> base = RelativeMultiHeadAttention(512, 8, k=16, shared=False), MultiHeadAttention(512, 8, bias=False)
-    >>> big = RelativeMultiHeadAttention(1024, 16, k=8, shared=True), MultiHeadAttention(1024, 16, bias=False)
+    >>> base = RelativeMultiHeadAttention(512, 8, max_relative_position=16, heads_share_relative_embedding=False)
+    >>> big = RelativeMultiHeadAttention(1024, 16, max_relative_position=8, heads_share_relative_embedding=True)
+    >>> plain_base, plain_big = MultiHeadAttention(512, 8, bias=False), MultiHeadAttention(1024, 16, bias=False)
     >>> layers = 6 + 6  # the encoder's and the decoder's self-attention
-    >>> [layers * (size(with_tables) - size(without)) for with_tables, without in (base, big)]
+    >>> [layers * (size(relative) - size(plain)) for relative, plain in ((base, plain_base), (big, plain_big))]
     [405504, 26112]
 """
 
@@ -34,10 +35,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from reference_impl.layers.attention import attention_weights
+from reference_impl.layers.attention import masked_softmax
 
 
-def clipped_distances(n: int, k: int, device: torch.device | str | None = None) -> Int[Tensor, "n n"]:
+def relative_positions_matrix(
+    n: int, max_relative_position: int, device: torch.device | str | None = None
+) -> Int[Tensor, "n n"]:
     r"""Label each pair of places by how far the second stands to the right of the first, up to k.
 
     Source: Section 3.2
@@ -47,17 +50,19 @@ def clipped_distances(n: int, k: int, device: torch.device | str | None = None) 
         The clipped distance plus k: a row of the tables, from 0 (k or more to the left) to 2k (k or more to the right).
     """
     places = torch.arange(n, device=device)
-    return (places[None, :] - places[:, None]).clamp(-k, k) + k
+    return (places[None, :] - places[:, None]).clamp(
+        -max_relative_position, max_relative_position
+    ) + max_relative_position
 
 
-class RelativePositions(nn.Module):
+class RelativePositionEmbedding(nn.Module):
     r"""A table with one learnt vector for each clipped distance: $w^K$ or $w^V$ of the paper.
 
     Source: Section 3.2
         $$a_{ij} = w_{\operatorname{clip}(j-i, k)}, \qquad w = (w_{-k}, \dots, w_k)$$
 
     Args:
-        tables: One for all heads (Section 3.3, and the big model), or one a head (the base model, Section 4.1).
+        num_tables: One for all heads (Section 3.3, and the big model), or one a head (the base model, Section 4.1).
         k: The largest distance that has a vector of its own.
         d_z: The width of a vector.
 
@@ -70,7 +75,7 @@ class RelativePositions(nn.Module):
         pair. With $k = 4$ there are nine vectors at any length, and in 12 words each end has 36 pairs to learn from.
 
         >>> import torch
-        >>> from reference_impl.relative_positions import RelativeMultiHeadAttention, clipped_distances
+        >>> from reference_impl.relative_positions import RelativeMultiHeadAttention, relative_positions_matrix
         >>> _ = torch.manual_seed(0)
         >>> twelve_words = torch.randn(1, 12, 16)
         >>> def untrained(k):
@@ -80,7 +85,7 @@ class RelativePositions(nn.Module):
         ...     return int((~touched).sum()), len(touched)
         >>> untrained(k=47), untrained(k=4)
         ((72, 95), (0, 9))
-        >>> [clipped_distances(12, k).flatten().bincount()[-1].item() for k in (11, 4)]
+        >>> [relative_positions_matrix(12, k).flatten().bincount()[-1].item() for k in (11, 4)]
         [1, 36]
 
     Answers: relative_positions.zero-distance
@@ -99,16 +104,16 @@ class RelativePositions(nn.Module):
         [True, False, False]
     """
 
-    def __init__(self, tables: int, k: int, d_z: int) -> None:
+    def __init__(self, num_tables: int, max_relative_position: int, d_z: int) -> None:
         super().__init__()
-        if k < 0:
-            raise ValueError(f"clipping distance {k} is less than 0")
-        self.k = k
-        self.table = nn.Parameter(torch.randn(tables, 2 * k + 1, d_z) / math.sqrt(d_z))
+        if max_relative_position < 0:
+            raise ValueError(f"clipping distance {max_relative_position} is less than 0")
+        self.max_relative_position = max_relative_position
+        self.table = nn.Parameter(torch.randn(num_tables, 2 * max_relative_position + 1, d_z) / math.sqrt(d_z))
 
     def forward(self, n: int) -> Float[Tensor, "tables n n d_z"]:
         """Return the vector of every pair among n places."""
-        return self.table[:, clipped_distances(n, self.k, self.table.device)]
+        return self.table[:, relative_positions_matrix(n, self.max_relative_position, self.table.device)]
 
 
 class RelativeMultiHeadAttention(nn.Module):
@@ -125,8 +130,8 @@ class RelativeMultiHeadAttention(nn.Module):
     Args:
         d_model: The width of input and output.
         heads: How many heads share that width.
-        k: The clipping distance.
-        shared: Whether all heads use the same two tables, or each has its own.
+        max_relative_position: The clipping distance.
+        heads_share_relative_embedding: Whether all heads use the same two tables, or each has its own.
 
     Raises:
         ValueError: The width does not divide among the heads, or k is negative.
@@ -139,7 +144,7 @@ class RelativeMultiHeadAttention(nn.Module):
         >>> from reference_impl.relative_positions import RelativeMultiHeadAttention
         >>> _ = torch.manual_seed(0)
         >>> n, k, d = 6, 2, 8
-        >>> attention = RelativeMultiHeadAttention(d, heads=1, k=k).double()
+        >>> attention = RelativeMultiHeadAttention(d, heads=1, max_relative_position=k).double()
         >>> x = torch.randn(1, n, d, dtype=torch.float64)
         >>> query, key, value = attention.query(x[0]), attention.key(x[0]), attention.value(x[0])
         >>> of_keys, of_values = attention.key_positions.table[0], attention.value_positions.table[0]
@@ -157,15 +162,16 @@ class RelativeMultiHeadAttention(nn.Module):
         are masked. Add sinusoids to the words and the same sentence gives another output five places on.
 
         >>> import torch
-        >>> from reference_impl.layers.positions import sinusoidal
+        >>> from reference_impl.layers.positions import sinusoidal_positions
         >>> from reference_impl.relative_positions import RelativeMultiHeadAttention
         >>> _ = torch.manual_seed(0)
-        >>> attention = RelativeMultiHeadAttention(16, 2, k=4)
+        >>> attention = RelativeMultiHeadAttention(16, 2, max_relative_position=4)
         >>> sentence, padding = torch.randn(1, 6, 16), torch.randn(1, 5, 16)
         >>> late, real = torch.cat([padding, sentence], dim=1), torch.arange(11)[None, None] >= 5
         >>> torch.allclose(attention(late, real)[:, 5:], attention(sentence), atol=1e-5)
         True
-        >>> here, there = attention(sentence + sinusoidal(6, 16)), attention(late + sinusoidal(11, 16), real)[:, 5:]
+        >>> here = attention(sentence + sinusoidal_positions(6, 16))
+        >>> there = attention(late + sinusoidal_positions(11, 16), real)[:, 5:]
         >>> bool((here - there).abs().max() > 0.05)
         True
 
@@ -176,22 +182,22 @@ class RelativeMultiHeadAttention(nn.Module):
 
         >>> import torch
         >>> from torch import nn
-        >>> from reference_impl.layers.positions import sinusoidal
+        >>> from reference_impl.layers.positions import sinusoidal_positions
         >>> from reference_impl.relative_positions import RelativeMultiHeadAttention
         >>> def accuracies(k, add_sinusoids, steps=100):
         ...     _ = torch.manual_seed(0)
         ...     embed, attention, name = nn.Embedding(8, 32), RelativeMultiHeadAttention(32, 2, k), nn.Linear(32, 8)
         ...     def logits(words):
-        ...         places = sinusoidal(words.shape[1], 32) if add_sinusoids else 0.0
+        ...         places = sinusoidal_positions(words.shape[1], 32) if add_sinusoids else 0.0
         ...         return name(attention(embed(words) + places))[:, 2:]
         ...     model = nn.ModuleList([embed, attention, name])
-        ...     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+        ...     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
         ...     for _ in range(steps):
         ...         words = torch.randint(8, (16, 12))
         ...         loss = nn.functional.cross_entropy(logits(words).flatten(0, 1), words[:, :-2].flatten())
-        ...         optimiser.zero_grad()
+        ...         optimizer.zero_grad()
         ...         loss.backward()
-        ...         optimiser.step()
+        ...         optimizer.step()
         ...     tests = [torch.randint(8, (32, length)) for length in (12, 48)]
         ...     return [(logits(words).argmax(dim=-1) == words[:, :-2]).float().mean().item() for words in tests]
         >>> relative = accuracies(k=4, add_sinusoids=False)
@@ -209,7 +215,7 @@ class RelativeMultiHeadAttention(nn.Module):
         >>> import torch
         >>> from reference_impl.relative_positions import RelativeMultiHeadAttention
         >>> _ = torch.manual_seed(0)
-        >>> one, two = RelativeMultiHeadAttention(16, 2, k=2), RelativeMultiHeadAttention(16, 2, k=2)
+        >>> one, two = (RelativeMultiHeadAttention(16, 2, max_relative_position=2) for _ in range(2))
         >>> words = 3 * torch.randn(1, 10, 16)
         >>> swapped = words[:, [0, 1, 2, 3, 4, 8, 6, 7, 5, 9]]
         >>> def difference_at_first_place(layers):
@@ -231,17 +237,17 @@ class RelativeMultiHeadAttention(nn.Module):
         >>> _ = torch.manual_seed(0)
         >>> words, order = torch.randn(1, 6, 16), torch.tensor([3, 0, 5, 1, 4, 2])
         >>> def weights_are_shuffled_along(attention):
-        ...     expected = attention.weights(words)[:, :, order][:, :, :, order]
-        ...     return torch.allclose(attention.weights(words[:, order]), expected, atol=1e-5)
+        ...     expected = attention.attention_weights(words)[:, :, order][:, :, :, order]
+        ...     return torch.allclose(attention.attention_weights(words[:, order]), expected, atol=1e-5)
         >>> def equal_words_give_equal_outputs(attention):
         ...     outputs = attention(words[:, :1].expand(1, 6, 16))
         ...     return torch.allclose(outputs, outputs[:, :1].expand(1, 6, 16), atol=1e-5)
-        >>> attention = RelativeMultiHeadAttention(16, 2, k=3)
+        >>> attention = RelativeMultiHeadAttention(16, 2, max_relative_position=3)
         >>> weights_are_shuffled_along(attention), equal_words_give_equal_outputs(attention)
         (False, False)
-        >>> without_keys = RelativeMultiHeadAttention(16, 2, k=3)
+        >>> without_keys = RelativeMultiHeadAttention(16, 2, max_relative_position=3)
         >>> _ = nn.init.zeros_(without_keys.key_positions.table)
-        >>> without_values = RelativeMultiHeadAttention(16, 2, k=3)
+        >>> without_values = RelativeMultiHeadAttention(16, 2, max_relative_position=3)
         >>> _ = nn.init.zeros_(without_values.value_positions.table)
         >>> weights_are_shuffled_along(without_keys), equal_words_give_equal_outputs(without_keys)
         (True, False)
@@ -249,7 +255,9 @@ class RelativeMultiHeadAttention(nn.Module):
         (False, True)
     """
 
-    def __init__(self, d_model: int, heads: int, k: int, shared: bool = True) -> None:
+    def __init__(
+        self, d_model: int, heads: int, max_relative_position: int, heads_share_relative_embedding: bool = True
+    ) -> None:
         super().__init__()
         if heads < 1 or d_model % heads:
             raise ValueError(f"d_model {d_model} is not a multiple of heads {heads}")
@@ -258,9 +266,9 @@ class RelativeMultiHeadAttention(nn.Module):
         self.key = nn.Linear(d_model, d_model, bias=False)
         self.value = nn.Linear(d_model, d_model, bias=False)
         self.output = nn.Linear(d_model, d_model, bias=False)
-        tables = 1 if shared else heads
-        self.key_positions = RelativePositions(tables, k, d_model // heads)
-        self.value_positions = RelativePositions(tables, k, d_model // heads)
+        num_tables = 1 if heads_share_relative_embedding else heads
+        self.key_positions = RelativePositionEmbedding(num_tables, max_relative_position, d_model // heads)
+        self.value_positions = RelativePositionEmbedding(num_tables, max_relative_position, d_model // heads)
 
     def forward(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "b n d"]:
         """Attend from each place to every place that its row of the mask allows.
@@ -269,26 +277,28 @@ class RelativeMultiHeadAttention(nn.Module):
             x: The sequences.
             mask: True where a place may attend; broadcasts to (b, n, n).
         """
-        weights = self.weights(x, mask)
-        edges = mean_of_edges(weights, self.value_positions(x.shape[1]))
+        weights = self.attention_weights(x, mask)
+        edges = relative_values(weights, self.value_positions(x.shape[1]))
         heads = weights @ self._split(self.value(x)) + edges
         return self.output(heads.transpose(1, 2).flatten(2))
 
-    def weights(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "b h n n"]:
+    def attention_weights(
+        self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b h n n"]:
         r"""Return how much each place attends to each, in every head.
 
         Source: Section 3.3, Eq. 5
             $$e_{ij} = \frac{x_i W^Q (x_j W^K)^\top + x_i W^Q (a_{ij}^K)^\top}{\sqrt{d_z}}$$
         """
         query, key = self._split(self.query(x)), self._split(self.key(x))
-        scores = query @ key.mT + scores_of_edges(query, self.key_positions(x.shape[1]))
-        return attention_weights(scores / math.sqrt(query.shape[-1]), None if mask is None else mask.unsqueeze(-3))
+        scores = query @ key.mT + relative_scores(query, self.key_positions(x.shape[1]))
+        return masked_softmax(scores / math.sqrt(query.shape[-1]), None if mask is None else mask.unsqueeze(-3))
 
     def _split(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b h n d_z"]:
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
-def scores_of_edges(query: Float[Tensor, "b h n d_z"], edges: Float[Tensor, "#h n n d_z"]) -> Float[Tensor, "b h n n"]:
+def relative_scores(query: Float[Tensor, "b h n d_z"], edges: Float[Tensor, "#h n n d_z"]) -> Float[Tensor, "b h n n"]:
     r"""Score every query against the edges that leave its place, without a copy of the edges for each sequence.
 
     Source: Section 3.3
@@ -304,16 +314,16 @@ def scores_of_edges(query: Float[Tensor, "b h n d_z"], edges: Float[Tensor, "#h 
 
         >>> import torch
         >>> from torch.utils.flop_counter import FlopCounterMode
-        >>> from reference_impl.relative_positions import RelativePositions, scores_of_edges
+        >>> from reference_impl.relative_positions import RelativePositionEmbedding, relative_scores
         >>> b, h, n, d_z = 4, 8, 32, 16
         >>> query, key = torch.randn(b, h, n, d_z, requires_grad=True), torch.randn(b, h, n, d_z)
-        >>> edges = RelativePositions(tables=1, k=16, d_z=d_z)(n)
+        >>> edges = RelativePositionEmbedding(num_tables=1, max_relative_position=16, d_z=d_z)(n)
         >>> def multiplications(compute):
         ...     with FlopCounterMode(display=False) as counter:
         ...         compute()
         ...     return counter.get_total_flops() // 2
         >>> of_words = multiplications(lambda: query @ key.mT)
-        >>> of_edges = multiplications(lambda: scores_of_edges(query, edges))
+        >>> of_edges = multiplications(lambda: relative_scores(query, edges))
         >>> of_words == of_edges == b * h * n * n * d_z
         True
         >>> def largest_kept_for_backward(compute):
@@ -324,7 +334,7 @@ def scores_of_edges(query: Float[Tensor, "b h n d_z"], edges: Float[Tensor, "#h 
         ...     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         ...         compute()
         ...     return max(sizes)
-        >>> split = largest_kept_for_backward(lambda: query @ key.mT + scores_of_edges(query, edges))
+        >>> split = largest_kept_for_backward(lambda: query @ key.mT + relative_scores(query, edges))
         >>> unsplit = largest_kept_for_backward(lambda: (query.unsqueeze(3) * (key.unsqueeze(2) + edges)).sum(dim=-1))
         >>> split == n * n * d_z, unsplit // split == b * h
         (True, True)
@@ -332,7 +342,9 @@ def scores_of_edges(query: Float[Tensor, "b h n d_z"], edges: Float[Tensor, "#h 
     return torch.einsum("bhid,hijd->bhij", query, edges)
 
 
-def mean_of_edges(weights: Float[Tensor, "b h n n"], edges: Float[Tensor, "#h n n d_z"]) -> Float[Tensor, "b h n d_z"]:
+def relative_values(
+    weights: Float[Tensor, "b h n n"], edges: Float[Tensor, "#h n n d_z"]
+) -> Float[Tensor, "b h n d_z"]:
     r"""Return the mean of the edges that leave each place, under its weights.
 
     Source: Section 3.3, as it applies to Eq. 3

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from reference_impl.layers.attention import MultiHeadAttention, causal_mask, padding_mask
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.positions import sinusoidal_positions
 
-KeysValues = tuple[Float[Tensor, "b h _ dh"], Float[Tensor, "b h _ dh"]]
+KeyValue = tuple[Float[Tensor, "b h _ dh"], Float[Tensor, "b h _ dh"]]
 
 
 class PostNorm(nn.Module):
@@ -34,16 +34,16 @@ class PostNorm(nn.Module):
         super().__init__()
         self.norm, self.dropout = nn.LayerNorm(d_model), nn.Dropout(dropout)
 
-    def before(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def input(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return what the sublayer is given: x itself."""
         return x
 
-    def after(self, x: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def output(self, x: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return what the next sublayer is given, x and the sublayer's change to it."""
         return self.norm(x + self.dropout(change))
 
     @staticmethod
-    def last(d_model: int) -> nn.Module:
+    def final_norm(d_model: int) -> nn.Module:
         """Return what ends a stack: nothing, since the last sum has been normalised."""
         return nn.Identity()
 
@@ -59,16 +59,16 @@ class PreNorm(nn.Module):
         super().__init__()
         self.norm, self.dropout = nn.LayerNorm(d_model), nn.Dropout(dropout)
 
-    def before(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def input(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return what the sublayer is given: x, normalised."""
         return self.norm(x)
 
-    def after(self, x: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def output(self, x: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return what the next sublayer is given, x and the sublayer's change to it."""
         return x + self.dropout(change)
 
     @staticmethod
-    def last(d_model: int) -> nn.Module:
+    def final_norm(d_model: int) -> nn.Module:
         """Return what ends a stack: a norm, since nothing else bounds the sum of all changes."""
         return nn.LayerNorm(d_model)
 
@@ -154,10 +154,10 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "b n d"]:
         """Return the positions as the next layer sees them."""
-        inner = self.around_self_attention.before(x)
-        x = self.around_self_attention.after(x, self.self_attention(inner, inner, inner, mask))
-        inner = self.around_feed_forward.before(x)
-        return self.around_feed_forward.after(x, self.feed_forward(inner))
+        inner = self.around_self_attention.input(x)
+        x = self.around_self_attention.output(x, self.self_attention(inner, inner, inner, mask))
+        inner = self.around_feed_forward.input(x)
+        return self.around_feed_forward.output(x, self.feed_forward(inner))
 
 
 class DecoderLayer(nn.Module):
@@ -188,7 +188,7 @@ class DecoderLayer(nn.Module):
         around_feed_forward         1,024
         >>> size(decoder_layer) - size(encoder_layer) == size(decoder_layer.cross_attention) + 1024
         True
-        >>> 6 * size(encoder_layer) + 6 * size(decoder_layer) + 37_000 * 512, size(Transformer(vocabulary=37_000))
+        >>> 6 * size(encoder_layer) + 6 * size(decoder_layer) + 37_000 * 512, size(Transformer(vocab_size=37_000))
         (63082496, 63082496)
 
         The sublayers share the work: attention alone carries something from one position to another. Change one
@@ -231,20 +231,20 @@ class DecoderLayer(nn.Module):
     def forward(
         self,
         y: Float[Tensor, "b m d"],
-        memory: KeysValues,
-        past: KeysValues,
+        memory: KeyValue,
+        past: KeyValue,
         mask: Bool[Tensor, "..."] | None = None,
         memory_mask: Bool[Tensor, "..."] | None = None,
-    ) -> tuple[Float[Tensor, "b m d"], KeysValues]:
+    ) -> tuple[Float[Tensor, "b m d"], KeyValue]:
         """Return the positions as the next layer sees them, and the past with their keys and values at its end."""
-        inner = self.around_self_attention.before(y)
+        inner = self.around_self_attention.input(y)
         new_keys, new_values = self.self_attention.keys_values(inner, inner)
         past = torch.cat([past[0], new_keys], dim=2), torch.cat([past[1], new_values], dim=2)
-        y = self.around_self_attention.after(y, self.self_attention.attend(inner, *past, mask))
-        inner = self.around_cross_attention.before(y)
-        y = self.around_cross_attention.after(y, self.cross_attention.attend(inner, *memory, memory_mask))
-        inner = self.around_feed_forward.before(y)
-        return self.around_feed_forward.after(y, self.feed_forward(inner)), past
+        y = self.around_self_attention.output(y, self.self_attention.attend(inner, *past, mask))
+        inner = self.around_cross_attention.input(y)
+        y = self.around_cross_attention.output(y, self.cross_attention.attend(inner, *memory, memory_mask))
+        inner = self.around_feed_forward.input(y)
+        return self.around_feed_forward.output(y, self.feed_forward(inner)), past
 
 
 class Embedding(nn.Module):
@@ -257,7 +257,7 @@ class Embedding(nn.Module):
     $\sqrt{d_{model}} \, E$ have variance 1, the size of a sine, and so have the logits of a normalised output.
 
     Args:
-        vocabulary: How many tokens, shared by source and target.
+        vocab_size: How many tokens, shared by source and target.
         d_model: The width of a vector.
         dropout: The share of the sum's entries that are dropped in training (Section 5.4).
 
@@ -268,11 +268,11 @@ class Embedding(nn.Module):
 
         >>> import torch
         >>> from torch.nn import functional as F
-        >>> from reference_impl.layers.positions import sinusoidal
-        >>> from reference_impl.transformer import Embedding, Transformer, smoothed_loss
+        >>> from reference_impl.layers.positions import sinusoidal_positions
+        >>> from reference_impl.transformer import Embedding, Transformer, label_smoothed_cross_entropy
         >>> _ = torch.manual_seed(0)
-        >>> embedding, tokens = Embedding(vocabulary=9, d_model=16, dropout=0.0), torch.tensor([[3, 1, 3]])
-        >>> by_hand = F.one_hot(tokens, 9).float() @ embedding.weight * 16**0.5 + sinusoidal(3, 16)
+        >>> embedding, tokens = Embedding(vocab_size=9, d_model=16, dropout=0.0), torch.tensor([[3, 1, 3]])
+        >>> by_hand = F.one_hot(tokens, 9).float() @ embedding.weight * 16**0.5 + sinusoidal_positions(3, 16)
         >>> torch.allclose(embedding(tokens), by_hand, atol=1e-6)
         True
 
@@ -297,22 +297,22 @@ class Embedding(nn.Module):
         >>> adam = torch.optim.Adam(model.parameters(), lr=0.01)
         >>> for _ in range(40):
         ...     adam.zero_grad()
-        ...     smoothed_loss(model(words[:, None], begin), meaning[:, None]).backward()
+        ...     label_smoothed_cross_entropy(model(words[:, None], begin), meaning[:, None]).backward()
         ...     _ = adam.step()
         >>> synonyms, others = likeness()
         >>> bool(synonyms > others + 0.2)
         True
     """
 
-    def __init__(self, vocabulary: int, d_model: int, dropout: float = 0.1) -> None:
+    def __init__(self, vocab_size: int, d_model: int, dropout: float = 0.1) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(vocabulary, d_model).normal_(std=d_model**-0.5))
+        self.weight = nn.Parameter(torch.empty(vocab_size, d_model).normal_(std=d_model**-0.5))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Int[Tensor, "b n"], start: int = 0) -> Float[Tensor, "b n d"]:
-        """Return the tokens' vectors with their positions, the first of which is `start`."""
+    def forward(self, tokens: Int[Tensor, "b n"], past_length: int = 0) -> Float[Tensor, "b n d"]:
+        """Return the tokens' vectors with their positions, the first of which is `past_length`."""
         d_model = self.weight.shape[1]
-        positions = sinusoidal(start + tokens.shape[1], d_model)[start:].to(self.weight)
+        positions = sinusoidal_positions(past_length + tokens.shape[1], d_model)[past_length:].to(self.weight)
         return self.dropout(F.embedding(tokens, self.weight) * math.sqrt(d_model) + positions)
 
     def logits(self, y: Float[Tensor, "b m d"]) -> Float[Tensor, "b m v"]:
@@ -321,11 +321,11 @@ class Embedding(nn.Module):
 
 
 @dataclass(frozen=True)
-class State:
+class DecoderState:
     """What decoding carries from one step to the next: each layer's keys and values, of the memory and of the past."""
 
-    memory: tuple[KeysValues, ...]
-    past: tuple[KeysValues, ...]
+    memory: tuple[KeyValue, ...]
+    past: tuple[KeyValue, ...]
     memory_mask: Bool[Tensor, "..."] | None = None
 
     @property
@@ -333,11 +333,11 @@ class State:
         """Count the positions that have been decoded."""
         return self.past[0][0].shape[2]
 
-    def pick(self, rows: Int[Tensor, " picked"]) -> "State":
+    def index_select(self, rows: Int[Tensor, " picked"]) -> "DecoderState":
         """Return the state of a batch made of these rows of this one; a row may be picked twice."""
         memory = tuple((keys[rows], values[rows]) for keys, values in self.memory)
         past = tuple((keys[rows], values[rows]) for keys, values in self.past)
-        return State(memory, past, None if self.memory_mask is None else self.memory_mask[rows])
+        return DecoderState(memory, past, None if self.memory_mask is None else self.memory_mask[rows])
 
 
 class Transformer(nn.Module):
@@ -352,7 +352,7 @@ class Transformer(nn.Module):
     draw them and biases at 0, each layer apart: the paper names no initialisation.
 
     Args:
-        vocabulary: How many tokens, shared by source and target; Section 5.1 has about 37,000 for German.
+        vocab_size: How many tokens, shared by source and target; Section 5.1 has about 37,000 for German.
         d_model: The width of every sublayer's input and output.
         heads: How many heads share that width.
         d_ff: The width inside the feed-forward network.
@@ -375,9 +375,9 @@ class Transformer(nn.Module):
         >>> _ = torch.manual_seed(0)
         >>> model = Transformer(50, d_model=64, heads=4, d_ff=128, layers=2).eval()
         >>> source, target = torch.randint(50, (1, 200)), torch.randint(50, (1, 6))
-        >>> state, one_by_one = model.start(model.encode(source)), []
+        >>> state, one_by_one = model.init_state(model.encode(source)), []
         >>> for token in target.split(1, dim=1):
-        ...     logits, state = model.step(token, state)
+        ...     logits, state = model.decode_step(token, state)
         ...     one_by_one.append(logits)
         >>> torch.allclose(model(source, target), torch.cat(one_by_one, dim=1), atol=1e-4)
         True
@@ -417,11 +417,12 @@ class Transformer(nn.Module):
 
     Answers: transformer.sequence-transduction
         Digits go in and Roman numerals come out: two signs become one to eight. 120 steps over the numbers below 100
-        teach it, by the paper's own optimiser. Three numbers are kept out of the training, and come out right too.
+        teach it, by the paper's own optimizer. Three numbers are kept out of the training, and come out right too.
         (From 96 examples that is luck in part: with another seed one of the three may fail.)
 
         >>> import torch
-        >>> from reference_impl.transformer import Transformer, adam, greedy_search, smoothed_loss
+        >>> from reference_impl.transformer import Transformer, build_optimizer, greedy_search
+        >>> from reference_impl.transformer import label_smoothed_cross_entropy
         >>> tens = ["", "X", "XX", "XXX", "XL", "L", "LX", "LXX", "LXXX", "XC"]
         >>> ones = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"]
         >>> roman = {10 * ten + one: tens[ten] + ones[one] for ten in range(10) for one in range(10)}
@@ -436,14 +437,14 @@ class Transformer(nn.Module):
         >>> real = target[:, :-1] != 1
         >>> _ = torch.manual_seed(2)
         >>> model = Transformer(len(signs), d_model=32, heads=4, d_ff=64, layers=1, dropout=0.0)
-        >>> optimiser, schedule = adam(model, warmup=300)
+        >>> optimizer, schedule = build_optimizer(model, warmup=300)
         >>> for _ in range(120):
-        ...     optimiser.zero_grad()
-        ...     smoothed_loss(model(source, target[:, :-1]), target[:, 1:], real).backward()
-        ...     _ = optimiser.step(), schedule.step()
+        ...     optimizer.zero_grad()
+        ...     label_smoothed_cross_entropy(model(source, target[:, :-1]), target[:, 1:], real).backward()
+        ...     _ = optimizer.step(), schedule.step()
         >>> def transduce(numbers):
         ...     source, lengths = tokens([f"{number:02}" for number in numbers]), torch.full((len(numbers),), 2)
-        ...     written = greedy_search(model.eval(), source, lengths, begin=0, end=1)
+        ...     written = greedy_search(model.eval(), source, lengths, bos=0, eos=1)
         ...     return ["".join(signs[token] for token in row).rstrip(">") for row in written.tolist()]
         >>> transduce(seen) == [roman[number] for number in seen]
         True
@@ -453,7 +454,7 @@ class Transformer(nn.Module):
 
     def __init__(
         self,
-        vocabulary: int = 37_000,
+        vocab_size: int = 37_000,
         d_model: int = 512,
         heads: int = 8,
         d_ff: int = 2048,
@@ -466,10 +467,10 @@ class Transformer(nn.Module):
         if layers < 1:
             raise ValueError(f"layers {layers} is less than 1")
         size = (d_model, heads, d_ff, dropout, bias, residual)
-        self.embedding = Embedding(vocabulary, d_model, dropout)
+        self.embedding = Embedding(vocab_size, d_model, dropout)
         self.encoder = nn.ModuleList(EncoderLayer(*size) for _ in range(layers))
         self.decoder = nn.ModuleList(DecoderLayer(*size) for _ in range(layers))
-        self.encoder_last, self.decoder_last = residual.last(d_model), residual.last(d_model)
+        self.encoder_norm, self.decoder_norm = residual.final_norm(d_model), residual.final_norm(d_model)
         for linear in (module for module in self.modules() if isinstance(module, nn.Linear)):
             nn.init.xavier_uniform_(linear.weight)
             if linear.bias is not None:
@@ -496,7 +497,7 @@ class Transformer(nn.Module):
             the source answers.
 
             >>> import torch
-            >>> from reference_impl.layers.attention import scaled_dot_product
+            >>> from reference_impl.layers.attention import scaled_dot_product_attention
             >>> from reference_impl.transformer import Transformer, greedy_search
             >>> _ = torch.manual_seed(0)
             >>> model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=2).eval()
@@ -511,7 +512,7 @@ class Transformer(nn.Module):
 
             >>> _ = torch.manual_seed(3)
             >>> model, sources = Transformer(3, 16, 2, 32, layers=2).eval(), torch.randint(3, (30, 5))
-            >>> written = greedy_search(model, sources, torch.full((30,), 5), begin=0, end=1, extra=20)
+            >>> written = greedy_search(model, sources, torch.full((30,), 5), bos=0, eos=1, extra_length=20)
             >>> len((written != 1).sum(dim=1).unique()) > 3
             True
 
@@ -519,10 +520,10 @@ class Transformer(nn.Module):
             vectors as wide as its values (20 here, from queries and keys of 8). Only the residual sum asks that the
             width going in be the width coming out, and $W^O$ sees to that.
 
-            >>> scaled_dot_product(torch.randn(4, 8), torch.randn(3, 8), torch.randn(3, 20)).shape
+            >>> scaled_dot_product_attention(torch.randn(4, 8), torch.randn(3, 8), torch.randn(3, 20)).shape
             torch.Size([4, 20])
         """
-        return self.step(target, self.start(self.encode(source, source_mask), source_mask), target_mask)[0]
+        return self.decode_step(target, self.init_state(self.encode(source, source_mask), source_mask), target_mask)[0]
 
     def encode(
         self, source: Int[Tensor, "b n"], source_mask: Bool[Tensor, "b 1 n"] | None = None
@@ -535,7 +536,7 @@ class Transformer(nn.Module):
 
             >>> import torch
             >>> from reference_impl.layers.attention import padding_mask
-            >>> from reference_impl.layers.positions import LearnedPositions, sinusoidal
+            >>> from reference_impl.layers.positions import LearnedPositions, sinusoidal_positions
             >>> from reference_impl.transformer import Transformer
             >>> _ = torch.manual_seed(0)
             >>> model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=1).eval()
@@ -546,7 +547,7 @@ class Transformer(nn.Module):
             defined at every position. Defined is not learnt, though: how well a model does beyond the lengths of its
             training is another question, which the paper hopes about and does not test.
 
-            >>> sinusoidal(100_000, 16)[-1].isfinite().all().item()
+            >>> sinusoidal_positions(100_000, 16)[-1].isfinite().all().item()
             True
             >>> LearnedPositions(max_length=512, d=16)(513)
             Traceback (most recent call last):
@@ -556,7 +557,8 @@ class Transformer(nn.Module):
             Second, each layer weighs every pair, so ten times the length costs a hundred times the memory.
 
             >>> attention = model.encoder[0].self_attention
-            >>> pairs = [attention.weights(x, x).numel() for x in (torch.randn(1, 30, 16), torch.randn(1, 300, 16))]
+            >>> short, long = torch.randn(1, 30, 16), torch.randn(1, 300, 16)
+            >>> pairs = [attention.attention_weights(x, x).numel() for x in (short, long)]
             >>> pairs[1] // pairs[0]
             100
 
@@ -572,9 +574,9 @@ class Transformer(nn.Module):
             >>> torch.allclose(alone, careless[:, :5], atol=0.01)
             False
         """
-        return self.read(self.embedding(source), source_mask)
+        return self.run_encoder(self.embedding(source), source_mask)
 
-    def read(
+    def run_encoder(
         self, x: Float[Tensor, "b n d"], source_mask: Bool[Tensor, "b 1 n"] | None = None
     ) -> Float[Tensor, "b n d"]:
         """Take vectors through the encoder's stack.
@@ -588,7 +590,7 @@ class Transformer(nn.Module):
             >>> _ = torch.manual_seed(0)
             >>> model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=2).eval()
             >>> words, order = torch.randn(1, 6, 16), torch.tensor([4, 2, 0, 5, 1, 3])
-            >>> torch.allclose(model.read(words[:, order]), model.read(words)[:, order], atol=1e-5)
+            >>> torch.allclose(model.run_encoder(words[:, order]), model.run_encoder(words)[:, order], atol=1e-5)
             True
             >>> tokens = torch.arange(6)[None]
             >>> torch.allclose(model.encode(tokens[:, order]), model.encode(tokens)[:, order], atol=0.01)
@@ -601,32 +603,34 @@ class Transformer(nn.Module):
             >>> def last(words, layers):
             ...     torch.manual_seed(1)
             ...     model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=layers).eval()
-            ...     return model.write(words, model.start(torch.ones(1, 1, 16)))[0][:, -1]
+            ...     return model.run_decoder(words, model.init_state(torch.ones(1, 1, 16)))[0][:, -1]
             >>> before = torch.tensor([4, 2, 0, 1, 3, 5])
             >>> [torch.allclose(last(words, layers), last(words[:, before], layers), atol=1e-4) for layers in (1, 2)]
             [True, False]
         """
         for layer in self.encoder:
             x = layer(x, source_mask)
-        return self.encoder_last(x)
+        return self.encoder_norm(x)
 
-    def start(self, memory: Float[Tensor, "b n d"], source_mask: Bool[Tensor, "b 1 n"] | None = None) -> State:
+    def init_state(
+        self, memory: Float[Tensor, "b n d"], source_mask: Bool[Tensor, "b 1 n"] | None = None
+    ) -> DecoderState:
         """Return the state before the first target token: all of the memory, and nothing of the past."""
         layers = cast(Iterable[DecoderLayer], self.decoder)  # a ModuleList does not tell what it holds
         keys_values = tuple(layer.cross_attention.keys_values(memory, memory) for layer in layers)
         nothing = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in keys_values)
-        return State(keys_values, nothing, source_mask)
+        return DecoderState(keys_values, nothing, source_mask)
 
-    def step(
-        self, target: Int[Tensor, "b m"], state: State, target_mask: Bool[Tensor, "b 1 seen"] | None = None
-    ) -> tuple[Float[Tensor, "b m v"], State]:
+    def decode_step(
+        self, target: Int[Tensor, "b m"], state: DecoderState, target_mask: Bool[Tensor, "b 1 seen"] | None = None
+    ) -> tuple[Float[Tensor, "b m v"], DecoderState]:
         """Score the token after each of these target tokens, which follow those that the state has seen."""
-        y, state = self.write(self.embedding(target, state.length), state, target_mask)
+        y, state = self.run_decoder(self.embedding(target, state.length), state, target_mask)
         return self.embedding.logits(y), state
 
-    def write(
-        self, y: Float[Tensor, "b m d"], state: State, target_mask: Bool[Tensor, "b 1 seen"] | None = None
-    ) -> tuple[Float[Tensor, "b m d"], State]:
+    def run_decoder(
+        self, y: Float[Tensor, "b m d"], state: DecoderState, target_mask: Bool[Tensor, "b 1 seen"] | None = None
+    ) -> tuple[Float[Tensor, "b m d"], DecoderState]:
         """Take vectors through the decoder's stack."""
         mask = causal_mask(state.length + y.shape[1], y.device)[state.length :]
         mask = mask if target_mask is None else mask & target_mask
@@ -634,10 +638,10 @@ class Transformer(nn.Module):
         for layer, memory, past in zip(self.decoder, state.memory, state.past, strict=True):
             y, past = layer(y, memory, past, mask, state.memory_mask)
             pasts.append(past)
-        return self.decoder_last(y), State(state.memory, tuple(pasts), state.memory_mask)
+        return self.decoder_norm(y), DecoderState(state.memory, tuple(pasts), state.memory_mask)
 
 
-def learning_rate(step: int, d_model: int = 512, warmup: int = 4000) -> float:
+def noam_learning_rate(step: int, d_model: int = 512, warmup: int = 4000) -> float:
     r"""Return the rate of a step: it climbs in a line, and falls with the root of the steps.
 
     Source: Section 5.3, Eq. 3
@@ -651,21 +655,21 @@ def learning_rate(step: int, d_model: int = 512, warmup: int = 4000) -> float:
     return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
 
 
-def adam(model: Transformer, warmup: int = 4000) -> tuple[torch.optim.Adam, LambdaLR]:
-    """Return the optimiser and its schedule; call `step` of the one, then of the other, after each batch.
+def build_optimizer(model: Transformer, warmup: int = 4000) -> tuple[torch.optim.Adam, LambdaLR]:
+    """Return the optimizer and its schedule; call `step` of the one, then of the other, after each batch.
 
     Source: Section 5.3
     """
-    optimiser = torch.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
     d_model = model.embedding.weight.shape[1]
-    return optimiser, LambdaLR(optimiser, lambda done: learning_rate(done + 1, d_model, warmup))
+    return optimizer, LambdaLR(optimizer, lambda done: noam_learning_rate(done + 1, d_model, warmup))
 
 
-def smoothed_loss(
+def label_smoothed_cross_entropy(
     logits: Float[Tensor, "b m v"],
     target: Int[Tensor, "b m"],
-    real: Bool[Tensor, "b m"] | None = None,
-    smoothing: float = 0.1,
+    mask: Bool[Tensor, "b m"] | None = None,
+    label_smoothing: float = 0.1,
 ) -> Float[Tensor, ""]:
     r"""Return the mean cross-entropy with targets that are never quite certain, in nats a token.
 
@@ -680,23 +684,23 @@ def smoothed_loss(
     Args:
         logits: The scores of all tokens.
         target: The right tokens.
-        real: True where the target is no padding; padding does not count.
-        smoothing: The share that is spread, in [0, 1).
+        mask: True where the target is no padding; padding does not count.
+        label_smoothing: The share that is spread, in [0, 1).
 
     Raises:
         ValueError: The share is none.
     """
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"smoothing {smoothing} is not in [0, 1)")
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing {label_smoothing} is not in [0, 1)")
     log_p = logits.log_softmax(dim=-1)
     right = log_p.gather(-1, target[..., None]).squeeze(-1)
-    loss = -(1 - smoothing) * right - smoothing * log_p.mean(dim=-1)
-    if real is None:
+    loss = -(1 - label_smoothing) * right - label_smoothing * log_p.mean(dim=-1)
+    if mask is None:
         return loss.mean()
-    return loss.masked_fill(~real, 0.0).sum() / real.sum().clamp(min=1)
+    return loss.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
 
 
-def average(checkpoints: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def average_checkpoints(checkpoints: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of the states of one model; the paper takes the last 5 of the base model, and 20 of the big one.
 
     Source: Section 6.1
@@ -709,9 +713,9 @@ def greedy_search(
     model: Transformer,
     source: Int[Tensor, "b n"],
     lengths: Int[Tensor, " b"],
-    begin: int,
-    end: int,
-    extra: int = 50,
+    bos: int,
+    eos: int,
+    extra_length: int = 50,
 ) -> Int[Tensor, "b m"]:
     """Write the likeliest token, time after time.
 
@@ -721,22 +725,22 @@ def greedy_search(
         model: A model, set to `eval()`.
         source: The sentences, padded at their ends with anything.
         lengths: How long each is.
-        begin: The token that stands before the first.
-        end: The token that ends a sentence.
-        extra: By how much an output may outgrow its source.
+        bos: The token that stands before the first.
+        eos: The token that ends a sentence.
+        extra_length: By how much an output may outgrow its source.
 
     Returns:
-        What was written, filled up with `end`.
+        What was written, filled up with `eos`.
     """
     mask = padding_mask(lengths, source.shape[1])
-    state = model.start(model.encode(source, mask), mask)
-    tokens = source.new_full((len(source), 1), begin)
-    done = lengths + extra < 1
+    state = model.init_state(model.encode(source, mask), mask)
+    tokens = source.new_full((len(source), 1), bos)
+    done = lengths + extra_length < 1
     while not done.all():
-        logits, state = model.step(tokens[:, -1:], state)
-        token = logits[:, -1].argmax(dim=-1).masked_fill(done, end)
+        logits, state = model.decode_step(tokens[:, -1:], state)
+        token = logits[:, -1].argmax(dim=-1).masked_fill(done, eos)
         tokens = torch.cat([tokens, token[:, None]], dim=1)
-        done = done | (token == end) | (tokens.shape[1] > lengths + extra)
+        done = done | (token == eos) | (tokens.shape[1] > lengths + extra_length)
     return tokens[:, 1:]
 
 
@@ -756,26 +760,26 @@ class Beam:
     """The hypotheses of each sentence, best first."""
 
     tokens: Int[Tensor, "b k m"]
-    log_p: Float[Tensor, "b k"]
+    log_probs: Float[Tensor, "b k"]
     length: Int[Tensor, "b k"]
     done: Bool[Tensor, "b k"]
 
     def grow(
-        self, log_p: Float[Tensor, "b k v"], end: int, limit: Int[Tensor, "b 1"], alpha: float
+        self, log_probs: Float[Tensor, "b k v"], eos: int, max_length: Int[Tensor, "b 1"], alpha: float
     ) -> tuple["Beam", Int[Tensor, "b k"]]:
         """Return the best of all hypotheses that are one token longer, and which of the old ones each comes from.
 
-        A finished one stays as it is: it has one continuation, `end`, which is certain and adds nothing to its length.
+        A finished one stays as it is: it has one continuation, `eos`, which is certain and adds nothing to its length.
         """
-        log_p = log_p.masked_fill(self.done[..., None], -math.inf)
-        log_p[..., end] = log_p[..., end].masked_fill(self.done, 0.0)
-        total, length = self.log_p[..., None] + log_p, self.length + ~self.done
+        log_probs = log_probs.masked_fill(self.done[..., None], -math.inf)
+        log_probs[..., eos] = log_probs[..., eos].masked_fill(self.done, 0.0)
+        total, length = self.log_probs[..., None] + log_probs, self.length + ~self.done
         ranked = (total / length_penalty(length, alpha)[..., None]).flatten(1)
-        best = ranked.topk(self.log_p.shape[1], dim=1).indices
-        parent, token = best // log_p.shape[2], best % log_p.shape[2]
+        best = ranked.topk(self.log_probs.shape[1], dim=1).indices
+        parent, token = best // log_probs.shape[2], best % log_probs.shape[2]
         tokens = torch.cat([self.tokens.take_along_dim(parent[..., None], dim=1), token[..., None]], dim=2)
         length = length.gather(1, parent)
-        return Beam(tokens, total.flatten(1).gather(1, best), length, (token == end) | (length >= limit)), parent
+        return Beam(tokens, total.flatten(1).gather(1, best), length, (token == eos) | (length >= max_length)), parent
 
 
 @torch.no_grad()
@@ -783,18 +787,18 @@ def beam_search(
     model: Transformer,
     source: Int[Tensor, "b n"],
     lengths: Int[Tensor, " b"],
-    begin: int,
-    end: int,
-    width: int = 4,
+    bos: int,
+    eos: int,
+    beam_size: int = 4,
     alpha: float = 0.6,
-    extra: int = 50,
+    extra_length: int = 50,
 ) -> tuple[Int[Tensor, "b m"], Float[Tensor, " b"]]:
     r"""Write with several hypotheses in mind, and return the best that was found.
 
     Source: Section 6.1; the score is Wu et al. 2016 (GNMT), Eq. 14 without its coverage
         $$s(Y, X) = \log P(Y \mid X) / lp(Y)$$
 
-    A search of width 1 is greedy.
+    A search with `beam_size=1` is greedy.
 
     Departs: a finished hypothesis keeps its place in the beam for as long as its score lasts there. The public code
     keeps the finished ones apart.
@@ -803,32 +807,32 @@ def beam_search(
         model: A model, set to `eval()`.
         source: The sentences, padded at their ends with anything.
         lengths: How long each is.
-        begin: The token that stands before the first.
-        end: The token that ends a sentence.
-        width: How many hypotheses are kept of each sentence.
+        bos: The token that stands before the first.
+        eos: The token that ends a sentence.
+        beam_size: How many hypotheses are kept of each sentence.
         alpha: The exponent of the length penalty; 0 for none.
-        extra: By how much an output may outgrow its source.
+        extra_length: By how much an output may outgrow its source.
 
     Returns:
-        What was written, filled up with `end`, and its score.
+        What was written, filled up with `eos`, and its score.
 
     Raises:
-        ValueError: The width is less than 1.
+        ValueError: The beam size is less than 1.
     """
-    if width < 1:
-        raise ValueError(f"width {width} is less than 1")
+    if beam_size < 1:
+        raise ValueError(f"beam_size {beam_size} is less than 1")
     b, mask = len(source), padding_mask(lengths, source.shape[1])
     rows = torch.arange(b, device=source.device)[:, None]
-    state = model.start(model.encode(source, mask), mask).pick(rows.expand(b, width).flatten())
-    limit = (lengths + extra)[:, None]
-    # All hypotheses begin alike, so all but the first are out of the question: else each would be found `width` times.
-    log_p = torch.full((b, width), -math.inf, device=source.device).index_fill(1, rows[:1, 0], 0.0)
-    length = torch.zeros_like(log_p, dtype=torch.long)
-    beam = Beam(source.new_full((b, width, 1), begin), log_p, length, length >= limit)
+    state = model.init_state(model.encode(source, mask), mask).index_select(rows.expand(b, beam_size).flatten())
+    max_length = (lengths + extra_length)[:, None]
+    # All hypotheses are equal at the start: only the first may be extended, or each would be found `beam_size` times.
+    log_probs = torch.full((b, beam_size), -math.inf, device=source.device).index_fill(1, rows[:1, 0], 0.0)
+    length = torch.zeros_like(log_probs, dtype=torch.long)
+    beam = Beam(source.new_full((b, beam_size, 1), bos), log_probs, length, length >= max_length)
     while not beam.done.all():
-        logits, state = model.step(beam.tokens[:, :, -1].reshape(-1, 1), state)
-        beam, parent = beam.grow(logits[:, -1].log_softmax(dim=-1).reshape(b, width, -1), end, limit, alpha)
-        state = state.pick((rows * width + parent).flatten())
-    score, best = (beam.log_p / length_penalty(beam.length, alpha)).max(dim=1)
+        logits, state = model.decode_step(beam.tokens[:, :, -1].reshape(-1, 1), state)
+        beam, parent = beam.grow(logits[:, -1].log_softmax(dim=-1).reshape(b, beam_size, -1), eos, max_length, alpha)
+        state = state.index_select((rows * beam_size + parent).flatten())
+    score, best = (beam.log_probs / length_penalty(beam.length, alpha)).max(dim=1)
     longest = int(beam.length[rows[:, 0], best].max())
     return beam.tokens[rows[:, 0], best, 1 : longest + 1], score

@@ -214,7 +214,7 @@ class Block(nn.Module):
     def weights(self, z: Float[Tensor, "b m d"]) -> Float[Tensor, "b h m m"]:
         """Return how much each token attends to each, in every head."""
         y = self.attention_norm(z)
-        return self.attention.weights(y, y)
+        return self.attention.attention_weights(y, y)
 
 
 class ViT(nn.Module):

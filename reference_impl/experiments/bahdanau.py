@@ -39,27 +39,27 @@ from reference_impl.bahdanau import RNNencdec, RNNsearch
 from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.experiments.translation import (
-    BEGIN,
-    UNKNOWN,
+    BOS,
+    UNK,
     Corpus,
     Curve,
     Pair,
-    Pairs,
-    Subwords,
+    PairDataset,
+    SubwordTokenizer,
     accuracy,
-    alignment,
-    backwards,
+    attention_heatmap,
     bleu,
-    corpus,
-    matched_width,
-    quality,
-    real,
-    reversals,
-    search_scores,
-    search_writes,
-    settled,
+    bleu_figure,
+    load_corpus,
+    match_width,
+    moving_average,
+    reversal_figure,
+    sample_reversals,
+    score_recurrent,
     short_example,
-    translated,
+    target_mask,
+    translate_pairs,
+    translate_recurrent,
 )
 
 LEARNED_ACCURACY = 0.9
@@ -163,14 +163,14 @@ def model_factories(size: Size, vocabulary: int) -> dict[str, Callable[[], RNNse
 
     with torch.device("meta"):
         budget = count_effective_parameters(make(RNNsearch, size.width))
-    wider = matched_width(partial(make, RNNencdec), budget, count_effective_parameters)
+    wider = match_width(partial(make, RNNencdec), budget, count_effective_parameters)
     return {"RNNsearch": partial(make, RNNsearch, size.width), "RNNencdec": partial(make, RNNencdec, wider)}
 
 
 def loss(model: nn.Module, source: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sum of the cross-entropies of the target's tokens, and their number."""
-    counts = real(target[:, 1:])
-    logits = search_scores(model, source, lengths, target[:, :-1])
+    counts = target_mask(target[:, 1:])
+    logits = score_recurrent(model, source, lengths, target[:, :-1])
     return F.cross_entropy(logits[counts], target[:, 1:][counts], reduction="sum"), counts.sum()
 
 
@@ -179,9 +179,9 @@ def experiment(run: Run) -> Report:
     size = SIZES[run.size]
     seeds = tuple(run.seeds(size.seeds))
     run.expect(1 + 8 * len(seeds))
-    pairs = corpus(("fr",), size.max_words)
-    subwords = Subwords(run.piece("subwords", lambda: Subwords.learnt(pairs.train, size.vocab_size)))
-    translators, writers = model_factories(size, subwords.vocabulary), model_factories(size, UNKNOWN + size.num_symbols)
+    pairs = load_corpus(("fr",), size.max_words)
+    subwords = SubwordTokenizer(run.piece("subwords", lambda: SubwordTokenizer.train(pairs.train, size.vocab_size)))
+    translators, writers = model_factories(size, subwords.vocab_size), model_factories(size, UNK + size.num_symbols)
     translation, rows = {}, {}
     for kind in MODELS:
         for words, row in ((size.max_words, size.row_length), (size.short_words, size.short_row_length)):
@@ -194,7 +194,7 @@ def experiment(run: Run) -> Report:
                 run.loop(f"rows {kind} up to {row} seed {seed}", partial(reverse, seed)) for seed in seeds
             ]
     curves = {_name(size, *arm): [one["curve"] for one in found] for arm, found in translation.items()}
-    last = {arm: [settled(one["curve"])[-1] for one in found] for arm, found in translation.items()}
+    last = {arm: [moving_average(one["curve"])[-1] for one in found] for arm, found in translation.items()}
     right = {arm: [_by_length(size, one["curve"]) for one in found] for arm, found in rows.items()}
     looked, near = ([one["curve"][-1][key] for one in rows["RNNsearch", True]] for key in ("looked", "near"))
     counts = {kind: (_count(translators[kind]), _count(writers[kind])) for kind in MODELS}
@@ -202,13 +202,13 @@ def experiment(run: Run) -> Report:
         findings=findings(size, last, right, looked, near),
         tables=(_quality(size, last, right, counts),),
         figures=(
-            quality(
+            bleu_figure(
                 curves,
                 "English to French messages that were not trained on. A number behind a model's name is how many words "
                 "the sentences that it saw had at most. Look whether the short-sighted RNNsearch passes the other "
                 "RNNencdec.",
             ),
-            backwards(
+            reversal_figure(
                 {
                     f"{kind}, trained on up to {size.row_length if on_all else size.short_row_length}": found
                     for (kind, on_all), found in right.items()
@@ -219,7 +219,7 @@ def experiment(run: Run) -> Report:
                 f"Share of right tokens, given what stands before. Lengths above {size.row_length} were never trained "
                 "on.",
             ),
-            alignment(
+            attention_heatmap(
                 "alignment", "Where RNNsearch looks in a sentence", "First seed.", translation["RNNsearch", True][0]
             ),
             _diagonal(rows["RNNsearch", True][0]["weights"]),
@@ -250,35 +250,39 @@ def _translating(
     kind: str,
     make: Callable[[], RNNsearch],
     pairs: Corpus,
-    subwords: Subwords,
+    subwords: SubwordTokenizer,
     words: int,
     seed: int,
 ) -> Training:
-    train = Pairs([subwords.read(pair) for pair in pairs.train if _is_short(pair, words)])
+    train = PairDataset([subwords.encode(pair) for pair in pairs.train if _is_short(pair, words)])
 
     def measure(model: nn.Module) -> dict[str, float]:
-        return {"bleu": bleu(translated(model, search_writes, subwords, pairs.test), pairs.test)}
+        return {"bleu": bleu(translate_pairs(model, translate_recurrent, subwords, pairs.test), pairs.test)}
 
     def show(model: RNNsearch) -> dict[str, Any]:
-        source, target = subwords.read(short_example(pairs.test, subwords))
-        batch = torch.tensor([source]), torch.tensor([len(source)]), torch.tensor([[BEGIN, *target[:-1]]])
+        source, target = subwords.encode(short_example(pairs.test, subwords))
+        batch = torch.tensor([source]), torch.tensor([len(source)]), torch.tensor([[BOS, *target[:-1]]])
         weights = _aligned(model, *batch)[0].tolist()
-        return {"source": subwords.pieces(source), "target": subwords.pieces(target), "weights": weights}
+        return {
+            "source": subwords.convert_ids_to_tokens(source),
+            "target": subwords.convert_ids_to_tokens(target),
+            "weights": weights,
+        }
 
-    rate, draw = size.learning_rates["translation"][kind], partial(train.batch, size.batch_size)
+    rate, draw = size.learning_rates["translation"][kind], partial(train.sample_batch, size.batch_size)
     return _training(run, make, rate, draw, size.steps, seed, measure=measure, every=size.measure_every, ending=show)
 
 
 def _reversing(run: Run, size: Size, kind: str, make: Callable[[], RNNsearch], longest: int, seed: int) -> Training:
     def draw(generator: torch.Generator) -> Batch:
         length = int(torch.randint(2, longest + 1, (), generator=generator))
-        return reversals(size.batch_size, length, size.num_symbols, generator)
+        return sample_reversals(size.batch_size, length, size.num_symbols, generator)
 
     def fresh(length: int) -> tuple[Tensor, Tensor, Tensor]:
-        return reversals(64, length, size.num_symbols, torch.Generator().manual_seed(10**9))
+        return sample_reversals(64, length, size.num_symbols, torch.Generator().manual_seed(10**9))
 
     def measure(model: nn.Module) -> dict[str, float]:
-        found = {f"right {n}": accuracy(model, search_scores, fresh(n)) for n in size.tested_row_lengths}
+        found = {f"right {n}": accuracy(model, score_recurrent, fresh(n)) for n in size.tested_row_lengths}
         return found | {
             name: alignment_accuracy(model, off, *fresh(size.row_length)) for name, off in (("looked", 0), ("near", 1))
         }

@@ -477,7 +477,7 @@ def attention(bert: Bert, text: Corpus) -> dict[str, Any]:
     tokens[0, text.asked[row]] = SPECIAL.mask
     x = bert.embeddings(tokens, torch.zeros_like(tokens))
     for layer in bert.layers:
-        heads = cast(EncoderLayer, layer).attention.weights(x, x)[0]
+        heads = cast(EncoderLayer, layer).attention.attention_weights(x, x)[0]
         x = layer(x, lambda attention, x: attention(x, x, x))
     head = int(heads.amax(dim=-1).mean(dim=-1).argmax())
     return {"words": _names(text, tokens[0].tolist()), "weights": heads[head].tolist(), "head": head + 1}

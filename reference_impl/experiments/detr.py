@@ -429,7 +429,7 @@ def looked_at(model: nn.Module, image: Float[Tensor, "3 side side"], size: Size)
     hook.remove()
     query, key, _, mask = caught[0]
     best = int(found.scores.argmax())
-    weights = layer.cross_attention.weights(query, key, mask)[0, :, best].mean(dim=0)
+    weights = layer.cross_attention.attention_weights(query, key, mask)[0, :, best].mean(dim=0)
     return {
         "label": CLASSES[int(found.labels[best])],
         "score": found.scores[best].item(),

@@ -43,7 +43,7 @@ from quaere.content.results import Finding, Lines, Outcome, Report, Series, Tabl
 from quaere.running.experiments import Run
 from reference_impl.experiments.judging import apart, outcome
 from reference_impl.experiments.training import Batch, Loss, Training, parameters
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.lstm import RNN, LSTM1997Cell, LSTMCell, RNNCell
 from reference_impl.transformer import EncoderLayer, PreNorm
 
@@ -157,15 +157,15 @@ class LastPositionEncoder(nn.Module):
 
     def embed(self, x: Float[Tensor, "b n input_size"]) -> Float[Tensor, "b n d"]:
         """Return the sequences as the layer sees them, with positions."""
-        return self.project(x) + sinusoidal(x.shape[1], self.project.out_features).to(x)
+        return self.project(x) + sinusoidal_positions(x.shape[1], self.project.out_features).to(x)
 
     def forward(self, x: Float[Tensor, "b n input_size"]) -> Float[Tensor, "b 1 _"]:
         """Return what is read out at the last place."""
         y, layer = self.embed(x), self.layer
-        inner, last = layer.around_self_attention.before(y), y[:, -1:]
-        last = layer.around_self_attention.after(last, layer.self_attention(inner[:, -1:], inner, inner))
-        inner = layer.around_feed_forward.before(last)
-        return self.head(self.norm(layer.around_feed_forward.after(last, layer.feed_forward(inner))))
+        inner, last = layer.around_self_attention.input(y), y[:, -1:]
+        last = layer.around_self_attention.output(last, layer.self_attention(inner[:, -1:], inner, inner))
+        inner = layer.around_feed_forward.input(last)
+        return self.head(self.norm(layer.around_feed_forward.output(last, layer.feed_forward(inner))))
 
 
 def build_model(arm: str, input_size: int, output_size: int, num_cells: int) -> nn.Module:

@@ -58,7 +58,7 @@ class CharTransformer(nn.Module):
         self.layers = nn.ModuleList(
             EncoderLayer(d_model, heads, 4 * d_model, dropout=0.0, residual=PreNorm) for _ in range(layers)
         )
-        self.last = PreNorm.last(d_model)
+        self.last = PreNorm.final_norm(d_model)
 
     def forward(self, text: Int[Tensor, "b n"]) -> Float[Tensor, "b n v"]:
         """Score the character after each."""
@@ -186,9 +186,9 @@ def first_head_weights(model: nn.Module, text: Int[Tensor, " n"]) -> list[list[f
     assert isinstance(model, CharTransformer)
     layer = model.layers[0]
     assert isinstance(layer, EncoderLayer)
-    x = layer.around_self_attention.before(model.embedding(text[None]))
+    x = layer.around_self_attention.input(model.embedding(text[None]))
     mask = None if isinstance(layer.self_attention, FavorAttention) else causal_mask(len(text))
-    return layer.self_attention.weights(x, x, mask)[0, 0].tolist()
+    return layer.self_attention.attention_weights(x, x, mask)[0, 0].tolist()
 
 
 def judge_transfer(softmax_curves: Sequence[Any], performers: Sequence[Any], size: TrainingSize) -> Finding:

@@ -53,8 +53,8 @@ from quaere.running.experiments import Run
 from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, accelerator, parameters
-from reference_impl.layers.attention import attention_weights, scaled_dot_score
-from reference_impl.layers.positions import LearnedPositions, sinusoidal
+from reference_impl.layers.attention import masked_softmax, scaled_dot_score
+from reference_impl.layers.positions import LearnedPositions, sinusoidal_positions
 from reference_impl.relative_positions import RelativeMultiHeadAttention
 from reference_impl.transformer import EncoderLayer, PreNorm
 
@@ -65,30 +65,30 @@ class Size:
 
     Attributes:
         seeds: Models of each arm.
-        made, text: Steps on the made tasks, and on text.
-        choosing: Steps on text at each of the rates that are tried.
-        rates: Those.
-        batch: Sequences a step.
+        synthetic_steps, text_steps: Steps on the made tasks, and on text.
+        selection_steps: Steps on text at each of the rates that are tried.
+        learning_rates: Those.
+        batch_size: Sequences a step.
         d_model: The model's width.
-        files: Files of each package that text is read from.
-        tested: Characters of the held-out text.
-        pairs: Times that steps of each kind are timed, in turns.
-        width: Of the layer that is timed; its feed-forward network is twice as wide.
-        places: How many it is given when it is timed.
+        num_files: Files of each package that text is read from.
+        test_characters: Characters of the held-out text.
+        timing_repeats: Times that steps of each kind are timed, in turns.
+        timed_d_model: Of the layer that is timed; its feed-forward network is twice as wide.
+        timed_lengths: How many it is given when it is timed.
     """
 
     seeds: int
-    made: int
-    text: int
-    choosing: int
-    rates: tuple[float, ...]
-    batch: int
+    synthetic_steps: int
+    text_steps: int
+    selection_steps: int
+    learning_rates: tuple[float, ...]
+    batch_size: int
     d_model: int
-    files: int
-    tested: int
-    pairs: int
-    width: int
-    places: tuple[int, ...]
+    num_files: int
+    test_characters: int
+    timing_repeats: int
+    timed_d_model: int
+    timed_lengths: tuple[int, ...]
 
 
 SIZES = {
@@ -97,16 +97,16 @@ SIZES = {
     "full": Size(5, 5000, 100_000, 10_000, (1e-4, 3e-4, 1e-3), 256, 512, 1000, 32_768, 50, 512, (32, 128)),
 }
 
-NOWHERE = -100
+IGNORE_INDEX = -100
 """Stands for the right answer where nothing is asked."""
 
-CHOOSING = 1000
+SELECTION_SEED = 1000
 """The seed under which rates are chosen."""
 
-MADE_RATE = 0.005
+SYNTHETIC_LEARNING_RATE = 0.005
 """That of all arms on the made tasks."""
 
-AHEAD = 0.05
+MIN_GAIN = 0.05
 """By how much an arm must be ahead of always answering a blank, in every seed, for anything to be judged by it."""
 
 
@@ -115,20 +115,20 @@ class Arm:
     """What carries the order: what is added to the words, and the tables of relative vectors."""
 
     name: str
-    added: str = "nothing"
+    absolute: str = "nothing"
     k: int = 8
     keys: bool = False
     values: bool = False
 
 
 RELATIVE = Arm("relative, k = 8", keys=True, values=True)
-SINUSOIDS, LEARNED, NONE = Arm("sinusoids", "sinusoids"), Arm("learnt", "learnt"), Arm("none")
-SHOWN = (RELATIVE, SINUSOIDS, LEARNED, NONE)
+SINUSOIDS, LEARNED, NONE = Arm("sinusoids", "sinusoids"), Arm("learned", "learned"), Arm("none")
+MAIN_ARMS = (RELATIVE, SINUSOIDS, LEARNED, NONE)
 """What is compared on every task."""
 
 BOTH = Arm("relative and sinusoids", "sinusoids", keys=True, values=True)
-KEYS, VALUES = Arm("on keys only", keys=True), Arm("on values only", values=True)
-CLIPPED = tuple(Arm(f"relative, k = {k}", k=k, keys=True, values=True) for k in (1, 2, 4, 16))
+KEYS_ONLY, VALUES_ONLY = Arm("on keys only", keys=True), Arm("on values only", values=True)
+CLIPPING_ARMS = tuple(Arm(f"relative, k = {k}", k=k, keys=True, values=True) for k in (1, 2, 4, 16))
 
 
 @dataclass(frozen=True)
@@ -136,61 +136,65 @@ class Task:
     """Sequences and what is to be named in them.
 
     Attributes:
-        trained: The length of the sequences to train on.
-        lengths: Those of the tests.
+        train_length: The length of the sequences to train on.
+        test_lengths: Those of the tests.
         arms: What is compared.
-        batch: Draws so many sequences of a length, with the right answers, or `NOWHERE`.
-        test: The same for a length, always the same ones.
+        sample_batch: Draws so many sequences of a length, with the right answers, or `IGNORE_INDEX`.
+        test_set: The same for a length, always the same ones.
     """
 
     name: str
-    trained: int
-    lengths: tuple[int, ...]
+    train_length: int
+    test_lengths: tuple[int, ...]
     arms: tuple[Arm, ...]
     steps: int
-    batch: Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
-    test: Callable[[int], tuple[Tensor, Tensor]]
+    sample_batch: Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
+    test_set: Callable[[int], tuple[Tensor, Tensor]]
 
 
-LOOK_BACK, MIRROR, GAPS = "look back", "mirror", "fill gaps"
+LOOK_BACK, MIRROR, FILL_GAPS = "look back", "mirror", "fill gaps"
 BLANK = "always a blank"
-SYMBOLS = 128
+VOCAB_SIZE = 128
 """Symbols that a model knows: all of ASCII, of which made sequences use 16."""
 
 
 def experiment(run: Run) -> Report:
     """Train every arm on its tasks, time the steps, and judge."""
     size = SIZES[run.size]
-    *made, choice, text = tasks_of(size)
+    *made, choice, text = build_tasks(size)
     seeds = run.seeds(size.seeds)
-    tried = len(size.rates) * len(choice.arms)
+    tried = len(size.learning_rates) * len(choice.arms)
     run.expect(tried + len(seeds) * sum(len(task.arms) for task in (*made, text)) + 1)
     rates: dict[str, dict[str, float]] = {}
     found: dict[str, dict[str, list[Any]]] = {}
     for task in (*made, text):
-        of_arm = {arm.name: chosen(run, choice, arm, size) if task is text else MADE_RATE for arm in task.arms}
+        of_arm = {
+            arm.name: select_learning_rate(run, choice, arm, size) if task is text else SYNTHETIC_LEARNING_RATE
+            for arm in task.arms
+        }
         rates[task.name] = of_arm
         found[task.name] = {
-            arm.name: [trained(run, task, arm, seed, size, of_arm[arm.name]) for seed in seeds] for arm in task.arms
+            arm.name: [train_arm(run, task, arm, seed, size, of_arm[arm.name]) for seed in seeds] for arm in task.arms
         }
     right = {
         name: {arm: [each["right"] for each in runs] for arm, runs in arms.items()} for name, arms in found.items()
     }
-    pace = run.piece("steps a second", partial(paces, size, str(accelerator(run.device).device)))
-    blank = always_a_blank(text)
+    speeds = run.piece("steps a second", partial(measure_speed, size, str(accelerator(run.device).device)))
+    blank = majority_baseline(text)
     here = {
-        task.name: {arm: [each[str(task.trained)] for each in runs] for arm, runs in right[task.name].items()}
+        task.name: {arm: [each[str(task.train_length)] for each in runs] for arm, runs in right[task.name].items()}
         for task in (*made, text)
     }
-    filled = here[GAPS]
+    filled = here[FILL_GAPS]
+    by_distance = {0: filled[NONE.name]} | {arm.k: filled[arm.name] for arm in (*CLIPPING_ARMS, RELATIVE)}
     return Report(
         findings=(
-            judged_lengths({name: right[name] for name in (LOOK_BACK, GAPS)}),
-            judged_better(here, blank),
-            judged_both(filled[BOTH.name], filled[RELATIVE.name], blank),
-            judged_clipping({0: filled[NONE.name]} | {arm.k: filled[arm.name] for arm in (*CLIPPED, RELATIVE)}, blank),
-            judged_parts(filled, blank),
-            judged_pace(pace),
+            judge_lengths({name: right[name] for name in (LOOK_BACK, FILL_GAPS)}),
+            judge_against_sinusoids(here, blank),
+            judge_both(filled[BOTH.name], filled[RELATIVE.name], blank),
+            judge_clipping(by_distance, blank),
+            judge_parts(filled, blank),
+            judge_speed(speeds),
             Finding(
                 claim="better-than-absolute",
                 outcome=Outcome.NOT_TRIED,
@@ -199,14 +203,14 @@ def experiment(run: Run) -> Report:
         ),
         tables=(
             arm_table((*made, text), right, rates, size, blank),
-            pace_table(pace),
+            speed_table(speeds),
         ),
         figures=(
             *(length_figure(task, right[task.name], 1 / 16) for task in made),
-            length_figure(text, right[GAPS], blank),
-            learning_figure(found[GAPS], blank),
+            length_figure(text, right[FILL_GAPS], blank),
+            learning_figure(found[FILL_GAPS], blank),
             clipping_figure(filled, blank),
-            similarity_figure(found[GAPS][RELATIVE.name][0]["table"]),
+            similarity_figure(found[FILL_GAPS][RELATIVE.name][0]["table"]),
         ),
         seeds=tuple(seeds),
         settings=asdict(size),
@@ -216,7 +220,7 @@ def experiment(run: Run) -> Report:
             "stands for it. It gives all gaps of a window the same answer, and can hardly do better than always "
             f"answering a blank, which names {blank:.3f} of the test's hidden characters. "
             "All of this is early in training, where what is easy to learn counts most. "
-            f"*Mirror* is there to show what distances do not give. {mirrored(here[MIRROR])}"
+            f"*Mirror* is there to show what distances do not give. {describe_mirror(here[MIRROR])}"
         ),
     )  # fmt: skip
 
@@ -224,80 +228,86 @@ def experiment(run: Run) -> Report:
 # Tasks
 
 
-def tasks_of(size: Size) -> tuple[Task, ...]:
+def build_tasks(size: Size) -> tuple[Task, ...]:
     """Return the made tasks, that by which rates are chosen, and text."""
-    train, aside = set_aside(characters(size.files, held_out=False))
-    test = characters(size.files, held_out=True)[: size.tested]
+    train, aside = split_validation(characters(size.num_files, held_out=False))
+    test = characters(size.num_files, held_out=True)[: size.test_characters]
     made = (
-        Task(name, 32, (32, 48, 64, 128), SHOWN, size.made, draw, partial(fixed, draw, 8192))
-        for name, draw in {LOOK_BACK: look_back, MIRROR: mirror}.items()
+        Task(name, 32, (32, 48, 64, 128), MAIN_ARMS, size.synthetic_steps, draw, partial(sample_test_set, draw, 8192))
+        for name, draw in {LOOK_BACK: sample_look_back, MIRROR: sample_mirror}.items()
     )
     text = Task(
-        GAPS,
+        FILL_GAPS,
         32,
         (32, 64, 128, 256),
-        (*SHOWN, BOTH, KEYS, VALUES, *CLIPPED),
-        size.text,
-        partial(gaps, train),
-        partial(windows, test),
+        (*MAIN_ARMS, BOTH, KEYS_ONLY, VALUES_ONLY, *CLIPPING_ARMS),
+        size.text_steps,
+        partial(sample_gaps, train),
+        partial(masked_windows, test),
     )
-    choice = replace(text, name="rates", lengths=(text.trained,), steps=size.choosing, test=partial(windows, aside))
+    choice = replace(
+        text,
+        name="rates",
+        test_lengths=(text.train_length,),
+        steps=size.selection_steps,
+        test_set=partial(masked_windows, aside),
+    )
     return *made, choice, text  # fmt: skip
 
 
-def set_aside(text: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " k"]]:
+def split_validation(text: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " k"]]:
     """Cut a text into stretches of 512 characters, and return it without each tenth, and those."""
     stretches = text[: len(text) // 5120 * 5120].view(-1, 10, 512)
     return stretches[:, :-1].flatten(), stretches[:, -1].flatten()
 
 
-def always_a_blank(task: Task) -> float:
+def majority_baseline(task: Task) -> float:
     """Return the share of a test's hidden characters that the commonest of them is; in English, a blank."""
-    _, right = task.test(task.trained)
-    counts = right[right != NOWHERE].bincount()
+    _, right = task.test_set(task.train_length)
+    counts = right[right != IGNORE_INDEX].bincount()
     return float(counts.max() / counts.sum())
 
 
-def look_back(count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def sample_look_back(count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw symbols, and ask at each place for that five places before."""
     symbols = torch.randint(16, (count, length), generator=generator)
-    return symbols, F.pad(symbols[:, :-5], (5, 0), value=NOWHERE)
+    return symbols, F.pad(symbols[:, :-5], (5, 0), value=IGNORE_INDEX)
 
 
-def mirror(count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def sample_mirror(count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw symbols, and ask at each place for that at the same distance from the other end."""
     symbols = torch.randint(16, (count, length), generator=generator)
     return symbols, symbols.flip(1)
 
 
-def fixed(draw: Callable[..., tuple[Tensor, Tensor]], places: int, length: int) -> tuple[Tensor, Tensor]:
+def sample_test_set(draw: Callable[..., tuple[Tensor, Tensor]], places: int, length: int) -> tuple[Tensor, Tensor]:
     """Draw the sequences of a test: about as many places at each length."""
     return draw(max(1, places // length), length, torch.Generator().manual_seed(2**20))
 
 
-def gaps(text: Tensor, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def sample_gaps(text: Tensor, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw stretches of text with 15% of the characters hidden, and ask for those."""
     starts = torch.randint(len(text) - length, (count, 1), generator=generator)
     drawn = text[starts + torch.arange(length)]
-    return hide(drawn, torch.rand(drawn.shape, generator=generator) < 0.15)
+    return mask_characters(drawn, torch.rand(drawn.shape, generator=generator) < 0.15)
 
 
-def windows(text: Tensor, length: int) -> tuple[Tensor, Tensor]:
+def masked_windows(text: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """Cut a text into windows; the characters that are hidden are the same at every length."""
     hidden = torch.rand(len(text), generator=torch.Generator().manual_seed(2**20)) < 0.15
     whole = len(text) // 512 * 512
-    return hide(text[:whole].view(-1, length), hidden[:whole].view(-1, length))
+    return mask_characters(text[:whole].view(-1, length), hidden[:whole].view(-1, length))
 
 
-def hide(text: Int[Tensor, "b n"], hidden: Bool[Tensor, "b n"]) -> tuple[Tensor, Tensor]:
+def mask_characters(text: Int[Tensor, "b n"], hidden: Bool[Tensor, "b n"]) -> tuple[Tensor, Tensor]:
     """Put a 0, which no text has, where something is hidden, and ask there alone."""
-    return text.masked_fill(hidden, 0), text.masked_fill(~hidden, NOWHERE)
+    return text.masked_fill(hidden, 0), text.masked_fill(~hidden, IGNORE_INDEX)
 
 
 # The model
 
 
-class PartlyRelative(RelativeMultiHeadAttention):
+class PartialRelativeAttention(RelativeMultiHeadAttention):
     """Attention with relative vectors on keys, values, both or neither; tables that are not used are not there.
 
     Args:
@@ -318,21 +328,23 @@ class PartlyRelative(RelativeMultiHeadAttention):
         """Attend, with or without vectors on the values."""
         if self.arm.values:
             return super().forward(x, mask)
-        heads = self.weights(x, mask) @ self._split(self.value(x))
+        heads = self.attention_weights(x, mask) @ self._split(self.value(x))
         return self.output(heads.transpose(1, 2).flatten(2))
 
-    def weights(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "b h n n"]:
+    def attention_weights(
+        self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b h n n"]:
         """Return the weights, with or without vectors on the keys."""
         if self.arm.keys:
-            return super().weights(x, mask)
+            return super().attention_weights(x, mask)
         scores = scaled_dot_score(self._split(self.query(x)), self._split(self.key(x)))
-        return attention_weights(scores, None if mask is None else mask.unsqueeze(-3))
+        return masked_softmax(scores, None if mask is None else mask.unsqueeze(-3))
 
 
-class OfOneSequence(nn.Module):
+class SelfAttentionAdapter(nn.Module):
     """Self-attention in the place of one that is called with queries, keys and values."""
 
-    def __init__(self, attention: PartlyRelative) -> None:
+    def __init__(self, attention: PartialRelativeAttention) -> None:
         super().__init__()
         self.attention = attention
 
@@ -343,77 +355,77 @@ class OfOneSequence(nn.Module):
         return self.attention(query, mask)
 
 
-def layer(d_model: int, heads: int, d_ff: int, arm: Arm) -> EncoderLayer:
+def build_layer(d_model: int, heads: int, d_ff: int, arm: Arm) -> EncoderLayer:
     """Return a layer of the encoder with an arm's attention."""
-    made = EncoderLayer(d_model, heads, d_ff, dropout=0.0, bias=False, residual=PreNorm)
-    made.self_attention = OfOneSequence(PartlyRelative(d_model, heads, arm))  # type: ignore[assignment]  # same call
-    return made
+    encoder_layer = EncoderLayer(d_model, heads, d_ff, dropout=0.0, bias=False, residual=PreNorm)
+    encoder_layer.self_attention = SelfAttentionAdapter(PartialRelativeAttention(d_model, heads, arm))  # type: ignore[assignment]  # same call
+    return encoder_layer
 
 
-class Reader(nn.Module):
+class TokenClassifier(nn.Module):
     """An encoder that names a symbol at each place.
 
     Args:
         arm: What carries the order.
         d_model: The width.
-        trained: How many places have rows of their own, where positions are learnt.
-        longest: How many places any sequence has; the rows from `trained` on stay as they are drawn.
+        train_length: How many places have rows of their own, where positions are learnt.
+        max_length: How many places any sequence has; the rows from `train_length` on stay as they are drawn.
     """
 
-    untrained: Tensor
+    untrained_rows: Tensor
 
-    def __init__(self, arm: Arm, d_model: int, trained: int, longest: int) -> None:
+    def __init__(self, arm: Arm, d_model: int, train_length: int, max_length: int) -> None:
         super().__init__()
         self.arm = arm
-        self.embedding = nn.Embedding(SYMBOLS, d_model)
-        self.layers = nn.ModuleList(layer(d_model, 4, 2 * d_model, arm) for _ in range(2))
-        self.last, self.name = PreNorm.last(d_model), nn.Linear(d_model, SYMBOLS)
-        if arm.added == "learnt":
-            self.positions = LearnedPositions(trained, d_model)
+        self.embedding = nn.Embedding(VOCAB_SIZE, d_model)
+        self.layers = nn.ModuleList(build_layer(d_model, 4, 2 * d_model, arm) for _ in range(2))
+        self.norm, self.classifier = PreNorm.final_norm(d_model), nn.Linear(d_model, VOCAB_SIZE)
+        if arm.absolute == "learned":
+            self.positions = LearnedPositions(train_length, d_model)
             nn.init.normal_(self.positions.table)
-            self.register_buffer("untrained", torch.randn(longest - trained, d_model))
+            self.register_buffer("untrained_rows", torch.randn(max_length - train_length, d_model))
 
     def forward(self, symbols: Int[Tensor, "b n"]) -> Float[Tensor, "b n v"]:
         """Score every symbol at every place."""
         x = self.embedding(symbols)
-        if self.arm.added != "nothing":
-            x = x + self.rows(symbols.shape[1]).to(x)
+        if self.arm.absolute != "nothing":
+            x = x + self.position_encoding(symbols.shape[1]).to(x)
         for each in self.layers:
             x = each(x)
-        return self.name(self.last(x))
+        return self.classifier(self.norm(x))
 
-    def rows(self, length: int) -> Float[Tensor, "n d"]:
+    def position_encoding(self, length: int) -> Float[Tensor, "n d"]:
         """Return what is added to the words."""
-        if self.arm.added == "sinusoids":
-            return sinusoidal(length, self.embedding.embedding_dim)
+        if self.arm.absolute == "sinusoids":
+            return sinusoidal_positions(length, self.embedding.embedding_dim)
         own = len(self.positions.table)
-        return torch.cat([self.positions(min(length, own)), self.untrained[: max(0, length - own)]])
+        return torch.cat([self.positions(min(length, own)), self.untrained_rows[: max(0, length - own)]])
 
 
-def trained(run: Run, task: Task, arm: Arm, seed: int, size: Size, rate: float) -> Any:
+def train_arm(run: Run, task: Task, arm: Arm, seed: int, size: Size, learning_rate: float) -> Any:
     """Return what one arm learns of a task: its curve, accuracies by length, and the first layer's key vectors."""
 
     def batch(generator: torch.Generator) -> tuple[Tensor, ...]:
-        return task.batch(size.batch, task.trained, generator)
+        return task.sample_batch(size.batch_size, task.train_length, generator)
 
     def right(model: nn.Module, *lengths: int) -> dict[str, float]:
-        return {str(length): accuracy(model, *task.test(length)) for length in lengths}
+        return {str(length): accuracy(model, *task.test_set(length)) for length in lengths}
 
-    def ending(model: Reader) -> dict[str, Any]:
+    def ending(model: TokenClassifier) -> dict[str, Any]:
         tables = [weight for name, weight in model.named_parameters() if name.endswith("key_positions.table")]
-        return {"right": right(model, *task.lengths), "table": tables[0][0].tolist() if tables else []}
+        return {"right": right(model, *task.test_lengths), "table": tables[0][0].tolist() if tables else []}
 
     return run.loop(
-        f"{task.name}, {arm.name}, rate {rate:g}, seed {seed}",
+        f"{task.name}, {arm.name}, rate {learning_rate:g}, seed {seed}",
         lambda: Training(
-            lambda: Reader(arm, size.d_model, task.trained, max(task.lengths)),
-            named,
+            lambda: TokenClassifier(arm, size.d_model, task.train_length, max(task.test_lengths)),
+            compute_loss,
             batch,
             task.steps,
             seed,
-            optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0),
-            measure=lambda model: right(model, task.trained),
-            every=max(1, task.steps // 6) if task.name == GAPS else 0,
+            optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0),
+            measure=lambda model: right(model, task.train_length),
+            every=max(1, task.steps // 6) if task.name == FILL_GAPS else 0,
             clip=1.0,
             ending=ending,
             interval=400,
@@ -422,16 +434,19 @@ def trained(run: Run, task: Task, arm: Arm, seed: int, size: Size, rate: float) 
     )
 
 
-def chosen(run: Run, task: Task, arm: Arm, size: Size) -> float:
+def select_learning_rate(run: Run, task: Task, arm: Arm, size: Size) -> float:
     """Return the rate at which an arm names most characters of text that was set aside for this."""
-    at_end = {rate: trained(run, task, arm, CHOOSING, size, rate)["right"][str(task.trained)] for rate in size.rates}
+    at_end = {
+        rate: train_arm(run, task, arm, SELECTION_SEED, size, rate)["right"][str(task.train_length)]
+        for rate in size.learning_rates
+    }
     return max(at_end, key=at_end.__getitem__)
 
 
-def named(model: nn.Module, symbols: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+def compute_loss(model: nn.Module, symbols: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Return the loss summed over what is asked for, and how much that is."""
-    loss = F.cross_entropy(model(symbols).flatten(0, 1), right.flatten(), ignore_index=NOWHERE, reduction="sum")
-    return loss, (right != NOWHERE).sum()
+    loss = F.cross_entropy(model(symbols).flatten(0, 1), right.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
+    return loss, (right != IGNORE_INDEX).sum()
 
 
 @torch.no_grad()
@@ -441,7 +456,7 @@ def accuracy(model: nn.Module, symbols: Tensor, right: Tensor) -> float:
     parts = [
         model(part.to(device)).argmax(dim=-1).cpu() for part in torch.split(symbols, max(1, 2048 // symbols.shape[1]))
     ]
-    return float((torch.cat(parts) == right)[right != NOWHERE].float().mean())
+    return float((torch.cat(parts) == right)[right != IGNORE_INDEX].float().mean())
 
 
 # Time
@@ -450,24 +465,24 @@ def accuracy(model: nn.Module, symbols: Tensor, right: Tensor) -> float:
 FUSED, PLAIN = "torch's fused attention", "attention written out"
 
 
-def paces(size: Size, device: str) -> dict[str, dict[str, list[float]]]:
+def measure_speed(size: Size, device: str) -> dict[str, dict[str, list[float]]]:
     """Return steps a second of a layer of the base model's shape by length, with and without relative positions."""
-    return {str(places): pace_at(places, size, device) for places in size.places}
+    return {str(places): measure_speed_at(places, size, device) for places in size.timed_lengths}
 
 
-def pace_at(places: int, size: Size, device: str) -> dict[str, list[float]]:
+def measure_speed_at(places: int, size: Size, device: str) -> dict[str, list[float]]:
     """Return steps a second at one length, timed in turns."""
     torch.manual_seed(0)
     relative = Arm("relative", k=16, keys=True, values=True)
     layers = {
-        PLAIN: layer(size.width, 8, 2 * size.width, NONE),
-        relative.name: layer(size.width, 8, 2 * size.width, relative),
-        FUSED: EncoderLayer(size.width, 8, 2 * size.width, dropout=0.0, bias=False, residual=PreNorm),
+        PLAIN: build_layer(size.timed_d_model, 8, 2 * size.timed_d_model, NONE),
+        relative.name: build_layer(size.timed_d_model, 8, 2 * size.timed_d_model, relative),
+        FUSED: EncoderLayer(size.timed_d_model, 8, 2 * size.timed_d_model, dropout=0.0, bias=False, residual=PreNorm),
     }
-    x = torch.randn(32, places, size.width, device=device)
+    x = torch.randn(32, places, size.timed_d_model, device=device)
     found: dict[str, list[float]] = {name: [] for name in layers}
     adam = {name: torch.optim.Adam(each.to(device).parameters(), lr=1e-4) for name, each in layers.items()}
-    for turn in range(size.pairs + 1):
+    for turn in range(size.timing_repeats + 1):
         for name, each in layers.items():
             start = time.perf_counter()
             adam[name].zero_grad()
@@ -483,14 +498,14 @@ def pace_at(places: int, size: Size, device: str) -> dict[str, list[float]]:
 # Findings
 
 
-Right = Mapping[str, Sequence[Mapping[str, float]]]
+AccuracyByLength = Mapping[str, Sequence[Mapping[str, float]]]
 """By arm, for each seed: accuracies by length."""
 
-Here = Mapping[str, Sequence[float]]
+Accuracy = Mapping[str, Sequence[float]]
 """By arm, for each seed: the accuracy at the trained length."""
 
 
-def judged_lengths(tasks: Mapping[str, Right]) -> Finding:
+def judge_lengths(tasks: Mapping[str, AccuracyByLength]) -> Finding:
     """Say whether relative positions keep their accuracy beyond the trained length."""
     learnt, kept, said = [], [], []
     for task, arms in tasks.items():
@@ -500,7 +515,7 @@ def judged_lengths(tasks: Mapping[str, Right]) -> Finding:
         }
         here, there = ends[RELATIVE.name]
         # What was never learnt can't be lost.
-        learnt.append(in_every_seed(here, ends[NONE.name][0], AHEAD))
+        learnt.append(in_every_seed(here, ends[NONE.name][0], MIN_GAIN))
         kept.append(in_every_seed(there, here, -0.02))
         told = ", ".join(
             f"{arm} {spread(ends[arm][0])} then {spread(ends[arm][1])}"
@@ -509,8 +524,8 @@ def judged_lengths(tasks: Mapping[str, Right]) -> Finding:
         said.append(f"{task}, {lengths[0]} then {lengths[-1]} places: {told}")
     measured = f"Accuracy; {'; '.join(said)}."
     judged = (
-        f"Judged only if in both, relative positions are more than {AHEAD} ahead of no positions at the trained length "
-        "in every seed."
+        f"Judged only if in both, relative positions are more than {MIN_GAIN} ahead of no positions at the trained "
+        "length in every seed."
     )
     if not all(learnt):
         why = f"{judged} It is not so. {measured}"
@@ -526,14 +541,14 @@ def judged_lengths(tasks: Mapping[str, Right]) -> Finding:
     )
 
 
-def judged_better(here: Mapping[str, Here], blank: float) -> Finding:
+def judge_against_sinusoids(here: Mapping[str, Accuracy], blank: float) -> Finding:
     """Say whether relative positions do better than sinusoids on text."""
-    relative, sinusoids = (here[GAPS][arm.name] for arm in (RELATIVE, SINUSOIDS))
+    relative, sinusoids = (here[FILL_GAPS][arm.name] for arm in (RELATIVE, SINUSOIDS))
     made = "; ".join(
         f"{task} {spread(here[task][RELATIVE.name])} and {spread(here[task][SINUSOIDS.name])}"
         for task in (LOOK_BACK, MIRROR)
     )
-    return judged_on_text(
+    return judge_on_text(
         "beats-sinusoids",
         {"relative positions": relative, "sinusoids": sinusoids},
         blank,
@@ -552,90 +567,93 @@ def judged_better(here: Mapping[str, Here], blank: float) -> Finding:
     )
 
 
-def judged_both(both: Sequence[float], relative: Sequence[float], blank: float) -> Finding:
+def judge_both(both: Sequence[float], relative: Sequence[float], blank: float) -> Finding:
     """Say whether sinusoids add nothing."""
     gains = [one - other for one, other in zip(both, relative, strict=True)]
-    return judged_on_text(
+    return judge_on_text(
         "no-gain-from-both",
         {"both": both, "relative positions alone": relative},
         blank,
-        by_margins([NO_GAIN - gain for gain in gains]),
+        judge_margins([MAX_GAIN - gain for gain in gains]),
         measured=(
             f"Hidden characters named: {spread(both)} with both, {spread(relative)} with relative ones alone; always a "
             f"blank {blank:.3f}. Sinusoids besides add {spread(gains, '+.3f')}."
         ),
         why=(
-            f"Reproduced if in every seed sinusoids besides add at most {NO_GAIN} of accuracy; partly if on the mean, "
+            f"Reproduced if in every seed sinusoids besides add at most {MAX_GAIN} of accuracy; partly if on the mean, "
             "or in most seeds."
         ),
     )
 
 
-def judged_clipping(by_distance: Mapping[int, Sequence[float]], blank: float) -> Finding:
+def judge_clipping(by_distance: Mapping[int, Sequence[float]], blank: float) -> Finding:
     """Say whether from k = 2 on each clipping distance has nearly all that the best gains."""
     far = {k: right for k, right in by_distance.items() if k >= 2}
     best, worst = (pick(far, key=lambda k: fmean(far[k])) for pick in (max, min))
-    two, least = (shares(far[k], far[best], by_distance[0], blank) for k in (2, worst))
-    return judged_on_text(
+    two, least = (gain_shares(far[k], far[best], by_distance[0], blank) for k in (2, worst))
+    return judge_on_text(
         "clipping-hardly-matters",
         {f"k = {best}, the best": far[best]},
         blank,
-        by_margins([share - NEARLY_ALL for share in least]),
+        judge_margins([share - MIN_SHARE for share in least]),
         measured=(
             "Hidden characters named, "
             + "; ".join(f"k = {k}: {spread(by_distance[k])}" for k in sorted(by_distance))
-            + f"; always a blank {blank:.3f}. Of what the best, k = {best}, gains over {ZERO}, k = 2 gains "
+            + f"; always a blank {blank:.3f}. Of what the best, k = {best}, gains over {BASELINE}, k = 2 gains "
             f"{spread(two, '.0%')} and k = {worst}, the worst from 2 on, {spread(least, '.0%')}. "
-            + without_order(by_distance[0], blank)
+            + describe_no_positions(by_distance[0], blank)
         ),
         why=(
-            f"{SHARES.format('the distance that is worst from k = 2 on gains', 'the best gains')} Best and worst are "
-            "those by the mean. In the paper's table it is 99%."
+            f"{SHARE_RULE.format('the distance that is worst from k = 2 on gains', 'the best gains')} Best and worst "
+            "are those by the mean. In the paper's table it is 99%."
         ),
     )
 
 
-def judged_parts(here: Here, blank: float) -> Finding:
+def judge_parts(here: Accuracy, blank: float) -> Finding:
     """Say whether the vectors on the keys have nearly all that both have."""
-    both, keys, values, neither = (here[arm.name] for arm in (RELATIVE, KEYS, VALUES, NONE))
-    of_keys, of_values = (shares(part, both, neither, blank) for part in (keys, values))
-    return judged_on_text(
+    both, keys, values, neither = (here[arm.name] for arm in (RELATIVE, KEYS_ONLY, VALUES_ONLY, NONE))
+    of_keys, of_values = (gain_shares(part, both, neither, blank) for part in (keys, values))
+    return judge_on_text(
         "keys-suffice",
         {"both": both},
         blank,
-        by_margins([share - NEARLY_ALL for share in of_keys]),
+        judge_margins([share - MIN_SHARE for share in of_keys]),
         measured=(
             f"Hidden characters named: both {spread(both)}; keys only {spread(keys)}; values only {spread(values)}; "
-            f"neither {spread(neither)}; always a blank {blank:.3f}. Of what both gain over {ZERO}, keys alone gain "
-            f"{spread(of_keys, '.0%')}, values alone {spread(of_values, '.0%')}. {without_order(neither, blank)}"
+            f"neither {spread(neither)}; always a blank {blank:.3f}. Of what both gain over {BASELINE}, keys alone "
+            f"gain {spread(of_keys, '.0%')}, values alone {spread(of_values, '.0%')}. "
+            f"{describe_no_positions(neither, blank)}"
         ),
-        why=SHARES.format("keys alone gain", "both gain"),
+        why=SHARE_RULE.format("keys alone gain", "both gain"),
     )
 
 
-NO_GAIN, NEARLY_ALL = 0.005, 0.95
-ZERO = "no positions or always a blank, whichever is more"
-SHARES = (
-    f"Reproduced if in every seed {{0}} at least {NEARLY_ALL:.0%} of what {{1}} over {ZERO}; partly if on the "
+MAX_GAIN, MIN_SHARE = 0.005, 0.95
+BASELINE = "no positions or always a blank, whichever is more"
+SHARE_RULE = (
+    f"Reproduced if in every seed {{0}} at least {MIN_SHARE:.0%} of what {{1}} over {BASELINE}; partly if on the "
     "mean, or in most seeds."
 )
 
 
-def judged_on_text(claim: str, needed: Here, blank: float, found: Outcome, measured: str, why: str) -> Finding:
+def judge_on_text(claim: str, needed: Accuracy, blank: float, found: Outcome, measured: str, why: str) -> Finding:
     """Return a finding on text, unless an arm that it needs has learnt next to nothing yet."""
-    if all(in_every_seed(right, [blank] * len(right), AHEAD) for right in needed.values()):
+    if all(in_every_seed(right, [blank] * len(right), MIN_GAIN) for right in needed.values()):
         return Finding(
-            claim=claim, outcome=found, measured=measured, why=f"{why} {JUDGED.format(' and '.join(needed))}"
+            claim=claim, outcome=found, measured=measured, why=f"{why} {PRECONDITION.format(' and '.join(needed))}"
         )
     told = ", ".join(f"{spread(right)} with {arm}" for arm, right in needed.items())
-    why = f"{JUDGED.format(' and '.join(needed))} It is not so: {told}; always a blank {blank:.3f}."
+    why = f"{PRECONDITION.format(' and '.join(needed))} It is not so: {told}; always a blank {blank:.3f}."
     return Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why)
 
 
-JUDGED = f"Judged only if in every seed more than {AHEAD} more is named than by always answering a blank, with {{}}."
+PRECONDITION = (
+    f"Judged only if in every seed more than {MIN_GAIN} more is named than by always answering a blank, with {{}}."
+)
 
 
-def shares(part: Sequence[float], whole: Sequence[float], without: Sequence[float], blank: float) -> list[float]:
+def gain_shares(part: Sequence[float], whole: Sequence[float], without: Sequence[float], blank: float) -> list[float]:
     """Return, for each seed, how much a part gains of what the whole gains over no positions or always a blank."""
     zeros = [max(blank, right) for right in without]
     return [
@@ -644,28 +662,28 @@ def shares(part: Sequence[float], whole: Sequence[float], without: Sequence[floa
     ]
 
 
-def without_order(right: Sequence[float], blank: float) -> str:
+def describe_no_positions(right: Sequence[float], blank: float) -> str:
     """Tell where no positions stand, from which gains are counted."""
-    stay = max(right) - blank <= AHEAD
+    stay = max(right) - blank <= MIN_GAIN
     return (
-        f"No positions stay within {AHEAD} of always a blank: they give all gaps of a window one answer, however long "
-        "they train."
+        f"No positions stay within {MIN_GAIN} of always a blank: they give all gaps of a window one answer, however "
+        "long they train."
         if stay
-        else f"No positions come more than {AHEAD} above always a blank in some seeds."
+        else f"No positions come more than {MIN_GAIN} above always a blank in some seeds."
     )
 
 
-def by_margins(margins: Sequence[float]) -> Outcome:
+def judge_margins(margins: Sequence[float]) -> Outcome:
     """Judge by how far each seed is above a bar: all of them, or at least their mean or most of them."""
     passed = sum(margin >= 0 for margin in margins)
     return outcome(passed == len(margins), fmean(margins) >= 0 or passed > len(margins) / 2)
 
 
-def judged_pace(pace: Mapping[str, Mapping[str, Sequence[float]]]) -> Finding:
+def judge_speed(speeds: Mapping[str, Mapping[str, Sequence[float]]]) -> Finding:
     """Say whether relative positions take few steps a second away; the median over pairs that were timed in turns."""
     lost = {
         places: {other: 1 - float(np.median(np.divide(of["relative"], of[other]))) for other in (PLAIN, FUSED)}
-        for places, of in pace.items()
+        for places, of in speeds.items()
     }
     most = max(of[PLAIN] for of in lost.values())
     told = "; ".join(f"at {places} places {of[PLAIN]:.0%} and {of[FUSED]:.0%}" for places, of in lost.items())
@@ -684,9 +702,9 @@ def judged_pace(pace: Mapping[str, Mapping[str, Sequence[float]]]) -> Finding:
     )
 
 
-def mirrored(here: Here) -> str:
+def describe_mirror(here: Accuracy) -> str:
     """Tell what each arm makes of the mirror at the trained length."""
-    told = (f"{spread(here[arm.name])} with {arm.name}" for arm in SHOWN)
+    told = (f"{spread(here[arm.name])} with {arm.name}" for arm in MAIN_ARMS)
     return f"At the trained length accuracy is {', '.join(told)}."
 
 
@@ -695,7 +713,7 @@ def mirrored(here: Here) -> str:
 
 def arm_table(
     tasks: Sequence[Task],
-    right: Mapping[str, Right],
+    right: Mapping[str, AccuracyByLength],
     rates: Mapping[str, Mapping[str, float]],
     size: Size,
     blank: float,
@@ -704,13 +722,13 @@ def arm_table(
     rows = []
     for task in tasks:
         for arm in task.arms:
-            count = parameters(Reader(arm, size.d_model, task.trained, max(task.lengths)))
+            count = parameters(TokenClassifier(arm, size.d_model, task.train_length, max(task.test_lengths)))
             ends: list[Any] = [
                 spread([each[str(length)] for each in right[task.name][arm.name]])
-                for length in (task.trained, max(task.lengths))
+                for length in (task.train_length, max(task.test_lengths))
             ]
             rows.append((task.name, arm.name, count, rates[task.name][arm.name], task.steps, *ends))
-    lengths = "; ".join(f"{task.name} {task.trained} and {max(task.lengths)}" for task in tasks)
+    lengths = "; ".join(f"{task.name} {task.train_length} and {max(task.test_lengths)}" for task in tasks)
     return Table(
         title="Accuracy: mean (lowest to highest seed)",
         columns=("task", "positions", "parameters", "rate", "steps", "at the trained length", "at the longest"),
@@ -722,21 +740,23 @@ def arm_table(
     )  # fmt: skip
 
 
-def pace_table(pace: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
+def speed_table(speeds: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
     """Return steps a second."""
     rows = tuple(
         (int(places), name, float(np.median(each)), min(each), max(each))
-        for places, of in pace.items()
+        for places, of in speeds.items()
         for name, each in of.items()
     )
     columns = ("places", "attention", "steps a second, median", "lowest", "highest")
     return Table(title="Steps a second of one layer of the base model's shape", columns=columns, rows=rows)
 
 
-def length_figure(task: Task, right: Right, known: float) -> Lines:
+def length_figure(task: Task, right: AccuracyByLength, known: float) -> Lines:
     """Return accuracy against the length that is tested, with that of knowing nothing of the sequence."""
-    curves = {arm.name: [tuple(each[str(n)] for n in task.lengths) for each in right[arm.name]] for arm in SHOWN}
-    series = tuple(Series(name=name, x=task.lengths, runs=tuple(runs)) for name, runs in curves.items())
+    curves = {
+        arm.name: [tuple(each[str(n)] for n in task.test_lengths) for each in right[arm.name]] for arm in MAIN_ARMS
+    }
+    series = tuple(Series(name=name, x=task.test_lengths, runs=tuple(runs)) for name, runs in curves.items())
     told = "; ".join(
         f"{each.name} {np.mean([run[0] for run in each.runs]):.2f} to {np.mean([run[-1] for run in each.runs]):.2f}"
         for each in series
@@ -745,15 +765,15 @@ def length_figure(task: Task, right: Right, known: float) -> Lines:
         id=f"lengths-{task.name.replace(' ', '-')}",
         title=f"Accuracy beyond the trained length: {task.name}",
         caption=(
-            f"The leftmost point, {task.trained} places, is the trained length; all others are longer than anything "
-            f"seen in training. Bands span the seeds."
+            f"The leftmost point, {task.train_length} places, is the trained length; all others are longer than "
+            f"anything seen in training. Bands span the seeds."
         ),
-        alt=f"Mean accuracy from {task.lengths[0]} to {task.lengths[-1]} places: {told}.",
-        x=f"length that is tested (places; trained: {task.trained})",
+        alt=f"Mean accuracy from {task.test_lengths[0]} to {task.test_lengths[-1]} places: {told}.",
+        x=f"length that is tested (places; trained: {task.train_length})",
         y="accuracy",
         log=("x",),
         series=series,
-        levels={BLANK if task.name == GAPS else "chance": known},
+        levels={BLANK if task.name == FILL_GAPS else "chance": known},
     )
 
 
@@ -761,7 +781,8 @@ def learning_figure(found: Mapping[str, Sequence[Any]], blank: float) -> Lines:
     """Return accuracy at the trained length against the step."""
     *_, trained_at = found[RELATIVE.name][0]["curve"][0]
     series = tuple(
-        Series.of(arm.name, [each["curve"] for each in found[arm.name]], trained_at) for arm in (*SHOWN, KEYS, VALUES)
+        Series.of(arm.name, [each["curve"] for each in found[arm.name]], trained_at)
+        for arm in (*MAIN_ARMS, KEYS_ONLY, VALUES_ONLY)
     )
     told = "; ".join(f"{each.name} {np.mean([run[-1] for run in each.runs]):.3f}" for each in series)
     return Lines(
@@ -776,9 +797,9 @@ def learning_figure(found: Mapping[str, Sequence[Any]], blank: float) -> Lines:
     )
 
 
-def clipping_figure(here: Here, blank: float) -> Lines:
+def clipping_figure(here: Accuracy, blank: float) -> Lines:
     """Return accuracy against the clipping distance, with sinusoids as a level."""
-    by_distance = {arm.k: here[arm.name] for arm in sorted((*CLIPPED, RELATIVE), key=lambda arm: arm.k)}
+    by_distance = {arm.k: here[arm.name] for arm in sorted((*CLIPPING_ARMS, RELATIVE), key=lambda arm: arm.k)}
     levels = {arm.name: float(np.mean(here[arm.name])) for arm in (SINUSOIDS, NONE)} | {BLANK: blank}
     return Lines(
         id="clipping-distance",

@@ -5,7 +5,7 @@ Source: Vaswani et al. 2017, Abstract, Section 4 (Table 1) and Section 6.1 (Tabl
 Claimed: attention alone translates better than models that recur, trains in less time, works on all places of a
 sequence at once, and joins far places by short paths, which makes what spans them easier to learn.
 
-Two tasks, three models of one budget (within 5 %), which take the same steps with the same optimiser (Section 5.3, with
+Two tasks, three models of one budget (within 5 %), which take the same steps with the same optimizer (Section 5.3, with
 another peak), label smoothing, dropout and one matrix of embeddings for everything (Sections 3.4 and 5.4):
 
 - the Transformer, at `small` with norms before the sublayers, as in the authors' later code;
@@ -49,33 +49,33 @@ from reference_impl.bahdanau import RNNsearch
 from reference_impl.experiments.judging import apart, outcome
 from reference_impl.experiments.training import Batch, Training, accelerator, parameters
 from reference_impl.experiments.translation import (
-    BEGIN,
-    END,
-    UNKNOWN,
+    BOS,
+    EOS,
+    UNK,
     Corpus,
     Curve,
     Pair,
-    Pairs,
-    Scores,
-    Subwords,
-    Writes,
+    PairDataset,
+    ScoreFunction,
+    SubwordTokenizer,
+    TranslateFunction,
     accuracy,
-    alignment,
-    backwards,
+    attention_heatmap,
     bleu,
-    corpus,
-    matched_width,
-    quality,
-    real,
-    reversals,
-    search_scores,
-    search_writes,
-    settled,
+    bleu_figure,
+    load_corpus,
+    match_width,
+    moving_average,
+    reversal_figure,
+    sample_reversals,
+    score_recurrent,
     short_example,
-    translated,
+    target_mask,
+    translate_pairs,
+    translate_recurrent,
 )
 from reference_impl.layers.attention import causal_mask, padding_mask
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.transformer import (
     DecoderLayer,
     EncoderLayer,
@@ -83,11 +83,11 @@ from reference_impl.transformer import (
     PreNorm,
     Transformer,
     greedy_search,
-    learning_rate,
-    smoothed_loss,
+    label_smoothed_cross_entropy,
+    noam_learning_rate,
 )
 
-OURS, SEARCH, LSTM = "Transformer", "RNNsearch", "LSTM encoder-decoder"
+TRANSFORMER, RNNSEARCH, LSTM = "Transformer", "RNNsearch", "LSTM encoder-decoder"
 
 
 @dataclass(frozen=True)
@@ -95,175 +95,175 @@ class Size:
     """How much is run: languages, words of a sentence, pieces of words, widths, steps, pairs of a batch, symbols."""
 
     languages: tuple[str, ...]
-    longest: int
-    vocabulary: int
+    max_words: int
+    vocab_size: int
     d_model: int
     heads: int
     d_ff: int
     layers: int
     dropout: float
     seeds: int
-    batch: int
+    batch_size: int
     pre_norm: bool
-    peaks: Mapping[str, Mapping[str, float]]
+    peak_learning_rates: Mapping[str, Mapping[str, float]]
     warmup: int
     steps: int
-    every: int
-    lengths: tuple[int, ...]
+    eval_interval: int
+    reversal_lengths: tuple[int, ...]
     reversal_steps: int
-    mixed_longest: int
+    mixed_max_length: int
     mixed_steps: int
-    symbols: int
+    num_symbols: int
     timed_lengths: tuple[int, ...]
-    timings: int
+    timing_repeats: int
 
 
-PEAKS = {
-    "translation": {OURS: 0.01, SEARCH: 0.005, LSTM: 0.01},
-    "rows": {OURS: 0.005, SEARCH: 0.002, LSTM: 0.02},
+PEAK_LEARNING_RATES = {
+    "translation": {TRANSFORMER: 0.01, RNNSEARCH: 0.005, LSTM: 0.01},
+    "rows": {TRANSFORMER: 0.005, RNNSEARCH: 0.002, LSTM: 0.02},
 }
 """Of the rate, for each task and model; how they were chosen is said above."""
 
 SIZES = {
     "smoke": Size(
         languages=("fr",),
-        longest=4,
-        vocabulary=300,
+        max_words=4,
+        vocab_size=300,
         d_model=32,
         heads=2,
         d_ff=64,
         layers=1,
         dropout=0.1,
         seeds=1,
-        batch=8,
+        batch_size=8,
         pre_norm=True,
-        peaks=PEAKS,
+        peak_learning_rates=PEAK_LEARNING_RATES,
         warmup=4,
         steps=6,
-        every=3,
-        lengths=(2, 4),
+        eval_interval=3,
+        reversal_lengths=(2, 4),
         reversal_steps=4,
-        mixed_longest=4,
+        mixed_max_length=4,
         mixed_steps=4,
-        symbols=8,
+        num_symbols=8,
         timed_lengths=(2, 4),
-        timings=2,
+        timing_repeats=2,
     ),
     "small": Size(
         languages=("fr",),
-        longest=12,
-        vocabulary=800,
+        max_words=12,
+        vocab_size=800,
         d_model=64,
         heads=4,
         d_ff=256,
         layers=2,
         dropout=0.1,
         seeds=3,
-        batch=32,
+        batch_size=32,
         pre_norm=True,
-        peaks=PEAKS,
+        peak_learning_rates=PEAK_LEARNING_RATES,
         warmup=100,
         steps=600,
-        every=50,
-        lengths=(8, 16, 32),
+        eval_interval=50,
+        reversal_lengths=(8, 16, 32),
         reversal_steps=200,
-        mixed_longest=16,
+        mixed_max_length=16,
         mixed_steps=500,
-        symbols=22,
+        num_symbols=22,
         timed_lengths=(16, 32, 64, 128),
-        timings=5,
+        timing_repeats=5,
     ),
     "full": Size(
         languages=("fr", "es", "pt_BR", "ca", "it", "de", "nl", "sv", "pl", "ru"),
-        longest=40,
-        vocabulary=8000,
+        max_words=40,
+        vocab_size=8000,
         d_model=512,
         heads=8,
         d_ff=2048,
         layers=6,
         dropout=0.1,
         seeds=3,
-        batch=256,
+        batch_size=256,
         pre_norm=False,
-        peaks={task: dict.fromkeys(peaks, 7e-4) for task, peaks in PEAKS.items()},
+        peak_learning_rates={task: dict.fromkeys(peaks, 7e-4) for task, peaks in PEAK_LEARNING_RATES.items()},
         warmup=4000,
         steps=20_000,
-        every=1000,
-        lengths=(8, 16, 32, 64, 128),
+        eval_interval=1000,
+        reversal_lengths=(8, 16, 32, 64, 128),
         reversal_steps=2000,
-        mixed_longest=64,
+        mixed_max_length=64,
         mixed_steps=5000,
-        symbols=62,
+        num_symbols=62,
         timed_lengths=(16, 32, 64, 128, 256),
-        timings=20,
+        timing_repeats=20,
     ),
 }
 
 
-class Embedded(nn.Module):
+class ScaledEmbedding(nn.Module):
     """Look tokens up as the Transformer does, but without positions: begun and scaled as there, with dropout."""
 
-    def __init__(self, table: nn.Embedding, dropout: float) -> None:
+    def __init__(self, embedding: nn.Embedding, dropout: float) -> None:
         super().__init__()
-        self.table, self.dropout = table, nn.Dropout(dropout)
-        nn.init.normal_(table.weight, std=table.embedding_dim**-0.5)
+        self.embedding, self.dropout = embedding, nn.Dropout(dropout)
+        nn.init.normal_(embedding.weight, std=embedding.embedding_dim**-0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the tokens' vectors."""
-        return self.dropout(self.table(tokens) * self.table.embedding_dim**0.5)
+        return self.dropout(self.embedding(tokens) * self.embedding.embedding_dim**0.5)
 
 
-class LSTMTranslator(nn.Module):
+class LSTMEncoderDecoder(nn.Module):
     """Read a sequence into the last state of one LSTM, and write from there with another.
 
     Source: Sutskever et al. 2014, with one layer; forget gates begin open, as in `reference_impl.lstm`
     """
 
-    def __init__(self, vocabulary: int, d_embedding: int, d_hidden: int, dropout: float) -> None:
+    def __init__(self, vocab_size: int, d_embedding: int, d_hidden: int, dropout: float) -> None:
         super().__init__()
-        self.embedding = Embedded(nn.Embedding(vocabulary, d_embedding), dropout)
-        self.reader = nn.LSTM(d_embedding, d_hidden, batch_first=True)
-        self.writer = nn.LSTM(d_embedding, d_hidden, batch_first=True)
-        self.narrow, self.dropout = nn.Linear(d_hidden, d_embedding), nn.Dropout(dropout)
+        self.embedding = ScaledEmbedding(nn.Embedding(vocab_size, d_embedding), dropout)
+        self.encoder = nn.LSTM(d_embedding, d_hidden, batch_first=True)
+        self.decoder = nn.LSTM(d_embedding, d_hidden, batch_first=True)
+        self.projection, self.dropout = nn.Linear(d_hidden, d_embedding), nn.Dropout(dropout)
         with torch.no_grad():
-            for lstm in (self.reader, self.writer):
+            for lstm in (self.encoder, self.decoder):
                 nn.init.zeros_(cast(Tensor, lstm.bias_hh_l0))
                 nn.init.zeros_(cast(Tensor, lstm.bias_ih_l0))[d_hidden : 2 * d_hidden] = 1.0
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, None]:
         """Return the scores of the token after each target token, and no alignment."""
-        return self._scores(self.writer(self.embedding(target), self._read(source, lengths))[0]), None
+        return self._scores(self.decoder(self.embedding(target), self._read(source, lengths))[0]), None
 
-    def translate(self, source: Tensor, lengths: Tensor, begin: int, end: int, limit: int) -> Tensor:
+    def translate(self, source: Tensor, lengths: Tensor, bos: int, eos: int, max_length: int) -> Tensor:
         """Return the greedy translations, as `RNNsearch.translate` does."""
-        state, word = self._read(source, lengths), torch.full_like(lengths, begin)
+        state, word = self._read(source, lengths), torch.full_like(lengths, bos)
         words: list[Tensor] = []
         over = torch.zeros_like(lengths, dtype=torch.bool)
-        while len(words) < limit and not over.all():
-            output, state = self.writer(self.embedding(word[:, None]), state)
-            word = self._scores(output)[:, 0].argmax(dim=-1).masked_fill(over, end)
+        while len(words) < max_length and not over.all():
+            output, state = self.decoder(self.embedding(word[:, None]), state)
+            word = self._scores(output)[:, 0].argmax(dim=-1).masked_fill(over, eos)
             words.append(word)
-            over = over | (word == end)
+            over = over | (word == eos)
         return torch.stack(words, dim=1)
 
     def _read(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         x = nn.utils.rnn.pack_padded_sequence(
             self.embedding(source), lengths.cpu(), batch_first=True, enforce_sorted=False
         )
-        return self.reader(x)[1]
+        return self.encoder(x)[1]
 
     def _scores(self, output: Tensor) -> Tensor:
-        return self.dropout(self.narrow(output)) @ self.embedding.table.weight.T
+        return self.dropout(self.projection(output)) @ self.embedding.embedding.weight.T
 
 
-def search_model(vocabulary: int, d_embedding: int, d_hidden: int, dropout: float) -> RNNsearch:
+def build_rnnsearch(vocab_size: int, d_embedding: int, d_hidden: int, dropout: float) -> RNNsearch:
     """Return RNNsearch with what the Transformer has too: one matrix for all embeddings, and dropout."""
     model = RNNsearch(
-        vocabulary, vocabulary, d_embedding, d_hidden, alignment_size=d_embedding, maxout_size=d_embedding
+        vocab_size, vocab_size, d_embedding, d_hidden, alignment_size=d_embedding, maxout_size=d_embedding
     )
-    embedded = Embedded(model.encoder.embedding, dropout)
+    embedded = ScaledEmbedding(model.encoder.embedding, dropout)
     output = model.decoder.output
-    output.weight = embedded.table.weight
+    output.weight = embedded.embedding.weight
     # The modules' own places take any module that maps the same.
     model.encoder.embedding = model.decoder.embedding = cast(nn.Embedding, embedded)
     model.decoder.output = cast(nn.Linear, nn.Sequential(nn.Dropout(dropout), output))
@@ -274,72 +274,79 @@ def search_model(vocabulary: int, d_embedding: int, d_hidden: int, dropout: floa
 class Arm:
     """A model, how it is asked, and the peak of its rate in each task."""
 
-    make: Callable[[], nn.Module]
-    scores: Scores
-    writes: Writes
-    peaks: Mapping[str, float]
+    build_model: Callable[[], nn.Module]
+    score: ScoreFunction
+    translate: TranslateFunction
+    peak_learning_rates: Mapping[str, float]
 
 
-def arms(size: Size, vocabulary: int) -> dict[str, Arm]:
+def build_arms(size: Size, vocab_size: int) -> dict[str, Arm]:
     """Return the three models, those that recur as wide as the Transformer's budget allows."""
 
     def ours() -> nn.Module:
         residual = PreNorm if size.pre_norm else PostNorm
         return Transformer(
-            vocabulary, size.d_model, size.heads, size.d_ff, size.layers, size.dropout, residual=residual
+            vocab_size, size.d_model, size.heads, size.d_ff, size.layers, size.dropout, residual=residual
         )
 
     with torch.device("meta"):
         budget = parameters(ours())
-    peaks = {name: {task: of_task[name] for task, of_task in size.peaks.items()} for name in (OURS, SEARCH, LSTM)}
-    found = {OURS: Arm(ours, _transformer_scores, _transformer_writes, peaks[OURS])}
-    for name, kind in ((SEARCH, search_model), (LSTM, LSTMTranslator)):
+    peaks = {
+        name: {task: of_task[name] for task, of_task in size.peak_learning_rates.items()}
+        for name in (TRANSFORMER, RNNSEARCH, LSTM)
+    }
+    found = {TRANSFORMER: Arm(ours, _transformer_logits, _transformer_translate, peaks[TRANSFORMER])}
+    for name, kind in ((RNNSEARCH, build_rnnsearch), (LSTM, LSTMEncoderDecoder)):
 
         def make(width: int, kind: Any = kind) -> nn.Module:
-            return kind(vocabulary, size.d_model, width, size.dropout)
+            return kind(vocab_size, size.d_model, width, size.dropout)
 
-        found[name] = Arm(partial(make, matched_width(make, budget)), search_scores, search_writes, peaks[name])
+        found[name] = Arm(partial(make, match_width(make, budget)), score_recurrent, translate_recurrent, peaks[name])
     return found
 
 
-def _transformer_scores(model: Any, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
+def _transformer_logits(model: Any, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
     return model(source, target, padding_mask(lengths, source.shape[1]))
 
 
-def _transformer_writes(model: Any, source: Tensor, lengths: Tensor, limit: int) -> Tensor:
-    return greedy_search(model, source, lengths, BEGIN, END, extra=limit - source.shape[1])[:, :limit]
+def _transformer_translate(model: Any, source: Tensor, lengths: Tensor, max_length: int) -> Tensor:
+    return greedy_search(model, source, lengths, BOS, EOS, extra_length=max_length - source.shape[1])[:, :max_length]
 
 
-def loss(scores: Scores, model: nn.Module, source: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def compute_loss(
+    score: ScoreFunction, model: nn.Module, source: Tensor, lengths: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the sum of the smoothed losses over the target's tokens, and their number."""
-    counts = real(target[:, 1:])
+    counts = target_mask(target[:, 1:])
     number = counts.sum()
-    return smoothed_loss(scores(model, source, lengths, target[:, :-1]), target[:, 1:], counts) * number, number
+    return label_smoothed_cross_entropy(
+        score(model, source, lengths, target[:, :-1]), target[:, 1:], counts
+    ) * number, number
 
 
-def optimiser(model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
     """Return the paper's Adam, at a rate of 1 that the schedule multiplies."""
     return torch.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
 
 
-def rising_and_falling(size: Size, peak: float, made: torch.optim.Optimizer) -> LambdaLR:
+def noam_schedule(size: Size, peak: float, optimizer: torch.optim.Optimizer) -> LambdaLR:
     """Return the schedule of Eq. 3, scaled to a peak."""
-    highest = learning_rate(size.warmup, size.d_model, size.warmup)
-    return LambdaLR(made, lambda done: peak / highest * learning_rate(done + 1, size.d_model, size.warmup))
+    highest = noam_learning_rate(size.warmup, size.d_model, size.warmup)
+    return LambdaLR(optimizer, lambda done: peak / highest * noam_learning_rate(done + 1, size.d_model, size.warmup))
 
 
 def experiment(run: Run) -> Report:
     """Train and time the three models on both tasks."""
     size = SIZES[run.size]
     seeds = tuple(run.seeds(size.seeds))
-    run.expect(3 + len(seeds) * 3 * (2 + len(size.lengths)))
-    pairs = corpus(size.languages, size.longest)
-    subwords = Subwords(run.piece("subwords", lambda: Subwords.learnt(pairs.train, size.vocabulary)))
-    translators, writers = arms(size, subwords.vocabulary), arms(size, UNKNOWN + size.symbols)
-    draws = [*((n, n) for n in size.lengths), (2, size.mixed_longest)]
+    run.expect(3 + len(seeds) * 3 * (2 + len(size.reversal_lengths)))
+    pairs = load_corpus(size.languages, size.max_words)
+    tokenizer = SubwordTokenizer(run.piece("subwords", lambda: SubwordTokenizer.train(pairs.train, size.vocab_size)))
+    translators, writers = build_arms(size, tokenizer.vocab_size), build_arms(size, UNK + size.num_symbols)
+    draws = [*((n, n) for n in size.reversal_lengths), (2, size.mixed_max_length)]
     trained = {
         name: [
-            run.loop(f"translation {name} seed {seed}", partial(_translating, run, size, arm, pairs, subwords, seed))
+            run.loop(f"translation {name} seed {seed}", partial(_translating, run, size, arm, pairs, tokenizer, seed))
             for seed in seeds
         ]
         for name, arm in translators.items()
@@ -358,7 +365,7 @@ def experiment(run: Run) -> Report:
     }
     far = {name: [[curve[-1]["right"] for curve in one[:-1]] for one in found] for name, found in rows.items()}
     mixed = {name: [one[-1] for one in found] for name, found in rows.items()}
-    read = Pairs([subwords.read(pair) for pair in pairs.train])
+    read = PairDataset([tokenizer.encode(pair) for pair in pairs.train])
     device = accelerator(run.device).device
     paces = run.piece("seconds a step, translation", partial(_paces, size, translators, read, device))
     seconds = run.piece("seconds a step, reversal", partial(_seconds_by_length, size, writers, device))
@@ -366,40 +373,40 @@ def experiment(run: Run) -> Report:
     curves = {name: [one["curve"] for one in found] for name, found in trained.items()}
     counts = [{name: _of_arm(arm) for name, arm in chosen.items()} for chosen in (translators, writers)]
     return Report(
-        findings=findings(size, curves, paces, far, mixed, seconds, sizes),
+        findings=judge_claims(size, curves, paces, far, mixed, seconds, sizes),
         tables=(_quality(curves, paces, counts), _backwards(size, far, mixed), _samples(trained, pairs)),
-        figures=_figures(size, len(seeds), curves, far, mixed, seconds, trained[OURS][0]),
+        figures=_figures(size, len(seeds), curves, far, mixed, seconds, trained[TRANSFORMER][0]),
         seeds=seeds,
         settings=asdict(size),
-        notes=f"{pairs} BLEU on so few says which model is better here, and nothing of {OURS}s at their own size.\n\n"
-        f"{climbing(curves, mixed)}",
+        notes=f"{pairs} BLEU on so few says which model is better here, and nothing of {TRANSFORMER}s at their own "
+        f"size.\n\n{describe_convergence(curves, mixed)}",
     )
 
 
-def _translating(run: Run, size: Size, arm: Arm, pairs: Corpus, subwords: Subwords, seed: int) -> Training:
-    train = Pairs([subwords.read(pair) for pair in pairs.train])
+def _translating(run: Run, size: Size, arm: Arm, pairs: Corpus, tokenizer: SubwordTokenizer, seed: int) -> Training:
+    train = PairDataset([tokenizer.encode(pair) for pair in pairs.train])
 
     def measure(model: nn.Module) -> dict[str, float]:
-        return {"bleu": bleu(translated(model, arm.writes, subwords, pairs.test), pairs.test)}
+        return {"bleu": bleu(translate_pairs(model, arm.translate, tokenizer, pairs.test), pairs.test)}
 
-    show = partial(_show, arm, subwords, pairs.test)
-    draw = partial(train.batch, size.batch)
+    show = partial(_show, arm, tokenizer, pairs.test)
+    draw = partial(train.sample_batch, size.batch_size)
     return _training(
-        run, size, arm, "translation", draw, size.steps, seed, measure=measure, every=size.every, ending=show
+        run, size, arm, "translation", draw, size.steps, seed, measure=measure, every=size.eval_interval, ending=show
     )
 
 
 def _reversing(run: Run, size: Size, arm: Arm, shortest: int, longest: int, seed: int) -> Training:
     """Train on rows of these lengths, one for each batch, and test on the longest."""
     steps = size.reversal_steps if shortest == longest else size.mixed_steps
-    fresh = reversals(64, longest, size.symbols, torch.Generator().manual_seed(10**9))
+    fresh = sample_reversals(64, longest, size.num_symbols, torch.Generator().manual_seed(10**9))
 
     def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
         length = int(torch.randint(shortest, longest + 1, (), generator=generator))
-        return reversals(size.batch, length, size.symbols, generator)
+        return sample_reversals(size.batch_size, length, size.num_symbols, generator)
 
     def measure(model: nn.Module) -> dict[str, float]:
-        return {"right": accuracy(model, arm.scores, fresh)}
+        return {"right": accuracy(model, arm.score, fresh)}
 
     return _training(run, size, arm, "rows", draw, steps, seed, measure=measure, every=max(1, steps // 10))
 
@@ -415,13 +422,13 @@ def _training(
     **others: Any,
 ) -> Training:
     return Training(
-        arm.make,
-        partial(loss, arm.scores),
+        arm.build_model,
+        partial(compute_loss, arm.score),
         batch,
         steps,
         seed,
-        optimiser=optimiser,
-        schedule=partial(rising_and_falling, size, arm.peaks[task]),
+        optimiser=build_optimizer,
+        schedule=partial(noam_schedule, size, arm.peak_learning_rates[task]),
         clip=1.0,
         interval=min(200, steps // 2),
         device=run.device,
@@ -429,60 +436,65 @@ def _training(
     )
 
 
-def _show(arm: Arm, subwords: Subwords, test: Sequence[Pair], model: Any) -> dict[str, Any]:
+def _show(arm: Arm, tokenizer: SubwordTokenizer, test: Sequence[Pair], model: Any) -> dict[str, Any]:
     """Return some translations; and where the Transformer attends in one sentence."""
-    example = short_example(test, subwords)
-    shown: dict[str, Any] = {"texts": translated(model, arm.writes, subwords, test[:5])}
+    example = short_example(test, tokenizer)
+    shown: dict[str, Any] = {"texts": translate_pairs(model, arm.translate, tokenizer, test[:5])}
     if isinstance(model, Transformer):
-        source, target = subwords.read(example)
-        inner, cross = attended(model, torch.tensor([source]), torch.tensor([[BEGIN, *target[:-1]]]))
-        shown |= {"source": subwords.pieces(source), "target": subwords.pieces(target)}
+        source, target = tokenizer.encode(example)
+        inner, cross = mean_attention_weights(model, torch.tensor([source]), torch.tensor([[BOS, *target[:-1]]]))
+        shown |= {"source": tokenizer.convert_ids_to_tokens(source), "target": tokenizer.convert_ids_to_tokens(target)}
         shown |= {"inner": inner, "weights": cross}
     return shown
 
 
-def attended(model: Transformer, source: Tensor, target: Tensor) -> tuple[list[list[float]], list[list[float]]]:
+def mean_attention_weights(
+    model: Transformer, source: Tensor, target: Tensor
+) -> tuple[list[list[float]], list[list[float]]]:
     """Return the weights of the encoder's first layer and of the decoder's last one on the memory: means over heads."""
     device = next(model.parameters()).device
     source, target = source.to(device), target.to(device)
     x, y = model.embedding(source), model.embedding(target)
     first = cast(EncoderLayer, model.encoder[0])
-    inner = first.around_self_attention.before(x)
-    own = first.self_attention.weights(inner, inner)
+    inner = first.around_self_attention.input(x)
+    own = first.self_attention.attention_weights(inner, inner)
     memory, mask = model.encode(source), causal_mask(target.shape[1], device)
-    state = model.start(memory)
+    state = model.init_state(memory)
     for layer, keys_values, past in zip(model.decoder, state.memory, state.past, strict=True):
         layer = cast(DecoderLayer, layer)
-        inner = layer.around_self_attention.before(y)
-        query = layer.around_self_attention.after(y, layer.self_attention(inner, inner, inner, mask))
-        cross = layer.cross_attention.weights(layer.around_cross_attention.before(query), memory)
+        inner = layer.around_self_attention.input(y)
+        query = layer.around_self_attention.output(y, layer.self_attention(inner, inner, inner, mask))
+        cross = layer.cross_attention.attention_weights(layer.around_cross_attention.input(query), memory)
         y, _ = layer(y, keys_values, past, mask)
     return own[0].mean(dim=0).tolist(), cross[0].mean(dim=0).tolist()
 
 
-def _paces(size: Size, chosen: Mapping[str, Arm], train: Pairs, device: torch.device) -> dict[str, float]:
+def _paces(size: Size, chosen: Mapping[str, Arm], train: PairDataset, device: torch.device) -> dict[str, float]:
     """Time a step of translation: the same batches for all."""
-    batches = [train.batch(size.batch, torch.Generator().manual_seed(index)) for index in range(4 * size.timings)]
-    return {name: statistics.mean(found) for name, found in timed(chosen, batches, device).items()}
+    batches = [
+        train.sample_batch(size.batch_size, torch.Generator().manual_seed(index))
+        for index in range(4 * size.timing_repeats)
+    ]
+    return {name: statistics.mean(found) for name, found in time_steps(chosen, batches, device).items()}
 
 
 def _seconds_by_length(size: Size, chosen: Mapping[str, Arm], device: torch.device) -> dict[str, list[list[float]]]:
     """Time a step of reversal at each length, as often as is said."""
-    batches = [reversals(size.batch, n, size.symbols, torch.Generator()) for n in size.timed_lengths]
-    found = [timed(chosen, [batch] * size.timings, device) for batch in batches]
+    batches = [sample_reversals(size.batch_size, n, size.num_symbols, torch.Generator()) for n in size.timed_lengths]
+    found = [time_steps(chosen, [batch] * size.timing_repeats, device) for batch in batches]
     return {name: [list(turn) for turn in zip(*(one[name] for one in found), strict=True)] for name in chosen}
 
 
-def timed(chosen: Mapping[str, Arm], batches: Sequence[Batch], device: torch.device) -> dict[str, list[float]]:
+def time_steps(chosen: Mapping[str, Arm], batches: Sequence[Batch], device: torch.device) -> dict[str, list[float]]:
     """Return the seconds that a step of training takes on each batch, by turns, after one that does not count."""
     torch.manual_seed(0)
-    models = {name: arm.make().to(device) for name, arm in chosen.items()}
-    adams = {name: optimiser(model) for name, model in models.items()}
+    models = {name: arm.build_model().to(device) for name, arm in chosen.items()}
+    adams = {name: build_optimizer(model) for name, model in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in chosen}
     for batch in (batches[0], *batches):
         for name, arm in chosen.items():
             started = time.perf_counter()
-            total, number = loss(arm.scores, models[name], *(part.to(device) for part in batch))
+            total, number = compute_loss(arm.score, models[name], *(part.to(device) for part in batch))
             torch.autograd.backward(total / number)
             adams[name].step()
             adams[name].zero_grad()
@@ -494,18 +506,18 @@ def timed(chosen: Mapping[str, Arm], batches: Sequence[Batch], device: torch.dev
 
 def _count(**widths: Any) -> int:
     with torch.device("meta"):
-        return parameters(Transformer(vocabulary=37_000, **widths))
+        return parameters(Transformer(vocab_size=37_000, **widths))
 
 
 def _of_arm(arm: Arm) -> int:
     with torch.device("meta"):
-        return parameters(arm.make())
+        return parameters(arm.build_model())
 
 
 # What became of the claims: rules, and no numbers.
 
 
-def findings(
+def judge_claims(
     size: Size,
     curves: Mapping[str, Sequence[Curve]],
     paces: Mapping[str, float],
@@ -515,7 +527,7 @@ def findings(
     sizes: Mapping[str, int],
 ) -> tuple[Finding, ...]:
     """Judge each claim of the card."""
-    last = {name: [settled(curve)[-1] for curve in found] for name, found in curves.items()}
+    last = {name: [moving_average(curve)[-1] for curve in found] for name, found in curves.items()}
     at_longest = {name: [one[-1] for one in found] for name, found in far.items()}
     at_end = {name: [curve[-1]["right"] for curve in found] for name, found in mixed.items()}
     untried = {
@@ -527,26 +539,31 @@ def findings(
         "parsing": "The Penn Treebank is not free.",
     }
     return (
-        beaten("better-than-recurrent", [(last, "BLEU on messages held out, last three measurements", ".1f")]),
-        sooner(curves, paces),
-        steadier(size.timed_lengths, seconds),
-        beaten(
+        judge_quality("better-than-recurrent", [(last, "BLEU on messages held out, last three measurements", ".1f")]),
+        judge_training_time(curves, paces),
+        judge_step_time(size.timed_lengths, seconds),
+        judge_quality(
             "far-places",
             [
-                (at_longest, f"right tokens of rows of {size.lengths[-1]}, trained on these alone", ".3f"),
-                (at_end, f"of rows of {size.mixed_longest}, trained on rows of 2 to {size.mixed_longest}", ".3f"),
+                (at_longest, f"right tokens of rows of {size.reversal_lengths[-1]}, trained on these alone", ".3f"),
+                (at_end, f"of rows of {size.mixed_max_length}, trained on rows of 2 to {size.mixed_max_length}", ".3f"),
             ],
             "Rows of mixed lengths came first and went badly for the Transformer in a probe; rows of one length, which "
             "are easier for it, were added after that look, and both have to come out.",
         ),
-        counted(sizes),
+        judge_parameter_counts(sizes),
         *(Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why) for claim, why in untried.items()),
     )
 
 
-def beaten(claim: str, tasks: Sequence[tuple[Mapping[str, Sequence[float]], str, str]], besides: str = "") -> Finding:
+def judge_quality(
+    claim: str, tasks: Sequence[tuple[Mapping[str, Sequence[float]], str, str]], besides: str = ""
+) -> Finding:
     """Judge whether the Transformer's scores are above those of the others, in every task."""
-    clear = [[apart(scores[OURS], found) for name, found in scores.items() if name != OURS] for scores, _, _ in tasks]
+    clear = [
+        [apart(scores[TRANSFORMER], found) for name, found in scores.items() if name != TRANSFORMER]
+        for scores, _, _ in tasks
+    ]
     whole = all(map(all, clear))
     return Finding(
         claim=claim,
@@ -561,35 +578,42 @@ def beaten(claim: str, tasks: Sequence[tuple[Mapping[str, Sequence[float]], str,
     )
 
 
-def sooner(curves: Mapping[str, Sequence[Curve]], paces: Mapping[str, float]) -> Finding:
+def judge_training_time(curves: Mapping[str, Sequence[Curve]], paces: Mapping[str, float]) -> Finding:
     """Judge how long the Transformer takes to get as good as the better of the others gets in the end."""
-    ends = {name: [settled(curve)[-1] for curve in found] for name, found in curves.items()}
-    rival = max((name for name in curves if name != OURS), key=lambda name: statistics.mean(ends[name]))
-    steps = [point["step"] for point in curves[OURS][0]]
-    goal, ours, theirs = max(ends[rival]), steps[-1] * paces[OURS], steps[-1] * paces[rival]
+    ends = {name: [moving_average(curve)[-1] for curve in found] for name, found in curves.items()}
+    rival = max((name for name in curves if name != TRANSFORMER), key=lambda name: statistics.mean(ends[name]))
+    steps = [point["step"] for point in curves[TRANSFORMER][0]]
+    goal, ours, theirs = max(ends[rival]), steps[-1] * paces[TRANSFORMER], steps[-1] * paces[rival]
     reached = [
-        next((step * paces[OURS] for step, bleu in zip(steps, settled(curve), strict=True) if bleu >= goal), math.inf)
-        for curve in curves[OURS]
+        next(
+            (
+                step * paces[TRANSFORMER]
+                for step, bleu in zip(steps, moving_average(curve), strict=True)
+                if bleu >= goal
+            ),
+            math.inf,
+        )
+        for curve in curves[TRANSFORMER]
     ]
     there = [seconds for seconds in reached if seconds < math.inf]
     took = f", in {spread(there, '.3g')} s" if there else ""
     return Finding(
         claim="less-time",
         outcome=outcome(max(reached) <= theirs / 2, max(reached) < theirs),
-        measured=f"{rival} trains for {theirs:.3g} s, and its best seed gets to {goal:.1f} BLEU; {OURS} trains for "
-        f"{ours:.3g} s, and gets there with {len(there)} of {len(reached)} seeds{took}",
+        measured=f"{rival} trains for {theirs:.3g} s, and its best seed gets to {goal:.1f} BLEU; {TRANSFORMER} trains "
+        f"for {ours:.3g} s, and gets there with {len(there)} of {len(reached)} seeds{took}",
         why="Reproduced if every seed of the Transformer gets as good as the best seed of the better of the two others "
         "ends, in half its time or less; partly if in less time. BLEU is a mean of three measurements in a row. "
         "Seconds are steps by the mean seconds of a step, timed by turns on this machine.",
     )
 
 
-def steadier(lengths: Sequence[int], seconds: Mapping[str, Sequence[Sequence[float]]]) -> Finding:
+def judge_step_time(lengths: Sequence[int], seconds: Mapping[str, Sequence[Sequence[float]]]) -> Finding:
     """Judge whether a step of the Transformer takes the least time on long sequences, and grows the least with them."""
     at_longest = {name: [turn[-1] for turn in found] for name, found in seconds.items()}
-    growth = {name: [power(lengths, turn) for turn in found] for name, found in seconds.items()}
+    growth = {name: [growth_exponent(lengths, turn) for turn in found] for name, found in seconds.items()}
     fastest, flattest = (
-        all(apart(found, by_name[OURS]) for name, found in by_name.items() if name != OURS)
+        all(apart(found, by_name[TRANSFORMER]) for name, found in by_name.items() if name != TRANSFORMER)
         for by_name in (at_longest, growth)
     )
     grown = (
@@ -601,7 +625,7 @@ def steadier(lengths: Sequence[int], seconds: Mapping[str, Sequence[Sequence[flo
         outcome=outcome(fastest and flattest, fastest or flattest),
         measured=f"a step at length {lengths[-1]}, and the power of the length with which it grows from {lengths[0]} "
         "on: " + "; ".join(grown),
-        why=f"Each model was timed {len(at_longest[OURS])} times at each length, by turns. Reproduced if at the "
+        why=f"Each model was timed {len(at_longest[TRANSFORMER])} times at each length, by turns. Reproduced if at the "
         "greatest length the Transformer's slowest step is faster than the fastest of both others, and its time grows "
         "by a lower power of the length, fitted to each turn, in all turns; partly if one of both. It holds for the "
         "machine and the threads that the result names: on few of them, what could be done at once is done one after "
@@ -609,16 +633,16 @@ def steadier(lengths: Sequence[int], seconds: Mapping[str, Sequence[Sequence[flo
     )
 
 
-def power(lengths: Sequence[int], seconds: Sequence[float]) -> float:
+def growth_exponent(lengths: Sequence[int], seconds: Sequence[float]) -> float:
     """Return the power of the length with which time grows: the slope of a line through the logarithms."""
     return statistics.linear_regression([math.log(n) for n in lengths], [math.log(each) for each in seconds]).slope
 
 
-def climbing(curves: Mapping[str, Sequence[Curve]], mixed: Mapping[str, Sequence[Curve]]) -> str:
+def describe_convergence(curves: Mapping[str, Sequence[Curve]], mixed: Mapping[str, Sequence[Curve]]) -> str:
     """Say how much each model still gains in the second half of its steps: whether more of them might have helped."""
 
     def gains(found: Mapping[str, Sequence[Curve]], measure: str, form: str) -> str:
-        settling = {name: [settled(curve, measure) for curve in one] for name, one in found.items()}
+        settling = {name: [moving_average(curve, measure) for curve in one] for name, one in found.items()}
         return "; ".join(
             f"{name} {statistics.mean(values[-1] - values[(len(values) - 1) // 2] for values in one):+{form}}"
             for name, one in settling.items()
@@ -631,7 +655,7 @@ def climbing(curves: Mapping[str, Sequence[Curve]], mixed: Mapping[str, Sequence
     )
 
 
-def counted(sizes: Mapping[str, int]) -> Finding:
+def judge_parameter_counts(sizes: Mapping[str, int]) -> Finding:
     """Judge the printed sizes by a count with 37,000 tokens."""
     off = [abs(sizes["base"] / 65e6 - 1), abs(sizes["big"] / 213e6 - 1)]
     return Finding(
@@ -656,7 +680,7 @@ def _quality(
             name,
             counts[0][name],
             counts[1][name],
-            spread([settled(curve)[-1] for curve in found], ".1f"),
+            spread([moving_average(curve)[-1] for curve in found], ".1f"),
             round(1000 * paces[name], 1),
         )
         for name, found in curves.items()
@@ -674,13 +698,13 @@ def _backwards(size: Size, far: Mapping[str, Sequence[Sequence[float]]], mixed: 
     at_end = {name: [curve[-1]["right"] for curve in found] for name, found in mixed.items()}
     return Table(
         title="Writing backwards: share of right tokens",
-        columns=("model", *(f"rows of {n}" for n in size.lengths), f"rows of {size.mixed_longest}, mixed"),
+        columns=("model", *(f"rows of {n}" for n in size.reversal_lengths), f"rows of {size.mixed_max_length}, mixed"),
         rows=tuple(
             (name, *(spread(values, ".2f") for values in zip(*found, strict=True)), spread(at_end[name], ".2f"))
             for name, found in far.items()
         ),
         note=f"Trained on rows of that length alone for {size.reversal_steps} steps; in the last column on rows of 2 "
-        f"to {size.mixed_longest}, {size.mixed_steps} steps. Mean over seeds, and the lowest and highest.",
+        f"to {size.mixed_max_length}, {size.mixed_steps} steps. Mean over seeds, and the lowest and highest.",
     )
 
 
@@ -708,28 +732,29 @@ def _figures(
     slow = {name: statistics.median(turn[-1] for turn in found) for name, found in seconds.items()}
     into = "French" if size.languages == ("fr",) else f"{len(size.languages)} languages"
     return (
-        quality(
+        bleu_figure(
             curves,
             f"English messages that were not trained on, into {into}; the band is from the lowest to the highest of "
             f"{seeds} seeds. All three models have one budget and see the same number of pairs.",
         ),
-        backwards(
+        reversal_figure(
             far,
-            size.lengths,
-            size.lengths[-1],
-            size.symbols,
+            size.reversal_lengths,
+            size.reversal_lengths[-1],
+            size.num_symbols,
             f"Share of right tokens after {size.reversal_steps} steps at that length, given what stands before. Look "
             "at the right end: there one state has to hold the longest rows.",
         ),
         Lines(
             id="mixed",
             title="Writing backwards while learning, rows of mixed lengths",
-            caption=f"Right tokens of rows of {size.mixed_longest}; trained on rows of 2 to {size.mixed_longest}.",
+            caption=f"Right tokens of rows of {size.mixed_max_length}; trained on rows of 2 to "
+            f"{size.mixed_max_length}.",
             alt="right at the end: " + "; ".join(f"{name} {value:.2f}" for name, value in right.items()),
             x="step",
             y="share of right tokens",
             series=tuple(Series.of(name, found, "right") for name, found in mixed.items()),
-            levels={"chance": 1 / size.symbols},
+            levels={"chance": 1 / size.num_symbols},
         ),
         Lines(
             id="seconds",
@@ -746,7 +771,7 @@ def _figures(
                 for name, found in seconds.items()
             ),
         ),
-        alignment(
+        attention_heatmap(
             "cross-attention", "Where the decoder looks", "Mean over the heads of the last layer; first seed.", shown
         ),
         Heatmap(
@@ -768,6 +793,6 @@ def _figures(
             columns=tuple(map(str, range(24))),
             x="feature",
             y="position",
-            values=tuple(map(tuple, sinusoidal(20, 24).tolist())),
+            values=tuple(map(tuple, sinusoidal_positions(20, 24).tolist())),
         ),
     )

@@ -23,7 +23,7 @@ Answers: transformer.alignment-scores
     ...     cosine_score: q @ k / (q.norm() * k.norm()),
     ...     general: q @ general.key.weight @ k,
     ...     additive: additive.vector.weight[0] @ torch.tanh(additive.query.weight @ q + additive.key.weight @ k),
-    ...     location: location.places.weight[2] @ q,
+    ...     location: location.projection.weight[2] @ q,
     ... }
     >>> [torch.allclose(score(queries, keys)[1, 2], expected, atol=1e-6) for score, expected in by_hand.items()]
     [True, True, True, True, True, True]
@@ -39,11 +39,11 @@ Answers: transformer.score-decides-self
 
     >>> import torch
     >>> from reference_impl.layers.attention import AdditiveScore, GeneralScore, LocationScore
-    >>> from reference_impl.layers.attention import attention_weights, cosine_score, dot_score, scaled_dot_score
+    >>> from reference_impl.layers.attention import masked_softmax, cosine_score, dot_score, scaled_dot_score
     >>> _ = torch.manual_seed(0)
     >>> x, other = torch.randn(5, 4, requires_grad=True), torch.randn(7, 4)
     >>> def reads_its_own(score, source):
-    ...     output = attention_weights(score(x, source)) @ source
+    ...     output = masked_softmax(score(x, source)) @ source
     ...     (gradient,) = torch.autograd.grad(output[0].sum(), x, allow_unused=True)
     ...     return gradient is not None and bool(gradient[3].any())
     >>> scores = [dot_score, scaled_dot_score, cosine_score]
@@ -83,7 +83,7 @@ def scaled_dot_score(query: Float[Tensor, "*b n d"], key: Float[Tensor, "*b m d"
         independent with variance 1, then $q^\top k$ is a sum of $d_k$ products and has variance $d_k$.
 
         >>> import torch
-        >>> from reference_impl.layers.attention import attention_weights, dot_score, scaled_dot_score
+        >>> from reference_impl.layers.attention import masked_softmax, dot_score, scaled_dot_score
         >>> _ = torch.manual_seed(0)
         >>> draw = {d: (torch.randn(64, d), torch.randn(1000, d)) for d in (16, 64, 256, 1024)}
         >>> [round(float(dot_score(q, k).std())) for q, k in draw.values()]
@@ -97,7 +97,7 @@ def scaled_dot_score(query: Float[Tensor, "*b n d"], key: Float[Tensor, "*b m d"
         $\partial\alpha_j/\partial s_j = \alpha_j(1 - \alpha_j)$, next to no gradient passes.
 
         >>> q, k = draw[1024]
-        >>> unscaled, scaled = attention_weights(dot_score(q, k)), attention_weights(scaled_dot_score(q, k))
+        >>> unscaled, scaled = masked_softmax(dot_score(q, k)), masked_softmax(scaled_dot_score(q, k))
         >>> bool(unscaled.max(dim=1).values.mean() > 0.8), bool(scaled.max(dim=1).values.mean() < 0.05)
         (True, True)
         >>> gradient = [float((w * (1 - w)).sum(dim=1).mean()) for w in (unscaled, scaled)]
@@ -174,7 +174,7 @@ class LocationScore(nn.Module):
 
     def __init__(self, d_query: int, max_length: int) -> None:
         super().__init__()
-        self.places = nn.Linear(d_query, max_length, bias=False)
+        self.projection = nn.Linear(d_query, max_length, bias=False)
 
     def forward(
         self, query: Float[Tensor, "*b n d_query"], key: Float[Tensor, "*b m d_key"]
@@ -184,10 +184,10 @@ class LocationScore(nn.Module):
         Raises:
             ValueError: There are more keys than places.
         """
-        m, places = key.shape[-2], self.places.out_features
+        m, places = key.shape[-2], self.projection.out_features
         if m > places:
             raise ValueError(f"{m} keys exceed the {places} places that have a score")
-        return self.places(query)[..., :m]
+        return self.projection(query)[..., :m]
 
 
 def causal_mask(n: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
@@ -200,9 +200,7 @@ def padding_mask(lengths: Int[Tensor, " b"], n: int) -> Bool[Tensor, "b 1 n"]:
     return (torch.arange(n, device=lengths.device) < lengths[:, None])[:, None, :]
 
 
-def attention_weights(
-    scores: Float[Tensor, "*b n m"], mask: Bool[Tensor, "..."] | None = None
-) -> Float[Tensor, "*b n m"]:
+def masked_softmax(scores: Float[Tensor, "*b n m"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "*b n m"]:
     r"""Turn scores into weights that sum to 1 over the keys, or to 0 for a query that may attend nowhere.
 
     Source: Vaswani et al. 2017, Eq. 1 and Section 3.2.3 (masking)
@@ -214,11 +212,11 @@ def attention_weights(
         a window. So soft is not global and hard is not local: Luong's local attention is soft within its window.
 
         >>> import torch
-        >>> from reference_impl.layers.attention import attention_weights
+        >>> from reference_impl.layers.attention import masked_softmax
         >>> _ = torch.manual_seed(0)
         >>> scores, values = torch.randn(1, 8, requires_grad=True), torch.randn(8, 1)
         >>> window = (torch.arange(8) - 3).abs() <= 1
-        >>> everywhere, nearby = attention_weights(scores), attention_weights(scores, window)
+        >>> everywhere, nearby = masked_softmax(scores), masked_softmax(scores, window)
         >>> def places_with_a_gradient(output):
         ...     return int(torch.autograd.grad(output.sum(), scores, retain_graph=True)[0].count_nonzero())
         >>> places_with_a_gradient(everywhere @ values), places_with_a_gradient(nearby @ values)
@@ -248,7 +246,7 @@ def attention_weights(
     return allowed.softmax(dim=-1).masked_fill(~mask, 0.0)
 
 
-def scaled_dot_product(
+def scaled_dot_product_attention(
     query: Float[Tensor, "*b n d"],
     key: Float[Tensor, "*b m d"],
     value: Float[Tensor, "*b m dv"],
@@ -307,7 +305,7 @@ class MultiHeadAttention(nn.Module):
         >>> _ = torch.manual_seed(0)
         >>> attention = MultiHeadAttention(d_model=16, heads=2).eval()
         >>> x, memory = torch.randn(1, 5, 16), torch.randn(1, 7, 16)
-        >>> attention.weights(x, x).shape, attention.weights(x, memory).shape
+        >>> attention.attention_weights(x, x).shape, attention.attention_weights(x, memory).shape
         (torch.Size([1, 2, 5, 5]), torch.Size([1, 2, 5, 7]))
         >>> def altered(sequence):
         ...     return sequence.index_add(1, torch.tensor([2]), torch.ones(1, 1, 16))
@@ -363,15 +361,15 @@ class MultiHeadAttention(nn.Module):
         >>> def trained_error(heads, steps=100):
         ...     _ = torch.manual_seed(0)
         ...     attention = MultiHeadAttention(8, heads)
-        ...     optimiser = torch.optim.Adam(attention.parameters(), lr=0.05)
+        ...     optimizer = torch.optim.Adam(attention.parameters(), lr=0.05)
         ...     for _ in range(steps):
         ...         words = torch.cat([torch.randn(64, 6, 3), torch.zeros(64, 6, 5)], dim=-1)
         ...         words[:, 0, 6] = words[:, 1, 7] = 1  # the marks; without positions the order is nothing
         ...         fetched = attention(torch.ones(64, 1, 8), words, words)[:, 0, :6]
         ...         error = (fetched - words[:, :2, :3].flatten(1)).square().mean()
-        ...         optimiser.zero_grad()
+        ...         optimizer.zero_grad()
         ...         error.backward()
-        ...         optimiser.step()
+        ...         optimizer.step()
         ...     return error.item()
         >>> trained_error(heads=1) > 0.2, trained_error(heads=2) < 0.02
         (True, True)
@@ -416,15 +414,15 @@ class MultiHeadAttention(nn.Module):
         """Attend to keys and values that have been projected already."""
         mask = None if mask is None else mask.unsqueeze(-3)  # the same for every head
         dropout = self.dropout if self.training else 0.0
-        heads = scaled_dot_product(self._split(self.query(query)), key, value, mask, dropout)
+        heads = scaled_dot_product_attention(self._split(self.query(query)), key, value, mask, dropout)
         return self.output(heads.transpose(1, 2).flatten(2))
 
-    def weights(
+    def attention_weights(
         self, query: Float[Tensor, "b n d"], key: Float[Tensor, "b m d"], mask: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b h n m"]:
         """Return the weights that `forward` uses when it drops none: the fused kernel does not show them."""
         scores = scaled_dot_score(self._split(self.query(query)), self._split(self.key(key)))
-        return attention_weights(scores, None if mask is None else mask.unsqueeze(-3))
+        return masked_softmax(scores, None if mask is None else mask.unsqueeze(-3))
 
     def _split(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b h n dh"]:
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def sinusoidal(length: int, d: int) -> Float[Tensor, "n d"]:
+def sinusoidal_positions(length: int, d: int) -> Float[Tensor, "n d"]:
     r"""Return the Transformer's fixed encoding: sines in the even columns, cosines in the odd ones.
 
     Source: Section 3.5
@@ -28,13 +28,13 @@ def sinusoidal(length: int, d: int) -> Float[Tensor, "n d"]:
         sine and cosine by a fixed angle: one matrix $M_k$ takes each position to the one $k$ further on.
 
         >>> import torch
-        >>> from reference_impl.layers.positions import sinusoidal
-        >>> positions = sinusoidal(2000, 64)
+        >>> from reference_impl.layers.positions import sinusoidal_positions
+        >>> positions = sinusoidal_positions(2000, 64)
         >>> bool(torch.cdist(positions, positions).fill_diagonal_(torch.inf).min() > 1)
         True
         >>> bool(positions.abs().max() <= 1)
         True
-        >>> torch.equal(positions[:100], sinusoidal(100, 64))
+        >>> torch.equal(positions[:100], sinusoidal_positions(100, 64))
         True
         >>> angles = 7 * 10000.0 ** (-torch.arange(0, 64, 2) / 64)
         >>> turns = [torch.tensor([[a.cos(), -a.sin()], [a.sin(), a.cos()]]) for a in angles]
@@ -50,8 +50,8 @@ def sinusoidal(length: int, d: int) -> Float[Tensor, "n d"]:
         encoding comes nearer than the neighbour's.
 
         >>> import torch
-        >>> from reference_impl.layers.positions import sinusoidal
-        >>> positions = sinusoidal(60_000, 64)
+        >>> from reference_impl.layers.positions import sinusoidal_positions
+        >>> positions = sinusoidal_positions(60_000, 64)
         >>> fastest = (positions[1:, :2] - positions[0, :2]).norm(dim=-1)
         >>> 1 + int(fastest.argmin()), bool(fastest.min() < 1e-4)
         (710, True)
@@ -68,9 +68,9 @@ def sinusoidal(length: int, d: int) -> Float[Tensor, "n d"]:
         >>> import torch
         >>> from torch import nn
         >>> from reference_impl.layers.attention import MultiHeadAttention
-        >>> from reference_impl.layers.positions import sinusoidal
+        >>> from reference_impl.layers.positions import sinusoidal_positions
         >>> _ = torch.manual_seed(0)
-        >>> words, places = torch.randn(10_000, 512), sinusoidal(64, 512)
+        >>> words, places = torch.randn(10_000, 512), sinusoidal_positions(64, 512)
         >>> word, place = torch.randint(10_000, (500,)), torch.randint(64, (500,))
 
         >>> project = nn.Linear(1024, 512, bias=False)
@@ -130,13 +130,13 @@ def integer_positions(length: int) -> Float[Tensor, "n 1"]:
         next word" means no fixed thing; and undivided, a longer sentence brings numbers that training never saw.
 
         >>> import torch
-        >>> from reference_impl.layers.attention import attention_weights, scaled_dot_score
-        >>> from reference_impl.layers.positions import integer_positions, sinusoidal
+        >>> from reference_impl.layers.attention import masked_softmax, scaled_dot_score
+        >>> from reference_impl.layers.positions import integer_positions, sinusoidal_positions
         >>> _ = torch.manual_seed(0)
         >>> words = torch.randn(1000, 64)
-        >>> for positions in (integer_positions(1000), sinusoidal(1000, 64)):
+        >>> for positions in (integer_positions(1000), sinusoidal_positions(1000, 64)):
         ...     x = words + positions
-        ...     first_choice = attention_weights(scaled_dot_score(x, x)).argmax(dim=1)
+        ...     first_choice = masked_softmax(scaled_dot_score(x, x)).argmax(dim=1)
         ...     print(int((first_choice == 999).sum()), "of 1000 attend most to the last place")
         1000 of 1000 attend most to the last place
         1 of 1000 attend most to the last place
@@ -157,12 +157,12 @@ def sigmoid_positions(length: int) -> Float[Tensor, "n 1"]:
         differ. And long before it is 0, a step is too small for a layer to tell from noise.
 
         >>> import torch
-        >>> from reference_impl.layers.positions import sigmoid_positions, sinusoidal
+        >>> from reference_impl.layers.positions import sigmoid_positions, sinusoidal_positions
         >>> len(sigmoid_positions(1000).unique()) < 20
         True
         >>> len(torch.arange(1000, dtype=torch.float64).sigmoid().unique()) < 40
         True
-        >>> len(sinusoidal(1000, 64).unique(dim=0))
+        >>> len(sinusoidal_positions(1000, 64).unique(dim=0))
         1000
         >>> steps = sigmoid_positions(12).diff(dim=0)
         >>> [round(float(steps[t] / steps[t + 1]), 1) for t in (4, 6, 8)]

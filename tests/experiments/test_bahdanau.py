@@ -20,7 +20,7 @@ from reference_impl.experiments.bahdanau import (
     model_factories,
 )
 from reference_impl.experiments.training import parameters
-from reference_impl.experiments.translation import reversals
+from reference_impl.experiments.translation import sample_reversals
 
 SIZE = dataclasses.replace(SIZES["small"], row_length=4, tested_row_lengths=(2, 4, 8))
 
@@ -64,7 +64,7 @@ class Looking(nn.Module):
 
 
 def test_looking_right_is_looking_at_the_symbol_to_be_copied() -> None:
-    batch = reversals(3, 5, 4, torch.Generator().manual_seed(0))
+    batch = sample_reversals(3, 5, 4, torch.Generator().manual_seed(0))
 
     assert alignment_accuracy(Looking(4, 3, 2, 1, 0, 0), 0, *batch) == 1.0
     assert alignment_accuracy(Looking(4, 3, 2, 0, 0, 4), 0, *batch) == pytest.approx(0.8)

@@ -38,7 +38,7 @@ from reference_impl.detr import (
     train_step,
 )
 from reference_impl.layers.attention import MultiHeadAttention
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.transformer import FeedForward, PostNorm
 
 CLASSES = 3
@@ -498,7 +498,7 @@ def test_the_last_row_and_column_stand_at_a_full_turn() -> None:
     small, large = sine_positions(real, 16)
     torch.testing.assert_close(small[3, 6], large[8, 4], rtol=0, atol=1e-5)
     torch.testing.assert_close(small[3, 6, 0], torch.tensor(0.0), rtol=0, atol=1e-5)
-    assert not torch.allclose(small[3, 6, :8], sinusoidal(5, 8)[4], atol=0.1)
+    assert not torch.allclose(small[3, 6, :8], sinusoidal_positions(5, 8)[4], atol=0.1)
 
 
 def test_cells_of_a_batch_stand_where_they_stand_alone() -> None:
@@ -530,7 +530,7 @@ def test_positions_reach_queries_and_keys_but_not_values() -> None:
     decoder.self_attention = MultiHeadAttention(8, 2)
     decoder(y, queries, Memory(x, positions, mask))
     ((query, key, value, _),) = given
-    after = decoder.around_self_attention.after(y, decoder.self_attention(y + queries, y + queries, y))
+    after = decoder.around_self_attention.output(y, decoder.self_attention(y + queries, y + queries, y))
     torch.testing.assert_close(query, after + queries)
     assert torch.equal(key, x + positions)
     assert torch.equal(value, x)
