@@ -62,26 +62,7 @@ class Encoder(nn.Module):
         embedding_dim: The width of a word's embedding.
         hidden_size: The width of either state.
 
-    Answers: bahdanau.two-directions
-        What a word means may depend on what follows it. A network that reads from the left does not know that yet: when
-        the last word changes, only what comes from the right can tell at the first word. Both halves know most of what
-        is near, which is what lets a decoder find a place.
-
-        >>> import torch
-        >>> from reference_impl.bahdanau import Encoder
-        >>> _ = torch.manual_seed(0)
-        >>> encoder, lengths = Encoder(vocab_size=10, embedding_dim=8, hidden_size=8), torch.tensor([7])
-        >>> source = torch.tensor([[1, 2, 3, 4, 5, 6, 7]])
-        >>> changed = source.clone()
-        >>> changed[0, 6] = 8
-        >>> change = (encoder(source, lengths) - encoder(changed, lengths))[0].abs()
-        >>> from_left, from_right = change[:, :8].sum(dim=1), change[:, 8:].sum(dim=1)
-        >>> (from_left > 0).tolist()
-        [False, False, False, False, False, False, True]
-        >>> (from_right > 0).tolist()
-        [True, True, True, True, True, True, True]
-        >>> bool((from_right.diff() > 0).all())  # the nearer, the more of it is known
-        True
+    Asked: bahdanau.two-directions
     """
 
     def __init__(self, vocab_size: int, embedding_dim: int, hidden_size: int) -> None:
@@ -130,42 +111,7 @@ class Decoder(nn.Module):
         alignment_size: The width of the alignment model's hidden layer.
         maxout_size: How many maxout units the readout has, each the larger of two.
 
-    Answers: bahdanau.soft-alignment
-        The alignment is not a hidden variable to be summed over or guessed at. It is a mean, with weights that vary
-        smoothly, so that the loss of a wrong word reaches the alignment model itself. Had the decoder picked the single
-        best place instead, no gradient would say that another had been better.
-
-        >>> import torch
-        >>> from reference_impl.bahdanau import RNNsearch
-        >>> _ = torch.manual_seed(0)
-        >>> model = RNNsearch(9, 9, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
-        >>> annotations, mask, state = model.encode(torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([5]))
-        >>> scores = model.decoder.score(state[:, None], annotations.detach())
-        >>> soft, hard = scores.softmax(dim=-1), torch.nn.functional.one_hot(scores.argmax(dim=-1), 5).float()
-        >>> (soft @ annotations.detach()).requires_grad, (hard @ annotations.detach()).requires_grad
-        (True, False)
-        >>> logits, _, _ = model.decoder(torch.tensor([0]), state, annotations, mask)
-        >>> gradient = torch.autograd.grad(logits[0, 3], model.decoder.score.vector.weight)[0]
-        >>> bool((gradient != 0).all())
-        True
-
-    Answers: bahdanau.alignment-cost
-        Every target word is scored against every source word: $T_x T_y$ evaluations of the alignment model, and a
-        matrix of that size. That is why it is small. The half of it that concerns the source, $U_a h_j$, is the same
-        for every target word and could be computed once (Appendix A.1.2); it is computed anew here, to keep one
-        equation in one place.
-
-        >>> import torch
-        >>> from reference_impl.bahdanau import RNNsearch
-        >>> def pairs_scored(n, m):
-        ...     model = RNNsearch(9, 9, embedding_dim=4, hidden_size=4, alignment_size=4, maxout_size=4)
-        ...     seen = []
-        ...     last = model.decoder.score.vector  # the layer that turns a pair's hidden layer into its score
-        ...     _ = last.register_forward_pre_hook(lambda _, pairs: seen.append(pairs[0].shape[:-1].numel()))
-        ...     _ = model(torch.zeros(1, n, dtype=int), torch.tensor([n]), torch.zeros(1, m, dtype=int))
-        ...     return sum(seen)
-        >>> [[pairs_scored(n, m) for n in (10, 20, 40)] for m in (10, 20)]
-        [[100, 200, 400], [200, 400, 800]]
+    Asked: bahdanau.soft-alignment, bahdanau.alignment-cost
     """
 
     def __init__(
@@ -229,120 +175,7 @@ class RNNsearch(nn.Module):
         alignment_size: The width of the alignment model's hidden layer ($n'$).
         maxout_size: The number of maxout units ($l$).
 
-    Answers: bahdanau.machine-translation
-        A model of translation gives every target sentence a probability, given the source sentence; to translate is to
-        search for the likeliest. The probability is a product over words, each given those before it. Here are all 31
-        things that a decoder with two words and an end symbol can write in at most four steps.
-
-        >>> import itertools
-        >>> import torch
-        >>> from reference_impl.bahdanau import RNNsearch
-        >>> _ = torch.manual_seed(0)
-        >>> model = RNNsearch(5, 3, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
-        >>> source, length, end = torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), 0
-        >>> def cut(words):
-        ...     return words[: words.index(end) + 1] if end in words else words
-        >>> sentences = sorted({cut(words) for words in itertools.product(range(3), repeat=4)})
-        >>> def log_probability(words):
-        ...     return model.log_probability(source, length, torch.tensor([[end, *words]]), end).item()
-        >>> log_probabilities = {words: log_probability(words) for words in sentences}
-        >>> len(sentences), round(sum(torch.tensor(list(log_probabilities.values())).exp()).item(), 5)
-        (31, 1.0)
-
-        The probability of one of them, word by word: the sum of the logarithms is that of the whole.
-
-        >>> annotations, mask, state = model.encode(source, length)
-        >>> total, before = 0.0, torch.tensor([end])
-        >>> for word in (2, 1, 1, end):
-        ...     logits, state, _ = model.decoder(before, state, annotations, mask)
-        ...     total, before = total + logits.log_softmax(dim=-1)[0, word].item(), torch.tensor([word])
-        >>> abs(total - log_probabilities[2, 1, 1, end]) < 1e-5
-        True
-
-    Answers: bahdanau.what-makes-it-neural
-        A phrase-based system is put together from parts that are estimated on their own: a table of phrases, a model of
-        reordering, a language model. Here one loss, that of the next word, moves every number of one network, and the
-        alignment is one of its layers.
-
-        >>> import torch
-        >>> from reference_impl.bahdanau import RNNsearch
-        >>> _ = torch.manual_seed(0)
-        >>> model = RNNsearch(9, 9, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
-        >>> target = torch.tensor([[0, 5, 6, 7, 0]])
-        >>> model.log_probability(torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), target, eos=0).sum().backward()
-        >>> moved = {name: bool(p.grad.any()) for name, p in model.named_parameters()}
-        >>> print(*sorted({".".join(name.split(".")[:2]) for name in moved}), sep="\n")
-        decoder.embedding
-        decoder.gru
-        decoder.initial
-        decoder.output
-        decoder.readout
-        decoder.score
-        encoder.backward_rnn
-        encoder.embedding
-        encoder.forward_rnn
-        >>> len(moved), all(moved.values())
-        (23, True)
-
-    Answers: bahdanau.alignment
-        A matrix of weights: row by row, where in the source the decoder looks for the word that it writes next. For
-        English and French it is close to a diagonal, with adjectives and nouns crossed (Figure 3). Here a small model
-        learns to write words backwards, from pairs alone, and the diagonal that it finds is the other one. ($v_a$
-        begins ten times as large as usual, which saves training.)
-
-        >>> import torch
-        >>> from torch.nn.functional import cross_entropy, pad
-        >>> from reference_impl.bahdanau import RNNsearch
-        >>> _ = torch.manual_seed(1)
-        >>> model = RNNsearch(27, 27, embedding_dim=32, hidden_size=32, alignment_size=32, maxout_size=32)
-        >>> model.decoder.score.vector.weight.data *= 10
-        >>> def words(count):  # of five letters, 1 to 26, none twice; 0 begins a sentence
-        ...     return 1 + torch.rand(count, 26).argsort(dim=1)[:, :5]
-        >>> def write(source):
-        ...     return model(source, torch.full((len(source),), 5), pad(source.flip(1)[:, :-1], (1, 0)))
-        >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.015)
-        >>> for _ in range(70):
-        ...     source = words(64)
-        ...     optimizer.zero_grad()
-        ...     cross_entropy(write(source)[0].transpose(1, 2), source.flip(1)).backward()
-        ...     optimizer.step()
-
-        A row for each letter that is written; black is a weight above a half, then shades of a quarter and a ninth.
-
-        >>> venus = torch.tensor([[ord(letter) - 96 for letter in "venus"]])
-        >>> written = model.translate(venus, torch.tensor([5]), bos=0, eos=0, max_length=5)[0]
-        >>> def row(letter, weights):
-        ...     shades = ["·▒▓█"[sum(weight > edge for edge in (0.11, 0.25, 0.5))] for weight in weights]
-        ...     return f"{chr(letter + 96)} {''.join(shades)}"
-        >>> print("  venus", *map(row, written, write(venus)[1][0]), sep="\n")
-          venus
-        s ····█
-        u ···█▒
-        n ··█··
-        e ·█···
-        v █▓···
-
-        The same for 200 fresh words: nearly every letter is looked for where it stands.
-
-        >>> looked_at = write(words(200))[1].argmax(dim=-1)
-        >>> bool((looked_at == torch.arange(4, -1, -1)).float().mean() > 0.85)
-        True
-
-    Answers: bahdanau.parameter-count
-        The model of the paper's tables, with 30,000 words on either side, has some 80 million numbers, two thirds of
-        them in what depends on the vocabulary. The alignment model, which is what is new, has 3 million.
-
-        >>> import torch
-        >>> from reference_impl.bahdanau import RNNsearch
-        >>> with torch.device("meta"):  # shapes alone
-        ...     model = RNNsearch(source_vocab_size=30_000, target_vocab_size=30_000)
-        >>> def count(*modules):
-        ...     return sum(p.numel() for module in modules for p in module.parameters())
-        >>> encoder, decoder = model.encoder, model.decoder
-        >>> count(model), sum(p.numel() for name, p in model.named_parameters() if not name.endswith("bias"))
-        (80442000, 80401000)
-        >>> count(encoder.embedding, decoder.embedding, decoder.output), count(decoder.score)
-        (52230000, 3001000)
+    Asked: bahdanau.machine-translation, bahdanau.what-makes-it-neural, bahdanau.alignment, bahdanau.parameter-count
     """
 
     def __init__(
@@ -440,6 +273,134 @@ class RNNencdec(RNNsearch):
     There is one annotation to search, so that its weight is 1 and the alignment model has nothing to decide. The half
     of the annotation that comes from the right is zero.
 
+    Asked: bahdanau.fixed-vector
+    """
+
+    def encode(
+        self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b k annotation_size"], Bool[Tensor, "b 1 k"], Float[Tensor, "b hidden_size"]]:
+        """Return the last state of the network that reads from the left as the one annotation."""
+        annotations, mask, state = super().encode(source, lengths)
+        last = annotations[:, -1:, : state.shape[-1]]  # over padding, the state stays that of the last word
+        return torch.cat([last, torch.zeros_like(last)], dim=-1), torch.ones_like(mask[..., :1]), state
+
+
+# Answers
+
+
+def machine_translation() -> None:
+    """
+    Answers: bahdanau.machine-translation
+        A model of translation gives every target sentence a probability, given the source sentence; to translate is to
+        search for the likeliest. The probability is a product over words, each given those before it. Here are all 31
+        things that a decoder with two words and an end symbol can write in at most four steps.
+
+        >>> import itertools
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> _ = torch.manual_seed(0)
+        >>> model = RNNsearch(5, 3, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
+        >>> source, length, end = torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), 0
+        >>> def cut(words):
+        ...     return words[: words.index(end) + 1] if end in words else words
+        >>> sentences = sorted({cut(words) for words in itertools.product(range(3), repeat=4)})
+        >>> def log_probability(words):
+        ...     return model.log_probability(source, length, torch.tensor([[end, *words]]), end).item()
+        >>> log_probabilities = {words: log_probability(words) for words in sentences}
+        >>> len(sentences), round(sum(torch.tensor(list(log_probabilities.values())).exp()).item(), 5)
+        (31, 1.0)
+
+        The probability of one of them, word by word: the sum of the logarithms is that of the whole.
+
+        >>> annotations, mask, state = model.encode(source, length)
+        >>> total, before = 0.0, torch.tensor([end])
+        >>> for word in (2, 1, 1, end):
+        ...     logits, state, _ = model.decoder(before, state, annotations, mask)
+        ...     total, before = total + logits.log_softmax(dim=-1)[0, word].item(), torch.tensor([word])
+        >>> abs(total - log_probabilities[2, 1, 1, end]) < 1e-5
+        True
+    """
+
+
+def what_makes_it_neural() -> None:
+    r"""
+    Answers: bahdanau.what-makes-it-neural
+        A phrase-based system is put together from parts that are estimated on their own: a table of phrases, a model of
+        reordering, a language model. Here one loss, that of the next word, moves every number of one network, and the
+        alignment is one of its layers.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> _ = torch.manual_seed(0)
+        >>> model = RNNsearch(9, 9, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
+        >>> target = torch.tensor([[0, 5, 6, 7, 0]])
+        >>> model.log_probability(torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), target, eos=0).sum().backward()
+        >>> moved = {name: bool(p.grad.any()) for name, p in model.named_parameters()}
+        >>> print(*sorted({".".join(name.split(".")[:2]) for name in moved}), sep="\n")
+        decoder.embedding
+        decoder.gru
+        decoder.initial
+        decoder.output
+        decoder.readout
+        decoder.score
+        encoder.backward_rnn
+        encoder.embedding
+        encoder.forward_rnn
+        >>> len(moved), all(moved.values())
+        (23, True)
+    """
+
+
+def alignment() -> None:
+    r"""
+    Answers: bahdanau.alignment
+        A matrix of weights: row by row, where in the source the decoder looks for the word that it writes next. For
+        English and French it is close to a diagonal, with adjectives and nouns crossed (Figure 3). Here a small model
+        learns to write words backwards, from pairs alone, and the diagonal that it finds is the other one. ($v_a$
+        begins ten times as large as usual, which saves training.)
+
+        >>> import torch
+        >>> from torch.nn.functional import cross_entropy, pad
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> _ = torch.manual_seed(1)
+        >>> model = RNNsearch(27, 27, embedding_dim=32, hidden_size=32, alignment_size=32, maxout_size=32)
+        >>> model.decoder.score.vector.weight.data *= 10
+        >>> def words(count):  # of five letters, 1 to 26, none twice; 0 begins a sentence
+        ...     return 1 + torch.rand(count, 26).argsort(dim=1)[:, :5]
+        >>> def write(source):
+        ...     return model(source, torch.full((len(source),), 5), pad(source.flip(1)[:, :-1], (1, 0)))
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.015)
+        >>> for _ in range(70):
+        ...     source = words(64)
+        ...     optimizer.zero_grad()
+        ...     cross_entropy(write(source)[0].transpose(1, 2), source.flip(1)).backward()
+        ...     optimizer.step()
+
+        A row for each letter that is written; black is a weight above a half, then shades of a quarter and a ninth.
+
+        >>> venus = torch.tensor([[ord(letter) - 96 for letter in "venus"]])
+        >>> written = model.translate(venus, torch.tensor([5]), bos=0, eos=0, max_length=5)[0]
+        >>> def row(letter, weights):
+        ...     shades = ["·▒▓█"[sum(weight > edge for edge in (0.11, 0.25, 0.5))] for weight in weights]
+        ...     return f"{chr(letter + 96)} {''.join(shades)}"
+        >>> print("  venus", *map(row, written, write(venus)[1][0]), sep="\n")
+          venus
+        s ····█
+        u ···█▒
+        n ··█··
+        e ·█···
+        v █▓···
+
+        The same for 200 fresh words: nearly every letter is looked for where it stands.
+
+        >>> looked_at = write(words(200))[1].argmax(dim=-1)
+        >>> bool((looked_at == torch.arange(4, -1, -1)).float().mean() > 0.85)
+        True
+    """
+
+
+def fixed_vector() -> None:
+    """
     Answers: bahdanau.fixed-vector
         Whatever the sentence's length, all that the decoder gets to see is one vector, and of a word in the middle
         less is left in it the longer the sentence is. A decoder that can search finds each word's own annotation,
@@ -481,10 +442,92 @@ class RNNencdec(RNNsearch):
         True
     """
 
-    def encode(
-        self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]
-    ) -> tuple[Float[Tensor, "b k annotation_size"], Bool[Tensor, "b 1 k"], Float[Tensor, "b hidden_size"]]:
-        """Return the last state of the network that reads from the left as the one annotation."""
-        annotations, mask, state = super().encode(source, lengths)
-        last = annotations[:, -1:, : state.shape[-1]]  # over padding, the state stays that of the last word
-        return torch.cat([last, torch.zeros_like(last)], dim=-1), torch.ones_like(mask[..., :1]), state
+
+def two_directions() -> None:
+    """
+    Answers: bahdanau.two-directions
+        What a word means may depend on what follows it. A network that reads from the left does not know that yet: when
+        the last word changes, only what comes from the right can tell at the first word. Both halves know most of what
+        is near, which is what lets a decoder find a place.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import Encoder
+        >>> _ = torch.manual_seed(0)
+        >>> encoder, lengths = Encoder(vocab_size=10, embedding_dim=8, hidden_size=8), torch.tensor([7])
+        >>> source = torch.tensor([[1, 2, 3, 4, 5, 6, 7]])
+        >>> changed = source.clone()
+        >>> changed[0, 6] = 8
+        >>> change = (encoder(source, lengths) - encoder(changed, lengths))[0].abs()
+        >>> from_left, from_right = change[:, :8].sum(dim=1), change[:, 8:].sum(dim=1)
+        >>> (from_left > 0).tolist()
+        [False, False, False, False, False, False, True]
+        >>> (from_right > 0).tolist()
+        [True, True, True, True, True, True, True]
+        >>> bool((from_right.diff() > 0).all())  # the nearer, the more of it is known
+        True
+    """
+
+
+def soft_alignment() -> None:
+    """
+    Answers: bahdanau.soft-alignment
+        The alignment is not a hidden variable to be summed over or guessed at. It is a mean, with weights that vary
+        smoothly, so that the loss of a wrong word reaches the alignment model itself. Had the decoder picked the single
+        best place instead, no gradient would say that another had been better.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> _ = torch.manual_seed(0)
+        >>> model = RNNsearch(9, 9, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
+        >>> annotations, mask, state = model.encode(torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([5]))
+        >>> scores = model.decoder.score(state[:, None], annotations.detach())
+        >>> soft, hard = scores.softmax(dim=-1), torch.nn.functional.one_hot(scores.argmax(dim=-1), 5).float()
+        >>> (soft @ annotations.detach()).requires_grad, (hard @ annotations.detach()).requires_grad
+        (True, False)
+        >>> logits, _, _ = model.decoder(torch.tensor([0]), state, annotations, mask)
+        >>> gradient = torch.autograd.grad(logits[0, 3], model.decoder.score.vector.weight)[0]
+        >>> bool((gradient != 0).all())
+        True
+    """
+
+
+def alignment_cost() -> None:
+    """
+    Answers: bahdanau.alignment-cost
+        Every target word is scored against every source word: $T_x T_y$ evaluations of the alignment model, and a
+        matrix of that size. That is why it is small. The half of it that concerns the source, $U_a h_j$, is the same
+        for every target word and could be computed once (Appendix A.1.2); it is computed anew here, to keep one
+        equation in one place.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> def pairs_scored(n, m):
+        ...     model = RNNsearch(9, 9, embedding_dim=4, hidden_size=4, alignment_size=4, maxout_size=4)
+        ...     seen = []
+        ...     last = model.decoder.score.vector  # the layer that turns a pair's hidden layer into its score
+        ...     _ = last.register_forward_pre_hook(lambda _, pairs: seen.append(pairs[0].shape[:-1].numel()))
+        ...     _ = model(torch.zeros(1, n, dtype=int), torch.tensor([n]), torch.zeros(1, m, dtype=int))
+        ...     return sum(seen)
+        >>> [[pairs_scored(n, m) for n in (10, 20, 40)] for m in (10, 20)]
+        [[100, 200, 400], [200, 400, 800]]
+    """
+
+
+def parameter_count() -> None:
+    """
+    Answers: bahdanau.parameter-count
+        The model of the paper's tables, with 30,000 words on either side, has some 80 million numbers, two thirds of
+        them in what depends on the vocabulary. The alignment model, which is what is new, has 3 million.
+
+        >>> import torch
+        >>> from reference_impl.bahdanau import RNNsearch
+        >>> with torch.device("meta"):  # shapes alone
+        ...     model = RNNsearch(source_vocab_size=30_000, target_vocab_size=30_000)
+        >>> def count(*modules):
+        ...     return sum(p.numel() for module in modules for p in module.parameters())
+        >>> encoder, decoder = model.encoder, model.decoder
+        >>> count(model), sum(p.numel() for name, p in model.named_parameters() if not name.endswith("bias"))
+        (80442000, 80401000)
+        >>> count(encoder.embedding, decoder.embedding, decoder.output), count(decoder.score)
+        (52230000, 3001000)
+    """

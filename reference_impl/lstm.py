@@ -27,54 +27,7 @@ class RNNCell(nn.Module):
         input_size: The width of the input.
         hidden_size: The width of the state, whose values lie in (-1, 1).
 
-    Answers: transformer.long-sequences
-        An error that goes back one step is multiplied by the Jacobian of that step. Over $n$ steps it shrinks or grows
-        like the $n$-th power of what one step does to it: it vanishes or explodes.
-
-        >>> import math
-        >>> import torch
-        >>> from torch import nn
-        >>> from reference_impl.lstm import LSTMCell, RNN, RNNCell
-        >>> def plain(scale):
-        ...     cell = RNNCell(input_size=1, hidden_size=16)
-        ...     cell.weight_hh.data = scale * nn.init.orthogonal_(torch.empty(16, 16))
-        ...     return cell
-        >>> def reach(cell, n):  # how much of the gradient at the last input is left at the first
-        ...     x = torch.zeros(1, n, 1, requires_grad=True)
-        ...     RNN(cell)(x)[0][0, -1].sum().backward()
-        ...     return (x.grad[0, 0].norm() / x.grad[0, -1].norm()).item()
-        >>> _ = torch.manual_seed(0)
-        >>> [reach(plain(0.5), n) < bound for n, bound in [(10, 0.1), (50, 1e-12), (100, 1e-27)]]
-        [True, True, True]
-        >>> [reach(plain(1.5), n) > bound for n, bound in [(10, 3), (50, 1e6), (100, 1e14)]]
-        [True, True, True]
-
-        Once the gradient exceeds what a float can hold, one update makes every weight, and the loss, NaN. To clip the
-        gradient's norm (Pascanu et al. 2013) tames a gradient that is merely large; it brings nothing back that has
-        vanished.
-
-        >>> def losses(scale, n, updates, clip):
-        ...     layer, x = RNN(plain(scale)), torch.zeros(1, n, 1)
-        ...     for _ in range(updates):
-        ...         loss = (layer(x)[0][0, -1] - 0.5).square().mean()
-        ...         gradients = torch.autograd.grad(loss, list(layer.parameters()))
-        ...         norm = torch.stack([g.norm() for g in gradients]).norm()
-        ...         with torch.no_grad():
-        ...             for p, g in zip(layer.parameters(), gradients, strict=True):
-        ...                 p -= 0.1 * g * min(1.0, clip / norm)
-        ...         yield round(loss.item(), 2)
-        >>> list(losses(1.5, n=250, updates=2, clip=math.inf))
-        [0.25, nan]
-        >>> [list(losses(1.1, n=50, updates=30, clip=clip))[-1] < 0.15 for clip in (math.inf, 0.1)]
-        [False, True]
-
-        The LSTM's carousel multiplies an error by the forget gate alone. Behind a gate that is half shut
-        the error vanishes as it does in a plain cell; a gate that begins open keeps it.
-
-        >>> plainly = reach(RNNCell(input_size=1, hidden_size=16), 64)
-        >>> half, begun, opened = (reach(LSTMCell(1, 16, forget_bias), 64) for forget_bias in (0.0, 1.0, 5.0))
-        >>> plainly < 1e-9, half < 1e-9, begun > 1e-6, opened > 1
-        (True, True, True, True)
+    Asked: transformer.long-sequences
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -119,52 +72,7 @@ class LSTM1997Cell(nn.Module):
         block_size: How many cells share the gates of a block.
         bias: Whether cells and gates have biases; not all of the paper's experiments give them any.
 
-    Answers: lstm.constant-error-carousel
-        A unit with the identity as activation and a weight of exactly 1 to itself: an error goes round in it unchanged.
-        After 1,000 steps of noise the internal state's derivative with respect to the first is still the identity, to
-        the last bit, because every other way back is cut.
-
-        >>> import torch
-        >>> from reference_impl.lstm import LSTM1997Cell
-        >>> _ = torch.manual_seed(0)
-        >>> cell = LSTM1997Cell(input_size=3, num_blocks=4)
-        >>> output, first, gates = cell.init_state(torch.zeros(1, 3))
-        >>> state = (output, first.requires_grad_(), gates)
-        >>> for x in torch.randn(1000, 1, 3):
-        ...     state = cell(x, state)
-        >>> last = state[1][0]
-        >>> [torch.autograd.grad(unit, first, retain_graph=True)[0].tolist() for unit in last][:2]
-        [[[1.0, 0.0, 0.0, 0.0]], [[0.0, 1.0, 0.0, 0.0]]]
-
-        What was let in at the first step is still to be blamed at the last: the weights get their share of the error.
-
-        >>> torch.autograd.grad(last.sum(), cell.weight_ih)[0].abs().sum() > 1
-        tensor(True)
-
-    Answers: lstm.forget-gate
-        The carousel of 1997 can add but never clear. On a stream without end the internal state drifts on and on, the
-        output saturates, and nothing that arrives can be seen any longer. A forget gate below 1 bounds the state at
-        $ig/(1-f)$, and lets the cell reset itself (Gers et al. 2000).
-
-        >>> import torch
-        >>> from reference_impl.lstm import LSTMCell, LSTM1997Cell
-        >>> _ = torch.manual_seed(0)
-        >>> def stream(cell, steps):  # the internal state, and what the newest input still changes in the output
-        ...     state, x = cell.init_state(torch.ones(1, 1)), torch.ones(1, 1, requires_grad=True)
-        ...     for _ in range(steps - 1):
-        ...         state = cell(x.detach(), state)
-        ...     state = cell(x, state)
-        ...     return state[1].item(), torch.autograd.grad(state[0].sum(), x)[0].abs().item()
-        >>> old, new = LSTM1997Cell(input_size=1, num_blocks=1), LSTMCell(input_size=1, hidden_size=1)
-        >>> for cell in (old, new):  # the same inflow for both: an input weight of 1 to the cell
-        ...     _ = cell.weight_hh.data.zero_(), cell.weight_ih.data.zero_()
-        >>> old.weight_ih.data[0] = new.weight_ih.data[2] = 1.0
-        >>> [round(stream(old, steps)[0] / stream(old, 3)[0]) for steps in (3, 30, 300)]
-        [1, 10, 100]
-        >>> [round(stream(new, steps)[0], 2) for steps in (3, 30, 300)]
-        [0.86, 1.42, 1.42]
-        >>> stream(old, 300)[1] < 1e-6, stream(new, 300)[1] > 0.01
-        (True, True)
+    Asked: lstm.constant-error-carousel, lstm.forget-gate
     """
 
     def __init__(self, input_size: int, num_blocks: int, block_size: int = 1, bias: bool = True) -> None:
@@ -216,124 +124,7 @@ class LSTMCell(nn.Module):
         hidden_size: The number of cells.
         forget_bias: Where the forget gates' bias begins; the other biases begin at 0.
 
-    Answers: lstm.what-gates-do
-        Each gate is a number in (0, 1) that multiplies: the input gate what is written, the forget gate what is kept,
-        the output gate what is shown. Here four inputs drive the input gate, the forget gate, the candidate and the
-        output gate of one cell directly.
-
-        >>> import torch
-        >>> from reference_impl.lstm import LSTMCell
-        >>> cell = LSTMCell(input_size=4, hidden_size=1, forget_bias=0.0)
-        >>> cell.weight_ih.data, cell.weight_hh.data = 20 * torch.eye(4), torch.zeros(4, 1)
-        >>> program = {  # input gate, forget gate, candidate, output gate: 1 opens, -1 shuts
-        ...     "write, hidden": [1.0, 1.0, 1.0, -1.0],
-        ...     "hold, refuse -1": [-1.0, 1.0, -1.0, -1.0],
-        ...     "hold, show": [-1.0, 1.0, -1.0, 1.0],
-        ...     "write again, show": [1.0, 1.0, 1.0, 1.0],
-        ...     "clear, show": [-1.0, -1.0, 1.0, 1.0],
-        ... }
-        >>> state = cell.init_state(torch.zeros(1, 4))
-        >>> for what, drive in program.items():
-        ...     state = cell(torch.tensor([drive]), state)
-        ...     print(f"{what:<18} c = {state[1].item():.2f}   h = {state[0].item():.2f}")
-        write, hidden      c = 1.00   h = 0.00
-        hold, refuse -1    c = 1.00   h = 0.00
-        hold, show         c = 1.00   h = 0.76
-        write again, show  c = 2.00   h = 0.96
-        clear, show        c = 0.00   h = 0.00
-
-    Answers: lstm.two-states
-        $c$ keeps and $h$ shows. $c$ goes round without a squashing, so that it can count and pass an error on
-        unchanged; $h$ is squashed and gated, so that what is kept need not disturb what reads it. A cell that had to
-        live on $h$ alone loses both the number and the error.
-
-        >>> import torch
-        >>> from reference_impl.lstm import LSTMCell
-        >>> cell = LSTMCell(input_size=1, hidden_size=1)
-        >>> _ = cell.weight_ih.data.zero_(), cell.weight_hh.data.zero_()
-        >>> cell.bias_ih.data = torch.tensor([-30.0, 30.0, 0.0, 30.0])  # write nothing, keep all, show all
-        >>> def after(steps, states):
-        ...     begin = torch.ones(1, 1, requires_grad=True)
-        ...     hidden, kept = begin.tanh(), begin
-        ...     for _ in range(steps):
-        ...         hidden, kept = cell(torch.zeros(1, 1), (hidden, kept if states == 2 else hidden))
-        ...     return round(kept.item(), 2), round(torch.autograd.grad(kept.sum(), begin)[0].item(), 4)
-        >>> after(100, states=2)
-        (1.0, 1.0)
-        >>> value, error = after(100, states=1)
-        >>> value < 0.2, error < 0.01
-        (True, True)
-
-        And $c$ counts: with everything open it reaches 100 while $h$ stays below 1.
-
-        >>> cell.bias_ih.data = torch.tensor([30.0, 30.0, 30.0, 0.0])
-        >>> state = cell.init_state(torch.zeros(1, 1))
-        >>> for _ in range(100):
-        ...     state = cell(torch.zeros(1, 1), state)
-        >>> round(state[1].item()), round(state[0].item(), 2)
-        (100, 0.5)
-
-    Answers: lstm.how-far-gradient
-        Along the carousel an error is multiplied by $f$ at every step, so that half of it is left after
-        $\ln 2 / -\ln f$ steps. The forget bias sets that reach. Measured on the gradient itself: the steps until half
-        is lost.
-
-        >>> import torch
-        >>> from reference_impl.lstm import LSTMCell
-        >>> def half_life(forget_bias):
-        ...     cell = LSTMCell(input_size=1, hidden_size=1, forget_bias=forget_bias)
-        ...     _ = cell.weight_ih.data.zero_(), cell.weight_hh.data.zero_()
-        ...     begin = torch.ones(1, 1, requires_grad=True)
-        ...     state, steps, left = (torch.zeros(1, 1), begin), 0, 1.0
-        ...     while left > 0.5:
-        ...         state, steps = cell(torch.zeros(1, 1), state), steps + 1
-        ...         left = torch.autograd.grad(state[1].sum(), begin, retain_graph=True)[0].item()
-        ...     return steps
-        >>> {bias: half_life(bias) for bias in (-1.0, 0.5, 1.0, 3.0, 5.0)}
-        {-1.0: 1, 0.5: 2, 1.0: 3, 3.0: 15, 5.0: 104}
-
-    Answers: lstm.parameter-count
-        Three gates and a candidate, each with the weights of a plain cell: exactly four times as many. The paper
-        speaks of up to nine times: its cell has two gates, hence three units for one, and each also listens to gates.
-
-        >>> from reference_impl.lstm import LSTMCell, LSTM1997Cell, RNNCell
-        >>> def count(module):
-        ...     return sum(p.numel() for p in module.parameters())
-        >>> [count(LSTMCell(d, h)) / count(RNNCell(d, h)) for d, h in [(1, 1), (3, 16), (512, 512)]]
-        [4.0, 4.0, 4.0]
-        >>> LSTM1997Cell(1, num_blocks=16).weight_hh.numel() / RNNCell(1, 16).weight_hh.numel()
-        9.0
-
-        The counts of the paper's Table 3 (two cells without biases, $p + 4$ inputs, two outputs), for $p$ = 50, 100,
-        200, 500 and 1000:
-
-        >>> [count(LSTM1997Cell(p + 4, num_blocks=2, bias=False)) + 2 * 2 for p in (50, 100, 200, 500, 1000)]
-        [364, 664, 1264, 3064, 6064]
-
-    Answers: lstm.forget-bias
-        At a bias of 0 the forget gate begins half shut, and of an error that goes back 30 steps a billionth is left:
-        nothing to learn from. With the gate open at the beginning the same cell learns within 40 updates to name the
-        first of 30 inputs, when all others are noise.
-
-        >>> import torch
-        >>> from torch import nn
-        >>> from reference_impl.lstm import LSTMCell, RNN
-        >>> def accuracy(cell, n=30, updates=40):  # over the last ten batches, each of them fresh
-        ...     layer, head, right = RNN(cell), nn.Linear(16, 1), []
-        ...     optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.02)
-        ...     for _ in range(updates):
-        ...         bit, x = torch.randint(2, (64, 1)).float(), torch.randn(64, n, 2)
-        ...         x[:, :, 1] = 0
-        ...         x[:, :1, 1] = 2 * bit - 1  # the bit has a line of its own, and is shown once
-        ...         guess = head(layer(x)[0][:, -1])
-        ...         optimizer.zero_grad()
-        ...         nn.functional.binary_cross_entropy_with_logits(guess, bit).backward()
-        ...         optimizer.step()
-        ...         right.append(((guess > 0) == (bit > 0)).float().mean().item())
-        ...     return sum(right[-10:]) / 10
-        >>> _ = torch.manual_seed(0)
-        >>> accuracy(LSTMCell(2, 16, forget_bias=0.0)) < 0.65, accuracy(LSTMCell(2, 16, forget_bias=3.0)) > 0.9
-        (True, True)
+    Asked: lstm.what-gates-do, lstm.two-states, lstm.how-far-gradient, lstm.parameter-count, lstm.forget-bias
     """
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
@@ -375,77 +166,7 @@ class RNN(nn.Module):
     Args:
         cell: One of this module's cells.
 
-    Answers: lstm.what-breaks
-        One cell, weights set by hand, keeps a running sum: it adds a value when told to write, shows the sum when told
-        to read, and begins anew when told to reset. Then each gate is stuck in turn. Without the input gate noise gets
-        in, without the forget gate old sums stay or nothing does, without the output gate the sum shows when nobody
-        asked. (A task that needs no reset needs no forget gate, and so on: the paper says the same of its gates.)
-
-        >>> import torch
-        >>> from reference_impl.lstm import LSTMCell, RNN
-        >>> _ = torch.manual_seed(0)
-        >>> value, told = 0.3 * torch.randn(200), torch.tensor([[0.3], [0.3], [0.05]])
-        >>> write, read, reset = (torch.rand(3, 200) < told).float()
-        >>> total, wanted = 0.0, []
-        >>> for v, w, r, clear in zip(value.tolist(), write.tolist(), read.tolist(), reset.tolist(), strict=True):
-        ...     total = (1 - clear) * total + w * v
-        ...     wanted.append(r * total)
-        >>> lines = torch.stack([value, write, read, reset], dim=-1)[None]
-        >>> def error(**stuck):
-        ...     cell = LSTMCell(input_size=4, hidden_size=1)
-        ...     cell.weight_hh.data.zero_()
-        ...     cell.weight_ih.data = torch.tensor([[0, 40, 0, 0], [0, 0, 0, -40], [0.1, 0, 0, 0], [0, 0, 40.0, 0]])
-        ...     cell.bias_ih.data = torch.tensor([-20, 20, 0, -20.0])
-        ...     for gate, drive in stuck.items():
-        ...         row = ["input", "forget", "candidate", "output"].index(gate)
-        ...         cell.weight_ih.data[row], cell.bias_ih.data[row] = 0.0, drive
-        ...     shown = RNN(cell)(lines)[0].flatten() / 0.1  # small values: tanh hardly bends them
-        ...     return (shown - torch.tensor(wanted)).square().mean().sqrt().item()
-        >>> error() < 0.01
-        True
-        >>> error(input=20) > 0.2, error(forget=20) > 0.2, error(forget=-20) > 0.2, error(output=20) > 0.2
-        (True, True, True, True)
-
-    Answers: transformer.why-rnns-are-slow
-        $h_t$ needs $h_{t-1}$, so that $n$ steps stand in one chain and no processor, however wide, can take two of them
-        at once. It is not that there is more to compute. Here is the longest chain of dependent operations, read off
-        autograd's graph: it grows with $n$ in a plain cell and in an LSTM, and not at all in attention.
-
-        >>> import torch
-        >>> from reference_impl.layers.attention import MultiHeadAttention
-        >>> from reference_impl.lstm import LSTMCell, RNN, RNNCell, truncated_bptt
-        >>> def chain(result):
-        ...     longest, todo = {None: 0}, [result.grad_fn]
-        ...     while todo:
-        ...         before = [node for node, _ in todo[-1].next_functions]
-        ...         unknown = [node for node in before if node not in longest]
-        ...         todo += unknown
-        ...         if not unknown:
-        ...             longest[todo.pop()] = 1 + max((longest[node] for node in before), default=0)
-        ...     return longest[result.grad_fn]
-        >>> plain, lstm, attention = RNN(RNNCell(4, 4)), RNN(LSTMCell(4, 4)), MultiHeadAttention(4, heads=1)
-        >>> lengths = (16, 32, 64, 128)
-        >>> [chain(plain(torch.zeros(1, n, 4))[0]) for n in lengths]
-        [51, 99, 195, 387]
-        >>> [chain(lstm(torch.zeros(1, n, 4))[0]) for n in lengths]
-        [131, 259, 515, 1027]
-        >>> len({chain(attention(x, x, x)) for x in (torch.zeros(1, n, 4) for n in lengths)})
-        1
-
-        Truncated backpropagation is a work-around for the way back: the chain, and the memory, are a window long
-        whatever $n$ is. The way forward still takes $n$ steps, and no error crosses a window's edge, so that nothing
-        can be learnt from what lies before it.
-
-        >>> [chain(list(truncated_bptt(plain, torch.zeros(1, n, 4), window_length=16))[-1]) for n in lengths]
-        [51, 51, 51, 51]
-        >>> x = torch.zeros(1, 128, 4, requires_grad=True)
-        >>> *_, last = truncated_bptt(plain, x, window_length=16)
-        >>> touched = torch.autograd.grad(last.sum(), x)[0].abs().sum(dim=-1)[0] > 0
-        >>> touched[:112].any().item(), touched[112:].all().item()
-        (False, True)
-        >>> windows = list(truncated_bptt(plain, x, window_length=16))
-        >>> torch.equal(torch.cat(windows, dim=1), plain(x)[0])  # the values are the same
-        True
+    Asked: lstm.what-breaks, transformer.why-rnns-are-slow
     """
 
     def __init__(self, cell: RNNCell | LSTM1997Cell | LSTMCell) -> None:
@@ -503,3 +224,333 @@ def truncated_bptt(
         shown, state = rnn(window, state)
         state = tuple(part.detach() for part in state)
         yield shown
+
+
+# Answers
+
+
+def constant_error_carousel() -> None:
+    """
+    Answers: lstm.constant-error-carousel
+        A unit with the identity as activation and a weight of exactly 1 to itself: an error goes round in it unchanged.
+        After 1,000 steps of noise the internal state's derivative with respect to the first is still the identity, to
+        the last bit, because every other way back is cut.
+
+        >>> import torch
+        >>> from reference_impl.lstm import LSTM1997Cell
+        >>> _ = torch.manual_seed(0)
+        >>> cell = LSTM1997Cell(input_size=3, num_blocks=4)
+        >>> output, first, gates = cell.init_state(torch.zeros(1, 3))
+        >>> state = (output, first.requires_grad_(), gates)
+        >>> for x in torch.randn(1000, 1, 3):
+        ...     state = cell(x, state)
+        >>> last = state[1][0]
+        >>> [torch.autograd.grad(unit, first, retain_graph=True)[0].tolist() for unit in last][:2]
+        [[[1.0, 0.0, 0.0, 0.0]], [[0.0, 1.0, 0.0, 0.0]]]
+
+        What was let in at the first step is still to be blamed at the last: the weights get their share of the error.
+
+        >>> torch.autograd.grad(last.sum(), cell.weight_ih)[0].abs().sum() > 1
+        tensor(True)
+    """
+
+
+def what_gates_do() -> None:
+    """
+    Answers: lstm.what-gates-do
+        Each gate is a number in (0, 1) that multiplies: the input gate what is written, the forget gate what is kept,
+        the output gate what is shown. Here four inputs drive the input gate, the forget gate, the candidate and the
+        output gate of one cell directly.
+
+        >>> import torch
+        >>> from reference_impl.lstm import LSTMCell
+        >>> cell = LSTMCell(input_size=4, hidden_size=1, forget_bias=0.0)
+        >>> cell.weight_ih.data, cell.weight_hh.data = 20 * torch.eye(4), torch.zeros(4, 1)
+        >>> program = {  # input gate, forget gate, candidate, output gate: 1 opens, -1 shuts
+        ...     "write, hidden": [1.0, 1.0, 1.0, -1.0],
+        ...     "hold, refuse -1": [-1.0, 1.0, -1.0, -1.0],
+        ...     "hold, show": [-1.0, 1.0, -1.0, 1.0],
+        ...     "write again, show": [1.0, 1.0, 1.0, 1.0],
+        ...     "clear, show": [-1.0, -1.0, 1.0, 1.0],
+        ... }
+        >>> state = cell.init_state(torch.zeros(1, 4))
+        >>> for what, drive in program.items():
+        ...     state = cell(torch.tensor([drive]), state)
+        ...     print(f"{what:<18} c = {state[1].item():.2f}   h = {state[0].item():.2f}")
+        write, hidden      c = 1.00   h = 0.00
+        hold, refuse -1    c = 1.00   h = 0.00
+        hold, show         c = 1.00   h = 0.76
+        write again, show  c = 2.00   h = 0.96
+        clear, show        c = 0.00   h = 0.00
+    """
+
+
+def two_states() -> None:
+    """
+    Answers: lstm.two-states
+        $c$ keeps and $h$ shows. $c$ goes round without a squashing, so that it can count and pass an error on
+        unchanged; $h$ is squashed and gated, so that what is kept need not disturb what reads it. A cell that had to
+        live on $h$ alone loses both the number and the error.
+
+        >>> import torch
+        >>> from reference_impl.lstm import LSTMCell
+        >>> cell = LSTMCell(input_size=1, hidden_size=1)
+        >>> _ = cell.weight_ih.data.zero_(), cell.weight_hh.data.zero_()
+        >>> cell.bias_ih.data = torch.tensor([-30.0, 30.0, 0.0, 30.0])  # write nothing, keep all, show all
+        >>> def after(steps, states):
+        ...     begin = torch.ones(1, 1, requires_grad=True)
+        ...     hidden, kept = begin.tanh(), begin
+        ...     for _ in range(steps):
+        ...         hidden, kept = cell(torch.zeros(1, 1), (hidden, kept if states == 2 else hidden))
+        ...     return round(kept.item(), 2), round(torch.autograd.grad(kept.sum(), begin)[0].item(), 4)
+        >>> after(100, states=2)
+        (1.0, 1.0)
+        >>> value, error = after(100, states=1)
+        >>> value < 0.2, error < 0.01
+        (True, True)
+
+        And $c$ counts: with everything open it reaches 100 while $h$ stays below 1.
+
+        >>> cell.bias_ih.data = torch.tensor([30.0, 30.0, 30.0, 0.0])
+        >>> state = cell.init_state(torch.zeros(1, 1))
+        >>> for _ in range(100):
+        ...     state = cell(torch.zeros(1, 1), state)
+        >>> round(state[1].item()), round(state[0].item(), 2)
+        (100, 0.5)
+    """
+
+
+def forget_gate() -> None:
+    """
+    Answers: lstm.forget-gate
+        The carousel of 1997 can add but never clear. On a stream without end the internal state drifts on and on, the
+        output saturates, and nothing that arrives can be seen any longer. A forget gate below 1 bounds the state at
+        $ig/(1-f)$, and lets the cell reset itself (Gers et al. 2000).
+
+        >>> import torch
+        >>> from reference_impl.lstm import LSTMCell, LSTM1997Cell
+        >>> _ = torch.manual_seed(0)
+        >>> def stream(cell, steps):  # the internal state, and what the newest input still changes in the output
+        ...     state, x = cell.init_state(torch.ones(1, 1)), torch.ones(1, 1, requires_grad=True)
+        ...     for _ in range(steps - 1):
+        ...         state = cell(x.detach(), state)
+        ...     state = cell(x, state)
+        ...     return state[1].item(), torch.autograd.grad(state[0].sum(), x)[0].abs().item()
+        >>> old, new = LSTM1997Cell(input_size=1, num_blocks=1), LSTMCell(input_size=1, hidden_size=1)
+        >>> for cell in (old, new):  # the same inflow for both: an input weight of 1 to the cell
+        ...     _ = cell.weight_hh.data.zero_(), cell.weight_ih.data.zero_()
+        >>> old.weight_ih.data[0] = new.weight_ih.data[2] = 1.0
+        >>> [round(stream(old, steps)[0] / stream(old, 3)[0]) for steps in (3, 30, 300)]
+        [1, 10, 100]
+        >>> [round(stream(new, steps)[0], 2) for steps in (3, 30, 300)]
+        [0.86, 1.42, 1.42]
+        >>> stream(old, 300)[1] < 1e-6, stream(new, 300)[1] > 0.01
+        (True, True)
+    """
+
+
+def forget_bias() -> None:
+    """
+    Answers: lstm.forget-bias
+        At a bias of 0 the forget gate begins half shut, and of an error that goes back 30 steps a billionth is left:
+        nothing to learn from. With the gate open at the beginning the same cell learns within 40 updates to name the
+        first of 30 inputs, when all others are noise.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from reference_impl.lstm import LSTMCell, RNN
+        >>> def accuracy(cell, n=30, updates=40):  # over the last ten batches, each of them fresh
+        ...     layer, head, right = RNN(cell), nn.Linear(16, 1), []
+        ...     optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.02)
+        ...     for _ in range(updates):
+        ...         bit, x = torch.randint(2, (64, 1)).float(), torch.randn(64, n, 2)
+        ...         x[:, :, 1] = 0
+        ...         x[:, :1, 1] = 2 * bit - 1  # the bit has a line of its own, and is shown once
+        ...         guess = head(layer(x)[0][:, -1])
+        ...         optimizer.zero_grad()
+        ...         nn.functional.binary_cross_entropy_with_logits(guess, bit).backward()
+        ...         optimizer.step()
+        ...         right.append(((guess > 0) == (bit > 0)).float().mean().item())
+        ...     return sum(right[-10:]) / 10
+        >>> _ = torch.manual_seed(0)
+        >>> accuracy(LSTMCell(2, 16, forget_bias=0.0)) < 0.65, accuracy(LSTMCell(2, 16, forget_bias=3.0)) > 0.9
+        (True, True)
+    """
+
+
+def how_far_gradient() -> None:
+    r"""
+    Answers: lstm.how-far-gradient
+        Along the carousel an error is multiplied by $f$ at every step, so that half of it is left after
+        $\ln 2 / -\ln f$ steps. The forget bias sets that reach. Measured on the gradient itself: the steps until half
+        is lost.
+
+        >>> import torch
+        >>> from reference_impl.lstm import LSTMCell
+        >>> def half_life(forget_bias):
+        ...     cell = LSTMCell(input_size=1, hidden_size=1, forget_bias=forget_bias)
+        ...     _ = cell.weight_ih.data.zero_(), cell.weight_hh.data.zero_()
+        ...     begin = torch.ones(1, 1, requires_grad=True)
+        ...     state, steps, left = (torch.zeros(1, 1), begin), 0, 1.0
+        ...     while left > 0.5:
+        ...         state, steps = cell(torch.zeros(1, 1), state), steps + 1
+        ...         left = torch.autograd.grad(state[1].sum(), begin, retain_graph=True)[0].item()
+        ...     return steps
+        >>> {bias: half_life(bias) for bias in (-1.0, 0.5, 1.0, 3.0, 5.0)}
+        {-1.0: 1, 0.5: 2, 1.0: 3, 3.0: 15, 5.0: 104}
+    """
+
+
+def parameter_count() -> None:
+    """
+    Answers: lstm.parameter-count
+        Three gates and a candidate, each with the weights of a plain cell: exactly four times as many. The paper
+        speaks of up to nine times: its cell has two gates, hence three units for one, and each also listens to gates.
+
+        >>> from reference_impl.lstm import LSTMCell, LSTM1997Cell, RNNCell
+        >>> def count(module):
+        ...     return sum(p.numel() for p in module.parameters())
+        >>> [count(LSTMCell(d, h)) / count(RNNCell(d, h)) for d, h in [(1, 1), (3, 16), (512, 512)]]
+        [4.0, 4.0, 4.0]
+        >>> LSTM1997Cell(1, num_blocks=16).weight_hh.numel() / RNNCell(1, 16).weight_hh.numel()
+        9.0
+
+        The counts of the paper's Table 3 (two cells without biases, $p + 4$ inputs, two outputs), for $p$ = 50, 100,
+        200, 500 and 1000:
+
+        >>> [count(LSTM1997Cell(p + 4, num_blocks=2, bias=False)) + 2 * 2 for p in (50, 100, 200, 500, 1000)]
+        [364, 664, 1264, 3064, 6064]
+    """
+
+
+def what_breaks() -> None:
+    """
+    Answers: lstm.what-breaks
+        One cell, weights set by hand, keeps a running sum: it adds a value when told to write, shows the sum when told
+        to read, and begins anew when told to reset. Then each gate is stuck in turn. Without the input gate noise gets
+        in, without the forget gate old sums stay or nothing does, without the output gate the sum shows when nobody
+        asked. (A task that needs no reset needs no forget gate, and so on: the paper says the same of its gates.)
+
+        >>> import torch
+        >>> from reference_impl.lstm import LSTMCell, RNN
+        >>> _ = torch.manual_seed(0)
+        >>> value, told = 0.3 * torch.randn(200), torch.tensor([[0.3], [0.3], [0.05]])
+        >>> write, read, reset = (torch.rand(3, 200) < told).float()
+        >>> total, wanted = 0.0, []
+        >>> for v, w, r, clear in zip(value.tolist(), write.tolist(), read.tolist(), reset.tolist(), strict=True):
+        ...     total = (1 - clear) * total + w * v
+        ...     wanted.append(r * total)
+        >>> lines = torch.stack([value, write, read, reset], dim=-1)[None]
+        >>> def error(**stuck):
+        ...     cell = LSTMCell(input_size=4, hidden_size=1)
+        ...     cell.weight_hh.data.zero_()
+        ...     cell.weight_ih.data = torch.tensor([[0, 40, 0, 0], [0, 0, 0, -40], [0.1, 0, 0, 0], [0, 0, 40.0, 0]])
+        ...     cell.bias_ih.data = torch.tensor([-20, 20, 0, -20.0])
+        ...     for gate, drive in stuck.items():
+        ...         row = ["input", "forget", "candidate", "output"].index(gate)
+        ...         cell.weight_ih.data[row], cell.bias_ih.data[row] = 0.0, drive
+        ...     shown = RNN(cell)(lines)[0].flatten() / 0.1  # small values: tanh hardly bends them
+        ...     return (shown - torch.tensor(wanted)).square().mean().sqrt().item()
+        >>> error() < 0.01
+        True
+        >>> error(input=20) > 0.2, error(forget=20) > 0.2, error(forget=-20) > 0.2, error(output=20) > 0.2
+        (True, True, True, True)
+    """
+
+
+def long_sequences() -> None:
+    """
+    Answers: transformer.long-sequences
+        An error that goes back one step is multiplied by the Jacobian of that step. Over $n$ steps it shrinks or grows
+        like the $n$-th power of what one step does to it: it vanishes or explodes.
+
+        >>> import math
+        >>> import torch
+        >>> from torch import nn
+        >>> from reference_impl.lstm import LSTMCell, RNN, RNNCell
+        >>> def plain(scale):
+        ...     cell = RNNCell(input_size=1, hidden_size=16)
+        ...     cell.weight_hh.data = scale * nn.init.orthogonal_(torch.empty(16, 16))
+        ...     return cell
+        >>> def reach(cell, n):  # how much of the gradient at the last input is left at the first
+        ...     x = torch.zeros(1, n, 1, requires_grad=True)
+        ...     RNN(cell)(x)[0][0, -1].sum().backward()
+        ...     return (x.grad[0, 0].norm() / x.grad[0, -1].norm()).item()
+        >>> _ = torch.manual_seed(0)
+        >>> [reach(plain(0.5), n) < bound for n, bound in [(10, 0.1), (50, 1e-12), (100, 1e-27)]]
+        [True, True, True]
+        >>> [reach(plain(1.5), n) > bound for n, bound in [(10, 3), (50, 1e6), (100, 1e14)]]
+        [True, True, True]
+
+        Once the gradient exceeds what a float can hold, one update makes every weight, and the loss, NaN. To clip the
+        gradient's norm (Pascanu et al. 2013) tames a gradient that is merely large; it brings nothing back that has
+        vanished.
+
+        >>> def losses(scale, n, updates, clip):
+        ...     layer, x = RNN(plain(scale)), torch.zeros(1, n, 1)
+        ...     for _ in range(updates):
+        ...         loss = (layer(x)[0][0, -1] - 0.5).square().mean()
+        ...         gradients = torch.autograd.grad(loss, list(layer.parameters()))
+        ...         norm = torch.stack([g.norm() for g in gradients]).norm()
+        ...         with torch.no_grad():
+        ...             for p, g in zip(layer.parameters(), gradients, strict=True):
+        ...                 p -= 0.1 * g * min(1.0, clip / norm)
+        ...         yield round(loss.item(), 2)
+        >>> list(losses(1.5, n=250, updates=2, clip=math.inf))
+        [0.25, nan]
+        >>> [list(losses(1.1, n=50, updates=30, clip=clip))[-1] < 0.15 for clip in (math.inf, 0.1)]
+        [False, True]
+
+        The LSTM's carousel multiplies an error by the forget gate alone. Behind a gate that is half shut
+        the error vanishes as it does in a plain cell; a gate that begins open keeps it.
+
+        >>> plainly = reach(RNNCell(input_size=1, hidden_size=16), 64)
+        >>> half, begun, opened = (reach(LSTMCell(1, 16, forget_bias), 64) for forget_bias in (0.0, 1.0, 5.0))
+        >>> plainly < 1e-9, half < 1e-9, begun > 1e-6, opened > 1
+        (True, True, True, True)
+    """
+
+
+def why_rnns_are_slow() -> None:
+    """
+    Answers: transformer.why-rnns-are-slow
+        $h_t$ needs $h_{t-1}$, so that $n$ steps stand in one chain and no processor, however wide, can take two of them
+        at once. It is not that there is more to compute. Here is the longest chain of dependent operations, read off
+        autograd's graph: it grows with $n$ in a plain cell and in an LSTM, and not at all in attention.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import MultiHeadAttention
+        >>> from reference_impl.lstm import LSTMCell, RNN, RNNCell, truncated_bptt
+        >>> def chain(result):
+        ...     longest, todo = {None: 0}, [result.grad_fn]
+        ...     while todo:
+        ...         before = [node for node, _ in todo[-1].next_functions]
+        ...         unknown = [node for node in before if node not in longest]
+        ...         todo += unknown
+        ...         if not unknown:
+        ...             longest[todo.pop()] = 1 + max((longest[node] for node in before), default=0)
+        ...     return longest[result.grad_fn]
+        >>> plain, lstm, attention = RNN(RNNCell(4, 4)), RNN(LSTMCell(4, 4)), MultiHeadAttention(4, heads=1)
+        >>> lengths = (16, 32, 64, 128)
+        >>> [chain(plain(torch.zeros(1, n, 4))[0]) for n in lengths]
+        [51, 99, 195, 387]
+        >>> [chain(lstm(torch.zeros(1, n, 4))[0]) for n in lengths]
+        [131, 259, 515, 1027]
+        >>> len({chain(attention(x, x, x)) for x in (torch.zeros(1, n, 4) for n in lengths)})
+        1
+
+        Truncated backpropagation is a work-around for the way back: the chain, and the memory, are a window long
+        whatever $n$ is. The way forward still takes $n$ steps, and no error crosses a window's edge, so that nothing
+        can be learnt from what lies before it.
+
+        >>> [chain(list(truncated_bptt(plain, torch.zeros(1, n, 4), window_length=16))[-1]) for n in lengths]
+        [51, 51, 51, 51]
+        >>> x = torch.zeros(1, 128, 4, requires_grad=True)
+        >>> *_, last = truncated_bptt(plain, x, window_length=16)
+        >>> touched = torch.autograd.grad(last.sum(), x)[0].abs().sum(dim=-1)[0] > 0
+        >>> touched[:112].any().item(), touched[112:].all().item()
+        (False, True)
+        >>> windows = list(truncated_bptt(plain, x, window_length=16))
+        >>> torch.equal(torch.cat(windows, dim=1), plain(x)[0])  # the values are the same
+        True
+    """

@@ -44,38 +44,7 @@ def gaussian_orthogonal_random_matrix(m: int, d: int) -> Float[Tensor, "m d"]:
 
     Departs: the public codes take the vectors as LAPACK returns them, which biases their estimates.
 
-    Answers: performer.why-orthogonal
-        Accuracy, for one QR decomposition a draw. Each direction keeps its distribution, so the mean stays right; but
-        directions that cannot point the same way repeat each other less, and the mean over $m$ of them varies less.
-        Below, the mean squared error of the kernel over 20,000 draws of one block, as a share of that of independent
-        ones. Most is won where features are even in the direction; those of FAVOR+ win a tenth.
-
-        >>> import torch
-        >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
-        >>> from reference_impl.performer import hyperbolic_features, positive_features, trigonometric_features
-        >>> from reference_impl.performer import random_features
-        >>> _ = torch.manual_seed(0)
-        >>> W = gaussian_orthogonal_random_matrix(10, 4)
-        >>> gram = W @ W.T
-        >>> [int(gram[block, block].abs().gt(1e-5).sum()) for block in (slice(0, 4), slice(4, 8), slice(8, 10))]
-        [4, 4, 2]
-        >>> x, y = torch.tensor([[0.5, 0.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.5, 0.0, 0.0]])
-        >>> def error(draw, kernel, blocks=20_000):
-        ...     W = draw(4 * blocks, 4)
-        ...     products = random_features(x, W, kernel) * random_features(y, W, kernel) * len(W)
-        ...     means = products.reshape(-1, blocks, 4).sum(dim=0).mean(dim=-1)
-        ...     return float((means - (x @ y.T).exp()).square().mean())
-        >>> def share(kernel):
-        ...     return error(gaussian_orthogonal_random_matrix, kernel) / error(gaussian_random_matrix, kernel)
-        >>> share(positive_features) < 0.97, share(hyperbolic_features) < 0.75, share(trigonometric_features) < 0.6
-        (True, True, True)
-
-        The signs matter too: directions as LAPACK returns them point to one side on the mean, ours to none.
-
-        >>> raw = torch.linalg.qr(torch.randn(4000, 4, 4)).Q.mT[:, 0].mean(dim=0)
-        >>> ours = gaussian_orthogonal_random_matrix(4 * 4000, 4).reshape(4000, 4, 4)[:, 0].mean(dim=0)
-        >>> bool(raw[0] < -0.4), bool(ours.abs().max() < 0.1)
-        (True, True)
+    Asked: performer.why-orthogonal
     """
     q, r = torch.linalg.qr(torch.randn(-(-m // d), d, d))
     q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
@@ -92,83 +61,7 @@ def positive_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d
         $$\operatorname{MSE} = \frac{1}{m} \exp(\lVert x + y\rVert^2) \exp(x^\top y)^2
           \bigl(1 - \exp(-\lVert x + y\rVert^2)\bigr)$$
 
-    Answers: performer.unbiased
-        Yes: the mean of products of features goes to $\exp(x^\top y)$ for every kernel and either way to draw
-        directions.
-
-        >>> import torch
-        >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
-        >>> from reference_impl.performer import hyperbolic_features, positive_features, trigonometric_features
-        >>> from reference_impl.performer import random_features
-        >>> _ = torch.manual_seed(0)
-        >>> x, y = 0.3 * torch.randn(2, 1, 8)
-        >>> exact = (x @ y.T).exp()
-        >>> for draw in (gaussian_random_matrix, gaussian_orthogonal_random_matrix):
-        ...     W = draw(40_000, 8)
-        ...     for kernel in (positive_features, hyperbolic_features, trigonometric_features):
-        ...         estimate = random_features(x, W, kernel) @ random_features(y, W, kernel).T
-        ...         print(bool((estimate / exact - 1).abs() < 0.04))
-        True
-        True
-        True
-        True
-        True
-        True
-
-        Attention divides two such means, and a quotient of unbiased estimates is biased. With one feature it does not
-        even look at the query, which stands above and below the line. With more features the bias goes.
-
-        >>> keys = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-        >>> query = torch.tensor([[1.0, 0.5]])
-        >>> W = gaussian_random_matrix(40_960, 2)
-        >>> products = random_features(query, W) * random_features(keys, W)
-        >>> def mean_weight(m):
-        ...     groups = products.reshape(2, -1, m).sum(dim=-1)
-        ...     return float((groups[0] / groups.sum(dim=0)).mean())
-        >>> exact = float((query @ keys.T).softmax(dim=-1)[0, 0])
-        >>> abs(mean_weight(1) - exact) > 0.2, abs(mean_weight(512) - exact) < 0.02
-        (True, True)
-
-    Answers: performer.why-positive
-        Since most weights of attention are near zero, and there sines and cosines fail. Their error *grows* as the
-        kernel vanishes; that of exponentials vanishes with it. At $y = -x$ each single product of exponentials is
-        exact.
-
-        >>> import torch
-        >>> from reference_impl.performer import gaussian_random_matrix, random_features
-        >>> from reference_impl.performer import positive_features, trigonometric_features
-        >>> _ = torch.manual_seed(0)
-        >>> x = torch.full((1, 16), 0.5)
-        >>> exact = float((-x @ x.T).exp())
-        >>> def relative_errors(kernel):
-        ...     draws = (gaussian_random_matrix(64, 16) for _ in range(200))
-        ...     products = [random_features(x, W, kernel) @ random_features(-x, W, kernel).T for W in draws]
-        ...     return (torch.cat(products) / exact - 1).abs()
-        >>> bool(relative_errors(positive_features).max() < 1e-4)
-        True
-        >>> bool(relative_errors(trigonometric_features).median() > 100)
-        True
-
-        Then products come out negative, and row sums by which attention divides with them. With queries and keys of
-        unit scale, $d = 16$ and $m = 64$, the outputs are lost; the same directions serve the positive features well.
-
-        >>> def attention(kernel, q, k, v, W):
-        ...     weights = random_features(q / 2, W, kernel) @ random_features(k / 2, W, kernel).mT
-        ...     return weights @ v / weights.sum(-1, keepdim=True), int((weights.sum(-1) <= 0).sum())
-        >>> errors = {positive_features: [], trigonometric_features: []}
-        >>> not_positive = dict.fromkeys(errors, 0)
-        >>> for _ in range(20):
-        ...     q, k, v = torch.randn(3, 128, 16)
-        ...     W, exact = gaussian_random_matrix(64, 16), (q @ k.mT / 4).softmax(dim=-1) @ v
-        ...     for kernel in errors:
-        ...         out, count = attention(kernel, q, k, v, W)
-        ...         errors[kernel].append((out - exact).square().mean())
-        ...         not_positive[kernel] += count
-        >>> median = {kernel: float(torch.stack(errors[kernel]).median()) for kernel in errors}
-        >>> median[positive_features] < 0.1, median[trigonometric_features] > 10 * median[positive_features]
-        (True, True)
-        >>> not_positive[positive_features], not_positive[trigonometric_features] > 100
-        (0, True)
+    Asked: performer.unbiased, performer.why-positive
     """
     norms = x.square().sum(dim=-1, keepdim=True)
     return x.new_ones(()), x @ projection.mT - norms / 2
@@ -193,32 +86,7 @@ def trigonometric_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor,
         $$\operatorname{MSE} = \frac{1}{2m} \exp(\lVert x + y\rVert^2) \exp(x^\top y)^{-2}
           \bigl(1 - \exp(-\lVert x - y\rVert^2)\bigr)^2$$
 
-    Answers: performer.when-positive-loses
-        Where query and key are near each other: both short, or nearly alike. At $x = y$ sines and cosines are exact for
-        every direction, since $\sin^2 + \cos^2 = 1$; the exponentials are at their worst.
-
-        >>> import torch
-        >>> from reference_impl.performer import gaussian_random_matrix, random_features
-        >>> from reference_impl.performer import positive_features, trigonometric_features
-        >>> _ = torch.manual_seed(0)
-        >>> x = torch.full((1, 16), 0.25)
-        >>> exact, W = (x @ x.T).exp(), gaussian_random_matrix(64, 16)
-        >>> def is_exact(kernel):
-        ...     return bool((random_features(x, W, kernel).square().sum() / exact - 1).abs() < 1e-5)
-        >>> is_exact(trigonometric_features), is_exact(positive_features)
-        (True, False)
-
-        With queries and keys of half scale at $d = 16$ all are short, and the whole of attention comes out better.
-
-        >>> errors = {positive_features: 0.0, trigonometric_features: 0.0}
-        >>> for _ in range(20):
-        ...     q, k, v = torch.randn(3, 128, 16) * torch.tensor([0.5, 0.5, 1.0])[:, None, None]
-        ...     W, exact = gaussian_random_matrix(64, 16), (q @ k.mT / 4).softmax(dim=-1) @ v
-        ...     for kernel in errors:
-        ...         weights = random_features(q / 2, W, kernel) @ random_features(k / 2, W, kernel).mT
-        ...         errors[kernel] += float((weights @ v / weights.sum(-1, keepdim=True) - exact).square().mean())
-        >>> errors[trigonometric_features] < 0.5 * errors[positive_features]
-        True
+    Asked: performer.when-positive-loses
     """
     angles = x @ projection.mT
     return torch.cat([angles.sin(), angles.cos()], dim=-1), x.square().sum(dim=-1, keepdim=True) / 2
@@ -232,29 +100,7 @@ def relu_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) 
 
     With the identity as directions, these are the public code's deterministic features.
 
-    Answers: performer.any-kernel
-        No. Any features that are not negative define an attention: its weights sum to 1, and it costs as much. With
-        $\max(0, Wx)$ the weights are, for many directions, in proportion to the arc-cosine kernel, $\lVert q\rVert
-        \lVert k\rVert (\sin\theta + (\pi - \theta)\cos\theta) / 2\pi$ for the angle $\theta$ of $q$ and $k$.
-
-        >>> import math, torch
-        >>> from torch.nn import functional as F
-        >>> from reference_impl.performer import favor_attention, gaussian_orthogonal_random_matrix, relu_features
-        >>> _ = torch.manual_seed(0)
-        >>> q, k, v = torch.randn(3, 6, 4)
-        >>> angle = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT).acos()
-        >>> lengths = q.norm(dim=-1)[:, None] * k.norm(dim=-1)
-        >>> arc_cosine = lengths * (angle.sin() + (math.pi - angle) * angle.cos()) / (2 * math.pi)
-        >>> exact = arc_cosine / arc_cosine.sum(dim=-1, keepdim=True)
-        >>> weights = favor_attention(q, k, torch.eye(6), gaussian_orthogonal_random_matrix(40_000, 4), relu_features)
-        >>> bool((weights - exact).abs().max() < 0.02), bool((weights.sum(dim=-1) - 1).abs().max() < 1e-4)
-        (True, True)
-
-        It is another attention, not an estimate of softmax's: a model has to be trained with it.
-
-        >>> softmax = (q @ k.mT / 2).softmax(dim=-1)
-        >>> bool((weights - softmax).abs().max() > 0.1)
-        True
+    Asked: performer.any-kernel
     """
     return F.relu(x @ projection.mT) + 1e-3, torch.zeros_like(x[..., :1])
 
@@ -283,45 +129,7 @@ def random_features(
             keys, () for none.
         valid: True where a vector is no padding, of shape (..., n, 1); padding has features of 0.
 
-    Answers: performer.stabiliser
-        Whatever stands both above and below the line of a query's quotient. That is one number for each query, and one
-        number for all keys together. One for each key would weigh the keys anew.
-
-        >>> import torch
-        >>> from reference_impl.performer import random_features, gaussian_orthogonal_random_matrix
-        >>> _ = torch.manual_seed(0)
-        >>> q, k, v = torch.randn(3, 20, 8, dtype=torch.float64)
-        >>> W = gaussian_orthogonal_random_matrix(32, 8).double()
-        >>> def attention(of_queries, of_keys):
-        ...     key_features = random_features(k, W, stabilizer_dims=of_keys)
-        ...     weights = random_features(q, W, stabilizer_dims=of_queries) @ key_features.mT
-        ...     return weights @ v / weights.sum(dim=-1, keepdim=True)
-        >>> none = attention((), ())
-        >>> def same(of_queries, of_keys):
-        ...     return torch.allclose(attention(of_queries, of_keys), none, rtol=0, atol=1e-12)
-        >>> same((-1,), (-2, -1)), same((-2, -1), (-2, -1)), same((-1,), (-1,))
-        (True, True, False)
-
-        Causal attention too may take the maximum over all keys, the later ones with them: that cancels. A number
-        *added* to the features does not, and the public codes add one. There a last key with large features, by which
-        all others shrink, is felt by outputs before it; here it is not.
-
-        >>> from reference_impl.performer import prefix_sum
-        >>> loud = torch.cat([k[:-1], W[W.norm(dim=1).argmax()][None]])
-        >>> def tenth(keys, epsilon):
-        ...     query = random_features(q, W, stabilizer_dims=(-1,)) + epsilon
-        ...     key = random_features(keys, W, stabilizer_dims=(-2, -1)) + epsilon
-        ...     mixed = prefix_sum(query, key, torch.cat([v, torch.ones_like(v[:, :1])], dim=-1), 8)
-        ...     return mixed[9, :-1] / mixed[9, -1]
-        >>> [bool((tenth(loud, epsilon) - tenth(k, epsilon)).abs().max() > 1e-6) for epsilon in (0.0, 1e-4)]
-        [False, True]
-
-        Without any maximum the exponentials overflow: here in single precision, at a length of 30.
-
-        >>> x = torch.full((1, 4), 15.0)
-        >>> W = torch.full((1, 4), 10.0)
-        >>> random_features(x, W).isfinite().item(), random_features(x, W, stabilizer_dims=(-1,)).isfinite().item()
-        (False, True)
+    Asked: performer.stabiliser
     """
     factor, exponent = feature_map(x, projection)
     if valid is not None:  # the lowest finite number, not -inf: where nothing is real, inf - inf would be NaN
@@ -361,48 +169,7 @@ def prefix_sum(
     Raises:
         ValueError: A chunk has no position.
 
-    Answers: performer.causal-without-a-mask
-        By running sums. What a position may see is summed up in one $m \times (d + 1)$ matrix, to which each new key
-        and value add their product. So decoding a token costs the same at every length, and needs no past but that
-        matrix.
-
-        >>> import torch
-        >>> from reference_impl.performer import favor_attention, random_features, gaussian_orthogonal_random_matrix
-        >>> _ = torch.manual_seed(0)
-        >>> n, d = 300, 8
-        >>> q, k, v = torch.randn(3, n, d, dtype=torch.float64)
-        >>> W = gaussian_orthogonal_random_matrix(32, d).double()
-        >>> fast = favor_attention(q, k, v, W, causal=True)
-        >>> query, key = random_features(q * d**-0.25, W), random_features(k * d**-0.25, W)
-        >>> state, steps = torch.zeros(32, d + 1, dtype=torch.float64), []
-        >>> for i in range(n):
-        ...     state += key[i, :, None] * torch.cat([v[i], torch.ones(1)])
-        ...     seen = query[i] @ state
-        ...     steps.append(seen[:d] / seen[d])
-        >>> torch.allclose(fast, torch.stack(steps), rtol=0, atol=1e-10)
-        True
-
-        It is what a mask would give, if there were a matrix to mask; and the backward pass does not make one either.
-        Count the largest tensor of both passes for a double length: it doubles.
-
-        >>> masked = (query @ key.mT).tril()
-        >>> torch.allclose(fast, masked @ v / masked.sum(dim=-1, keepdim=True), rtol=0, atol=1e-10)
-        True
-        >>> from torch.utils._python_dispatch import TorchDispatchMode
-        >>> class Largest(TorchDispatchMode):
-        ...     numbers = 0
-        ...     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        ...         result = operation(*args, **(kwargs or {}))
-        ...         for tensor in result if isinstance(result, (tuple, list)) else [result]:
-        ...             self.numbers = max(self.numbers, tensor.numel())
-        ...         return result
-        >>> def largest(n):
-        ...     q, k, v = torch.randn(3, n, d, requires_grad=True)
-        ...     with Largest() as counter:
-        ...         favor_attention(q, k, v, W.float(), causal=True).sum().backward()
-        ...     return counter.numbers
-        >>> [largest(n) // n for n in (1024, 2048)]
-        [32, 32]
+    Asked: performer.causal-without-a-mask
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size {chunk_size} is less than 1")
@@ -478,103 +245,7 @@ def favor_attention(
         ValueError: The mask tells queries apart; there are no such weights to mask. Or attention is causal, and there
             are not as many queries as keys.
 
-    Answers: performer.no-attention-matrix
-        By moving brackets. Where weights are products of features, $(Q'K'^\top)V = Q'(K'^\top V)$, and the right side
-        never has more than $L \times m$ numbers at a time.
-
-        >>> import torch
-        >>> from reference_impl.performer import favor_attention, random_features, gaussian_orthogonal_random_matrix
-        >>> _ = torch.manual_seed(0)
-        >>> q, k, v = torch.randn(3, 50, 8, dtype=torch.float64)
-        >>> W = gaussian_orthogonal_random_matrix(32, 8).double()
-        >>> matrix = random_features(q * 8**-0.25, W) @ random_features(k * 8**-0.25, W).mT
-        >>> weights = matrix / matrix.sum(dim=-1, keepdim=True)
-        >>> torch.allclose(favor_attention(q, k, v, W), weights @ v, rtol=0, atol=1e-12)
-        True
-
-        Count, on tensors without numbers in them, the multiplications and the largest result, at 4,096 positions and at
-        8,192: plain attention takes four times as much of both for twice the length, this one twice.
-
-        >>> from torch.utils._python_dispatch import TorchDispatchMode
-        >>> from torch.utils.flop_counter import FlopCounterMode
-        >>> class Largest(TorchDispatchMode):
-        ...     numbers = 0
-        ...     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        ...         result = operation(*args, **(kwargs or {}))
-        ...         self.numbers = max(self.numbers, result.numel())
-        ...         return result
-        >>> def cost(attend, length):
-        ...     q, k, v = torch.empty(3, length, 64, device="meta")
-        ...     with FlopCounterMode(display=False) as flops, Largest() as largest:
-        ...         attend(q, k, v)
-        ...     return flops.get_total_flops() // 2, largest.numbers
-        >>> def plain(q, k, v):
-        ...     return (q @ k.mT / 8).softmax(dim=-1) @ v
-        >>> def fast(q, k, v):
-        ...     return favor_attention(q, k, v, torch.empty(256, 64, device="meta"))
-        >>> for attend in (plain, fast):
-        ...     [long / short for long, short in zip(cost(attend, 8192), cost(attend, 4096))]
-        [4.0, 4.0]
-        [2.0, 2.0]
-        >>> [most // 4096 for most in (cost(plain, 4096)[1], cost(fast, 4096)[1])]
-        [4096, 256]
-
-    Answers: performer.how-many-features
-        The error falls with the root of $m$: four times the features halve it. For vectors that are no longer than some
-        radius it does not grow with the length. Below, the error of the matrix of weights over its size.
-
-        >>> import torch
-        >>> from torch.nn import functional as F
-        >>> from reference_impl.performer import favor_attention, gaussian_orthogonal_random_matrix
-        >>> def error(m, length, bounded=True, draws=8):
-        ...     _ = torch.manual_seed(0)
-        ...     total = 0.0
-        ...     for _ in range(draws):
-        ...         q, k = torch.randn(2, length, 16)
-        ...         if bounded:
-        ...             q, k = 2 * F.normalize(q, dim=-1), 2 * F.normalize(k, dim=-1)
-        ...         exact = (q @ k.mT / 4).softmax(dim=-1)
-        ...         weights = favor_attention(q, k, torch.eye(length), gaussian_orthogonal_random_matrix(m, 16))
-        ...         total += float((weights - exact).norm() / exact.norm()) / draws
-        ...     return total
-        >>> by_features = [error(m, length=128) for m in (32, 128, 512)]
-        >>> [1.7 < more / fewer < 2.3 for more, fewer in zip(by_features, by_features[1:])]
-        [True, True]
-        >>> error(64, length=512) < 1.15 * error(64, length=64)
-        True
-
-        The radius matters. Among more Gaussian vectors the longest is longer, and there the error does grow.
-
-        >>> error(64, length=512, bounded=False) > 1.3 * error(64, length=64, bounded=False)
-        True
-
-        The paper's bound (Theorem 4) is for all weights at once, for sines and cosines, and for vectors of a radius as
-        well.
-
-    Answers: performer.where-linear-pays
-        A little above $L = 2m$. Plain attention multiplies $2L^2d$ times. FAVOR+ takes $2Lmd$ to make features of
-        queries and keys, and $2Lm(d + 1)$ to use them.
-
-        >>> import torch
-        >>> from torch.utils.flop_counter import FlopCounterMode
-        >>> from reference_impl.performer import favor_attention
-        >>> d, m = 64, 128
-        >>> def multiplications(attend, length):
-        ...     q, k, v = torch.empty(3, length, d, device="meta")
-        ...     with FlopCounterMode(display=False) as counter:
-        ...         attend(q, k, v)
-        ...     return counter.get_total_flops() // 2
-        >>> def plain(q, k, v):
-        ...     return (q @ k.mT / 8).softmax(dim=-1) @ v
-        >>> def fast(q, k, v):
-        ...     return favor_attention(q, k, v, torch.empty(m, d, device="meta"))
-        >>> multiplications(plain, 512) == 2 * 512**2 * d, multiplications(fast, 512) == 512 * (4 * m * d + 2 * m)
-        (True, True)
-        >>> [length for length in range(250, 264) if multiplications(fast, length) < multiplications(plain, length)][0]
-        259
-
-        The base Transformer has $d = 64$. With 256 features, the number of the public code, nothing is saved below 517
-        positions; exponentials, and what a machine does well, are not in this count.
+    Asked: performer.no-attention-matrix, performer.how-many-features, performer.where-linear-pays
     """
     if mask is not None and mask.shape[-2] != 1:
         raise ValueError(f"the mask has {mask.shape[-2]} rows, not 1: only keys can be hidden, from all queries alike")
@@ -616,38 +287,7 @@ class FavorAttention(MultiHeadAttention):
     Raises:
         ValueError: There is no feature.
 
-    Answers: performer.what-is-learned
-        Nothing more. Directions are drawn and not learned, so parameters are the same in number and name, and a
-        Transformer's can be loaded.
-
-        >>> import torch
-        >>> from reference_impl.layers.attention import MultiHeadAttention
-        >>> from reference_impl.performer import FavorAttention
-        >>> _ = torch.manual_seed(0)
-        >>> exact = MultiHeadAttention(512, 8)
-        >>> estimated = FavorAttention(exact, nb_features=256)
-        >>> [sum(w.numel() for w in attention.parameters()) for attention in (exact, estimated)]
-        [1050624, 1050624]
-        >>> estimated.projection.shape, estimated.projection.requires_grad
-        (torch.Size([256, 64]), False)
-        >>> estimated.load_state_dict(exact.state_dict(), strict=False)
-        _IncompatibleKeys(missing_keys=['projection'], unexpected_keys=[])
-
-        What training may not learn is one draw: so it is renewed in training, and stands still otherwise.
-
-        >>> small = FavorAttention(MultiHeadAttention(8, 2), nb_features=16, feature_redraw_interval=2)
-        >>> x = torch.randn(1, 5, 8)
-        >>> def draws_seen(uses):
-        ...     seen = set()
-        ...     for _ in range(uses):
-        ...         _ = small(x, x, x)
-        ...         seen.add(float(small.projection[0, 0]))
-        ...     return len(seen)
-        >>> _ = small.train()
-        >>> in_training = draws_seen(uses=6)
-        >>> _ = small.eval()
-        >>> in_training, draws_seen(uses=6)
-        (3, 1)
+    Asked: performer.what-is-learned
     """
 
     projection: Tensor
@@ -719,6 +359,443 @@ def replace_attention(
         model: A model with attentions anywhere in it, or an attention. It stays as it is.
         make_attention: What an attention becomes; give settings as `functools.partial(FavorAttention, features=64)`.
 
+    Asked: performer.swap-into-a-trained-model
+    """
+    model = copy.deepcopy(model)
+    if isinstance(model, MultiHeadAttention):
+        return make_attention(model)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, MultiHeadAttention):
+                setattr(parent, name, make_attention(child))
+    return model
+
+
+# Answers
+
+
+def no_attention_matrix() -> None:
+    r"""
+    Answers: performer.no-attention-matrix
+        By moving brackets. Where weights are products of features, $(Q'K'^\top)V = Q'(K'^\top V)$, and the right side
+        never has more than $L \times m$ numbers at a time.
+
+        >>> import torch
+        >>> from reference_impl.performer import favor_attention, random_features, gaussian_orthogonal_random_matrix
+        >>> _ = torch.manual_seed(0)
+        >>> q, k, v = torch.randn(3, 50, 8, dtype=torch.float64)
+        >>> W = gaussian_orthogonal_random_matrix(32, 8).double()
+        >>> matrix = random_features(q * 8**-0.25, W) @ random_features(k * 8**-0.25, W).mT
+        >>> weights = matrix / matrix.sum(dim=-1, keepdim=True)
+        >>> torch.allclose(favor_attention(q, k, v, W), weights @ v, rtol=0, atol=1e-12)
+        True
+
+        Count, on tensors without numbers in them, the multiplications and the largest result, at 4,096 positions and at
+        8,192: plain attention takes four times as much of both for twice the length, this one twice.
+
+        >>> from torch.utils._python_dispatch import TorchDispatchMode
+        >>> from torch.utils.flop_counter import FlopCounterMode
+        >>> class Largest(TorchDispatchMode):
+        ...     numbers = 0
+        ...     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        ...         result = operation(*args, **(kwargs or {}))
+        ...         self.numbers = max(self.numbers, result.numel())
+        ...         return result
+        >>> def cost(attend, length):
+        ...     q, k, v = torch.empty(3, length, 64, device="meta")
+        ...     with FlopCounterMode(display=False) as flops, Largest() as largest:
+        ...         attend(q, k, v)
+        ...     return flops.get_total_flops() // 2, largest.numbers
+        >>> def plain(q, k, v):
+        ...     return (q @ k.mT / 8).softmax(dim=-1) @ v
+        >>> def fast(q, k, v):
+        ...     return favor_attention(q, k, v, torch.empty(256, 64, device="meta"))
+        >>> for attend in (plain, fast):
+        ...     [long / short for long, short in zip(cost(attend, 8192), cost(attend, 4096))]
+        [4.0, 4.0]
+        [2.0, 2.0]
+        >>> [most // 4096 for most in (cost(plain, 4096)[1], cost(fast, 4096)[1])]
+        [4096, 256]
+    """
+
+
+def unbiased() -> None:
+    r"""
+    Answers: performer.unbiased
+        Yes: the mean of products of features goes to $\exp(x^\top y)$ for every kernel and either way to draw
+        directions.
+
+        >>> import torch
+        >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
+        >>> from reference_impl.performer import hyperbolic_features, positive_features, trigonometric_features
+        >>> from reference_impl.performer import random_features
+        >>> _ = torch.manual_seed(0)
+        >>> x, y = 0.3 * torch.randn(2, 1, 8)
+        >>> exact = (x @ y.T).exp()
+        >>> for draw in (gaussian_random_matrix, gaussian_orthogonal_random_matrix):
+        ...     W = draw(40_000, 8)
+        ...     for kernel in (positive_features, hyperbolic_features, trigonometric_features):
+        ...         estimate = random_features(x, W, kernel) @ random_features(y, W, kernel).T
+        ...         print(bool((estimate / exact - 1).abs() < 0.04))
+        True
+        True
+        True
+        True
+        True
+        True
+
+        Attention divides two such means, and a quotient of unbiased estimates is biased. With one feature it does not
+        even look at the query, which stands above and below the line. With more features the bias goes.
+
+        >>> keys = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+        >>> query = torch.tensor([[1.0, 0.5]])
+        >>> W = gaussian_random_matrix(40_960, 2)
+        >>> products = random_features(query, W) * random_features(keys, W)
+        >>> def mean_weight(m):
+        ...     groups = products.reshape(2, -1, m).sum(dim=-1)
+        ...     return float((groups[0] / groups.sum(dim=0)).mean())
+        >>> exact = float((query @ keys.T).softmax(dim=-1)[0, 0])
+        >>> abs(mean_weight(1) - exact) > 0.2, abs(mean_weight(512) - exact) < 0.02
+        (True, True)
+    """
+
+
+def why_positive() -> None:
+    """
+    Answers: performer.why-positive
+        Since most weights of attention are near zero, and there sines and cosines fail. Their error *grows* as the
+        kernel vanishes; that of exponentials vanishes with it. At $y = -x$ each single product of exponentials is
+        exact.
+
+        >>> import torch
+        >>> from reference_impl.performer import gaussian_random_matrix, random_features
+        >>> from reference_impl.performer import positive_features, trigonometric_features
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.full((1, 16), 0.5)
+        >>> exact = float((-x @ x.T).exp())
+        >>> def relative_errors(kernel):
+        ...     draws = (gaussian_random_matrix(64, 16) for _ in range(200))
+        ...     products = [random_features(x, W, kernel) @ random_features(-x, W, kernel).T for W in draws]
+        ...     return (torch.cat(products) / exact - 1).abs()
+        >>> bool(relative_errors(positive_features).max() < 1e-4)
+        True
+        >>> bool(relative_errors(trigonometric_features).median() > 100)
+        True
+
+        Then products come out negative, and row sums by which attention divides with them. With queries and keys of
+        unit scale, $d = 16$ and $m = 64$, the outputs are lost; the same directions serve the positive features well.
+
+        >>> def attention(kernel, q, k, v, W):
+        ...     weights = random_features(q / 2, W, kernel) @ random_features(k / 2, W, kernel).mT
+        ...     return weights @ v / weights.sum(-1, keepdim=True), int((weights.sum(-1) <= 0).sum())
+        >>> errors = {positive_features: [], trigonometric_features: []}
+        >>> not_positive = dict.fromkeys(errors, 0)
+        >>> for _ in range(20):
+        ...     q, k, v = torch.randn(3, 128, 16)
+        ...     W, exact = gaussian_random_matrix(64, 16), (q @ k.mT / 4).softmax(dim=-1) @ v
+        ...     for kernel in errors:
+        ...         out, count = attention(kernel, q, k, v, W)
+        ...         errors[kernel].append((out - exact).square().mean())
+        ...         not_positive[kernel] += count
+        >>> median = {kernel: float(torch.stack(errors[kernel]).median()) for kernel in errors}
+        >>> median[positive_features] < 0.1, median[trigonometric_features] > 10 * median[positive_features]
+        (True, True)
+        >>> not_positive[positive_features], not_positive[trigonometric_features] > 100
+        (0, True)
+    """
+
+
+def when_positive_loses() -> None:
+    r"""
+    Answers: performer.when-positive-loses
+        Where query and key are near each other: both short, or nearly alike. At $x = y$ sines and cosines are exact for
+        every direction, since $\sin^2 + \cos^2 = 1$; the exponentials are at their worst.
+
+        >>> import torch
+        >>> from reference_impl.performer import gaussian_random_matrix, random_features
+        >>> from reference_impl.performer import positive_features, trigonometric_features
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.full((1, 16), 0.25)
+        >>> exact, W = (x @ x.T).exp(), gaussian_random_matrix(64, 16)
+        >>> def is_exact(kernel):
+        ...     return bool((random_features(x, W, kernel).square().sum() / exact - 1).abs() < 1e-5)
+        >>> is_exact(trigonometric_features), is_exact(positive_features)
+        (True, False)
+
+        With queries and keys of half scale at $d = 16$ all are short, and the whole of attention comes out better.
+
+        >>> errors = {positive_features: 0.0, trigonometric_features: 0.0}
+        >>> for _ in range(20):
+        ...     q, k, v = torch.randn(3, 128, 16) * torch.tensor([0.5, 0.5, 1.0])[:, None, None]
+        ...     W, exact = gaussian_random_matrix(64, 16), (q @ k.mT / 4).softmax(dim=-1) @ v
+        ...     for kernel in errors:
+        ...         weights = random_features(q / 2, W, kernel) @ random_features(k / 2, W, kernel).mT
+        ...         errors[kernel] += float((weights @ v / weights.sum(-1, keepdim=True) - exact).square().mean())
+        >>> errors[trigonometric_features] < 0.5 * errors[positive_features]
+        True
+    """
+
+
+def why_orthogonal() -> None:
+    """
+    Answers: performer.why-orthogonal
+        Accuracy, for one QR decomposition a draw. Each direction keeps its distribution, so the mean stays right; but
+        directions that cannot point the same way repeat each other less, and the mean over $m$ of them varies less.
+        Below, the mean squared error of the kernel over 20,000 draws of one block, as a share of that of independent
+        ones. Most is won where features are even in the direction; those of FAVOR+ win a tenth.
+
+        >>> import torch
+        >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
+        >>> from reference_impl.performer import hyperbolic_features, positive_features, trigonometric_features
+        >>> from reference_impl.performer import random_features
+        >>> _ = torch.manual_seed(0)
+        >>> W = gaussian_orthogonal_random_matrix(10, 4)
+        >>> gram = W @ W.T
+        >>> [int(gram[block, block].abs().gt(1e-5).sum()) for block in (slice(0, 4), slice(4, 8), slice(8, 10))]
+        [4, 4, 2]
+        >>> x, y = torch.tensor([[0.5, 0.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.5, 0.0, 0.0]])
+        >>> def error(draw, kernel, blocks=20_000):
+        ...     W = draw(4 * blocks, 4)
+        ...     products = random_features(x, W, kernel) * random_features(y, W, kernel) * len(W)
+        ...     means = products.reshape(-1, blocks, 4).sum(dim=0).mean(dim=-1)
+        ...     return float((means - (x @ y.T).exp()).square().mean())
+        >>> def share(kernel):
+        ...     return error(gaussian_orthogonal_random_matrix, kernel) / error(gaussian_random_matrix, kernel)
+        >>> share(positive_features) < 0.97, share(hyperbolic_features) < 0.75, share(trigonometric_features) < 0.6
+        (True, True, True)
+
+        The signs matter too: directions as LAPACK returns them point to one side on the mean, ours to none.
+
+        >>> raw = torch.linalg.qr(torch.randn(4000, 4, 4)).Q.mT[:, 0].mean(dim=0)
+        >>> ours = gaussian_orthogonal_random_matrix(4 * 4000, 4).reshape(4000, 4, 4)[:, 0].mean(dim=0)
+        >>> bool(raw[0] < -0.4), bool(ours.abs().max() < 0.1)
+        (True, True)
+    """
+
+
+def how_many_features() -> None:
+    """
+    Answers: performer.how-many-features
+        The error falls with the root of $m$: four times the features halve it. For vectors that are no longer than some
+        radius it does not grow with the length. Below, the error of the matrix of weights over its size.
+
+        >>> import torch
+        >>> from torch.nn import functional as F
+        >>> from reference_impl.performer import favor_attention, gaussian_orthogonal_random_matrix
+        >>> def error(m, length, bounded=True, draws=8):
+        ...     _ = torch.manual_seed(0)
+        ...     total = 0.0
+        ...     for _ in range(draws):
+        ...         q, k = torch.randn(2, length, 16)
+        ...         if bounded:
+        ...             q, k = 2 * F.normalize(q, dim=-1), 2 * F.normalize(k, dim=-1)
+        ...         exact = (q @ k.mT / 4).softmax(dim=-1)
+        ...         weights = favor_attention(q, k, torch.eye(length), gaussian_orthogonal_random_matrix(m, 16))
+        ...         total += float((weights - exact).norm() / exact.norm()) / draws
+        ...     return total
+        >>> by_features = [error(m, length=128) for m in (32, 128, 512)]
+        >>> [1.7 < more / fewer < 2.3 for more, fewer in zip(by_features, by_features[1:])]
+        [True, True]
+        >>> error(64, length=512) < 1.15 * error(64, length=64)
+        True
+
+        The radius matters. Among more Gaussian vectors the longest is longer, and there the error does grow.
+
+        >>> error(64, length=512, bounded=False) > 1.3 * error(64, length=64, bounded=False)
+        True
+
+        The paper's bound (Theorem 4) is for all weights at once, for sines and cosines, and for vectors of a radius as
+        well.
+    """
+
+
+def causal_without_a_mask() -> None:
+    r"""
+    Answers: performer.causal-without-a-mask
+        By running sums. What a position may see is summed up in one $m \times (d + 1)$ matrix, to which each new key
+        and value add their product. So decoding a token costs the same at every length, and needs no past but that
+        matrix.
+
+        >>> import torch
+        >>> from reference_impl.performer import favor_attention, random_features, gaussian_orthogonal_random_matrix
+        >>> _ = torch.manual_seed(0)
+        >>> n, d = 300, 8
+        >>> q, k, v = torch.randn(3, n, d, dtype=torch.float64)
+        >>> W = gaussian_orthogonal_random_matrix(32, d).double()
+        >>> fast = favor_attention(q, k, v, W, causal=True)
+        >>> query, key = random_features(q * d**-0.25, W), random_features(k * d**-0.25, W)
+        >>> state, steps = torch.zeros(32, d + 1, dtype=torch.float64), []
+        >>> for i in range(n):
+        ...     state += key[i, :, None] * torch.cat([v[i], torch.ones(1)])
+        ...     seen = query[i] @ state
+        ...     steps.append(seen[:d] / seen[d])
+        >>> torch.allclose(fast, torch.stack(steps), rtol=0, atol=1e-10)
+        True
+
+        It is what a mask would give, if there were a matrix to mask; and the backward pass does not make one either.
+        Count the largest tensor of both passes for a double length: it doubles.
+
+        >>> masked = (query @ key.mT).tril()
+        >>> torch.allclose(fast, masked @ v / masked.sum(dim=-1, keepdim=True), rtol=0, atol=1e-10)
+        True
+        >>> from torch.utils._python_dispatch import TorchDispatchMode
+        >>> class Largest(TorchDispatchMode):
+        ...     numbers = 0
+        ...     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        ...         result = operation(*args, **(kwargs or {}))
+        ...         for tensor in result if isinstance(result, (tuple, list)) else [result]:
+        ...             self.numbers = max(self.numbers, tensor.numel())
+        ...         return result
+        >>> def largest(n):
+        ...     q, k, v = torch.randn(3, n, d, requires_grad=True)
+        ...     with Largest() as counter:
+        ...         favor_attention(q, k, v, W.float(), causal=True).sum().backward()
+        ...     return counter.numbers
+        >>> [largest(n) // n for n in (1024, 2048)]
+        [32, 32]
+    """
+
+
+def what_is_learned() -> None:
+    """
+    Answers: performer.what-is-learned
+        Nothing more. Directions are drawn and not learned, so parameters are the same in number and name, and a
+        Transformer's can be loaded.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import MultiHeadAttention
+        >>> from reference_impl.performer import FavorAttention
+        >>> _ = torch.manual_seed(0)
+        >>> exact = MultiHeadAttention(512, 8)
+        >>> estimated = FavorAttention(exact, nb_features=256)
+        >>> [sum(w.numel() for w in attention.parameters()) for attention in (exact, estimated)]
+        [1050624, 1050624]
+        >>> estimated.projection.shape, estimated.projection.requires_grad
+        (torch.Size([256, 64]), False)
+        >>> estimated.load_state_dict(exact.state_dict(), strict=False)
+        _IncompatibleKeys(missing_keys=['projection'], unexpected_keys=[])
+
+        What training may not learn is one draw: so it is renewed in training, and stands still otherwise.
+
+        >>> small = FavorAttention(MultiHeadAttention(8, 2), nb_features=16, feature_redraw_interval=2)
+        >>> x = torch.randn(1, 5, 8)
+        >>> def draws_seen(uses):
+        ...     seen = set()
+        ...     for _ in range(uses):
+        ...         _ = small(x, x, x)
+        ...         seen.add(float(small.projection[0, 0]))
+        ...     return len(seen)
+        >>> _ = small.train()
+        >>> in_training = draws_seen(uses=6)
+        >>> _ = small.eval()
+        >>> in_training, draws_seen(uses=6)
+        (3, 1)
+    """
+
+
+def stabiliser() -> None:
+    """
+    Answers: performer.stabiliser
+        Whatever stands both above and below the line of a query's quotient. That is one number for each query, and one
+        number for all keys together. One for each key would weigh the keys anew.
+
+        >>> import torch
+        >>> from reference_impl.performer import random_features, gaussian_orthogonal_random_matrix
+        >>> _ = torch.manual_seed(0)
+        >>> q, k, v = torch.randn(3, 20, 8, dtype=torch.float64)
+        >>> W = gaussian_orthogonal_random_matrix(32, 8).double()
+        >>> def attention(of_queries, of_keys):
+        ...     key_features = random_features(k, W, stabilizer_dims=of_keys)
+        ...     weights = random_features(q, W, stabilizer_dims=of_queries) @ key_features.mT
+        ...     return weights @ v / weights.sum(dim=-1, keepdim=True)
+        >>> none = attention((), ())
+        >>> def same(of_queries, of_keys):
+        ...     return torch.allclose(attention(of_queries, of_keys), none, rtol=0, atol=1e-12)
+        >>> same((-1,), (-2, -1)), same((-2, -1), (-2, -1)), same((-1,), (-1,))
+        (True, True, False)
+
+        Causal attention too may take the maximum over all keys, the later ones with them: that cancels. A number
+        *added* to the features does not, and the public codes add one. There a last key with large features, by which
+        all others shrink, is felt by outputs before it; here it is not.
+
+        >>> from reference_impl.performer import prefix_sum
+        >>> loud = torch.cat([k[:-1], W[W.norm(dim=1).argmax()][None]])
+        >>> def tenth(keys, epsilon):
+        ...     query = random_features(q, W, stabilizer_dims=(-1,)) + epsilon
+        ...     key = random_features(keys, W, stabilizer_dims=(-2, -1)) + epsilon
+        ...     mixed = prefix_sum(query, key, torch.cat([v, torch.ones_like(v[:, :1])], dim=-1), 8)
+        ...     return mixed[9, :-1] / mixed[9, -1]
+        >>> [bool((tenth(loud, epsilon) - tenth(k, epsilon)).abs().max() > 1e-6) for epsilon in (0.0, 1e-4)]
+        [False, True]
+
+        Without any maximum the exponentials overflow: here in single precision, at a length of 30.
+
+        >>> x = torch.full((1, 4), 15.0)
+        >>> W = torch.full((1, 4), 10.0)
+        >>> random_features(x, W).isfinite().item(), random_features(x, W, stabilizer_dims=(-1,)).isfinite().item()
+        (False, True)
+    """
+
+
+def any_kernel() -> None:
+    r"""
+    Answers: performer.any-kernel
+        No. Any features that are not negative define an attention: its weights sum to 1, and it costs as much. With
+        $\max(0, Wx)$ the weights are, for many directions, in proportion to the arc-cosine kernel, $\lVert q\rVert
+        \lVert k\rVert (\sin\theta + (\pi - \theta)\cos\theta) / 2\pi$ for the angle $\theta$ of $q$ and $k$.
+
+        >>> import math, torch
+        >>> from torch.nn import functional as F
+        >>> from reference_impl.performer import favor_attention, gaussian_orthogonal_random_matrix, relu_features
+        >>> _ = torch.manual_seed(0)
+        >>> q, k, v = torch.randn(3, 6, 4)
+        >>> angle = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT).acos()
+        >>> lengths = q.norm(dim=-1)[:, None] * k.norm(dim=-1)
+        >>> arc_cosine = lengths * (angle.sin() + (math.pi - angle) * angle.cos()) / (2 * math.pi)
+        >>> exact = arc_cosine / arc_cosine.sum(dim=-1, keepdim=True)
+        >>> weights = favor_attention(q, k, torch.eye(6), gaussian_orthogonal_random_matrix(40_000, 4), relu_features)
+        >>> bool((weights - exact).abs().max() < 0.02), bool((weights.sum(dim=-1) - 1).abs().max() < 1e-4)
+        (True, True)
+
+        It is another attention, not an estimate of softmax's: a model has to be trained with it.
+
+        >>> softmax = (q @ k.mT / 2).softmax(dim=-1)
+        >>> bool((weights - softmax).abs().max() > 0.1)
+        True
+    """
+
+
+def where_linear_pays() -> None:
+    """
+    Answers: performer.where-linear-pays
+        A little above $L = 2m$. Plain attention multiplies $2L^2d$ times. FAVOR+ takes $2Lmd$ to make features of
+        queries and keys, and $2Lm(d + 1)$ to use them.
+
+        >>> import torch
+        >>> from torch.utils.flop_counter import FlopCounterMode
+        >>> from reference_impl.performer import favor_attention
+        >>> d, m = 64, 128
+        >>> def multiplications(attend, length):
+        ...     q, k, v = torch.empty(3, length, d, device="meta")
+        ...     with FlopCounterMode(display=False) as counter:
+        ...         attend(q, k, v)
+        ...     return counter.get_total_flops() // 2
+        >>> def plain(q, k, v):
+        ...     return (q @ k.mT / 8).softmax(dim=-1) @ v
+        >>> def fast(q, k, v):
+        ...     return favor_attention(q, k, v, torch.empty(m, d, device="meta"))
+        >>> multiplications(plain, 512) == 2 * 512**2 * d, multiplications(fast, 512) == 512 * (4 * m * d + 2 * m)
+        (True, True)
+        >>> [length for length in range(250, 264) if multiplications(fast, length) < multiplications(plain, length)][0]
+        259
+
+        The base Transformer has $d = 64$. With 256 features, the number of the public code, nothing is saved below 517
+        positions; exponentials, and what a machine does well, are not in this count.
+    """
+
+
+def swap_into_a_trained_model() -> None:
+    """
     Answers: performer.swap-into-a-trained-model
         Yes, for a small one that we train here; its weights stay, and the more features, the nearer. What is lost
         comes back with a little fine-tuning. The layer learns to look up, for the key that each position asks for, the
@@ -770,11 +847,3 @@ def replace_attention(
         >>> before > 10 * exact, after < before / 4
         (True, True)
     """
-    model = copy.deepcopy(model)
-    if isinstance(model, MultiHeadAttention):
-        return make_attention(model)
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, MultiHeadAttention):
-                setattr(parent, name, make_attention(child))
-    return model
