@@ -1,10 +1,10 @@
-r"""RNNsearch: a recurrent encoder and decoder, and an attention that aligns them.
+r"""RNNsearch: a recurrent encoder and a recurrent decoder with attention over the source words.
 
 Source: Bahdanau, Cho and Bengio 2015, Section 3 and Appendix A
 
 Axes: $b$ sentence pairs of a batch, $n$ source words ($T_x$), $m$ target words ($T_y$), `hidden_size` units of a state
-($n$ in the paper), `annotation_size` = 2 · `hidden_size`. Words are integers; a source sentence is padded on the right
-and its length is given. The first target word, $y_0$, is whatever symbol the caller lets sentences begin with.
+($n$ in the paper), `annotation_size` = 2 · `hidden_size`. Words are integer ids; source sentences are padded on the
+right and come with their lengths. The first target word, $y_0$, is a start symbol of the caller's choice.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from reference_impl.layers.attention import AdditiveScore, masked_softmax, paddi
 
 
 class GRUCell(nn.Module):
-    r"""Take one step of the gated hidden unit (Cho et al. 2014), now known as a gated recurrent unit.
+    r"""Compute one step of the gated recurrent unit (Cho et al. 2014), which the paper calls a gated hidden unit.
 
     Source: Appendix A.1.1
         $$s_i = (1 - z_i) \circ s_{i-1} + z_i \circ \tilde s_i, \qquad
@@ -25,7 +25,7 @@ class GRUCell(nn.Module):
         $$z_i = \sigma(W_z e_i + U_z s_{i-1} + C_z c_i), \qquad r_i = \sigma(W_r e_i + U_r s_{i-1} + C_r c_i)$$
 
     The input is $[e_i; c_i]$ in the decoder and $e_i$ in the encoder, so that $W$ and $C$ are one matrix. torch.nn.GRU
-    is another unit: there $z$ keeps the old state, and $r$ acts on $U s_{i-1}$, after the matrix.
+    differs: there $z$ weighs the old state, and $r$ is applied to $U s_{i-1}$, after the matrix.
 
     Args:
         input_size: The width of the input.
@@ -43,19 +43,20 @@ class GRUCell(nn.Module):
     ) -> Float[Tensor, "b hidden_size"]:
         """Return the next state."""
         candidate, gates = torch.split(self.input(x), [state.shape[-1], 2 * state.shape[-1]], dim=-1)
+        # (b, hidden_size) each
         update, reset = (gates + self.gates(state)).sigmoid().chunk(2, dim=-1)
         candidate = (candidate + self.candidate(reset * state)).tanh()
         return (1 - update) * state + update * candidate
 
 
 class Encoder(nn.Module):
-    r"""Annotate each source word by what two recurrent networks know of it, one from either side.
+    r"""Encode each source word by a bidirectional RNN; the concatenated states are its annotation.
 
     Source: Section 3.2 and Appendix A.2.1, Eq. 7
         $$h_j = [\overrightarrow h_j; \overleftarrow h_j]$$
 
-    The two networks share the embedding and nothing else. A state stays as it is over padding: zero for the network
-    that comes from the right and meets the padding first.
+    The two RNNs share the embedding and nothing else. Padding does not change a state: the backward RNN, which reads
+    the padding first, is still at zero when it reaches the last word.
 
     Args:
         vocab_size: The size of the source vocabulary.
@@ -73,23 +74,24 @@ class Encoder(nn.Module):
         self.backward_rnn = GRUCell(embedding_dim, hidden_size)
 
     def forward(self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]) -> Float[Tensor, "b n annotation_size"]:
-        """Return the annotations; those of padding mean nothing."""
-        words = self.embedding(source).unbind(dim=1)
-        real = padding_mask(lengths, len(words)).transpose(1, 2).unbind(dim=1)
+        """Return the annotations; ignore those of padding."""
+        words = self.embedding(source).unbind(dim=1)  # n times (b, embedding_dim)
+        valid = padding_mask(lengths, len(words)).transpose(1, 2).unbind(dim=1)  # n times (b, 1)
 
-        def read(unit: GRUCell, order: Iterable[int]) -> dict[int, Tensor]:
+        def run(cell: GRUCell, order: Iterable[int]) -> dict[int, Tensor]:
             state, states = words[0].new_zeros(len(source), self.hidden_size), {}
             for j in order:
-                states[j] = state = torch.where(real[j], unit(words[j], state), state)
+                states[j] = state = torch.where(valid[j], cell(words[j], state), state)
             return states
 
-        left = read(self.forward_rnn, range(len(words)))
-        right = read(self.backward_rnn, reversed(range(len(words))))
-        return torch.stack([torch.cat([left[j], right[j]], dim=-1) for j in range(len(words))], dim=1)
+        left = run(self.forward_rnn, range(len(words)))
+        right = run(self.backward_rnn, reversed(range(len(words))))
+        annotations = [torch.cat([left[j], right[j]], dim=-1) for j in range(len(words))]
+        return torch.stack(annotations, dim=1)  # (b, n, annotation_size)
 
 
 class Decoder(nn.Module):
-    r"""Write one target word: align, look there, and read out.
+    r"""Decode one target word: attend to the annotations, predict the word, and update the state.
 
     Source: Section 3.1, Eqs. 4-6, and Appendix A.2.2
         $$e_{ij} = v_a^\top \tanh(W_a s_{i-1} + U_a h_j), \qquad \alpha_{ij} = \operatorname{softmax}_j(e_{ij}), \qquad
@@ -99,17 +101,17 @@ class Decoder(nn.Module):
 
     The readout sees $s_{i-1}$, as Appendix A.2.2 and the authors' code have it; Eq. 4 writes $s_i$.
 
-    The embedded words, contexts and states that a layer adds up stand side by side before one matrix.
+    Where the equations add several products, the inputs are concatenated and multiplied by one matrix.
 
-    Departs: the paper leaves its biases out of the equations, and does not say what has any. Here gates, initial state,
-    readout and output have one, alignment none.
+    Departs: the paper leaves biases out of its equations, and does not say which layers have them. Here the gates, the
+    initial state, the readout and the output layer have a bias, the alignment model has none.
 
     Args:
         vocab_size: The size of the target vocabulary.
         embedding_dim: The width of a word's embedding.
         hidden_size: The width of the state, and half an annotation's.
         alignment_size: The width of the alignment model's hidden layer.
-        maxout_size: How many maxout units the readout has, each the larger of two.
+        maxout_size: The number of maxout units in the readout, each the maximum of two.
 
     Asked: bahdanau.soft-alignment, bahdanau.alignment-cost
     """
@@ -127,7 +129,7 @@ class Decoder(nn.Module):
         self.output = nn.Linear(maxout_size, vocab_size)
 
     def init_state(self, annotations: Float[Tensor, "b n annotation_size"]) -> Float[Tensor, "b hidden_size"]:
-        r"""Return the state before the first word, from what has read the sentence back to its beginning.
+        r"""Return the initial state, computed from the backward RNN's state at the first word.
 
         Source: Appendix A.2.2
             $$s_0 = \tanh(W_s \overleftarrow h_1)$$
@@ -144,28 +146,30 @@ class Decoder(nn.Module):
         """Return the next word's logits, the next state, and the alignment with the source words.
 
         Args:
-            word: The last word written.
-            state: The state that wrote it.
-            annotations: Of the source words.
+            word: The previous target word.
+            state: The previous state.
+            annotations: The annotations of the source words.
             mask: True at words, false at padding.
         """
-        weights = masked_softmax(self.score(state[:, None], annotations), mask)
-        context = (weights @ annotations)[:, 0]
-        embedded = self.embedding(word)
-        maxout = self.readout(torch.cat([state, embedded, context], dim=-1)).unflatten(-1, (-1, 2)).amax(dim=-1)
+        weights = masked_softmax(self.score(state[:, None], annotations), mask)  # (b, 1, n)
+        context = (weights @ annotations)[:, 0]  # (b, annotation_size)
+        embedded = self.embedding(word)  # (b, embedding_dim)
+        readout = self.readout(torch.cat([state, embedded, context], dim=-1))  # (b, 2 maxout_size)
+        maxout = readout.unflatten(-1, (-1, 2)).amax(dim=-1)  # (b, maxout_size)
         return self.output(maxout), self.gru(torch.cat([embedded, context], dim=-1), state), weights[:, 0]
 
 
 class RNNsearch(nn.Module):
-    r"""Translate by searching the source sentence anew for every word that is written.
+    r"""Encoder-decoder with attention for machine translation.
 
     Source: Section 3, Eqs. 2 and 4
         $$p(y \mid x) = \prod_i p(y_i \mid y_1, \dots, y_{i-1}, x)$$
 
     The sizes are those of Appendix A.2.3.
 
-    Departs: weights begin as torch's layers do, not as in Appendix B.1 (narrow normals, orthogonal recurrences, $v_a$
-    at zero), which is meant for days of training. Translation is greedy; the paper's is a beam search.
+    Departs: weights are initialized by torch's defaults, not as in Appendix B.1 (narrow normal distributions,
+    orthogonal recurrent matrices, $v_a = 0$), which is meant for days of training. Decoding is greedy; the paper uses
+    beam search.
 
     Args:
         source_vocab_size: The size of the source vocabulary.
@@ -194,10 +198,10 @@ class RNNsearch(nn.Module):
     def encode(
         self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]
     ) -> tuple[Float[Tensor, "b k annotation_size"], Bool[Tensor, "b 1 k"], Float[Tensor, "b hidden_size"]]:
-        """Return the annotations to search, where they are words, and the decoder's first state.
+        """Return the annotations, their mask, and the decoder's initial state.
 
         Raises:
-            ValueError: A sentence is longer than its row.
+            ValueError: A length exceeds the padded length of source.
         """
         if int(lengths.max()) > source.shape[1]:
             raise ValueError(f"length {int(lengths.max())} exceeds the {source.shape[1]} words of a row")
@@ -211,8 +215,8 @@ class RNNsearch(nn.Module):
 
         Args:
             source: The source sentences, padded.
-            lengths: How many words each source sentence has.
-            target: The target sentences from $y_0$ on; what follows a sentence's end is computed and means nothing.
+            lengths: The number of words of each source sentence.
+            target: The target sentences from $y_0$ on; ignore the logits after a sentence's end.
         """
         annotations, mask, state = self.encode(source, lengths)
         logits, alignments = [], []
@@ -220,17 +224,17 @@ class RNNsearch(nn.Module):
             logit, state, alignment = self.decoder(word, state, annotations, mask)
             logits.append(logit)
             alignments.append(alignment)
-        return torch.stack(logits, dim=1), torch.stack(alignments, dim=1)
+        return torch.stack(logits, dim=1), torch.stack(alignments, dim=1)  # (b, m, vocab_size), (b, m, k)
 
     def log_probability(
         self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"], target: Int[Tensor, "b m"], eos: int
     ) -> Float[Tensor, " b"]:
-        """Return the log-probability of target sentences: the sum over their words after $y_0$, the end included.
+        """Return the log-probability of target sentences: the sum over the words after $y_0$ up to the end symbol.
 
         Args:
             source: The source sentences, padded.
-            lengths: How many words each source sentence has.
-            target: The target sentences from $y_0$ on; what follows the end symbol does not count.
+            lengths: The number of words of each source sentence.
+            target: The target sentences from $y_0$ on; words after the end symbol are ignored.
             eos: The symbol that ends a sentence.
         """
         logits, _ = self(source, lengths, target[:, :-1])
@@ -243,14 +247,14 @@ class RNNsearch(nn.Module):
     def translate(
         self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"], bos: int, eos: int, max_length: int
     ) -> Int[Tensor, "b m"]:
-        """Return the greedy translations, from the first word to the end symbol, which also fills what follows it.
+        """Return the greedy translations, from the first word to the end symbol; what follows is padded with it.
 
         Args:
             source: The source sentences, padded.
-            lengths: How many words each source sentence has.
+            lengths: The number of words of each source sentence.
             bos: The symbol $y_0$.
             eos: The symbol that ends a sentence.
-            max_length: How many words a translation may have, its end included.
+            max_length: The largest number of words of a translation, the end symbol included.
         """
         annotations, mask, state = self.encode(source, lengths)
         words: list[Tensor] = []
@@ -265,13 +269,13 @@ class RNNsearch(nn.Module):
 
 
 class RNNencdec(RNNsearch):
-    r"""Translate from one fixed vector: the encoder-decoder that the paper sets out to improve.
+    r"""Encoder-decoder with one fixed context vector, the paper's baseline.
 
     Source: Appendix A.2.2, "the model becomes RNN Encoder-Decoder if we fix $c_i$"
         $$c_i = \overrightarrow h_{T_x}$$
 
-    There is one annotation to search, so that its weight is 1 and the alignment model has nothing to decide. The half
-    of the annotation that comes from the right is zero.
+    There is a single annotation, so that its weight is 1 and the alignment model has no effect. The backward half of
+    this annotation is zero.
 
     Asked: bahdanau.fixed-vector
     """
@@ -279,9 +283,9 @@ class RNNencdec(RNNsearch):
     def encode(
         self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]
     ) -> tuple[Float[Tensor, "b k annotation_size"], Bool[Tensor, "b 1 k"], Float[Tensor, "b hidden_size"]]:
-        """Return the last state of the network that reads from the left as the one annotation."""
+        """Return the forward RNN's last state as the single annotation, with its mask and the decoder's state."""
         annotations, mask, state = super().encode(source, lengths)
-        last = annotations[:, -1:, : state.shape[-1]]  # over padding, the state stays that of the last word
+        last = annotations[:, -1:, : state.shape[-1]]  # (b, 1, hidden_size); padding does not change the state
         return torch.cat([last, torch.zeros_like(last)], dim=-1), torch.ones_like(mask[..., :1]), state
 
 
@@ -291,9 +295,9 @@ class RNNencdec(RNNsearch):
 def machine_translation() -> None:
     """
     Answers: bahdanau.machine-translation
-        A model of translation gives every target sentence a probability, given the source sentence; to translate is to
-        search for the likeliest. The probability is a product over words, each given those before it. Here are all 31
-        things that a decoder with two words and an end symbol can write in at most four steps.
+        A translation model gives every target sentence a probability, given the source sentence; to translate is to
+        search for the most probable one. The probability is a product over words, each given those before it. Here are
+        all 31 outputs that a decoder with two words and an end symbol can produce in at most four steps.
 
         >>> import itertools
         >>> import torch
@@ -310,7 +314,7 @@ def machine_translation() -> None:
         >>> len(sentences), round(sum(torch.tensor(list(log_probabilities.values())).exp()).item(), 5)
         (31, 1.0)
 
-        The probability of one of them, word by word: the sum of the logarithms is that of the whole.
+        The log-probability of one of them is the sum of those of its words:
 
         >>> annotations, mask, state = model.encode(source, length)
         >>> total, before = 0.0, torch.tensor([end])
@@ -325,8 +329,8 @@ def machine_translation() -> None:
 def what_makes_it_neural() -> None:
     r"""
     Answers: bahdanau.what-makes-it-neural
-        A phrase-based system is put together from parts that are estimated on their own: a table of phrases, a model of
-        reordering, a language model. Here one loss, that of the next word, moves every number of one network, and the
+        A phrase-based system combines components that are trained separately: a phrase table, a reordering model, a
+        language model. Here a single loss, that of the next word, trains all parameters of one network, and the
         alignment is one of its layers.
 
         >>> import torch
@@ -354,10 +358,10 @@ def what_makes_it_neural() -> None:
 def alignment() -> None:
     r"""
     Answers: bahdanau.alignment
-        A matrix of weights: row by row, where in the source the decoder looks for the word that it writes next. For
-        English and French it is close to a diagonal, with adjectives and nouns crossed (Figure 3). Here a small model
-        learns to write words backwards, from pairs alone, and the diagonal that it finds is the other one. ($v_a$
-        begins ten times as large as usual, which saves training.)
+        A matrix of attention weights: row $i$ shows where in the source the decoder attends when it writes word $i$.
+        For English and French it is close to the diagonal, with adjectives and nouns swapped (Figure 3). Here a small
+        model learns from examples alone to write words backwards, and its alignment is the antidiagonal. ($v_a$ is
+        initialized ten times as large as usual, which shortens training.)
 
         >>> import torch
         >>> from torch.nn.functional import cross_entropy, pad
@@ -376,7 +380,7 @@ def alignment() -> None:
         ...     cross_entropy(write(source)[0].transpose(1, 2), source.flip(1)).backward()
         ...     optimizer.step()
 
-        A row for each letter that is written; black is a weight above a half, then shades of a quarter and a ninth.
+        One row for each letter that is written; the shades mean a weight above a half (black), a quarter and a ninth.
 
         >>> venus = torch.tensor([[ord(letter) - 96 for letter in "venus"]])
         >>> written = model.translate(venus, torch.tensor([5]), bos=0, eos=0, max_length=5)[0]
@@ -391,7 +395,7 @@ def alignment() -> None:
         e ·█···
         v █▓···
 
-        The same for 200 fresh words: nearly every letter is looked for where it stands.
+        On 200 new words, nearly every letter is aligned with its place in the source:
 
         >>> looked_at = write(words(200))[1].argmax(dim=-1)
         >>> bool((looked_at == torch.arange(4, -1, -1)).float().mean() > 0.85)
@@ -402,10 +406,10 @@ def alignment() -> None:
 def fixed_vector() -> None:
     """
     Answers: bahdanau.fixed-vector
-        Whatever the sentence's length, all that the decoder gets to see is one vector, and of a word in the middle
-        less is left in it the longer the sentence is. A decoder that can search finds each word's own annotation,
-        however far away it stands. How much the first word that is written depends on the middle word of the source,
-        in a sentence of 81 words as against one of 5:
+        Whatever the length of the sentence, the decoder sees one vector, and the longer the sentence, the less of a
+        word in the middle is left in it. A decoder with attention reads each word's own annotation, at any distance.
+        How much the first word written depends on the middle word of the source, in a sentence of 81 words relative to
+        one of 5:
 
         >>> import torch
         >>> from torch.nn.functional import cross_entropy, pad
@@ -421,8 +425,8 @@ def fixed_vector() -> None:
         >>> left[RNNencdec] < 1e-6, left[RNNsearch] > 0.03
         (True, True)
 
-        And it shows in training. Both models write words of six letters backwards; after the same 50 updates one has
-        learnt most of it.
+        The difference shows in training. Both models write words of six letters backwards; after the same 50 updates
+        only one has learned most of it.
 
         >>> def accuracy(kind):
         ...     _ = torch.manual_seed(2)
@@ -446,9 +450,9 @@ def fixed_vector() -> None:
 def two_directions() -> None:
     """
     Answers: bahdanau.two-directions
-        What a word means may depend on what follows it. A network that reads from the left does not know that yet: when
-        the last word changes, only what comes from the right can tell at the first word. Both halves know most of what
-        is near, which is what lets a decoder find a place.
+        What a word means may depend on what follows it. A forward RNN does not know that yet: when the last word
+        changes, only the backward RNN's state at the first word does. Both halves know most about nearby words, which
+        lets the decoder locate a position.
 
         >>> import torch
         >>> from reference_impl.bahdanau import Encoder
@@ -471,9 +475,9 @@ def two_directions() -> None:
 def soft_alignment() -> None:
     """
     Answers: bahdanau.soft-alignment
-        The alignment is not a hidden variable to be summed over or guessed at. It is a mean, with weights that vary
-        smoothly, so that the loss of a wrong word reaches the alignment model itself. Had the decoder picked the single
-        best place instead, no gradient would say that another had been better.
+        The alignment is not a latent variable to be marginalized or sampled. It is a weighted mean with differentiable
+        weights, so that the gradient of the loss reaches the alignment model itself. Had the decoder picked the single
+        best position, there would be no gradient towards another.
 
         >>> import torch
         >>> from reference_impl.bahdanau import RNNsearch
@@ -495,9 +499,9 @@ def alignment_cost() -> None:
     """
     Answers: bahdanau.alignment-cost
         Every target word is scored against every source word: $T_x T_y$ evaluations of the alignment model, and a
-        matrix of that size. That is why it is small. The half of it that concerns the source, $U_a h_j$, is the same
-        for every target word and could be computed once (Appendix A.1.2); it is computed anew here, to keep one
-        equation in one place.
+        matrix of that size. That is why the model is small. The part that depends on the source, $U_a h_j$, is the same
+        for every target word and could be computed once (Appendix A.1.2); it is recomputed here to keep the equation in
+        one place.
 
         >>> import torch
         >>> from reference_impl.bahdanau import RNNsearch
@@ -516,8 +520,9 @@ def alignment_cost() -> None:
 def parameter_count() -> None:
     """
     Answers: bahdanau.parameter-count
-        The model of the paper's tables, with 30,000 words on either side, has some 80 million numbers, two thirds of
-        them in what depends on the vocabulary. The alignment model, which is what is new, has 3 million.
+        The model of the paper's tables, with a vocabulary of 30,000 words on either side, has some 80 million
+        parameters, two thirds of them in the embeddings and the output layer. The alignment model, which is new, has 3
+        million.
 
         >>> import torch
         >>> from reference_impl.bahdanau import RNNsearch

@@ -1,10 +1,9 @@
-r"""Recurrent cells: the plain one, the memory cell of 1997, and the LSTM cell in use since.
+r"""Recurrent cells: the plain RNN cell, the LSTM's memory cell of 1997, and the LSTM cell in use since 2000.
 
 Source: Hochreiter and Schmidhuber 1997, Sections 3 and 4 and Appendix A.1; the forget gate from Gers et al. 2000
 
-Axes: $b$ sequences of a batch, $n$ steps, `input_size` and `hidden_size` units. A cell takes one step: it receives an
-input and a state, a tuple of tensors, and returns the next state. The state's first tensor is what others see of the
-cell.
+Axes: $b$ sequences of a batch, $n$ steps, `input_size` and `hidden_size` units. A cell computes one step: it takes an
+input and a state, a tuple of tensors, and returns the next state. The first tensor of a state is the cell's output.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ State = tuple[Tensor, ...]
 
 
 class RNNCell(nn.Module):
-    r"""Take one step of a plain recurrent network, whose whole state is squashed and mixed anew at every step.
+    r"""Compute one step of a plain (Elman) recurrent network.
 
     Source: Section 3.1 (conventional units), with tanh as activation
         $$h_t = \tanh(W x_t + b + U h_{t-1} + b')$$
@@ -46,31 +45,35 @@ class RNNCell(nn.Module):
         self, x: Float[Tensor, "b input_size"], state: tuple[Float[Tensor, "b hidden_size"]]
     ) -> tuple[Float[Tensor, "b hidden_size"]]:
         """Return the next state."""
-        net = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(state[0], self.weight_hh, self.bias_hh)
+        net = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(
+            state[0], self.weight_hh, self.bias_hh
+        )  # (b, hidden_size)
         return (net.tanh(),)
 
 
 class LSTM1997Cell(nn.Module):
-    r"""Take one step of the LSTM of 1997: no forget gate, and an error that travels through the internal state alone.
+    r"""Compute one step of the LSTM of 1997: no forget gate, and a gradient through the internal state alone.
 
     Source: Section 4 and Appendix A.1, Eqs. 3-9
         $$s_t = s_{t-1} + y^{in}_t \, g(net_t), \qquad y_t = y^{out}_t \, h(s_t)$$
         $$g(x) = 4\sigma(x) - 2, \qquad h(x) = 2\sigma(x) - 1$$
 
-    $y^{in}$ and $y^{out}$ are logistic gates, one of each for a block of `block_size` cells. All nets are affine in the
-    input and in what cells and gates put out at the step before. Errors that reach a net change its weights but travel
-    no further back (Section 4, "Learning"), hence the `detach`. What is left is the internal state: its weight to
-    itself is fixed at 1, so $\partial s_t/\partial s_{t-1} = 1$. That is the constant error carousel.
+    $y^{in}$ and $y^{out}$ are sigmoid gates, one of each for a block of `block_size` cells. All net inputs are affine
+    in the input and in the outputs of cells and gates at the step before. The gradient of a net input reaches its
+    weights but no earlier step (Section 4, "Learning"), hence the `detach`. It flows back through the internal state
+    alone, whose self-connection has the fixed weight 1, so $\partial s_t/\partial s_{t-1} = 1$. That is the constant
+    error carousel.
 
-    The state holds the cells' outputs in (-1, 1), the internal states without bound, and the gates in (0, 1).
+    The state holds the cells' outputs in (-1, 1), the unbounded internal states, and the gates in (0, 1).
 
-    Departs: every bias begins at 0; the paper begins its gates' biases below 0, by amounts that vary by experiment.
+    Departs: biases are initialized to 0; the paper initializes those of gates below 0, by amounts that vary by
+    experiment.
 
     Args:
         input_size: The width of the input.
-        num_blocks: How many blocks; each has an input gate and an output gate.
-        block_size: How many cells share the gates of a block.
-        bias: Whether cells and gates have biases; not all of the paper's experiments give them any.
+        num_blocks: The number of blocks; each has an input gate and an output gate.
+        block_size: The number of cells in a block, which share its gates.
+        bias: Whether cells and gates have biases; in some of the paper's experiments they have none.
 
     Asked: lstm.constant-error-carousel, lstm.forget-gate
     """
@@ -97,32 +100,32 @@ class LSTM1997Cell(nn.Module):
     ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"], Float[Tensor, "b gates"]]:
         """Return the next state."""
         output, internal, gates = state
-        others = torch.cat([output, gates], dim=-1).detach()
-        net = F.linear(x, self.weight_ih, self.bias) + F.linear(others, self.weight_hh)
+        others = torch.cat([output, gates], dim=-1).detach()  # (b, hidden_size + 2 num_blocks)
+        net = F.linear(x, self.weight_ih, self.bias) + F.linear(others, self.weight_hh)  # the same shape
         cells, gates = torch.split(net, [self.hidden_size, 2 * self.num_blocks], dim=-1)
         gates = gates.sigmoid()
-        write, read = gates.repeat_interleave(self.block_size, dim=-1).chunk(2, dim=-1)
+        write, read = gates.repeat_interleave(self.block_size, dim=-1).chunk(2, dim=-1)  # (b, hidden_size) each
         internal = internal + write * (4 * cells.sigmoid() - 2)
         return read * (2 * internal.sigmoid() - 1), internal, gates
 
 
 class LSTMCell(nn.Module):
-    r"""Take one step of the LSTM in use since 2000: with a forget gate, and with gradients that are not cut.
+    r"""Compute one step of the LSTM in use since 2000, with a forget gate and the full gradient.
 
     Source: Section 4 for input gate, output gate and cell; Gers et al. 2000 for the forget gate
         $$c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \tanh c_t$$
         $$i_t, f_t, o_t = \sigma(\cdot), \quad g_t = \tanh(\cdot), \quad \cdot = W x_t + b + U h_{t-1} + b'$$
 
     The rows of the weights are those of $i, f, g, o$, in this order, as in torch.nn.LSTMCell. The state holds $h$ in
-    (-1, 1) and $c$, without bound.
+    (-1, 1) and $c$, which is unbounded.
 
     Departs: the paper has no forget gate, $f = 1$. It cuts the gradient where it leaves a cell, squashes the cell's
-    input to (-2, 2), shows every gate to all others, gives a unit one bias at most, and lets cells share gates.
+    input to (-2, 2), feeds every gate's output to all units, gives a unit one bias at most, and lets cells share gates.
 
     Args:
         input_size: The width of the input.
         hidden_size: The number of cells.
-        forget_bias: Where the forget gates' bias begins; the other biases begin at 0.
+        forget_bias: The initial bias of the forget gates; all other biases are initialized to 0.
 
     Asked: lstm.what-gates-do, lstm.two-states, lstm.how-far-gradient, lstm.parameter-count, lstm.forget-bias
     """
@@ -151,14 +154,16 @@ class LSTMCell(nn.Module):
     ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"]]:
         """Return the next state."""
         hidden, cell = state
-        net = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(hidden, self.weight_hh, self.bias_hh)
-        write, keep, candidate, read = net.chunk(4, dim=-1)
+        net = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(
+            hidden, self.weight_hh, self.bias_hh
+        )  # (b, 4 hidden_size)
+        write, keep, candidate, read = net.chunk(4, dim=-1)  # (b, hidden_size) each
         cell = keep.sigmoid() * cell + write.sigmoid() * candidate.tanh()
         return read.sigmoid() * cell.tanh(), cell
 
 
 class RNN(nn.Module):
-    r"""Run a cell over sequences, one step after the other.
+    r"""Run a cell over sequences, step by step.
 
     Source: Section 3.1
         $$s_t = \operatorname{cell}(x_t, s_{t-1})$$
@@ -176,11 +181,11 @@ class RNN(nn.Module):
     def forward(
         self, x: Float[Tensor, "b n input_size"], state: State | None = None
     ) -> tuple[Float[Tensor, "b n hidden_size"], State]:
-        """Return what the cell shows at every step, and its last state.
+        """Return the cell's output at every step, and its last state.
 
         Args:
             x: The sequences, all of the same length.
-            state: The state to begin with; zeros where none is given.
+            state: The initial state; zeros if None.
 
         Raises:
             ValueError: The sequences have no steps.
@@ -188,42 +193,42 @@ class RNN(nn.Module):
         if not x.shape[1]:
             raise ValueError(f"{len(x)} sequences of {x.shape[1]} steps leave nothing to show")
         state = self.cell.init_state(x) if state is None else state
-        shown = []
-        for step in x.unbind(dim=1):
+        outputs = []
+        for step in x.unbind(dim=1):  # (b, input_size)
             state = self.cell(step, state)
-            shown.append(state[0])
-        return torch.stack(shown, dim=1), state
+            outputs.append(state[0])
+        return torch.stack(outputs, dim=1), state  # (b, n, hidden_size)
 
 
 def truncated_bptt(
     rnn: RNN, x: Float[Tensor, "b n input_size"], window_length: int
 ) -> Iterator[Float[Tensor, "b w hidden_size"]]:
-    """Run a layer over windows of the sequences, and cut the gradient between them: truncated backpropagation.
+    """Run a network over windows of the sequences and detach the state between them: truncated backpropagation.
 
-    Source: Williams and Peng 1990, in the form that is usual today: windows that do not overlap
+    Source: Williams and Peng 1990, in the form that is usual today, with windows that do not overlap
 
-    The state goes on from window to window, so that the values are those of one long run. A loss on one window can be
-    backpropagated before the next is run: memory and the chain of dependent steps backwards are `window_length` long,
-    not n.
+    The state is passed from window to window, so that the outputs are those of one run over the whole sequence. The
+    loss of one window can be backpropagated before the next is run: the memory and the backward chain of dependent
+    steps are `window_length` long, not n.
 
     Args:
         rnn: The network to run.
         x: The sequences.
-        window_length: How many steps a window has; the last may have fewer.
+        window_length: The number of steps in a window; the last window may have fewer.
 
     Yields:
-        What the cell shows in each window.
+        The cell's outputs in each window.
 
     Raises:
-        ValueError: The windows are empty.
+        ValueError: window_length is less than 1.
     """
     if window_length < 1:
         raise ValueError(f"windows of {window_length} steps do not cover {x.shape[1]}")
     state: State | None = None
     for window in torch.split(x, window_length, dim=1):
-        shown, state = rnn(window, state)
+        output, state = rnn(window, state)
         state = tuple(part.detach() for part in state)
-        yield shown
+        yield output  # (b, window_length, hidden_size)
 
 
 # Answers
@@ -232,9 +237,9 @@ def truncated_bptt(
 def constant_error_carousel() -> None:
     """
     Answers: lstm.constant-error-carousel
-        A unit with the identity as activation and a weight of exactly 1 to itself: an error goes round in it unchanged.
-        After 1,000 steps of noise the internal state's derivative with respect to the first is still the identity, to
-        the last bit, because every other way back is cut.
+        A unit with the identity as activation and a self-connection of weight exactly 1: the error that it passes back
+        in time is unchanged. After 1,000 steps of noise the derivative of the internal state with respect to the first
+        is still exactly the identity, because the gradient is cut on every other path.
 
         >>> import torch
         >>> from reference_impl.lstm import LSTM1997Cell
@@ -248,7 +253,7 @@ def constant_error_carousel() -> None:
         >>> [torch.autograd.grad(unit, first, retain_graph=True)[0].tolist() for unit in last][:2]
         [[[1.0, 0.0, 0.0, 0.0]], [[0.0, 1.0, 0.0, 0.0]]]
 
-        What was let in at the first step is still to be blamed at the last: the weights get their share of the error.
+        The weights that wrote at the first step still receive a gradient from the last.
 
         >>> torch.autograd.grad(last.sum(), cell.weight_ih)[0].abs().sum() > 1
         tensor(True)
@@ -259,8 +264,8 @@ def what_gates_do() -> None:
     """
     Answers: lstm.what-gates-do
         Each gate is a number in (0, 1) that multiplies: the input gate what is written, the forget gate what is kept,
-        the output gate what is shown. Here four inputs drive the input gate, the forget gate, the candidate and the
-        output gate of one cell directly.
+        the output gate what is shown. Here each of four inputs drives one of the input gate, the forget gate, the
+        candidate and the output gate of one cell.
 
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell
@@ -288,9 +293,9 @@ def what_gates_do() -> None:
 def two_states() -> None:
     """
     Answers: lstm.two-states
-        $c$ keeps and $h$ shows. $c$ goes round without a squashing, so that it can count and pass an error on
-        unchanged; $h$ is squashed and gated, so that what is kept need not disturb what reads it. A cell that had to
-        live on $h$ alone loses both the number and the error.
+        $c$ is the memory and $h$ the output. $c$ is not squashed from step to step, so that it can count and pass the
+        gradient back unchanged; $h$ is squashed and gated, so that the memory does not disturb what reads it when it
+        need not. A cell whose only state is $h$ loses both the stored number and the gradient.
 
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell
@@ -309,7 +314,7 @@ def two_states() -> None:
         >>> value < 0.2, error < 0.01
         (True, True)
 
-        And $c$ counts: with everything open it reaches 100 while $h$ stays below 1.
+        And $c$ counts: with all gates open it reaches 100 while $h$ stays below 1.
 
         >>> cell.bias_ih.data = torch.tensor([30.0, 30.0, 30.0, 0.0])
         >>> state = cell.init_state(torch.zeros(1, 1))
@@ -323,9 +328,9 @@ def two_states() -> None:
 def forget_gate() -> None:
     """
     Answers: lstm.forget-gate
-        The carousel of 1997 can add but never clear. On a stream without end the internal state drifts on and on, the
-        output saturates, and nothing that arrives can be seen any longer. A forget gate below 1 bounds the state at
-        $ig/(1-f)$, and lets the cell reset itself (Gers et al. 2000).
+        The cell of 1997 can add but never reset. On an endless stream its internal state grows without bound, the
+        output saturates, and new inputs no longer change it. A forget gate below 1 bounds the state at $ig/(1-f)$, and
+        lets the cell reset itself (Gers et al. 2000).
 
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell, LSTM1997Cell
@@ -352,9 +357,9 @@ def forget_gate() -> None:
 def forget_bias() -> None:
     """
     Answers: lstm.forget-bias
-        At a bias of 0 the forget gate begins half shut, and of an error that goes back 30 steps a billionth is left:
-        nothing to learn from. With the gate open at the beginning the same cell learns within 40 updates to name the
-        first of 30 inputs, when all others are noise.
+        With a bias of 0 the forget gate starts half open, and of a gradient that goes back 30 steps a billionth is
+        left: nothing to learn from. With a bias of 3 the same cell learns within 40 updates to recall the first of 30
+        inputs, where all others are noise.
 
         >>> import torch
         >>> from torch import nn
@@ -381,9 +386,8 @@ def forget_bias() -> None:
 def how_far_gradient() -> None:
     r"""
     Answers: lstm.how-far-gradient
-        Along the carousel an error is multiplied by $f$ at every step, so that half of it is left after
-        $\ln 2 / -\ln f$ steps. The forget bias sets that reach. Measured on the gradient itself: the steps until half
-        is lost.
+        Along $c$ the gradient is multiplied by $f$ at every step, so that half of it is left after $\ln 2 / -\ln f$
+        steps. The forget bias sets this half-life. Measured on the gradient itself, the steps until half is lost:
 
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell
@@ -404,8 +408,9 @@ def how_far_gradient() -> None:
 def parameter_count() -> None:
     """
     Answers: lstm.parameter-count
-        Three gates and a candidate, each with the weights of a plain cell: exactly four times as many. The paper
-        speaks of up to nine times: its cell has two gates, hence three units for one, and each also listens to gates.
+        Three gates and a candidate, each with the weights of a plain cell: exactly four times as many. The paper speaks
+        of up to nine times: its cell has two gates, hence three units for one, and each unit also receives the gates'
+        activations.
 
         >>> from reference_impl.lstm import LSTMCell, LSTM1997Cell, RNNCell
         >>> def count(module):
@@ -426,10 +431,11 @@ def parameter_count() -> None:
 def what_breaks() -> None:
     """
     Answers: lstm.what-breaks
-        One cell, weights set by hand, keeps a running sum: it adds a value when told to write, shows the sum when told
-        to read, and begins anew when told to reset. Then each gate is stuck in turn. Without the input gate noise gets
-        in, without the forget gate old sums stay or nothing does, without the output gate the sum shows when nobody
-        asked. (A task that needs no reset needs no forget gate, and so on: the paper says the same of its gates.)
+        One cell with weights set by hand keeps a running sum: it adds a value when the write input is on, shows the sum
+        when the read input is on, and starts again when the reset input is on. Then each gate in turn is fixed open or
+        shut. With the input gate open noise gets in, with the forget gate open old sums stay, with it shut nothing
+        stays, and with the output gate open the sum shows all the time. (A task without resets needs no forget gate,
+        and so on: the paper says the same of its gates.)
 
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell, RNN
@@ -461,8 +467,8 @@ def what_breaks() -> None:
 def long_sequences() -> None:
     """
     Answers: transformer.long-sequences
-        An error that goes back one step is multiplied by the Jacobian of that step. Over $n$ steps it shrinks or grows
-        like the $n$-th power of what one step does to it: it vanishes or explodes.
+        A gradient that goes back one step is multiplied by the Jacobian of that step. Over $n$ steps it shrinks or
+        grows like the $n$-th power of what one step does to it: it vanishes or explodes.
 
         >>> import math
         >>> import torch
@@ -482,9 +488,9 @@ def long_sequences() -> None:
         >>> [reach(plain(1.5), n) > bound for n, bound in [(10, 3), (50, 1e6), (100, 1e14)]]
         [True, True, True]
 
-        Once the gradient exceeds what a float can hold, one update makes every weight, and the loss, NaN. To clip the
-        gradient's norm (Pascanu et al. 2013) tames a gradient that is merely large; it brings nothing back that has
-        vanished.
+        Once the gradient exceeds the range of a float, one update makes every weight, and the loss, NaN. Gradient
+        clipping by norm (Pascanu et al. 2013) helps against a gradient that is too large; it cannot restore one that
+        has vanished.
 
         >>> def losses(scale, n, updates, clip):
         ...     layer, x = RNN(plain(scale)), torch.zeros(1, n, 1)
@@ -501,8 +507,8 @@ def long_sequences() -> None:
         >>> [list(losses(1.1, n=50, updates=30, clip=clip))[-1] < 0.15 for clip in (math.inf, 0.1)]
         [False, True]
 
-        The LSTM's carousel multiplies an error by the forget gate alone. Behind a gate that is half shut
-        the error vanishes as it does in a plain cell; a gate that begins open keeps it.
+        Along the LSTM's cell state the gradient is multiplied by the forget gate alone. With a forget gate that is half
+        open it vanishes as in a plain cell; with one that starts open it does not.
 
         >>> plainly = reach(RNNCell(input_size=1, hidden_size=16), 64)
         >>> half, begun, opened = (reach(LSTMCell(1, 16, forget_bias), 64) for forget_bias in (0.0, 1.0, 5.0))
@@ -514,8 +520,8 @@ def long_sequences() -> None:
 def why_rnns_are_slow() -> None:
     """
     Answers: transformer.why-rnns-are-slow
-        $h_t$ needs $h_{t-1}$, so that $n$ steps stand in one chain and no processor, however wide, can take two of them
-        at once. It is not that there is more to compute. Here is the longest chain of dependent operations, read off
+        $h_t$ depends on $h_{t-1}$, so the $n$ steps are sequential, and no processor, however parallel, can run two of
+        them at once. The number of operations is not the reason. Here is the longest chain of dependent operations in
         autograd's graph: it grows with $n$ in a plain cell and in an LSTM, and not at all in attention.
 
         >>> import torch
@@ -539,9 +545,9 @@ def why_rnns_are_slow() -> None:
         >>> len({chain(attention(x, x, x)) for x in (torch.zeros(1, n, 4) for n in lengths)})
         1
 
-        Truncated backpropagation is a work-around for the way back: the chain, and the memory, are a window long
-        whatever $n$ is. The way forward still takes $n$ steps, and no error crosses a window's edge, so that nothing
-        can be learnt from what lies before it.
+        Truncated backpropagation limits the backward pass: the chain, and the memory, have the length of a window,
+        whatever $n$ is. The forward pass still takes $n$ steps, and no gradient crosses the boundary of a window, so
+        that nothing can be learned from what lies before it.
 
         >>> [chain(list(truncated_bptt(plain, torch.zeros(1, n, 4), window_length=16))[-1]) for n in lengths]
         [51, 51, 51, 51]

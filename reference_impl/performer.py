@@ -1,10 +1,10 @@
-r"""The Performer: softmax attention estimated by random features, in time and memory linear in the length.
+r"""The Performer: softmax attention approximated by random features, in time and memory linear in the length.
 
 Source: Choromanski et al. 2021, "Rethinking Attention with Performers"; sections below are this paper's
 
 Axes: $n$ queries ($L$ in the paper), $l$ keys and values, $d$ the width of a head, $e$ the width of a value, $m$ random
-directions, $r$ features of a vector ($m$, or $2m$ for kernels that make two of each direction). Masks are true where
-one may look; only keys can be hidden, so a mask has one row for all queries.
+directions (the rows of the projection matrix $W$), $r$ features of a vector ($m$, or $2m$ where each direction gives
+two). Masks are true where a query may attend; only keys can be masked, so a mask has one row for all queries.
 """
 
 import copy
@@ -18,42 +18,44 @@ from torch.nn import functional as F
 
 from reference_impl.layers.attention import MultiHeadAttention
 
+# Draws a projection matrix of m random directions.
 CreateProjection = Callable[[int, int], Float[Tensor, "m d"]]
+# Returns features in two parts, a factor and an exponent, so that a maximum can be subtracted from the exponent.
 FeatureMap = Callable[[Float[Tensor, "*b n d"], Float[Tensor, "m d"]], tuple[Tensor, Tensor]]
 
 
 def gaussian_random_matrix(m: int, d: int) -> Float[Tensor, "m d"]:
-    r"""Draw each direction by itself.
+    r"""Draw a projection matrix whose rows are independent Gaussian vectors.
 
     Source: Section 2.3
         $$\omega_1, \dots, \omega_m \sim \mathcal{N}(0, I_d)$$
     """
-    return torch.randn(m, d)
+    return torch.randn(m, d)  # (m, d)
 
 
 def gaussian_orthogonal_random_matrix(m: int, d: int) -> Float[Tensor, "m d"]:
-    r"""Draw directions that stand at right angles to each other, in blocks of d, each as long as a Gaussian vector is.
+    r"""Draw a projection matrix whose rows are orthogonal in blocks of d, with the norms of Gaussian vectors.
 
     Source: Section 2.4
         $$\omega_i^\top \omega_j = 0 \quad (i \ne j, \text{ of one block}), \qquad
           \lVert \omega_i \rVert \sim \chi(d)$$
 
-    Each direction by itself is still drawn from $\mathcal{N}(0, I_d)$, so that estimates stay unbiased. That needs the
-    signs of a QR decomposition put right: as it comes from LAPACK, the first number of the first vector is negative
-    in every draw.
+    Each row by itself still has the distribution $\mathcal{N}(0, I_d)$, so that estimates stay unbiased. For that the
+    signs of the QR decomposition are corrected: as LAPACK returns it, the first component of the first vector is
+    negative in every draw.
 
-    Departs: the public codes take the vectors as LAPACK returns them, which biases their estimates.
+    Departs: the public codes use the vectors as LAPACK returns them, which biases their estimates.
 
     Asked: performer.why-orthogonal
     """
-    q, r = torch.linalg.qr(torch.randn(-(-m // d), d, d))
+    q, r = torch.linalg.qr(torch.randn(-(-m // d), d, d))  # (ceil(m / d), d, d)
     q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
     lengths = torch.randn(m, d).norm(dim=1, keepdim=True)
-    return q.mT.flatten(0, 1)[:m] * lengths
+    return q.mT.flatten(0, 1)[:m] * lengths  # (m, d)
 
 
 def positive_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
-    r"""Return the factor and the exponent of FAVOR+'s features, none of which is negative.
+    r"""Return the factor and the exponent of FAVOR+'s positive random features.
 
     Source: Section 2.3, Lemma 1; the error is Lemma 2's, for independent directions
         $$\phi(x) = \frac{1}{\sqrt m} \exp\Bigl(Wx - \frac{\lVert x\rVert^2}{2}\Bigr), \qquad
@@ -64,22 +66,22 @@ def positive_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d
     Asked: performer.unbiased, performer.why-positive
     """
     norms = x.square().sum(dim=-1, keepdim=True)
-    return x.new_ones(()), x @ projection.mT - norms / 2
+    return x.new_ones(()), x @ projection.mT - norms / 2  # (), (*b, n, m)
 
 
 def hyperbolic_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
-    r"""Return the factor and the exponent of positive features that use each direction both ways.
+    r"""Return the factor and the exponent of positive features that use each direction with both signs.
 
-    Source: Section 2.3, Lemma 1; its mean squared error is, by Lemma 2, not above half of that of `positive_features`
+    Source: Section 2.3, Lemma 1; by Lemma 2 its mean squared error is at most half of that of `positive_features`
         $$\phi(x) = \frac{1}{\sqrt{2m}} \exp\Bigl(-\frac{\lVert x\rVert^2}{2}\Bigr)
           \bigl[\exp(Wx),\ \exp(-Wx)\bigr]$$
     """
     factor, exponent = positive_features(x, torch.cat([projection, -projection]))
-    return factor * 0.5**0.5, exponent
+    return factor * 0.5**0.5, exponent  # (), (*b, n, 2 m)
 
 
 def trigonometric_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
-    r"""Return the factor and the exponent of the features that the paper argues against.
+    r"""Return the factor and the exponent of sine and cosine features, which the paper compares with positive ones.
 
     Source: Section 2.3; the error is Lemma 2's, for independent directions
         $$\phi(x) = \frac{1}{\sqrt m} \exp\Bigl(\frac{\lVert x\rVert^2}{2}\Bigr) \bigl[\sin(Wx),\ \cos(Wx)\bigr]$$
@@ -88,21 +90,22 @@ def trigonometric_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor,
 
     Asked: performer.when-positive-loses
     """
-    angles = x @ projection.mT
+    angles = x @ projection.mT  # (*b, n, m)
+    # (*b, n, 2 m), (*b, n, 1)
     return torch.cat([angles.sin(), angles.cos()], dim=-1), x.square().sum(dim=-1, keepdim=True) / 2
 
 
 def relu_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
-    r"""Return the factor and the exponent (none: 0) of features for attention by another kernel than softmax's.
+    r"""Return the factor and the exponent (0) of ReLU features, for attention with another kernel than softmax.
 
-    Source: Section 2.2, generalised attention; the small number is the public codes', so that no row sum is zero
+    Source: Section 2.2, generalized attention; the constant is the public codes', so that no row sum is zero
         $$\phi(x) = \frac{1}{\sqrt m} \bigl(\max(0, Wx) + 10^{-3}\bigr)$$
 
-    With the identity as directions, these are the public code's deterministic features.
+    With the identity as projection, these are the public code's deterministic features.
 
     Asked: performer.any-kernel
     """
-    return F.relu(x @ projection.mT) + 1e-3, torch.zeros_like(x[..., :1])
+    return F.relu(x @ projection.mT) + 1e-3, torch.zeros_like(x[..., :1])  # (*b, n, m), (*b, n, 1)
 
 
 def random_features(
@@ -112,27 +115,28 @@ def random_features(
     stabilizer_dims: tuple[int, ...] = (),
     valid: Bool[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "*b n r"]:
-    r"""Return what stands for each vector: the product of two vectors' features estimates their kernel.
+    r"""Map each vector to random features: the inner product of two vectors' features estimates their kernel.
 
-    Source: Section 2.3, Eq. 5, with $g$ the kernel's factor and $s$ its exponent; the maximum $c$ is the public codes'
+    Source: Section 2.3, Eq. 5, with the factor $g$ and the exponent $s$ of a feature map; the maximum $c$ is the public
+    codes'
         $$\phi(x) = \frac{1}{\sqrt m}\, g(x) \exp(s(x) - c)$$
 
     Departs: the public codes subtract the maximum of $Wx$ alone, and add $10^{-4}$ or $10^{-6}$ to the exponentials.
-    Then a query long enough has features that are all next to zero before that number is added, and all such queries
-    attend alike, whatever they ask. Here the largest exponential is 1, and nothing is added.
+    The features of a query with a large norm are then nearly zero before that constant is added, and all such queries
+    get the same attention weights. Here the largest exponential is 1, and nothing is added.
 
     Args:
         x: The vectors; for softmax over $\sqrt d$, queries and keys times $d^{-1/4}$.
         projection: The random directions, one a row.
-        feature_map: Which features.
-        stabilizer_dims: The axes over which the maximum is taken that is subtracted: (-1,) for queries, (-2, -1) for
-            keys, () for none.
-        valid: True where a vector is no padding, of shape (..., n, 1); padding has features of 0.
+        feature_map: The kind of features.
+        stabilizer_dims: The dimensions over which to take the maximum that is subtracted from the exponent: (-1,) for
+            queries, (-2, -1) for keys, () to subtract nothing.
+        valid: A mask of shape (..., n, 1), true where a vector is not padding; the features of padding are 0.
 
     Asked: performer.stabiliser
     """
-    factor, exponent = feature_map(x, projection)
-    if valid is not None:  # the lowest finite number, not -inf: where nothing is real, inf - inf would be NaN
+    factor, exponent = feature_map(x, projection)  # broadcast to (*b, n, r)
+    if valid is not None:  # the lowest finite number, not -inf: where all is padding, inf - inf would be NaN
         exponent = exponent.masked_fill(~valid, torch.finfo(exponent.dtype).min)
     if stabilizer_dims:
         exponent = exponent - exponent.detach().amax(dim=stabilizer_dims, keepdim=True)
@@ -143,31 +147,31 @@ def random_features(
 def prefix_sum(
     query: Float[Tensor, "*b n r"], key: Float[Tensor, "*b n r"], value: Float[Tensor, "*b n e"], chunk_size: int = 128
 ) -> Float[Tensor, "*b n e"]:
-    r"""Sum what stands at each position and before it, weighted by products of features.
+    r"""Compute unnormalized causal linear attention by prefix sums.
 
     Source: Section 2.2 and Appendix B (Algorithm 1, unidirectional); the chunks are ours
-        $$y_i = \sum_{j \le i} (q_i^\top k_j)\, c_j = S_i^\top q_i, \qquad S_i = \sum_{j \le i} k_j c_j^\top$$
+        $$y_i = \sum_{j \le i} (q_i^\top k_j)\, v_j = S_i^\top q_i, \qquad S_i = \sum_{j \le i} k_j v_j^\top$$
 
-    The sums $S_i$ of a chunk's start are $r \times e$ and the only ones made; within a chunk products are masked. So
-    the memory besides inputs and output is $re + chunk^2$, whatever the length. The gradients are prefix sums
-    themselves:
+    Only the sums $S_i$ at the start of a chunk are computed, each $r \times e$; within a chunk the products of queries
+    and keys are masked. So the memory besides inputs and output is $re + chunk\_size^2$, whatever the length. The
+    gradients are prefix sums as well:
 
-    $$\bar q_i = \sum_{j \le i} (\bar y_i^\top c_j)\, k_j, \qquad
-      \bar k_j = \sum_{i \ge j} (c_j^\top \bar y_i)\, q_i, \qquad
-      \bar c_j = \sum_{i \ge j} (k_j^\top q_i)\, \bar y_i,$$
+    $$\bar q_i = \sum_{j \le i} (\bar y_i^\top v_j)\, k_j, \qquad
+      \bar k_j = \sum_{i \ge j} (v_j^\top \bar y_i)\, q_i, \qquad
+      \bar v_j = \sum_{i \ge j} (k_j^\top q_i)\, \bar y_i,$$
 
-    so that the backward pass keeps queries, keys and contents, and no sum at all.
+    so that queries, keys and values are saved for the backward pass, and no sums.
 
-    Departs: Algorithm 1 makes all $S_i$ at once, $n \times r \times e$ numbers, and sums them in parallel.
+    Departs: Algorithm 1 computes all $S_i$ at once, $n \times r \times e$ numbers, by a parallel prefix sum.
 
     Args:
-        query: The features of queries.
-        key: The features of keys.
-        value: What is summed.
-        chunk_size: How many positions are taken at a time.
+        query: The features of the queries.
+        key: The features of the keys.
+        value: The values.
+        chunk_size: The number of positions in a chunk.
 
     Raises:
-        ValueError: A chunk has no position.
+        ValueError: chunk_size is less than 1.
 
     Asked: performer.causal-without-a-mask
     """
@@ -177,7 +181,7 @@ def prefix_sum(
 
 
 class PrefixSum(torch.autograd.Function):
-    """Run `prefix_sum` forth and back; not to be called itself."""
+    """The forward and the backward pass of `prefix_sum`, which is what to call."""
 
     @staticmethod
     def forward(
@@ -190,16 +194,16 @@ class PrefixSum(torch.autograd.Function):
         """Return the sums, chunk by chunk."""
         ctx.save_for_backward(query, key, value)
         ctx.chunk_size = chunk_size
-        past = key[..., :0, :].mT @ value[..., :0, :]  # zeros: nothing has been seen
+        past = key[..., :0, :].mT @ value[..., :0, :]  # (*b, r, e), zeros
         sums = []
         for q, k, v in zip(*(torch.split(tensor, chunk_size, dim=-2) for tensor in (query, key, value)), strict=True):
-            sums.append((q @ k.mT).tril() @ v + q @ past)
+            sums.append((q @ k.mT).tril() @ v + q @ past)  # (*b, chunk_size, e)
             past = past + k.mT @ v
-        return torch.cat(sums, dim=-2)
+        return torch.cat(sums, dim=-2)  # (*b, n, e)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Float[Tensor, "*b n e"]) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Return the gradients, which are prefix sums: one as it stands, two from the end."""
+        """Return the gradients, which are prefix sums: that of queries forward, those of keys and values in reverse."""
         query, key, value = ctx.saved_tensors
         grad_query = prefix_sum(grad_output, value, key, ctx.chunk_size)
         back = [tensor.flip(-2) for tensor in (query, key, value, grad_output)]
@@ -218,32 +222,32 @@ def favor_attention(
     causal: bool = False,
     chunk_size: int = 128,
 ) -> Float[Tensor, "*b n e"]:
-    r"""Return the values' means under attention that is estimated, without a matrix of its weights.
+    r"""Compute attention by random features (FAVOR+), without the matrix of attention weights.
 
     Source: Section 2.2, Eq. 4, and Appendix B, Algorithm 1
         $$\widehat{\operatorname{Att}}(Q, K, V) = \hat D^{-1} \bigl(Q' ((K')^\top V)\bigr), \qquad
           \hat D = \operatorname{diag}\bigl(Q' ((K')^\top 1_L)\bigr)$$
 
     $Q'$ and $K'$ are the features of queries and keys, each times $d^{-1/4}$: then their product estimates $\exp(q^\top
-    k / \sqrt d)$. Values and $1_L$ are multiplied as one, as Algorithm 1 does. Rows of weight zero return zeros.
+    k / \sqrt d)$. Values and $1_L$ are concatenated, as in Algorithm 1. Queries whose keys are all masked get zeros.
 
     Departs: nothing is added to denominators; the public codes add $10^{-6}$ times the sum of a query's features if
-    causal, or $2 \cdot 10^{-6}$ to those that are nearly zero. Hidden keys have no weight; a public code hides their
-    values alone, and its denominators count them.
+    causal, or $2 \cdot 10^{-6}$ to those that are nearly zero. Masked keys have weight 0; a public code masks their
+    values alone, and counts them in its denominators.
 
     Args:
-        query: What is asked for.
-        key: What each value is found by.
-        value: What is returned.
+        query: The queries.
+        key: The keys.
+        value: The values.
         projection: The random directions, one a row.
-        feature_map: Which features.
-        mask: True where a key may be seen, of shape (..., 1, l), the same for all queries.
-        causal: Whether a query sees its own and earlier positions only.
-        chunk_size: How many positions causal attention takes at a time.
+        feature_map: The kind of features.
+        mask: A mask of shape (..., 1, l), true where keys may be attended to, the same for all queries.
+        causal: Whether a query attends to its own and earlier positions only.
+        chunk_size: The number of positions in a chunk of causal attention.
 
     Raises:
-        ValueError: The mask tells queries apart; there are no such weights to mask. Or attention is causal, and there
-            are not as many queries as keys.
+        ValueError: The mask differs from query to query: there is no matrix of weights to apply it to. Or attention is
+            causal, and the numbers of queries and keys differ.
 
     Asked: performer.no-attention-matrix, performer.how-many-features, performer.where-linear-pays
     """
@@ -252,40 +256,40 @@ def favor_attention(
     if causal and query.shape[-2] != key.shape[-2]:
         raise ValueError(f"{query.shape[-2]} queries and {key.shape[-2]} keys cannot be causal: their numbers differ")
     scale = query.shape[-1] ** -0.25
-    query_features = random_features(query * scale, projection, feature_map, stabilizer_dims=(-1,))
+    query_features = random_features(query * scale, projection, feature_map, stabilizer_dims=(-1,))  # (*b, n, r)
     key_features = random_features(
         key * scale, projection, feature_map, stabilizer_dims=(-2, -1), valid=None if mask is None else mask.mT
-    )
-    value = F.pad(value, (0, 1), value=1.0)  # [V 1], so that one product gives the sums below the line too
+    )  # (*b, l, r)
+    value = F.pad(value, (0, 1), value=1.0)  # [V 1], (*b, l, e + 1): one product gives the denominators too
     mixed = (
         prefix_sum(query_features, key_features, value, chunk_size)
         if causal
         else query_features @ (key_features.mT @ value)
-    )
+    )  # (*b, n, e + 1)
     total, weight = mixed[..., :-1], mixed[..., -1:]
-    return total / weight.masked_fill(weight == 0, 1.0)
+    return total / weight.masked_fill(weight == 0, 1.0)  # (*b, n, e)
 
 
 class FavorAttention(MultiHeadAttention):
-    r"""Run an attention's own weights by FAVOR+.
+    r"""Multi-head attention by FAVOR+, with the projection layers of a given exact attention.
 
-    Source: Section 2; the heads share their directions, and redraw them in training (Section 4.3), as the public code
-    does
+    Source: Section 2; all heads share one projection matrix, which is redrawn in training (Section 4.3), as in the
+    public code
 
     Departs: the projection is redrawn in training only, each time after `feature_redraw_interval` calls. One public
     code redraws in every call, in evaluation too; the other in training, after 1,000 calls and one. There is no dropout
     of attention weights: no weights are computed that could be dropped.
 
     Args:
-        attention: What is run; its four projections are shared, not copied.
-        nb_features: How many directions, $m$.
-        causal: Whether a position sees its own and earlier ones only.
-        feature_map: Which features.
-        create_projection: How directions are drawn.
-        feature_redraw_interval: After how many uses in training directions are drawn anew; None for never.
+        attention: An exact attention; its four linear layers are shared, not copied.
+        nb_features: The number of random directions, $m$.
+        causal: Whether a position attends to itself and earlier positions only.
+        feature_map: The kind of features.
+        create_projection: Draws the projection matrix.
+        feature_redraw_interval: After how many calls in training the projection is redrawn; None for never.
 
     Raises:
-        ValueError: There is no feature.
+        ValueError: nb_features is less than 1.
 
     Asked: performer.what-is-learned
     """
@@ -314,8 +318,8 @@ class FavorAttention(MultiHeadAttention):
         self.train(attention.training)
 
     def redraw_projection(self) -> None:
-        """Draw the directions anew."""
-        # Not in place: a backward pass to come may still need the old ones.
+        """Draw a new projection matrix."""
+        # Not in place: a pending backward pass may still need the old one.
         self.projection = self.create_projection(*self.projection.shape).to(self.projection)
         self.calls_since_last_redraw = 0
 
@@ -326,22 +330,23 @@ class FavorAttention(MultiHeadAttention):
         value: Float[Tensor, "b h m dh"],
         mask: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Attend to keys and values that have been projected already."""
+        """Attend to keys and values that are already projected and split into heads."""
         if self.training:
             if self.calls_since_last_redraw == self.feature_redraw_interval:
                 self.redraw_projection()
             self.calls_since_last_redraw += 1
-        return self.output(self._mixed(query, key, value, mask).transpose(1, 2).flatten(2))
+        heads = self._favor(query, key, value, mask)  # (b, h, n, dh)
+        return self.output(heads.transpose(1, 2).flatten(2))  # (b, n, d)
 
     def attention_weights(
         self, query: Float[Tensor, "b n d"], key: Float[Tensor, "b m d"], mask: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b h n m"]:
-        """Return the weights that the outputs are means under: for looking at, since this makes the matrix."""
+        """Return the estimated attention weights, for inspection: this computes the matrix."""
         keys, _ = self.keys_values(key, key)
         one_hot = torch.eye(key.shape[1]).to(keys).expand(*keys.shape[:2], -1, -1)
-        return self._mixed(query, keys, one_hot, mask)
+        return self._favor(query, keys, one_hot, mask)
 
-    def _mixed(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Float[Tensor, "b h n e"]:
+    def _favor(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Float[Tensor, "b h n e"]:
         mask = None if mask is None else mask.unsqueeze(-3)  # the same for every head
         return favor_attention(
             self._split(self.query(query)), key, value, self.projection, self.feature_map, mask, self.causal
@@ -351,13 +356,13 @@ class FavorAttention(MultiHeadAttention):
 def replace_attention(
     model: nn.Module, make_attention: Callable[[MultiHeadAttention], nn.Module] = FavorAttention
 ) -> nn.Module:
-    """Return a copy of a model in which each attention is run by FAVOR+, with the weights that it has.
+    """Return a copy of a model in which FAVOR+ replaces each multi-head attention, with the same weights.
 
     Source: Section 4.3 (a pre-trained Transformer's weights in a Performer, then fine-tuned)
 
     Args:
-        model: A model with attentions anywhere in it, or an attention. It stays as it is.
-        make_attention: What an attention becomes; give settings as `functools.partial(FavorAttention, features=64)`.
+        model: A model that contains multi-head attentions, or such an attention; it is not changed.
+        make_attention: Returns the replacement of an attention, such as `partial(FavorAttention, nb_features=64)`.
 
     Asked: performer.swap-into-a-trained-model
     """
@@ -377,8 +382,8 @@ def replace_attention(
 def no_attention_matrix() -> None:
     r"""
     Answers: performer.no-attention-matrix
-        By moving brackets. Where weights are products of features, $(Q'K'^\top)V = Q'(K'^\top V)$, and the right side
-        never has more than $L \times m$ numbers at a time.
+        By reordering the products. Where the weights are products of features, $(Q'K'^\top)V = Q'(K'^\top V)$, and the
+        right side never holds more than $L \times m$ numbers at a time.
 
         >>> import torch
         >>> from reference_impl.performer import favor_attention, random_features, gaussian_orthogonal_random_matrix
@@ -390,8 +395,8 @@ def no_attention_matrix() -> None:
         >>> torch.allclose(favor_attention(q, k, v, W), weights @ v, rtol=0, atol=1e-12)
         True
 
-        Count, on tensors without numbers in them, the multiplications and the largest result, at 4,096 positions and at
-        8,192: plain attention takes four times as much of both for twice the length, this one twice.
+        Count the multiplications and the largest intermediate result on meta tensors, at 4,096 and at 8,192 positions:
+        for twice the length, exact attention needs four times as much of both, FAVOR+ twice as much.
 
         >>> from torch.utils._python_dispatch import TorchDispatchMode
         >>> from torch.utils.flop_counter import FlopCounterMode
@@ -422,8 +427,8 @@ def no_attention_matrix() -> None:
 def unbiased() -> None:
     r"""
     Answers: performer.unbiased
-        Yes: the mean of products of features goes to $\exp(x^\top y)$ for every kernel and either way to draw
-        directions.
+        Yes: the mean of products of features converges to $\exp(x^\top y)$, for all three kinds of softmax features and
+        for independent and orthogonal directions.
 
         >>> import torch
         >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
@@ -444,8 +449,9 @@ def unbiased() -> None:
         True
         True
 
-        Attention divides two such means, and a quotient of unbiased estimates is biased. With one feature it does not
-        even look at the query, which stands above and below the line. With more features the bias goes.
+        Attention is the quotient of two such means, and a quotient of unbiased estimates is biased. With one feature
+        the weight does not depend on the query at all, since the query's feature cancels in the quotient. With more
+        features the bias vanishes.
 
         >>> keys = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
         >>> query = torch.tensor([[1.0, 0.5]])
@@ -463,9 +469,9 @@ def unbiased() -> None:
 def why_positive() -> None:
     """
     Answers: performer.why-positive
-        Since most weights of attention are near zero, and there sines and cosines fail. Their error *grows* as the
-        kernel vanishes; that of exponentials vanishes with it. At $y = -x$ each single product of exponentials is
-        exact.
+        Because most attention weights are near zero, and there sines and cosines fail: their relative error *grows* as
+        the kernel vanishes, and that of exponentials vanishes with it. At $y = -x$ each single product of exponentials
+        is exact.
 
         >>> import torch
         >>> from reference_impl.performer import gaussian_random_matrix, random_features
@@ -482,8 +488,9 @@ def why_positive() -> None:
         >>> bool(relative_errors(trigonometric_features).median() > 100)
         True
 
-        Then products come out negative, and row sums by which attention divides with them. With queries and keys of
-        unit scale, $d = 16$ and $m = 64$, the outputs are lost; the same directions serve the positive features well.
+        Products of sines and cosines can be negative, and so can the row sums by which attention divides. With queries
+        and keys of unit scale, $d = 16$ and $m = 64$, the outputs are useless; with the same directions, positive
+        features estimate them well.
 
         >>> def attention(kernel, q, k, v, W):
         ...     weights = random_features(q / 2, W, kernel) @ random_features(k / 2, W, kernel).mT
@@ -508,8 +515,8 @@ def why_positive() -> None:
 def when_positive_loses() -> None:
     r"""
     Answers: performer.when-positive-loses
-        Where query and key are near each other: both short, or nearly alike. At $x = y$ sines and cosines are exact for
-        every direction, since $\sin^2 + \cos^2 = 1$; the exponentials are at their worst.
+        When query and key are close to each other: both short, or nearly equal. At $x = y$ sines and cosines are exact
+        for every direction, since $\sin^2 + \cos^2 = 1$, and exponentials have their largest error.
 
         >>> import torch
         >>> from reference_impl.performer import gaussian_random_matrix, random_features
@@ -522,7 +529,7 @@ def when_positive_loses() -> None:
         >>> is_exact(trigonometric_features), is_exact(positive_features)
         (True, False)
 
-        With queries and keys of half scale at $d = 16$ all are short, and the whole of attention comes out better.
+        At half scale and $d = 16$ all queries and keys are short, and the attention outputs have the smaller error too.
 
         >>> errors = {positive_features: 0.0, trigonometric_features: 0.0}
         >>> for _ in range(20):
@@ -539,10 +546,11 @@ def when_positive_loses() -> None:
 def why_orthogonal() -> None:
     """
     Answers: performer.why-orthogonal
-        Accuracy, for one QR decomposition a draw. Each direction keeps its distribution, so the mean stays right; but
-        directions that cannot point the same way repeat each other less, and the mean over $m$ of them varies less.
-        Below, the mean squared error of the kernel over 20,000 draws of one block, as a share of that of independent
-        ones. Most is won where features are even in the direction; those of FAVOR+ win a tenth.
+        A lower error, for one QR decomposition per draw. Each direction keeps its distribution, so the estimate stays
+        unbiased; but orthogonal directions are less redundant than independent ones, and the mean over $m$ of them has
+        a lower variance. Below, the mean squared error of the kernel over 20,000 draws of one block, divided by that
+        with independent directions. The gain is largest for features that are even in the direction; for those of
+        FAVOR+ it is a tenth.
 
         >>> import torch
         >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
@@ -564,7 +572,7 @@ def why_orthogonal() -> None:
         >>> share(positive_features) < 0.97, share(hyperbolic_features) < 0.75, share(trigonometric_features) < 0.6
         (True, True, True)
 
-        The signs matter too: directions as LAPACK returns them point to one side on the mean, ours to none.
+        The signs matter too: directions as LAPACK returns them have a mean far from zero, ours do not.
 
         >>> raw = torch.linalg.qr(torch.randn(4000, 4, 4)).Q.mT[:, 0].mean(dim=0)
         >>> ours = gaussian_orthogonal_random_matrix(4 * 4000, 4).reshape(4000, 4, 4)[:, 0].mean(dim=0)
@@ -574,10 +582,11 @@ def why_orthogonal() -> None:
 
 
 def how_many_features() -> None:
-    """
+    r"""
     Answers: performer.how-many-features
-        The error falls with the root of $m$: four times the features halve it. For vectors that are no longer than some
-        radius it does not grow with the length. Below, the error of the matrix of weights over its size.
+        The error falls with $1/\sqrt m$: four times the features halve it. For vectors of bounded length it does not
+        grow with the length of the sequence. Below, the Frobenius norm of the error of the attention matrix, relative
+        to that of the matrix.
 
         >>> import torch
         >>> from torch.nn import functional as F
@@ -599,22 +608,22 @@ def how_many_features() -> None:
         >>> error(64, length=512) < 1.15 * error(64, length=64)
         True
 
-        The radius matters. Among more Gaussian vectors the longest is longer, and there the error does grow.
+        The bound is needed. Among more Gaussian vectors the longest is longer, and there the error does grow.
 
         >>> error(64, length=512, bounded=False) > 1.3 * error(64, length=64, bounded=False)
         True
 
-        The paper's bound (Theorem 4) is for all weights at once, for sines and cosines, and for vectors of a radius as
-        well.
+        The paper's bound (Theorem 4) is on the largest error of all weights, for sines and cosines, and for vectors of
+        bounded length as well.
     """
 
 
 def causal_without_a_mask() -> None:
     r"""
     Answers: performer.causal-without-a-mask
-        By running sums. What a position may see is summed up in one $m \times (d + 1)$ matrix, to which each new key
-        and value add their product. So decoding a token costs the same at every length, and needs no past but that
-        matrix.
+        By prefix sums. What a position may attend to is summed up in one $m \times (d + 1)$ matrix, to which each new
+        key and value add their product. So decoding a token costs the same at every length, and needs no other cache
+        than that matrix.
 
         >>> import torch
         >>> from reference_impl.performer import favor_attention, random_features, gaussian_orthogonal_random_matrix
@@ -632,8 +641,8 @@ def causal_without_a_mask() -> None:
         >>> torch.allclose(fast, torch.stack(steps), rtol=0, atol=1e-10)
         True
 
-        It is what a mask would give, if there were a matrix to mask; and the backward pass does not make one either.
-        Count the largest tensor of both passes for a double length: it doubles.
+        The result is that of a causal mask on the matrix of weights, and the backward pass does not compute that matrix
+        either. The largest tensor of both passes doubles when the length doubles.
 
         >>> masked = (query @ key.mT).tril()
         >>> torch.allclose(fast, masked @ v / masked.sum(dim=-1, keepdim=True), rtol=0, atol=1e-10)
@@ -659,8 +668,8 @@ def causal_without_a_mask() -> None:
 def what_is_learned() -> None:
     """
     Answers: performer.what-is-learned
-        Nothing more. Directions are drawn and not learned, so parameters are the same in number and name, and a
-        Transformer's can be loaded.
+        Nothing more. The projection is drawn at random and not learned, so the parameters are the same in number and
+        name, and a Transformer's checkpoint can be loaded.
 
         >>> import torch
         >>> from reference_impl.layers.attention import MultiHeadAttention
@@ -675,7 +684,7 @@ def what_is_learned() -> None:
         >>> estimated.load_state_dict(exact.state_dict(), strict=False)
         _IncompatibleKeys(missing_keys=['projection'], unexpected_keys=[])
 
-        What training may not learn is one draw: so it is renewed in training, and stands still otherwise.
+        The model should not adapt to one draw: so the projection is redrawn in training, and is fixed in evaluation.
 
         >>> small = FavorAttention(MultiHeadAttention(8, 2), nb_features=16, feature_redraw_interval=2)
         >>> x = torch.randn(1, 5, 8)
@@ -696,8 +705,8 @@ def what_is_learned() -> None:
 def stabiliser() -> None:
     """
     Answers: performer.stabiliser
-        Whatever stands both above and below the line of a query's quotient. That is one number for each query, and one
-        number for all keys together. One for each key would weigh the keys anew.
+        A maximum that cancels between the numerator and the denominator of attention: one for each query, and one for
+        all keys together. One for each key would change the keys' weights.
 
         >>> import torch
         >>> from reference_impl.performer import random_features, gaussian_orthogonal_random_matrix
@@ -714,9 +723,9 @@ def stabiliser() -> None:
         >>> same((-1,), (-2, -1)), same((-2, -1), (-2, -1)), same((-1,), (-1,))
         (True, True, False)
 
-        Causal attention too may take the maximum over all keys, the later ones with them: that cancels. A number
-        *added* to the features does not, and the public codes add one. There a last key with large features, by which
-        all others shrink, is felt by outputs before it; here it is not.
+        Causal attention may also take the maximum over all keys, later ones included: it cancels. A constant *added* to
+        the features does not cancel, and the public codes add one. There a last key with large features, which makes
+        those of all other keys small, changes the outputs before it; here it does not.
 
         >>> from reference_impl.performer import prefix_sum
         >>> loud = torch.cat([k[:-1], W[W.norm(dim=1).argmax()][None]])
@@ -728,7 +737,7 @@ def stabiliser() -> None:
         >>> [bool((tenth(loud, epsilon) - tenth(k, epsilon)).abs().max() > 1e-6) for epsilon in (0.0, 1e-4)]
         [False, True]
 
-        Without any maximum the exponentials overflow: here in single precision, at a length of 30.
+        Without a maximum the exponentials overflow: here in single precision, for a vector of norm 30.
 
         >>> x = torch.full((1, 4), 15.0)
         >>> W = torch.full((1, 4), 10.0)
@@ -741,8 +750,8 @@ def any_kernel() -> None:
     r"""
     Answers: performer.any-kernel
         No. Any features that are not negative define an attention: its weights sum to 1, and it costs as much. With
-        $\max(0, Wx)$ the weights are, for many directions, in proportion to the arc-cosine kernel, $\lVert q\rVert
-        \lVert k\rVert (\sin\theta + (\pi - \theta)\cos\theta) / 2\pi$ for the angle $\theta$ of $q$ and $k$.
+        $\max(0, Wx)$ and many directions the weights are proportional to the arc-cosine kernel, $\lVert q\rVert \lVert
+        k\rVert (\sin\theta + (\pi - \theta)\cos\theta) / 2\pi$ for the angle $\theta$ between $q$ and $k$.
 
         >>> import math, torch
         >>> from torch.nn import functional as F
@@ -757,7 +766,7 @@ def any_kernel() -> None:
         >>> bool((weights - exact).abs().max() < 0.02), bool((weights.sum(dim=-1) - 1).abs().max() < 1e-4)
         (True, True)
 
-        It is another attention, not an estimate of softmax's: a model has to be trained with it.
+        It is not an estimate of softmax attention: a model has to be trained with it.
 
         >>> softmax = (q @ k.mT / 2).softmax(dim=-1)
         >>> bool((weights - softmax).abs().max() > 0.1)
@@ -768,8 +777,8 @@ def any_kernel() -> None:
 def where_linear_pays() -> None:
     """
     Answers: performer.where-linear-pays
-        A little above $L = 2m$. Plain attention multiplies $2L^2d$ times. FAVOR+ takes $2Lmd$ to make features of
-        queries and keys, and $2Lm(d + 1)$ to use them.
+        A little above $L = 2m$. Exact attention takes $2L^2d$ multiplications. FAVOR+ takes $2Lmd$ to compute the
+        features of queries and keys, and $2Lm(d + 1)$ to use them.
 
         >>> import torch
         >>> from torch.utils.flop_counter import FlopCounterMode
@@ -789,17 +798,17 @@ def where_linear_pays() -> None:
         >>> [length for length in range(250, 264) if multiplications(fast, length) < multiplications(plain, length)][0]
         259
 
-        The base Transformer has $d = 64$. With 256 features, the number of the public code, nothing is saved below 517
-        positions; exponentials, and what a machine does well, are not in this count.
+        The base Transformer has $d = 64$. With 256 features, the public code's default, nothing is saved below 517
+        positions. Exponentials, and how efficiently hardware runs either, are not in this count.
     """
 
 
 def swap_into_a_trained_model() -> None:
     """
     Answers: performer.swap-into-a-trained-model
-        Yes, for a small one that we train here; its weights stay, and the more features, the nearer. What is lost
-        comes back with a little fine-tuning. The layer learns to look up, for the key that each position asks for, the
-        value that stands beside it.
+        Yes, for a small model that we train here, which keeps its weights: the error falls with the number of features,
+        and a little fine-tuning recovers what is lost. The model learns an associative recall: for the key that each
+        position asks for, it returns the value that is paired with it.
 
         >>> import torch
         >>> from functools import partial
@@ -837,7 +846,8 @@ def swap_into_a_trained_model() -> None:
         >>> errors[0] > 2 * errors[1] > 4 * errors[2]
         True
 
-        Sharp weights are the hard ones to estimate, and the loss shows it. Ten steps of fine-tuning, on one draw:
+        Peaked attention weights are hard to estimate, as the loss shows. Ten steps of fine-tuning, with one fixed
+        projection:
 
         >>> models = [estimated(64) for _ in range(4)]
         >>> before = sum(loss(model, x, right).item() for model in models)
