@@ -217,7 +217,7 @@ class AttentionAgent(nn.Module):
         >>> seen = agent.see(frame)
         >>> seen.shape, torch.equal(seen.reshape(10, 2) * 96, agent.centres[agent.choose(frame)])
         (torch.Size([20]), True)
-        >>> hidden, _ = agent.controller(seen[None], agent.controller.start(seen[None]))
+        >>> hidden, _ = agent.controller(seen[None], agent.controller.init_state(seen[None]))
         >>> torch.equal(agent.action(hidden)[0].tanh(), agent(frame)[0])
         True
 
@@ -313,7 +313,7 @@ class AttentionAgent(nn.Module):
     ) -> tuple[Float[Tensor, " a"], State]:
         """Return the action and the controller's next state; without a state an episode begins."""
         seen = self.see(frame)[None]
-        state = self.controller(seen, self.controller.start(seen) if state is None else state)
+        state = self.controller(seen, self.controller.init_state(seen) if state is None else state)
         return self.action(state[0])[0].tanh(), state
 
     def see(self, frame: Float[Tensor, "side side c"]) -> Float[Tensor, " seen"]:

@@ -20,7 +20,7 @@ class NumpyAgent:
         self.numbers = {name: tensor.numpy() for name, tensor in agent.state_dict().items()}
         self.centres = agent.centres.numpy()
         self.side, self.size, self.stride, self.k = agent.side, agent.size, agent.stride, agent.k
-        self.hidden = self.cell = np.zeros(agent.controller.d_hidden, np.float32)
+        self.hidden = self.cell = np.zeros(agent.controller.hidden_size, np.float32)
 
     def linear(self, name: str, x: Any) -> Any:
         """Apply a layer."""

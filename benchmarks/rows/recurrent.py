@@ -4,21 +4,21 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.row import Pair, Setting, row
-from reference_impl.bahdanau import GatedUnit
-from reference_impl.lstm import LSTMCell, Recurrent, RNNCell
+from reference_impl.bahdanau import GRUCell
+from reference_impl.lstm import RNN, LSTMCell, RNNCell
 
 
 def of_sequences(at: Setting, cell: RNNCell | LSTMCell, theirs: nn.RNNBase, x: Tensor) -> Pair:
     """Return a cell that is run over sequences, and torch's layer with its weights."""
     theirs.load_state_dict({f"{name}_l0": tensor for name, tensor in cell.state_dict().items()})
-    ours, peer, steps = at.put(Recurrent(cell)), at.put(theirs), at.put(x)
+    ours, peer, steps = at.put(RNN(cell)), at.put(theirs), at.put(x)
     return Pair(lambda: ours(steps)[0], lambda: peer(steps)[0], items=x.shape[0] * x.shape[1])
 
 
 def sequences(at: Setting) -> tuple[Tensor, int]:
     """Return 32 sequences of 64 steps, 128 wide, and the width of a state."""
-    *shape, d_hidden = at.sized((32, 64, 128, 256), tiny=(2, 5, 3, 4))
-    return torch.randn(shape), d_hidden
+    *shape, hidden_size = at.sized((32, 64, 128, 256), tiny=(2, 5, 3, 4))
+    return torch.randn(shape), hidden_size
 
 
 @row(
@@ -29,9 +29,9 @@ def sequences(at: Setting) -> tuple[Tensor, int]:
 )
 def rnn(at: Setting) -> Pair:
     """A plain recurrent layer, 128 to 256, forward; 32 sequences of 64 steps."""
-    x, d_hidden = sequences(at)
-    theirs = nn.RNN(x.shape[2], d_hidden, batch_first=True)
-    return of_sequences(at, RNNCell(x.shape[2], d_hidden), theirs, x)
+    x, hidden_size = sequences(at)
+    theirs = nn.RNN(x.shape[2], hidden_size, batch_first=True)
+    return of_sequences(at, RNNCell(x.shape[2], hidden_size), theirs, x)
 
 
 @row(
@@ -42,9 +42,9 @@ def rnn(at: Setting) -> Pair:
 )
 def lstm(at: Setting) -> Pair:
     """An LSTM layer, 128 to 256, forward; 32 sequences of 64 steps."""
-    x, d_hidden = sequences(at)
-    theirs = nn.LSTM(x.shape[2], d_hidden, batch_first=True)
-    return of_sequences(at, LSTMCell(x.shape[2], d_hidden), theirs, x)
+    x, hidden_size = sequences(at)
+    theirs = nn.LSTM(x.shape[2], hidden_size, batch_first=True)
+    return of_sequences(at, LSTMCell(x.shape[2], hidden_size), theirs, x)
 
 
 @row(
@@ -55,17 +55,17 @@ def lstm(at: Setting) -> Pair:
 )
 def gru(at: Setting) -> Pair:
     """Bahdanau's gated unit, 128 to 256, forward; 32 sequences of 64 steps; U is diagonal, where both units agree."""
-    x, d_hidden = sequences(at)
-    unit = GatedUnit(x.shape[2], d_hidden)
-    theirs = nn.GRU(x.shape[2], d_hidden, batch_first=True)
+    x, hidden_size = sequences(at)
+    unit = GRUCell(x.shape[2], hidden_size)
+    theirs = nn.GRU(x.shape[2], hidden_size, batch_first=True)
     with torch.no_grad():
-        unit.proposal.weight.copy_(unit.proposal.weight.diagonal().diag())
+        unit.candidate.weight.copy_(unit.candidate.weight.diagonal().diag())
         for theirs_part, ours_part in zip(theirs.parameters(), in_torchs_order(unit), strict=True):
             theirs_part.copy_(ours_part)
     ours, peer, steps = at.put(unit), at.put(theirs), at.put(x)
 
     def run() -> Tensor:
-        state, states = steps.new_zeros(len(steps), d_hidden), []
+        state, states = steps.new_zeros(len(steps), hidden_size), []
         for step in steps.unbind(dim=1):
             state = ours(step, state)
             states.append(state)
@@ -74,14 +74,14 @@ def gru(at: Setting) -> Pair:
     return Pair(run, lambda: peer(steps)[0], items=x.shape[0] * x.shape[1])
 
 
-def in_torchs_order(unit: GatedUnit) -> list[Tensor]:
+def in_torchs_order(unit: GRUCell) -> list[Tensor]:
     """Return a unit's weights as torch has them: its update gate keeps the old state, where the paper's renews."""
     proposal, update, reset = unit.input.weight.chunk(3)
     own_update, own_reset = unit.gates.weight.chunk(2)
     bias, update_bias, reset_bias = unit.input.bias.chunk(3)
     return [
         torch.cat([reset, -update, proposal]),
-        torch.cat([own_reset, -own_update, unit.proposal.weight]),
+        torch.cat([own_reset, -own_update, unit.candidate.weight]),
         torch.cat([reset_bias, -update_bias, bias]),
         torch.zeros_like(unit.input.bias),
     ]
@@ -95,9 +95,9 @@ def in_torchs_order(unit: GatedUnit) -> list[Tensor]:
 )
 def lstm_cell(at: Setting) -> Pair:
     """One step of an LSTM cell, 128 to 256; 32 sequences."""
-    b, d_input, d_hidden = at.sized((32, 128, 256), tiny=(2, 3, 4))
-    ours, theirs = LSTMCell(d_input, d_hidden), nn.LSTMCell(d_input, d_hidden)
+    b, input_size, hidden_size = at.sized((32, 128, 256), tiny=(2, 3, 4))
+    ours, theirs = LSTMCell(input_size, hidden_size), nn.LSTMCell(input_size, hidden_size)
     theirs.load_state_dict(ours.state_dict())
-    x, hidden, cell = (at.put(torch.randn(b, d)) for d in (d_input, d_hidden, d_hidden))
+    x, hidden, cell = (at.put(torch.randn(b, d)) for d in (input_size, hidden_size, hidden_size))
     ours, theirs = at.put(ours), at.put(theirs)
     return Pair(lambda: ours(x, (hidden, cell)), lambda: theirs(x, (hidden, cell)), items=b)

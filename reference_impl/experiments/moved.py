@@ -19,37 +19,37 @@ from torch.nn import functional as F
 
 from quaere.content.results import Finding, Heatmap, Lines, Series, Table, spread
 from quaere.running.experiments import Run
-from reference_impl.experiments.cost import DIRECTIONS
+from reference_impl.experiments.cost import NB_FEATURES
 from reference_impl.experiments.judging import in_every_seed, outcome
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, parameters
 from reference_impl.layers.attention import causal_mask
-from reference_impl.performer import FavorAttention, positive, switched, trigonometric
+from reference_impl.performer import FavorAttention, positive_features, replace_attention, trigonometric_features
 from reference_impl.transformer import Embedding, EncoderLayer, PreNorm
 
-KERNELS = {"positive": positive, "sines and cosines": trigonometric}
+FEATURE_MAPS = {"positive": positive_features, "sines and cosines": trigonometric_features}
 
 
 @dataclass(frozen=True)
-class Text:
+class TrainingSize:
     """How long a model of how many features is trained on how much text.
 
     Attributes:
         steps: Steps with softmax.
-        tuned: Steps of fine-tuning.
-        width: Features of the model.
-        batch: Stretches of text of a step.
+        finetuning_steps: Steps of fine-tuning.
+        d_model: Features of the model.
+        batch_size: Stretches of text of a step.
         files: Files that are read of each package.
     """
 
     steps: int
-    tuned: int
-    width: int
-    batch: int
+    finetuning_steps: int
+    d_model: int
+    batch_size: int
     files: int
 
 
-class Writer(nn.Module):
+class CharTransformer(nn.Module):
     """A causal Transformer over characters, exact or switched."""
 
     def __init__(self, d_model: int, heads: int = 2, layers: int = 2) -> None:
@@ -70,59 +70,64 @@ class Writer(nn.Module):
         return self.embedding.logits(self.last(x))
 
 
-def windows(text: Tensor, count: int, generator: torch.Generator, length: int = 128) -> Int[Tensor, "b n"]:
+def sample_windows(text: Tensor, count: int, generator: torch.Generator, length: int = 128) -> Int[Tensor, "b n"]:
     """Draw stretches of text, each with one character more than is read."""
     starts = torch.randint(len(text) - length, (count, 1), generator=generator)
     return text[starts + torch.arange(length + 1)]
 
 
-def next_character(model: nn.Module, drawn: Int[Tensor, "b n"]) -> tuple[Tensor, int]:
+def next_character_loss(model: nn.Module, windows: Int[Tensor, "b n"]) -> tuple[Tensor, int]:
     """Return the loss of naming each next character, summed, and their count."""
-    right = drawn[:, 1:].flatten()
-    return F.cross_entropy(model(drawn[:, :-1]).flatten(0, 1), right, reduction="sum"), len(right)
+    right = windows[:, 1:].flatten()
+    return F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), right, reduction="sum"), len(right)
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, drawn: Int[Tensor, "b n"]) -> float:
+def accuracy(model: nn.Module, windows: Int[Tensor, "b n"]) -> float:
     """Return the share of next characters that are named."""
-    drawn = drawn.to(next(model.parameters()).device)
-    return float((model(drawn[:, :-1]).argmax(dim=-1) == drawn[:, 1:]).float().mean())
+    windows = windows.to(next(model.parameters()).device)
+    return float((model(windows[:, :-1]).argmax(dim=-1) == windows[:, 1:]).float().mean())
 
 
-def kept(model: nn.Module) -> dict[str, str]:
+def serialize_weights(model: nn.Module) -> dict[str, str]:
     """Return a model's weights, in Base64."""
     file = io.BytesIO()
     torch.save({name: weight.cpu() for name, weight in model.state_dict().items()}, file)
     return {"weights": base64.b64encode(file.getvalue()).decode()}
 
 
-def restored(weights: str, size: Text) -> Writer:
-    """Return a model with weights that were `kept`."""
-    model = Writer(size.width)
+def load_model(weights: str, size: TrainingSize) -> CharTransformer:
+    """Return a model with weights written by `serialize_weights`."""
+    model = CharTransformer(size.d_model)
     model.load_state_dict(torch.load(io.BytesIO(base64.b64decode(weights)), weights_only=True))
     return model
 
 
-def estimating(model: nn.Module, m: int, kernel: Any = positive) -> nn.Module:
+def to_performer(model: nn.Module, nb_features: int, feature_map: Any = positive_features) -> nn.Module:
     """Return a copy whose attentions are run by FAVOR+, causal, on one draw of directions."""
-    return switched(model, partial(FavorAttention, features=m, causal=True, kernel=kernel, redraw_every=None))
+    return replace_attention(
+        model,
+        partial(
+            FavorAttention, nb_features=nb_features, causal=True, feature_map=feature_map, feature_redraw_interval=None
+        ),
+    )
 
 
-class Moved:
+class TransferredModel:
     """One language model: trained with softmax, switched, and fine-tuned either way.
 
     Attributes:
-        exact: Its curve, with the steps of fine-tuning at the end, and softmax throughout.
-        swapped: What `swap` returns, and under "curve" that of fine-tuning with FAVOR+.
-        parameters: How many numbers it learns.
+        softmax_curve: Its curve, with the steps of fine-tuning at the end, and softmax throughout.
+        performer: What `evaluate_performer` returns, and under "curve" that of fine-tuning with FAVOR+.
+        num_parameters: How many numbers it learns.
     """
 
-    def __init__(self, run: Run, seed: int, size: Text) -> None:
+    def __init__(self, run: Run, seed: int, size: TrainingSize) -> None:
         text, held_out = (characters(size.files, held_out) for held_out in (False, True))
-        test = windows(held_out, 4 * size.batch, torch.Generator().manual_seed(0))
+        test = sample_windows(held_out, 4 * size.batch_size, torch.Generator().manual_seed(0))
         settings: dict[str, Any] = {
-            "loss": next_character,
-            "batch": lambda generator: (windows(text, size.batch, generator),),
+            "loss": next_character_loss,
+            "batch": lambda generator: (sample_windows(text, size.batch_size, generator),),
             "measure": lambda model: {"accuracy": accuracy(model, test)},
             "optimiser": lambda model: torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0),
             "clip": 1.0,
@@ -131,47 +136,54 @@ class Moved:
         }
         training = {"steps": size.steps, "every": max(1, size.steps // 10), "seed": seed} | settings
         # Other batches than those of the training, and the same ones for both arms.
-        tuning = {"steps": size.tuned, "every": max(1, size.tuned // 9), "seed": seed + 500} | settings
-        found = run.loop(f"softmax seed {seed}", lambda: Training(lambda: Writer(size.width), ending=kept, **training))
-
-        def model() -> Writer:
-            return restored(found["weights"], size)
-
-        self.parameters = parameters(model())
-        more = run.loop(f"more softmax seed {seed}", lambda: Training(model, **tuning))
-        self.swapped = run.piece(f"switched seed {seed}", lambda: swap(model(), test, held_out, seed))
-        self.swapped["curve"] = run.loop(
-            f"FAVOR+ seed {seed}", lambda: Training(lambda: estimating(model(), DIRECTIONS), **tuning)
+        tuning = {
+            "steps": size.finetuning_steps,
+            "every": max(1, size.finetuning_steps // 9),
+            "seed": seed + 500,
+        } | settings
+        found = run.loop(
+            f"softmax seed {seed}",
+            lambda: Training(lambda: CharTransformer(size.d_model), ending=serialize_weights, **training),
         )
-        self.exact: list[dict[str, Any]] = found["curve"] + later(more, size.steps)
+
+        def model() -> CharTransformer:
+            return load_model(found["weights"], size)
+
+        self.num_parameters = parameters(model())
+        more = run.loop(f"more softmax seed {seed}", lambda: Training(model, **tuning))
+        self.performer = run.piece(f"switched seed {seed}", lambda: evaluate_performer(model(), test, held_out, seed))
+        self.performer["curve"] = run.loop(
+            f"FAVOR+ seed {seed}", lambda: Training(lambda: to_performer(model(), NB_FEATURES), **tuning)
+        )
+        self.softmax_curve: list[dict[str, Any]] = found["curve"] + shift_curve(more, size.steps)
 
 
-def later(curve: Sequence[Mapping[str, Any]], steps: int) -> list[dict[str, Any]]:
+def shift_curve(curve: Sequence[Mapping[str, Any]], steps: int) -> list[dict[str, Any]]:
     """Return a curve that starts after so many steps."""
     return [{**point, "step": point["step"] + steps} for point in curve]
 
 
-def swap(model: Writer, test: Tensor, held_out: Tensor, seed: int) -> dict[str, Any]:
+def evaluate_performer(model: CharTransformer, test: Tensor, held_out: Tensor, seed: int) -> dict[str, Any]:
     """Return a trained model's accuracies with FAVOR+ before fine-tuning, and its weights of attention, both ways."""
     torch.manual_seed(seed)
     model.eval()
     found: dict[str, Any] = {}
-    for m in (16, 64, DIRECTIONS, 1024):
-        for kernel, of_kernel in KERNELS.items():
-            found[f"{kernel}, {m}"] = accuracy(estimating(model, m, of_kernel).eval(), test)
+    for m in (16, 64, NB_FEATURES, 1024):
+        for kernel, of_kernel in FEATURE_MAPS.items():
+            found[f"{kernel}, {m}"] = accuracy(to_performer(model, m, of_kernel).eval(), test)
     shown = held_out[:21]
     found["text"] = bytes(shown.tolist()).decode()
     found["weights"] = {
-        "exact": weights_of(model, shown),
-        "estimated": weights_of(estimating(model, DIRECTIONS), shown),
+        "exact": first_head_weights(model, shown),
+        "estimated": first_head_weights(to_performer(model, NB_FEATURES), shown),
     }
     return found
 
 
 @torch.no_grad()
-def weights_of(model: nn.Module, text: Int[Tensor, " n"]) -> list[list[float]]:
+def first_head_weights(model: nn.Module, text: Int[Tensor, " n"]) -> list[list[float]]:
     """Return the attention weights of the first layer's first head."""
-    assert isinstance(model, Writer)
+    assert isinstance(model, CharTransformer)
     layer = model.layers[0]
     assert isinstance(layer, EncoderLayer)
     x = layer.around_self_attention.input(model.embedding(text[None]))
@@ -179,12 +191,12 @@ def weights_of(model: nn.Module, text: Int[Tensor, " n"]) -> list[list[float]]:
     return layer.self_attention.attention_weights(x, x, mask)[0, 0].tolist()
 
 
-def judged_move(exact: Sequence[Any], swapped: Sequence[Any], size: Text) -> Finding:
+def judge_transfer(softmax_curves: Sequence[Any], performers: Sequence[Any], size: TrainingSize) -> Finding:
     """Say whether fine-tuning brings back what the switch loses."""
-    before = [at(curve, size.steps) for curve in exact]
-    lost = [found[f"positive, {DIRECTIONS}"] for found in swapped]
-    after = [found["curve"][-1]["accuracy"] for found in swapped]
-    control = [curve[-1]["accuracy"] for curve in exact]
+    before = [accuracy_at(curve, size.steps) for curve in softmax_curves]
+    lost = [found[f"positive, {NB_FEATURES}"] for found in performers]
+    after = [found["curve"][-1]["accuracy"] for found in performers]
+    control = [curve[-1]["accuracy"] for curve in softmax_curves]
     dropped = in_every_seed(before, lost, by=0.01)
     halfway = [(high + low) / 2 for high, low in zip(before, lost, strict=True)]
     return Finding(
@@ -192,38 +204,50 @@ def judged_move(exact: Sequence[Any], swapped: Sequence[Any], size: Text) -> Fin
         outcome=outcome(dropped and in_every_seed(after, before), dropped and in_every_seed(after, halfway)),
         measured=(
             f"Next characters named: {spread(before, '.3g')} with softmax after {size.steps} steps, "
-            f"{spread(lost, '.3g')} when "
-            f"switched to {DIRECTIONS} features, {spread(after, '.3g')} after {size.tuned} steps of fine-tuning; with "
-            f"softmax, and as many steps more, {spread(control, '.3g')}."
+            f"{spread(lost, '.3g')} when switched to {NB_FEATURES} features, {spread(after, '.3g')} after "
+            f"{size.finetuning_steps} steps of fine-tuning; with softmax, and as many steps more, "
+            f"{spread(control, '.3g')}."
         ),
         why=(
-            f"Reproduced if in every seed fine-tuning, for {size.tuned / size.steps:.0%} of the steps, brings the "
-            "accuracy above what it was before the switch; partly if in every seed more than half of what was lost "
-            "comes back. Where the switch loses no more than 0.01 in some seed there is nothing to bring back, and "
-            "nothing is reproduced. A small model over characters of English stands in for LM1B."
+            f"Reproduced if in every seed fine-tuning, for {size.finetuning_steps / size.steps:.0%} of the steps, "
+            "brings the accuracy above what it was before the switch; partly if in every seed more than half of what "
+            "was lost comes back. Where the switch loses no more than 0.01 in some seed there is nothing to bring "
+            "back, and nothing is reproduced. A small model over characters of English stands in for LM1B."
         ),
     )
 
 
-def at(curve: Sequence[Mapping[str, Any]], step: int) -> float:
+def accuracy_at(curve: Sequence[Mapping[str, Any]], step: int) -> float:
     """Return the accuracy at one step of a curve."""
     return next(point["accuracy"] for point in curve if point["step"] == step)
 
 
-def move_table(models: Sequence[Moved], size: Text) -> Table:
+def transfer_table(models: Sequence[TransferredModel], size: TrainingSize) -> Table:
     """Return accuracies right after the switch."""
-    names = [name for name in models[0].swapped if name.startswith(tuple(KERNELS))]
-    rows = [("softmax", models[0].parameters, spread([at(model.exact, size.steps) for model in models], ".3g"))]
-    rows += [(name, models[0].parameters, spread([model.swapped[name] for model in models], ".3g")) for name in names]
-    rows += [
+    names = [name for name in models[0].performer if name.startswith(tuple(FEATURE_MAPS))]
+    rows = [
         (
-            f"positive, {DIRECTIONS}, fine-tuned",
-            models[0].parameters,
-            spread([m.swapped["curve"][-1]["accuracy"] for m in models], ".3g"),
+            "softmax",
+            models[0].num_parameters,
+            spread([accuracy_at(model.softmax_curve, size.steps) for model in models], ".3g"),
         )
     ]
     rows += [
-        ("softmax, trained on as long", models[0].parameters, spread([m.exact[-1]["accuracy"] for m in models], ".3g"))
+        (name, models[0].num_parameters, spread([model.performer[name] for model in models], ".3g")) for name in names
+    ]
+    rows += [
+        (
+            f"positive, {NB_FEATURES}, fine-tuned",
+            models[0].num_parameters,
+            spread([m.performer["curve"][-1]["accuracy"] for m in models], ".3g"),
+        )
+    ]
+    rows += [
+        (
+            "softmax, trained on as long",
+            models[0].num_parameters,
+            spread([m.softmax_curve[-1]["accuracy"] for m in models], ".3g"),
+        )
     ]
     return Table(
         title="A trained language model, switched: next characters named",
@@ -233,16 +257,16 @@ def move_table(models: Sequence[Moved], size: Text) -> Table:
     )  # fmt: skip
 
 
-def move_figure(models: Sequence[Moved], size: Text) -> Lines:
+def transfer_figure(models: Sequence[TransferredModel], size: TrainingSize) -> Lines:
     """Return accuracy against steps, before and after the switch."""
     tuned = [
         [
-            {"step": size.steps, "accuracy": model.swapped[f"positive, {DIRECTIONS}"]},
-            *later(model.swapped["curve"], size.steps),
+            {"step": size.steps, "accuracy": model.performer[f"positive, {NB_FEATURES}"]},
+            *shift_curve(model.performer["curve"], size.steps),
         ]
         for model in models
     ]
-    curves = {"softmax": [model.exact for model in models], "FAVOR+ from the switch on": tuned}
+    curves = {"softmax": [model.softmax_curve for model in models], "FAVOR+ from the switch on": tuned}
     ends = {name: float(np.mean([curve[-1]["accuracy"] for curve in each])) for name, each in curves.items()}
     fell = float(np.mean([curve[0]["accuracy"] for curve in tuned]))
     told = ", ".join(f"{name} {end:.3f}" for name, end in ends.items())
@@ -256,10 +280,10 @@ def move_figure(models: Sequence[Moved], size: Text) -> Lines:
     )  # fmt: skip
 
 
-def heat_maps(model: Moved) -> tuple[Heatmap, ...]:
+def attention_heatmaps(model: TransferredModel) -> tuple[Heatmap, ...]:
     """Return the weights of attention on a line of text, exact and estimated."""
-    letters = tuple(model.swapped["text"].replace(" ", "␣"))
-    exact, estimated = (np.array(model.swapped["weights"][kind]) for kind in ("exact", "estimated"))
+    letters = tuple(model.performer["text"].replace(" ", "␣"))
+    exact, estimated = (np.array(model.performer["weights"][kind]) for kind in ("exact", "estimated"))
     off = float(np.abs(exact - estimated).mean(where=np.tri(len(letters), dtype=bool)))
     return tuple(
         Heatmap(
@@ -273,6 +297,6 @@ def heat_maps(model: Moved) -> tuple[Heatmap, ...]:
         )
         for kind, values, told in (
             ("exact", exact, "by softmax"),
-            ("estimated", estimated, f"by {DIRECTIONS} positive features, before fine-tuning"),
+            ("estimated", estimated, f"by {NB_FEATURES} positive features, before fine-tuning"),
         )
     )

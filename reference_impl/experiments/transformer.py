@@ -262,7 +262,9 @@ class LSTMEncoderDecoder(nn.Module):
 
 def build_rnnsearch(vocab_size: int, d_embedding: int, d_hidden: int, dropout: float) -> RNNsearch:
     """Return RNNsearch with one matrix for all embeddings and dropout, as in the Transformer."""
-    model = RNNsearch(vocab_size, vocab_size, d_embedding, d_hidden, d_alignment=d_embedding, d_maxout=d_embedding)
+    model = RNNsearch(
+        vocab_size, vocab_size, d_embedding, d_hidden, alignment_size=d_embedding, maxout_size=d_embedding
+    )
     embedded = ScaledEmbedding(model.encoder.embedding, dropout)
     output = model.decoder.output
     output.weight = embedded.embedding.weight
