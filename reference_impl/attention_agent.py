@@ -1,9 +1,10 @@
-r"""AttentionAgent: attention that selects patches of the screen, and a controller that sees only where they are.
+r"""AttentionAgent: self-attention that selects patches of a frame, and an LSTM that acts on their positions alone.
 
 Source: Tang, Nguyen and Ha 2020, "Neuroevolution of Self-Interpretable Agents"; sections and equations are this paper's
 
-Axes: $n$ patches of $d_{in}$ numbers each, $d$ the width of keys and queries, $k$ chosen patches, $a$ actions. A frame
-is (height, width, channels) in [0, 1]. There is no batch: evolution tries one agent on one screen at a time.
+Axes: $n$ patches of $d_{in}$ values each, $d$ the dimension of keys and queries, $k$ selected patches, $a$ the
+dimension of an action, $p$ parameters. A frame is (height, width, channels) in [0, 1]. There is no batch axis: an agent
+acts on one frame at a time.
 """
 
 import math
@@ -17,66 +18,60 @@ from reference_impl.lstm import LSTMCell
 State = tuple[Float[Tensor, "1 h"], Float[Tensor, "1 h"]]
 
 
-def cut(frame: Float[Tensor, "height width c"], size: int = 7, stride: int = 4) -> Float[Tensor, "n d_in"]:
-    r"""Slide a window over a frame, and return what it shows at each stop, row by row.
+def extract_patches(
+    frame: Float[Tensor, "height width c"], patch_size: int = 7, stride: int = 4
+) -> Float[Tensor, "n d_in"]:
+    r"""Return the flattened patches of a frame, by a sliding window, row by row.
 
     Source: Section 3.1, "Input Transformation"
 
-    A patch is laid out as the frame is: rows, columns, channels. What the last full stop leaves over at the right and
-    at the bottom is not looked at.
+    A patch is flattened in the order rows, columns, channels. Pixels at the right and at the bottom that no full window
+    covers are dropped.
+
+    Args:
+        frame: The frame.
+        patch_size: Height and width of a patch, in pixels.
+        stride: The step of the window, in pixels.
 
     Raises:
         ValueError: The frame is smaller than a patch.
 
-    Answers: attention_agent.how-many-patches
-        A window of 7 that moves in steps of 4 stops $\lfloor (96 - 7)/4 \rfloor + 1 = 23$ times in each direction: 529
-        patches of 147 numbers. They overlap by 3, so one pixel may be part of four of them. Each votes on each, and the
-        cost grows with the fourth power of the frame's side: twice the side, about sixteen times the votes.
-
-        >>> import torch
-        >>> from reference_impl.attention_agent import PatchVote, cut
-        >>> patches = cut(torch.rand(96, 96, 3))
-        >>> patches.shape
-        torch.Size([529, 147])
-        >>> pixel = torch.zeros(96, 96, 3)
-        >>> pixel[30, 30] = 1
-        >>> int(cut(pixel).any(dim=1).sum())
-        4
-        >>> def votes(side):
-        ...     return PatchVote(147, 4).matrix(cut(torch.zeros(side, side, 3))).numel()
-        >>> votes(96), votes(192), round(votes(192) / votes(96))
-        (279841, 4879681, 17)
+    Asked: attention_agent.how-many-patches
     """
     height, width, _ = frame.shape
-    if min(height, width) < size:
-        raise ValueError(f"a frame of {height} × {width} holds no patch of {size} × {size}")
-    stops = frame.unfold(0, size, stride).unfold(1, size, stride)  # rows, columns, c, size, size
-    return stops.permute(0, 1, 3, 4, 2).reshape(stops.shape[0] * stops.shape[1], -1)
+    if min(height, width) < patch_size:
+        raise ValueError(f"a frame of {height} × {width} holds no patch of {patch_size} × {patch_size}")
+    windows = frame.unfold(0, patch_size, stride).unfold(1, patch_size, stride)  # (rows, columns, c, size, size)
+    return windows.permute(0, 1, 3, 4, 2).reshape(windows.shape[0] * windows.shape[1], -1)  # (n, d_in)
 
 
-def centres(height: int, width: int, size: int = 7, stride: int = 4) -> Float[Tensor, "n 2"]:
-    """Return the row and the column of the middle of each patch that `cut` returns, in pixels.
+def patch_centers(height: int, width: int, patch_size: int = 7, stride: int = 4) -> Float[Tensor, "n 2"]:
+    """Return the row and column of each patch's center, in pixels, in the order of `extract_patches`.
 
     Source: Section 3.1
     """
-    rows, columns = (torch.arange(0, side - size + 1, stride) + size // 2 for side in (height, width))
-    return torch.cartesian_prod(rows, columns).float()
+    rows, columns = (torch.arange(0, side - patch_size + 1, stride) + patch_size // 2 for side in (height, width))
+    return torch.cartesian_prod(rows, columns).float()  # (n, 2)
 
 
 class PatchVote(nn.Module):
-    r"""Score each patch by the attention it receives.
+    r"""Self-attention over all patches, whose column sums are the importance of the patches.
 
     Source: Section 3.2, "Importance Voting via Self-Attention", Eq. 1
         $$A = \operatorname{softmax}\bigl((XW_k)(XW_q)^\top / \sqrt{d_{in}}\bigr)$$
 
     A patch's importance is the sum of its column of $A$.
 
-    Departs: from the Transformer, which divides by $\sqrt d$, mixes values, and adds positions. The authors' code calls
-    queries what the equation calls keys, and the other way round; here the equation's names stand.
+    Departs: from the Transformer, which divides by $\sqrt d$, averages values, and adds positions. The authors' code
+    swaps the names of keys and queries; this follows the equation.
+
+    Args:
+        d_in: The size of a flattened patch.
+        d: The dimension of keys and queries.
 
     Answers: attention_agent.learnt-numbers
-        1,184: a key and a query matrix of $147 \times 4$ each, with their biases. Nothing is mixed, so there is no
-        value matrix, and nothing goes back to a model's width, so there is no output matrix.
+        1,184: a key and a query matrix of $147 \times 4$ each, with their biases. There are no values to average, so
+        there is neither a value nor an output projection.
 
         >>> from reference_impl.attention_agent import PatchVote
         >>> vote = PatchVote(d_in=7 * 7 * 3, d=4)
@@ -85,15 +80,175 @@ class PatchVote(nn.Module):
         >>> sum(p.numel() for p in vote.parameters())
         1184
 
+    Asked: attention_agent.why-columns, attention_agent.which-scale, attention_agent.no-positions
+    Asked: attention_agent.indirect-encoding
+    """
+
+    def __init__(self, d_in: int, d: int) -> None:
+        super().__init__()
+        self.key, self.query = nn.Linear(d_in, d), nn.Linear(d_in, d)
+
+    def forward(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, " n"]:
+        """Return the importance of each patch, the sum of its column; the importances sum to n."""
+        return self.attention_weights(patches).sum(dim=0)  # (n,)
+
+    def attention_weights(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n"]:
+        """Return $A$: the weights that each patch (row) gives to each patch (column); rows sum to 1."""
+        return self.scores(patches).softmax(dim=-1)
+
+    def scores(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n"]:
+        """Return the scaled scores before the softmax."""
+        return self.key(patches) @ self.query(patches).mT / math.sqrt(patches.shape[-1])  # (n, n)
+
+
+class AttentionAgent(nn.Module):
+    r"""Select the $k$ most important patches, and act on their positions with an LSTM.
+
+    Source: Section 3; the sizes are Section 4's for CarRacing
+        $$x_t = \tfrac{1}{L}\, [\text{centers of the top } k], \qquad
+          h_t = \operatorname{LSTM}(x_t, h_{t-1}), \qquad u_t = \tanh(W h_t + b)$$
+
+    Departs: among patches of equal importance the first is selected; the authors' code leaves ties to an unstable sort.
+
+    Args:
+        image_size: Height and width of the frame, $L$, in pixels.
+        patch_size: Height and width of a patch, in pixels.
+        stride: Pixels from one patch to the next.
+        channels: Channels of a pixel.
+        query_dim: The dimension of keys and queries.
+        top_k: How many patches are selected.
+        hidden_size: Hidden units of the LSTM.
+        action_dim: The dimension of an action, each component in (-1, 1).
+
+    Raises:
+        ValueError: The frame has fewer than `top_k` patches.
+
+    Answers: attention_agent.where-not-what
+        Twenty numbers: row and column of ten patch centers, divided by the frame's size, the most important patch
+        first. Neither pixels nor importances are passed on: below, the action is computed from these positions alone.
+
+        >>> import torch
+        >>> from reference_impl.attention_agent import AttentionAgent
+        >>> _ = torch.manual_seed(0)
+        >>> agent, frame = AttentionAgent(), torch.rand(96, 96, 3)
+        >>> seen = agent.attended_positions(frame)
+        >>> seen.shape, torch.equal(seen.reshape(10, 2) * 96, agent.centers[agent.top_patches(frame)])
+        (torch.Size([20]), True)
+        >>> hidden, _ = agent.controller(seen[None], agent.controller.init_state(seen[None]))
+        >>> torch.equal(agent.action(hidden)[0].tanh(), agent(frame)[0])
+        True
+
+    Asked: attention_agent.all-numbers, attention_agent.outside-the-patches, attention_agent.why-evolution
+    Asked: attention_agent.can-evolution-find-it
+    """
+
+    centers: Tensor
+
+    def __init__(
+        self,
+        image_size: int = 96,
+        patch_size: int = 7,
+        stride: int = 4,
+        channels: int = 3,
+        query_dim: int = 4,
+        top_k: int = 10,
+        hidden_size: int = 16,
+        action_dim: int = 3,
+    ) -> None:
+        super().__init__()
+        self.image_size, self.patch_size, self.stride, self.top_k = image_size, patch_size, stride, top_k
+        self.register_buffer("centers", patch_centers(image_size, image_size, patch_size, stride), persistent=False)
+        if len(self.centers) < top_k:
+            raise ValueError(f"{top_k} patches can't be chosen out of {len(self.centers)}")
+        self.vote = PatchVote(patch_size * patch_size * channels, query_dim)
+        self.controller = LSTMCell(2 * top_k, hidden_size)
+        self.action = nn.Linear(hidden_size, action_dim)
+
+    def forward(
+        self, frame: Float[Tensor, "side side c"], state: State | None = None
+    ) -> tuple[Float[Tensor, " a"], State]:
+        """Return the action and the LSTM's next state; the state is zero if none is given."""
+        seen = self.attended_positions(frame)[None]
+        state = self.controller(seen, self.controller.init_state(seen) if state is None else state)
+        return self.action(state[0])[0].tanh(), state
+
+    def attended_positions(self, frame: Float[Tensor, "side side c"]) -> Float[Tensor, " seen"]:
+        """Return the input of the controller: row and column of each selected center, divided by the frame's size."""
+        return self.centers[self.top_patches(frame)].flatten() / self.image_size  # (2 k,)
+
+    def top_patches(self, frame: Float[Tensor, "side side c"]) -> Int[Tensor, " k"]:
+        """Return the indices of the most important patches, the most important first."""
+        votes = self.vote(extract_patches(frame, self.patch_size, self.stride))  # (n,)
+        return votes.sort(descending=True, stable=True).indices[: self.top_k]
+
+    def attended_pixels(self, frame: Float[Tensor, "side side c"]) -> Tensor:
+        """Return a mask that is true where a selected patch covers the pixel."""
+        shown = torch.zeros(self.image_size, self.image_size, dtype=torch.bool)
+        for row, column in (self.centers[self.top_patches(frame)].long() - self.patch_size // 2).tolist():
+            shown[row : row + self.patch_size, column : column + self.patch_size] = True
+        return shown
+
+    def get_params(self) -> Float[Tensor, " p"]:
+        """Return all parameters as one vector, in the order of the authors' checkpoints.
+
+        Source: the authors' code, `get_params`: layer by layer, sorted by parameter name within a layer. So biases
+        come before weights, and an LSTM's hidden weights before its input weights.
+        """
+        return torch.cat([part.detach().flatten() for part in self._parts()])
+
+    def set_params(self, params: Float[Tensor, " p"]) -> None:
+        """Load all parameters from a vector in the order of `get_params`, such as `params` in the authors' `model.npz`.
+
+        Raises:
+            ValueError: The vector has the wrong length.
+        """
+        parts = self._parts()
+        if len(params) != sum(part.numel() for part in parts):
+            raise ValueError(f"{len(params)} parameters for {sum(part.numel() for part in parts)}")
+        with torch.no_grad():
+            for part, numbers in zip(parts, torch.split(params, [part.numel() for part in parts]), strict=True):
+                part.copy_(numbers.reshape(part.shape))
+
+    def _parts(self) -> list[Tensor]:
+        cell = self.controller
+        layers = [
+            *((linear.bias, linear.weight) for linear in (self.vote.key, self.vote.query)),
+            (cell.bias_hh, cell.bias_ih, cell.weight_hh, cell.weight_ih),
+            (self.action.bias, self.action.weight),
+        ]
+        return [part for layer in layers for part in layer]
+
+
+# Answers
+
+
+def all_numbers() -> None:
+    """
+    Answers: attention_agent.all-numbers
+        3,667: a third in the attention, two thirds in the controller. The agent for Doom has an action of one dimension
+        and 3,633 parameters.
+
+        >>> from reference_impl.attention_agent import AttentionAgent
+        >>> agent = AttentionAgent()
+        >>> {name: sum(p.numel() for p in part.parameters()) for name, part in agent.named_children()}
+        {'vote': 1184, 'controller': 2432, 'action': 51}
+        >>> len(agent.get_params()), len(AttentionAgent(action_dim=1).get_params())
+        (3667, 3633)
+    """
+
+
+def why_columns() -> None:
+    """
     Answers: attention_agent.why-columns
-        Every row of $A$ is a softmax and sums to 1: a patch has one vote to divide, whatever it shows. Down a column
-        stands what a patch is given by all of them. Rows can't tell patches apart, columns can.
+        Every row of $A$ is a softmax and sums to 1, whatever the patch shows: each patch has one vote to distribute. A
+        column holds the votes that a patch receives from all patches. So row sums are all equal, and column sums rank
+        the patches.
 
         >>> import torch
         >>> from reference_impl.attention_agent import PatchVote
         >>> _ = torch.manual_seed(0)
         >>> vote, patches = PatchVote(147, 4), 3 * torch.randn(529, 147)
-        >>> matrix = vote.matrix(patches)
+        >>> matrix = vote.attention_weights(patches)
         >>> torch.allclose(matrix.sum(dim=1), torch.ones(529), atol=1e-5)
         True
         >>> columns = matrix.sum(dim=0)
@@ -101,11 +256,16 @@ class PatchVote(nn.Module):
         (True, True, 529)
         >>> torch.equal(columns, vote(patches))
         True
+    """
 
+
+def which_scale() -> None:
+    r"""
     Answers: attention_agent.which-scale
-        By $\sqrt{d_{in}} = \sqrt{147}$, the root of the patch's size. The Transformer's scale is the root of the keys'
-        width, here $\sqrt 4$, and would make every score about six times as large: the rows sharpen, and the votes pile
-        up on few patches. Which patches win is much the same, so a good score of the agent does not prove a scale.
+        By $\sqrt{d_{in}} = \sqrt{147}$, the root of the patch's size. The Transformer divides by the root of the key
+        dimension, here $\sqrt 4$, which would make every score about six times as large: the softmax sharpens, and the
+        votes concentrate on few patches. Much the same patches are selected, so the agent's reward does not tell which
+        scale is right.
 
         >>> import math, torch
         >>> from reference_impl.attention_agent import PatchVote
@@ -121,109 +281,38 @@ class PatchVote(nn.Module):
         True
         >>> len({*votes[0].topk(10).indices.tolist()} & {*votes[1].topk(10).indices.tolist()}) >= 3
         True
-
-    Answers: attention_agent.no-positions
-        No. A patch is scored by what it shows: give the patches in another order, and the votes come in that order.
-        So what is worth looking at in one corner is worth it in every corner, and a scene that moves by one step of the
-        window takes its votes along.
-
-        >>> import torch
-        >>> from reference_impl.attention_agent import PatchVote, cut
-        >>> _ = torch.manual_seed(0)
-        >>> vote, patches, order = PatchVote(147, 4), torch.rand(529, 147), torch.randperm(529)
-        >>> torch.allclose(vote(patches[order]), vote(patches)[order], atol=1e-5)
-        True
-        >>> frame = torch.zeros(96, 96, 3)
-        >>> frame[40:60, 40:60] = torch.rand(20, 20, 3)
-        >>> moved = frame.roll((4, 8), dims=(0, 1))
-        >>> before, after = (vote(cut(f)).reshape(23, 23) for f in (frame, moved))
-        >>> torch.allclose(before.roll((1, 2), dims=(0, 1)), after, atol=1e-4)
-        True
-
-    Answers: attention_agent.indirect-encoding
-        1,184 numbers make 279,841 votes: the matrix is not learnt but unfolded from the screen, by two thin maps.
-        Before the softmax it is a product of two matrices of four columns, so its rank is 4 at most, however large the
-        screen. The softmax gives it back what a product can't have.
-
-        >>> import torch
-        >>> from reference_impl.attention_agent import PatchVote, cut
-        >>> _ = torch.manual_seed(0)
-        >>> vote = PatchVote(147, 4).double()
-        >>> patches = cut(torch.rand(96, 96, 3, dtype=torch.float64))
-        >>> scores = vote.scores(patches)
-        >>> scores.numel(), int(torch.linalg.matrix_rank(scores))
-        (279841, 4)
-        >>> int(torch.linalg.matrix_rank(vote.matrix(patches))) > 4
-        True
     """
 
-    def __init__(self, d_in: int, d: int) -> None:
-        super().__init__()
-        self.key, self.query = nn.Linear(d_in, d), nn.Linear(d_in, d)
 
-    def forward(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, " n"]:
-        """Return the votes that each patch receives; they sum to n."""
-        return self.matrix(patches).sum(dim=0)
-
-    def matrix(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n"]:
-        """Return the votes of each patch, a row each, for each patch, a column each."""
-        return self.scores(patches).softmax(dim=-1)
-
-    def scores(self, patches: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n"]:
-        """Return what the softmax is taken of."""
-        return self.key(patches) @ self.query(patches).mT / math.sqrt(patches.shape[-1])
-
-
-class AttentionAgent(nn.Module):
-    r"""Choose the patches with the most votes, and act on where they are.
-
-    Source: Section 3; the sizes are Section 4's for CarRacing
-        $$x_t = \tfrac{1}{L}\, [\text{centres of the } k \text{ best}], \qquad
-          h_t = \operatorname{LSTM}(x_t, h_{t-1}), \qquad u_t = \tanh(W h_t + b)$$
-
-    Departs: ties between votes fall to the patch that stands first; the authors' code leaves them to the sort.
-
-    Args:
-        side: Height and width of the frame, $L$, in pixels.
-        size: Height and width of a patch, in pixels.
-        stride: Pixels from one patch to the next.
-        channels: Numbers a pixel.
-        d: The width of keys and queries.
-        k: How many patches are chosen.
-        d_hidden: Units of the controller.
-        actions: Numbers that the controller puts out, each in (-1, 1).
-
-    Raises:
-        ValueError: There are fewer patches than are to be chosen.
-
-    Answers: attention_agent.all-numbers
-        3,667: a third chooses, two thirds act. The agent for Doom has one action and 3,633.
-
-        >>> from reference_impl.attention_agent import AttentionAgent
-        >>> agent = AttentionAgent()
-        >>> {name: sum(p.numel() for p in part.parameters()) for name, part in agent.named_children()}
-        {'vote': 1184, 'controller': 2432, 'action': 51}
-        >>> len(agent.genome()), len(AttentionAgent(actions=1).genome())
-        (3667, 3633)
-
-    Answers: attention_agent.where-not-what
-        Twenty numbers: row and column of ten centres, over the side of the frame, the patch with the most votes first.
-        No pixel and no vote goes further: the action is worked out below from these numbers alone.
+def how_many_patches() -> None:
+    r"""
+    Answers: attention_agent.how-many-patches
+        A window of 7 with a stride of 4 fits $\lfloor (96 - 7)/4 \rfloor + 1 = 23$ times in each direction: 529 patches
+        of 147 values. Neighboring patches overlap by 3 pixels, so one pixel is part of up to four of them. Attention
+        compares all pairs, so its cost grows with the fourth power of the frame's side: twice the side, about sixteen
+        times the weights.
 
         >>> import torch
-        >>> from reference_impl.attention_agent import AttentionAgent
-        >>> _ = torch.manual_seed(0)
-        >>> agent, frame = AttentionAgent(), torch.rand(96, 96, 3)
-        >>> seen = agent.see(frame)
-        >>> seen.shape, torch.equal(seen.reshape(10, 2) * 96, agent.centres[agent.choose(frame)])
-        (torch.Size([20]), True)
-        >>> hidden, _ = agent.controller(seen[None], agent.controller.init_state(seen[None]))
-        >>> torch.equal(agent.action(hidden)[0].tanh(), agent(frame)[0])
-        True
+        >>> from reference_impl.attention_agent import PatchVote, extract_patches
+        >>> patches = extract_patches(torch.rand(96, 96, 3))
+        >>> patches.shape
+        torch.Size([529, 147])
+        >>> pixel = torch.zeros(96, 96, 3)
+        >>> pixel[30, 30] = 1
+        >>> int(extract_patches(pixel).any(dim=1).sum())
+        4
+        >>> def votes(side):
+        ...     return PatchVote(147, 4).attention_weights(extract_patches(torch.zeros(side, side, 3))).numel()
+        >>> votes(96), votes(192), round(votes(192) / votes(96))
+        (279841, 4879681, 17)
+    """
 
+
+def outside_the_patches() -> None:
+    """
     Answers: attention_agent.outside-the-patches
-        Nothing, if the same patches win. The votes of this agent are made to depend on red alone: repaint the green and
-        the blue of all that was not chosen, and the action is the same to the bit.
+        Nothing, as long as the same patches are selected. The attention of this agent is made to depend on the red
+        channel alone. Change green and blue outside the selected patches, and the action is the same to the bit.
 
         >>> import torch
         >>> from reference_impl.attention_agent import AttentionAgent
@@ -232,20 +321,46 @@ class AttentionAgent(nn.Module):
         >>> for linear in (agent.vote.key, agent.vote.query):
         ...     linear.weight.data.reshape(4, 7, 7, 3)[..., 1:] = 0
         >>> paint = torch.cat([frame[..., :1], torch.rand(96, 96, 2)], dim=2)
-        >>> repainted = torch.where(agent.mask(frame)[..., None], frame, paint)
+        >>> repainted = torch.where(agent.attended_pixels(frame)[..., None], frame, paint)
         >>> torch.equal(repainted, frame), torch.equal(agent(repainted)[0], agent(frame)[0])
         (False, True)
 
-        A change that draws votes is another matter: more red somewhere, and other patches win.
+        A change that attracts attention does matter: with more red somewhere, other patches are selected.
 
         >>> repainted[60:80, 8:28, 0] *= 5
         >>> torch.equal(agent(repainted)[0], agent(frame)[0])
         False
+    """
 
+
+def no_positions() -> None:
+    """
+    Answers: attention_agent.no-positions
+        No. The importance of a patch depends on the contents of the patches alone: permute the patches, and the
+        importances are permuted with them. An object that is important in one corner is important in every corner, and
+        if a scene shifts by a multiple of the stride, the importances shift with it.
+
+        >>> import torch
+        >>> from reference_impl.attention_agent import PatchVote, extract_patches
+        >>> _ = torch.manual_seed(0)
+        >>> vote, patches, order = PatchVote(147, 4), torch.rand(529, 147), torch.randperm(529)
+        >>> torch.allclose(vote(patches[order]), vote(patches)[order], atol=1e-5)
+        True
+        >>> frame = torch.zeros(96, 96, 3)
+        >>> frame[40:60, 40:60] = torch.rand(20, 20, 3)
+        >>> moved = frame.roll((4, 8), dims=(0, 1))
+        >>> before, after = (vote(extract_patches(f)).reshape(23, 23) for f in (frame, moved))
+        >>> torch.allclose(before.roll((1, 2), dims=(0, 1)), after, atol=1e-4)
+        True
+    """
+
+
+def why_evolution() -> None:
+    """
     Answers: attention_agent.why-evolution
-        To choose ten patches is a step: move the weights of the vote a little, and either nothing changes or a patch is
-        swapped for another. Its derivative is zero wherever there is one, and autograd finds no road from the action to
-        the vote. Evolution compares whole agents and needs no road.
+        Selecting the top ten is a step function: change the attention's weights a little, and either nothing changes or
+        one patch replaces another. Its derivative is zero wherever it exists, so no gradient reaches the attention from
+        the action. Evolution compares the rewards of whole agents and needs no gradient.
 
         >>> import torch
         >>> from reference_impl.attention_agent import AttentionAgent
@@ -258,105 +373,54 @@ class AttentionAgent(nn.Module):
         >>> agent.vote.key.weight.data *= 1 + 1e-6
         >>> torch.equal(agent(frame)[0], action)
         True
+    """
 
+
+def indirect_encoding() -> None:
+    """
+    Answers: attention_agent.indirect-encoding
+        1,184 parameters make 279,841 attention weights: the large matrix is not learned but computed from the frame, by
+        two projections to four dimensions. Before the softmax it is a product of two matrices of four columns, so its
+        rank is at most 4, however large the frame. The softmax raises the rank.
+
+        >>> import torch
+        >>> from reference_impl.attention_agent import PatchVote, extract_patches
+        >>> _ = torch.manual_seed(0)
+        >>> vote = PatchVote(147, 4).double()
+        >>> patches = extract_patches(torch.rand(96, 96, 3, dtype=torch.float64))
+        >>> scores = vote.scores(patches)
+        >>> scores.numel(), int(torch.linalg.matrix_rank(scores))
+        (279841, 4)
+        >>> int(torch.linalg.matrix_rank(vote.attention_weights(patches))) > 4
+        True
+    """
+
+
+def can_evolution_find_it() -> None:
+    """
     Answers: attention_agent.can-evolution-find-it
-        Yes. A square stands in one of five columns of a small screen, among noise, and the action must tell which. The
-        agent has 427 numbers in all, for what to look at and for what to do. Each generation draws 24 relatives of the
-        present genome and goes on from the mean of the best five; nothing is differentiated. To always say "the middle"
-        would cost 0.18.
+        Yes. A square appears in one of five columns of a small noisy frame, and the action must tell which. The agent
+        has 427 parameters for attention and control together. Each generation draws 24 perturbations of the current
+        parameters and continues from the mean of the best five, without gradients. Always answering with the middle
+        column costs an error of 0.18.
 
         >>> import torch
         >>> from reference_impl.attention_agent import AttentionAgent
         >>> _ = torch.manual_seed(0)
-        >>> agent = AttentionAgent(side=20, size=4, stride=4, channels=1, d=1, k=1, d_hidden=8, actions=1)
+        >>> agent = AttentionAgent(20, patch_size=4, channels=1, query_dim=1, top_k=1, hidden_size=8, action_dim=1)
         >>> frames, told = 0.2 * torch.rand(5, 20, 20, 1), torch.linspace(-0.6, 0.6, 5)
         >>> for i in range(5):
         ...     frames[i, 4 * (i % 3) : 4 * (i % 3) + 4, 4 * i : 4 * i + 4] = 1
         >>> @torch.no_grad()
-        ... def error(genome):
-        ...     agent.express(genome)
+        ... def error(params):
+        ...     agent.set_params(params)
         ...     return (torch.cat([agent(frame)[0] for frame in frames]) - told).square().mean().item()
-        >>> genome, spread = agent.genome(), 2.0
-        >>> first = error(genome)
+        >>> params, spread = agent.get_params(), 2.0
+        >>> first = error(params)
         >>> for generation in range(20):
-        ...     relatives = genome + spread * torch.randn(24, len(genome))
+        ...     relatives = params + spread * torch.randn(24, len(params))
         ...     order = torch.tensor([error(one) for one in relatives]).argsort()
-        ...     genome, spread = relatives[order[:5]].mean(dim=0), 0.92 * spread
-        >>> len(genome), first > 0.18, error(genome) < 0.09
+        ...     params, spread = relatives[order[:5]].mean(dim=0), 0.92 * spread
+        >>> len(params), first > 0.18, error(params) < 0.09
         (427, True, True)
     """
-
-    centres: Tensor
-
-    def __init__(
-        self,
-        side: int = 96,
-        size: int = 7,
-        stride: int = 4,
-        channels: int = 3,
-        d: int = 4,
-        k: int = 10,
-        d_hidden: int = 16,
-        actions: int = 3,
-    ) -> None:
-        super().__init__()
-        self.side, self.size, self.stride, self.k = side, size, stride, k
-        self.register_buffer("centres", centres(side, side, size, stride), persistent=False)
-        if len(self.centres) < k:
-            raise ValueError(f"{k} patches can't be chosen out of {len(self.centres)}")
-        self.vote = PatchVote(size * size * channels, d)
-        self.controller = LSTMCell(2 * k, d_hidden)
-        self.action = nn.Linear(d_hidden, actions)
-
-    def forward(
-        self, frame: Float[Tensor, "side side c"], state: State | None = None
-    ) -> tuple[Float[Tensor, " a"], State]:
-        """Return the action and the controller's next state; without a state an episode begins."""
-        seen = self.see(frame)[None]
-        state = self.controller(seen, self.controller.init_state(seen) if state is None else state)
-        return self.action(state[0])[0].tanh(), state
-
-    def see(self, frame: Float[Tensor, "side side c"]) -> Float[Tensor, " seen"]:
-        """Return what the controller sees: row and column of each chosen centre, over the side of the frame."""
-        return self.centres[self.choose(frame)].flatten() / self.side
-
-    def choose(self, frame: Float[Tensor, "side side c"]) -> Int[Tensor, " k"]:
-        """Return the patches with the most votes, the most first."""
-        return self.vote(cut(frame, self.size, self.stride)).sort(descending=True, stable=True).indices[: self.k]
-
-    def mask(self, frame: Float[Tensor, "side side c"]) -> Tensor:
-        """Return, for each pixel of the frame, whether a chosen patch shows it."""
-        shown = torch.zeros(self.side, self.side, dtype=torch.bool)
-        for row, column in (self.centres[self.choose(frame)].long() - self.size // 2).tolist():
-            shown[row : row + self.size, column : column + self.size] = True
-        return shown
-
-    def genome(self) -> Float[Tensor, " g"]:
-        """Return all numbers as one vector, in the order of the authors' files.
-
-        Source: the authors' code, `get_params`: layer by layer, and in a layer by the names of its tensors, so that
-        biases come before weights, and an LSTM's hidden part before its input part.
-        """
-        return torch.cat([part.detach().flatten() for part in self._parts()])
-
-    def express(self, genome: Float[Tensor, " g"]) -> None:
-        """Take all numbers from a vector in the order of `genome`, such as the authors' `model.npz` holds in `params`.
-
-        Raises:
-            ValueError: The vector has too many numbers or too few.
-        """
-        parts = self._parts()
-        if len(genome) != sum(part.numel() for part in parts):
-            raise ValueError(f"a genome of {len(genome)} numbers for {sum(part.numel() for part in parts)}")
-        with torch.no_grad():
-            for part, numbers in zip(parts, torch.split(genome, [part.numel() for part in parts]), strict=True):
-                part.copy_(numbers.reshape(part.shape))
-
-    def _parts(self) -> list[Tensor]:
-        cell = self.controller
-        layers = [
-            *((linear.bias, linear.weight) for linear in (self.vote.key, self.vote.query)),
-            (cell.bias_hh, cell.bias_ih, cell.weight_hh, cell.weight_ih),
-            (self.action.bias, self.action.weight),
-        ]
-        return [part for layer in layers for part in layer]

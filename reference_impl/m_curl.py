@@ -1,55 +1,19 @@
-r"""M-CURL: soft actor-critic whose encoder also helps a small Transformer to rebuild hidden moments of a window.
+r"""M-CURL: soft actor-critic from pixels, with masked contrastive learning over windows of consecutive observations.
 
 Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": its abstract. The body
     was not at hand; what the abstract leaves unsaid is taken from the authors' public code, teslacool/m-curl, and named
     by its files. The defaults are those of its README.
 
-What stands here is what differs from CURL. The encoder, the actor and critic, the buffer, the crops and the loss are
-CURL's, by import. A *moment* is one observation of a window, itself a stack of three frames.
+This module holds what differs from CURL. Encoder, actor, critic, replay buffer, crops and InfoNCE are imported from
+`reference_impl.curl`. A *timestep* of a window is one observation, itself a stack of three frames.
 
-Axes: $b$ windows of a batch, $n$ moments of a window, $d$ features, and by name the channels, rows and columns of
+Axes: $b$ windows of a batch, $n$ timesteps of a window, $d$ features; and by name the channels, rows and columns of
 images.
 
-Answers: m_curl.encoder-of-what
-    Of an observation: three frames of a game, stacked, in colour, so nine channels of 84 × 84 pixels. To *encode* it is
-    to turn its 63,504 numbers into 50. Nothing is ever decoded: the 50 keep what the losses find useful.
-
-    >>> import torch
-    >>> from reference_impl.curl import PixelEncoder, ReplayBuffer, random_crop
-    >>> buffer = ReplayBuffer(capacity=5, actions=1)
-    >>> buffer.begin(torch.full((3, 100, 100), 10, dtype=torch.uint8))
-    >>> for shade in (20, 30):
-    ...     buffer.add(torch.zeros(1), 0.0, torch.full((3, 100, 100), shade, dtype=torch.uint8))
-    >>> observation = random_crop(buffer.stacks(torch.tensor([2])), 84)
-    >>> observation.shape, observation.numel(), observation[0, :, 0, 0].tolist()
-    (torch.Size([1, 9, 84, 84]), 63504, [10, 10, 10, 20, 20, 20, 30, 30, 30])
-    >>> PixelEncoder()(observation).shape
-    torch.Size([1, 50])
-
-Answers: m_curl.contrastive-learning
-    Learning by comparison: things come in pairs that belong together, and a loss pulls each vector towards its partner
-    and pushes it away from all others. No label is needed but "these two are one". Below, nothing is learnt but the
-    vectors themselves. CURL pairs two crops of an observation; M-CURL pairs a hidden moment as rebuilt with itself.
-
-    >>> import torch
-    >>> from reference_impl.curl import info_nce
-    >>> from reference_impl.layers.attention import dot_score
-    >>> _ = torch.manual_seed(0)
-    >>> one, other = torch.randn(2, 6, 4).unbind()
-    >>> one, other, partner = one.requires_grad_(), other.requires_grad_(), torch.arange(6)
-    >>> before = dot_score(one, other).detach()
-    >>> optimiser = torch.optim.SGD([one, other], lr=0.5)
-    >>> for _ in range(100):
-    ...     optimiser.zero_grad()
-    ...     info_nce(dot_score(one, other), partner).backward()
-    ...     optimiser.step()
-    >>> after = dot_score(one, other).detach()
-    >>> int((before.argmax(dim=1) == partner).sum()), int((after.argmax(dim=1) == partner).sum())
-    (0, 6)
-    >>> change, own = after - before, torch.eye(6, dtype=torch.bool)
-    >>> bool(change[own].mean() > 1), bool(change[~own].mean() < -1)
-    (True, True)
+Asked: m_curl.encoder-of-what, m_curl.contrastive-learning
 """
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Num, UInt8
@@ -61,271 +25,285 @@ from reference_impl.curl import (
     ReplayBuffer,
     SoftActorCritic,
     Transitions,
-    descend,
-    drawn,
     info_nce,
+    optimizer_step,
     random_crop,
+    sample,
 )
 from reference_impl.layers.attention import dot_score, scaled_dot_product_attention
 from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.transformer import FeedForward, PostNorm
 
 
-class Layer(nn.Module):
-    r"""Let each moment look at all of its window, then change each by itself.
+class EncoderLayer(nn.Module):
+    r"""A post-norm Transformer encoder layer with one head and without an output projection.
 
     Source: `AttnLayer` of ctmr_sac.py, after Vaswani et al. 2017, Sections 3.1 to 3.3
         $$y = \operatorname{LayerNorm}\Bigl(x + \operatorname{softmax}\Bigl(\frac{QK^\top}{\sqrt d}\Bigr)V\Bigr)$$
 
         $$z = \operatorname{LayerNorm}(y + \max(0, yW_1 + b_1)W_2 + b_2)$$
 
-    One head, and its mean is added as it is: there is no projection behind it. Norms stand after the sums, and the
-    feed-forward network is twice as wide as its input.
+    The head's output is added to the residual stream as it is. The feed-forward network is twice as wide as its input.
 
-    Answers: m_curl.layer-size
-        18,000 numbers a layer, 36,000 in all: less than a fiftieth of the encoder that it helps to train. The
-        Transformer's own layer of this width has a projection behind the head, and with it 2,550 numbers more.
+    Args:
+        d_model: The dimension of the features.
+        dropout: The dropout rate of each sublayer's output.
 
-        >>> from reference_impl.curl import PixelEncoder
-        >>> from reference_impl.m_curl import Layer, MomentTransformer
-        >>> from reference_impl.transformer import EncoderLayer
-        >>> def count(module):
-        ...     return sum(numbers.numel() for numbers in module.parameters())
-        >>> [count(part) for part in Layer().children()]  # query, key, value, feed-forward network, two norms
-        [2550, 2550, 2550, 10150, 100, 100]
-        >>> count(Layer()), count(MomentTransformer()), count(EncoderLayer(d_model=50, heads=1, d_ff=100))
-        (18000, 36000, 20550)
-        >>> count(PixelEncoder()) // count(MomentTransformer())
-        55
+    Asked: m_curl.layer-size
     """
 
-    def __init__(self, d: int = 50, dropout: float = 0.1) -> None:
+    def __init__(self, d_model: int = 50, dropout: float = 0.1) -> None:
         super().__init__()
-        self.query, self.key, self.value = (nn.Linear(d, d) for _ in range(3))
-        self.feed_forward = FeedForward(d, 2 * d)
-        self.around_attention, self.around_feed_forward = PostNorm(d, dropout), PostNorm(d, dropout)
+        self.query, self.key, self.value = (nn.Linear(d_model, d_model) for _ in range(3))
+        self.feed_forward = FeedForward(d_model, 2 * d_model)
+        self.around_attention, self.around_feed_forward = PostNorm(d_model, dropout), PostNorm(d_model, dropout)
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return the moments as the next layer sees them."""
+        """Return the output of the layer."""
         x = self.around_attention.output(x, scaled_dot_product_attention(self.query(x), self.key(x), self.value(x)))
         return self.around_feed_forward.output(x, self.feed_forward(x))
 
 
-class MomentTransformer(nn.Module):
-    """Rebuild the hidden moments of a window from those before and after: an aid in training, which no action needs.
+class WindowTransformer(nn.Module):
+    r"""A Transformer encoder that reconstructs the features of masked timesteps; used in training only.
 
     Source: Abstract; `CTMR` of ctmr_sac.py
 
-    The embeddings of Vaswani et al. 2017 are multiplied by the root of $d$ before positions are added, and then thinned
-    by dropout. These features are added to their positions as they are.
+    Departs: from Vaswani et al. 2017, which scales embeddings by $\sqrt d$ and applies dropout to the sum of
+    embeddings and positions. Here the features are added to the positions unscaled and without dropout.
 
-    Answers: m_curl.why-transformers
-        Consecutive moments are alike, so that a hidden one is best told from its neighbours, and a Transformer has
-        them all within one step, those before and those after. One layer learns below to fill in walks through 16
-        features. Then it is shown windows whose middle is hidden: how many of 1,000 does it tell from all the others?
+    Args:
+        d_model: The dimension of the features.
+        layers: The number of layers.
+        dropout: The dropout rate of each sublayer's output.
 
-        >>> import torch
-        >>> from reference_impl.curl import descend, info_nce
-        >>> from reference_impl.layers.attention import dot_score
-        >>> from reference_impl.m_curl import MomentTransformer
-        >>> _ = torch.manual_seed(0)
-        >>> def walks(b, d=16):
-        ...     at = torch.randn(b, d)
-        ...     return torch.stack([at := 0.8 * at + 0.6 * torch.randn(b, d) for _ in range(5)], dim=1)
-        >>> transformer = MomentTransformer(d=16, layers=1, dropout=0.0)
-        >>> optimiser = torch.optim.Adam(transformer.parameters(), lr=0.02)
-        >>> for _ in range(150):
-        ...     moments, chosen = walks(32), torch.rand(32, 5) < 0.5
-        ...     rebuilt = transformer(moments.masked_fill(chosen[..., None], 0.0))
-        ...     own = chosen.flatten().nonzero().squeeze(1)
-        ...     descend(optimiser, info_nce(dot_score(rebuilt[chosen], moments.flatten(0, 1)), own))
-        >>> moments = walks(1000)
-        >>> def found(*shown):
-        ...     hidden = [place for place in range(5) if place not in shown]
-        ...     guess = transformer(moments.index_fill(1, torch.tensor(hidden), 0.0))[:, 2]
-        ...     return int((dot_score(guess, moments[:, 2]).argmax(dim=1) == torch.arange(1000)).sum())
-        >>> both, before, after, neither = found(0, 1, 3, 4), found(0, 1), found(3, 4), found()
-        >>> both > 1.2 * before, both > 1.2 * after, before > 20 * neither
-        (True, True, True)
-
-        What comes before is all that a recurrent network has which reads from left to right; without neighbours there
-        is nothing but a guess. (The abstract argues from the likeness of neighbours; it compares with no other
-        network.)
+    Asked: m_curl.why-transformers
     """
 
-    def __init__(self, d: int = 50, layers: int = 2, dropout: float = 0.1) -> None:
+    def __init__(self, d_model: int = 50, layers: int = 2, dropout: float = 0.1) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(d, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(EncoderLayer(d_model, dropout) for _ in range(layers))
 
     def forward(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return each moment, told from all of its window."""
+        """Return the reconstruction of each timestep from its whole window."""
         x = features + sinusoidal_positions(*features.shape[1:]).to(features)
         for layer in self.layers:
             x = layer(x)
         return x
 
 
-def windows(buffer: ReplayBuffer, batch: int, length: int) -> UInt8[Tensor, "b n channels rows columns"]:
-    """Draw windows of consecutive observations, each from one episode.
+def sample_windows(
+    replay_buffer: ReplayBuffer, batch_size: int, length: int
+) -> UInt8[Tensor, "b n channels rows columns"]:
+    """Sample windows of consecutive observations, each within one episode.
 
     Source: `sample_ctmr` of utils.py
 
-    Departs: in the public code a window may run over the end of one episode into the next, and over the buffer's newest
-    observation into its oldest.
+    Departs: in the public code a window may cross the end of an episode, and wrap around from the buffer's newest
+    observation to its oldest.
+
+    Args:
+        replay_buffer: The buffer.
+        batch_size: The number of windows.
+        length: The number of timesteps of a window.
 
     Raises:
         ValueError: No episode in the buffer is that long.
     """
-    first, standing = buffer.observations(), torch.stack([buffer.age, buffer.older()])
-    last = (first + length - 1) % buffer.capacity
-    # as many frames on in its episode, and as many on in the buffer: neither wraps in between
-    whole = (standing[:, last] - standing[:, first] == length - 1).all(dim=0)
-    first = drawn(first[whole], batch)
-    return buffer.stacks((first[:, None] + torch.arange(length, device=first.device)) % buffer.capacity)
+    first = replay_buffer.observation_indices()
+    last = (first + length - 1) % replay_buffer.capacity
+    # From first to last both the step of the episode and the position in the buffer advance by length - 1.
+    progress = torch.stack([replay_buffer.episode_step, replay_buffer.num_older()])  # (2, capacity)
+    is_consecutive = (progress[:, last] - progress[:, first] == length - 1).all(dim=0)
+    first = sample(first[is_consecutive], batch_size)  # (b,)
+    indices = (first[:, None] + torch.arange(length, device=first.device)) % replay_buffer.capacity  # (b, n)
+    return replay_buffer.stack_frames(indices)
 
 
-def hide(
-    whole: UInt8[Tensor, "b n channels rows columns"],
-    strangers: UInt8[Tensor, "b n channels rows columns"],
-    share: float = 0.5,
+def mask_timesteps(
+    obs: UInt8[Tensor, "b n channels rows columns"],
+    replacements: UInt8[Tensor, "b n channels rows columns"],
+    mask_ratio: float = 0.5,
 ) -> tuple[UInt8[Tensor, "b n channels rows columns"], Bool[Tensor, "b n"]]:
-    """Choose moments to ask for, and hide most of them.
+    """Mask timesteps at random, by BERT's rule.
 
     Source: `random_obs` of utils.py, after Devlin et al. 2019, Section 3.1
 
-    A chosen moment turns black in 80% of all cases and into a stranger in 10%; in the last 10% it stays, and is asked
-    for all the same.
+    Of the masked timesteps 80% become black, 10% are replaced by another observation, and 10% are kept. All are
+    predicted.
 
-    Departs: the abstract hides features; the public code hides pixels, before the encoder, and so does this.
+    Departs: the abstract masks features; the public code masks pixels, before the encoder, and so does this.
 
     Args:
-        whole: The windows.
-        strangers: Other observations, to stand in for some.
-        share: How many of the moments are chosen.
+        obs: The windows.
+        replacements: Random observations to replace some.
+        mask_ratio: The probability that a timestep is masked.
 
     Returns:
-        The windows with what is hidden, and where a moment is chosen (the public code calls this `non_masked`).
+        The masked windows, and the mask: true at the timesteps to predict (the public code calls it `non_masked`).
 
     Answers: m_curl.always-black
-        No. As in [[bert]], a chosen moment turns black in 80% of all cases, into some other observation in 10%, and in
-        10% it stays as it is. It is asked for in each case, so that what looks like a moment can't simply be passed on.
+        No. As in [[bert]], a masked timestep becomes black in 80% of the cases, is replaced by another observation in
+        10%, and is kept in 10%. It is predicted in every case, so a visible input can't simply be copied.
 
         >>> import torch
-        >>> from reference_impl.m_curl import hide
+        >>> from reference_impl.m_curl import mask_timesteps
         >>> _ = torch.manual_seed(0)
-        >>> whole, strangers = torch.full((2, 200, 100, 1, 1, 1), 1, dtype=torch.uint8).unbind()
-        >>> seen, chosen = hide(whole, 2 * strangers, share=0.5)
-        >>> seen = seen.flatten(2).squeeze(2)
-        >>> round(chosen.float().mean().item(), 1), bool((seen[~chosen] == 1).all())
+        >>> obs, replacements = torch.full((2, 200, 100, 1, 1, 1), 1, dtype=torch.uint8).unbind()
+        >>> masked_obs, mask = mask_timesteps(obs, 2 * replacements, mask_ratio=0.5)
+        >>> masked_obs = masked_obs.flatten(2).squeeze(2)
+        >>> round(mask.float().mean().item(), 1), bool((masked_obs[~mask] == 1).all())
         (0.5, True)
-        >>> [round((seen[chosen] == shade).float().mean().item(), 1) for shade in (0, 2, 1)]
+        >>> [round((masked_obs[mask] == shade).float().mean().item(), 1) for shade in (0, 2, 1)]
         [0.8, 0.1, 0.1]
 
-    Answers: m_curl.pixels-or-features
-        Pixels, in the public code; the abstract speaks of features. At first it is the same: biases begin at 0, and
-        so a black observation has features of 0. Then the biases learn, and the encoder turns black into a vector of
-        its own choice, the same for every hidden moment: what [[bert]] has as the learnt vector of `[MASK]`.
-
-        >>> import torch
-        >>> from reference_impl.curl import Convolutions, PixelEncoder, descend
-        >>> from reference_impl.m_curl import MCURL
-        >>> _ = torch.manual_seed(0)
-        >>> agent = MCURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=1, hidden=8)
-        >>> black = torch.zeros(2, 3, 12, 12, dtype=torch.uint8)
-        >>> agent.critic.encoder(black).abs().max().item()
-        0.0
-        >>> for _ in range(10):
-        ...     whole, chosen = torch.randint(256, (4, 6, 3, 12, 12), dtype=torch.uint8), torch.rand(4, 6) < 0.5
-        ...     seen = whole.masked_fill(chosen[..., None, None, None], 0)
-        ...     descend(agent.contrast_optimiser, agent.masked_loss(seen, chosen, whole))
-        >>> one, other = agent.critic.encoder(black)
-        >>> torch.equal(one, other), bool(one.abs().max() > 0.01)
-        (True, True)
-
-    Answers: m_curl.overlapping-stacks
-        Half of them aren't. A moment is a stack of three frames, and each frame is in three stacks. About half of the
-        black moments can be put together from pieces that stand, to the pixel, in the stacks beside them: there the
-        task is to find and to copy. (That is a remark of these notes, not of the paper's abstract.) The frames below
-        hold their own number.
-
-        >>> import torch
-        >>> from reference_impl.curl import ReplayBuffer
-        >>> from reference_impl.m_curl import hide, windows
-        >>> _ = torch.manual_seed(0)
-        >>> buffer = ReplayBuffer(capacity=250, actions=1, frame=(1, 1, 1))
-        >>> buffer.begin(torch.ones(1, 1, 1, dtype=torch.uint8))
-        >>> for number in range(2, 250):
-        ...     buffer.add(torch.zeros(1), 0.0, torch.full((1, 1, 1), number, dtype=torch.uint8))
-        >>> whole = windows(buffer, 64, 32)
-        >>> seen, _ = hide(whole, strangers=torch.zeros_like(whole), share=0.5)
-        >>> black = in_pieces = 0
-        >>> for window, shown in zip(whole.flatten(2).tolist(), seen.flatten(2).tolist()):
-        ...     visible = {frame for stack in shown for frame in stack}
-        ...     for stack, left in zip(window, shown):
-        ...         black += left == [0, 0, 0]
-        ...         in_pieces += left == [0, 0, 0] and visible.issuperset(stack)
-        >>> black > 800, 0.4 < in_pieces / black < 0.6
-        (True, True)
+    Asked: m_curl.pixels-or-features, m_curl.overlapping-stacks
     """
-    draw, fate = torch.rand(2, *whole.shape[:2], device=whole.device)
-    chosen = draw < share
-    black, strange = chosen & (fate < 0.8), chosen & (fate >= 0.9)
-    seen = whole.masked_fill(black[..., None, None, None], 0)
-    return torch.where(strange[..., None, None, None], strangers, seen), chosen
+    draw, fate = torch.rand(2, *obs.shape[:2], device=obs.device)
+    mask = draw < mask_ratio
+    black, strange = mask & (fate < 0.8), mask & (fate >= 0.9)
+    masked_obs = obs.masked_fill(black[..., None, None, None], 0)
+    return torch.where(strange[..., None, None, None], replacements, masked_obs), mask
 
 
-def warming(done: int, warmup: int = 6000) -> float:
-    r"""Return the Transformer's share of its learning rate: it climbs in a line, then falls with the root of the steps.
+def warmup_schedule(step: int, warmup_steps: int = 6000) -> float:
+    r"""Return the factor of the Transformer's learning rate: linear warmup, then inverse square root decay.
 
     Source: `InverseSquareRootSchedule` of ctmr_sac.py
         $$0.0005 + 0.9995 \, t / t_w \quad (t < t_w), \qquad \sqrt{t_w / t} \quad (t \ge t_w)$$
     """
-    return 5e-4 + (1 - 5e-4) * done / warmup if done < warmup else (warmup / done) ** 0.5
+    return 5e-4 + (1 - 5e-4) * step / warmup_steps if step < warmup_steps else (warmup_steps / step) ** 0.5
 
 
-def annealing(done: int, warmup: int = 6000) -> float:
-    r"""Return the encoder's share of its learning rate: all of it at first, then it falls with the root of the steps.
+def decay_schedule(step: int, warmup_steps: int = 6000) -> float:
+    r"""Return the factor of the encoder's learning rate: constant, then inverse square root decay.
 
     Source: `AnneallingSchedule` of ctmr_sac.py
         $$\min(1, \sqrt{t_w / t})$$
     """
-    return 1.0 if done < warmup else (warmup / done) ** 0.5
+    return 1.0 if step < warmup_steps else (warmup_steps / step) ** 0.5
+
+
+@dataclass(frozen=True)
+class MCURLConfig:
+    """The settings of the masked contrastive loss, by the names of the public code; the values are its README's.
+
+    Attributes:
+        mtm_bsz: Windows of a batch.
+        mtm_length: Timesteps of a window.
+        mtm_ratio: The probability that a timestep is masked.
+        num_attn_layer: Layers of the Transformer.
+        dropout: The dropout rate of each sublayer's output.
+        adam_warmup_step: Steps until both learning rates start to decay.
+    """
+
+    mtm_bsz: int = 16
+    mtm_length: int = 32
+    mtm_ratio: float = 0.5
+    num_attn_layer: int = 2
+    dropout: float = 0.1
+    adam_warmup_step: int = 6000
 
 
 class MCURL(SoftActorCritic):
-    r"""Learn to act from pixels, and to rebuild hidden moments well enough to tell them from all others.
+    r"""Soft actor-critic whose encoder is also trained by reconstructing masked timesteps of a window.
 
     Source: Abstract; `CtmrSacAgent` of ctmr_sac.py
 
-    What differs from CURL: windows of moments for single observations, of which some are hidden; a Transformer behind
-    the encoder; plain products for the bilinear form; keys that are all moments of all windows; a loss at chosen places
-    alone; twice the rate for the encoder, and schedules for it and for the Transformer.
+    Differences from CURL: windows with masked timesteps instead of single observations; a Transformer behind the
+    encoder; dot products instead of the bilinear form; the keys of all timesteps of all windows; a loss at masked
+    timesteps only; twice the learning rate for the encoder, and schedules for both learning rates.
 
     Args:
         encoder: The critic's encoder.
-        actions: How many numbers make an action.
-        hidden: The width of the hidden layers of actor and critic.
-        rate: The learning rate; the contrast moves the encoder at twice that.
-        layers: How many layers the Transformer has.
-        dropout: The share dropped from each of its sublayers' outputs.
-        batch: How many windows are drawn.
-        length: How many moments a window has.
-        chosen: The share of the moments that are asked for.
-        warmup: How many steps the rates take to their turn.
-        settings: As for `SoftActorCritic`.
+        action_dim: The dimension of an action.
+        hidden_dim: The width of the hidden layers of actor and critic.
+        lr: The learning rate; the masked contrastive loss trains the encoder at twice that.
+        config: The settings of the masked contrastive loss.
+        kwargs: Passed to `SoftActorCritic`.
 
+    Asked: m_curl.key-difference, m_curl.what-makes-it-auxiliary, m_curl.why-discarded, m_curl.policy-network
+    """
+
+    def __init__(
+        self,
+        encoder: PixelEncoder,
+        action_dim: int,
+        hidden_dim: int = 1024,
+        lr: float = 1e-3,
+        config: MCURLConfig | None = None,
+        **kwargs: float,
+    ) -> None:
+        super().__init__(encoder, action_dim, hidden_dim, lr, **kwargs)
+        self.config = MCURLConfig() if config is None else config
+        self.transformer = WindowTransformer(encoder.feature_dim, self.config.num_attn_layer, self.config.dropout)
+        groups = [
+            {"params": encoder.parameters(), "lr": 2 * lr},
+            {"params": self.transformer.parameters(), "lr": lr},
+        ]
+        self.cpc_optimizer = torch.optim.Adam(groups)
+        warmup = self.config.adam_warmup_step
+        rates = [lambda step: decay_schedule(step, warmup), lambda step: warmup_schedule(step, warmup)]
+        self.schedule = LambdaLR(self.cpc_optimizer, rates)
+
+    def masked_loss(
+        self,
+        masked_obs: Num[Tensor, "b n channels rows columns"],
+        mask: Bool[Tensor, "b n"],
+        obs: Num[Tensor, "b n channels rows columns"],
+    ) -> Float[Tensor, ""]:
+        r"""Return the InfoNCE loss of each masked timestep's reconstruction among the keys of all timesteps.
+
+        Source: `update_cpc` of ctmr_sac.py
+            $$-\frac{1}{\lvert M \rvert} \sum_{i \in M} \log
+            \frac{\exp(x_i^\top k_i)}{\sum_{j=1}^{bn} \exp(x_i^\top k_j)}$$
+
+        Args:
+            masked_obs: The masked windows.
+            mask: $M$, true at the masked timesteps.
+            obs: The unmasked windows. Their keys are detached, and come from the target encoder alone.
+
+        Asked: m_curl.hidden-places-only
+        """
+        features = self.critic.encoder(masked_obs.flatten(0, 1))  # (b n, d)
+        query = self.transformer(features.reshape(*mask.shape, -1))[mask]  # (masked, d)
+        with torch.no_grad():
+            key = self.critic_target.encoder(obs.flatten(0, 1))  # (b n, d)
+        return info_nce(dot_score(query, key), mask.flatten().nonzero().squeeze(1))
+
+    def update_representation(
+        self, replay_buffer: ReplayBuffer, transitions: Transitions, cropped: Transitions
+    ) -> None:
+        """Take a masked contrastive step: sample windows, mask timesteps, and crop each observation by itself."""
+        b, n, image_size = self.config.mtm_bsz, self.config.mtm_length, self.critic.encoder.image_size
+        obs = sample_windows(replay_buffer, b, n)
+        others = replay_buffer.stack_frames(sample(replay_buffer.observation_indices(), b * n))
+        masked_obs, mask = mask_timesteps(obs, others.reshape(obs.shape), self.config.mtm_ratio)
+        crops = [
+            random_crop(x.flatten(0, 1), image_size).reshape(*x.shape[:3], image_size, image_size)
+            for x in (masked_obs, obs)
+        ]
+        optimizer_step(self.cpc_optimizer, self.masked_loss(crops[0], mask, crops[1]))
+        self.schedule.step()
+
+
+# Answers
+
+
+def key_difference() -> None:
+    """
     Answers: m_curl.key-difference
-        The unit. CURL takes each observation by itself: its loss is that of a heap of pairs. M-CURL takes *windows*,
-        whose moments stand in an order and resemble their neighbours; masking is how this is put to use. Put the
-        moments of each window into another order, pixels, marks and keys alike: CURL's loss stays as it was, M-CURL's
-        doesn't.
+        The unit of learning. CURL's loss is over a set of independent observations. M-CURL's is over *windows*, whose
+        timesteps are ordered and resemble their neighbors; masking makes use of that. Permute the timesteps of each
+        window, in inputs, mask and keys alike: CURL's loss stays the same, M-CURL's doesn't.
 
         >>> import torch
-        >>> from reference_impl.curl import CURL, Convolutions, PixelEncoder
+        >>> from reference_impl.curl import CURL, ConvEncoder, PixelEncoder
         >>> from reference_impl.m_curl import MCURL
         >>> _ = torch.manual_seed(0)
-        >>> encoders = [PixelEncoder(12, 8, Convolutions(3, 8, 2)) for _ in range(2)]
-        >>> curl, m_curl = CURL(encoders[0], actions=1, hidden=8), MCURL(encoders[1], actions=1, hidden=8).eval()
+        >>> encoders = [PixelEncoder(12, 8, ConvEncoder(3, 8, 2)) for _ in range(2)]
+        >>> curl = CURL(encoders[0], action_dim=1, hidden_dim=8)
+        >>> m_curl = MCURL(encoders[1], action_dim=1, hidden_dim=8).eval()
         >>> one, other = torch.randint(256, (2, 4, 6, 3, 12, 12), dtype=torch.uint8)
         >>> chosen, order = torch.rand(4, 6) < 0.5, torch.tensor([3, 0, 5, 1, 4, 2])
         >>> def of_curl(one, other):
@@ -337,94 +315,163 @@ class MCURL(SoftActorCritic):
         >>> abs(of_m_curl(one, other, chosen) - of_m_curl(one[:, order], other[:, order], chosen[:, order])) > 0.01
         True
 
-        And each of M-CURL's guesses looks at the whole window: how many moments' features does the third depend on?
+        And each of M-CURL's predictions attends to the whole window. On how many timesteps' features does the third
+        depend?
 
         >>> features = torch.randn(1, 6, 8, requires_grad=True)
         >>> (gradient,) = torch.autograd.grad(m_curl.transformer(features)[0, 2].square().sum(), features)
         >>> int(gradient.any(dim=2).sum())
         6
+    """
 
-    Answers: m_curl.what-makes-it-auxiliary
-        That it gives the encoder a gradient, and nothing else to anyone. Its loss reaches the convolutions through
-        which the agent sees. But no action is made of its output: delete it, and the actions for a given encoder are
-        the same to the bit.
+
+def why_transformers() -> None:
+    """
+    Answers: m_curl.why-transformers
+        Consecutive observations are alike, so a masked one is best predicted from its neighbors, and self-attention
+        reads those before and those after in one step. Below, one layer learns to reconstruct random walks of 16
+        features. Then the middle of 1,000 windows is masked: how many of them does it identify among all?
 
         >>> import torch
-        >>> from reference_impl.curl import Convolutions, PixelEncoder
+        >>> from reference_impl.curl import info_nce, optimizer_step
+        >>> from reference_impl.layers.attention import dot_score
+        >>> from reference_impl.m_curl import WindowTransformer
+        >>> _ = torch.manual_seed(0)
+        >>> def walks(b, d=16):
+        ...     at = torch.randn(b, d)
+        ...     return torch.stack([at := 0.8 * at + 0.6 * torch.randn(b, d) for _ in range(5)], dim=1)
+        >>> transformer = WindowTransformer(d_model=16, layers=1, dropout=0.0)
+        >>> optimizer = torch.optim.Adam(transformer.parameters(), lr=0.02)
+        >>> for _ in range(150):
+        ...     moments, chosen = walks(32), torch.rand(32, 5) < 0.5
+        ...     rebuilt = transformer(moments.masked_fill(chosen[..., None], 0.0))
+        ...     own = chosen.flatten().nonzero().squeeze(1)
+        ...     optimizer_step(optimizer, info_nce(dot_score(rebuilt[chosen], moments.flatten(0, 1)), own))
+        >>> moments = walks(1000)
+        >>> def found(*shown):
+        ...     hidden = [place for place in range(5) if place not in shown]
+        ...     guess = transformer(moments.index_fill(1, torch.tensor(hidden), 0.0))[:, 2]
+        ...     return int((dot_score(guess, moments[:, 2]).argmax(dim=1) == torch.arange(1000)).sum())
+        >>> both, before, after, neither = found(0, 1, 3, 4), found(0, 1), found(3, 4), found()
+        >>> both > 1.2 * before, both > 1.2 * after, before > 20 * neither
+        (True, True, True)
+
+        A recurrent network that reads from left to right has only the timesteps before; without neighbors there is only
+        chance. (The abstract argues from the correlation of consecutive observations; it compares with no other
+        network.)
+    """
+
+
+def what_makes_it_auxiliary() -> None:
+    """
+    Answers: m_curl.what-makes-it-auxiliary
+        It only provides a gradient for the encoder. Its loss trains the convolutions that the actor uses, but its
+        output is no input of the policy: delete it, and the actions for a given encoder are the same to the bit.
+
+        >>> import torch
+        >>> from reference_impl.curl import ConvEncoder, PixelEncoder
         >>> from reference_impl.m_curl import MCURL
         >>> _ = torch.manual_seed(0)
-        >>> agent = MCURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=2, hidden=16)
+        >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=2, hidden_dim=16)
         >>> whole, chosen = torch.randint(256, (4, 6, 3, 12, 12), dtype=torch.uint8), torch.rand(4, 6) < 0.5
         >>> agent.masked_loss(whole, chosen, whole).backward()
-        >>> seen_through = agent.actor.encoder.convolutions
-        >>> all(bool(numbers.grad.any()) for numbers in seen_through.parameters())
+        >>> all(bool(p.grad.any()) for p in agent.actor.encoder.convs.parameters())
         True
         >>> observation = torch.randint(256, (32, 3, 16, 16), dtype=torch.uint8)
         >>> with_it = agent.act(observation)
         >>> del agent.transformer
         >>> torch.equal(agent.act(observation), with_it)
         True
+    """
 
+
+def encoder_of_what() -> None:
+    """
+    Answers: m_curl.encoder-of-what
+        Of an observation: three stacked RGB frames, so nine channels of 84 × 84 pixels. To *encode* it is to map its
+        63,504 numbers to 50 features. There is no decoder: the features keep what the losses find useful.
+
+        >>> import torch
+        >>> from reference_impl.curl import PixelEncoder, ReplayBuffer, random_crop
+        >>> buffer = ReplayBuffer(capacity=5, action_dim=1)
+        >>> buffer.add_first(torch.full((3, 100, 100), 10, dtype=torch.uint8))
+        >>> for shade in (20, 30):
+        ...     buffer.add(torch.zeros(1), 0.0, torch.full((3, 100, 100), shade, dtype=torch.uint8))
+        >>> observation = random_crop(buffer.stack_frames(torch.tensor([2])), 84)
+        >>> observation.shape, observation.numel(), observation[0, :, 0, 0].tolist()
+        (torch.Size([1, 9, 84, 84]), 63504, [10, 10, 10, 20, 20, 20, 30, 30, 30])
+        >>> PixelEncoder()(observation).shape
+        torch.Size([1, 50])
+    """
+
+
+def why_discarded() -> None:
+    """
     Answers: m_curl.why-discarded
-        Since nothing that acts calls it: to keep it would cost time and change no action. Here is who is called in one
-        step of learning, and in one decision.
+        Because acting never calls it: keeping it would cost time and change no action. These modules are called in one
+        update, and in one action:
 
         >>> from collections import Counter
         >>> import torch
-        >>> from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer
-        >>> from reference_impl.m_curl import MCURL
+        >>> from reference_impl.curl import ConvEncoder, PixelEncoder, ReplayBuffer
+        >>> from reference_impl.m_curl import MCURL, MCURLConfig
         >>> _ = torch.manual_seed(0)
-        >>> agent = MCURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=2, hidden=16, batch=2, length=4)
-        >>> buffer, calls = ReplayBuffer(20, actions=2, frame=(1, 16, 16)), Counter()
-        >>> buffer.begin(torch.randint(256, (1, 16, 16), dtype=torch.uint8))
+        >>> config = MCURLConfig(mtm_bsz=2, mtm_length=4)
+        >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=2, hidden_dim=16, config=config)
+        >>> buffer, calls = ReplayBuffer(20, action_dim=2, frame_shape=(1, 16, 16)), Counter()
+        >>> buffer.add_first(torch.randint(256, (1, 16, 16), dtype=torch.uint8))
         >>> for _ in range(9):
         ...     buffer.add(torch.rand(2), 0.0, torch.randint(256, (1, 16, 16), dtype=torch.uint8))
-        >>> parts = {"CNN": agent.critic.encoder.convolutions, "Transformer": agent.transformer}
+        >>> parts = {"CNN": agent.critic.encoder.convs, "Transformer": agent.transformer}
         >>> parts["policy"] = agent.actor.trunk
         >>> for name, part in parts.items():
         ...     _ = part.register_forward_hook(lambda *_, name=name: calls.update([name]))
-        >>> agent.update(buffer, step=0, batch=4)
+        >>> agent.update(buffer, step=0, batch_size=4)
         >>> sorted(calls.items())
         [('CNN', 5), ('Transformer', 1), ('policy', 2)]
         >>> calls.clear()
-        >>> _ = agent.act(buffer.stacks(buffer.observations()[-1:]))
+        >>> _ = agent.act(buffer.stack_frames(buffer.observation_indices()[-1:]))
         >>> sorted(calls.items())
         [('CNN', 1), ('policy', 1)]
 
-        Nor could it be called as it was trained. It tells a moment from later ones too, and when an action is due these
-        haven't come. (This second reason is an inference of these notes; the abstract gives none.)
+        Nor could it be used as it was trained: it attends to later timesteps too, which don't exist yet when an action
+        is due. (This second reason is an inference of these notes; the abstract gives none.)
 
         >>> features = torch.randn(1, 4, 8, requires_grad=True)
         >>> (gradient,) = torch.autograd.grad(agent.transformer(features)[0, 1].square().sum(), features)
         >>> gradient.any(dim=2).tolist()
         [[True, True, True, True]]
+    """
 
+
+def policy_network() -> None:
+    """
     Answers: m_curl.policy-network
-        It acts. It reads the 50 features of the present observation, which come from the CNN and not from the
-        Transformer, through two hidden layers of 1,024, and gives two numbers for each number of an action: mean and
-        spread of a Gaussian, whose draw tanh squeezes into [-1, 1]. That is soft actor-critic's actor, the same as
-        CURL's. (For Atari the method takes Rainbow instead, which has no actor: the best of a few actions, by their
-        values.)
+        It chooses the action. Its input are the 50 features of the current observation, from the CNN and not from the
+        Transformer. Two hidden layers of 1,024 map them to mean and log standard deviation of a Gaussian for each
+        component of the action, and tanh maps a sample into [-1, 1]. That is soft actor-critic's actor, the same as
+        CURL's. (On Atari the method builds on Rainbow instead, which has no actor: it takes the action of the highest
+        value.)
 
         >>> import torch
-        >>> from reference_impl.curl import Convolutions, PixelEncoder
+        >>> from reference_impl.curl import ConvEncoder, PixelEncoder
         >>> from reference_impl.m_curl import MCURL
         >>> with torch.device("meta"):  # sizes only
-        ...     policy = MCURL(PixelEncoder(), actions=6).actor.trunk
+        ...     policy = MCURL(PixelEncoder(), action_dim=6).actor.trunk
         >>> [tuple(layer.weight.shape) for layer in policy if hasattr(layer, "weight")]
         [(1024, 50), (1024, 1024), (12, 1024)]
         >>> sum(numbers.numel() for numbers in policy.parameters())
         1114124
 
-        Here is a small one at work. What goes in is what the encoder put out for this one observation:
+        A small one at work. Its input is the encoder's output for this one observation:
 
         >>> _ = torch.manual_seed(0)
-        >>> agent = MCURL(PixelEncoder(12, 50, Convolutions(3, 8, 2)), actions=6, hidden=16)
-        >>> heard = []
-        >>> _ = agent.actor.trunk.register_forward_pre_hook(lambda module, given: heard.append(given[0]))
+        >>> agent = MCURL(PixelEncoder(12, 50, ConvEncoder(3, 8, 2)), action_dim=6, hidden_dim=16)
+        >>> inputs = []
+        >>> _ = agent.actor.trunk.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
         >>> observation = torch.randint(256, (1, 3, 12, 12), dtype=torch.uint8)
         >>> action, another = agent.act(observation, explore=True), agent.act(observation, explore=True)
-        >>> heard[0].shape, torch.equal(heard[0], agent.actor.encoder(observation))
+        >>> inputs[0].shape, torch.equal(inputs[0], agent.actor.encoder(observation))
         (torch.Size([1, 50]), True)
         >>> torch.equal(action, another), bool(action.abs().max() < 1)  # explored
         (False, True)
@@ -432,83 +479,135 @@ class MCURL(SoftActorCritic):
         True
     """
 
-    def __init__(
-        self,
-        encoder: PixelEncoder,
-        actions: int,
-        hidden: int = 1024,
-        rate: float = 1e-3,
-        layers: int = 2,
-        dropout: float = 0.1,
-        batch: int = 16,
-        length: int = 32,
-        chosen: float = 0.5,
-        warmup: int = 6000,
-        **settings: float,
-    ) -> None:
-        super().__init__(encoder, actions, hidden, rate, **settings)
-        self.batch, self.length, self.chosen = batch, length, chosen
-        self.transformer = MomentTransformer(encoder.d, layers, dropout)
-        groups = [
-            {"params": encoder.parameters(), "lr": 2 * rate},
-            {"params": self.transformer.parameters(), "lr": rate},
-        ]
-        self.contrast_optimiser = torch.optim.Adam(groups)
-        rates = [lambda done: annealing(done, warmup), lambda done: warming(done, warmup)]
-        self.schedule = LambdaLR(self.contrast_optimiser, rates)
 
-    def masked_loss(
-        self,
-        seen: Num[Tensor, "b n channels rows columns"],
-        chosen: Bool[Tensor, "b n"],
-        whole: Num[Tensor, "b n channels rows columns"],
-    ) -> Float[Tensor, ""]:
-        r"""Return how hard it is to tell each chosen moment, as rebuilt, from all moments of the batch.
+def contrastive_learning() -> None:
+    """
+    Answers: m_curl.contrastive-learning
+        Learning by comparison. Examples come in positive pairs, and the loss pulls the two vectors of a pair together
+        and pushes each away from all others. The pairing is the only label. Below, the vectors themselves are the only
+        parameters. CURL pairs two crops of an observation; M-CURL pairs the reconstruction of a masked timestep with
+        the encoding of that timestep.
 
-        Source: `update_cpc` of ctmr_sac.py
-            $$-\frac{1}{\lvert M \rvert} \sum_{i \in M} \log
-            \frac{\exp(x_i^\top k_i)}{\sum_{j=1}^{bn} \exp(x_i^\top k_j)}$$
+        >>> import torch
+        >>> from reference_impl.curl import info_nce
+        >>> from reference_impl.layers.attention import dot_score
+        >>> _ = torch.manual_seed(0)
+        >>> one, other = torch.randn(2, 6, 4).unbind()
+        >>> one, other, partner = one.requires_grad_(), other.requires_grad_(), torch.arange(6)
+        >>> before = dot_score(one, other).detach()
+        >>> optimizer = torch.optim.SGD([one, other], lr=0.5)
+        >>> for _ in range(100):
+        ...     optimizer.zero_grad()
+        ...     info_nce(dot_score(one, other), partner).backward()
+        ...     optimizer.step()
+        >>> after = dot_score(one, other).detach()
+        >>> int((before.argmax(dim=1) == partner).sum()), int((after.argmax(dim=1) == partner).sum())
+        (0, 6)
+        >>> change, own = after - before, torch.eye(6, dtype=torch.bool)
+        >>> bool(change[own].mean() > 1), bool(change[~own].mean() < -1)
+        (True, True)
+    """
 
-        Args:
-            seen: The windows with what is hidden.
-            chosen: $M$.
-            whole: The windows as they were. Their keys are fixed, and made by the encoder's average alone.
 
-        Answers: m_curl.hidden-places-only
-            The places that were chosen pay, each against the keys of *all* moments of all windows, chosen or not: as
-            many as windows times moments. The moments beside it in its window are wrong keys too. Keys are made from
-            the whole windows by the encoder's average, without the Transformer, and get no gradient.
+def hidden_places_only() -> None:
+    """
+    Answers: m_curl.hidden-places-only
+        Only masked timesteps contribute, each against the keys of *all* timesteps of all windows, masked or not, the
+        other timesteps of its own window among the negatives. Keys come from the unmasked windows by the target
+        encoder, without the Transformer, and get no gradient.
 
-            >>> import torch
-            >>> from reference_impl.curl import Convolutions, PixelEncoder
-            >>> from reference_impl.m_curl import MCURL
-            >>> _ = torch.manual_seed(0)
-            >>> agent = MCURL(PixelEncoder(12, 8, Convolutions(3, 8, 2)), actions=1, hidden=8, dropout=0.0)
-            >>> whole, chosen = torch.randint(256, (3, 5, 3, 12, 12), dtype=torch.uint8), torch.rand(3, 5) < 0.5
-            >>> rebuilt = []
-            >>> _ = agent.transformer.register_forward_hook(lambda module, given, out: rebuilt.append(out))
-            >>> loss = agent.masked_loss(whole, chosen, whole)
-            >>> (pay,) = torch.autograd.grad(loss, rebuilt[0])
-            >>> torch.equal(pay.any(dim=2), chosen), int(chosen.sum())
-            (True, 7)
-            >>> keys = agent.average.encoder(whole.flatten(0, 1))
-            >>> by_hand = []
-            >>> for window, place in chosen.nonzero().tolist():
-            ...     likeness = keys @ rebuilt[0][window, place]
-            ...     by_hand.append(likeness.logsumexp(dim=0) - likeness[5 * window + place])
-            >>> keys.shape, keys.requires_grad, torch.allclose(loss, torch.stack(by_hand).mean())
-            (torch.Size([15, 8]), False, True)
-        """
-        rebuilt = self.transformer(self.critic.encoder(seen.flatten(0, 1)).reshape(*chosen.shape, -1))
-        with torch.no_grad():
-            key = self.average.encoder(whole.flatten(0, 1))
-        return info_nce(dot_score(rebuilt[chosen], key), chosen.flatten().nonzero().squeeze(1))
+        >>> import torch
+        >>> from reference_impl.curl import ConvEncoder, PixelEncoder
+        >>> from reference_impl.m_curl import MCURL, MCURLConfig
+        >>> _ = torch.manual_seed(0)
+        >>> config = MCURLConfig(dropout=0.0)
+        >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=1, hidden_dim=8, config=config)
+        >>> obs, mask = torch.randint(256, (3, 5, 3, 12, 12), dtype=torch.uint8), torch.rand(3, 5) < 0.5
+        >>> rebuilt = []
+        >>> _ = agent.transformer.register_forward_hook(lambda module, given, out: rebuilt.append(out))
+        >>> loss = agent.masked_loss(obs, mask, obs)
+        >>> (pay,) = torch.autograd.grad(loss, rebuilt[0])
+        >>> torch.equal(pay.any(dim=2), mask), int(mask.sum())
+        (True, 7)
+        >>> keys = agent.critic_target.encoder(obs.flatten(0, 1))
+        >>> by_hand = []
+        >>> for window, place in mask.nonzero().tolist():
+        ...     likeness = keys @ rebuilt[0][window, place]
+        ...     by_hand.append(likeness.logsumexp(dim=0) - likeness[5 * window + place])
+        >>> keys.shape, keys.requires_grad, torch.allclose(loss, torch.stack(by_hand).mean())
+        (torch.Size([15, 8]), False, True)
+    """
 
-    def represent(self, buffer: ReplayBuffer, whole: Transitions, seen: Transitions) -> None:
-        """Take one step: hide parts of windows, crop each moment by itself, and rebuild."""
-        moments, size = windows(buffer, self.batch, self.length), self.critic.encoder.size
-        others = buffer.stacks(drawn(buffer.observations(), self.batch * self.length))
-        masked, chosen = hide(moments, others.reshape(moments.shape), self.chosen)
-        crops = [random_crop(x.flatten(0, 1), size).reshape(*x.shape[:3], size, size) for x in (masked, moments)]
-        descend(self.contrast_optimiser, self.masked_loss(crops[0], chosen, crops[1]))
-        self.schedule.step()
+
+def pixels_or_features() -> None:
+    """
+    Answers: m_curl.pixels-or-features
+        Pixels, in the public code; the abstract speaks of features. At first it is the same: biases are initialized at
+        0, so a black observation has features of 0. Then the biases are trained, and the encoder maps black to a
+        learned vector, the same for every masked timestep. It corresponds to the embedding of `[MASK]` in [[bert]].
+
+        >>> import torch
+        >>> from reference_impl.curl import ConvEncoder, PixelEncoder, optimizer_step
+        >>> from reference_impl.m_curl import MCURL
+        >>> _ = torch.manual_seed(0)
+        >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=1, hidden_dim=8)
+        >>> black = torch.zeros(2, 3, 12, 12, dtype=torch.uint8)
+        >>> agent.critic.encoder(black).abs().max().item()
+        0.0
+        >>> for _ in range(10):
+        ...     obs, mask = torch.randint(256, (4, 6, 3, 12, 12), dtype=torch.uint8), torch.rand(4, 6) < 0.5
+        ...     masked_obs = obs.masked_fill(mask[..., None, None, None], 0)
+        ...     optimizer_step(agent.cpc_optimizer, agent.masked_loss(masked_obs, mask, obs))
+        >>> one, other = agent.critic.encoder(black)
+        >>> torch.equal(one, other), bool(one.abs().max() > 0.01)
+        (True, True)
+    """
+
+
+def overlapping_stacks() -> None:
+    """
+    Answers: m_curl.overlapping-stacks
+        About half of them aren't. An observation stacks three frames, and each frame is part of three stacks. About
+        half of the black observations can be assembled from frames that are visible in the neighboring stacks: there
+        the task is to find and copy. (That is a remark of these notes, not of the paper's abstract.) The frames below
+        hold their own index.
+
+        >>> import torch
+        >>> from reference_impl.curl import ReplayBuffer
+        >>> from reference_impl.m_curl import mask_timesteps, sample_windows
+        >>> _ = torch.manual_seed(0)
+        >>> buffer = ReplayBuffer(capacity=250, action_dim=1, frame_shape=(1, 1, 1))
+        >>> buffer.add_first(torch.ones(1, 1, 1, dtype=torch.uint8))
+        >>> for number in range(2, 250):
+        ...     buffer.add(torch.zeros(1), 0.0, torch.full((1, 1, 1), number, dtype=torch.uint8))
+        >>> obs = sample_windows(buffer, 64, 32)
+        >>> masked_obs, _ = mask_timesteps(obs, replacements=torch.zeros_like(obs), mask_ratio=0.5)
+        >>> black = in_pieces = 0
+        >>> for window, shown in zip(obs.flatten(2).tolist(), masked_obs.flatten(2).tolist()):
+        ...     visible = {frame for stack in shown for frame in stack}
+        ...     for stack, left in zip(window, shown):
+        ...         black += left == [0, 0, 0]
+        ...         in_pieces += left == [0, 0, 0] and visible.issuperset(stack)
+        >>> black > 800, 0.4 < in_pieces / black < 0.6
+        (True, True)
+    """
+
+
+def layer_size() -> None:
+    """
+    Answers: m_curl.layer-size
+        18,000 parameters a layer, 36,000 in all: less than a fiftieth of the encoder that it helps to train. A layer of
+        the original Transformer of this width has an output projection, and with it 2,550 parameters more.
+
+        >>> from reference_impl.curl import PixelEncoder
+        >>> from reference_impl.m_curl import EncoderLayer, WindowTransformer
+        >>> from reference_impl.transformer import EncoderLayer as TransformerLayer
+        >>> def count(module):
+        ...     return sum(numbers.numel() for numbers in module.parameters())
+        >>> [count(part) for part in EncoderLayer().children()]  # query, key, value, feed-forward network, two norms
+        [2550, 2550, 2550, 10150, 100, 100]
+        >>> count(EncoderLayer()), count(WindowTransformer()), count(TransformerLayer(d_model=50, heads=1, d_ff=100))
+        (18000, 36000, 20550)
+        >>> count(PixelEncoder()) // count(WindowTransformer())
+        55
+    """

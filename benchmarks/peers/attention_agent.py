@@ -18,8 +18,9 @@ class NumpyAgent:
 
     def __init__(self, agent: AttentionAgent) -> None:
         self.numbers = {name: tensor.numpy() for name, tensor in agent.state_dict().items()}
-        self.centres = agent.centres.numpy()
-        self.side, self.size, self.stride, self.k = agent.side, agent.size, agent.stride, agent.k
+        self.centers = agent.centers.numpy()
+        self.image_size, self.patch_size = agent.image_size, agent.patch_size
+        self.stride, self.top_k = agent.stride, agent.top_k
         self.hidden = self.cell = np.zeros(agent.controller.hidden_size, np.float32)
 
     def linear(self, name: str, x: Any) -> Any:
@@ -28,17 +29,18 @@ class NumpyAgent:
 
     def __call__(self, frame: Any) -> Any:
         """Return the action for a frame."""
-        windows = sliding_window_view(frame, (self.size, self.size), axis=(0, 1))[:: self.stride, :: self.stride]
-        patches = windows.transpose(0, 1, 3, 4, 2).reshape(len(self.centres), -1)
+        size, stride = self.patch_size, self.stride
+        windows = sliding_window_view(frame, (size, size), axis=(0, 1))[::stride, ::stride]
+        patches = windows.transpose(0, 1, 3, 4, 2).reshape(len(self.centers), -1)
         scores = self.linear("vote.key", patches) @ self.linear("vote.query", patches).T
         scores = scores / np.float32(np.sqrt(patches.shape[1]))
         shares = np.exp(scores - scores.max(axis=1, keepdims=True))
         votes = (shares / shares.sum(axis=1, keepdims=True)).sum(axis=0)
-        best = np.argsort(-votes, kind="stable")[: self.k]
-        return self.act(self.centres[best].flatten() / np.float32(self.side))
+        best = np.argsort(-votes, kind="stable")[: self.top_k]
+        return self.act(self.centers[best].flatten() / np.float32(self.image_size))
 
     def act(self, seen: Any) -> Any:
-        """Return what the controller does about the centres it sees."""
+        """Return what the controller does about the centers it sees."""
         w = self.numbers
         net = w["controller.weight_ih"] @ seen + w["controller.bias_ih"]
         net = net + w["controller.weight_hh"] @ self.hidden + w["controller.bias_hh"]

@@ -40,16 +40,16 @@ class PublicSAC(ABC):
     """Soft actor-critic on crops, with the numbers of an agent of ours and what its buffer holds."""
 
     def __init__(self, agent: SoftActorCritic, buffer: ReplayBuffer, rate: float = 1e-3) -> None:
-        self.actor, self.critic, self.target = copy.deepcopy((agent.actor, agent.critic, agent.average))
-        self.log_alpha = agent.log_temperature.detach().clone().requires_grad_()
-        self.discount, self.shares = agent.discount, (agent.share, agent.encoder_share)
-        self.target_entropy, self.size = agent.target_entropy, agent.critic.encoder.size
-        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), rate)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), rate)
-        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], 1e-4, betas=(0.5, 0.999))
-        slots = buffer.transitions()
-        self.all_stacks = buffer.stacks(buffer.observations()).numpy()
-        self.stacks, self.next_stacks = buffer.stacks(slots - 1).numpy(), buffer.stacks(slots).numpy()
+        self.actor, self.critic, self.target = copy.deepcopy((agent.actor, agent.critic, agent.critic_target))
+        self.log_alpha = agent.log_alpha.detach().clone().requires_grad_()
+        self.discount, self.shares = agent.discount, (agent.tau, agent.encoder_tau)
+        self.target_entropy, self.size = agent.target_entropy, agent.critic.encoder.image_size
+        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), rate)
+        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), rate)
+        self.alpha_optimizer = torch.optim.Adam([self.log_alpha], 1e-4, betas=(0.5, 0.999))
+        slots = buffer.transition_indices()
+        self.all_stacks = buffer.stack_frames(buffer.observation_indices()).numpy()
+        self.stacks, self.next_stacks = buffer.stack_frames(slots - 1).numpy(), buffer.stack_frames(slots).numpy()
         self.actions, self.rewards = buffer.action[slots].numpy(), buffer.reward[slots, None].numpy()
         self.not_done = (~buffer.terminal[slots, None]).float().numpy()
 
@@ -79,9 +79,9 @@ class PublicSAC(ABC):
             promised = reward + not_done * self.discount * value
         first, second = self.critic(pixels, action)
         loss = F.mse_loss(first[:, None], promised) + F.mse_loss(second[:, None], promised)
-        self.critic_optimiser.zero_grad()
+        self.critic_optimizer.zero_grad()
         torch.autograd.backward(loss)
-        self.critic_optimiser.step()
+        self.critic_optimizer.step()
 
     def update_actor_and_alpha(self, pixels: Tensor) -> None:
         """Move the actor, then the temperature."""
@@ -89,20 +89,20 @@ class PublicSAC(ABC):
         first, second = self.critic(pixels, action, True)
         alpha = self.log_alpha.exp()
         loss = (alpha.detach() * log_p - torch.min(first, second)[:, None]).mean()
-        self.actor_optimiser.zero_grad()
+        self.actor_optimizer.zero_grad()
         torch.autograd.backward(loss)
-        self.actor_optimiser.step()
-        self.alpha_optimiser.zero_grad()
+        self.actor_optimizer.step()
+        self.alpha_optimizer.zero_grad()
         torch.autograd.backward((alpha * (-log_p - self.target_entropy).detach()).mean())
-        self.alpha_optimiser.step()
+        self.alpha_optimizer.step()
 
     def update(self, batch: int) -> dict[str, Tensor]:
         """Take an update of an even number, in which all parts take part; return the gradients that it leaves."""
         whole, pixels, action, reward, next_pixels, not_done = self.sample(batch)
         self.update_critic(pixels, action, reward, next_pixels, not_done)
         self.update_actor_and_alpha(pixels)
-        soft_update(self.critic.first, self.target.first, self.shares[0])
-        soft_update(self.critic.second, self.target.second, self.shares[0])
+        soft_update(self.critic.Q1, self.target.Q1, self.shares[0])
+        soft_update(self.critic.Q2, self.target.Q2, self.shares[0])
         soft_update(self.critic.encoder, self.target.encoder, self.shares[1])
         self.update_contrast(whole, pixels)
         parts = (("actor", self.actor), ("critic", self.critic))
@@ -120,7 +120,7 @@ class PublicCURL(PublicSAC):
         super().__init__(agent, buffer, rate)
         self.W = nn.Parameter(agent.similarity.key.weight.detach().clone())
         encoder = list(self.critic.encoder.parameters())
-        self.optimisers = [torch.optim.Adam(encoder, rate), torch.optim.Adam([*encoder, self.W], rate)]
+        self.optimizers = [torch.optim.Adam(encoder, rate), torch.optim.Adam([*encoder, self.W], rate)]
 
     def update_contrast(self, whole: Any, pixels: Tensor) -> None:
         """Tell each crop by another crop of its stack."""
@@ -131,11 +131,11 @@ class PublicCURL(PublicSAC):
         logits = query @ (self.W @ key.T)
         logits = logits - logits.max(1)[0][:, None]
         loss = F.cross_entropy(logits, torch.arange(len(logits)))
-        for optimiser in self.optimisers:
-            optimiser.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         torch.autograd.backward(loss)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
 
 
 class PublicMCURL(PublicSAC):
@@ -147,12 +147,12 @@ class PublicMCURL(PublicSAC):
         super().__init__(agent, buffer, rate)
         self.windows, self.length, self.chosen = windows, length, chosen
         self.transformer: Any = copy.deepcopy(agent.transformer)
-        d = agent.critic.encoder.d
+        d = agent.critic.encoder.feature_dim
         rates = 10000.0 ** (torch.arange(0, d, 2) / d)
         angles = torch.arange(length)[:, None] / rates
         self.positions = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :d]
         encoder = torch.optim.Adam(self.critic.encoder.parameters(), 2 * rate)
-        self.optimisers = [encoder, torch.optim.Adam(self.transformer.parameters(), rate)]
+        self.optimizers = [encoder, torch.optim.Adam(self.transformer.parameters(), rate)]
 
     def hidden(self) -> tuple[Any, Any, Tensor]:
         """Return windows as they were, windows with what is hidden, and where a moment is asked for."""
@@ -188,8 +188,8 @@ class PublicMCURL(PublicSAC):
         logits = logits - logits.max(1)[0][:, None]
         kept = chosen.flatten()
         loss = F.cross_entropy(logits[kept], torch.arange(len(logits))[kept])
-        for optimiser in self.optimisers:
-            optimiser.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         torch.autograd.backward(loss)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        for optimizer in self.optimizers:
+            optimizer.step()

@@ -7,22 +7,22 @@ from benchmarks.peers.attention_agent import NumpyAgent
 from benchmarks.peers.curl import PublicCURL, PublicMCURL
 from benchmarks.row import Pair, Setting, row
 from reference_impl.attention_agent import AttentionAgent
-from reference_impl.curl import CURL, Convolutions, PixelEncoder, ReplayBuffer, SoftActorCritic
-from reference_impl.m_curl import MCURL
+from reference_impl.curl import CURL, ConvEncoder, PixelEncoder, ReplayBuffer, SoftActorCritic
+from reference_impl.m_curl import MCURL, MCURLConfig
 
 ACTIONS = 6
 
 
-def encoder(at: Setting) -> PixelEncoder:
+def build_encoder(at: Setting) -> PixelEncoder:
     """Return the paper's encoder."""
-    return at.sized(PixelEncoder(), tiny=PixelEncoder(12, 8, Convolutions(9, 4, 2)))
+    return at.sized(PixelEncoder(), tiny=PixelEncoder(12, 8, ConvEncoder(9, 4, 2)))
 
 
-def seen(at: Setting) -> ReplayBuffer:
+def fill_replay_buffer(at: Setting) -> ReplayBuffer:
     """Return a buffer that holds one episode of noise."""
     frames, side = at.sized((256, 100), tiny=(20, 16))
     buffer = ReplayBuffer(frames + 1, ACTIONS, (3, side, side))
-    buffer.begin(torch.randint(256, (3, side, side), dtype=torch.uint8))
+    buffer.add_first(torch.randint(256, (3, side, side), dtype=torch.uint8))
     for _ in range(frames - 1):
         frame = torch.randint(256, (3, side, side), dtype=torch.uint8)
         buffer.add(2 * torch.rand(ACTIONS) - 1, float(torch.rand(())), frame)
@@ -44,11 +44,11 @@ CONVOLUTIONS = "Convolutions and their gradients are most of the time, and both 
 def curl_update(at: Setting) -> Pair:
     """A full update of SAC and CURL: critic, actor, temperature, averages, contrast; 64 transitions."""
     batch, hidden = at.sized((64, 1024), tiny=(5, 16))
-    buffer, ours = seen(at), CURL(encoder(at), ACTIONS, hidden)
+    buffer, ours = fill_replay_buffer(at), CURL(build_encoder(at), ACTIONS, hidden)
     theirs = PublicCURL(ours, buffer)
 
     def update() -> dict[str, Tensor]:
-        ours.update(buffer, step=0, batch=batch)
+        ours.update(buffer, step=0, batch_size=batch)
         return gradients(ours)
 
     return Pair(update, lambda: theirs.update(batch), items=batch)
@@ -58,12 +58,13 @@ def curl_update(at: Setting) -> Pair:
 def m_curl_update(at: Setting) -> Pair:
     """A full update of SAC and M-CURL; 64 transitions, 4 windows of 16 moments; without dropout."""
     batch, hidden, windows, length = at.sized((64, 1024, 4, 16), tiny=(5, 16, 2, 4))
-    buffer = seen(at)
-    ours = MCURL(encoder(at), ACTIONS, hidden, dropout=0.0, batch=windows, length=length)
+    buffer = fill_replay_buffer(at)
+    config = MCURLConfig(dropout=0.0, mtm_bsz=windows, mtm_length=length)
+    ours = MCURL(build_encoder(at), ACTIONS, hidden, config=config)
     theirs = PublicMCURL(ours, buffer, windows, length)
 
     def update() -> dict[str, Tensor]:
-        ours.update(buffer, step=0, batch=batch)
+        ours.update(buffer, step=0, batch_size=batch)
         return gradients(ours)
 
     return Pair(update, lambda: theirs.update(batch), items=batch + windows * length)

@@ -1,6 +1,6 @@
 r"""AttentionAgent evolved on a paddle that catches a ball, and a little on CarRacing.
 
-Claims: An agent that sees only where ten patches are drives from pixels with 3,667 numbers (Section 4); as it attends
+Claims: An agent that sees only where ten patches drives from pixels with 3,667 numbers (Section 4); as it attends
     to what matters to the task, it goes on where the rest is changed, while conventional methods fail (Abstract).
 
 Test: *Catch.* A ball falls through 7 × 7 cells of 4 × 4 pixels, and a paddle must be below it. The voting agent (263
@@ -73,24 +73,24 @@ from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.training import by_the_first, parameters
 
 VOTES, PIXELS = "votes", "whole screen"
-LEARNT_IN = "black"
-JUDGED = ("blue", "green", "grey", "bars", "blob")
+TRAINING_BACKGROUND = "black"
+TEST_BACKGROUNDS = ("blue", "green", "gray", "bars", "blob")
 """The changed backgrounds that the outcomes rest on, after the paper's changes: noise is its example of a failure."""
 
-ROADS = ("as learnt", "colours", "bars", "blob")
-DRAWN, STILL = "drawn weights", "standing still"
-VOTED = ("ball", "paddle", "kept")
-MOMENT = 3, 2, 5
+ROADS = ("as learned", "colors", "bars", "blob")
+RANDOM, STILL = "random weights", "standing still"
+VOTE_SHARES = ("ball", "paddle", "kept")
+PICTURED_SCREEN = 3, 2, 5
 """The screen that is drawn: how far the ball has fallen, its column and the paddle's."""
-EPISODE, SOLVED = 1000, 900.0
+EPISODE_LENGTH, SOLVED_REWARD = 1000, 900.0
 """The frames of a whole episode of CarRacing, and the reward from which on it counts as solved."""
 
-Genome = Float[np.ndarray, " g"]
-Replays = Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]
+Params = Float[np.ndarray, " p"]
+CatchResults = Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]
 """By arm, for each seed, by background: what is caught, and what becomes of the votes."""
 Scores = Sequence[Mapping[str, float]]
 """For each seed, the reward on each road, of a drawn agent and of none."""
-Fitness = Callable[[Sequence[Genome], int], list[float]]
+Fitness = Callable[[Sequence[Params], int], list[float]]
 """From the candidates of a generation and its number to how well each did."""
 
 
@@ -99,16 +99,16 @@ class Size:
     """How much is run: candidates and generations of both games; the tracks and frames that a car is tried on."""
 
     seeds: int
-    candidates: int
+    population_size: int
     generations: int
-    spread: float
-    drivers: int
+    sigma0: float
+    car_population_size: int
     car_generations: int
-    car_spread: float
+    car_sigma0: float
     tracks: int
     frames: int
-    new_tracks: int
-    only_variances: bool
+    test_tracks: int
+    diagonal_only: bool
     processes: int | None
     """None is one for each core."""
 
@@ -128,36 +128,36 @@ class Evolution:
 
     Args:
         fitness: Tries the candidates of a generation.
-        numbers: How many numbers make a candidate; evolution begins around zeros.
-        candidates: How many are tried in a generation.
+        num_params: How many numbers make a candidate; evolution begins around zeros.
+        population_size: How many are tried in a generation.
         generations: How many there are.
-        spread: The first standard deviation.
+        sigma0: The first standard deviation.
         seed: Seeds all that is drawn.
-        only_variances: Adapt no covariances, which take the square of `numbers` in memory, and its cube in time.
+        diagonal_only: Adapt no covariances, which take the square of `num_params` in memory, and its cube in time.
         interval: Generations between two checkpoints.
     """
 
     def __init__(
         self,
         fitness: Fitness,
-        numbers: int,
-        candidates: int,
+        num_params: int,
+        population_size: int,
         generations: int,
-        spread: float,
+        sigma0: float,
         seed: int,
-        only_variances: bool = False,
+        diagonal_only: bool = False,
         interval: int = 50,
     ) -> None:
         self.steps, self.interval, self._fitness = generations, interval, fitness
         # A seed that is not a number leaves numpy's common random numbers alone.
         options = {
-            "popsize": candidates,
+            "popsize": population_size,
             "randn": np.random.RandomState(seed).randn,
             "seed": np.nan,
-            "CMA_diagonal": only_variances,
+            "CMA_diagonal": diagonal_only,
             "verbose": -9,
         }
-        self._strategy = cma.CMAEvolutionStrategy(np.zeros(numbers), spread, options)
+        self._strategy = cma.CMAEvolutionStrategy(np.zeros(num_params), sigma0, options)
         self._curve: list[dict[str, float]] = []
 
     def step(self, index: int) -> float:
@@ -179,19 +179,19 @@ class Evolution:
 
     def result(self) -> Any:
         """Return the curve, and the middle of the distribution at the end."""
-        return {"curve": self._curve, "genome": self._strategy.result.xfavorite.tolist()}
+        return {"curve": self._curve, "params": self._strategy.result.xfavorite.tolist()}
 
 
-class WholeScreen(nn.Module):
+class FullScreenAgent(nn.Module):
     """Act on all of the screen: colours are mixed to one, each cell is averaged, and one hidden layer decides.
 
     It takes and returns a state, as `AttentionAgent` does, and keeps nothing in it.
     """
 
-    def __init__(self, d_hidden: int = 5) -> None:
+    def __init__(self, hidden_size: int = 5) -> None:
         super().__init__()
         self.mix = nn.Linear(3, 1, bias=False)
-        self.hidden, self.action = nn.Linear(catch.CELLS**2, d_hidden), nn.Linear(d_hidden, 1)
+        self.hidden, self.action = nn.Linear(catch.CELLS**2, hidden_size), nn.Linear(hidden_size, 1)
 
     def forward(self, frame: Float[Tensor, "side side 3"], state: tuple[()] = ()) -> tuple[Tensor, tuple[()]]:
         """Return the action, and no state."""
@@ -199,81 +199,83 @@ class WholeScreen(nn.Module):
         return self.action(self.hidden(cells).tanh()).tanh(), state
 
 
-def player(arm: str) -> nn.Module:
+def build_agent(arm: str) -> nn.Module:
     """Return an agent for Catch."""
     if arm == PIXELS:
-        return WholeScreen()
-    return AttentionAgent(side=catch.SIDE, size=catch.CELL, stride=catch.CELL, d=1, k=2, d_hidden=4, actions=1)
+        return FullScreenAgent()
+    return AttentionAgent(
+        catch.IMAGE_SIZE, patch_size=catch.CELL, stride=catch.CELL, query_dim=1, top_k=2, hidden_size=4, action_dim=1
+    )
 
 
-def express(agent: nn.Module, genome: Sequence[float] | Genome) -> nn.Module:
+def set_params(agent: nn.Module, params: Sequence[float] | Params) -> nn.Module:
     """Return the agent with all its numbers taken from a vector."""
-    vector_to_parameters(torch.as_tensor(np.asarray(genome), dtype=torch.float32), agent.parameters())
+    vector_to_parameters(torch.as_tensor(np.asarray(params), dtype=torch.float32), agent.parameters())
     return agent
 
 
 @torch.no_grad()
-def caught(agent: nn.Module, screens: catch.Screens) -> float:
+def catch_rate(agent: nn.Module, screens: catch.Screens) -> float:
     """Return the fraction of all games in which the agent catches the ball; it plays them side by side."""
-    balls, paddles = catch.starts()
+    balls, paddles = catch.start_columns()
     state: tuple[Any, ...] = ()
-    for moment in screens:
-        actions, *state = torch.vmap(agent)(moment[balls, paddles], *state)
-        paddles = catch.moved(paddles, actions[:, 0])
+    for step in screens:
+        actions, *state = torch.vmap(agent)(step[balls, paddles], *state)
+        paddles = catch.move_paddles(paddles, actions[:, 0])
     return (paddles == balls).float().mean().item()
 
 
-def play(arm: str, screens: catch.Screens, candidates: Sequence[Genome], generation: int) -> list[float]:
+def evaluate_on_catch(arm: str, screens: catch.Screens, candidates: Sequence[Params], generation: int) -> list[float]:
     """Try the candidates of a generation: the fraction of all games that each catches."""
-    agent = player(arm)
-    return [caught(express(agent, genome), screens) for genome in candidates]
+    agent = build_agent(arm)
+    return [catch_rate(set_params(agent, params), screens) for params in candidates]
 
 
 @torch.no_grad()
-def chosen(agent: AttentionAgent, screens: catch.Screens) -> Tensor:
+def attended_cells(agent: AttentionAgent, screens: catch.Screens) -> Tensor:
     """Return, for every screen there can be, which cells the agent votes for."""
-    cells = torch.vmap(agent.choose)(screens.flatten(0, 2))
+    cells = torch.vmap(agent.top_patches)(screens.flatten(0, 2))
     marked = torch.zeros(len(cells), catch.CELLS**2, dtype=torch.bool).scatter(1, cells, True)
     return marked.reshape(*screens.shape[:3], catch.CELLS, catch.CELLS)
 
 
-def replayed(arm: str, genome: Sequence[float] | Genome) -> dict[str, dict[str, float]]:
+def evaluate_backgrounds(arm: str, params: Sequence[float] | Params) -> dict[str, dict[str, float]]:
     """Return, by background, what an evolved agent catches, and what becomes of its votes."""
-    agent, found = express(player(arm), genome), {}
-    screens = {name: catch.screens(background) for name, background in catch.backgrounds().items()}
+    agent, found = set_params(build_agent(arm), params), {}
+    screens = {name: catch.render_screens(background) for name, background in catch.backgrounds().items()}
     for name, shown in screens.items():
-        found[name] = {"caught": caught(agent, shown)}
+        found[name] = {"caught": catch_rate(agent, shown)}
         if isinstance(agent, AttentionAgent):
-            before, now = chosen(agent, screens[LEARNT_IN]), chosen(agent, shown)
+            before, now = attended_cells(agent, screens[TRAINING_BACKGROUND]), attended_cells(agent, shown)
             votes = {"ball": now & catch.ball_cells(), "paddle": now & catch.paddle_cells(), "kept": now & before}
             found[name] |= {what: (share.sum() / now.sum()).item() for what, share in votes.items()}
     return found
 
 
-def drawn_votes(size: Size, seed: int) -> float:
+def random_hit_rate(size: Size, seed: int) -> float:
     """Return which part of the chosen patches shows ball or paddle when weights are drawn as evolution begins."""
-    genomes = size.spread * np.random.RandomState(seed).randn(size.candidates, parameters(player(VOTES)))
-    return fmean(_hits(replayed(VOTES, genome)) for genome in genomes)
+    candidates = size.sigma0 * np.random.RandomState(seed).randn(size.population_size, parameters(build_agent(VOTES)))
+    return fmean(_hit_rate(evaluate_backgrounds(VOTES, params)) for params in candidates)
 
 
 @dataclass(frozen=True)
-class Drive:
+class Episode:
     """One episode of CarRacing.
 
     Attributes:
         track: Seeds the track.
-        frames: After how many it ends.
+        max_frames: After how many it ends.
         patience: After how many in a row without reward it ends; 0 for never.
         road: One of `ROADS`, what is changed.
     """
 
     track: int
-    frames: int
+    max_frames: int
     patience: int = 0
     road: str = ROADS[0]
 
 
-def repainted(pixels: np.ndarray, road: str) -> np.ndarray:
+def repaint(pixels: np.ndarray, road: str) -> np.ndarray:
     """Return a frame with what is laid over it: black bars at the sides, or a red blob left of the car.
 
     The bars are as wide as in the authors' environment, and end above the instruments, as theirs.
@@ -287,7 +289,7 @@ def repainted(pixels: np.ndarray, road: str) -> np.ndarray:
     return pixels
 
 
-def _car_racing(drive: Drive) -> Any:
+def _car_racing(episode: Episode) -> Any:
     """Return the environment; as in the authors', road and grass can each be lighter or darker by up to a fifth."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     # Box2D's bindings warn when they are loaded, and crash where a warning is an error.
@@ -296,8 +298,8 @@ def _car_racing(drive: Drive) -> Any:
         from gymnasium.envs.box2d.car_racing import CarRacing
 
     environment = CarRacing()
-    if drive.road == "colours":
-        road, grass = 255 * np.random.RandomState(drive.track).uniform(-0.2, 0.2, size=2)
+    if episode.road == "colors":
+        road, grass = 255 * np.random.RandomState(episode.track).uniform(-0.2, 0.2, size=2)
         environment.road_color = environment.road_color + road
         environment.bg_color = np.clip(environment.bg_color + grass, 0, 255).astype(int)
         environment.grass_color = np.clip(environment.grass_color + grass, 0, 255).astype(int)
@@ -305,33 +307,33 @@ def _car_racing(drive: Drive) -> Any:
 
 
 @torch.no_grad()
-def driven(genome: Sequence[float] | Genome | None, drive: Drive) -> tuple[float, np.ndarray]:
+def run_episode(params: Sequence[float] | Params | None, episode: Episode) -> tuple[float, np.ndarray]:
     """Return the reward of an episode, and its last frame; without a genome the car stands still.
 
     Every episode has an environment of its own: nothing is left of the one before.
     """
-    agent = None if genome is None else express(AttentionAgent(), genome)
-    environment = _car_racing(drive)
-    pixels = repainted(environment.reset(seed=drive.track)[0], drive.road)
+    agent = None if params is None else set_params(AttentionAgent(), params)
+    environment = _car_racing(episode)
+    pixels = repaint(environment.reset(seed=episode.track)[0], episode.road)
     total, waited, rest = 0.0, 0, ()
-    for _ in range(drive.frames):
+    for _ in range(episode.max_frames):
         action = np.zeros(3)
         if agent:
             output, *rest = agent(torch.from_numpy(pixels).float() / 255, *rest)
             # Steering has both signs; gas and brake lie between 0 and 1 (the authors' `_process_action`).
             action = output.double().numpy() * (1, 0.5, 0.5) + (0, 0.5, 0.5)
         seen, reward, over, *_ = environment.step(action)
-        pixels, total = repainted(seen, drive.road), total + float(reward)
+        pixels, total = repaint(seen, episode.road), total + float(reward)
         waited = waited + 1 if reward < 0 else 0
-        if over or 0 < drive.patience < waited:
+        if over or 0 < episode.patience < waited:
             break
     environment.close()
     return total, pixels
 
 
-def score(genome: Sequence[float] | Genome | None, drive: Drive) -> float:
+def episode_reward(params: Sequence[float] | Params | None, episode: Episode) -> float:
     """Return the reward of an episode."""
-    return driven(genome, drive)[0]
+    return run_episode(params, episode)[0]
 
 
 @cache
@@ -346,35 +348,35 @@ def _begin_in_pool() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def mean_scores(
-    genomes: Sequence[Genome], drives: Sequence[Drive], processes: int | None = 1, road: str = ROADS[0]
+def mean_rewards(
+    candidates: Sequence[Params], episodes: Sequence[Episode], processes: int | None = 1, road: str = ROADS[0]
 ) -> list[float]:
     """Return each genome's mean reward over the episodes; the processes share them out, and change no number."""
-    pairs = [(genome, drive) for genome in genomes for drive in drives]
+    pairs = [(params, episode) for params in candidates for episode in episodes]
     processes = processes or os.cpu_count() or 1
     over = map if processes == 1 else _pool(processes).map
-    scores = list(over(score, *zip(*pairs, strict=True)))
-    return [fmean(scores[start : start + len(drives)]) for start in range(0, len(scores), len(drives))]
+    scores = list(over(episode_reward, *zip(*pairs, strict=True)))
+    return [fmean(scores[start : start + len(episodes)]) for start in range(0, len(scores), len(episodes))]
 
 
-def race(size: Size, seed: int, genomes: Sequence[Genome], generation: int) -> list[float]:
+def evaluate_on_tracks(size: Size, seed: int, candidates: Sequence[Params], generation: int) -> list[float]:
     """Try the candidates of a generation, all on the same tracks, which are new in each."""
     first = 1_000_000 * (seed + 1) + generation * size.tracks
-    drives = [Drive(first + track, size.frames, patience=20) for track in range(size.tracks)]
-    return mean_scores(genomes, drives, size.processes)
+    episodes = [Episode(first + track, size.frames, patience=20) for track in range(size.tracks)]
+    return mean_rewards(candidates, episodes, size.processes)
 
 
-def compared(size: Size, seed: int, genome: Sequence[float]) -> dict[str, float]:
+def compare_drivers(size: Size, seed: int, params: Sequence[float]) -> dict[str, float]:
     """Return what an evolved driver scores on new tracks of each kind, and what a drawn one and none do on them."""
-    tracks = range(size.new_tracks)
-    whole = [Drive(track, size.frames) for track in tracks]
+    tracks = range(size.test_tracks)
+    whole = [Episode(track, size.frames) for track in tracks]
     found = {}
     for road in ROADS:
-        drives = [Drive(track, size.frames, road=road) for track in tracks]
-        found[road] = mean_scores([np.asarray(genome)], drives, size.processes)[0]
-    drawn = size.car_spread * np.random.RandomState(seed).randn(len(genome))
-    found[DRAWN] = mean_scores([drawn], whole, size.processes)[0]
-    found[STILL] = fmean(score(None, drive) for drive in whole)
+        episodes = [Episode(track, size.frames, road=road) for track in tracks]
+        found[road] = mean_rewards([np.asarray(params)], episodes, size.processes)[0]
+    weights = size.car_sigma0 * np.random.RandomState(seed).randn(len(params))
+    found[RANDOM] = mean_rewards([weights], whole, size.processes)[0]
+    found[STILL] = fmean(episode_reward(None, episode) for episode in whole)
     return found
 
 
@@ -383,29 +385,31 @@ def experiment(run: Run) -> Report:
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(5 * len(seeds) + 1)
     players = {
-        arm: [run.loop(f"Catch, {arm}, seed {seed}", partial(catching, size, arm, seed)) for seed in seeds]
+        arm: [run.loop(f"Catch, {arm}, seed {seed}", partial(evolve_on_catch, size, arm, seed)) for seed in seeds]
         for arm in (VOTES, PIXELS)
     }
-    drivers = [run.loop(f"CarRacing, seed {seed}", partial(driving, size, seed)) for seed in seeds]
+    drivers = [run.loop(f"CarRacing, seed {seed}", partial(evolve_on_car_racing, size, seed)) for seed in seeds]
     scores: Scores = [
-        run.piece(f"CarRacing, new tracks, seed {seed}", partial(compared, size, seed, driver["genome"]))
+        run.piece(f"CarRacing, new tracks, seed {seed}", partial(compare_drivers, size, seed, driver["params"]))
         for seed, driver in zip(seeds, drivers, strict=True)
     ]
-    seen = run.piece("CarRacing, pictures", partial(seen_roads, drivers[0]["genome"], min(60, size.frames)))
-    found: Replays = {arm: [replayed(arm, one["genome"]) for one in evolved] for arm, evolved in players.items()}
-    drawn = [run.piece(f"Catch, drawn votes, seed {seed}", partial(drawn_votes, size, seed)) for seed in seeds]
+    seen = run.piece("CarRacing, pictures", partial(picture_roads, drivers[0]["params"], min(60, size.frames)))
+    found: CatchResults = {
+        arm: [evaluate_backgrounds(arm, one["params"]) for one in evolved] for arm, evolved in players.items()
+    }
+    random = [run.piece(f"Catch, drawn votes, seed {seed}", partial(random_hit_rate, size, seed)) for seed in seeds]
     return Report(
         findings=(
-            judged_driving(scores, size.frames),
-            judged_changed_roads(scores, size.frames),
-            judged_against_conventional(found),
-            judged_attention(found[VOTES], drawn),
+            judge_driving(scores, size.frames),
+            judge_changed_roads(scores, size.frames),
+            judge_against_conventional(found),
+            judge_attention(found[VOTES], random),
             DOOM,
         ),
-        tables=(_catches(found), _rewards(scores, size), _counts()),
+        tables=(_catch_table(found), _reward_table(scores, size), _parameter_table()),
         figures=(
-            _catching_curves({arm: [one["curve"] for one in evolved] for arm, evolved in players.items()}),
-            _catching_pictures(players[VOTES][0]["genome"], found[VOTES][0]),
+            _catch_curves({arm: [one["curve"] for one in evolved] for arm, evolved in players.items()}),
+            _catch_pictures(players[VOTES][0]["params"], found[VOTES][0]),
             _driving_curves([one["curve"] for one in drivers], scores, size),
             _driving_pictures(seen),
         ),
@@ -420,51 +424,55 @@ def experiment(run: Run) -> Report:
     )
 
 
-def catching(size: Size, arm: str, seed: int) -> Evolution:
+def evolve_on_catch(size: Size, arm: str, seed: int) -> Evolution:
     """Return the evolution of an agent for Catch."""
-    screens = catch.screens(catch.backgrounds()[LEARNT_IN])
-    fitness, numbers = partial(play, arm, screens), parameters(player(arm))
-    return Evolution(fitness, numbers, size.candidates, size.generations, size.spread, seed)
+    screens = catch.render_screens(catch.backgrounds()[TRAINING_BACKGROUND])
+    fitness, num_params = partial(evaluate_on_catch, arm, screens), parameters(build_agent(arm))
+    return Evolution(fitness, num_params, size.population_size, size.generations, size.sigma0, seed)
 
 
-def driving(size: Size, seed: int) -> Evolution:
+def evolve_on_car_racing(size: Size, seed: int) -> Evolution:
     """Return the evolution of the paper's agent for CarRacing."""
-    fitness, numbers = partial(race, size, seed), parameters(AttentionAgent())
-    spread, only = size.car_spread, size.only_variances
-    return Evolution(fitness, numbers, size.drivers, size.car_generations, spread, seed, only, interval=2)
+    fitness, num_params = partial(evaluate_on_tracks, size, seed), parameters(AttentionAgent())
+    sigma0, diagonal_only = size.car_sigma0, size.diagonal_only
+    return Evolution(
+        fitness, num_params, size.car_population_size, size.car_generations, sigma0, seed, diagonal_only, interval=2
+    )
 
 
-def judged_driving(scores: Scores, frames: int) -> Finding:
+def judge_driving(scores: Scores, frames: int) -> Finding:
     """Judge whether the agent drives."""
-    if frames < EPISODE:
+    if frames < EPISODE_LENGTH:
         why = (
-            f"The reported score is that of an episode of {EPISODE:,} frames, and the car was driven for {frames:,}. "
-            "What a few generations did is in the figure and the table."
+            f"The reported score is that of an episode of {EPISODE_LENGTH:,} frames; the car was driven for "
+            f"{frames:,}. What a few generations did is in the figure and the table."
         )
         return Finding(claim="few-parameters", outcome=Outcome.NOT_TRIED, why=why)
-    learnt, drawn, still = ([of[name] for of in scores] for name in (ROADS[0], DRAWN, STILL))
-    better = in_every_seed(learnt, drawn) and in_every_seed(learnt, still)
+    learned, random, still = ([of[name] for of in scores] for name in (ROADS[0], RANDOM, STILL))
+    better = in_every_seed(learned, random) and in_every_seed(learned, still)
     return Finding(
         claim="few-parameters",
-        outcome=outcome(min(learnt) >= SOLVED, better),
+        outcome=outcome(min(learned) >= SOLVED_REWARD, better),
         measured=(
-            f"{parameters(AttentionAgent()):,} parameters; in {frames:,} frames of new tracks {spread(learnt, '.1f')}, "
-            f"with drawn weights {spread(drawn, '.1f')}, standing still {spread(still, '.1f')}"
+            f"{parameters(AttentionAgent()):,} parameters; in {frames:,} frames of new tracks "
+            f"{spread(learned, '.1f')}, with random weights {spread(random, '.1f')}, standing still "
+            f"{spread(still, '.1f')}"
         ),
         why=(
-            f"Judged by episodes of {EPISODE:,} frames or more. Reproduced if each seed's agent has {SOLVED:.0f} or "
-            "more on average over new tracks, from which on the game counts as solved; partly if each beats drawn "
-            "weights and standing still on the same tracks. The agents that the paper compares with were not run."
+            f"Judged by episodes of {EPISODE_LENGTH:,} frames or more. Reproduced if each seed's agent has "
+            f"{SOLVED_REWARD:.0f} or more on average over new tracks, from which on the game counts as solved; partly "
+            "if each beats random weights and standing still on the same tracks. The agents that the paper compares "
+            "with were not run."
         ),
     )
 
 
-def judged_changed_roads(scores: Scores, frames: int) -> Finding:
+def judge_changed_roads(scores: Scores, frames: int) -> Finding:
     """Judge whether an agent that drives goes on driving where the road looks different."""
-    learnt, needed = [of[ROADS[0]] for of in scores], SOLVED / EPISODE * frames / 2
-    if min(learnt) < needed:
+    learned, needed = [of[ROADS[0]] for of in scores], SOLVED_REWARD / EPISODE_LENGTH * frames / 2
+    if min(learned) < needed:
         why = (
-            f"An agent that scores {min(learnt):.1f} in {frames:,} frames, as the weakest seed's, does not drive, and "
+            f"An agent that scores {min(learned):.1f} in {frames:,} frames, as the weakest seed's, does not drive, and "
             f"shows nothing by going on so. All are judged if each has {needed:.1f} or more, half the pace of a solved "
             "game; the rewards are in the table."
         )
@@ -475,31 +483,36 @@ def judged_changed_roads(scores: Scores, frames: int) -> Finding:
         claim="unseen-changes",
         outcome=outcome(least >= 0.9, least >= 0.5),
         measured=(
-            f"of {spread(learnt, '.1f')} these shares are kept: "
+            f"of {spread(learned, '.1f')} these shares are kept: "
             + ", ".join(f"{spread(shares, '.2f')} with {road}" for road, shares in kept.items())
         ),
         why="Reproduced if every change leaves each seed's agent at least 90% of its score; partly if at least half.",
     )
 
 
-def judged_against_conventional(found: Replays) -> Finding:
+def judge_against_conventional(found: CatchResults) -> Finding:
     """Judge whether the voting agent goes on where the background changes, and the other does not."""
-    learnt = {arm: _caught(of, LEARNT_IN) for arm, of in found.items()}
-    if min(map(min, learnt.values())) < 0.5:
+    learned = {arm: _catch_rates(of, TRAINING_BACKGROUND) for arm, of in found.items()}
+    if min(map(min, learned.values())) < 0.5:
         why = (
             f"Judged only if each agent catches half of the balls before anything changes: votes "
-            f"{spread(learnt[VOTES], '.2f')}, whole screen {spread(learnt[PIXELS], '.2f')}; drawn moves catch "
+            f"{spread(learned[VOTES], '.2f')}, whole screen {spread(learned[PIXELS], '.2f')}; random moves catch "
             f"{catch.CHANCE:.2f}."
         )
         return Finding(claim="conventional-methods", outcome=Outcome.NOT_TRIED, why=why)
     kept = {
-        arm: [fmean(of[name]["caught"] for name in JUDGED) / of[LEARNT_IN]["caught"] for of in found[arm]]
+        arm: [
+            fmean(of[name]["caught"] for name in TEST_BACKGROUNDS) / of[TRAINING_BACKGROUND]["caught"]
+            for of in found[arm]
+        ]
         for arm in found
     }
-    ahead = [name for name in JUDGED if apart(_caught(found[VOTES], name), _caught(found[PIXELS], name))]
+    ahead = [
+        name for name in TEST_BACKGROUNDS if apart(_catch_rates(found[VOTES], name), _catch_rates(found[PIXELS], name))
+    ]
     caught_by = "; ".join(
-        f"{name} {spread(_caught(found[VOTES], name), '.2f')} and {spread(_caught(found[PIXELS], name), '.2f')}"
-        for name in (LEARNT_IN, *JUDGED)
+        f"{name} " + " and ".join(spread(_catch_rates(found[arm], name), ".2f") for arm in (VOTES, PIXELS))
+        for name in (TRAINING_BACKGROUND, *TEST_BACKGROUNDS)
     )
     return Finding(
         claim="conventional-methods",
@@ -510,30 +523,30 @@ def judged_against_conventional(found: Replays) -> Finding:
             f"agent catches more than each of the others in front of {', '.join(ahead) or 'none'}"
         ),
         why=(
-            f"On Catch, not on the paper's games. On average over {', '.join(JUDGED)}: reproduced if each voting "
-            "agent keeps at least 90% of its catches and each network that sees the whole screen at most half; partly "
-            "if each voting agent keeps a larger share than each of the others."
+            f"On Catch, not on the paper's games. On average over {', '.join(TEST_BACKGROUNDS)}: reproduced if each "
+            "voting agent keeps at least 90% of its catches and each network that sees the whole screen at most "
+            "half; partly if each voting agent keeps a larger share than each of the others."
         ),
     )
 
 
-def judged_attention(found: Sequence[Mapping[str, Mapping[str, float]]], drawn: Sequence[float]) -> Finding:
+def judge_attention(found: Sequence[Mapping[str, Mapping[str, float]]], random: Sequence[float]) -> Finding:
     """Judge whether the chosen patches show what matters, and do so more often than before evolution."""
-    hits = [_hits(of) for of in found]
-    balls, kept = ([fmean(of[name][what] for name in JUDGED) for of in found] for what in ("ball", "kept"))
+    hits = [_hit_rate(of) for of in found]
+    balls, kept = ([fmean(of[name][what] for name in TEST_BACKGROUNDS) for of in found] for what in ("ball", "kept"))
     return Finding(
         claim="task-critical",
-        outcome=outcome(in_every_seed(hits, drawn) and fmean(hits) >= 0.9, in_every_seed(hits, drawn, by=0.1)),
+        outcome=outcome(in_every_seed(hits, random) and fmean(hits) >= 0.9, in_every_seed(hits, random, by=0.1)),
         measured=(
             f"of the two patches chosen in front of changed backgrounds {spread(hits, '.2f')} show ball or paddle "
-            f"({spread(balls, '.2f')} the ball), against {spread(drawn, '.2f')} with drawn weights; "
-            f"{spread(kept, '.2f')} were chosen in front of {LEARNT_IN}, too"
+            f"({spread(balls, '.2f')} the ball), against {spread(random, '.2f')} with random weights; "
+            f"{spread(kept, '.2f')} were chosen in front of {TRAINING_BACKGROUND}, too"
         ),
         why=(
-            f"Over all screens that Catch has, in front of {', '.join(JUDGED)}; {LEARNT_IN}, which was evolved in, is "
-            "left out. Reproduced if at least 90% of the chosen patches show the ball or the paddle on average over "
-            "seeds, and in every seed more than with weights drawn as its evolution begins; partly if in every seed by "
-            "more than 0.1."
+            f"Over all screens that Catch has, in front of {', '.join(TEST_BACKGROUNDS)}; {TRAINING_BACKGROUND}, the "
+            "training background, is left out. Reproduced if at least 90% of the chosen patches show the ball or the "
+            "paddle on average over seeds, and in every seed more than with weights drawn as its evolution begins; "
+            "partly if in every seed by more than 0.1."
         ),
     )
 
@@ -545,39 +558,39 @@ DOOM = Finding(
 )
 
 
-def _hits(of: Mapping[str, Mapping[str, float]]) -> float:
+def _hit_rate(of: Mapping[str, Mapping[str, float]]) -> float:
     """Return which part of the chosen patches shows the ball or the paddle, in front of what is judged."""
-    return fmean(of[name]["ball"] + of[name]["paddle"] for name in JUDGED)
+    return fmean(of[name]["ball"] + of[name]["paddle"] for name in TEST_BACKGROUNDS)
 
 
-def _caught(found: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> list[float]:
+def _catch_rates(found: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> list[float]:
     """Return what is caught in front of a background, for each seed."""
     return [of[name]["caught"] for of in found]
 
 
-def _catches(found: Replays) -> Table:
+def _catch_table(found: CatchResults) -> Table:
     def shares(of: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> tuple[float | None, ...]:
-        return tuple(fmean(one[name][what] for one in of) if what in of[0][name] else None for what in VOTED)
+        return tuple(fmean(one[name][what] for one in of) if what in of[0][name] else None for what in VOTE_SHARES)
 
     return Table(
         title="Catch: the fraction of balls that are caught, by background",
         columns=("background", "agent", "caught", "votes on the ball", "on the paddle", "as before the change"),
         rows=tuple(
-            (name, arm, spread(_caught(of, name), ".2f"), *shares(of, name))
+            (name, arm, spread(_catch_rates(of, name), ".2f"), *shares(of, name))
             for name in catch.backgrounds()
             for arm, of in found.items()
         ),
         note=(
-            f"Evolved in front of {LEARNT_IN}, where {catch.CHANCE:.2f} are caught by drawn moves. The last three "
-            f"columns are fractions of the two chosen patches over all screens; a patch chosen blindly shows the ball "
-            f"with {1 / catch.CELLS**2:.2f}. Noise is not among the backgrounds that are judged."
+            f"Evolved in front of {TRAINING_BACKGROUND}, where {catch.CHANCE:.2f} are caught by random moves. The "
+            "last three columns are fractions of the two chosen patches over all screens; a patch chosen blindly "
+            f"shows the ball with {1 / catch.CELLS**2:.2f}. Noise is not among the backgrounds that are judged."
         ),
     )
 
 
-def _rewards(scores: Scores, size: Size) -> Table:
+def _reward_table(scores: Scores, size: Size) -> Table:
     return Table(
-        title=f"CarRacing: reward in the first {size.frames:,} frames of {size.new_tracks} new tracks",
+        title=f"CarRacing: reward in the first {size.frames:,} frames of {size.test_tracks} new tracks",
         columns=("road", "mean", "lowest seed", "highest seed"),
         rows=tuple(
             (name, fmean(values), min(values), max(values))
@@ -588,10 +601,10 @@ def _rewards(scores: Scores, size: Size) -> Table:
     )
 
 
-def _counts() -> Table:
+def _parameter_table() -> Table:
     agents = {
-        "Catch, votes": player(VOTES),
-        "Catch, whole screen": player(PIXELS),
+        "Catch, votes": build_agent(VOTES),
+        "Catch, whole screen": build_agent(PIXELS),
         "CarRacing, votes": AttentionAgent(),
     }
     return Table(
@@ -611,7 +624,7 @@ def _curve(name: str, curves: Sequence[Sequence[Mapping[str, float]]], what: str
     return Series.of(name, [curve[every - 1 :: every] for curve in curves], what, x="generation")
 
 
-def _catching_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Lines:
+def _catch_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Lines:
     last = {(arm, what): fmean(one[-1][what] for one in of) for arm, of in curves.items() for what in ("best", "mean")}
     return Lines(
         id="catch-evolution",
@@ -626,7 +639,7 @@ def _catching_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]
         x="generation",
         y="fraction caught",
         series=tuple(_curve(f"{arm}: {what}", of, what) for arm, of in curves.items() for what in ("best", "mean")),
-        levels={"drawn moves": catch.CHANCE},
+        levels={"random moves": catch.CHANCE},
     )
 
 
@@ -636,9 +649,10 @@ def _driving_curves(curves: Sequence[Sequence[Mapping[str, float]]], scores: Sco
         id="car-evolution",
         title="CarRacing: the first generations",
         caption=(
-            f"The reward within {size.frames:,} frames, of {size.drivers} candidates a generation. A solved game would "
-            f"be at about {SOLVED / EPISODE * size.frames:.0f}. Episodes of evolution end when no reward comes, so the "
-            "levels, which are whole windows on other tracks, lie lower than a candidate that does as little."
+            f"The reward within {size.frames:,} frames, of {size.car_population_size} candidates a generation. A "
+            f"solved game would be at about {SOLVED_REWARD / EPISODE_LENGTH * size.frames:.0f}. Episodes of evolution "
+            "end when no reward comes, so the levels, which are whole windows on other tracks, lie lower than a "
+            "candidate that does as little."
         ),
         alt=(
             f"The mean goes from {means[0]:.1f} in the first generation to {means[1]:.1f} in generation "
@@ -647,16 +661,16 @@ def _driving_curves(curves: Sequence[Sequence[Mapping[str, float]]], scores: Sco
         x="generation",
         y="reward",
         series=(_curve("best", curves, "best"), _curve("mean", curves, "mean")),
-        levels={name: fmean(of[name] for of in scores) for name in (DRAWN, STILL)},
+        levels={name: fmean(of[name] for of in scores) for name in (RANDOM, STILL)},
     )
 
 
-def _catching_pictures(genome: Sequence[float], found: Mapping[str, Mapping[str, float]]) -> Pictures:
-    agent, zoom = express(player(VOTES), genome), 4
-    moment, ball, paddle = MOMENT
+def _catch_pictures(params: Sequence[float], found: Mapping[str, Mapping[str, float]]) -> Pictures:
+    agent, zoom = set_params(build_agent(VOTES), params), 4
+    step, ball, paddle = PICTURED_SCREEN
     pictures = []
     for name, background in catch.backgrounds().items():
-        screen = catch.screens(background)[moment, ball, paddle]
+        screen = catch.render_screens(background)[step, ball, paddle]
         large = screen.repeat_interleave(zoom, dim=0).repeat_interleave(zoom, dim=1)
         boxes = _boxes(agent, screen, zoom)
         pictures.append(Picture(title=name, png=encoded(Image.fromarray((255 * large).byte().numpy())), boxes=boxes))
@@ -674,11 +688,11 @@ def _catching_pictures(genome: Sequence[float], found: Mapping[str, Mapping[str,
     )
 
 
-def seen_roads(genome: Sequence[float], frames: int) -> list[dict[str, Any]]:
+def picture_roads(params: Sequence[float], frames: int) -> list[dict[str, Any]]:
     """Return what a driver sees after some frames on each road, as PNG, with the patches that it chooses there."""
-    agent, seen = express(AttentionAgent(), genome), []
+    agent, seen = set_params(AttentionAgent(), params), []
     for road in ROADS:
-        _, pixels = driven(genome, Drive(0, frames, road=road))
+        _, pixels = run_episode(params, Episode(0, frames, road=road))
         boxes = _boxes(agent, torch.from_numpy(pixels).float() / 255, 1)
         seen.append(
             {"title": road, "png": encoded(Image.fromarray(pixels)), "boxes": [box.model_dump() for box in boxes]}
@@ -709,8 +723,13 @@ def _boxes(agent: nn.Module, frame: Float[Tensor, "side side 3"], zoom: int) -> 
     """Return the chosen patches as boxes on a frame that is drawn so many times as large."""
     if not isinstance(agent, AttentionAgent):
         raise TypeError(f"{type(agent).__name__} chooses no patches")
-    corners = agent.centres[agent.choose(frame)] - agent.size // 2
+    corners = agent.centers[agent.top_patches(frame)] - agent.patch_size // 2
     return tuple(
-        Box(left=zoom * left, top=zoom * top, right=zoom * (left + agent.size), bottom=zoom * (top + agent.size))
+        Box(
+            left=zoom * left,
+            top=zoom * top,
+            right=zoom * (left + agent.patch_size),
+            bottom=zoom * (top + agent.patch_size),
+        )
         for top, left in corners.tolist()
     )

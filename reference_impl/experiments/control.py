@@ -21,13 +21,13 @@ import torch
 from accelerate.utils import set_seed
 from torch import Tensor
 
-from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer, SoftActorCritic
+from reference_impl.curl import ConvEncoder, PixelEncoder, ReplayBuffer, SoftActorCritic
 from reference_impl.experiments.training import accelerator, by_the_first
 
 # MuJoCo chooses how to draw when it is imported: EGL needs no screen.
 os.environ.setdefault("MUJOCO_GL", "egl")
 
-EPISODE = 1000
+EPISODE_LENGTH = 1000
 """Steps of the environment in an episode of the control suite."""
 TASKS = {
     "finger": ("finger", "spin", 2),
@@ -40,13 +40,13 @@ TASKS = {
 """The tasks of CURL's paper: body, task, and how often an action is repeated."""
 
 
-class Moment(NamedTuple):
+class TimeStep(NamedTuple):
     """What an action led to: its reward, the frame, whether the task is at its end, and whether the episode is over."""
 
     reward: float
     frame: Tensor
     terminal: bool
-    over: bool
+    done: bool
 
 
 class Environment(ABC):
@@ -56,65 +56,65 @@ class Environment(ABC):
         seed: Seeds all that is random in it.
 
     Attributes:
-        frame: The channels, rows and columns of a frame.
-        actions: How many numbers make an action, each in [-1, 1]; of a game, how many actions there are.
-        repeat: How many steps of the environment an action lasts.
+        frame_shape: The channels, rows and columns of a frame.
+        action_dim: How many numbers make an action, each in [-1, 1]; of a game, how many actions there are.
+        action_repeat: How many steps of the environment an action lasts.
     """
 
-    frame: tuple[int, int, int]
-    actions: int
-    repeat = 1
+    frame_shape: tuple[int, int, int]
+    action_dim: int
+    action_repeat = 1
 
     def __init__(self, seed: int) -> None:
         self.random = np.random.RandomState(seed)
-        self._began, self._taken = self.random.get_state(legacy=False), list[list[float]]()
+        self._episode_state, self._actions_taken = self.random.get_state(legacy=False), list[list[float]]()
 
-    def begin(self) -> Tensor:
+    def reset(self) -> Tensor:
         """Begin an episode, and return its first frame."""
-        self._began, self._taken = self.random.get_state(legacy=False), []
-        return self._begin()
+        self._episode_state, self._actions_taken = self.random.get_state(legacy=False), []
+        return self._reset()
 
-    def act(self, action: Tensor) -> Moment:
+    def step(self, action: Tensor) -> TimeStep:
         """Act, and return what comes of it."""
-        self._taken.append(action.tolist())
-        return self._act(action)
+        self._actions_taken.append(action.tolist())
+        return self._step(action)
 
-    def state(self) -> Any:
-        """Return what `restore` needs."""
-        return {"began": self._began, "taken": self._taken}
+    def get_state(self) -> Any:
+        """Return what `set_state` needs: the random state at the episode's start, and its actions."""
+        return {"random": self._episode_state, "actions": self._actions_taken}
 
-    def restore(self, state: Any) -> None:
-        """Go to where `state` was taken."""
-        self.random.set_state(state["began"])
-        self.begin()
-        for action in state["taken"]:
-            self.act(torch.tensor(action))
+    def set_state(self, state: Any) -> None:
+        """Return to the state of `get_state`, by playing the episode again."""
+        self.random.set_state(state["random"])
+        self.reset()
+        for action in state["actions"]:
+            self.step(torch.tensor(action))
 
-    def draw(self) -> Tensor:
+    def sample_action(self) -> Tensor:
         """Draw an action."""
-        return 2 * torch.rand(self.actions) - 1
+        return 2 * torch.rand(self.action_dim) - 1
 
     @abstractmethod
-    def _begin(self) -> Tensor:
+    def _reset(self) -> Tensor:
         """Begin an episode, and return its first frame."""
 
     @abstractmethod
-    def _act(self, action: Tensor) -> Moment:
+    def _step(self, action: Tensor) -> TimeStep:
         """Act, and return what comes of it."""
 
 
-class Task(Environment):
+class DMControlEnvironment(Environment):
     """A task of the control suite.
 
     Args:
         domain: The suite's name of the body.
         task: The suite's name of what it has to do.
-        repeat: How often an action is repeated.
-        side: The rows and columns of a frame.
+        action_repeat: How often an action is repeated.
+        image_size: The rows and columns of a frame.
         seed: Seeds the episodes' beginnings.
     """
 
-    def __init__(self, domain: str, task: str, repeat: int, side: int, seed: int) -> None:
+    def __init__(self, domain: str, task: str, action_repeat: int, image_size: int, seed: int) -> None:
         super().__init__(seed)
         import mujoco  # type: ignore[import-untyped]  # it has no types
         from dm_control import suite
@@ -122,11 +122,12 @@ class Task(Environment):
 
         endless = {"random": self.random, "time_limit": float("inf")}
         self._suite = suite.load(domain, task, task_kwargs=endless)
-        self.frame, self.actions, self.repeat = (3, side, side), self._suite.action_spec().shape[0], repeat
-        self._decisions = 0
+        self.frame_shape, self.action_repeat = (3, image_size, image_size), action_repeat
+        self.action_dim = self._suite.action_spec().shape[0]
+        self._num_steps = 0
         quality = self.physics.model.vis.quality
         quality.offsamples = quality.shadowsize = 0
-        self._camera = engine.Camera(self.physics, height=2 * side, width=2 * side, camera_id=0)
+        self._camera = engine.Camera(self.physics, height=2 * image_size, width=2 * image_size, camera_id=0)
         for effect in ("SHADOW", "REFLECTION", "SKYBOX", "HAZE"):
             self._camera.scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{effect}")] = 0
 
@@ -135,62 +136,63 @@ class Task(Environment):
         """The simulated body."""
         return self._suite.physics
 
-    def _begin(self) -> Tensor:
+    def _reset(self) -> Tensor:
         self._suite.reset()
-        self._decisions = 0
-        return self._drawn()
+        self._num_steps = 0
+        return self._render()
 
-    def _act(self, action: Tensor) -> Moment:
+    def _step(self, action: Tensor) -> TimeStep:
         reward = 0.0
-        for _ in range(self.repeat):
+        for _ in range(self.action_repeat):
             reward += self._suite.step(action.cpu().numpy()).reward
-        self._decisions += 1
-        return Moment(reward, self._drawn(), False, self._decisions >= EPISODE // self.repeat)
+        self._num_steps += 1
+        return TimeStep(reward, self._render(), False, self._num_steps >= EPISODE_LENGTH // self.action_repeat)
 
-    def _drawn(self) -> Tensor:
+    def _render(self) -> Tensor:
         """Draw a frame; each pixel is the mean of four, or else a thin pole would come and go."""
-        side = self.frame[1]
-        pixels = self._camera.render().reshape(side, 2, side, 2, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+        image_size = self.frame_shape[1]
+        pixels = self._camera.render().reshape(image_size, 2, image_size, 2, 3)
+        pixels = pixels.mean(axis=(1, 3)).round().astype(np.uint8)
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-class Game(Environment):
+class MinAtarEnvironment(Environment):
     """A game of MinAtar; an action is one of a few, as a vector with a single 1.
 
     Args:
         name: MinAtar's name of the game.
-        margin: Rows and columns of black around the screen: so far a crop can shift it.
+        padding: Rows and columns of black around the screen: so far a crop can shift it.
         seed: Seeds the game.
     """
 
-    def __init__(self, name: str, margin: int, seed: int) -> None:
+    def __init__(self, name: str, padding: int, seed: int) -> None:
         super().__init__(seed)
         from minatar import Environment as MinAtar
 
-        self._game, self._margin = MinAtar(name), margin
+        self._game, self._padding = MinAtar(name), padding
         self._game.random = self._game.env.random = self.random
         rows, columns, channels = self._game.state_shape()
-        self.frame = (channels, rows + 2 * margin, columns + 2 * margin)
+        self.frame_shape = (channels, rows + 2 * padding, columns + 2 * padding)
         self._choices = self._game.minimal_action_set()
-        self.actions = len(self._choices)
+        self.action_dim = len(self._choices)
 
-    def draw(self) -> Tensor:
+    def sample_action(self) -> Tensor:
         """Draw an action."""
-        return torch.eye(self.actions)[torch.randint(self.actions, ())]
+        return torch.eye(self.action_dim)[torch.randint(self.action_dim, ())]
 
-    def _begin(self) -> Tensor:
+    def _reset(self) -> Tensor:
         self._game.reset()
         # Sometimes the former action is taken again; an episode's first has none before it.
         self._game.last_action = 0
-        return self._drawn()
+        return self._render()
 
-    def _act(self, action: Tensor) -> Moment:
+    def _step(self, action: Tensor) -> TimeStep:
         reward, terminal = self._game.act(self._choices[int(action.argmax())])
-        return Moment(float(reward), self._drawn(), terminal, terminal)
+        return TimeStep(float(reward), self._render(), terminal, terminal)
 
-    def _drawn(self) -> Tensor:
+    def _render(self) -> Tensor:
         cells = torch.from_numpy(self._game.state()).permute(2, 0, 1)
-        return torch.nn.functional.pad(255 * cells.to(torch.uint8), (self._margin,) * 4)
+        return torch.nn.functional.pad(255 * cells.to(torch.uint8), (self._padding,) * 4)
 
 
 # Tests check types while the code runs (beartype), which a protocol must allow.
@@ -198,10 +200,10 @@ class Game(Environment):
 class Agent(Protocol):
     """What acts and learns: `SoftActorCritic` and its like."""
 
-    def act(self, pixels: Tensor, explore: bool = False) -> Tensor:
+    def act(self, obs: Tensor, explore: bool = False) -> Tensor:
         """Return an action for each observation."""
 
-    def update(self, buffer: ReplayBuffer, step: int, batch: int) -> None:
+    def update(self, replay_buffer: ReplayBuffer, step: int, batch_size: int) -> None:
         """Learn from what has been seen."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -211,7 +213,30 @@ class Agent(Protocol):
         """Take numbers that `state_dict` returned."""
 
 
-class Playing:
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How an agent is trained and evaluated, by the names of CURL's public code.
+
+    Attributes:
+        init_steps: Random actions before the agent acts and learns.
+        batch_size: Transitions of an update.
+        frame_stack: Frames of an observation.
+        replay_buffer_capacity: Frames that are kept.
+        num_eval_episodes: Episodes without exploration at the end.
+        curve_points: Into how many parts the learning curve is divided.
+        interval: Actions between two checkpoints.
+    """
+
+    init_steps: int
+    batch_size: int
+    frame_stack: int = 3
+    replay_buffer_capacity: int = 100_000
+    num_eval_episodes: int = 10
+    curve_points: int = 20
+    interval: int = 2000
+
+
+class AgentTraining:
     """Decisions of an agent that acts and learns; a `quaere.running.experiments.Loop`.
 
     An update after each decision depends on all decisions before it, so that this is one process's work; in several,
@@ -220,15 +245,9 @@ class Playing:
     Args:
         environment: Makes the environment from a seed.
         agent: Makes the agent, after the seed is set.
-        decisions: How many are taken.
+        num_train_steps: How many actions are taken.
         seed: Seeds the weights, the environment and what is drawn.
-        first: How many decisions are random, before the agent acts and learns.
-        batch: Transitions of an update.
-        stack: Frames of an observation.
-        capacity: Frames that are kept.
-        windows: Into how many parts the curve is divided.
-        trials: Episodes without exploration at the end.
-        interval: Decisions between two checkpoints.
+        config: The settings of training.
         device: `auto`, or one to insist on.
     """
 
@@ -236,61 +255,60 @@ class Playing:
         self,
         environment: Callable[[int], Environment],
         agent: Callable[[], Agent],
-        decisions: int,
+        num_train_steps: int,
         seed: int,
-        *,
-        first: int,
-        batch: int,
-        stack: int = 3,
-        capacity: int = 100_000,
-        windows: int = 20,
-        trials: int = 10,
-        interval: int = 2000,
+        config: TrainingConfig,
         device: str = "auto",
     ) -> None:
-        self.steps, self.interval, self._seed = decisions, interval, seed
+        self.steps, self.interval, self._seed = num_train_steps, config.interval, seed
         self._make, self._environment = environment, environment(seed)
-        self._first, self._batch, self._windows, self._trials = first, batch, windows, trials
+        self._config = config
         set_seed(seed)
         self._device = accelerator(device).device
         with self._device:
             self.agent = agent()
-            self.buffer = ReplayBuffer(
-                min(capacity, 2 * decisions), self._environment.actions, self._environment.frame, stack
+            self.replay_buffer = ReplayBuffer(
+                min(config.replay_buffer_capacity, 2 * num_train_steps),
+                self._environment.action_dim,
+                self._environment.frame_shape,
+                config.frame_stack,
             )
-        self._over, self._return = True, 0.0
-        self.ended: list[tuple[int, float]] = []
+        self._done, self._return = True, 0.0
+        self.episode_returns: list[tuple[int, float]] = []
 
     def step(self, index: int) -> float:
         """Decide once, and learn; return minus what the last whole episode earned."""
-        if self._over:
-            self.buffer.begin(self._environment.begin())
+        if self._done:
+            self.replay_buffer.add_first(self._environment.reset())
             self._return = 0.0
-        random = index < self._first
-        action = self._environment.draw() if random else self.agent.act(_latest(self.buffer), explore=True)[0]
-        reward, frame, terminal, self._over = self._environment.act(action)
-        self.buffer.add(action, reward, frame, terminal)
+        random = index < self._config.init_steps
+        if random:
+            action = self._environment.sample_action()
+        else:
+            action = self.agent.act(_latest_observation(self.replay_buffer), explore=True)[0]
+        reward, frame, terminal, self._done = self._environment.step(action)
+        self.replay_buffer.add(action, reward, frame, terminal)
         self._return += reward
-        if self._over:
-            self.ended.append((index + 1, self._return))
+        if self._done:
+            self.episode_returns.append((index + 1, self._return))
         if not random:
-            self.agent.update(self.buffer, index, self._batch)
-        return -self.ended[-1][1] if self.ended else 0.0
+            self.agent.update(self.replay_buffer, index, self._config.batch_size)
+        return -self.episode_returns[-1][1] if self.episode_returns else 0.0
 
     def save(self, folder: Path) -> None:
-        """Write agent, optimisers, buffer, environment and random numbers; all processes call it."""
+        """Write agent, optimizers, buffer, environment and random numbers; all processes call it."""
         state = {
             "agent": self.agent.state_dict(),
-            "kept": {name: part.state_dict() for name, part in _stateful(self.agent)},
-            "buffer": vars(self.buffer),
-            "environment": self._environment.state(),
+            "optimizers": {name: part.state_dict() for name, part in _stateful(self.agent)},
+            "buffer": vars(self.replay_buffer),
+            "environment": self._environment.get_state(),
             "random": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
         }
 
         def write() -> None:
             torch.save(state, folder / "state.pt")
-            (folder / "played.json").write_text(json.dumps([self._over, self._return, self.ended]))
+            (folder / "played.json").write_text(json.dumps([self._done, self._return, self.episode_returns]))
 
         by_the_first(write)
 
@@ -299,100 +317,132 @@ class Playing:
         state = torch.load(folder / "state.pt", weights_only=False, map_location="cpu")
         self.agent.load_state_dict(state["agent"])
         for name, part in _stateful(self.agent):
-            part.load_state_dict(state["kept"][name])
+            part.load_state_dict(state["optimizers"][name])
         for name, part in state["buffer"].items():
-            setattr(self.buffer, name, part.to(self._device) if isinstance(part, Tensor) else part)
-        self._environment.restore(state["environment"])
-        self._over, self._return, ended = json.loads((folder / "played.json").read_text())
-        self.ended = [(index, earned) for index, earned in ended]
+            setattr(self.replay_buffer, name, part.to(self._device) if isinstance(part, Tensor) else part)
+        self._environment.set_state(state["environment"])
+        self._done, self._return, episode_returns = json.loads((folder / "played.json").read_text())
+        self.episode_returns = [(index, returns) for index, returns in episode_returns]
         torch.set_rng_state(state["random"])
         if state["cuda"]:
             torch.cuda.set_rng_state_all(state["cuda"])
 
     def result(self) -> dict[str, Any]:
         """Return what episodes earned while learning, by steps of the environment, and in the trials at the end."""
-        repeat, length = self._environment.repeat, self.steps / self._windows
-        steps, earned = [], []
-        for window in range(self._windows):
-            within = [gain for index, gain in self.ended if window * length < index <= (window + 1) * length]
-            steps.append(round((window + 1) * length) * repeat)
-            earned.append(sum(within) / len(within) if within else None)
+        action_repeat, length = self._environment.action_repeat, self.steps / self._config.curve_points
+        steps, returns = [], []
+        for window in range(self._config.curve_points):
+            within = [gain for index, gain in self.episode_returns if window * length < index <= (window + 1) * length]
+            steps.append(round((window + 1) * length) * action_repeat)
+            returns.append(sum(within) / len(within) if within else None)
         trial = self._make(self._seed + 10_000)
-        scores = [_played(self.agent, trial, self.buffer.stack, self._device) for _ in range(self._trials)]
-        return {"steps": steps, "earned": earned, "score": sum(scores) / len(scores), "episodes": len(self.ended)}
+        frame_stack, trials = self.replay_buffer.frame_stack, range(self._config.num_eval_episodes)
+        scores = [_evaluate(self.agent, trial, frame_stack, self._device) for _ in trials]
+        return {
+            "steps": steps,
+            "returns": returns,
+            "score": sum(scores) / len(scores),
+            "episodes": len(self.episode_returns),
+        }
 
 
-def _latest(buffer: ReplayBuffer) -> Tensor:
+def _latest_observation(replay_buffer: ReplayBuffer) -> Tensor:
     """Return the present observation, as a batch of one."""
-    slot = torch.tensor([(buffer.head - 1) % buffer.capacity], device=buffer.frames.device)
-    return buffer.stacks(slot)
+    index = torch.tensor([(replay_buffer.idx - 1) % replay_buffer.capacity], device=replay_buffer.frames.device)
+    return replay_buffer.stack_frames(index)
 
 
-def _played(agent: Agent, environment: Environment, stack: int, device: torch.device) -> float:
+def _evaluate(agent: Agent, environment: Environment, frame_stack: int, device: torch.device) -> float:
     """Play an episode without exploring, and return what it earned."""
     with device:
-        buffer = ReplayBuffer(stack + 1, environment.actions, environment.frame, stack)
-    buffer.begin(environment.begin())
-    earned, over = 0.0, False
-    while not over:
-        action = agent.act(_latest(buffer))[0]
-        reward, frame, _, over = environment.act(action)
-        buffer.add(action, reward, frame)
-        earned += reward
-    return earned
+        replay_buffer = ReplayBuffer(frame_stack + 1, environment.action_dim, environment.frame_shape, frame_stack)
+    replay_buffer.add_first(environment.reset())
+    returns, done = 0.0, False
+    while not done:
+        action = agent.act(_latest_observation(replay_buffer))[0]
+        reward, frame, _, done = environment.step(action)
+        replay_buffer.add(action, reward, frame)
+        returns += reward
+    return returns
 
 
 def _stateful(agent: Any) -> list[tuple[str, Any]]:
-    """Return an agent's optimisers and schedules, which its state as a module leaves out."""
+    """Return an agent's optimizers and schedules, which its state as a module leaves out."""
     kinds = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
     return [(name, part) for name, part in sorted(vars(agent).items()) if isinstance(part, kinds)]
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks of the control suite, and an agent's size: steps of the environment, after how many decisions it learns.
+    """Tasks of the control suite, and the settings of their agents, by the names of CURL's public code.
 
-    Frames have `side` rows and columns, of which the agent reads `crop`.
+    Attributes:
+        tasks: Names in `TASKS`.
+        steps: Steps of the environment.
+        init_steps: Random actions before the agent learns.
+        batch_size: Transitions of an update.
+        pre_transform_image_size: Rows and columns of a frame.
+        image_size: Rows and columns of the crop that the agent reads.
+        num_filters: Filters of each convolution.
+        hidden_dim: Width of the hidden layers of actor and critic.
     """
 
     tasks: tuple[str, ...]
     steps: int
-    first: int
-    batch: int
-    side: int
-    crop: int
-    filters: int
-    hidden: int
+    init_steps: int
+    batch_size: int
+    pre_transform_image_size: int
+    image_size: int
+    num_filters: int
+    hidden_dim: int
 
 
-ALL_TASKS = Suite(tuple(TASKS), 100_000, first=1000, batch=512, side=100, crop=84, filters=32, hidden=1024)
+ALL_TASKS = Suite(
+    tuple(TASKS),
+    steps=100_000,
+    init_steps=1000,
+    batch_size=512,
+    pre_transform_image_size=100,
+    image_size=84,
+    num_filters=32,
+    hidden_dim=1024,
+)
 """What CURL's paper runs."""
-ONE_TASK_BRIEFLY = Suite(("cartpole",), 96, first=8, batch=4, side=20, crop=16, filters=4, hidden=16)
-NO_TASKS = Suite((), steps=0, first=0, batch=0, side=0, crop=0, filters=0, hidden=0)
+SMOKE_TASK = Suite(
+    ("cartpole",),
+    steps=96,
+    init_steps=8,
+    batch_size=4,
+    pre_transform_image_size=20,
+    image_size=16,
+    num_filters=4,
+    hidden_dim=16,
+)
+NO_TASKS = Suite(
+    (), steps=0, init_steps=0, batch_size=0, pre_transform_image_size=0, image_size=0, num_filters=0, hidden_dim=0
+)
 
 
-def playing_task(
-    suite: Suite, name: str, kind: Callable[..., SoftActorCritic], side: int, seed: int, device: str
-) -> Playing:
+def build_task_training(
+    suite: Suite, name: str, agent_class: Callable[..., SoftActorCritic], image_size: int, seed: int, device: str
+) -> AgentTraining:
     """Make the loop of an agent on a task of the control suite, whose frames have `side` rows and columns."""
-    domain, task, repeat = TASKS[name]
-    actions = Task(domain, task, repeat, side, seed).actions
-    rate = 2e-4 if name == "cheetah" else 1e-3
+    domain, task, action_repeat = TASKS[name]
+    action_dim = DMControlEnvironment(domain, task, action_repeat, image_size, seed).action_dim
+    lr = 2e-4 if name == "cheetah" else 1e-3
 
     def environment(seed: int) -> Environment:
-        return Task(domain, task, repeat, side, seed)
+        return DMControlEnvironment(domain, task, action_repeat, image_size, seed)
 
     def agent() -> SoftActorCritic:
-        encoder = PixelEncoder(suite.crop, 50, Convolutions(9, suite.filters))
-        return kind(encoder, actions, suite.hidden, rate)
+        encoder = PixelEncoder(suite.image_size, 50, ConvEncoder(9, suite.num_filters))
+        return agent_class(encoder, action_dim, suite.hidden_dim, lr)
 
-    return Playing(
+    return AgentTraining(
         environment,
         agent,
-        suite.steps // repeat,
+        suite.steps // action_repeat,
         seed,
-        first=suite.first,
-        batch=suite.batch,
-        trials=10 if suite.steps > EPISODE else 1,
+        TrainingConfig(suite.init_steps, suite.batch_size, num_eval_episodes=10 if suite.steps > EPISODE_LENGTH else 1),
         device=device,
     )

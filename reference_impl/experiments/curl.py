@@ -38,46 +38,47 @@ from quaere.content.results import Figure, Finding, Lines, Outcome, Pictures, Re
 from quaere.running.experiments import Run
 from reference_impl.curl import (
     CURL,
-    Convolutions,
+    BilinearSimilarity,
+    ConvEncoder,
     PixelEncoder,
     ReplayBuffer,
-    Similarity,
     SoftActorCritic,
-    centre_crop,
-    descend,
-    drawn,
-    follow,
+    center_crop,
+    ema_update,
     info_nce,
-    perceptron,
+    mlp,
+    optimizer_step,
     random_crop,
+    sample,
 )
 from reference_impl.experiments.control import (
     ALL_TASKS,
     NO_TASKS,
-    ONE_TASK_BRIEFLY,
-    Game,
-    Playing,
+    SMOKE_TASK,
+    AgentTraining,
+    MinAtarEnvironment,
     Suite,
-    playing_task,
+    TrainingConfig,
+    build_task_training,
 )
 from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
     Curve,
-    Keyed,
+    LinearProbe,
     Measures,
-    Probe,
+    PretrainingConfig,
+    QueryKeyEncoder,
     Recording,
-    Sight,
-    buffered,
-    drawing,
-    keys_follow,
+    fill_replay_buffer,
+    fork_rng,
     picture,
-    prepared,
-    readings,
+    prepare_data,
+    probe_untrained,
     series,
-    stacked,
-    untrained,
+    stack_frames,
+    table_rows,
+    update_encoder_target,
 )
 from reference_impl.experiments.training import Batch, Training, gathered, parameters
 
@@ -100,9 +101,9 @@ ARMS = {
 PAIRS = (("crops and contrast", "crops alone"), ("contrast alone", "neither"))
 """Arms that differ by the contrast alone."""
 PIXELS = "50 components of the pixels"
-LEAST = 0.1
+MIN_R_SQUARED = 0.1
 """R² below which a quantity counts as not read."""
-Played = Mapping[str, Sequence[Mapping[str, Any]]]
+GameRuns = Mapping[str, Sequence[Mapping[str, Any]]]
 """By arm what each seed's agent earned in a game."""
 
 
@@ -111,11 +112,11 @@ class Size:
     """How much is run: seeds; frames and steps of the contrast alone; games and their decisions; the suite."""
 
     seeds: int
-    sight: Sight
+    pretraining: PretrainingConfig
     games: tuple[str, ...]
-    decisions: int
-    first: int
-    trials: int
+    num_train_steps: int
+    init_steps: int
+    num_eval_episodes: int
     suite: Suite
 
 
@@ -123,29 +124,56 @@ GAMES = ("breakout", "space_invaders")
 SIZES = {
     "smoke": Size(
         seeds=1,
-        sight=Sight(4, held_out=1, side=20, crop=16, filters=4, steps=6, batch=16, every=3),
+        pretraining=PretrainingConfig(
+            4,
+            held_out=1,
+            pre_transform_image_size=20,
+            image_size=16,
+            num_filters=4,
+            steps=6,
+            batch_size=16,
+            eval_every=3,
+        ),
         games=GAMES,
-        decisions=80,
-        first=50,
-        trials=1,
-        suite=ONE_TASK_BRIEFLY,
+        num_train_steps=80,
+        init_steps=50,
+        num_eval_episodes=1,
+        suite=SMOKE_TASK,
     ),
     "small": Size(
         seeds=3,
-        sight=Sight(52, held_out=12, side=48, crop=40, filters=16, steps=800, batch=128, every=100),
+        pretraining=PretrainingConfig(
+            52,
+            held_out=12,
+            pre_transform_image_size=48,
+            image_size=40,
+            num_filters=16,
+            steps=800,
+            batch_size=128,
+            eval_every=100,
+        ),
         games=GAMES,
-        decisions=3000,
-        first=500,
-        trials=30,
+        num_train_steps=3000,
+        init_steps=500,
+        num_eval_episodes=30,
         suite=NO_TASKS,
     ),
     "full": Size(
         seeds=3,
-        sight=Sight(100, held_out=20, side=100, crop=84, filters=32, steps=20_000, batch=512, every=1000),
+        pretraining=PretrainingConfig(
+            100,
+            held_out=20,
+            pre_transform_image_size=100,
+            image_size=84,
+            num_filters=32,
+            steps=20_000,
+            batch_size=512,
+            eval_every=1000,
+        ),
         games=GAMES,
-        decisions=100_000,
-        first=1000,
-        trials=100,
+        num_train_steps=100_000,
+        init_steps=1000,
+        num_eval_episodes=100,
         suite=ALL_TASKS,
     ),
 }
@@ -155,13 +183,13 @@ def experiment(run: Run) -> Report:
     """Train encoders by the contrast alone and read them; then let agents play with and without it."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(1 + len(seeds) * (2 + len(ARMS) * len(size.games) + len(AGENTS) * len(size.suite.tasks)))
-    probe, train, test = prepared(run, size.sight)
-    start = [untrained(run, size.sight, probe, seed) for seed in seeds]
-    pixels = run.piece("pixels", probe.components)
-    make = contrastive(run, size.sight, probe, train)
+    probe, train, test = prepare_data(run, size.pretraining)
+    start = [probe_untrained(run, size.pretraining, probe, seed) for seed in seeds]
+    pixels = run.piece("pixels", probe.principal_components)
+    make = build_contrastive_training(run, size.pretraining, probe, train)
     curves = [run.loop(f"CURL seed {seed}", partial(make, seed)) for seed in seeds]
     played = {
-        game: {arm: [_played(run, size, game, arm, seed) for seed in seeds] for arm in ARMS} for game in size.games
+        game: {arm: [_run_game(run, size, game, arm, seed) for seed in seeds] for arm in ARMS} for game in size.games
     }
     tasks = {
         name: {arm: [_task(run, size.suite, name, arm, seed) for seed in seeds] for arm in AGENTS}
@@ -169,9 +197,11 @@ def experiment(run: Run) -> Report:
     }
     last = [curve[-1] for curve in curves]
     findings = (
-        readable(start, pixels, last),
-        helps(played),
-        scored({name: [each["score"] for each in arms["CURL"]] for name, arms in tasks.items()}, size.suite.steps),
+        judge_features(start, pixels, last),
+        judge_contrast(played),
+        judge_scores(
+            {name: [each["score"] for each in arms["CURL"]] for name, arms in tasks.items()}, size.suite.steps
+        ),
         *_not_tried(),
     )
     return Report(
@@ -180,7 +210,7 @@ def experiment(run: Run) -> Report:
         figures=(
             _learning(start, pixels, curves),
             *(_playing(game, arms) for game, arms in played.items()),
-            _crops(test, size.sight),
+            _crops(test, size.pretraining),
         ),
         seeds=tuple(seeds),
         settings=asdict(size),
@@ -191,72 +221,76 @@ def experiment(run: Run) -> Report:
     )
 
 
-class Contrast(Keyed):
+class ContrastiveModel(QueryKeyEncoder):
     """An encoder with its average, which makes the keys, and the form that compares queries with them."""
 
     def __init__(self, encoder: PixelEncoder) -> None:
         super().__init__(encoder)
-        self.similarity = Similarity(encoder.d)
+        self.similarity = BilinearSimilarity(encoder.feature_dim)
 
 
-def contrast(model: Contrast, query_pixels: Tensor, key_pixels: Tensor) -> tuple[Tensor, int]:
+def contrastive_loss(model: ContrastiveModel, obs_anchor: Tensor, obs_pos: Tensor) -> tuple[Tensor, int]:
     """Return the sum of InfoNCE over these queries, each against the keys of all processes, and their number."""
-    query, key = model.encoder(query_pixels), gathered(model.average(key_pixels))
+    query, key = model.encoder(obs_anchor), gathered(model.encoder_target(obs_pos))
     own = PartialState().process_index * len(query) + torch.arange(len(query), device=query.device)
     return info_nce(model.similarity(query, key), own) * len(query), len(query)
 
 
-def contrastive(
-    run: Run, sight: Sight, probe: Probe, train: Recording, share: Callable[[int], float] = lambda done: 1.0
+def build_contrastive_training(
+    run: Run,
+    config: PretrainingConfig,
+    probe: LinearProbe,
+    train: Recording,
+    lr_schedule: Callable[[int], float] = lambda done: 1.0,
 ) -> Callable[..., Training]:
     """Return what makes the loop that trains an encoder by the contrast, from a seed; without measuring if `bare`.
 
-    After each number of steps the rate is a `share` of the sight's.
+    `lr_schedule` maps a number of steps to the factor of the learning rate.
     """
-    buffer = buffered(train.frames)
-    slots = buffer.observations()
+    buffer = fill_replay_buffer(train.frames)
+    slots = buffer.observation_indices()
 
     def batch(generator: torch.Generator) -> Batch:
-        with drawing(generator):
-            whole = buffer.stacks(drawn(slots, sight.batch))
-            return random_crop(whole, sight.crop), random_crop(whole, sight.crop)
+        with fork_rng(generator):
+            whole = buffer.stack_frames(sample(slots, config.batch_size))
+            return random_crop(whole, config.image_size), random_crop(whole, config.image_size)
 
     def measure(model: Any) -> Measures:
         return probe(model.encoder)
 
     def make(seed: int, bare: bool = False) -> Training:
         return Training(
-            lambda: Contrast(sight.encoder()),
-            contrast,
+            lambda: ContrastiveModel(config.build_encoder()),
+            contrastive_loss,
             batch,
-            sight.steps,
+            config.steps,
             seed,
-            optimiser=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], sight.rate),
-            schedule=lambda made: LambdaLR(made, share),
+            optimiser=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr),
+            schedule=lambda made: LambdaLR(made, lr_schedule),
             measure=None if bare else measure,
-            every=sight.every,
-            after=keys_follow,
+            every=config.eval_every,
+            after=update_encoder_target,
             device=run.device,
         )
 
     return make
 
 
-class Cells(Convolutions):
+class MinAtarConvEncoder(ConvEncoder):
     """CURL's convolutions for a screen of few cells: the first one steps by 1 too."""
 
-    def __init__(self, channels: int, filters: int = 16, layers: int = 2) -> None:
-        super().__init__(channels, filters, layers)
+    def __init__(self, in_channels: int, num_filters: int = 16, layers: int = 2) -> None:
+        super().__init__(in_channels, num_filters, layers)
         first = self[0]
         assert isinstance(first, nn.Conv2d)
         first.stride = (1, 1)
 
-    def side(self, size: int) -> int:
-        """Return how many rows and columns a map has when the screen has `size` of each."""
-        return size - 2 * self.layers
+    def output_size(self, image_size: int) -> int:
+        """Return how many rows and columns a map has when the screen has `image_size` of each."""
+        return image_size - 2 * self.layers
 
 
-class Player(nn.Module):
+class DoubleDQN(nn.Module):
     r"""Learn a game by double Q-learning, on crops or not, with the contrast or without.
 
     $$\mathcal L = \ell\bigl(Q(o, a) - r - \gamma (1 - d) \bar Q(o', \arg\max_{a'} Q(o', a'))\bigr) + \mathcal L_q$$
@@ -264,62 +298,77 @@ class Player(nn.Module):
     All arms have the same networks; one that has no contrast leaves the similarity's numbers alone.
     """
 
-    def __init__(self, channels: int, actions: int, size: int, crops: bool, has_contrast: bool, waning: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_actions: int,
+        image_size: int,
+        crops: bool,
+        has_contrast: bool,
+        epsilon_decay_steps: int,
+    ) -> None:
         super().__init__()
-        self.encoder = PixelEncoder(size, 50, Cells(channels))
-        self.trunk, self.similarity = perceptron(50, 128, actions), Similarity(50)
-        self.average = copy.deepcopy(nn.ModuleList([self.encoder, self.trunk])).requires_grad_(False)
-        self.crops, self.has_contrast, self.waning = crops, has_contrast, waning
+        self.encoder = PixelEncoder(image_size, 50, MinAtarConvEncoder(in_channels))
+        self.trunk, self.similarity = mlp(50, 128, num_actions), BilinearSimilarity(50)
+        self.target = copy.deepcopy(nn.ModuleList([self.encoder, self.trunk])).requires_grad_(False)
+        self.crops, self.has_contrast, self.epsilon_decay_steps = crops, has_contrast, epsilon_decay_steps
         learning = [*self.encoder.parameters(), *self.trunk.parameters(), *self.similarity.parameters()]
-        self.optimiser = torch.optim.Adam(learning, 1e-3)
+        self.optimizer = torch.optim.Adam(learning, 1e-3)
         self.updates = nn.Parameter(torch.zeros(()), requires_grad=False)
 
     @torch.no_grad()
-    def act(self, pixels: Tensor, explore: bool = False) -> Tensor:
+    def act(self, obs: Tensor, explore: bool = False) -> Tensor:
         """Return the best action of each observation; exploring, sometimes any: always at first, at last 1 in 20."""
-        values = self.trunk(self.encoder(centre_crop(pixels, self.encoder.size)))
-        share = max(0.05, 1 - float(self.updates) / self.waning) if explore else 0.0
+        values = self.trunk(self.encoder(center_crop(obs, self.encoder.image_size)))
+        epsilon = max(0.05, 1 - float(self.updates) / self.epsilon_decay_steps) if explore else 0.0
         any_action = torch.randint(values.shape[1], (len(values),), device=values.device)
-        chosen = torch.where(torch.rand(len(values), device=values.device) < share, any_action, values.argmax(dim=1))
+        chosen = torch.where(torch.rand(len(values), device=values.device) < epsilon, any_action, values.argmax(dim=1))
         return F.one_hot(chosen, values.shape[1]).float()
 
-    def update(self, buffer: ReplayBuffer, step: int, batch: int) -> None:
+    def update(self, replay_buffer: ReplayBuffer, step: int, batch_size: int) -> None:
         """Take one step down both losses."""
-        whole = buffer.sample(batch)
-        cut: Callable[[Tensor, int], Tensor] = random_crop if self.crops else centre_crop
-        now, then = (cut(pixels, self.encoder.size) for pixels in (whole.pixels, whole.next_pixels))
-        features, (encoder, trunk) = self.encoder(now), self.average
+        whole = replay_buffer.sample(batch_size)
+        cut: Callable[[Tensor, int], Tensor] = random_crop if self.crops else center_crop
+        now, then = (cut(pixels, self.encoder.image_size) for pixels in (whole.obs, whole.next_obs))
+        features, (encoder, trunk) = self.encoder(now), self.target
         with torch.no_grad():
             best = self.trunk(self.encoder(then)).argmax(dim=1, keepdim=True)
             target = whole.reward + 0.99 * ~whole.terminal * trunk(encoder(then)).gather(1, best).squeeze(1)
         loss = F.smooth_l1_loss((self.trunk(features) * whole.action).sum(dim=1), target)
         if self.has_contrast:
-            query = features if self.crops else self.encoder(random_crop(whole.pixels, self.encoder.size))
+            query = features if self.crops else self.encoder(random_crop(whole.obs, self.encoder.image_size))
             with torch.no_grad():
-                key = encoder(random_crop(whole.pixels, self.encoder.size))
-            loss = loss + info_nce(self.similarity(query, key), torch.arange(batch, device=query.device))
-        descend(self.optimiser, loss)
-        follow(encoder, self.encoder, 0.05)
-        follow(trunk, self.trunk, 0.01)
+                key = encoder(random_crop(whole.obs, self.encoder.image_size))
+            loss = loss + info_nce(self.similarity(query, key), torch.arange(batch_size, device=query.device))
+        optimizer_step(self.optimizer, loss)
+        ema_update(encoder, self.encoder, 0.05)
+        ema_update(trunk, self.trunk, 0.01)
         self.updates.data += 1
 
 
-def _played(run: Run, size: Size, game: str, arm: str, seed: int) -> dict[str, Any]:
-    sample = Game(game, 0, 0)
-    channels, screen, _ = sample.frame
+def _run_game(run: Run, size: Size, game: str, arm: str, seed: int) -> dict[str, Any]:
+    example = MinAtarEnvironment(game, 0, 0)
+    in_channels, screen, _ = example.frame_shape
     crops, has_contrast = ARMS[arm]
 
-    def make() -> Playing:
-        return Playing(
-            lambda seed: Game(game, 1, seed),
-            lambda: Player(channels, sample.actions, screen, crops, has_contrast, waning=size.decisions // 5),
-            size.decisions,
+    config = TrainingConfig(
+        size.init_steps, batch_size=32, frame_stack=1, curve_points=10, num_eval_episodes=size.num_eval_episodes
+    )
+
+    def make() -> AgentTraining:
+        return AgentTraining(
+            lambda seed: MinAtarEnvironment(game, 1, seed),
+            lambda: DoubleDQN(
+                in_channels,
+                example.action_dim,
+                screen,
+                crops,
+                has_contrast,
+                epsilon_decay_steps=size.num_train_steps // 5,
+            ),
+            size.num_train_steps,
             seed,
-            first=size.first,
-            batch=32,
-            stack=1,
-            windows=10,
-            trials=size.trials,
+            config,
             device=run.device,
         )
 
@@ -335,32 +384,35 @@ AGENTS: dict[str, tuple[type[SoftActorCritic], bool]] = {
 
 
 def _task(run: Run, suite: Suite, name: str, arm: str, seed: int) -> dict[str, Any]:
-    kind, crops = AGENTS[arm]
+    agent_class, crops = AGENTS[arm]
     # A frame that is as large as a crop has only itself for one.
-    side = suite.side if crops else suite.crop
-    return run.loop(f"{name} {arm} seed {seed}", lambda: playing_task(suite, name, kind, side, seed, run.device))
+    frame_size = suite.pre_transform_image_size if crops else suite.image_size
+    return run.loop(
+        f"{name} {arm} seed {seed}",
+        lambda: build_task_training(suite, name, agent_class, frame_size, seed, run.device),
+    )
 
 
-def _late(played: Mapping[str, Any]) -> float:
+def _late_return(played: Mapping[str, Any]) -> float:
     """Return what episodes earned on average in the second half of learning."""
-    earned = [each for each in played["earned"][len(played["earned"]) // 2 :] if each is not None]
+    earned = [each for each in played["returns"][len(played["returns"]) // 2 :] if each is not None]
     return sum(earned) / len(earned) if earned else 0.0
 
 
-def _tried(played: Mapping[str, Any]) -> float:
+def _evaluation_return(played: Mapping[str, Any]) -> float:
     """Return what the trials at the end earned on average, without exploration."""
     return float(played["score"])
 
 
-RETURNS = {"second half of learning": _late, "trials at the end": _tried}
+RETURNS = {"second half of learning": _late_return, "trials at the end": _evaluation_return}
 """How a return is measured; the two may disagree."""
 
 
-def _named(game: str) -> str:
+def _label(game: str) -> str:
     return game.replace("_", " ")
 
 
-def readable(start: Sequence[Measures], pixels: Measures, last: Sequence[Measures]) -> Finding:
+def judge_features(start: Sequence[Measures], pixels: Measures, last: Sequence[Measures]) -> Finding:
     """Judge whether a linear map reads the state better off trained encoders than off what they are compared with."""
 
     def read(what: str) -> list[float]:
@@ -369,7 +421,7 @@ def readable(start: Sequence[Measures], pixels: Measures, last: Sequence[Measure
     def rises(what: str) -> bool:
         return in_every_seed(read(what), [each[what] for each in start]) and min(read(what)) > pixels[what]
 
-    are_all_read = all(rises(what) and min(read(what)) >= LEAST for what in QUANTITIES)
+    are_all_read = all(rises(what) and min(read(what)) >= MIN_R_SQUARED for what in QUANTITIES)
     return Finding(
         claim="features",
         outcome=outcome(rises("mean") and are_all_read, rises("mean")),
@@ -380,11 +432,11 @@ def readable(start: Sequence[Measures], pixels: Measures, last: Sequence[Measure
         ),
         why="Reproduced if in every seed R² on held-out episodes is above that of the untrained encoder and above that "
         f"of {PIXELS}, both in the mean of the five quantities and for each of them, and no quantity's is below "
-        f"{LEAST}; partly if only the mean is above both.",
+        f"{MIN_R_SQUARED}; partly if only the mean is above both.",
     )
 
 
-def helps(played: Mapping[str, Played]) -> Finding:
+def judge_contrast(played: Mapping[str, GameRuns]) -> Finding:
     """Judge whether the contrast improves the same agent, in each game, with crops and without."""
     returns = {
         (game, when): {arm: [each(run) for run in runs] for arm, runs in arms.items()}
@@ -402,17 +454,17 @@ def helps(played: Mapping[str, Played]) -> Finding:
         outcome=outcome(all(map(all, better)), any(map(all, better))),
         measured="return on "
         + "; ".join(
-            f"{_named(game)}, {when}: " + ", ".join(f"{arm} {spread(each, '.1f')}" for arm, each in arms.items())
+            f"{_label(game)}, {when}: " + ", ".join(f"{arm} {spread(each, '.1f')}" for arm, each in arms.items())
             for (game, when), arms in returns.items()
         )
-        + f". Apart in favour of the contrast: {sum(map(sum, better))} of {len(better) * len(RETURNS)} comparisons",
+        + f". Apart in favor of the contrast: {sum(map(sum, better))} of {len(better) * len(RETURNS)} comparisons",
         why="Reproduced if on every game, with crops and without, each run with the contrast earns more than each run "
         "without, both in the second half of learning and in the trials at the end; partly if so, by both measures, "
         "on some game with crops or without.",
     )
 
 
-def scored(scores: Mapping[str, Sequence[float]], steps: int) -> Finding:
+def judge_scores(scores: Mapping[str, Sequence[float]], steps: int) -> Finding:
     """Judge scores on the paper's tasks against its own; fewer steps than it took say nothing."""
     if steps < 100_000 or not scores:
         why = "It takes six tasks of 100,000 steps, hours each without a GPU; size full runs them."
@@ -443,21 +495,21 @@ def _features(start: Sequence[Measures], pixels: Measures, last: Sequence[Measur
     return Table(
         title="How well a linear map reads the state, R² on held-out episodes",
         columns=("features", *QUANTITIES, "mean of all"),
-        rows=readings({PIXELS: [pixels], "encoder before training": start, "CURL": last}),
+        rows=table_rows({PIXELS: [pixels], "encoder before training": start, "CURL": last}),
         note="Each column but the last is the mean of the seeds.",
     )
 
 
-def _games(played: Mapping[str, Played], size: Size) -> Table:
+def _games(played: Mapping[str, GameRuns], size: Size) -> Table:
     rows: list[tuple[str | int, ...]] = []
     for game, arms in played.items():
-        channels, screen, _ = Game(game, 0, 0).frame
-        count = parameters(PixelEncoder(screen, 50, Cells(channels)))
+        in_channels, screen, _ = MinAtarEnvironment(game, 0, 0).frame_shape
+        count = parameters(PixelEncoder(screen, 50, MinAtarConvEncoder(in_channels)))
         for arm, runs in arms.items():
             returns = (spread([each(run) for run in runs], ".1f") for each in RETURNS.values())
-            rows.append((_named(game), arm, *returns, count))
+            rows.append((_label(game), arm, *returns, count))
     return Table(
-        title=f"Return on games after {size.decisions:,} decisions",
+        title=f"Return on games after {size.num_train_steps:,} decisions",
         columns=("game", "arm", *RETURNS, "numbers in the encoder"),
         rows=tuple(rows),
         note="The trials are without exploration.",
@@ -493,34 +545,35 @@ def _learning(start: Sequence[Measures], pixels: Measures, curves: Sequence[Curv
     )
 
 
-def _playing(game: str, arms: Played) -> Figure:
-    told = ", ".join(f"{arm} {spread([_late(run) for run in runs], '.1f')}" for arm, runs in arms.items())
+def _playing(game: str, arms: GameRuns) -> Figure:
+    told = ", ".join(f"{arm} {spread([_late_return(run) for run in runs], '.1f')}" for arm, runs in arms.items())
     return Lines(
         id=f"playing-{game.replace('_', '-')}",
-        title=f"Learning {_named(game)} with and without the contrast",
+        title=f"Learning {_label(game)} with and without the contrast",
         caption="Compare a curve with contrast to the one of the same agent without: both saw as many decisions.",
         alt=f"Return in the second half of learning: {told}.",
         x="decisions",
         y="return of an episode while learning",
         series=tuple(
-            Series(name=arm, x=tuple(runs[0]["steps"]), runs=tuple(tuple(run["earned"]) for run in runs))
+            Series(name=arm, x=tuple(runs[0]["steps"]), runs=tuple(tuple(run["returns"]) for run in runs))
             for arm, runs in arms.items()
         ),
     )
 
 
-def _crops(test: Recording, sight: Sight) -> Figure:
-    whole = stacked(test.frames[:1])[0, 20:21]
-    with drawing(torch.Generator().manual_seed(0)):
-        query, key = random_crop(whole, sight.crop), random_crop(whole, sight.crop)
-        other = random_crop(stacked(test.frames[:1])[0, 60:61], sight.crop)
+def _crops(test: Recording, config: PretrainingConfig) -> Figure:
+    frame_size, crop_size = config.pre_transform_image_size, config.image_size
+    whole = stack_frames(test.frames[:1])[0, 20:21]
+    with fork_rng(torch.Generator().manual_seed(0)):
+        query, key = random_crop(whole, config.image_size), random_crop(whole, config.image_size)
+        other = random_crop(stack_frames(test.frames[:1])[0, 60:61], config.image_size)
     named = {"observation": whole, "a query": query, "its key": key, "a wrong key": other}
     return Pictures(
         id="crops",
         title="What belongs together",
         caption="Two crops of one observation belong together; crops of all others in the batch are wrong keys. Only "
         "the latest of three frames is shown.",
-        alt=f"A cart with a pole, {sight.side} × {sight.side} pixels; two crops of {sight.crop} × {sight.crop} of it, "
+        alt=f"A cart with a pole, {frame_size} × {frame_size} pixels; two crops of {crop_size} × {crop_size} of it, "
         "shifted against each other; and a crop of another moment.",
         pictures=tuple(picture(title, pixels[0]) for title, pixels in named.items()),
     )

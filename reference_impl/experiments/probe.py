@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from quaere.content.results import Picture, Series, encoded, spread
 from quaere.running.experiments import Run
-from reference_impl.curl import Convolutions, PixelEncoder, ReplayBuffer, centre_crop, follow, initialise
-from reference_impl.experiments.control import EPISODE, Task
+from reference_impl.curl import ConvEncoder, PixelEncoder, ReplayBuffer, center_crop, ema_update, weight_init
+from reference_impl.experiments.control import EPISODE_LENGTH, DMControlEnvironment
 
 QUANTITIES = ("position", "cosine", "sine", "velocity", "angular velocity")
 """Of the cart, of the pole's angle, of the cart, and of the pole."""
-REPEAT = 8
+ACTION_REPEAT = 8
 """Steps of the environment that an action of cartpole lasts."""
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+RIDGE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Of the ridge, for features whose mean square is 1: the best for episodes that were set aside is taken."""
 
 
@@ -34,42 +34,42 @@ Curve = list[Measures]
 
 
 @dataclass(frozen=True)
-class Sight:
+class PretrainingConfig:
     """What is seen and learnt from: episodes of cartpole, pixels, the encoder, and steps of training.
 
-    Frames have `side` rows and columns, of which `crop` are read. A batch counts observations, whatever they are
-    grouped into.
+    Frames have `pre_transform_image_size` rows and columns, of which `image_size` are read. A batch counts
+    observations, whatever they are grouped into.
     """
 
     episodes: int
     held_out: int
-    side: int
-    crop: int
-    filters: int
+    pre_transform_image_size: int
+    image_size: int
+    num_filters: int
     steps: int
-    batch: int
-    every: int
-    rate: float = 2e-3
+    batch_size: int
+    eval_every: int
+    lr: float = 2e-3
 
-    def encoder(self) -> PixelEncoder:
+    def build_encoder(self) -> PixelEncoder:
         """Make an encoder as agents begin with it."""
-        made = PixelEncoder(self.crop, 50, Convolutions(9, self.filters))
-        initialise(made)
-        return made
+        encoder = PixelEncoder(self.image_size, 50, ConvEncoder(9, self.num_filters))
+        weight_init(encoder)
+        return encoder
 
 
-class Keyed(nn.Module):
+class QueryKeyEncoder(nn.Module):
     """An encoder, which makes the queries of a contrast, with its average, which makes the keys."""
 
     def __init__(self, encoder: PixelEncoder) -> None:
         super().__init__()
         self.encoder: PixelEncoder = encoder
-        self.average: PixelEncoder = copy.deepcopy(encoder).requires_grad_(False)
+        self.encoder_target: PixelEncoder = copy.deepcopy(encoder).requires_grad_(False)
 
 
-def keys_follow(model: Any) -> None:
+def update_encoder_target(model: Any) -> None:
     """Move the average of a `Keyed` model a little towards its encoder."""
-    follow(model.average, model.encoder, 0.05)
+    ema_update(model.encoder_target, model.encoder, 0.05)
 
 
 class Recording(NamedTuple):
@@ -83,91 +83,94 @@ class Recording(NamedTuple):
     frames: Tensor
     states: Tensor
 
-    def part(self, episodes: slice) -> "Recording":
+    def select(self, episodes: slice) -> "Recording":
         """Return some of the episodes."""
         return Recording(self.frames[episodes], self.states[episodes])
 
 
-def record(episodes: int, side: int, seed: int) -> Recording:
+def record_episodes(episodes: int, image_size: int, seed: int) -> Recording:
     """Play episodes at random; the same seed gives the same frames."""
-    task, draw = Task("cartpole", "swingup", REPEAT, side, seed), np.random.RandomState(seed)
+    task = DMControlEnvironment("cartpole", "swingup", ACTION_REPEAT, image_size, seed)
+    draw = np.random.RandomState(seed)
     frames, states = [], []
     for _ in range(episodes):
-        frames.append([task.begin()])
+        frames.append([task.reset()])
         states.append([_state(task)])
-        for _ in range(EPISODE // REPEAT):
-            frames[-1].append(task.act(torch.from_numpy(draw.uniform(-1, 1, 1))).frame)
+        for _ in range(EPISODE_LENGTH // ACTION_REPEAT):
+            frames[-1].append(task.step(torch.from_numpy(draw.uniform(-1, 1, 1))).frame)
             states[-1].append(_state(task))
     return Recording(
         torch.stack([torch.stack(episode) for episode in frames]), torch.tensor(states, dtype=torch.float32)
     )
 
 
-def _state(task: Task) -> list[float]:
+def _state(task: DMControlEnvironment) -> list[float]:
     return [*task.physics.bounded_position(), *task.physics.velocity()]
 
 
-def buffered(frames: Tensor) -> ReplayBuffer:
+def fill_replay_buffer(frames: Tensor) -> ReplayBuffer:
     """Return a buffer that has seen these episodes."""
     episodes, moments, channels, rows, columns = frames.shape
     buffer = ReplayBuffer(episodes * moments, 1, (channels, rows, columns))
     for episode in frames:
-        buffer.begin(episode[0])
+        buffer.add_first(episode[0])
         for frame in episode[1:]:
             buffer.add(torch.zeros(1), 0.0, frame)
     return buffer
 
 
-def stacked(frames: Tensor, stack: int = 3) -> Tensor:
+def stack_frames(frames: Tensor, frame_stack: int = 3) -> Tensor:
     """Return the observations of episodes, by episode and moment, from the first that lacks no frame on."""
-    moments = frames.shape[1] - stack + 1
-    return torch.cat([frames[:, back : back + moments] for back in range(stack)], dim=2)
+    moments = frames.shape[1] - frame_stack + 1
+    return torch.cat([frames[:, back : back + moments] for back in range(frame_stack)], dim=2)
 
 
-class Probe:
+class LinearProbe:
     """Ridge regression of the state on features, with R² on episodes that took no part.
 
     Args:
         train: Episodes that the regression sees.
         test: Episodes that it is judged on.
-        size: Rows and columns that the encoder reads, from the middle of a frame.
-        thin: Only every so many moments count.
+        image_size: Rows and columns that the encoder reads, from the middle of a frame.
+        subsample: Only every so many moments count.
     """
 
-    def __init__(self, train: Recording, test: Recording, size: int, thin: int = 2) -> None:
-        self.train, self.test = (centre_crop(_moments(part.frames, thin), size) for part in (train, test))
-        self._train, self._test = (part.states[:, 2::thin].flatten(0, 1).double() for part in (train, test))
+    def __init__(self, train: Recording, test: Recording, image_size: int, subsample: int = 2) -> None:
+        self.train, self.test = (
+            center_crop(_observations(part.frames, subsample), image_size) for part in (train, test)
+        )
+        self._train, self._test = (part.states[:, 2::subsample].flatten(0, 1).double() for part in (train, test))
 
     def __call__(self, encoder: PixelEncoder) -> Measures:
         """Return R² for each quantity, and their mean."""
-        train, test = (self._encoded(encoder, pixels) for pixels in (self.train, self.test))
-        return _named(r_squared(train, test, self._train, self._test))
+        train, test = (self._encode(encoder, pixels) for pixels in (self.train, self.test))
+        return _by_quantity(r_squared(train, test, self._train, self._test))
 
-    def components(self, width: int = 50) -> Measures:
+    def principal_components(self, n_components: int = 50) -> Measures:
         """Return the same for as many numbers of the pixels themselves: their strongest principal components."""
         pixels = [part.flatten(1).float() / 255 for part in (self.train, self.test)]
-        centred = [part - pixels[0].mean(dim=0) for part in pixels]
-        width = min(width, len(centred[0]) - 1)
-        values, vectors = torch.linalg.eigh(centred[0] @ centred[0].T)
-        axes = centred[0].T @ vectors[:, -width:] / values[-width:].clamp(min=1e-6).sqrt()
-        train, test = ((part @ axes).double() for part in centred)
-        return _named(r_squared(train, test, self._train, self._test))
+        centered = [part - pixels[0].mean(dim=0) for part in pixels]
+        n_components = min(n_components, len(centered[0]) - 1)
+        values, vectors = torch.linalg.eigh(centered[0] @ centered[0].T)
+        axes = centered[0].T @ vectors[:, -n_components:] / values[-n_components:].clamp(min=1e-6).sqrt()
+        train, test = ((part @ axes).double() for part in centered)
+        return _by_quantity(r_squared(train, test, self._train, self._test))
 
     @torch.no_grad()
-    def _encoded(self, encoder: PixelEncoder, pixels: Tensor) -> Tensor:
-        device, starts = encoder.linear.weight.device, range(0, len(pixels), 256)
+    def _encode(self, encoder: PixelEncoder, pixels: Tensor) -> Tensor:
+        device, starts = encoder.fc.weight.device, range(0, len(pixels), 256)
         return torch.cat([encoder(pixels[start : start + 256].to(device)).cpu().double() for start in starts])
 
 
-def _named(found: list[float]) -> Measures:
+def _by_quantity(found: list[float]) -> Measures:
     return {**dict(zip(QUANTITIES, found, strict=True)), "mean": sum(found) / len(found)}
 
 
-def _moments(frames: Tensor, thin: int) -> Tensor:
-    return stacked(frames)[:, ::thin].flatten(0, 1)
+def _observations(frames: Tensor, subsample: int) -> Tensor:
+    return stack_frames(frames)[:, ::subsample].flatten(0, 1)
 
 
-def r_squared(train: Tensor, test: Tensor, wanted: Tensor, truth: Tensor) -> list[float]:
+def r_squared(train: Tensor, test: Tensor, targets: Tensor, test_targets: Tensor) -> list[float]:
     r"""Return how much of each quantity's variance ridge regression explains where it was not fitted.
 
     $$R^2 = 1 - \frac{\sum (y - \hat y)^2}{\sum (y - \bar y)^2}$$
@@ -175,29 +178,31 @@ def r_squared(train: Tensor, test: Tensor, wanted: Tensor, truth: Tensor) -> lis
     The strength is chosen for each quantity on the last quarter of what it is fitted to.
     """
     cut = 3 * len(train) // 4
-    tried = torch.stack([
-        _explained(_ridge(train[:cut], wanted[:cut], train[cut:], strength), wanted[cut:]) for strength in STRENGTHS
-    ])  # fmt: skip
+    fit, held = slice(None, cut), slice(cut, None)
+    tried = torch.stack(
+        [_r_squared(_ridge(train[fit], targets[fit], train[held], s), targets[held]) for s in RIDGE_STRENGTHS]
+    )
     best = tried.argmax(dim=0)
-    scores = torch.stack([_explained(_ridge(train, wanted, test, strength), truth) for strength in STRENGTHS])
+    scores = torch.stack([_r_squared(_ridge(train, targets, test, s), test_targets) for s in RIDGE_STRENGTHS])
     return scores.gather(0, best[None])[0].tolist()
 
 
-def _ridge(features: Tensor, wanted: Tensor, new: Tensor, strength: float) -> Tensor:
+def _ridge(features: Tensor, targets: Tensor, new: Tensor, strength: float) -> Tensor:
     """Return what ridge regression says of new features."""
-    mean, centre = features.mean(dim=0), wanted.mean(dim=0)
+    mean, center = features.mean(dim=0), targets.mean(dim=0)
     scale = (features - mean).square().mean().sqrt().clamp(min=1e-9)
     x, given = (features - mean) / scale, (new - mean) / scale
     normal = x.T @ x + strength * len(x) / x.shape[1] * torch.eye(x.shape[1], dtype=x.dtype)
-    return given @ torch.linalg.solve(normal, x.T @ (wanted - centre)) + centre
+    return given @ torch.linalg.solve(normal, x.T @ (targets - center)) + center
 
 
-def _explained(guess: Tensor, truth: Tensor) -> Tensor:
-    return 1 - (guess - truth).square().sum(dim=0) / (truth - truth.mean(dim=0)).square().sum(dim=0)
+def _r_squared(predictions: Tensor, targets: Tensor) -> Tensor:
+    residuals, centered = predictions - targets, targets - targets.mean(dim=0)
+    return 1 - residuals.square().sum(dim=0) / centered.square().sum(dim=0)
 
 
 @contextmanager
-def drawing(generator: torch.Generator) -> Iterator[None]:
+def fork_rng(generator: torch.Generator) -> Iterator[None]:
     """Have whatever draws without a generator draw from this one, and leave no trace."""
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
@@ -205,24 +210,24 @@ def drawing(generator: torch.Generator) -> Iterator[None]:
         yield
 
 
-def prepared(run: Run, sight: Sight) -> tuple[Probe, Recording, Recording]:
+def prepare_data(run: Run, config: PretrainingConfig) -> tuple[LinearProbe, Recording, Recording]:
     """Return the probe, the episodes to train on and those held out.
 
     They are played anew by each process, and when a run is taken up again: a file of them would have to be shared.
     """
-    whole = record(sight.episodes, sight.side, run.seed)
-    train, test = whole.part(slice(-sight.held_out)), whole.part(slice(-sight.held_out, None))
-    return Probe(train, test, sight.crop), train, test
+    whole = record_episodes(config.episodes, config.pre_transform_image_size, run.seed)
+    train, test = whole.select(slice(-config.held_out)), whole.select(slice(-config.held_out, None))
+    return LinearProbe(train, test, config.image_size), train, test
 
 
-def untrained(run: Run, sight: Sight, probe: Probe, seed: int) -> Measures:
+def probe_untrained(run: Run, config: PretrainingConfig, probe: LinearProbe, seed: int) -> Measures:
     """Return what can be read off the encoder that all arms of a seed begin with."""
 
-    def measured() -> Measures:
+    def measure() -> Measures:
         set_seed(seed)
-        return probe(sight.encoder())
+        return probe(config.build_encoder())
 
-    return run.piece(f"untrained seed {seed}", measured)
+    return run.piece(f"untrained seed {seed}", measure)
 
 
 def series(name: str, curves: Sequence[Curve], what: str, starts: Sequence[float] | None = None) -> Series:
@@ -232,7 +237,7 @@ def series(name: str, curves: Sequence[Curve], what: str, starts: Sequence[float
     return Series.of(name, curves, what)
 
 
-def readings(arms: Mapping[str, Sequence[Measures]]) -> tuple[tuple[str | float, ...], ...]:
+def table_rows(arms: Mapping[str, Sequence[Measures]]) -> tuple[tuple[str | float, ...], ...]:
     """Return a table's rows: for each arm the mean R² of all seeds, quantity by quantity."""
     rows: list[tuple[str | float, ...]] = []
     for arm, found in arms.items():

@@ -9,30 +9,30 @@ from quaere.content.results import Outcome
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
 from reference_impl.experiments.attention_agent import (
-    DRAWN,
-    JUDGED,
-    LEARNT_IN,
     PIXELS,
+    RANDOM,
     ROADS,
     SIZES,
     STILL,
+    TEST_BACKGROUNDS,
+    TRAINING_BACKGROUND,
     VOTES,
-    Drive,
+    Episode,
     Evolution,
-    WholeScreen,
-    caught,
-    chosen,
-    drawn_votes,
-    driven,
-    driving,
-    express,
-    judged_against_conventional,
-    judged_attention,
-    judged_changed_roads,
-    judged_driving,
-    player,
-    race,
-    repainted,
+    FullScreenAgent,
+    attended_cells,
+    build_agent,
+    catch_rate,
+    evaluate_on_tracks,
+    evolve_on_car_racing,
+    judge_against_conventional,
+    judge_attention,
+    judge_changed_roads,
+    judge_driving,
+    random_hit_rate,
+    repaint,
+    run_episode,
+    set_params,
 )
 from reference_impl.experiments.training import parameters
 
@@ -41,13 +41,13 @@ def far_from_one(candidates: Sequence[np.ndarray], generation: int) -> list[floa
     return [-float(((candidate - 1) ** 2).sum()) for candidate in candidates]
 
 
-def evolution(seed: int = 3, only_variances: bool = False) -> Evolution:
-    return Evolution(far_from_one, 20, 8, 12, 0.5, seed, only_variances)
+def evolution(seed: int = 3, diagonal_only: bool = False) -> Evolution:
+    return Evolution(far_from_one, 20, 8, 12, 0.5, seed, diagonal_only)
 
 
-@pytest.mark.parametrize("only_variances", [False, True])
-def test_evolution_goes_on_to_the_same_numbers_whatever_others_draw(tmp_path, only_variances):
-    whole, begun, resumed = (evolution(only_variances=only_variances) for _ in range(3))
+@pytest.mark.parametrize("diagonal_only", [False, True])
+def test_evolution_goes_on_to_the_same_numbers_whatever_others_draw(tmp_path, diagonal_only):
+    whole, begun, resumed = (evolution(diagonal_only=diagonal_only) for _ in range(3))
     for index in range(12):
         whole.step(index)
     for index in range(5):
@@ -73,18 +73,18 @@ def test_evolution_nears_the_best_and_returns_the_loss_that_falls():
     strategy = evolution()
     losses = [strategy.step(index) for index in range(12)]
     assert losses[-1] < losses[0] / 2
-    assert np.square(np.array(strategy.result()["genome"]) - 1).mean() < 0.6
+    assert np.square(np.array(strategy.result()["params"]) - 1).mean() < 0.6
 
 
 def test_both_arms_have_the_same_number_of_parameters_within_two_per_cent():
-    votes, pixels = (parameters(player(arm)) for arm in (VOTES, PIXELS))
+    votes, pixels = (parameters(build_agent(arm)) for arm in (VOTES, PIXELS))
     assert (votes, pixels) == (263, 259)
     assert abs(votes - pixels) / votes < 0.02
 
 
 def test_the_car_s_agent_is_the_paper_s():
-    assert len(driving(SIZES["smoke"], 0).result()["genome"]) == 3667
-    assert (SIZES["full"].drivers, SIZES["full"].tracks, SIZES["full"].frames) == (256, 16, 1000)
+    assert len(evolve_on_car_racing(SIZES["smoke"], 0).result()["params"]) == 3667
+    assert (SIZES["full"].car_population_size, SIZES["full"].tracks, SIZES["full"].frames) == (256, 16, 1000)
 
 
 class Follows(torch.nn.Module):
@@ -98,61 +98,61 @@ class Follows(torch.nn.Module):
 
 
 def test_a_player_that_follows_the_ball_catches_all_and_one_that_rests_every_seventh():
-    screens = catch.screens(catch.backgrounds()["green"])
-    resting = express(player(PIXELS), [0.0] * 259)
-    assert caught(Follows(), screens) == 1
-    assert caught(resting, screens) == pytest.approx(catch.CHANCE)
+    screens = catch.render_screens(catch.backgrounds()["green"])
+    resting = set_params(build_agent(PIXELS), [0.0] * 259)
+    assert catch_rate(Follows(), screens) == 1
+    assert catch_rate(resting, screens) == pytest.approx(catch.CHANCE)
 
 
 def test_games_side_by_side_are_the_games_one_by_one():
-    agent = express(player(VOTES), np.random.RandomState(0).randn(263))
-    screens, hits = catch.screens(catch.backgrounds()["noise"]), 0
-    for ball, paddle in zip(*catch.starts(), strict=True):
+    agent = set_params(build_agent(VOTES), np.random.RandomState(0).randn(263))
+    screens, hits = catch.render_screens(catch.backgrounds()["noise"]), 0
+    for ball, paddle in zip(*catch.start_columns(), strict=True):
         state = None
-        for moment in screens:
-            action, state = agent(moment[ball, paddle], state)
-            paddle = catch.moved(paddle[None], action.detach())[0]
+        for step in screens:
+            action, state = agent(step[ball, paddle], state)
+            paddle = catch.move_paddles(paddle[None], action.detach())[0]
         hits += int(paddle == ball)
-    assert caught(agent, screens) == pytest.approx(hits / 49)
+    assert catch_rate(agent, screens) == pytest.approx(hits / 49)
 
 
 def test_chosen_cells_are_the_patches_of_the_agent():
-    agent = express(player(VOTES), np.random.RandomState(1).randn(263))
+    agent = set_params(build_agent(VOTES), np.random.RandomState(1).randn(263))
     assert isinstance(agent, AttentionAgent)
-    screens = catch.screens(catch.backgrounds()["blob"])
-    marked = chosen(agent, screens)
+    screens = catch.render_screens(catch.backgrounds()["blob"])
+    marked = attended_cells(agent, screens)
     assert (marked.flatten(3).sum(dim=-1) == 2).all()
     pixels = marked[2, 1, 4].repeat_interleave(4, dim=0).repeat_interleave(4, dim=1)
-    assert torch.equal(pixels, agent.mask(screens[2, 1, 4]))
+    assert torch.equal(pixels, agent.attended_pixels(screens[2, 1, 4]))
 
 
 def test_the_whole_screen_is_seen_cell_by_cell():
-    agent = WholeScreen()
-    screen = catch.screens(catch.backgrounds()["black"])[1, 2, 3].requires_grad_()
+    agent = FullScreenAgent()
+    screen = catch.render_screens(catch.backgrounds()["black"])[1, 2, 3].requires_grad_()
     (gradient,) = torch.autograd.grad(agent(screen)[0].sum(), screen)
     assert (gradient.abs().sum(dim=-1) > 0).all()
 
 
 def test_an_episode_depends_on_its_weights_and_its_track_alone():
-    genome, other = 0.5 * np.random.RandomState(0).randn(2, 3667)
-    first, _ = driven(genome, Drive(3, 15))
-    driven(other, Drive(4, 15))
-    again, _ = driven(genome, Drive(3, 15))
+    params, other = 0.5 * np.random.RandomState(0).randn(2, 3667)
+    first, _ = run_episode(params, Episode(3, 15))
+    run_episode(other, Episode(4, 15))
+    again, _ = run_episode(params, Episode(3, 15))
     assert first == again
-    assert driven(genome, Drive(4, 15))[0] != first
+    assert run_episode(params, Episode(4, 15))[0] != first
 
 
 def test_an_episode_without_reward_ends_and_a_generation_shares_its_tracks():
-    waiting, whole = driven(None, Drive(1, 40, patience=5))[0], driven(None, Drive(1, 40))[0]
+    waiting, whole = run_episode(None, Episode(1, 40, patience=5))[0], run_episode(None, Episode(1, 40))[0]
     assert whole < waiting
-    genome = np.zeros(3667)
-    first, second = race(SIZES["smoke"], 0, [genome, genome], 0)
+    params = np.zeros(3667)
+    first, second = evaluate_on_tracks(SIZES["smoke"], 0, [params, params], 0)
     assert first == second
-    assert race(SIZES["smoke"], 0, [genome], 1)[0] != first
+    assert evaluate_on_tracks(SIZES["smoke"], 0, [params], 1)[0] != first
 
 
 def test_roads_change_their_looks_and_not_their_course():
-    plain, *changed = (driven(None, Drive(0, 3, road=road)) for road in ROADS)
+    plain, *changed = (run_episode(None, Episode(0, 3, road=road)) for road in ROADS)
     for road, (reward, pixels) in zip(ROADS[1:], changed, strict=True):
         assert reward == plain[0], road
         assert (pixels != plain[1]).any(axis=-1).mean() > 0.005, road
@@ -160,9 +160,9 @@ def test_roads_change_their_looks_and_not_their_course():
 
 def test_what_is_laid_over_a_frame_leaves_the_instruments():
     frame = np.full((96, 96, 3), 7, dtype=np.uint8)
-    assert (repainted(frame, "bars")[84:] == 7).all()
-    assert (repainted(frame, "bars")[:84, [0, 6, 89, 95]] == 0).all()
-    assert (repainted(frame, ROADS[0]) == 7).all()
+    assert (repaint(frame, "bars")[84:] == 7).all()
+    assert (repaint(frame, "bars")[:84, [0, 6, 89, 95]] == 0).all()
+    assert (repaint(frame, ROADS[0]) == 7).all()
 
 
 def test_the_car_s_outputs_are_read_as_the_authors_read_them(monkeypatch):
@@ -179,10 +179,10 @@ def test_the_car_s_outputs_are_read_as_the_authors_read_them(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr("reference_impl.experiments.attention_agent._car_racing", lambda drive: Recorded())
+    monkeypatch.setattr("reference_impl.experiments.attention_agent._car_racing", lambda episode: Recorded())
     agent = AttentionAgent()
-    genome = torch.nn.utils.parameters_to_vector(agent.parameters()).detach().numpy()
-    driven(genome, Drive(0, 2))
+    params = torch.nn.utils.parameters_to_vector(agent.parameters()).detach().numpy()
+    run_episode(params, Episode(0, 2))
     first, state = agent(torch.zeros(96, 96, 3))
     second, _ = agent(torch.zeros(96, 96, 3), state)
     for action, output in zip(actions, (first, second), strict=True):
@@ -191,13 +191,13 @@ def test_the_car_s_outputs_are_read_as_the_authors_read_them(monkeypatch):
 
 
 def replays(
-    before: float, after: float, ball: float = 0.5, paddle: float = 0.5, learnt: float = 0.0
+    before: float, after: float, ball: float = 0.5, paddle: float = 0.5, learned: float = 0.0
 ) -> dict[str, dict[str, float]]:
     """Return what is caught and what is voted for; in black the ball has a fraction `learnt` of the votes."""
     votes = {"ball": ball, "paddle": paddle, "kept": 1.0}
     return {
-        LEARNT_IN: {"caught": before, "ball": learnt, "paddle": 0.0, "kept": 1.0},
-        **{name: {"caught": after, **votes} for name in JUDGED},
+        TRAINING_BACKGROUND: {"caught": before, "ball": learned, "paddle": 0.0, "kept": 1.0},
+        **{name: {"caught": after, **votes} for name in TEST_BACKGROUNDS},
     }
 
 
@@ -215,21 +215,21 @@ def replays(
 )
 def test_conventional_methods_fail_only_if_votes_go_on_and_pixels_do_not(votes, pixels, outcome):
     found = {arm: [replays(*of) for of in runs] for arm, runs in ((VOTES, votes), (PIXELS, pixels))}
-    assert judged_against_conventional(found).outcome == outcome
+    assert judge_against_conventional(found).outcome == outcome
 
 
 def test_catches_are_told_by_background_and_where_the_arms_are_apart():
     votes, pixels = ([replays(0.9, 0.8), replays(0.9, 0.7)] for _ in range(2))
     for of in pixels:
-        of["grey"] = {"caught": 0.25}
+        of["gray"] = {"caught": 0.25}
     pixels[0]["bars"] = {"caught": 0.25}  # below both on average, and in one run above neither
-    measured = judged_against_conventional({VOTES: votes, PIXELS: pixels}).measured
-    assert "grey 0.75 (0.70 to 0.80) and 0.25 (0.25 to 0.25)" in measured
-    assert measured.endswith("in front of grey")
+    measured = judge_against_conventional({VOTES: votes, PIXELS: pixels}).measured
+    assert "gray 0.75 (0.70 to 0.80) and 0.25 (0.25 to 0.25)" in measured
+    assert measured.endswith("in front of gray")
 
 
 @pytest.mark.parametrize(
-    ("hits", "drawn", "outcome"),
+    ("hits", "random", "outcome"),
     [
         ((0.9, 0.95), (0.6, 0.6), Outcome.YES),
         ((0.9, 0.95), (0.6, 0.96), Outcome.NO),
@@ -238,20 +238,20 @@ def test_catches_are_told_by_background_and_where_the_arms_are_apart():
         ((0.3, 0.3), (0.1, 0.1), Outcome.PARTLY),
     ],
 )
-def test_votes_are_task_critical_if_they_show_ball_or_paddle_more_than_drawn_ones(hits, drawn, outcome):
-    for learnt in (0.0, 1.0):  # what was evolved in counts for nothing
-        found = [replays(0.9, 0.9, hit / 2, hit / 2, learnt) for hit in hits]
-        assert judged_attention(found, drawn).outcome == outcome
+def test_votes_are_task_critical_if_they_show_ball_or_paddle_more_than_drawn_ones(hits, random, outcome):
+    for learned in (0.0, 1.0):  # what was evolved in counts for nothing
+        found = [replays(0.9, 0.9, hit / 2, hit / 2, learned) for hit in hits]
+        assert judge_attention(found, random).outcome == outcome
 
 
-def test_drawn_votes_are_those_of_the_seed_s_own_weights():
-    first, second = (drawn_votes(SIZES["smoke"], seed) for seed in (0, 1))
+def test_random_votes_are_those_of_the_seed_s_own_weights():
+    first, second = (random_hit_rate(SIZES["smoke"], seed) for seed in (0, 1))
     assert first != second
     assert 0.0 <= min(first, second) <= max(first, second) <= 1.0
 
 
-def rewards(learnt: float, changed: float = 0.0, drawn: float = 3.0, still: float = -13.0) -> dict[str, float]:
-    return {ROADS[0]: learnt, **dict.fromkeys(ROADS[1:], changed), DRAWN: drawn, STILL: still}
+def rewards(learned: float, changed: float = 0.0, random: float = 3.0, still: float = -13.0) -> dict[str, float]:
+    return {ROADS[0]: learned, **dict.fromkeys(ROADS[1:], changed), RANDOM: random, STILL: still}
 
 
 def test_driving_is_judged_by_whole_episodes_alone():
@@ -264,7 +264,7 @@ def test_driving_is_judged_by_whole_episodes_alone():
         (200, (solved, solved), Outcome.NOT_TRIED),
         (200, (better, worse), Outcome.NOT_TRIED),
     ):
-        assert judged_driving(runs, frames).outcome == outcome
+        assert judge_driving(runs, frames).outcome == outcome
 
 
 def test_changed_roads_are_judged_only_for_agents_that_drive():
@@ -276,4 +276,4 @@ def test_changed_roads_are_judged_only_for_agents_that_drive():
         (1000, [rewards(800.0, 500.0)], Outcome.PARTLY),
         (1000, [rewards(800.0, 100.0)], Outcome.NO),
     ):
-        assert judged_changed_roads(runs, frames).outcome == outcome
+        assert judge_changed_roads(runs, frames).outcome == outcome

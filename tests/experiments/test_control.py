@@ -7,54 +7,64 @@ import pytest
 import torch
 from torch import Tensor
 
-from reference_impl.curl import CURL, Convolutions, PixelEncoder
-from reference_impl.experiments.control import Environment, Game, Moment, Playing, Task
+from reference_impl.curl import CURL, ConvEncoder, PixelEncoder
+from reference_impl.experiments.control import (
+    AgentTraining,
+    DMControlEnvironment,
+    Environment,
+    MinAtarEnvironment,
+    TimeStep,
+    TrainingConfig,
+)
 from reference_impl.experiments.probe import (
     Recording,
-    buffered,
-    drawing,
+    fill_replay_buffer,
+    fork_rng,
     r_squared,
-    record,
-    stacked,
+    record_episodes,
+    stack_frames,
 )
-from reference_impl.m_curl import MCURL
+from reference_impl.m_curl import MCURL, MCURLConfig
 
 
 def cartpole(seed: int) -> Environment:
-    return Task("cartpole", "swingup", repeat=100, side=20, seed=seed)
+    return DMControlEnvironment("cartpole", "swingup", action_repeat=100, image_size=20, seed=seed)
 
 
 def breakout(seed: int) -> Environment:
-    return Game("breakout", margin=1, seed=seed)
+    return MinAtarEnvironment("breakout", padding=1, seed=seed)
 
 
 @pytest.mark.parametrize("make", [cartpole, breakout])
 def test_an_environment_goes_on_where_its_state_was_taken(make: Callable[[int], Environment]) -> None:
     one, other = make(3), make(4)
     torch.manual_seed(0)
-    one.begin()
-    actions = [one.draw() for _ in range(12)]
+    one.reset()
+    actions = [one.sample_action() for _ in range(12)]
     for action in actions[:4]:
-        one.act(action)
-    other.restore(one.state())
+        one.step(action)
+    other.set_state(one.get_state())
     for action in actions[4:]:
-        if (before := one.act(action)).over:
-            one.begin()
-        if (after := other.act(action)).over:
-            other.begin()
+        if (before := one.step(action)).done:
+            one.reset()
+        if (after := other.step(action)).done:
+            other.reset()
         assert torch.equal(before.frame, after.frame)
         assert before.reward == after.reward
 
 
 def test_an_action_is_repeated_and_an_episode_lasts_a_thousand_steps() -> None:
-    task = Task("cartpole", "swingup", repeat=250, side=20, seed=0)
-    task.begin()
-    assert [task.act(torch.zeros(1)).over for _ in range(4)] == [False, False, False, True]
+    task = DMControlEnvironment("cartpole", "swingup", action_repeat=250, image_size=20, seed=0)
+    task.reset()
+    assert [task.step(torch.zeros(1)).done for _ in range(4)] == [False, False, False, True]
     assert task.physics.time() == pytest.approx(10)
 
 
 def test_a_game_s_margin_is_black_and_its_cells_are_as_the_game_says() -> None:
-    frame, whole = Game("breakout", margin=0, seed=0).begin(), Game("breakout", margin=1, seed=0).begin()
+    frame, whole = (
+        MinAtarEnvironment("breakout", padding=0, seed=0).reset(),
+        MinAtarEnvironment("breakout", padding=1, seed=0).reset(),
+    )
     assert whole.shape == (4, 12, 12)
     assert torch.equal(whole[:, 1:-1, 1:-1], frame)
     assert whole.sum() == frame.sum()
@@ -64,25 +74,26 @@ def test_a_game_s_margin_is_black_and_its_cells_are_as_the_game_says() -> None:
 
 def test_games_of_one_seed_are_alike_and_of_two_are_not() -> None:
     def played(seed: int) -> list[float]:
-        game, earned = Game("space_invaders", 0, seed), []
+        game, returns = MinAtarEnvironment("space_invaders", 0, seed), []
         torch.manual_seed(0)
-        game.begin()
+        game.reset()
         for _ in range(300):
-            moment = game.act(game.draw())
-            earned.append(moment.reward + float(moment.frame.float().mean()))
-            if moment.over:
-                game.begin()
-        return earned
+            time_step = game.step(game.sample_action())
+            returns.append(time_step.reward + float(time_step.frame.float().mean()))
+            if time_step.done:
+                game.reset()
+        return returns
 
     assert played(1) == played(1)
     assert played(1) != played(2)
 
 
-def playing() -> Playing:
+def playing() -> AgentTraining:
     def agent() -> MCURL:
-        return MCURL(PixelEncoder(16, 8, Convolutions(9, 4, 2)), 1, 8, batch=2, length=3)
+        return MCURL(PixelEncoder(16, 8, ConvEncoder(9, 4, 2)), 1, 8, config=MCURLConfig(mtm_bsz=2, mtm_length=3))
 
-    return Playing(cartpole, agent, decisions=12, seed=1, first=5, batch=4, trials=1, windows=2, device="cpu")
+    config = TrainingConfig(init_steps=5, batch_size=4, num_eval_episodes=1, curve_points=2)
+    return AgentTraining(cartpole, agent, num_train_steps=12, seed=1, config=config, device="cpu")
 
 
 def test_an_agent_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
@@ -99,34 +110,35 @@ def test_an_agent_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
         whole.step(index)
     after = resumed.agent.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in whole.agent.state_dict().items())
-    assert torch.equal(whole.buffer.frames[:14], resumed.buffer.frames[:14])
+    assert torch.equal(whole.replay_buffer.frames[:14], resumed.replay_buffer.frames[:14])
     assert whole.result() == resumed.result()
 
 
 class Clock(Environment):
     """Three decisions an episode, each of which earns 1."""
 
-    frame, actions, repeat = (1, 6, 6), 1, 4
+    frame_shape, action_dim, action_repeat = (1, 6, 6), 1, 4
     count = 0
 
-    def _begin(self) -> Tensor:
+    def _reset(self) -> Tensor:
         self.count = 0
         return torch.zeros(1, 6, 6, dtype=torch.uint8)
 
-    def _act(self, action: Tensor) -> Moment:
+    def _step(self, action: Tensor) -> TimeStep:
         self.count += 1
-        return Moment(1.0, torch.full((1, 6, 6), self.count, dtype=torch.uint8), False, self.count == 3)
+        return TimeStep(1.0, torch.full((1, 6, 6), self.count, dtype=torch.uint8), False, self.count == 3)
 
 
 def test_a_curve_has_the_returns_of_the_episodes_that_ended_in_each_part() -> None:
     def agent() -> CURL:
-        return CURL(PixelEncoder(6, 4, Convolutions(1, 2, 1)), 1, 4)
+        return CURL(PixelEncoder(6, 4, ConvEncoder(1, 2, 1)), 1, 4)
 
-    loop = Playing(Clock, agent, 8, 0, first=8, batch=2, stack=1, windows=4, trials=2, device="cpu")
+    config = TrainingConfig(init_steps=8, batch_size=2, frame_stack=1, num_eval_episodes=2, curve_points=4)
+    loop = AgentTraining(Clock, agent, 8, 0, config, device="cpu")
     for index in range(8):
         loop.step(index)
-    assert loop.ended == [(3, 3.0), (6, 3.0)]
-    expected = {"steps": [8, 16, 24, 32], "earned": [None, 3.0, 3.0, None], "score": 3.0, "episodes": 2}
+    assert loop.episode_returns == [(3, 3.0), (6, 3.0)]
+    expected = {"steps": [8, 16, 24, 32], "returns": [None, 3.0, 3.0, None], "score": 3.0, "episodes": 2}
     assert loop.result() == expected
 
 
@@ -135,12 +147,12 @@ def test_a_curve_has_the_returns_of_the_episodes_that_ended_in_each_part() -> No
 
 @pytest.fixture(scope="module")
 def recording() -> Recording:
-    return record(2, 20, seed=0)
+    return record_episodes(2, 20, seed=0)
 
 
 def test_recordings_of_a_seed_are_equal(recording: Recording) -> None:
     assert [tuple(part.shape) for part in recording] == [(2, 126, 3, 20, 20), (2, 126, 5)]
-    again, other = record(2, 20, seed=0), record(2, 20, seed=1)
+    again, other = record_episodes(2, 20, seed=0), record_episodes(2, 20, seed=1)
     assert all(torch.equal(one, two) for one, two in zip(recording, again, strict=True))
     assert not torch.equal(recording.frames, other.frames)
 
@@ -156,9 +168,9 @@ def test_a_recorded_state_is_that_of_its_frame(recording: Recording) -> None:
 
 
 def test_stacks_of_episodes_are_those_of_the_buffer(recording: Recording) -> None:
-    frames, buffer = recording.frames[:, :9], buffered(recording.frames[:, :9])
+    frames, buffer = recording.frames[:, :9], fill_replay_buffer(recording.frames[:, :9])
     slots = torch.arange(18).reshape(2, 9)[:, 2:]
-    assert torch.equal(stacked(frames), buffer.stacks(slots))
+    assert torch.equal(stack_frames(frames), buffer.stack_frames(slots))
 
 
 def test_what_is_a_linear_map_of_features_is_read_and_noise_is_not() -> None:
@@ -178,7 +190,7 @@ def test_r_squared_is_zero_for_the_mean_and_knows_no_test_episode() -> None:
 
 def test_drawing_depends_on_its_generator_alone_and_leaves_no_trace() -> None:
     def drawn() -> float:
-        with drawing(torch.Generator().manual_seed(5)):
+        with fork_rng(torch.Generator().manual_seed(5)):
             return float(torch.rand(()))
 
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from reference_impl.attention_agent import AttentionAgent, PatchVote, centres, cut
+from reference_impl.attention_agent import AttentionAgent, PatchVote, extract_patches, patch_centers
 
 EXACT = {torch.float64: 1e-8, torch.float32: 1e-5}
 
@@ -40,14 +40,14 @@ def votes_by_hand(patches: np.ndarray, vote: PatchVote) -> np.ndarray:
 @pytest.mark.parametrize(
     ("height", "width", "size", "stride"), [(9, 9, 3, 2), (7, 12, 3, 1), (12, 7, 2, 5), (4, 4, 4, 1), (11, 8, 1, 3)]
 )
-def test_patches_and_centres_are_those_of_a_sliding_window(height: int, width: int, size: int, stride: int) -> None:
+def test_patches_and_centers_are_those_of_a_sliding_window(height: int, width: int, size: int, stride: int) -> None:
     frame = torch.rand(height, width, 3)
     expected = cut_by_hand(frame.numpy(), size, stride)
-    assert np.array_equal(cut(frame, size, stride).numpy(), expected)
+    assert np.array_equal(extract_patches(frame, size, stride).numpy(), expected)
     numbered = torch.arange(height * width, dtype=torch.float32).reshape(height, width, 1)
     middle = (size // 2) * size + size // 2
-    rows, columns = centres(height, width, size, stride).T
-    assert torch.equal(cut(numbered, size, stride)[:, middle], rows * width + columns)
+    rows, columns = patch_centers(height, width, size, stride).T
+    assert torch.equal(extract_patches(numbered, size, stride)[:, middle], rows * width + columns)
 
 
 @pytest.mark.parametrize("dtype", EXACT)
@@ -107,9 +107,9 @@ def test_the_agent_has_the_published_count_of_numbers() -> None:
         "controller": 2432,
         "action": 51,
     }
-    assert len(agent.genome()) == 3667
-    assert len(AttentionAgent(actions=1).genome()) == 3633
-    assert len(agent.centres) == 529
+    assert len(agent.get_params()) == 3667
+    assert len(AttentionAgent(action_dim=1).get_params()) == 3633
+    assert len(agent.centers) == 529
 
 
 def authors_layers(agent: AttentionAgent) -> list[nn.Module]:
@@ -132,15 +132,15 @@ def in_the_authors_order(layers: list[nn.Module]) -> np.ndarray:
     )
 
 
-def test_the_genome_stands_in_the_authors_order(tmp_path: pytest.TempPathFactory) -> None:
+def test_the_parameters_stand_in_the_authors_order(tmp_path: pytest.TempPathFactory) -> None:
     torch.manual_seed(0)
     agent, other = AttentionAgent(), AttentionAgent()
     published = in_the_authors_order(authors_layers(agent))
-    assert np.array_equal(agent.genome().numpy(), published)
+    assert np.array_equal(agent.get_params().numpy(), published)
     file = f"{tmp_path}/model.npz"
     np.savez(file, params=published)
     with np.load(file) as stored:
-        other.express(torch.from_numpy(stored["params"]))
+        other.set_params(torch.from_numpy(stored["params"]))
     frame = torch.rand(96, 96, 3)
     assert torch.equal(agent(frame)[0], other(frame)[0])
 
@@ -176,7 +176,7 @@ def votes_of_torch(agent: AttentionAgent, frame: torch.Tensor) -> np.ndarray:
 
 def test_ties_fall_to_the_patch_that_stands_first() -> None:
     agent = AttentionAgent()
-    assert agent.choose(torch.zeros(96, 96, 3)).tolist() == list(range(10))
+    assert agent.top_patches(torch.zeros(96, 96, 3)).tolist() == list(range(10))
 
 
 def test_choosing_is_hard_and_passes_no_gradient() -> None:
@@ -189,18 +189,18 @@ def test_choosing_is_hard_and_passes_no_gradient() -> None:
 
 def test_the_mask_shows_the_chosen_patches() -> None:
     torch.manual_seed(0)
-    agent, frame = AttentionAgent(k=2), torch.rand(96, 96, 3)
+    agent, frame = AttentionAgent(top_k=2), torch.rand(96, 96, 3)
     expected = np.zeros((96, 96), dtype=bool)
-    for index in agent.choose(frame).tolist():
+    for index in agent.top_patches(frame).tolist():
         row, column = 4 * (index // 23), 4 * (index % 23)
         expected[row : row + 7, column : column + 7] = True
-    assert np.array_equal(agent.mask(frame).numpy(), expected)
+    assert np.array_equal(agent.attended_pixels(frame).numpy(), expected)
 
 
 def test_public_faults_name_both_numbers() -> None:
     with pytest.raises(ValueError, match="a frame of 5 × 9 holds no patch of 7 × 7"):
-        cut(torch.zeros(5, 9, 3))
+        extract_patches(torch.zeros(5, 9, 3))
     with pytest.raises(ValueError, match="10 patches can't be chosen out of 1"):
-        AttentionAgent(side=7)
-    with pytest.raises(ValueError, match="a genome of 3 numbers for 3667"):
-        AttentionAgent().express(torch.zeros(3))
+        AttentionAgent(image_size=7)
+    with pytest.raises(ValueError, match="3 parameters for 3667"):
+        AttentionAgent().set_params(torch.zeros(3))

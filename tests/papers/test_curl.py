@@ -18,21 +18,21 @@ from torch.nn import functional as F
 from reference_impl.curl import (
     CURL,
     Actor,
-    Convolutions,
+    BilinearSimilarity,
+    ConvEncoder,
     Critic,
     PixelEncoder,
     ReplayBuffer,
-    Similarity,
     SoftActorCritic,
     Transitions,
-    centre_crop,
-    descend,
-    drawn,
-    follow,
+    center_crop,
+    ema_update,
     info_nce,
-    initialise,
+    optimizer_step,
     random_crop,
+    sample,
     squashed_gaussian,
+    weight_init,
 )
 
 # Largest difference that is allowed, for each precision.
@@ -55,7 +55,7 @@ def count(module: nn.Module) -> int:
 
 def tiny(squash: bool = True) -> PixelEncoder:
     """Return an encoder of three features, for one channel of 9 × 9."""
-    return PixelEncoder(9, 3, Convolutions(1, 4, 2), squash)
+    return PixelEncoder(9, 3, ConvEncoder(1, 4, 2), squash)
 
 
 def linear(trunk: nn.Sequential, index: int) -> nn.Linear:
@@ -86,7 +86,7 @@ def filled(
     """Return a buffer that has seen episodes of so many decisions, in frames of noise."""
     buffer = ReplayBuffer(capacity, 2, frame, stack)
     for decisions in episodes:
-        buffer.begin(pixels(*frame))
+        buffer.add_first(pixels(*frame))
         for left in range(decisions, 0, -1):
             buffer.add(torch.rand(2), float(torch.rand(())), pixels(*frame), terminal=left == 1)
     return buffer
@@ -108,7 +108,7 @@ def eq_4(similarities: np.ndarray, positive: list[int]) -> float:
 @pytest.mark.parametrize("size", SIZES)
 def test_the_loss_is_eq_4(size: tuple[int, int], dtype: torch.dtype, tolerance: float) -> None:
     n, d = size
-    similarity = Similarity(d).to(dtype)
+    similarity = BilinearSimilarity(d).to(dtype)
     query, key = (torch.randn(n, d, dtype=dtype) / math.sqrt(d) for _ in range(2))
     query.requires_grad_()
     logits = similarity(query, key)
@@ -168,7 +168,7 @@ def test_the_positive_is_one_of_the_classes_and_no_further_one() -> None:
 @settings(max_examples=40, deadline=None)
 def test_shuffling_pairs_together_leaves_the_loss(n: int, d: int, seed: int) -> None:
     torch.manual_seed(seed)
-    similarity, query, key, order = Similarity(d).double(), *torch.randn(2, n, d).double(), torch.randperm(n)
+    similarity, query, key, order = BilinearSimilarity(d).double(), *torch.randn(2, n, d).double(), torch.randperm(n)
     one = info_nce(similarity(query, key), torch.arange(n))
     other = info_nce(similarity(query[order], key[order]), torch.arange(n))
     assert torch.allclose(one, other, rtol=0, atol=1e-12)
@@ -178,11 +178,11 @@ def test_shuffling_pairs_together_leaves_the_loss(n: int, d: int, seed: int) -> 
 
 @pytest.mark.usefixtures("float64")
 def test_the_contrast_compares_the_encoder_with_its_average() -> None:
-    agent = CURL(tiny(), 2, hidden=8)
-    drawn_anew(agent.average)
+    agent = CURL(tiny(), 2, hidden_dim=8)
+    drawn_anew(agent.critic_target)
     one, other = pixels(6, 1, 9, 9), pixels(6, 1, 9, 9)
     loss = agent.contrastive_loss(one, other)
-    query, key = numpy_of(agent.critic.encoder(one)), numpy_of(agent.average.encoder(other))
+    query, key = numpy_of(agent.critic.encoder(one)), numpy_of(agent.critic_target.encoder(other))
     assert abs(loss.item() - eq_4(query @ numpy_of(agent.similarity.key.weight) @ key.T, list(range(6)))) < 1e-8
 
 
@@ -205,10 +205,10 @@ def test_a_crop_is_a_slice(b: int, channels: int, rows: int, columns: int, data:
         assert np.array_equal(crop, image[:, top : top + size, left : left + size])
 
 
-def test_the_centre_is_cut_as_in_numpy() -> None:
+def test_the_center_is_cut_as_in_numpy() -> None:
     whole = numbered(2, 3, 11, 8)
-    assert np.array_equal(centre_crop(whole, 5), whole.numpy()[:, :, 3:8, 1:6])
-    assert torch.equal(centre_crop(whole[..., :8, :], 8), whole[..., :8, :])
+    assert np.array_equal(center_crop(whole, 5), whole.numpy()[:, :, 3:8, 1:6])
+    assert torch.equal(center_crop(whole[..., :8, :], 8), whole[..., :8, :])
 
 
 def test_every_offset_of_a_crop_occurs() -> None:
@@ -227,7 +227,7 @@ def test_the_frames_of_a_stack_are_cut_alike_and_observations_apart() -> None:
     assert len(torch.unique(crops[:, 0, 0, 0])) > 10
 
 
-@pytest.mark.parametrize("crop", [random_crop, centre_crop])
+@pytest.mark.parametrize("crop", [random_crop, center_crop])
 def test_a_crop_that_does_not_fit_is_refused(crop: Callable[[Tensor, int], Tensor]) -> None:
     with pytest.raises(ValueError, match="a crop of 9 does not fit into 12 × 8"):
         crop(numbered(1, 1, 12, 8), 9)
@@ -247,20 +247,20 @@ def convolved(maps: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: in
 def test_the_encoder_is_its_sketch(
     b: int, channels: int, size: int, layers: int, squash: bool, dtype: torch.dtype, tolerance: float
 ) -> None:
-    encoder = PixelEncoder(size, 5, Convolutions(channels, 4, layers), squash)
+    encoder = PixelEncoder(size, 5, ConvEncoder(channels, 4, layers), squash)
     drawn_anew(encoder)
     encoder.to(dtype)
     seen = pixels(b, channels, size, size)
     maps = numpy_of(seen) / 255
     for layer in range(layers):
-        convolution = encoder.convolutions[2 * layer]
+        convolution = encoder.convs[2 * layer]
         assert isinstance(convolution, nn.Conv2d)
         assert convolution.bias is not None
         maps = convolved(maps, numpy_of(convolution.weight), numpy_of(convolution.bias), 1 if layer else 2)
-    hidden = maps.reshape(b, -1) @ numpy_of(encoder.linear.weight).T + numpy_of(encoder.linear.bias)
+    hidden = maps.reshape(b, -1) @ numpy_of(encoder.fc.weight).T + numpy_of(encoder.fc.bias)
     spread = np.sqrt(hidden.var(axis=1, keepdims=True) + 1e-5)
     features = (hidden - hidden.mean(axis=1, keepdims=True)) / spread
-    features = features * numpy_of(encoder.norm.weight) + numpy_of(encoder.norm.bias)
+    features = features * numpy_of(encoder.ln.weight) + numpy_of(encoder.ln.bias)
     assert close(encoder(seen), np.tanh(features) if squash else features, tolerance)
 
 
@@ -286,10 +286,10 @@ def test_the_encoder_s_gradients_are_those_of_differences() -> None:
 def test_the_published_encoder_has_its_count() -> None:
     encoder = PixelEncoder()
     assert count(encoder) == 1_990_518
-    assert count(encoder.convolutions) == 30_368
-    assert count(Similarity()) == 2_500
+    assert count(encoder.convs) == 30_368
+    assert count(BilinearSimilarity()) == 2_500
     maps, sides = torch.zeros(1, 9, 84, 84), []
-    for layer in encoder.convolutions:
+    for layer in encoder.convs:
         maps = layer(maps)
         sides.append(maps.shape[2])
     assert sides == [41, 41, 39, 39, 37, 37, 35, 35]
@@ -307,7 +307,7 @@ def test_features_end_in_tanh_unless_that_is_switched_off() -> None:
     seen = pixels(4, 1, 9, 9)
     assert torch.equal(squashed(seen), published(seen).tanh())
     with torch.no_grad():
-        published.norm.weight.mul_(10)
+        published.ln.weight.mul_(10)
     assert published(seen).abs().max() > 1
 
 
@@ -321,8 +321,8 @@ def test_too_few_pixels_are_refused() -> None:
         PixelEncoder(8)
 
 
-def test_initialisation_is_orthogonal() -> None:
-    agent = CURL(PixelEncoder(12, 6, Convolutions(3, 8, 2)), 2, hidden=16)
+def test_initialization_is_orthogonal() -> None:
+    agent = CURL(PixelEncoder(12, 6, ConvEncoder(3, 8, 2)), 2, hidden_dim=16)
     for layer in (layer for part in (agent.actor, agent.critic) for layer in part.modules()):
         if isinstance(layer, nn.Linear):
             short = layer.weight if layer.out_features <= layer.in_features else layer.weight.T
@@ -387,7 +387,7 @@ def test_the_log_density_is_exact_where_tanh_saturates() -> None:
 
 
 def test_the_spread_stays_within_its_limits() -> None:
-    actor = Actor(tiny(), 2, hidden=8)
+    actor = Actor(tiny(), 2, hidden_dim=8)
     seen = pixels(3, 1, 9, 9)
     for bias, log_std in ((-1e3, -10.0), (0.0, -4.0), (1e3, 2.0)):
         constant(actor.trunk, bias)
@@ -395,7 +395,7 @@ def test_the_spread_stays_within_its_limits() -> None:
 
 
 def test_acting_draws_only_to_explore() -> None:
-    agent = CURL(tiny(), 2, hidden=8)
+    agent = CURL(tiny(), 2, hidden_dim=8)
     whole = pixels(5, 1, 11, 11)
     assert torch.equal(agent.act(whole), agent.act(whole))
     assert not torch.equal(agent.act(whole, explore=True), agent.act(whole, explore=True))
@@ -417,7 +417,7 @@ def through(trunk: nn.Sequential, x: np.ndarray) -> np.ndarray:
 
 def valued(critic: Critic, seen: Tensor, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = np.concatenate([numpy_of(critic.encoder(seen)), action], axis=1)
-    return through(critic.first, known)[:, 0], through(critic.second, known)[:, 0]
+    return through(critic.Q1, known)[:, 0], through(critic.Q2, known)[:, 0]
 
 
 def acted(actor: Actor, seen: Tensor, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -431,8 +431,8 @@ def acted(actor: Actor, seen: Tensor, noise: np.ndarray) -> tuple[np.ndarray, np
 @pytest.fixture
 def agent(float64: None, monkeypatch: pytest.MonkeyPatch) -> CURL:
     """Return an agent whose every network is its own, and whose noise is always the same."""
-    agent = CURL(tiny(), 2, hidden=8, temperature=0.3)
-    for network in (agent.actor, agent.critic, agent.average):
+    agent = CURL(tiny(), 2, hidden_dim=8, init_temperature=0.3)
+    for network in (agent.actor, agent.critic, agent.critic_target):
         drawn_anew(network)
     noise = torch.randn(6, 2)
     monkeypatch.setattr(torch, "randn_like", lambda mean: noise[: len(mean)])
@@ -449,16 +449,16 @@ def test_the_critic_s_loss_is_eqs_1_and_2(agent: CURL, b: int) -> None:
     seen = six()
     seen = replace(seen, **{name: getattr(seen, name)[:b] for name in vars(seen)})
     noise = numpy_of(torch.randn_like(torch.empty(b, 2)))
-    action, log_p = acted(agent.actor, seen.next_pixels, noise)
-    target = np.minimum(*valued(agent.average, seen.next_pixels, action)) - 0.3 * log_p
+    action, log_p = acted(agent.actor, seen.next_obs, noise)
+    target = np.minimum(*valued(agent.critic_target, seen.next_obs, action)) - 0.3 * log_p
     goal = numpy_of(seen.reward) + 0.99 * (1 - numpy_of(seen.terminal)) * target
-    values = valued(agent.critic, seen.pixels, numpy_of(seen.action))
+    values = valued(agent.critic, seen.obs, numpy_of(seen.action))
     expected = sum(((value - goal) ** 2).mean() for value in values)
     loss = agent.critic_loss(seen)
     assert abs(loss.item() - expected) < 1e-8
     torch.autograd.backward(loss)
     # the last bias adds to every value: its gradient is twice the mean error
-    for trunk, value in zip((agent.critic.first, agent.critic.second), values, strict=True):
+    for trunk, value in zip((agent.critic.Q1, agent.critic.Q2), values, strict=True):
         gradient = linear(trunk, 4).bias.grad
         assert gradient is not None
         assert abs(gradient.item() - 2 * (value - goal).mean()) < 1e-8
@@ -468,20 +468,20 @@ def test_the_actor_s_loss_is_eq_3_and_the_temperature_s_keeps_the_entropy(agent:
     seen = pixels(6, 1, 9, 9)
     action, log_p = acted(agent.actor, seen, numpy_of(torch.randn_like(torch.empty(6, 2))))
     expected = (0.3 * log_p - np.minimum(*valued(agent.critic, seen, action))).mean()
-    actor_loss, temperature_loss = agent.actor_losses(seen)
+    actor_loss, alpha_loss = agent.actor_losses(seen)
     assert abs(actor_loss.item() - expected) < 1e-8
     # an action has two numbers, so the target is an entropy of -2
-    assert abs(temperature_loss.item() - 0.3 * (2 - log_p).mean()) < 1e-8
-    torch.autograd.backward(temperature_loss)
-    assert agent.log_temperature.grad is not None
-    assert abs(agent.log_temperature.grad.item() - temperature_loss.item()) < 1e-8
+    assert abs(alpha_loss.item() - 0.3 * (2 - log_p).mean()) < 1e-8
+    torch.autograd.backward(alpha_loss)
+    assert agent.log_alpha.grad is not None
+    assert abs(agent.log_alpha.grad.item() - alpha_loss.item()) < 1e-8
     assert all(parameter.grad is None for parameter in agent.actor.parameters())
 
 
 def test_the_actor_lowers_what_eq_3_raises(agent: CURL) -> None:
-    constant(agent.critic.first, 9.0)
-    constant(agent.critic.second, 8.0)
-    agent.log_temperature.data.fill_(-math.inf)
+    constant(agent.critic.Q1, 9.0)
+    constant(agent.critic.Q2, 8.0)
+    agent.log_alpha.data.fill_(-math.inf)
     assert agent.actor_losses(pixels(6, 1, 9, 9))[0].item() == pytest.approx(-8.0)
 
 
@@ -489,12 +489,12 @@ def test_the_gradients_of_the_losses_are_those_of_differences(agent: CURL) -> No
     seen = six()
     losses: dict[str, Callable[[], Tensor]] = {
         "critic": lambda: agent.critic_loss(seen),
-        "actor": lambda: agent.actor_losses(seen.pixels)[0],
-        "contrast": lambda: agent.contrastive_loss(seen.pixels, seen.next_pixels),
+        "actor": lambda: agent.actor_losses(seen.obs)[0],
+        "contrast": lambda: agent.contrastive_loss(seen.obs, seen.next_obs),
     }
     moved = {
         # the target's policy sees through the critic's convolutions, and the target is held fixed: these stay out
-        "critic": nn.ModuleList([agent.critic.first, agent.critic.second, agent.critic.encoder.linear]),
+        "critic": nn.ModuleList([agent.critic.Q1, agent.critic.Q2, agent.critic.encoder.fc]),
         "actor": agent.actor.trunk,
         "contrast": nn.ModuleList([agent.critic.encoder, agent.similarity]),
     }
@@ -520,23 +520,25 @@ def reached(agent: SoftActorCritic, loss: Tensor) -> set[str]:
 
 def test_only_critic_and_contrast_reach_the_convolutions(agent: CURL) -> None:
     seen = six()
-    convolutions = {"critic.encoder.convolutions.0", "critic.encoder.convolutions.2"}
+    convolutions = {"critic.encoder.convs.0", "critic.encoder.convs.2"}
     # named_parameters names what is shared once, by its first owner
-    shared = {"actor.encoder.convolutions.0", "actor.encoder.convolutions.2"}
-    actor_loss, temperature_loss = agent.actor_losses(seen.pixels)
+    shared = {"actor.encoder.convs.0", "actor.encoder.convs.2"}
+    actor_loss, alpha_loss = agent.actor_losses(seen.obs)
     assert shared <= reached(agent, agent.critic_loss(seen))
-    assert shared <= reached(agent, agent.contrastive_loss(seen.pixels, seen.pixels))
+    assert shared <= reached(agent, agent.contrastive_loss(seen.obs, seen.obs))
     assert not (shared | convolutions) & reached(agent, actor_loss)
-    assert reached(agent, temperature_loss) == {"log_temperature"}
-    assert not any(p.requires_grad for p in agent.average.parameters())
+    assert reached(agent, alpha_loss) == {"log_alpha"}
+    assert not any(p.requires_grad for p in agent.critic_target.parameters())
 
 
 def test_actor_and_critic_share_convolutions_and_nothing_else() -> None:
-    agent = CURL(tiny(), 2, hidden=8)
-    actor, critic, average = ({id(p) for p in part.parameters()} for part in (agent.actor, agent.critic, agent.average))
-    assert actor & critic == {id(p) for p in agent.critic.encoder.convolutions.parameters()}
+    agent = CURL(tiny(), 2, hidden_dim=8)
+    actor, critic, average = (
+        {id(p) for p in part.parameters()} for part in (agent.actor, agent.critic, agent.critic_target)
+    )
+    assert actor & critic == {id(p) for p in agent.critic.encoder.convs.parameters()}
     assert not average & (actor | critic)
-    own = {id(p) for group in agent.actor_optimiser.param_groups for p in group["params"]}
+    own = {id(p) for group in agent.actor_optimizer.param_groups for p in group["params"]}
     assert own == actor - critic
 
 
@@ -546,19 +548,19 @@ def test_an_average_closes_its_share_of_the_gap(share: float, steps: int) -> Non
     one, other = nn.Linear(2, 3).double(), nn.Linear(2, 3).double()
     start = one.weight.detach().clone()
     for _ in range(steps):
-        follow(one, other, share)
+        ema_update(one, other, share)
     m = (1 - share) ** steps
     assert close(one.weight, m * start + (1 - m) * other.weight.detach(), 1e-12)
 
 
 def test_averages_move_at_their_own_shares() -> None:
     # without contrast nothing moves after the averages have
-    agent = SoftActorCritic(tiny(), 2, hidden=8, rate=0.01, share=0.25, encoder_share=0.5)
-    before = copy.deepcopy(agent.average)
-    agent.update(filled([9]), step=0, batch=4)
-    shares = {"first.0.weight": 0.25, "second.0.weight": 0.25, "encoder.linear.weight": 0.5}
+    agent = SoftActorCritic(tiny(), 2, hidden_dim=8, lr=0.01, tau=0.25, encoder_tau=0.5)
+    before = copy.deepcopy(agent.critic_target)
+    agent.update(filled([9]), step=0, batch_size=4)
+    shares = {"Q1.0.weight": 0.25, "Q2.0.weight": 0.25, "encoder.fc.weight": 0.5}
     for name, share in shares.items():
-        old, new, network = (part.state_dict()[name] for part in (before, agent.average, agent.critic))
+        old, new, network = (part.state_dict()[name] for part in (before, agent.critic_target, agent.critic))
         assert close(new, old + share * (network - old), 1e-6)
         assert not torch.equal(old, new)
 
@@ -572,59 +574,59 @@ def changed(before: dict[str, Tensor], module: nn.Module) -> set[str]:
 
 
 def test_actor_temperature_and_averages_take_every_second_step() -> None:
-    agent = CURL(tiny(), 2, hidden=8)
+    agent = CURL(tiny(), 2, hidden_dim=8)
     buffer = filled([9, 9])
     before = state(agent)
     trunk = state(agent.actor.trunk)
-    agent.update(buffer, step=1, batch=4)
+    agent.update(buffer, step=1, batch_size=4)
     assert changed(before, agent) == {"actor", "critic", "similarity"}  # of the actor, the shared convolutions
     assert not changed(trunk, agent.actor.trunk)
     before = state(agent)
-    agent.update(buffer, step=2, batch=4)
-    assert changed(before, agent) == {"actor", "critic", "similarity", "average", "log_temperature"}
+    agent.update(buffer, step=2, batch_size=4)
+    assert changed(before, agent) == {"actor", "critic", "similarity", "critic_target", "log_alpha"}
     assert changed(trunk, agent.actor.trunk)
 
 
 def test_the_average_moves_before_the_contrast() -> None:
-    agent = CURL(tiny(), 2, hidden=8, rate=0.01, encoder_share=1.0)
-    agent.update(filled([9]), step=0, batch=4)
-    mine, averaged = (part.encoder.linear.weight for part in (agent.critic, agent.average))
+    agent = CURL(tiny(), 2, hidden_dim=8, lr=0.01, encoder_tau=1.0)
+    agent.update(filled([9]), step=0, batch_size=4)
+    mine, averaged = (part.encoder.fc.weight for part in (agent.critic, agent.critic_target))
     assert not torch.equal(mine, averaged)  # the contrast has moved the encoder since
 
 
 def test_critic_actor_and_query_see_the_same_crop_and_the_key_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = CURL(tiny(), 2, hidden=8)
+    agent = CURL(tiny(), 2, hidden_dim=8)
     calls: dict[str, Tensor] = {}
     critic_loss, actor_losses, contrastive_loss = agent.critic_loss, agent.actor_losses, agent.contrastive_loss
-    monkeypatch.setattr(agent, "critic_loss", lambda seen: [calls.update(critic=seen.pixels), critic_loss(seen)][1])
+    monkeypatch.setattr(agent, "critic_loss", lambda seen: [calls.update(critic=seen.obs), critic_loss(seen)][1])
     monkeypatch.setattr(agent, "actor_losses", lambda seen: [calls.update(actor=seen), actor_losses(seen)][1])
     monkeypatch.setattr(
         agent, "contrastive_loss", lambda q, k: [calls.update(query=q, key=k), contrastive_loss(q, k)][1]
     )
-    agent.update(filled([9, 9]), step=0, batch=16)
+    agent.update(filled([9, 9]), step=0, batch_size=16)
     assert torch.equal(calls["critic"], calls["actor"])
     assert torch.equal(calls["critic"], calls["query"])
     assert not torch.equal(calls["query"], calls["key"])
 
 
 def test_the_contrast_steps_the_encoder_once() -> None:
-    agent = CURL(tiny(), 2, hidden=8, rate=0.01)
-    before = agent.critic.encoder.linear.weight.detach().clone()
+    agent = CURL(tiny(), 2, hidden_dim=8, lr=0.01)
+    before = agent.critic.encoder.fc.weight.detach().clone()
     whole = six(11)
-    seen = replace(whole, pixels=whole.pixels[:, :, :9, :9], next_pixels=whole.next_pixels[:, :, :9, :9])
-    agent.represent(filled([9]), whole, seen)
-    moved = (agent.critic.encoder.linear.weight - before).abs().max().item()
+    seen = replace(whole, obs=whole.obs[:, :, :9, :9], next_obs=whole.next_obs[:, :, :9, :9])
+    agent.update_representation(filled([9]), whole, seen)
+    moved = (agent.critic.encoder.fc.weight - before).abs().max().item()
     assert moved == pytest.approx(0.01, rel=1e-3)  # Adam's first step is the rate, whatever the gradient
 
 
-def test_two_optimisers_of_one_rate_are_one_of_twice_the_rate() -> None:
+def test_two_optimizers_of_one_rate_are_one_of_twice_the_rate() -> None:
     one, two = nn.Linear(4, 3).double(), nn.Linear(4, 3).double()
     two.load_state_dict(one.state_dict())
     doubled = torch.optim.Adam(one.parameters(), 0.02)
     twins = [torch.optim.Adam(two.parameters(), 0.01) for _ in range(2)]
     for _ in range(20):
         x = torch.randn(5, 4).double()
-        descend(doubled, one(x).square().sum())
+        optimizer_step(doubled, one(x).square().sum())
         twins[0].zero_grad()
         torch.autograd.backward(two(x).square().sum())
         for twin in twins:
@@ -633,14 +635,14 @@ def test_two_optimisers_of_one_rate_are_one_of_twice_the_rate() -> None:
 
 
 def test_learning_finds_the_rewarded_action() -> None:
-    agent = CURL(tiny(), 1, hidden=32, rate=0.01, temperature=0.01)
-    buffer = ReplayBuffer(200, 1, (1, 11, 11), stack=1)
+    agent = CURL(tiny(), 1, hidden_dim=32, lr=0.01, init_temperature=0.01)
+    buffer = ReplayBuffer(200, 1, (1, 11, 11), frame_stack=1)
     for _ in range(60):
         action = 2 * torch.rand(1) - 1
-        buffer.begin(pixels(1, 11, 11))
+        buffer.add_first(pixels(1, 11, 11))
         buffer.add(action, -float((action - 0.5).square()), pixels(1, 11, 11), terminal=True)
     for step in range(100):
-        agent.update(buffer, step, batch=32)
+        agent.update(buffer, step, batch_size=32)
     assert (agent.act(pixels(20, 1, 11, 11)) - 0.5).abs().max() < 0.35
 
 
@@ -648,14 +650,14 @@ def test_without_another_task_it_is_soft_actor_critic() -> None:
     agents = []
     for kind in (SoftActorCritic, CURL):
         torch.manual_seed(1)
-        agents.append(kind(tiny(), 2, hidden=8))
+        agents.append(kind(tiny(), 2, hidden_dim=8))
     assert set(state(agents[1])) - set(state(agents[0])) == {"similarity.key.weight"}
     buffer = filled([9])
     for agent in agents:
         torch.manual_seed(2)
-        agent.update(buffer, step=0, batch=4)
+        agent.update(buffer, step=0, batch_size=4)
     assert torch.equal(*(linear(agent.actor.trunk, 0).weight for agent in agents))
-    assert not torch.equal(agents[0].critic.encoder.linear.weight, agents[1].critic.encoder.linear.weight)
+    assert not torch.equal(agents[0].critic.encoder.fc.weight, agents[1].critic.encoder.fc.weight)
 
 
 # The buffer
@@ -684,7 +686,7 @@ def replayed(capacity: int, stack: int, episodes: list[int]) -> tuple[ReplayBuff
     """Play episodes whose frames hold their own number, to a buffer and to one that remembers everything."""
     buffer, everything, frame = ReplayBuffer(capacity, 1, (1, 1, 2), stack), FrameStack(stack), 0
     for decisions in episodes:
-        buffer.begin(torch.full((1, 1, 2), frame, dtype=torch.uint8))
+        buffer.add_first(torch.full((1, 1, 2), frame, dtype=torch.uint8))
         everything.begin(frame)
         frame += 1
         for left in range(decisions, 0, -1):
@@ -701,13 +703,13 @@ def test_the_buffer_returns_exactly_what_was_seen(stack: int, more: int, episode
     capacity = stack + more
     buffer, everything, frames = replayed(capacity, stack, episodes)
     oldest = max(0, frames - capacity)
-    slots = buffer.transitions()
+    slots = buffer.transition_indices()
     found = {
         (tuple(before), reward, tuple(after), terminal)
         for before, reward, after, terminal in zip(
-            buffer.stacks((slots - 1) % capacity)[:, :, 0, 0].tolist(),
+            buffer.stack_frames((slots - 1) % capacity)[:, :, 0, 0].tolist(),
             buffer.reward[slots].tolist(),
-            buffer.stacks(slots)[:, :, 0, 0].tolist(),
+            buffer.stack_frames(slots)[:, :, 0, 0].tolist(),
             buffer.terminal[slots].tolist(),
             strict=True,
         )
@@ -716,7 +718,7 @@ def test_the_buffer_returns_exactly_what_was_seen(stack: int, more: int, episode
     assert found == {(tuple(before), reward, tuple(after), terminal) for before, reward, after, terminal in kept}
     assert len(slots) == len(kept)
     assert torch.equal(2 * buffer.reward[slots], buffer.action[slots, 0])
-    observed = buffer.stacks(buffer.observations())[:, :, 0, 0].tolist()
+    observed = buffer.stack_frames(buffer.observation_indices())[:, :, 0, 0].tolist()
     assert sorted(observed) == [seen for seen in everything.seen if seen[0] >= oldest]
 
 
@@ -725,17 +727,17 @@ def test_a_sample_is_made_of_transitions() -> None:
     sample = buffer.sample(200)
     steps = {(tuple(before), tuple(after)): (reward, terminal) for before, reward, after, terminal in everything.steps}
     for i in range(200):
-        before, after = (tuple(x[i, :, 0, 0].tolist()) for x in (sample.pixels, sample.next_pixels))
+        before, after = (tuple(x[i, :, 0, 0].tolist()) for x in (sample.obs, sample.next_obs))
         assert steps[before, after] == (sample.reward[i].item(), sample.terminal[i].item())
         assert sample.action[i].item() == 2 * sample.reward[i].item()
-    assert len(torch.unique(sample.reward)) == len(buffer.transitions())
-    assert sample.pixels.shape == (200, 3, 1, 2)
-    assert sample.pixels.dtype == torch.uint8
+    assert len(torch.unique(sample.reward)) == len(buffer.transition_indices())
+    assert sample.obs.shape == (200, 3, 1, 2)
+    assert sample.obs.dtype == torch.uint8
 
 
 def test_an_episode_begins_with_copies_of_its_first_frame() -> None:
     buffer = replayed(20, 3, [3, 3])[0]
-    stacks = buffer.stacks(buffer.observations())[:, :, 0, 0].tolist()
+    stacks = buffer.stack_frames(buffer.observation_indices())[:, :, 0, 0].tolist()
     assert stacks == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3], [4, 4, 4], [4, 4, 5], [4, 5, 6], [5, 6, 7]]
 
 
@@ -743,7 +745,7 @@ def test_memory_is_bounded_and_as_stated() -> None:
     buffer = filled([3])
     before = buffer.nbytes
     for _ in range(5):
-        buffer.begin(pixels(1, 11, 11))
+        buffer.add_first(pixels(1, 11, 11))
         for _ in range(30):
             buffer.add(torch.rand(2), 0.0, pixels(1, 11, 11))
     assert buffer.nbytes == before == 40 * (121 + 4 + 2 * 4 + 4 + 1)
@@ -751,7 +753,7 @@ def test_memory_is_bounded_and_as_stated() -> None:
 
 def test_a_buffer_of_frames_takes_a_sixth_of_one_of_stacks() -> None:
     with torch.device("meta"):
-        buffer = ReplayBuffer(100_000, actions=6)
+        buffer = ReplayBuffer(100_000, action_dim=6)
     assert buffer.nbytes == 100_000 * (30_009 + 4 * 6) == 3_003_300_000
     stacks = 100_000 * 2 * 9 * 100 * 100
     assert 5.99 < stacks / buffer.nbytes < 6
@@ -763,20 +765,20 @@ def test_a_buffer_that_holds_no_transition_is_refused() -> None:
     buffer = ReplayBuffer(9, 2, (1, 2, 2))
     with pytest.raises(ValueError, match="no episode has begun: 0 frames are kept"):
         buffer.add(torch.zeros(2), 0.0, pixels(1, 2, 2))
-    buffer.begin(pixels(1, 2, 2))
+    buffer.add_first(pixels(1, 2, 2))
     with pytest.raises(ValueError, match="cannot draw 4 from 0 slots"):
         buffer.sample(4)
 
 
 def test_draws_are_even() -> None:
-    times = drawn(torch.tensor([2, 5, 7]), 3000).bincount(minlength=8)
+    times = sample(torch.tensor([2, 5, 7]), 3000).bincount(minlength=8)
     assert times.nonzero().squeeze(1).tolist() == [2, 5, 7]
     assert times[[2, 5, 7]].min() > 850
 
 
-def test_initialise_leaves_norms_alone() -> None:
+def test_weight_init_leaves_norms_alone() -> None:
     encoder = tiny()
-    nn.init.constant_(encoder.norm.weight, 3.0)
-    initialise(encoder)
-    assert (encoder.norm.weight == 3).all()
-    assert not encoder.norm.bias.any()
+    nn.init.constant_(encoder.ln.weight, 3.0)
+    weight_init(encoder)
+    assert (encoder.ln.weight == 3).all()
+    assert not encoder.ln.bias.any()

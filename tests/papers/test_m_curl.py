@@ -3,6 +3,7 @@
 import copy
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,18 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reference_impl.curl import CURL, Convolutions, PixelEncoder, ReplayBuffer, Transitions, descend
+from reference_impl.curl import CURL, ConvEncoder, PixelEncoder, ReplayBuffer, Transitions, optimizer_step
 from reference_impl.layers.positions import sinusoidal_positions
-from reference_impl.m_curl import MCURL, Layer, MomentTransformer, annealing, hide, warming, windows
+from reference_impl.m_curl import (
+    MCURL,
+    EncoderLayer,
+    MCURLConfig,
+    WindowTransformer,
+    decay_schedule,
+    mask_timesteps,
+    sample_windows,
+    warmup_schedule,
+)
 
 # Largest difference that is allowed, for each precision.
 PRECISIONS = [(torch.float64, 1e-8), (torch.float32, 1e-5)]
@@ -44,16 +54,19 @@ def pixels(*shape: int) -> Tensor:
     return torch.randint(256, shape, dtype=torch.uint8)
 
 
-def tiny(rate: float = 1e-3, chosen: float = 0.5, warmup: int = 6000) -> MCURL:
-    encoder = PixelEncoder(9, 3, Convolutions(1, 4, 2))
-    return MCURL(encoder, 2, 8, rate, layers=1, dropout=0.0, batch=2, length=4, chosen=chosen, warmup=warmup)
+def tiny(lr: float = 1e-3, chosen: float = 0.5, warmup: int = 6000) -> MCURL:
+    encoder = PixelEncoder(9, 3, ConvEncoder(1, 4, 2))
+    config = MCURLConfig(
+        mtm_bsz=2, mtm_length=4, mtm_ratio=chosen, num_attn_layer=1, dropout=0.0, adam_warmup_step=warmup
+    )
+    return MCURL(encoder, 2, 8, lr, config)
 
 
 def filled(episodes: list[int], capacity: int = 40) -> ReplayBuffer:
     """Return a buffer that has seen episodes of so many decisions, in frames of noise."""
-    buffer = ReplayBuffer(capacity, 2, (1, 11, 11), stack=1)
+    buffer = ReplayBuffer(capacity, 2, (1, 11, 11), frame_stack=1)
     for decisions in episodes:
-        buffer.begin(pixels(1, 11, 11))
+        buffer.add_first(pixels(1, 11, 11))
         for _ in range(decisions):
             buffer.add(torch.rand(2), float(torch.rand(())), pixels(1, 11, 11))
     return buffer
@@ -62,7 +75,7 @@ def filled(episodes: list[int], capacity: int = 40) -> ReplayBuffer:
 # The Transformer
 
 
-def normalised(x: np.ndarray, norm: nn.LayerNorm) -> np.ndarray:
+def normalized(x: np.ndarray, norm: nn.LayerNorm) -> np.ndarray:
     centred = x - x.mean(axis=-1, keepdims=True)
     return centred / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5) * numpy_of(norm.weight) + numpy_of(norm.bias)
 
@@ -72,14 +85,14 @@ def through(linear: nn.Module, x: np.ndarray) -> np.ndarray:
     return x @ numpy_of(linear.weight).T + numpy_of(linear.bias)
 
 
-def by_hand(transformer: MomentTransformer, features: np.ndarray) -> np.ndarray:
+def by_hand(transformer: WindowTransformer, features: np.ndarray) -> np.ndarray:
     """Rebuild moments in numpy, one at a time."""
     b, n, d = features.shape
     places = [[math.sin(t / 10000 ** (c / d)) if c % 2 == 0 else math.cos(t / 10000 ** ((c - 1) / d)) for c in range(d)]
               for t in range(n)]  # fmt: skip
     x = features + np.array(places)
     for layer in transformer.layers:
-        assert isinstance(layer, Layer)
+        assert isinstance(layer, EncoderLayer)
         mixed = np.zeros_like(x)
         for w in range(b):
             for i in range(n):
@@ -87,16 +100,16 @@ def by_hand(transformer: MomentTransformer, features: np.ndarray) -> np.ndarray:
                 scores = [query @ through(layer.key, x[w, j]) / math.sqrt(d) for j in range(n)]
                 weights = np.exp(np.array(scores) - max(scores))
                 mixed[w, i] = sum(a * through(layer.value, x[w, j]) for j, a in enumerate(weights / weights.sum()))
-        x = normalised(x + mixed, layer.around_attention.norm)
+        x = normalized(x + mixed, layer.around_attention.norm)
         change = through(layer.feed_forward[2], np.maximum(through(layer.feed_forward[0], x), 0))
-        x = normalised(x + change, layer.around_feed_forward.norm)
+        x = normalized(x + change, layer.around_feed_forward.norm)
     return x
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("size", SIZES)
 def test_the_transformer_is_its_loop(size: tuple[int, int, int], dtype: torch.dtype, tolerance: float) -> None:
-    transformer = MomentTransformer(size[2], layers=2, dropout=0.0)
+    transformer = WindowTransformer(size[2], layers=2, dropout=0.0)
     drawn_anew(transformer)
     transformer.to(dtype)
     features = torch.randn(size, dtype=dtype)
@@ -104,7 +117,7 @@ def test_the_transformer_is_its_loop(size: tuple[int, int, int], dtype: torch.dt
     assert close(transformer(features), by_hand(transformer, numpy_of(features)), max(tolerance, 2e-7))
 
 
-def torchs_own(layer: Layer, d: int) -> nn.TransformerEncoderLayer:
+def torchs_own(layer: EncoderLayer, d: int) -> nn.TransformerEncoderLayer:
     """Return torch's layer with this one's weights, and a projection behind its head that does nothing."""
     theirs = nn.TransformerEncoderLayer(d, 1, 2 * d, dropout=0.0, batch_first=True).to(layer.query.weight.dtype)
     first, second = layer.feed_forward[0], layer.feed_forward[2]
@@ -131,7 +144,7 @@ def torchs_own(layer: Layer, d: int) -> nn.TransformerEncoderLayer:
 def test_a_layer_is_torch_s_without_its_projection(
     size: tuple[int, int, int], dtype: torch.dtype, tolerance: float
 ) -> None:
-    layer = Layer(size[2], dropout=0.0)
+    layer = EncoderLayer(size[2], dropout=0.0)
     drawn_anew(layer)
     layer.to(dtype)
     theirs = torchs_own(layer, size[2])
@@ -153,12 +166,12 @@ def test_a_layer_is_torch_s_without_its_projection(
 
 
 def test_the_published_transformer_has_its_count() -> None:
-    assert count(Layer()) == 18_000
-    assert count(MomentTransformer()) == 36_000
+    assert count(EncoderLayer()) == 18_000
+    assert count(WindowTransformer()) == 36_000
 
 
 def test_the_head_has_no_output_projection() -> None:
-    layer = Layer(6, dropout=0.0)
+    layer = EncoderLayer(6, dropout=0.0)
     x = torch.randn(1, 1, 6)
     # one moment attends to itself alone, so its mean is its value, and the value is added as it is
     inner = layer.around_attention.norm(x + layer.value(x))
@@ -173,20 +186,20 @@ def test_the_head_has_no_output_projection() -> None:
 
 
 def test_the_feed_forward_network_is_twice_as_wide() -> None:
-    assert [part.out_features for part in Layer(7).feed_forward if isinstance(part, nn.Linear)] == [14, 7]
+    assert [part.out_features for part in EncoderLayer(7).feed_forward if isinstance(part, nn.Linear)] == [14, 7]
 
 
 def test_features_and_positions_are_added_as_they_are() -> None:
-    transformer, features = MomentTransformer(6, layers=0), torch.randn(2, 4, 6)
+    transformer, features = WindowTransformer(6, layers=0), torch.randn(2, 4, 6)
     assert torch.equal(transformer.train()(features), features + sinusoidal_positions(4, 6))
 
 
 def test_dropout_stands_behind_each_sublayer_and_nowhere_else() -> None:
-    transformer, features = MomentTransformer(8, layers=2, dropout=0.5), torch.randn(1, 3, 8)
+    transformer, features = WindowTransformer(8, layers=2, dropout=0.5), torch.randn(1, 3, 8)
     assert not torch.equal(transformer(features), transformer(features))
     transformer.eval()
     assert torch.equal(transformer(features), transformer(features))
-    everything = Layer(8, dropout=1.0).train()
+    everything = EncoderLayer(8, dropout=1.0).train()
     norms = everything.around_feed_forward.norm(everything.around_attention.norm(features))
     assert torch.allclose(everything(features), norms, atol=1e-6)
 
@@ -195,7 +208,7 @@ def test_dropout_stands_behind_each_sublayer_and_nowhere_else() -> None:
 @settings(max_examples=30, deadline=None)
 def test_a_layer_knows_no_order(b: int, n: int, d: int, seed: int) -> None:
     torch.manual_seed(seed)
-    layer, x, order = Layer(d, dropout=0.0).double(), torch.randn(b, n, d).double(), torch.randperm(n)
+    layer, x, order = EncoderLayer(d, dropout=0.0).double(), torch.randn(b, n, d).double(), torch.randperm(n)
     assert torch.allclose(layer(x[:, order]), layer(x)[:, order], atol=1e-10)
 
 
@@ -208,7 +221,7 @@ def test_what_is_not_chosen_is_not_touched(b: int, n: int, share: float, seed: i
     torch.manual_seed(seed)
     whole = 1 + torch.randint(100, (b, n, 2, 3, 3), dtype=torch.uint8)
     strangers = whole + 100
-    seen, chosen = hide(whole, strangers, share)
+    seen, chosen = mask_timesteps(whole, strangers, share)
     assert torch.equal(seen[~chosen], whole[~chosen])
     for left, moment, stranger in zip(seen[chosen], whole[chosen], strangers[chosen], strict=True):
         assert not left.any() or torch.equal(left, moment) or torch.equal(left, stranger)
@@ -219,7 +232,7 @@ def test_what_is_not_chosen_is_not_touched(b: int, n: int, share: float, seed: i
 
 def test_eight_tenths_turn_black_and_a_tenth_into_strangers() -> None:
     whole = torch.full((400, 100, 1, 1, 1), 1, dtype=torch.uint8)
-    seen, chosen = hide(whole, 2 * whole, share=0.5)
+    seen, chosen = mask_timesteps(whole, 2 * whole, mask_ratio=0.5)
     # 40,000 draws: five standard deviations are 500 of the chosen 20,000
     assert abs(int(chosen.sum()) - 20_000) < 500
     kept = Counter(seen[chosen].flatten().tolist())
@@ -230,7 +243,7 @@ def test_eight_tenths_turn_black_and_a_tenth_into_strangers() -> None:
 
 def test_each_moment_is_chosen_by_itself() -> None:
     whole = torch.zeros(3000, 4, 1, 1, 1, dtype=torch.uint8)
-    _, chosen = hide(whole, whole, share=0.25)
+    _, chosen = mask_timesteps(whole, whole, mask_ratio=0.25)
     # were so many of each window chosen as in BERT, every window would have one
     assert set(chosen.sum(dim=1).tolist()) == {0, 1, 2, 3, 4}
 
@@ -243,7 +256,7 @@ def numbered(episodes: list[int], capacity: int, stack: int) -> tuple[ReplayBuff
     buffer, frame, numbers = ReplayBuffer(capacity, 1, (1, 1, 1), stack), 0, []
     for decisions in episodes:
         numbers.append(list(range(frame, frame + decisions + 1)))
-        buffer.begin(torch.full((1, 1, 1), frame, dtype=torch.uint8))
+        buffer.add_first(torch.full((1, 1, 1), frame, dtype=torch.uint8))
         for frame in numbers[-1][1:]:
             buffer.add(torch.zeros(1), 0.0, torch.full((1, 1, 1), frame, dtype=torch.uint8))
         frame = numbers[-1][-1] + 1
@@ -263,17 +276,19 @@ def test_a_window_stays_within_one_episode(stack: int, more: int, episodes: list
                 whole.add(tuple(map(tuple, seen[start : start + length])))
     if not whole:
         with pytest.raises(ValueError, match="cannot draw 40 from 0 slots"):
-            windows(buffer, 40, length)
+            sample_windows(buffer, 40, length)
         return
-    found = {tuple(map(tuple, window)) for window in windows(buffer, 30 * len(whole), length).flatten(2).tolist()}
+    found = {
+        tuple(map(tuple, window)) for window in sample_windows(buffer, 30 * len(whole), length).flatten(2).tolist()
+    }
     assert found == whole
 
 
 def test_windows_are_stacks_in_a_row() -> None:
     buffer = filled([9, 9, 9])
-    drawn = windows(buffer, 5, 4)
-    assert drawn.shape == (5, 4, 1, 11, 11)
-    assert drawn.dtype == torch.uint8
+    windows = sample_windows(buffer, 5, 4)
+    assert windows.shape == (5, 4, 1, 11, 11)
+    assert windows.dtype == torch.uint8
 
 
 # The loss
@@ -283,13 +298,13 @@ def test_windows_are_stacks_in_a_row() -> None:
 @pytest.mark.parametrize(("b", "n"), [(1, 1), (1, 4), (3, 1), (4, 5)])
 def test_the_loss_is_that_of_the_chosen_against_all(b: int, n: int) -> None:
     agent = tiny()
-    for network in (agent.critic.encoder, agent.average.encoder, agent.transformer):
+    for network in (agent.critic.encoder, agent.critic_target.encoder, agent.transformer):
         drawn_anew(network)
     seen, whole = pixels(b, n, 1, 9, 9), pixels(b, n, 1, 9, 9)
     chosen = torch.rand(b, n) < 0.5
     chosen[0, 0] = True
     rebuilt = by_hand(agent.transformer, numpy_of(agent.critic.encoder(seen.flatten(0, 1))).reshape(b, n, -1))
-    keys = numpy_of(agent.average.encoder(whole.flatten(0, 1)))
+    keys = numpy_of(agent.critic_target.encoder(whole.flatten(0, 1)))
     losses = []
     for window, place in chosen.nonzero().tolist():
         likeness = [math.exp(rebuilt[window, place] @ key) for key in keys]
@@ -311,9 +326,9 @@ def outputs(agent: MCURL) -> list[Tensor]:
 def test_only_chosen_moments_pay() -> None:
     agent, whole = tiny(), pixels(3, 5, 1, 9, 9)
     chosen, rebuilt = torch.rand(3, 5) < 0.4, outputs(agent)
-    drawn_anew(agent.average.encoder)
+    drawn_anew(agent.critic_target.encoder)
     (gradient,) = torch.autograd.grad(agent.masked_loss(whole, chosen, whole), rebuilt[0])
-    keys = numpy_of(agent.average.encoder(whole.flatten(0, 1)))
+    keys = numpy_of(agent.critic_target.encoder(whole.flatten(0, 1)))
     likeness = np.exp(numpy_of(rebuilt[0]).reshape(15, -1) @ keys.T)
     wrong = (likeness / likeness.sum(axis=1, keepdims=True) - np.eye(15)) * numpy_of(chosen.flatten())[:, None]
     assert close(gradient.flatten(0, 1), wrong @ keys / int(chosen.sum()), 1e-8)
@@ -323,7 +338,7 @@ def test_only_chosen_moments_pay() -> None:
 @pytest.mark.usefixtures("float64")
 def test_the_gradients_of_the_loss_are_those_of_differences() -> None:
     agent, seen, whole = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
-    for network in (agent.critic.encoder, agent.average.encoder, agent.transformer):
+    for network in (agent.critic.encoder, agent.critic_target.encoder, agent.transformer):
         drawn_anew(network)
     chosen = torch.tensor([[True, False, True, True], [False, False, True, False]])
     parameters = [*agent.critic.encoder.parameters(), *agent.transformer.parameters()]
@@ -343,9 +358,9 @@ def test_similarities_are_plain_products() -> None:
     everywhere = torch.ones(2, 3, dtype=torch.bool)
     rebuilt = outputs(agent)
     loss = agent.masked_loss(whole, everywhere, whole)
-    logits = rebuilt[0].flatten(0, 1) @ agent.average.encoder(whole.flatten(0, 1)).T
+    logits = rebuilt[0].flatten(0, 1) @ agent.critic_target.encoder(whole.flatten(0, 1)).T
     assert torch.allclose(loss, F.cross_entropy(logits, torch.arange(6)), atol=1e-6)
-    moved = {id(parameter) for group in agent.contrast_optimiser.param_groups for parameter in group["params"]}
+    moved = {id(parameter) for group in agent.cpc_optimizer.param_groups for parameter in group["params"]}
     assert moved == {id(p) for p in (*agent.critic.encoder.parameters(), *agent.transformer.parameters())}
     assert not any(name.startswith("similarity") for name, _ in agent.named_parameters())
 
@@ -364,7 +379,7 @@ def test_keys_are_all_moments_of_all_windows() -> None:
 
 def test_the_loss_depends_on_the_order_of_moments_and_curl_s_does_not() -> None:
     agent, seen, whole = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
-    curl = CURL(PixelEncoder(9, 3, Convolutions(1, 4, 2)), actions=2, hidden=8)
+    curl = CURL(PixelEncoder(9, 3, ConvEncoder(1, 4, 2)), action_dim=2, hidden_dim=8)
     chosen, order = torch.tensor([[True, False, True, False]]).expand(2, 4), torch.tensor([2, 0, 3, 1])
     one = agent.masked_loss(seen, chosen, whole)
     other = agent.masked_loss(seen[:, order], chosen[:, order], whole[:, order])
@@ -399,20 +414,21 @@ def test_the_loss_reaches_encoder_and_transformer_and_nothing_else() -> None:
     torch.autograd.backward(agent.masked_loss(whole, torch.ones(2, 4, dtype=torch.bool), whole))
     reached = {name.rsplit(".", 1)[0].split(".")[0] for name, p in agent.named_parameters() if p.grad is not None}
     assert reached == {"actor", "critic", "transformer"}  # of the actor, the convolutions that it shares
-    assert all(p.grad is None for p in (*agent.actor.trunk.parameters(), *agent.actor.encoder.linear.parameters()))
-    assert all(p.grad is None for p in (*agent.critic.first.parameters(), *agent.critic.second.parameters()))
+    assert all(p.grad is None for p in (*agent.actor.trunk.parameters(), *agent.actor.encoder.fc.parameters()))
+    assert all(p.grad is None for p in (*agent.critic.Q1.parameters(), *agent.critic.Q2.parameters()))
 
 
 def test_the_masked_contrast_learns() -> None:
-    encoder = PixelEncoder(9, 16, Convolutions(1, 4, 2))
-    agent, whole = MCURL(encoder, actions=2, hidden=8, layers=1, dropout=0.0, rate=0.01), pixels(6, 4, 1, 9, 9)
+    encoder = PixelEncoder(9, 16, ConvEncoder(1, 4, 2))
+    config = MCURLConfig(num_attn_layer=1, dropout=0.0)
+    agent, whole = MCURL(encoder, action_dim=2, hidden_dim=8, lr=0.01, config=config), pixels(6, 4, 1, 9, 9)
     chosen = torch.rand(6, 4) < 0.5
     seen = whole.masked_fill(chosen[..., None, None, None], 0)
-    for group in agent.contrast_optimiser.param_groups:
+    for group in agent.cpc_optimizer.param_groups:
         group["lr"] = 0.01
     for _ in range(100):
         loss = agent.masked_loss(seen, chosen, whole)
-        descend(agent.contrast_optimiser, loss)
+        optimizer_step(agent.cpc_optimizer, loss)
     assert loss < math.log(24) / 2  # half of what guessing costs
 
 
@@ -434,53 +450,53 @@ def recorded(agent: MCURL, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor
 def test_pixels_are_hidden_before_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = tiny(chosen=1.0)
     given_to = recorded(agent, monkeypatch)
-    agent.batch, agent.length = 40, 5
-    agent.update(filled([9, 9]), step=1, batch=4)
+    agent.config = replace(agent.config, mtm_bsz=40, mtm_length=5)
+    agent.update(filled([9, 9]), step=1, batch_size=4)
     seen, whole = given_to[0]
     black = (seen == 0).flatten(2).all(dim=2)
     assert seen.shape == whole.shape == (40, 5, 1, 9, 9)
     assert 130 < int(black.sum()) < 190  # 80% of 200
     assert not (whole == 0).flatten(2).all(dim=2).any()
     # a black observation still goes through the encoder, whose biases learn what it stands for
-    nn.init.normal_(agent.critic.encoder.linear.bias)
+    nn.init.normal_(agent.critic.encoder.fc.bias)
     assert agent.critic.encoder(torch.zeros(1, 1, 9, 9)).any()
 
 
 def test_a_moment_and_its_key_are_cropped_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = tiny(chosen=0.0)
     given_to = recorded(agent, monkeypatch)
-    agent.update(filled([9, 9]), step=1, batch=4)
+    agent.update(filled([9, 9]), step=1, batch_size=4)
     alike = (given_to[0][0] == given_to[0][1]).flatten(2).all(dim=2)
     assert not alike.all()
 
 
 def test_the_encoder_learns_at_twice_the_rate() -> None:
-    agent = tiny(rate=0.01, warmup=1)
-    encoder, transformer = agent.contrast_optimiser.param_groups
+    agent = tiny(lr=0.01, warmup=1)
+    encoder, transformer = agent.cpc_optimizer.param_groups
     assert (encoder["lr"], transformer["lr"]) == (0.02, pytest.approx(0.01 * 5e-4))
-    agent = tiny(rate=0.01)
-    before = agent.critic.encoder.linear.weight.detach().clone()
+    agent = tiny(lr=0.01)
+    before = agent.critic.encoder.fc.weight.detach().clone()
     whole = pixels(2, 4, 1, 9, 9)
-    descend(agent.contrast_optimiser, agent.masked_loss(whole, torch.ones(2, 4, dtype=torch.bool), whole))
-    moved = (agent.critic.encoder.linear.weight - before).abs().max().item()
+    optimizer_step(agent.cpc_optimizer, agent.masked_loss(whole, torch.ones(2, 4, dtype=torch.bool), whole))
+    moved = (agent.critic.encoder.fc.weight - before).abs().max().item()
     assert moved == pytest.approx(0.02, rel=1e-3)  # Adam's first step is the rate, whatever the gradient
 
 
 def test_rates_follow_their_schedules() -> None:
-    assert [warming(t, 4) for t in (0, 2, 4, 16)] == [5e-4, pytest.approx(0.50025), 1.0, 0.5]
-    assert [annealing(t, 4) for t in (0, 2, 4, 16)] == [1.0, 1.0, 1.0, 0.5]
-    assert warming(24_000) == annealing(24_000) == 0.5
-    agent, buffer = tiny(rate=0.01, warmup=4), filled([9, 9])
+    assert [warmup_schedule(t, 4) for t in (0, 2, 4, 16)] == [5e-4, pytest.approx(0.50025), 1.0, 0.5]
+    assert [decay_schedule(t, 4) for t in (0, 2, 4, 16)] == [1.0, 1.0, 1.0, 0.5]
+    assert warmup_schedule(24_000) == decay_schedule(24_000) == 0.5
+    agent, buffer = tiny(lr=0.01, warmup=4), filled([9, 9])
     for step in range(16):
-        agent.update(buffer, step, batch=4)
-    encoder, transformer = agent.contrast_optimiser.param_groups
+        agent.update(buffer, step, batch_size=4)
+    encoder, transformer = agent.cpc_optimizer.param_groups
     assert (encoder["lr"], transformer["lr"]) == (pytest.approx(0.01), pytest.approx(0.005))
 
 
 def test_an_update_moves_all_that_learns() -> None:
     agent = tiny()
     before = copy.deepcopy(agent.state_dict())
-    agent.update(filled([9, 9]), step=0, batch=4)
+    agent.update(filled([9, 9]), step=0, batch_size=4)
     same = {name for name, tensor in agent.state_dict().items() if torch.equal(tensor, before[name])}
     # a key's bias adds the same to every score of a query, and softmax takes it off again
     assert {name for name in same if not name.endswith("bias")} == set()
