@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Heatmap, Outcome, Report, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNencdec, RNNsearch
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.experiments.translation import (
     BEGIN,
@@ -363,7 +363,7 @@ def above(claim: str, size: Size, last: Scores, overall: Scores, searched_all: b
     """Judge whether RNNsearch, trained on all sentences or on the short ones, is above RNNencdec trained on all."""
     ours, theirs = ("RNNsearch", searched_all), ("RNNencdec", True)
     tasks = ((last, "BLEU", ".1f"), (overall, "right tokens of rows", ".3f"))
-    clear = [apart(scores[ours], scores[theirs]) for scores, _, _ in tasks]
+    clear = [all_runs_above(scores[ours], scores[theirs]) for scores, _, _ in tasks]
     compared = (
         f"{what}: {spread(scores[ours], form)} for {ours[0]}-{size.longest if searched_all else size.short} against "
         f"{spread(scores[theirs], form)} for {theirs[0]}-{size.longest}"
@@ -383,7 +383,7 @@ def lasting(size: Size, searched: Sequence[Sequence[float]]) -> Finding:
     found = dict(zip(size.tested_rows, map(list, zip(*searched, strict=True)), strict=True))
     shortest, longest = min(size.tested_rows), max(size.tested_rows)
     learnt = min(found[shortest]) >= LEARNT
-    holds = [learnt and in_every_seed(found[n], found[shortest], by=-TOLERATED) for n in (size.row, longest)]
+    holds = [learnt and each_seed_above(found[n], found[shortest], margin=-TOLERATED) for n in (size.row, longest)]
     return Finding(
         claim="length-does-not-hurt",
         outcome=outcome(all(holds), any(holds)),
@@ -404,7 +404,7 @@ def falling_less(size: Size, right: ByLength) -> Finding:
     learnt = min(one[0] for one in right["RNNsearch", True]) >= LEARNT
     return Finding(
         claim="robust-to-length",
-        outcome=outcome(learnt and apart(falls["RNNencdec"], falls["RNNsearch"])),
+        outcome=outcome(learnt and all_runs_above(falls["RNNencdec"], falls["RNNsearch"])),
         measured=f"right tokens of rows fall from length {size.tested_rows[0]} to {size.row} by "
         + "; ".join(f"{spread(found)} for {kind}" for kind, found in falls.items()),
         why="Reproduced if with every seed of RNNsearch the share falls by less than with any of RNNencdec, and begins "

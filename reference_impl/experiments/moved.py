@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Heatmap, Lines, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.cost import DIRECTIONS
-from reference_impl.experiments.judging import in_every_seed, outcome
+from reference_impl.experiments.judging import each_seed_above, outcome
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, parameters
 from reference_impl.layers.attention import causal_mask
@@ -185,11 +185,11 @@ def judged_move(exact: Sequence[Any], swapped: Sequence[Any], size: Text) -> Fin
     lost = [found[f"positive, {DIRECTIONS}"] for found in swapped]
     after = [found["curve"][-1]["accuracy"] for found in swapped]
     control = [curve[-1]["accuracy"] for curve in exact]
-    dropped = in_every_seed(before, lost, by=0.01)
+    dropped = each_seed_above(before, lost, margin=0.01)
     halfway = [(high + low) / 2 for high, low in zip(before, lost, strict=True)]
     return Finding(
         claim="backwards-compatible",
-        outcome=outcome(dropped and in_every_seed(after, before), dropped and in_every_seed(after, halfway)),
+        outcome=outcome(dropped and each_seed_above(after, before), dropped and each_seed_above(after, halfway)),
         measured=(
             f"Next characters named: {spread(before, '.3g')} with softmax after {size.steps} steps, "
             f"{spread(lost, '.3g')} when "

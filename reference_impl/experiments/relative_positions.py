@@ -50,7 +50,7 @@ from torch.nn import functional as F
 
 from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, accelerator, parameters
 from reference_impl.layers.attention import attention_weights, scaled_dot_score
@@ -500,8 +500,8 @@ def judged_lengths(tasks: Mapping[str, Right]) -> Finding:
         }
         here, there = ends[RELATIVE.name]
         # What was never learnt can't be lost.
-        learnt.append(in_every_seed(here, ends[NONE.name][0], AHEAD))
-        kept.append(in_every_seed(there, here, -0.02))
+        learnt.append(each_seed_above(here, ends[NONE.name][0], AHEAD))
+        kept.append(each_seed_above(there, here, -0.02))
         told = ", ".join(
             f"{arm} {spread(ends[arm][0])} then {spread(ends[arm][1])}"
             for arm in (RELATIVE.name, SINUSOIDS.name, LEARNED.name)
@@ -537,7 +537,7 @@ def judged_better(here: Mapping[str, Here], blank: float) -> Finding:
         "beats-sinusoids",
         {"relative positions": relative, "sinusoids": sinusoids},
         blank,
-        outcome(apart(relative, sinusoids), in_every_seed(relative, sinusoids)),
+        outcome(all_runs_above(relative, sinusoids), each_seed_above(relative, sinusoids)),
         measured=(
             f"Hidden characters named at the trained length: {spread(relative)} with relative positions, "
             f"{spread(sinusoids)} with sinusoids; always a blank {blank:.3f}. In the same order, on the made tasks: "
@@ -623,7 +623,7 @@ SHARES = (
 
 def judged_on_text(claim: str, needed: Here, blank: float, found: Outcome, measured: str, why: str) -> Finding:
     """Return a finding on text, unless an arm that it needs has learnt next to nothing yet."""
-    if all(in_every_seed(right, [blank] * len(right), AHEAD) for right in needed.values()):
+    if all(each_seed_above(right, [blank] * len(right), AHEAD) for right in needed.values()):
         return Finding(
             claim=claim, outcome=found, measured=measured, why=f"{why} {JUDGED.format(' and '.join(needed))}"
         )

@@ -46,7 +46,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNsearch
-from reference_impl.experiments.judging import apart, outcome
+from reference_impl.experiments.judging import all_runs_above, outcome
 from reference_impl.experiments.training import Batch, Training, accelerator, parameters
 from reference_impl.experiments.translation import (
     BEGIN,
@@ -544,7 +544,10 @@ def findings(
 
 def beaten(claim: str, tasks: Sequence[tuple[Mapping[str, Sequence[float]], str, str]], besides: str = "") -> Finding:
     """Judge whether the Transformer's scores are above those of the others, in every task."""
-    clear = [[apart(scores[OURS], found) for name, found in scores.items() if name != OURS] for scores, _, _ in tasks]
+    clear = [
+        [all_runs_above(scores[OURS], found) for name, found in scores.items() if name != OURS]
+        for scores, _, _ in tasks
+    ]
     whole = all(map(all, clear))
     return Finding(
         claim=claim,
@@ -587,7 +590,7 @@ def steadier(lengths: Sequence[int], seconds: Mapping[str, Sequence[Sequence[flo
     at_longest = {name: [turn[-1] for turn in found] for name, found in seconds.items()}
     growth = {name: [power(lengths, turn) for turn in found] for name, found in seconds.items()}
     fastest, flattest = (
-        all(apart(found, by_name[OURS]) for name, found in by_name.items() if name != OURS)
+        all(all_runs_above(found, by_name[OURS]) for name, found in by_name.items() if name != OURS)
         for by_name in (at_longest, growth)
     )
     grown = (
