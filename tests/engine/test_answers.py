@@ -300,3 +300,85 @@ def test_what_stands_around_an_answer_stays(tmp_path: Path) -> None:
     assert module.docstring
     lines = [line for line in module.docstring.value.split("\n") if line]
     assert lines == ["Toy.", "Before.", "*Answers* [[toy.one]]", "*Answers* [[toy.two]]", "Returns:", "    It."]
+
+
+APART = '''\
+"""A module."""
+
+
+class Net:
+    """A net.
+
+    Asked: toy.depth, toy.width
+    """
+
+    def forward(self):
+        """Run it.
+
+        Answers: toy.short
+            >>> 1
+            1
+        """
+
+
+# Answers
+
+
+def depth():
+    """Answers: toy.depth
+        Deep.
+
+        >>> from pkg import Net
+        >>> Net().__class__.__name__
+        'Net'
+    """
+
+
+def width():
+    r"""Answers: toy.width
+        >>> 2
+        2
+
+        So $\\alpha$.
+    """
+'''
+
+
+def test_an_answer_may_stand_apart_from_what_it_is_about(tmp_path: Path) -> None:
+    found = read(tmp_path, {"pkg/__init__.py": APART})
+    assert {id: (one.object, one.place.line) for id, one in found.items()} == {
+        "toy.depth": ("pkg.Net", 23),
+        "toy.short": ("pkg.Net.forward", 13),
+        "toy.width": ("pkg.Net", 33),
+    }
+    assert (found["toy.depth"].prose, found["toy.width"].code) == ("Deep.", ">>> 2\n2")
+    assert found["toy.depth"].imports == ("pkg",)
+
+
+def test_what_stands_apart_is_no_code_of_its_module(tmp_path: Path) -> None:
+    def key(text: str) -> str:
+        (tmp_path / "pkg").mkdir(exist_ok=True)
+        (tmp_path / "pkg/__init__.py").write_text(text, encoding="utf-8")
+        return answers.read(tmp_path, "pkg", {})[1][0].key
+
+    without = APART[: APART.index("# Answers")]
+    assert key(APART) == key(without)
+    assert key(APART + "\n\ndef run():\n    return 1\n") != key(without)
+
+
+def test_an_answer_that_is_asked_for_and_missing_is_named_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg/__init__.py").write_text(APART.replace("Asked: toy.depth", "Asked: toy.dept"), encoding="utf-8")
+    (fault,) = answers.read(tmp_path, "pkg", {})[2]
+    assert str(fault).splitlines() == [
+        "pkg/__init__.py:7:12: no answer `toy.dept` in this module",
+        "  hint: did you mean `toy.depth` or `toy.width`?",
+    ]
+
+
+def test_the_extension_leaves_out_what_stands_apart(tmp_path: Path) -> None:
+    read(tmp_path, {"pkg/__init__.py": APART})
+    extensions = griffe.load_extensions(answers.AnswersExtension)
+    module = griffe.load("pkg", search_paths=[tmp_path], extensions=extensions)
+    assert list(module.members) == ["Net"]
+    assert module["Net"].docstring.value == "A net.\n\n\n*Answers* [[toy.depth]]\n\n*Answers* [[toy.width]]\n"

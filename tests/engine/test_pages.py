@@ -2,17 +2,14 @@
 
 import dataclasses
 import datetime
-import functools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
-from jinja2 import Environment, FileSystemBytecodeCache
 
 from quaere.content import addresses, wikilinks
 from quaere.content.bibliography.reference import Name
@@ -28,15 +25,6 @@ from tests.engine.conftest import reference
 ASKED = datetime.date(2026, 1, 31)
 REPO = "https://example.org/house"
 SITE = "https://site.example/sub/"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what templates compile to from one test to the next."""
-    kept = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(render, "Environment", functools.partial(Environment, bytecode_cache=kept))
-        yield
 
 
 def paper(
@@ -349,6 +337,14 @@ def test_a_wikilink_may_name_a_part_of_a_page(target: str, id: str) -> None:
     assert id in made[f"papers/{slug}.md"].ids
     link = Here(view(small()), "topics/x.md").inline(f"[[{target}|there]]")
     assert links_of(link)["there"] == f"../../papers/{slug}/#{id}"
+
+
+def test_a_link_calls_a_paper_by_its_short_name_or_by_what_stands_before_the_colon_of_its_title() -> None:
+    of = library(paper("red", "Red: a color"), paper("all", "Color Is All You Need", short="the Colorer"))
+    words = Reading(Here(view(of), "topics/x.md").inline("[[red]] and [[all]], or [[all|this]]")).text
+    assert words == "Red and the Colorer, or this"
+    made = body(of, "papers/all.md")
+    assert Reading(made).texts["h1"] == ["Color Is All You Need"]
 
 
 def test_a_link_that_leads_nowhere_is_text() -> None:
@@ -967,6 +963,15 @@ def test_a_page_of_a_module_tells_what_it_implements_and_answers() -> None:
     assert links_of(red.body)["Red: a colour"] == "../../papers/red/"
     assert links_of(red.body)["house/red.py"] == f"{REPO}/blob/main/house/red.py#L1"
     assert "demonstrated" not in made["reference/house.md"].body
+
+
+def test_a_link_to_a_former_name_leads_to_the_name_of_today() -> None:
+    renamed = {"house.red.Gate": "house.red.Door", "house.red.lost": "house.blue.x", "house.red.Door": "house.red.Door"}
+    made = pages(small(settings=Settings(renamed=renamed)))
+    body = made["reference/red.md"].body
+    assert '<a id="house.red.lost"></a><a id="house.red.Gate"></a><h2 id="house.red.Door">' in body
+    assert body.count('id="house.red.Door"') == 1
+    assert "house.red.Gate" not in made["reference/house.md"].body
 
 
 def test_the_reference_lists_the_modules_with_what_they_answer() -> None:

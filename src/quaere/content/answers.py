@@ -1,7 +1,9 @@
 """Answers in the implementation's docstrings, read without importing it.
 
-An answer is a section `Answers: <paper>.<question>` of a Google-style docstring, with prose and a doctest. This is the
-one door to them: the engine reads through `read`, and `AnswersExtension` leaves links to them on the API pages.
+An answer is a section `Answers: <paper>.<question>` of a Google-style docstring, with prose and a doctest. It stands in
+the docstring of what it is about; or, if it is long, in that of a function which holds nothing else, and then what it
+is about keeps a line `Asked: <paper>.<question>`. This is the one door to answers: the engine reads through `read`, and
+`AnswersExtension` leaves links to them on the API pages.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ import griffe
 
 from quaere.content import files
 from quaere.content.model import Answer, Module
-from quaere.errors import AnswerError, Place
+from quaere.errors import AnswerError, Place, nearest
 
-_HEADER = re.compile(r"^(?P<indent>[ \t]*)Answers:[ ]*(?P<id>\S.*?)?[ ]*$", re.MULTILINE)
-_ID = re.compile(r"^[a-z][a-z0-9_]*\.[a-z0-9]+(-[a-z0-9]+)*$")
+_HEADER = re.compile(r'^(?P<indent>[ \t]*)(?:[rR]?""")?Answers:[ ]*(?P<id>\S.*?)?[ ]*$', re.MULTILINE)
+_NAME = r"[a-z][a-z0-9_]*\.[a-z0-9]+(?:-[a-z0-9]+)*"
+_ASKED = re.compile(rf"^[ \t]*Asked:[ ]*(?P<ids>{_NAME}(?:,[ ]*{_NAME})*)[ ]*$", re.MULTILINE)
+_ID = re.compile(rf"^{_NAME}$")
 _TITLE = "Answers "
 
 
@@ -38,8 +42,11 @@ class AnswersExtension(griffe.Extension):
             obj.docstring.value = _linked(obj.docstring.value)
 
     def on_module(self, *, mod: griffe.Module, **_: object) -> None:
-        """Rewrite the docstring of a module: of the outermost, griffe tells only here."""
+        """Rewrite the docstring of a module, of the outermost griffe tells only here; leave out what only answers."""
         self.on_object(obj=mod)
+        for name, member in list(mod.members.items()):
+            if member.is_function and member.docstring and _HEADER.match(member.docstring.value):
+                del mod.members[name]
 
 
 def _linked(docstring: str) -> str:
@@ -49,7 +56,13 @@ def _linked(docstring: str) -> str:
         if header := _HEADER.match(line):
             inside.update(_body(number, lines))
             lines[number - 1] = f"\n{header['indent']}*Answers* [[{header['id']}]]\n"
+        elif asked := _ASKED.match(line):
+            lines[number - 1] = "".join(f"\n{line[: _depth(line)]}*Answers* [[{id}]]\n" for id in _ids(asked))
     return "\n".join(line for number, line in enumerate(lines, 1) if number not in inside)
+
+
+def _ids(asked: re.Match[str]) -> list[str]:
+    return re.split(r",\s*", asked["ids"])
 
 
 def _titled(docstring: str) -> str:
@@ -173,10 +186,16 @@ def _modules(package: _Package) -> Iterator[Module]:
 
 
 def _without_words(text: str, tree: ast.Module) -> str:
-    """Return some code without its docstrings, comments and blank lines: they change no number."""
+    """Return some code without docstrings, functions that hold nothing else, comments and blank lines.
+
+    They change no number.
+    """
     words: set[int] = set()
     for _, docstring in _docstrings(tree, ""):
         words.update(range(docstring.lineno or 1, (docstring.endlineno or 0) + 1))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and len(node.body) == 1 and ast.get_docstring(node) is not None:
+            words.update(range(node.lineno, (node.end_lineno or 0) + 1))
     lines = enumerate(text.split("\n"), 1)
     return "\n".join(line for n, line in lines if n not in words and line.strip() and not line.lstrip().startswith("#"))
 
@@ -207,11 +226,11 @@ def _answers(module: str, package: _Package, versions: Mapping[str, str]) -> tup
     faults: list[AnswerError] = []
     lines = text.split("\n")
     headers = {number: match for number, line in enumerate(lines, 1) if (match := _HEADER.match(line))}
-    sections = [
-        (path, *section)
-        for path, docstring in _docstrings(package.trees[module], module)
-        for section in _sections(docstring, headers)
-    ]
+    docstrings = list(_docstrings(package.trees[module], module))
+    asked_by = {
+        id: path for path, docstring in docstrings for asked in _ASKED.finditer(docstring.value) for id in _ids(asked)
+    }
+    sections = [(path, *section) for path, docstring in docstrings for section in _sections(docstring, headers)]
     for path, number, id, value in sections:
         place = Place(file, number, len(headers[number]["indent"]) + 1 if number in headers else 1)
         try:
@@ -223,7 +242,8 @@ def _answers(module: str, package: _Package, versions: Mapping[str, str]) -> tup
         code = [part for kind, part in parts if kind == "code"]
         basis = [code, {name: package.digests[name] for name in reached}, dict(sorted(versions.items()))]
         key = _digest(json.dumps(basis))
-        answers.append(Answer(id, module, path, place, parts, reached, key))
+        answers.append(Answer(id, module, asked_by.get(id, path), place, parts, reached, key))
+    faults += _misasked(file, lines, {answer.id for answer in answers})
     faults += _unread(file, lines, headers, {number for _, number, _, _ in sections})
     return sorted(answers, key=lambda answer: answer.place), faults
 
@@ -236,6 +256,9 @@ def _docstrings(node: ast.AST, path: str) -> Iterator[tuple[str, griffe.Docstrin
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             match node.body:
                 case [ast.Expr(ast.Constant(str(text))) as first, *_]:
+                    if _HEADER.match(text):
+                        # On a line of its own, as sections are, it shows how far what follows is indented.
+                        text = f"\n{' ' * first.col_offset}{text}"
                     yield path, griffe.Docstring(text, lineno=first.lineno, endlineno=first.end_lineno)
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):  # what a function defines, no page shows
             parts = (*getattr(node, "body", ()), *getattr(node, "orelse", ()))
@@ -282,6 +305,15 @@ def _unread(
             problem, hint = "no answer holds this example, so nobody runs it", "move it into an `Answers:` section"
             yield AnswerError(Place(file, number, _depth(line) + 1), problem, hint)
         in_paragraph = bool(line.strip()) and (in_paragraph or is_example)
+
+
+def _misasked(file: str, lines: Sequence[str], known: Set[str]) -> Iterator[AnswerError]:
+    """Yield a fault for each line `Asked:` with the name of an answer that its module has not."""
+    for number, line in enumerate(lines, 1):
+        for id in _ids(asked) if (asked := _ASKED.match(line)) else ():
+            if id not in known:
+                hint = nearest(id, known) or "write it below the code, as the docstring of a function of its own"
+                yield AnswerError(Place(file, number, line.index(id) + 1), f"no answer `{id}` in this module", hint)
 
 
 def _body(header: int, lines: Sequence[str]) -> Iterator[int]:

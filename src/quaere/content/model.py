@@ -84,6 +84,10 @@ class Card(_Part):
 
     cite: Annotated[str, Field(pattern=r"^[^\s,{}]+$", description="the key of an entry in references.bib")]
     idea: Line = Field(description="the paper in one sentence")
+    short: Annotated[str, Field(min_length=1, max_length=60)] | None = Field(
+        None,
+        description="what links call the paper; if absent, what stands before its title's colon",
+    )
     tags: tuple[Text, ...] = ()
     affiliations: tuple[Text, ...] = ()
     implementation: Slug | None = Field(

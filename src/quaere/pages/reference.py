@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from markupsafe import Markup
 
-from quaere.content.model import Module
+from quaere.content.model import Library, Module
 from quaere.pages.view import View
 
 
@@ -16,5 +17,24 @@ def context(view: View, module: Module, documentation: str) -> dict[str, Any]:
         "module": module,
         "papers": [paper for paper in view.papers if view.library.module_of(paper) == module],
         "answered": view.answered_by.get(module.name, ()),
-        "documentation": Markup(documentation),
+        "documentation": Markup(_with_former_names(documentation, _former_names(view.library, module))),
     }
+
+
+def _former_names(library: Library, module: Module) -> Iterator[tuple[str, str]]:
+    """Yield the former names of what a module holds, or held, each with today's."""
+    modules = {one.name for one in library.modules}
+    for former, name in library.settings.renamed.items():
+        parts = former.split(".")
+        around = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+        if next((one for one in around if one in modules), None) == module.name:
+            yield former, name
+
+
+def _with_former_names(documentation: str, names: Iterable[tuple[str, str]]) -> str:
+    """Put an anchor of each former name where today's is documented; at the start if that is elsewhere."""
+    for former, name in names:
+        if f'id="{former}"' not in documentation:
+            start = max(0, documentation.rfind("<", 0, max(0, documentation.find(f'id="{name}"'))))
+            documentation = f'{documentation[:start]}<a id="{former}"></a>{documentation[start:]}'
+    return documentation

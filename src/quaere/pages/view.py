@@ -211,7 +211,7 @@ class Here:
         if paper := self.view.library.papers.get(name):
             at = f"#{_part(paper, markup.slug(part))}" if part else ""
             # In a sentence, what stands before the colon is name enough.
-            title = paper.reference.title.partition(": ")[0]
+            title = paper.card.short or paper.reference.title.partition(": ")[0]
             return Target(self.to(addresses.card(name) + at), title if len(title) <= 300 else f"{title[:300]}…")
         if asked := self.view.library.questions.get(name):
             return Target(self.question(asked), asked.question.ask, is_plain=False, state=self.view.states[name])
