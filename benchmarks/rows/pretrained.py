@@ -14,7 +14,7 @@ from benchmarks.row import Pair, Setting, row
 from reference_impl.bert import Bert, WordPieces
 from reference_impl.checkpoints import LAYOUTS
 from reference_impl.detr import DETR, Objects, Predictions, ResNet, match
-from reference_impl.vit import ViT
+from reference_impl.vit import ViT, ViTConfig
 
 SAME_PRODUCTS = "Nearly all of the time are products, the same on both sides."
 
@@ -90,14 +90,15 @@ def messages() -> set[str]:
 @row("transformers ViTForImageClassification", "images", gpu=True, share=0.8, slower=SAME_PRODUCTS, idle=SAME_PRODUCTS)
 def vit(at: Setting) -> Pair:
     """ViT-B/16, forward; 4 images of 224 × 224."""
-    from transformers import ViTConfig, ViTForImageClassification
+    from transformers import ViTConfig as TransformersViTConfig
+    from transformers import ViTForImageClassification
 
     size = at.sized((768, 12, 3072, 12), tiny=(12, 3, 20, 2))
-    p, side, classes = at.sized((16, 224, 1000), tiny=(4, 12, 5))
-    ours: Any = ViT(*size, p, (side, side), classes, gelu="erf", epsilon=1e-12)
-    nn.init.normal_(ours.head[-1].weight, std=0.02)  # it begins at zero, and all scores would be alike
-    shape: dict[str, Any] = {"patch_size": p, "image_size": side, "num_labels": classes}
-    theirs = ViTForImageClassification(ViTConfig(**in_transformers_names(*size), **shape))
+    patch_size, side, classes = at.sized((16, 224, 1000), tiny=(4, 12, 5))
+    ours: Any = ViT(ViTConfig(*size, patch_size, (side, side), classes, gelu="erf", layer_norm_eps=1e-12))
+    nn.init.normal_(ours.head[-1].weight, std=0.02)  # it is initialized to zero, which would make all logits equal
+    shape: dict[str, Any] = {"patch_size": patch_size, "image_size": side, "num_labels": classes}
+    theirs = ViTForImageClassification(TransformersViTConfig(**in_transformers_names(*size), **shape))
     copy_weights(ours, theirs)
     ours, theirs, images = at.put(ours).eval(), at.put(theirs).eval(), at.put(torch.randn(4, 3, side, side))
     return Pair(lambda: ours(images), lambda: theirs(images).logits, items=len(images))
