@@ -155,7 +155,7 @@ _DETR_SUBLAYERS = {
 }
 _DETR = {
     "backbone": "model.backbone.conv_encoder.model",
-    "project": "model.input_projection",
+    "input_proj": "model.input_projection",
     **{
         f"{ours}.{kind}": f"{theirs}.{named}"
         for ours, theirs in _DETR_SUBLAYERS.items()
@@ -172,11 +172,11 @@ _DETR = {
         }.items()
     },
     "decoder_norm": "model.decoder.layernorm",
-    "queries": "model.query_position_embeddings.weight",
-    "classify": "class_labels_classifier",
-    "locate.0": "bbox_predictor.layers.0",
-    "locate.2": "bbox_predictor.layers.1",
-    "locate.4": "bbox_predictor.layers.2",
+    "query_embed": "model.query_position_embeddings.weight",
+    "class_embed": "class_labels_classifier",
+    "bbox_embed.0": "bbox_predictor.layers.0",
+    "bbox_embed.2": "bbox_predictor.layers.1",
+    "bbox_embed.4": "bbox_predictor.layers.2",
 }
 _DETR_SPELLINGS = (
     (r"^model\.backbone\.model\.", "model.backbone.conv_encoder.model."),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.row import Pair, Setting, row
 from reference_impl.bert import Bert, WordPieces
 from reference_impl.checkpoints import LAYOUTS
-from reference_impl.detr import DETR, Objects, Predictions, ResNet, match
+from reference_impl.detr import DETR, Predictions, ResNet, Targets, hungarian_match
 from reference_impl.vit import ViT, ViTConfig
 
 SAME_PRODUCTS = "Nearly all of the time are products, the same on both sides."
@@ -127,12 +127,12 @@ def detr(at: Setting) -> Pair:
     images = at.put(torch.randn(1, 3, height, height * 4 // 3))
 
     def of_ours() -> tuple[Tensor, Tensor]:
-        found = ours(images)[-1]
-        return found.logits, found.boxes
+        predictions = ours(images)[-1]
+        return predictions.logits, predictions.boxes
 
     def of_peer() -> tuple[Tensor, Tensor]:
-        found = theirs(images)
-        return found.logits, found.pred_boxes
+        output = theirs(images)
+        return output.logits, output.pred_boxes
 
     return Pair(of_ours, of_peer, items=len(images))
 
@@ -145,9 +145,9 @@ def matcher(at: Setting) -> Pair:
     images, classes = at.sized(16, tiny=3), 91
     predictions = Predictions(2 * torch.randn(images, 100, classes + 1), 0.2 + 0.6 * torch.rand(images, 100, 4))
     counts = itertools.islice(itertools.cycle((3, 12, 1, 7, 15, 4, 9, 5)), images)
-    objects = [Objects(torch.randint(classes, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in counts]
+    targets = [Targets(torch.randint(classes, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in counts]
     theirs: Any = loss_for_object_detection
     peer = theirs.HungarianMatcher(class_cost=1, bbox_cost=5, giou_cost=2)
     outputs = {"logits": predictions.logits, "pred_boxes": predictions.boxes}
-    labels = [{"class_labels": true.labels, "boxes": true.boxes} for true in objects]
-    return Pair(lambda: match(predictions, objects), lambda: peer(outputs, labels), items=images)
+    labels = [{"class_labels": target.labels, "boxes": target.boxes} for target in targets]
+    return Pair(lambda: hungarian_match(predictions, targets), lambda: peer(outputs, labels), items=images)
