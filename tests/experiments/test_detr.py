@@ -1,4 +1,4 @@
-"""The experiment of DETR: its judgements on made-up numbers, its losses in shares, and its suppression."""
+"""The criteria, the loss on shares of a batch, and the NMS of the DETR experiment."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_in_one_process_the_loss_is_the_modules_own() -> None:
     torch.testing.assert_close(total / count, own)
 
 
-def test_a_cell_is_told_of_the_last_box_that_holds_its_centre() -> None:
+def test_the_target_of_a_cell_is_the_last_box_that_contains_its_center() -> None:
     labels, valid = torch.tensor([[2, 1, 0]]), torch.tensor([[True, True, False]])
     boxes = torch.tensor([[[0.25, 0.5, 0.5, 1.0], [0.25, 0.25, 0.5, 0.5], [0.75, 0.5, 0.5, 1.0]]])
     label, box = detr.cell_targets(labels, boxes, valid, side=2)
@@ -66,31 +66,31 @@ def test_a_cell_is_told_of_the_last_box_that_holds_its_centre() -> None:
     assert torch.equal(box[0, 2], boxes[0, 0])
 
 
-# The data and the nets
+# The data and the models
 
 
 def test_no_step_of_training_draws_from_the_seed_of_the_test(tmp_path: Path) -> None:
-    training, drawn = detr.BackboneTraining(SIZE, tmp_path / "backbone.pt", 1_000_000, "cpu"), []
+    training, seeds = detr.BackboneTraining(SIZE, tmp_path / "backbone.pt", 1_000_000, "cpu"), []
 
     def noted(generator: torch.Generator) -> Any:
-        drawn.append(generator.initial_seed())
+        seeds.append(generator.initial_seed())
         return detr.sample_batch(SIZE, generator)
 
     training._batch = noted
     training.step(SIZES["full"].steps - 1)
-    assert 0 < drawn[0] < detr.TEST_SEED  # so are all before, and those of lower seeds
+    assert 0 < seeds[0] < detr.TEST_SEED  # so are all before, and those of lower seeds
 
 
-def test_nets_of_all_arms_begin_alike_and_with_the_backbone_that_was_taught(tmp_path: Path) -> None:
+def test_models_of_all_arms_have_the_same_initial_weights_and_the_pretrained_backbone(tmp_path: Path) -> None:
     file = tmp_path / "backbone.pt"
     training = detr.BackboneTraining(replace(SIZE, backbone_steps=1), file, 5, "cpu")
     training.step(0)
     assert training.result()[-1]["accuracy"] >= 0
-    nets = [detr.build_training(SIZE, file, arm, 1, "cpu").model.state_dict() for arm in detr.ARMS.values()]
-    assert all(torch.equal(nets[0][name], net[name]) for net in nets for name in net)
-    assert [any(name.startswith("encoder") for name in net) for net in nets] == [True, True, False]
+    states = [detr.build_training(SIZE, file, arm, 1, "cpu").model.state_dict() for arm in detr.ARMS.values()]
+    assert all(torch.equal(states[0][name], state[name]) for state in states for name in state)
+    assert [any(name.startswith("encoder") for name in state) for state in states] == [True, True, False]
     for name, numbers in training.model.get_submodule("backbone").state_dict().items():
-        assert torch.equal(nets[0][f"backbone.{name}"], numbers)
+        assert torch.equal(states[0][f"backbone.{name}"], numbers)
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
@@ -103,7 +103,7 @@ def test_every_size_has_the_layers_that_it_says(size: detr.Size, tmp_path: Path)
     assert size.num_queries >= size.canvas.max_objects
 
 
-def test_norms_bring_the_images_they_were_calibrated_on_to_mean_0_and_variance_1() -> None:
+def test_calibrated_norms_have_mean_0_and_variance_1() -> None:
     torch.manual_seed(0)
     backbone, images = ResNet((1,), 4), 3 + 2 * torch.randn(8, 3, 32, 32)
     detr.calibrate_batch_norm(backbone, images)
@@ -112,7 +112,7 @@ def test_norms_bring_the_images_they_were_calibrated_on_to_mean_0_and_variance_1
     torch.testing.assert_close(normed.var(dim=(0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
 
 
-# What is measured
+# Evaluation
 
 
 def detections(*rows: tuple[float, int, tuple[float, ...]]) -> Detections:
@@ -123,18 +123,18 @@ def detections(*rows: tuple[float, int, tuple[float, ...]]) -> Detections:
 BOX, NEAR, FAR = (0.0, 0.0, 10.0, 10.0), (1.0, 0.0, 11.0, 10.0), (6.0, 0.0, 16.0, 10.0)
 
 
-def test_suppression_keeps_the_surest_of_each_class_and_place() -> None:
+def test_nms_keeps_the_best_box_of_each_class_and_place() -> None:
     kept = detr.non_maximum_suppression(detections((0.5, 0, BOX), (0.9, 0, NEAR), (0.4, 1, BOX), (0.3, 0, FAR)))
     torch.testing.assert_close(kept.scores, torch.tensor([0.9, 0.4, 0.3]))
     assert kept.labels.tolist() == [0, 1, 0]
 
 
-def test_what_was_suppressed_suppresses_nothing() -> None:
+def test_suppressed_boxes_suppress_nothing() -> None:
     chain = detections((0.9, 0, BOX), (0.8, 0, (3.0, 0.0, 13.0, 10.0)), (0.7, 0, (6.0, 0.0, 16.0, 10.0)))
     torch.testing.assert_close(detr.non_maximum_suppression(chain).scores, torch.tensor([0.9, 0.7]))
 
 
-def test_an_object_is_found_again_by_the_second_sure_box_of_its_class() -> None:
+def test_a_duplicate_is_a_second_confident_box_of_an_objects_class() -> None:
     true = Targets(torch.tensor([0]), torch.tensor([[0.25, 0.25, 0.5, 0.5]]))
     assert torch.equal(box_cxcywh_to_xyxy(true.boxes) * 20, torch.tensor([BOX]))
     assert (
@@ -143,7 +143,7 @@ def test_an_object_is_found_again_by_the_second_sure_box_of_its_class() -> None:
     assert detr.count_duplicates(true, detections((0.9, 0, BOX), (0.8, 0, NEAR), (0.8, 0, BOX)), 20) == 2
 
 
-def test_the_weights_that_are_drawn_are_the_surest_querys() -> None:
+def test_the_attention_weights_shown_are_those_of_the_best_query() -> None:
     model, scenes = tiny().eval(), detr.test_scenes(SIZE)
     with torch.no_grad():
         seen = detr.probe_attention(model, scenes.images[0], SIZE)
@@ -156,7 +156,7 @@ def test_the_weights_that_are_drawn_are_the_surest_querys() -> None:
     assert torch.tensor(seen["weights"]).sum().item() == pytest.approx(1.0)
 
 
-# What it says
+# Findings
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,14 @@ def curve(*values: float) -> list[dict[str, Any]]:
         ((15, 18), (curve(1, 20, 20, 20), curve(1, 22, 22, 22)), NO),
     ],
 )
-def test_the_weight_is_judged(low: tuple[float, ...], full: Any, outcome: Outcome) -> None:
+def test_the_weight_of_no_object_is_judged(low: tuple[float, ...], full: Any, outcome: Outcome) -> None:
     finding = detr.judge_no_object_weight({PLAIN: [curve(0, 0, 0, ap) for ap in low], UNWEIGHTED: full})
     assert finding.outcome is outcome
     assert f"after 40 steps AP is {sum(low) / 2:.1f} ({min(low):.1f} to {max(low):.1f}" in finding.measured
     assert ", ".join(f"{one[1]['AP']:.1f}" for one in full) in finding.measured
 
 
-def test_a_curve_has_levelled_by_what_it_rose_over_the_last_third_of_the_steps() -> None:
+def test_a_curve_has_leveled_off_if_it_hardly_rises_over_the_last_third_of_the_steps() -> None:
     assert detr.has_leveled(curve(1, 2, 3, 10, 10.5, 10.9))  # 40 of 60 steps
     assert not detr.has_leveled(curve(1, 2, 3, 10, 10.9, 11.1))
     assert not detr.has_leveled(curve(5))  # what it was before is not known
@@ -239,7 +239,7 @@ def test_the_encoder_is_judged(without: list[tuple[float, ...]], outcome: Outcom
     assert "3,000 of 12,000 parameters fewer" in finding.measured
 
 
-def test_every_claim_of_the_card_is_judged_or_said_to_be_untried() -> None:
+def test_every_claim_of_the_card_is_judged_or_listed_as_not_tried() -> None:
     card = yaml.safe_load((Path(__file__).parents[2] / "papers" / "detr.yml").read_text(encoding="utf-8"))
     tried = {"decoder-layers", "duplicates", "encoder", "no-object-weight"}
     untried = {finding.claim for finding in detr.not_tried_findings()}

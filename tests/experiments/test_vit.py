@@ -39,7 +39,7 @@ def test_no_image_is_in_both_splits():
     assert len(pixels.unique(dim=0)) == len(pixels), "an image is there twice"
 
 
-def test_more_images_are_the_fewer_ones_and_others_and_each_keeps_its_label():
+def test_larger_training_sets_contain_the_smaller_ones_and_images_keep_their_labels():
     pool, _ = load_splits()
     few, many = sample_training_set(pool, 50, seed=1), sample_training_set(pool, 200, seed=1)
     assert torch.equal(many.images[:50], few.images)
@@ -49,7 +49,7 @@ def test_more_images_are_the_fewer_ones_and_others_and_each_keeps_its_label():
     assert [known[tuple(image.flatten().tolist())] for image in few.images] == few.labels.tolist()
 
 
-def test_a_shift_moves_pixels_and_fills_up_with_blank_ones():
+def test_a_shift_moves_pixels_and_pads_with_blank_ones():
     image = torch.arange(1.0, 65).reshape(1, 1, 8, 8)
     shifted = Digits(image, torch.tensor([3])).shift(down=2, across=-1).images
     assert torch.equal(shifted[..., 2:, :-1], image[..., :-2, 1:])
@@ -57,7 +57,7 @@ def test_a_shift_moves_pixels_and_fills_up_with_blank_ones():
 
 
 @pytest.mark.parametrize("size", ["small", "full"])
-def test_the_models_have_as_many_parameters_up_to_five_in_a_hundred(size):
+def test_the_models_numbers_of_parameters_differ_by_less_than_five_percent(size):
     with torch.device("meta"):
         counts = {arm: parameters(build_model(arm, SIZES[size])) for arm in (VIT, NO_POSITIONS, CONVNET)}
     assert max(counts.values()) < 1.05 * min(counts.values()), counts
@@ -74,7 +74,7 @@ def test_without_positions_the_order_of_patches_does_not_matter():
         assert torch.allclose(model(image), model(moved), atol=1e-5) is alike
 
 
-def test_the_rate_rises_and_then_falls_to_zero():
+def test_the_learning_rate_warms_up_and_decays_to_zero():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     rate, rates = warmup_cosine_schedule(optimizer, steps=20), []
     for _ in range(20):
@@ -105,7 +105,7 @@ def test_small_data_is_judged_by_who_leads_and_whether_the_gap_closes_in_points_
     assert judge_small_data({VIT: vit, CONVNET: convnet}).outcome is outcome
 
 
-def test_the_gap_is_told_in_points_and_as_a_ratio_of_errors():
+def test_the_gap_is_reported_in_points_and_as_a_ratio_of_errors():
     test = {VIT: {50: [0.4, 0.5], 800: [0.9, 0.92]}, CONVNET: {50: [0.7, 0.8], 800: [1.0, 1.0]}}
     measured = judge_small_data(test).measured
     assert "from scratch" in measured
@@ -152,7 +152,7 @@ def test_similarity_that_falls_with_distance_in_the_image_is_found():
     ]
 
 
-def test_a_picture_shows_its_pixels():
+def test_a_png_has_the_pixels_of_its_image():
     pixels = torch.tensor([[0.0, 1.0], [0.5, 0.25]])
     image = Image.open(io.BytesIO(base64.b64decode(encode_png(pixels))))
     assert image.size == (24, 24)

@@ -305,7 +305,7 @@ def test_width_comes_before_height() -> None:
     )
 
 
-# pairs
+# matching
 
 SCENES = st.tuples(st.integers(0, 2**31), st.integers(1, 4), st.integers(0, 2)).map(
     lambda sizes: (sizes[0], sizes[1], sizes[1] + sizes[2])
@@ -404,7 +404,7 @@ def test_the_loss_by_hand() -> None:
     assert hungarian_loss(predictions, targets).item() == pytest.approx(weighted / weights + boxes / 3, rel=1e-5)
 
 
-def test_the_classes_loss_is_a_weighted_mean() -> None:
+def test_the_classification_loss_is_a_weighted_mean() -> None:
     """Divided by the number of objects instead, it would grow with the number of predictions that say ∅."""
     target = Targets(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
 
@@ -416,7 +416,7 @@ def test_the_classes_loss_is_a_weighted_mean() -> None:
     assert loss(100) == pytest.approx(math.log(2), rel=1e-5)
 
 
-def test_no_object_weighs_a_tenth() -> None:
+def test_no_object_has_a_weight_of_a_tenth() -> None:
     target = Targets(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
     logits = torch.zeros(1, 11, 2, requires_grad=True)
     torch.autograd.backward(hungarian_loss(Predictions(logits, target.boxes.expand(1, 11, 4)), [target]))
@@ -471,7 +471,7 @@ def test_the_stem_and_the_first_stage_are_frozen() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (45, 77)])
-def test_a_dilated_last_stage_sees_the_same_at_every_second_place(height: int, width: int) -> None:
+def test_a_dilated_last_stage_has_the_same_features_at_every_second_place(height: int, width: int) -> None:
     plain, dilated = ResNet((1, 1, 3), width=2), ResNet((1, 1, 3), width=2, dilation=True)
     randomize_weights(plain)
     dilated.load_state_dict(plain.state_dict())
@@ -510,7 +510,7 @@ def test_positions_in_a_padded_batch_are_those_of_the_image_alone() -> None:
     torch.testing.assert_close(sine_position_embedding(valid, 12)[:, :4, :7], alone)
 
 
-# the Transformer, and where it differs from the first
+# the Transformer, and its departures
 
 
 def test_positions_reach_queries_and_keys_but_not_values() -> None:
@@ -655,7 +655,7 @@ def test_impossible_positions_are_refused() -> None:
         sine_position_embedding(torch.ones(1, 2, 2, dtype=torch.bool), 6)
 
 
-# before and after
+# inputs, outputs and training
 
 
 def test_images_are_padded_at_the_right_and_at_the_bottom() -> None:
@@ -676,8 +676,8 @@ def test_detections_are_in_pixels_and_no_object_is_replaced_by_the_second_class(
     assert every.labels.tolist() == [0, 1]
     torch.testing.assert_close(every.scores, torch.tensor([0.7, 0.25]))
     torch.testing.assert_close(every.boxes, torch.tensor([[80.0, 15.0, 120.0, 35.0], [0.0, 0.0, 100.0, 50.0]]))
-    (sure,) = postprocess(predictions, torch.tensor([[50, 200]]), threshold=0.5)
-    assert sure.labels.tolist() == [0]
+    (confident,) = postprocess(predictions, torch.tensor([[50, 200]]), threshold=0.5)
+    assert confident.labels.tolist() == [0]
 
 
 def test_the_backbone_has_a_tenth_of_the_learning_rate_and_both_drop_after_200_epochs() -> None:
@@ -718,7 +718,7 @@ def equal_states(one: nn.Module, other: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("size", [(12, 3, 20, 2), (4, 1, 7, 1)])
-def test_numbers_come_back_from_a_file(tmp_path: Path, size: tuple[int, int, int, int]) -> None:
+def test_weights_are_restored_from_a_file(tmp_path: Path, size: tuple[int, int, int, int]) -> None:
     saved, loaded = tiny(size), tiny(size)
     assert not equal_states(saved, loaded)
     save(saved, tmp_path / "model.safetensors")

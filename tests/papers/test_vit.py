@@ -122,7 +122,7 @@ def compare_gradients(ours: ViT, oracle: nn.Module, tolerance: float) -> None:
         torch.testing.assert_close(parameter.grad / scale, gradient / scale, rtol=0, atol=tolerance, msg=name)
 
 
-# Hugging Face as an oracle
+# Against Hugging Face
 
 
 @pytest.mark.parametrize(("gelu", "layer_norm_eps"), [("erf", 1e-12), ("tanh", 1e-6)])
@@ -305,7 +305,7 @@ def test_without_positions_the_order_of_patches_does_not_matter(order: list[int]
 # Departures
 
 
-def test_norms_stand_before_the_sublayers_and_one_at_the_end() -> None:
+def test_blocks_are_pre_norm_with_one_more_norm_at_the_end() -> None:
     model = tiny()
     for block in model.blocks:
         for linear in (block.attention.output, block.fc2):
@@ -317,7 +317,7 @@ def test_norms_stand_before_the_sublayers_and_one_at_the_end() -> None:
     torch.testing.assert_close(model(images), model.head(model.norm(tokens[:, 0])))
 
 
-def test_the_block_is_the_transformers_but_for_gelu(float64: None) -> None:
+def test_the_block_is_the_transformers_except_for_gelu(float64: None) -> None:
     ours = randomize_weights(Block(12, 3, 20, layer_norm_eps=1e-5))
     oracle = transformer.EncoderLayer(12, 3, 20, dropout=0.0, residual=transformer.PreNorm)
     oracle.feed_forward[1] = nn.GELU("tanh")
@@ -342,7 +342,7 @@ def test_logits_depend_on_the_class_token_alone() -> None:
     torch.testing.assert_close(seen[0], model.norm(model.blocks(model.embed(images))[:, 0]))
 
 
-def test_gelu_is_the_tanh_of_the_authors_unless_erf_is_asked_for() -> None:
+def test_gelu_is_the_tanh_approximation_unless_erf_is_chosen() -> None:
     assert Block(12, 3, 20).gelu.approximate == "tanh"
     assert Block(12, 3, 20, gelu="erf").gelu.approximate == "none"
     assert {block.gelu.approximate for block in new().blocks} == {"tanh"}
@@ -356,7 +356,7 @@ def test_norms_have_the_epsilon_of_the_authors() -> None:
     assert epsilons(new(layer_norm_eps=1e-12)) == {1e-12}
 
 
-def test_dropout_falls_after_dense_layers_and_positions_but_not_on_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropout_follows_dense_layers_and_positions_but_not_attention_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     model, dropped = tiny(dropout=0.25), list[tuple[tuple[int, ...], float]]()
 
     def note(x: Tensor, p: float, *_: Any) -> Tensor:
@@ -387,7 +387,7 @@ def test_weights_are_initialized_as_in_the_authors_code() -> None:
     assert not block.attention.query.bias.any()
 
 
-def test_adams_decay_is_apart_from_its_moments() -> None:
+def test_the_weight_decay_of_adam_is_decoupled() -> None:
     model = tiny()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = pretraining_optimizer(model, lr=0.5)
@@ -412,7 +412,7 @@ def test_fine_tuning_steps_with_momentum_and_without_decay() -> None:
 # Fine-tuning
 
 
-def test_fine_tuning_begins_with_a_head_of_zeros_and_all_else_kept() -> None:
+def test_replace_head_gives_a_head_of_zeros_and_keeps_all_else() -> None:
     model = tiny(representation_size=7).double()
     images = torch.randn(2, 3, 12, 12, dtype=torch.float64)
     scores = model(images).detach().clone()
@@ -475,12 +475,12 @@ def test_transformers_reads_what_is_saved_and_the_other_way_round(tmp_path: Path
     torch.testing.assert_close(again(pixels), read(pixels).logits, rtol=1e-4, atol=1e-5)
 
 
-def test_a_hidden_layer_of_the_head_has_no_place_in_a_checkpoint(tmp_path: Path) -> None:
+def test_a_hidden_layer_of_the_head_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the layout has no name for head\.2"):
         save(tiny(representation_size=7), tmp_path / "model.safetensors")
 
 
-def test_the_layout_has_a_name_for_every_number() -> None:
+def test_the_layout_has_a_name_for_every_tensor() -> None:
     layout = LAYOUTS["vit.ViT"]
     names = [layout.theirs(name) for name in tiny().state_dict()]
     assert len(set(names)) == len(names)
