@@ -108,15 +108,15 @@ _BERT_IGNORED = (r"embeddings\.position_ids$",)
 # head with a hidden layer has no names: the public files hold models after fine-tuning, or without their head.
 
 _VIT = {
-    "project": "vit.embeddings.patch_embeddings.projection",
-    "class_token": "vit.embeddings.cls_token",
-    "positions.table": "vit.embeddings.position_embeddings",
-    "blocks.{}.attention_norm": "vit.encoder.layer.{}.layernorm_before",
+    "patch_embeddings": "vit.embeddings.patch_embeddings.projection",
+    "cls_token": "vit.embeddings.cls_token",
+    "position_embeddings.table": "vit.embeddings.position_embeddings",
+    "blocks.{}.norm1": "vit.encoder.layer.{}.layernorm_before",
     "blocks.{}.attention.output": "vit.encoder.layer.{}.attention.output.dense",
     "blocks.{}.attention": "vit.encoder.layer.{}.attention.attention",
-    "blocks.{}.mlp_norm": "vit.encoder.layer.{}.layernorm_after",
-    "blocks.{}.expand": "vit.encoder.layer.{}.intermediate.dense",
-    "blocks.{}.contract": "vit.encoder.layer.{}.output.dense",
+    "blocks.{}.norm2": "vit.encoder.layer.{}.layernorm_after",
+    "blocks.{}.fc1": "vit.encoder.layer.{}.intermediate.dense",
+    "blocks.{}.fc2": "vit.encoder.layer.{}.output.dense",
     "norm": "vit.layernorm",
     "head.0": "classifier",
 }
@@ -141,9 +141,9 @@ def _kernel(shape: Shape) -> Shape:
 
 
 _VIT_SHAPES: dict[str, Callable[[Shape], Shape]] = {
-    "project.weight": _kernel,
-    "class_token": lambda shape: (1, 1, *shape),
-    "positions.table": lambda shape: (1, *shape),
+    "patch_embeddings.weight": _kernel,
+    "cls_token": lambda shape: (1, 1, *shape),
+    "position_embeddings.table": lambda shape: (1, *shape),
 }
 
 # DETR. The public files have torchvision's names for the backbone; transformers' own ResNet has others.
@@ -155,7 +155,7 @@ _DETR_SUBLAYERS = {
 }
 _DETR = {
     "backbone": "model.backbone.conv_encoder.model",
-    "project": "model.input_projection",
+    "input_proj": "model.input_projection",
     **{
         f"{ours}.{kind}": f"{theirs}.{named}"
         for ours, theirs in _DETR_SUBLAYERS.items()
@@ -172,11 +172,11 @@ _DETR = {
         }.items()
     },
     "decoder_norm": "model.decoder.layernorm",
-    "queries": "model.query_position_embeddings.weight",
-    "classify": "class_labels_classifier",
-    "locate.0": "bbox_predictor.layers.0",
-    "locate.2": "bbox_predictor.layers.1",
-    "locate.4": "bbox_predictor.layers.2",
+    "query_embed": "model.query_position_embeddings.weight",
+    "class_embed": "class_labels_classifier",
+    "bbox_embed.0": "bbox_predictor.layers.0",
+    "bbox_embed.2": "bbox_predictor.layers.1",
+    "bbox_embed.4": "bbox_predictor.layers.2",
 }
 _DETR_SPELLINGS = (
     (r"^model\.backbone\.model\.", "model.backbone.conv_encoder.model."),

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from benchmarks.row import Pair, Setting, row
 from reference_impl.bert import Bert, WordPieces
 from reference_impl.checkpoints import LAYOUTS
-from reference_impl.detr import DETR, Objects, Predictions, ResNet, match
-from reference_impl.vit import ViT
+from reference_impl.detr import DETR, Predictions, ResNet, Targets, hungarian_match
+from reference_impl.vit import ViT, ViTConfig
 
 SAME_PRODUCTS = "Nearly all of the time are products, the same on both sides."
 
@@ -90,14 +90,15 @@ def messages() -> set[str]:
 @row("transformers ViTForImageClassification", "images", gpu=True, share=0.8, slower=SAME_PRODUCTS, idle=SAME_PRODUCTS)
 def vit(at: Setting) -> Pair:
     """ViT-B/16, forward; 4 images of 224 × 224."""
-    from transformers import ViTConfig, ViTForImageClassification
+    from transformers import ViTConfig as TransformersViTConfig
+    from transformers import ViTForImageClassification
 
     size = at.sized((768, 12, 3072, 12), tiny=(12, 3, 20, 2))
-    p, side, classes = at.sized((16, 224, 1000), tiny=(4, 12, 5))
-    ours: Any = ViT(*size, p, (side, side), classes, gelu="erf", epsilon=1e-12)
-    nn.init.normal_(ours.head[-1].weight, std=0.02)  # it begins at zero, and all scores would be alike
-    shape: dict[str, Any] = {"patch_size": p, "image_size": side, "num_labels": classes}
-    theirs = ViTForImageClassification(ViTConfig(**in_transformers_names(*size), **shape))
+    patch_size, side, classes = at.sized((16, 224, 1000), tiny=(4, 12, 5))
+    ours: Any = ViT(ViTConfig(*size, patch_size, (side, side), classes, gelu="erf", layer_norm_eps=1e-12))
+    nn.init.normal_(ours.head[-1].weight, std=0.02)  # it is initialized to zero, which would make all logits equal
+    shape: dict[str, Any] = {"patch_size": patch_size, "image_size": side, "num_labels": classes}
+    theirs = ViTForImageClassification(TransformersViTConfig(**in_transformers_names(*size), **shape))
     copy_weights(ours, theirs)
     ours, theirs, images = at.put(ours).eval(), at.put(theirs).eval(), at.put(torch.randn(4, 3, side, side))
     return Pair(lambda: ours(images), lambda: theirs(images).logits, items=len(images))
@@ -126,12 +127,12 @@ def detr(at: Setting) -> Pair:
     images = at.put(torch.randn(1, 3, height, height * 4 // 3))
 
     def of_ours() -> tuple[Tensor, Tensor]:
-        found = ours(images)[-1]
-        return found.logits, found.boxes
+        predictions = ours(images)[-1]
+        return predictions.logits, predictions.boxes
 
     def of_peer() -> tuple[Tensor, Tensor]:
-        found = theirs(images)
-        return found.logits, found.pred_boxes
+        output = theirs(images)
+        return output.logits, output.pred_boxes
 
     return Pair(of_ours, of_peer, items=len(images))
 
@@ -144,9 +145,9 @@ def matcher(at: Setting) -> Pair:
     images, classes = at.sized(16, tiny=3), 91
     predictions = Predictions(2 * torch.randn(images, 100, classes + 1), 0.2 + 0.6 * torch.rand(images, 100, 4))
     counts = itertools.islice(itertools.cycle((3, 12, 1, 7, 15, 4, 9, 5)), images)
-    objects = [Objects(torch.randint(classes, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in counts]
+    targets = [Targets(torch.randint(classes, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in counts]
     theirs: Any = loss_for_object_detection
     peer = theirs.HungarianMatcher(class_cost=1, bbox_cost=5, giou_cost=2)
     outputs = {"logits": predictions.logits, "pred_boxes": predictions.boxes}
-    labels = [{"class_labels": true.labels, "boxes": true.boxes} for true in objects]
-    return Pair(lambda: match(predictions, objects), lambda: peer(outputs, labels), items=images)
+    labels = [{"class_labels": target.labels, "boxes": target.boxes} for target in targets]
+    return Pair(lambda: hungarian_match(predictions, targets), lambda: peer(outputs, labels), items=images)

@@ -69,7 +69,7 @@ from quaere.content.results import (
 from quaere.running.experiments import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.training import by_the_first, parameters
 
 VOTES, PIXELS = "votes", "whole screen"
@@ -449,7 +449,7 @@ def judge_driving(scores: Scores, frames: int) -> Finding:
         )
         return Finding(claim="few-parameters", outcome=Outcome.NOT_TRIED, why=why)
     learned, random, still = ([of[name] for of in scores] for name in (ROADS[0], RANDOM, STILL))
-    better = in_every_seed(learned, random) and in_every_seed(learned, still)
+    better = each_seed_above(learned, random) and each_seed_above(learned, still)
     return Finding(
         claim="few-parameters",
         outcome=outcome(min(learned) >= SOLVED_REWARD, better),
@@ -508,7 +508,9 @@ def judge_against_conventional(found: CatchResults) -> Finding:
         for arm in found
     }
     ahead = [
-        name for name in TEST_BACKGROUNDS if apart(_catch_rates(found[VOTES], name), _catch_rates(found[PIXELS], name))
+        name
+        for name in TEST_BACKGROUNDS
+        if all_runs_above(_catch_rates(found[VOTES], name), _catch_rates(found[PIXELS], name))
     ]
     caught_by = "; ".join(
         f"{name} " + " and ".join(spread(_catch_rates(found[arm], name), ".2f") for arm in (VOTES, PIXELS))
@@ -516,7 +518,9 @@ def judge_against_conventional(found: CatchResults) -> Finding:
     )
     return Finding(
         claim="conventional-methods",
-        outcome=outcome(min(kept[VOTES]) >= 0.9 and max(kept[PIXELS]) <= 0.5, apart(kept[VOTES], kept[PIXELS])),
+        outcome=outcome(
+            min(kept[VOTES]) >= 0.9 and max(kept[PIXELS]) <= 0.5, all_runs_above(kept[VOTES], kept[PIXELS])
+        ),
         measured=(
             f"caught by votes and by the whole screen: {caught_by}. Over the changed ones the voting agent keeps "
             f"{spread(kept[VOTES], '.2f')} of what it caught, the other {spread(kept[PIXELS], '.2f')}. Each voting "
@@ -536,7 +540,9 @@ def judge_attention(found: Sequence[Mapping[str, Mapping[str, float]]], random: 
     balls, kept = ([fmean(of[name][what] for name in TEST_BACKGROUNDS) for of in found] for what in ("ball", "kept"))
     return Finding(
         claim="task-critical",
-        outcome=outcome(in_every_seed(hits, random) and fmean(hits) >= 0.9, in_every_seed(hits, random, by=0.1)),
+        outcome=outcome(
+            each_seed_above(hits, random) and fmean(hits) >= 0.9, each_seed_above(hits, random, margin=0.1)
+        ),
         measured=(
             f"of the two patches chosen in front of changed backgrounds {spread(hits, '.2f')} show ball or paddle "
             f"({spread(balls, '.2f')} the ball), against {spread(random, '.2f')} with random weights; "

@@ -24,7 +24,7 @@ from transformers import (
 from reference_impl.bert import Bert, BertClassifier, BertMaskedWords, BertPreTraining, BertSpanFinder, WordPieces
 from reference_impl.checkpoints import LAYOUTS, load, save
 from reference_impl.detr import DETR, ResNet
-from reference_impl.vit import ViT
+from reference_impl.vit import ViT, ViTConfig
 
 
 def tiny_bert(pooler: bool = True) -> Bert:
@@ -39,7 +39,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "bert.BertClassifier": lambda: BertClassifier(tiny_bert(), classes=2),
     "bert.BertSpanFinder": lambda: BertSpanFinder(tiny_bert(pooler=False)),
     "detr.DETR": lambda: DETR(3, 5, 8, 2, 9, 1, 0.0, ResNet((1, 1, 1, 1), width=2)),
-    "vit.ViT": lambda: ViT(d_model=8, heads=2, d_ff=12, layers=2, p=2, size=(4, 6), classes=3),
+    "vit.ViT": lambda: ViT(ViTConfig(8, 2, 12, layers=2, patch_size=2, image_size=(4, 6), num_classes=3)),
 }
 ORACLES: dict[str, Any] = {
     "bert.Bert": BertModel,
