@@ -427,8 +427,8 @@ def no_attention_matrix() -> None:
 def unbiased() -> None:
     r"""
     Answers: performer.unbiased
-        Yes: the mean of products of features converges to $\exp(x^\top y)$, for all three kinds of softmax features and
-        for independent and orthogonal directions.
+        Of the kernel, yes: the mean of products of features converges to $\exp(x^\top y)$, for all three kinds of
+        softmax features and for independent and orthogonal directions.
 
         >>> import torch
         >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
@@ -449,9 +449,9 @@ def unbiased() -> None:
         True
         True
 
-        Attention is the quotient of two such means, and a quotient of unbiased estimates is biased. With one feature
-        the weight does not depend on the query at all, since the query's feature cancels in the quotient. With more
-        features the bias vanishes.
+        Of attention, no: it is the quotient of two such means, and a quotient of unbiased estimates is biased. With one
+        feature the weight does not depend on the query at all, since the query's feature cancels in the quotient. With
+        more features the bias vanishes.
 
         >>> keys = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
         >>> query = torch.tensor([[1.0, 0.5]])
@@ -546,11 +546,11 @@ def when_positive_loses() -> None:
 def why_orthogonal() -> None:
     """
     Answers: performer.why-orthogonal
-        A lower error, for one QR decomposition per draw. Each direction keeps its distribution, so the estimate stays
-        unbiased; but orthogonal directions are less redundant than independent ones, and the mean over $m$ of them has
-        a lower variance. Below, the mean squared error of the kernel over 20,000 draws of one block, divided by that
-        with independent directions. The gain is largest for features that are even in the direction; for those of
-        FAVOR+ it is a tenth.
+        For a lower error, at the cost of one QR decomposition per draw. Each direction keeps its distribution, so the
+        estimate stays unbiased; but orthogonal directions are less redundant than independent ones, and the mean over
+        $m$ of them has a lower variance. Below, the mean squared error of the kernel over 20,000 draws of one block,
+        divided by that with independent directions. The gain is largest for features that are even in the direction;
+        for those of FAVOR+ it is a tenth.
 
         >>> import torch
         >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
@@ -668,8 +668,8 @@ def causal_without_a_mask() -> None:
 def what_is_learned() -> None:
     """
     Answers: performer.what-is-learned
-        Nothing more. The projection is drawn at random and not learned, so the parameters are the same in number and
-        name, and a Transformer's checkpoint can be loaded.
+        No. The projection is drawn at random and not learned, so the parameters are the same in number and name, and a
+        Transformer's checkpoint can be loaded.
 
         >>> import torch
         >>> from reference_impl.layers.attention import MultiHeadAttention
@@ -749,9 +749,10 @@ def stabiliser() -> None:
 def any_kernel() -> None:
     r"""
     Answers: performer.any-kernel
-        No. Any features that are not negative define an attention: its weights sum to 1, and it costs as much. With
-        $\max(0, Wx)$ and many directions the weights are proportional to the arc-cosine kernel, $\lVert q\rVert \lVert
-        k\rVert (\sin\theta + (\pi - \theta)\cos\theta) / 2\pi$ for the angle $\theta$ between $q$ and $k$.
+        Also with others. Any features that are not negative define an attention: its weights sum to 1, and it costs as
+        much. With $\max(0, Wx)$ and many directions the weights are proportional to the arc-cosine kernel, $\lVert
+        q\rVert \lVert k\rVert (\sin\theta + (\pi - \theta)\cos\theta) / 2\pi$ for the angle $\theta$ between $q$ and
+        $k$.
 
         >>> import math, torch
         >>> from torch.nn import functional as F
@@ -777,8 +778,8 @@ def any_kernel() -> None:
 def where_linear_pays() -> None:
     """
     Answers: performer.where-linear-pays
-        A little above $L = 2m$. Exact attention takes $2L^2d$ multiplications. FAVOR+ takes $2Lmd$ to compute the
-        features of queries and keys, and $2Lm(d + 1)$ to use them.
+        From a little above $L = 2m$ on. Exact attention takes $2L^2d$ multiplications. FAVOR+ takes $2Lmd$ to compute
+        the features of queries and keys, and $2Lm(d + 1)$ to use them.
 
         >>> import torch
         >>> from torch.utils.flop_counter import FlopCounterMode

@@ -8,8 +8,8 @@ from reference_impl.bahdanau import GRUCell
 from reference_impl.lstm import RNN, LSTMCell, RNNCell
 
 
-def of_sequences(at: Setting, cell: RNNCell | LSTMCell, theirs: nn.RNNBase, x: Tensor) -> Pair:
-    """Return a cell that is run over sequences, and torch's layer with its weights."""
+def compare_layers(at: Setting, cell: RNNCell | LSTMCell, theirs: nn.RNNBase, x: Tensor) -> Pair:
+    """Return an RNN over a cell, and torch's layer with the same weights."""
     theirs.load_state_dict({f"{name}_l0": tensor for name, tensor in cell.state_dict().items()})
     ours, peer, steps = at.put(RNN(cell)), at.put(theirs), at.put(x)
     return Pair(lambda: ours(steps)[0], lambda: peer(steps)[0], items=x.shape[0] * x.shape[1])
@@ -31,7 +31,7 @@ def rnn(at: Setting) -> Pair:
     """A plain recurrent layer, 128 to 256, forward; 32 sequences of 64 steps."""
     x, hidden_size = sequences(at)
     theirs = nn.RNN(x.shape[2], hidden_size, batch_first=True)
-    return of_sequences(at, RNNCell(x.shape[2], hidden_size), theirs, x)
+    return compare_layers(at, RNNCell(x.shape[2], hidden_size), theirs, x)
 
 
 @row(
@@ -44,25 +44,25 @@ def lstm(at: Setting) -> Pair:
     """An LSTM layer, 128 to 256, forward; 32 sequences of 64 steps."""
     x, hidden_size = sequences(at)
     theirs = nn.LSTM(x.shape[2], hidden_size, batch_first=True)
-    return of_sequences(at, LSTMCell(x.shape[2], hidden_size), theirs, x)
+    return compare_layers(at, LSTMCell(x.shape[2], hidden_size), theirs, x)
 
 
 @row(
     "torch.nn.GRU",
     "steps",
     slower="The peer takes one product a step, after one for all inputs. Ours takes three: the paper resets the state "
-    "before the matrix and not after it, so that gates and proposal can't be one product, and the input has its own.",
+    "before the matrix and not after it, so that gates and candidate can't be one product, and the input has its own.",
 )
 def gru(at: Setting) -> Pair:
-    """Bahdanau's gated unit, 128 to 256, forward; 32 sequences of 64 steps; U is diagonal, where both units agree."""
+    """Bahdanau's GRU cell, 128 to 256, forward; 32 sequences of 64 steps; U is diagonal, where both cells agree."""
     x, hidden_size = sequences(at)
-    unit = GRUCell(x.shape[2], hidden_size)
+    cell = GRUCell(x.shape[2], hidden_size)
     theirs = nn.GRU(x.shape[2], hidden_size, batch_first=True)
     with torch.no_grad():
-        unit.candidate.weight.copy_(unit.candidate.weight.diagonal().diag())
-        for theirs_part, ours_part in zip(theirs.parameters(), in_torchs_order(unit), strict=True):
+        cell.candidate.weight.copy_(cell.candidate.weight.diagonal().diag())
+        for theirs_part, ours_part in zip(theirs.parameters(), torch_gru_parameters(cell), strict=True):
             theirs_part.copy_(ours_part)
-    ours, peer, steps = at.put(unit), at.put(theirs), at.put(x)
+    ours, peer, steps = at.put(cell), at.put(theirs), at.put(x)
 
     def run() -> Tensor:
         state, states = steps.new_zeros(len(steps), hidden_size), []
@@ -74,16 +74,16 @@ def gru(at: Setting) -> Pair:
     return Pair(run, lambda: peer(steps)[0], items=x.shape[0] * x.shape[1])
 
 
-def in_torchs_order(unit: GRUCell) -> list[Tensor]:
-    """Return a unit's weights as torch has them: its update gate keeps the old state, where the paper's renews."""
-    proposal, update, reset = unit.input.weight.chunk(3)
-    own_update, own_reset = unit.gates.weight.chunk(2)
-    bias, update_bias, reset_bias = unit.input.bias.chunk(3)
+def torch_gru_parameters(cell: GRUCell) -> list[Tensor]:
+    """Return a cell's weights in the order of torch.nn.GRU, whose update gate weighs the old state."""
+    proposal, update, reset = cell.input.weight.chunk(3)
+    own_update, own_reset = cell.gates.weight.chunk(2)
+    bias, update_bias, reset_bias = cell.input.bias.chunk(3)
     return [
         torch.cat([reset, -update, proposal]),
-        torch.cat([own_reset, -own_update, unit.candidate.weight]),
+        torch.cat([own_reset, -own_update, cell.candidate.weight]),
         torch.cat([reset_bias, -update_bias, bias]),
-        torch.zeros_like(unit.input.bias),
+        torch.zeros_like(cell.input.bias),
     ]
 
 

@@ -1,8 +1,8 @@
-"""What attention costs as sequences grow: seconds and peak memory of linear and exact attention, and of the identity.
+"""Seconds and peak memory of linear, exact and identity attention against the length of the sequence.
 
-All arms of a length take turns in one process. Memory is what the operating system counts: for each arm a process of
-its own goes from short to long, and its highest resident set is read after each length, so that everything counts,
-scratch space of kernels included.
+All arms of a length are timed interleaved in one process. Memory is the resident set that the operating system
+reports: each arm runs at increasing lengths in a process of its own, and its peak is read after each length, so that
+the workspace of kernels counts too.
 """
 
 import itertools
@@ -38,13 +38,13 @@ from reference_impl.transformer import EncoderLayer
 
 FAVOR, CAUSAL, FUSED, MATRIX, IDENTITY = "FAVOR+", "FAVOR+, causal", "exact, fused", "exact, as a matrix", "identity"
 NB_FEATURES = 256
-"""Random directions wherever time and memory are measured; the public code's."""
+"""The number of random directions wherever time and memory are measured: the public code's default."""
 
 MODULE = "reference_impl.experiments.cost"
-"""Where a process that measures memory finds `peaks_per_process`: this file, from wherever its text is run."""
+"""The module from which a process that measures memory imports `peaks_per_process`, also in a notebook."""
 
 NEARLY_LINEAR, CLOSE = 1.15, 2.0
-"""Below which power of the length a cost is called nearly linear, and up to which multiple it is close."""
+"""The largest power of the length that counts as nearly linear, and the largest ratio that counts as close."""
 
 NAMES = {"attention": "attention alone", "layer": "a whole layer"}
 
@@ -53,13 +53,13 @@ Arm = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Timing:
-    """At which lengths, and how often.
+    """Lengths and repeats of the timing.
 
     Attributes:
         lengths: Lengths for attention alone; the plain matrix is made up to `max_matrix_length`.
         layer_lengths: Lengths for a whole layer.
-        fit_from: From which length on slopes are fitted.
-        repeats: Times that each is timed; `long_repeats` times from `long_from` on.
+        fit_from: The smallest length in the fit of the powers.
+        repeats: Repeats of each timing; from the length `long_from` on, `long_repeats`.
     """
 
     lengths: tuple[int, ...]
@@ -72,12 +72,12 @@ class Timing:
 
 
 class IdentityAttention(MultiHeadAttention):
-    """Attention that returns each place's own value: the least that a layer can cost.
+    """Attention whose output at each position is its own value: a lower bound on the cost of a layer.
 
     Source: Section 4.1 and Figure 3, where it is called X or OPT
 
     Args:
-        attention: Whose projections of values and of outputs are used.
+        attention: An exact attention; its value and output layers are shared.
     """
 
     def __init__(self, attention: MultiHeadAttention) -> None:
@@ -91,12 +91,12 @@ class IdentityAttention(MultiHeadAttention):
         value: Float[Tensor, "b m d"],
         mask: Any = None,
     ) -> Float[Tensor, "b n d"]:
-        """Return the values, projected twice; queries and keys are not made."""
+        """Return the projected values; queries and keys are not computed."""
         return self.output(self.value(value))
 
 
 def build_arms(what: str, device: str) -> dict[str, Arm]:
-    """Return what is timed, by name: functions of queries, keys and values, or of a layer's input."""
+    """Return the functions to time, by name: of queries, keys and values, or of a layer's input."""
     torch.manual_seed(0)
     if what == "layer":
         exact = EncoderLayer(512, 8, 2048, dropout=0.0).to(device).eval()
@@ -112,7 +112,7 @@ def build_arms(what: str, device: str) -> dict[str, Arm]:
 
 
 def build_inputs(what: str, length: int, device: str) -> list[Tensor]:
-    """Return what the arms are given."""
+    """Return random arguments for the arms."""
     torch.manual_seed(0)
     shape = (1, 1, 1, length, 512) if what == "layer" else (3, 1, 1, length, 64)
     return (
@@ -124,7 +124,7 @@ def build_inputs(what: str, length: int, device: str) -> list[Tensor]:
 
 @torch.no_grad()
 def measure_seconds(what: str, length: int, timing: Timing, device: str) -> dict[str, list[float]]:
-    """Time all arms at one length, in turns."""
+    """Time all arms at one length, interleaved."""
     ready, given = build_arms(what, device), build_inputs(what, length, device)
     if length > timing.max_matrix_length:
         ready.pop(MATRIX, None)
@@ -144,7 +144,7 @@ def measure_seconds(what: str, length: int, timing: Timing, device: str) -> dict
 def measure_memory(
     lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str
 ) -> dict[str, dict[str, list[float]]]:
-    """Return the MiB that each arm takes at each of its lengths, inputs included, in processes without a past.
+    """Return the peak MiB of each arm at each of its lengths, inputs included, measured in fresh processes.
 
     Args:
         lengths: For attention and for a layer, the lengths of each arm.
@@ -162,7 +162,7 @@ def measure_memory(
 def peaks_per_process(
     lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str
 ) -> dict[str, dict[str, list[float]]]:
-    """Measure each arm's peaks in a process of its own, forked from this one, which has computed nothing yet."""
+    """Measure each arm's peaks in a process of its own, forked before anything is computed."""
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
         return {
             what: {arm: pool.apply(measure_peaks, (what, arm, of_arm, device)) for arm, of_arm in arms_of.items()}
@@ -172,7 +172,7 @@ def peaks_per_process(
 
 @torch.no_grad()
 def measure_peaks(what: str, arm: str, lengths: Sequence[int], device: str) -> list[float]:
-    """Run an arm at each length, from short to long, and return by how much each has raised the process's peak."""
+    """Run an arm at increasing lengths, and return by how much each raises the process's peak memory."""
     run = build_arms(what, device)[arm]
     run(*build_inputs(what, 256, device))
     # Starting up left a mark above what is held now. This much more lifts the process to a mark of its own.
@@ -186,7 +186,7 @@ def measure_peaks(what: str, arm: str, lengths: Sequence[int], device: str) -> l
 
 
 def _mark(device: str) -> int:
-    """Return the most bytes that were held at any time up to now."""
+    """Return the peak memory of this process in bytes."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated()
     import resource
@@ -206,7 +206,7 @@ class Cost:
 
     Attributes:
         what: Which of the two.
-        fit_from: From which length on slopes are fitted.
+        fit_from: The smallest length in the fit of the powers.
         seconds: For each arm and length, the times of all repeats.
         mebibytes: For each arm and length, the peak.
     """
@@ -221,7 +221,7 @@ class Cost:
         return {length: float(np.median(times)) for length, times in self.seconds[arm].items()}
 
     def table(self) -> Table:
-        """Return slopes, and what the longest length costs."""
+        """Return the table of fitted powers and of the cost at the longest length."""
         rows: list[tuple[str | float, ...]] = []
         for arm in self.seconds:
             times, held = self.medians(arm), self.mebibytes[arm]
@@ -258,7 +258,7 @@ class Cost:
         )
 
     def figures(self) -> tuple[Lines, Lines]:
-        """Return seconds and MiB against the length."""
+        """Plot seconds and MiB against the length."""
         times = tuple(timing_series(arm, of_length) for arm, of_length in self.seconds.items())
         held = tuple(
             # A logarithm has no place for what was too little to be seen.
@@ -310,21 +310,21 @@ def measure_costs(run: Run, timing: Timing, device: str) -> tuple[Cost, Cost]:
 
 
 def describe_ends(series: Sequence[Series], unit: str) -> str:
-    """Tell where curves end."""
+    """Describe the curves' values at the longest length."""
     ends = [(each.name, [run[-1] for run in each.runs if run[-1] is not None], each.x[-1]) for each in series]
     told = (f"{name} {np.mean(values):.3g} {unit} at {at:,.0f}" for name, values, at in ends if values)
     return f"At the longest: {'; '.join(told)}."
 
 
 def timing_series(arm: str, times: Mapping[int, Sequence[float]]) -> Series:
-    """Return a curve with as many runs as there are repeats anywhere."""
+    """Return a curve with one run for each repeat."""
     most = max(map(len, times.values()))
     runs = tuple(tuple(each[i] if i < len(each) else None for each in times.values()) for i in range(most))
     return Series(name=arm, x=tuple(times), runs=runs)
 
 
 def fit_power(values: Mapping[int, float], start: int) -> float:
-    """Return the power of the length with which something grows from some length on."""
+    """Fit the power of the length with which values grow, from the length `start` on."""
     points = [(length, value) for length, value in values.items() if length >= start and value > 0]
     if len(points) < 2:
         return math.nan
@@ -333,14 +333,14 @@ def fit_power(values: Mapping[int, float], start: int) -> float:
 
 
 def steepest_power(values: Mapping[int, float], start: int) -> tuple[float, int, int]:
-    """Return the highest power of growth between two successive lengths from some length on, and these lengths."""
+    """Return the largest power of growth between two successive lengths from `start` on, and these lengths."""
     lengths = sorted(length for length in values if length >= start)
     pairs = itertools.pairwise(lengths)
     return max((fit_power({low: values[low], high: values[high]}, low), low, high) for low, high in pairs)
 
 
 def crossover_length(fast: Mapping[int, float], slow: Mapping[int, float]) -> int | None:
-    """Return the length from which on one is faster than the other, between measured ones on a line of logarithms."""
+    """Return the length from which on `fast` beats `slow`, interpolated log-linearly between measured lengths."""
     ahead = {length: math.log(slow[length] / fast[length]) for length in fast}
     lengths = sorted(ahead)
     behind = [length for length in lengths if ahead[length] <= 0]
@@ -354,7 +354,7 @@ def crossover_length(fast: Mapping[int, float], slow: Mapping[int, float]) -> in
 
 
 def describe_crossover(pays: int | None) -> str:
-    """Put into words from where on it pays."""
+    """Describe from which length on it is faster."""
     return (
         "at none of these lengths"
         if pays is None
@@ -363,7 +363,7 @@ def describe_crossover(pays: int | None) -> str:
 
 
 def judge_cost(attention: Cost, layer: Cost) -> Finding:
-    """Say whether a layer's cost is nearly linear and close to the identity's."""
+    """Judge whether a layer's cost is nearly linear and close to that with identity attention."""
     powers, alone = (
         (fit_power(cost.medians(FAVOR), cost.fit_from), fit_power(cost.mebibytes[FAVOR], cost.fit_from))
         for cost in (layer, attention)

@@ -1,28 +1,30 @@
-r"""LSTM against a plain recurrent network and attention: over what lag is a thing remembered?
+r"""LSTM against a plain RNN and attention: over which time lags can they remember?
 
-Claims: An error that goes back in a plain recurrent network vanishes with the lag, and in the memory cell does not
+Claims: the error that flows back in a plain recurrent network vanishes with the lag, and in the memory cell it does not
     (Sections 3.1 and 3.2); so plain networks fail at lags of 10, and LSTM succeeds at 100 (Section 5.2). It stores
     numbers (Section 5.4), and learns the embedded Reber grammar more often and sooner (Section 5.1).
 
-Test: *Reach*: of the gradient at the last input but one, how much is left at the first. *Recall*: the first symbol is x
-    or y, and is to be named after a lag of random other symbols; the noisy sequences of Section 5.2, with the error at
-    the end alone. *Adding*: the sum of two marked numbers, as in Section 5.4, at a fixed length. *Embedded Reber*: a
-    string is right if the symbols that may follow have the highest scores at each of its places.
+Tests: *Reach*: the norm of the last output's gradient at the first input, relative to that at the next-to-last.
+    *Recall*: the first symbol is x or y, and is to be predicted after a lag of random other symbols; these are the
+    noisy sequences of Section 5.2, with a loss at the end alone. *Adding*: the sum of two marked numbers, as in Section
+    5.4, at a fixed length. *Embedded Reber*: a string is right if, at each of its positions, the symbols that may
+    follow have the highest scores.
 
-Cells: the cell of 1997 (`LSTM1997Cell`), which has no forget gate, and today's with its forget bias at 0 and at 1.
-    Today's and the plain one run in `torch.nn.LSTM` and `torch.nn.RNN`, begun with the reference cells' weights, for
-    speed. Attention is one layer of a Transformer's encoder that is read at the last place. The paper's rivals learn
-    by BPTT and RTRL; here it is BPTT, with Adam.
+Models: the LSTM of 1997 (`LSTM1997Cell`), which has no forget gate, and today's with a forget bias of 0 and of 1.
+    Today's and the plain RNN run in `torch.nn.LSTM` and `torch.nn.RNN`, with the reference cells' initial weights, for
+    speed. Attention is one Transformer encoder layer, read at the last position. The paper's rivals learn by BPTT and
+    RTRL; here all models learn by BPTT, with Adam.
 
-Fairness: within a problem all have as many parameters, up to six in a hundred, the same sequences and as many steps,
-    Adam, and gradients clipped to a norm of 1. Rates were chosen among 0.001, 0.003, 0.01 and 0.03 for each model and
-    problem, at the longest lag and length of `small`: the best score at the end under seed 100, which no size runs, and
-    among equals the best mean over the curve. In recall luck decides for the plain network and for the cell of 1997, so
-    two rates of each were tried under more seeds from 101 on. Today's cells left chance at none there; they have the
-    one at which that with a forget bias of 1 did at a lag of 50. One rate serves all lags.
+Fairness: within a task all models have the same number of parameters within 6 %, the same sequences and number of
+    steps, Adam, and gradients clipped to a norm of 1. Learning rates were chosen among 0.001, 0.003, 0.01 and 0.03 for
+    each model and task, at the longest lag and length of `small`: the one with the best final score under seed 100,
+    which no size runs, and among equals with the best mean over the curve. In recall the plain RNN and the LSTM of 1997
+    depend on the seed, so two rates of each were tried under more seeds from 101 on. Today's LSTM stayed at chance with
+    every rate there; it has the rate at which it learned at a lag of 50 with a forget bias of 1. One rate serves all
+    lags.
 
-Stands in: 10 symbols for up to 101, lags up to 100 for 1,000, some 25,000 to 50,000 sequences a trial. Sequences are
-    drawn afresh at each step, and test strings apart from those: short strings are bound to be among both.
+Substitutes: 10 symbols for up to 101, lags up to 100 for 1,000, some 25,000 to 50,000 sequences a trial. Training
+    sequences are drawn anew at each step, independently of the test strings: short strings may occur among both.
 
 Sizes: `small` takes about eight minutes on one thread.
 """
@@ -58,12 +60,12 @@ LEARNING_RATES = {
 
 NUM_DISTRACTORS = 8
 SOLVED_ACCURACY = 0.99
-"""The accuracy from which on a trial of the recall problem counts as solved."""
+"""The accuracy from which on a trial of the recall task counts as solved."""
 CONSTANT_ERROR_RANGE = 0.1, 10.0
-"""Between which shares of the gradient an error neither vanishes nor explodes."""
+"""The range of gradient ratios in which the error counts as constant: it neither vanishes nor explodes."""
 SYMBOLS = "BTPSXVE"
 REBER_GRAMMAR = {0: "T1P2", 1: "S1X3", 2: "T2V4", 3: "X2S5", 4: "P3V5", 5: "E6"}
-"""Reber's: from each state two symbols with the states that they lead to, and one from the last but one."""
+"""The Reber grammar: for each state, the symbols that may follow, each with the state that it leads to."""
 
 Results = Mapping[str, Mapping[int, Sequence[float]]]
 """By model and by lag or length: a number for each seed."""
@@ -71,7 +73,7 @@ Results = Mapping[str, Mapping[int, Sequence[float]]]
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: lags and lengths in steps of a sequence, steps of training, and LSTM's cells."""
+    """The settings of a run: lags and lengths of sequences, steps of training, and the number of LSTM cells."""
 
     seeds: int
     num_cells: int
@@ -87,7 +89,7 @@ class Size:
 
 
 PAPER_LENGTH = 1000
-"""Places of the paper's longest sequences to add from: a minimal lag of 500."""
+"""The length of the paper's longest sequences in the adding problem: a minimal lag of 500."""
 
 SIZES = {
     "smoke": Size(1, 8, 8, 16, (1, 5, 20), (3, 6), 5, (12, 16), 5, 1, 5),
@@ -98,13 +100,13 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learnt.
+    """A task to learn.
 
     Attributes:
-        sample: Draws so many sequences, with what is to be answered.
-        loss: The sum of the losses of a model on them, and what it is divided by.
-        score: How good a model's answers are.
-        sizes: The widths of input and answer.
+        sample: Draws a number of sequences with their targets.
+        loss: Returns the summed loss of a model on them, and the number to divide it by.
+        score: Returns the score of a model's outputs.
+        sizes: The widths of the input and of the output.
     """
 
     name: str
@@ -115,11 +117,11 @@ class Task:
 
 
 class RNNModel(nn.Module):
-    """A recurrent network with a linear read-out at each step.
+    """A recurrent network with a linear output layer.
 
     Args:
-        cell: What it begins as; today's cell and the plain one are run by torch.
-        output_size: The width of the read-out.
+        cell: The initial cell; LSTMCell and RNNCell are run by torch's layers.
+        output_size: The width of the output.
     """
 
     def __init__(self, cell: RNNCell | LSTM1997Cell | LSTMCell, output_size: int) -> None:
@@ -128,12 +130,12 @@ class RNNModel(nn.Module):
         self.head = nn.Linear(cell.hidden_size, output_size)
 
     def forward(self, x: Float[Tensor, "b n input_size"]) -> Float[Tensor, "b n _"]:
-        """Return what is read out after each step."""
+        """Return the output at each step."""
         return self.head(self.layer(x)[0])
 
 
 def to_torch(cell: RNNCell | LSTMCell) -> nn.RNNBase:
-    """Return torch's layer that computes what the cell does, step by step."""
+    """Return torch's layer with the weights of a cell."""
     kind = nn.LSTM if isinstance(cell, LSTMCell) else nn.RNN
     layer = kind(cell.weight_ih.shape[1], cell.hidden_size, batch_first=True)
     layer.load_state_dict({f"{name}_l0": weight for name, weight in cell.state_dict().items()})
@@ -141,13 +143,13 @@ def to_torch(cell: RNNCell | LSTMCell) -> nn.RNNBase:
 
 
 class LastPositionEncoder(nn.Module):
-    """One layer of a Transformer's encoder, norms first, of which only the last place is computed, and read out.
+    """One pre-norm Transformer encoder layer, computed at the last position alone, with a linear output layer.
 
     Args:
         input_size: The width of the input.
-        output_size: The width of the read-out.
+        output_size: The width of the output.
         d_model: The width of the layer.
-        d_ff: The width inside its feed-forward part.
+        d_ff: The width of its feed-forward network.
     """
 
     def __init__(self, input_size: int, output_size: int, d_model: int, d_ff: int) -> None:
@@ -156,11 +158,11 @@ class LastPositionEncoder(nn.Module):
         self.layer, self.norm = EncoderLayer(d_model, 2, d_ff, dropout=0.0, residual=PreNorm), nn.LayerNorm(d_model)
 
     def embed(self, x: Float[Tensor, "b n input_size"]) -> Float[Tensor, "b n d"]:
-        """Return the sequences as the layer sees them, with positions."""
+        """Return the projected sequences plus positional encodings."""
         return self.project(x) + sinusoidal_positions(x.shape[1], self.project.out_features).to(x)
 
     def forward(self, x: Float[Tensor, "b n input_size"]) -> Float[Tensor, "b 1 _"]:
-        """Return what is read out at the last place."""
+        """Return the output at the last position."""
         y, layer = self.embed(x), self.layer
         inner, last = layer.around_self_attention.input(y), y[:, -1:]
         last = layer.around_self_attention.output(last, layer.self_attention(inner[:, -1:], inner, inner))
@@ -169,7 +171,7 @@ class LastPositionEncoder(nn.Module):
 
 
 def build_model(arm: str, input_size: int, output_size: int, num_cells: int) -> nn.Module:
-    """Return a new model of a kind with about as many parameters as today's LSTM with so many cells."""
+    """Return a new model of a kind with about as many parameters as an LSTM with `num_cells` cells."""
     makers: dict[str, Callable[[int], nn.Module]] = {
         PLAIN: lambda width: RNNModel(RNNCell(input_size, width), output_size),
         CELL: lambda width: RNNModel(LSTM1997Cell(input_size, width), output_size),
@@ -186,14 +188,14 @@ def build_model(arm: str, input_size: int, output_size: int, num_cells: int) -> 
 
 
 def sample_recall(lag: int, count: int, generator: torch.Generator) -> Batch:
-    """Draw sequences that begin with one of two symbols, then a lag of others, and which of the two it was."""
+    """Draw sequences of one of two symbols and `lag` distractors, with the first symbol as target."""
     first = torch.randint(2, (count, 1), generator=generator)
     others = 2 + torch.randint(NUM_DISTRACTORS, (count, lag), generator=generator)
     return F.one_hot(torch.cat([first, others], dim=1), 2 + NUM_DISTRACTORS).float(), first[:, 0]
 
 
 def sample_adding(length: int, count: int, generator: torch.Generator) -> Batch:
-    """Draw pairs of a number and a mark, and half plus a quarter of the sum of the numbers that are marked by 1.
+    """Draw sequences of the adding problem, with 0.5 plus a quarter of the sum of the marked numbers as target.
 
     One mark is among the first ten places, another in the first half; the first and the last place have -1 instead, so
     that a mark that falls on the first is lost.
@@ -208,7 +210,7 @@ def sample_adding(length: int, count: int, generator: torch.Generator) -> Batch:
 
 
 def sample_reber_string(generator: torch.Generator) -> tuple[str, list[str]]:
-    """Draw a string of the embedded Reber grammar, and for each of its places the symbols that may follow."""
+    """Draw a string of the embedded Reber grammar, and the symbols that may follow at each of its positions."""
 
     def toss(symbols: str) -> str:
         return symbols[int(torch.randint(len(symbols), (1,), generator=generator))]
@@ -224,7 +226,7 @@ def sample_reber_string(generator: torch.Generator) -> tuple[str, list[str]]:
 
 
 def sample_reber(count: int, generator: torch.Generator) -> Batch:
-    """Draw strings up to the last symbol but one, the symbols that do follow (-1 beyond the end), and all that may."""
+    """Draw strings without their last symbol, the next symbols (-1 beyond the end), and all that may follow."""
     drawn = [sample_reber_string(generator) for _ in range(count)]
     n = max(len(follow) for _, follow in drawn)
     x, may = torch.zeros(2, count, n, len(SYMBOLS))
@@ -238,45 +240,45 @@ def sample_reber(count: int, generator: torch.Generator) -> Batch:
 
 
 def recall_loss(model: nn.Module, x: Tensor, first: Tensor) -> tuple[Tensor, int]:
-    """Return the sum of the surprise about the first symbol after the last step, and the number of sequences."""
+    """Return the summed cross-entropy of the first symbol at the last step, and the number of sequences."""
     return F.cross_entropy(model(x)[:, -1], first, reduction="sum"), len(x)
 
 
 def adding_loss(model: nn.Module, x: Tensor, target: Tensor) -> tuple[Tensor, int]:
-    """Return the sum of the squared errors after the last step, and the number of sequences."""
+    """Return the summed squared error at the last step, and the number of sequences."""
     return (model(x)[:, -1] - target).square().sum(), len(x)
 
 
 def reber_loss(model: nn.Module, x: Tensor, target: Tensor, may: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sum of the surprise about the next symbols, and their number."""
+    """Return the summed cross-entropy of the next symbols, and their number."""
     return F.cross_entropy(model(x).mT, target, ignore_index=-1, reduction="sum"), (target >= 0).sum()
 
 
 def recall_accuracy(scores: Float[Tensor, "b n c"], first: Int[Tensor, " b"]) -> float:
-    """Return the share of sequences whose first symbol is named."""
+    """Return the accuracy of recalling the first symbol."""
     return float((scores[:, -1].argmax(dim=1) == first).float().mean())
 
 
 def adding_error_rate(sums: Float[Tensor, "b n 1"], target: Float[Tensor, "b 1"]) -> float:
-    """Return the share of sequences that the paper counts as wrong: the sum, as scaled, is off by 0.04 or more."""
+    """Return the share of sequences that the paper counts as wrong: the scaled sum is off by 0.04 or more."""
     return float(((sums[:, -1] - target).abs() >= 0.04).float().mean())
 
 
 def constant_answer_error_rate(length: int) -> float:
-    """Return the share of sequences that are wrong if 0.5, the mean of all sums, is the answer to each."""
+    """Return the error rate of the constant answer 0.5, the mean of all targets."""
     target = sample_adding(length, 5000, torch.Generator().manual_seed(0))[1]
     return adding_error_rate(torch.full((5000, 1, 1), 0.5), target)
 
 
 def reber_accuracy(scores: Float[Tensor, "b n v"], target: Int[Tensor, "b n"], may: Float[Tensor, "b n v"]) -> float:
-    """Return the share of strings in which, at each place, those symbols that may follow score above all others."""
+    """Return the share of strings in which, at each position, the symbols that may follow score above all others."""
     lowest = scores.masked_fill(may == 0, torch.inf).amin(dim=2)
     highest = scores.masked_fill(may == 1, -torch.inf).amax(dim=2)
     return float(((lowest > highest) | (target < 0)).all(dim=1).float().mean())
 
 
 def gradient_reach(model: nn.Module, x: Float[Tensor, "b n input_size"]) -> float:
-    """Return how much of the last output's gradient at the last input but one is left at the first.
+    """Return the ratio of the last output's gradients with respect to the first and to the next-to-last input.
 
     It is a ratio of norms, each over all outputs and sequences, in float64 so that little is not taken for nothing.
     """
@@ -288,7 +290,7 @@ def gradient_reach(model: nn.Module, x: Float[Tensor, "b n input_size"]) -> floa
 
 
 def build_training(task: Task, arm: str, steps: int, seed: int, size: Size, device: str = "auto") -> Training:
-    """Return what lets a model of a kind learn a problem; it ends with the curve, and the reach after training."""
+    """Return the training of a model on a task; its result is the curve, and the gradient reach after training."""
     test = task.sample(size.test_sequences, torch.Generator().manual_seed(2**31 + seed))
 
     def measure(model: nn.Module) -> dict[str, float]:
@@ -315,7 +317,7 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def recall_task(lag: int) -> Task:
-    """Return the problem of naming the first symbol."""
+    """Return the task of recalling the first symbol."""
     return Task("recall", partial(sample_recall, lag), recall_loss, recall_accuracy, (2 + NUM_DISTRACTORS, 2))
 
 
@@ -328,7 +330,7 @@ REBER_TASK = Task("reber", sample_reber, reber_loss, reber_accuracy, (len(SYMBOL
 
 
 def untrained_reaches(arm: str, lags: Sequence[int], seed: int, num_cells: int) -> list[float]:
-    """Return a new model's reach over each lag."""
+    """Return the gradient reach of an untrained model over each lag."""
     torch.manual_seed(seed)
     model, generator = build_model(arm, *recall_task(1).sizes, num_cells), torch.Generator().manual_seed(seed)
     # One step more than the lag, so that even at a lag of 1 the last but one is the first.
@@ -336,7 +338,7 @@ def untrained_reaches(arm: str, lags: Sequence[int], seed: int, num_cells: int) 
 
 
 def experiment(run: Run) -> Report:
-    """Measure reaches, then let each model learn each problem."""
+    """Measure gradient reaches, then train each model on each task."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     trials = run.seeds(size.trials)
     tried = [
@@ -427,7 +429,7 @@ def judge_reach(before: Results, after: Results) -> Finding:
 
 
 def judge_lags(named_at: Results) -> Finding:
-    """Judge whether LSTM bridges lags at which plain networks fail."""
+    """Judge whether LSTM solves lags at which plain networks fail."""
     solved = {arm: {lag: sum(one >= SOLVED_ACCURACY for one in of[lag]) for lag in of} for arm, of in named_at.items()}
     trials, lags = len(named_at[PLAIN][max(named_at[PLAIN])]), [*named_at[PLAIN]]
     bridges = solved[CELL][max(lags)] == trials
@@ -447,7 +449,7 @@ def judge_lags(named_at: Results) -> Finding:
 
 
 def judge_adding(wrong_at: Results) -> Finding:
-    """Judge whether LSTM solves the adding problem; the plain network is shown beside it."""
+    """Judge whether LSTM solves the adding problem; the plain network is shown for comparison."""
     most, constant = max(wrong_at[CELL]), constant_answer_error_rate(max(wrong_at[CELL]))
     solves, plain = max(wrong_at[CELL][most]) < 0.05, wrong_at[PLAIN][most]
     found = "; ".join(f"{arm} {', '.join(spread(shares) for shares in of.values())}" for arm, of in wrong_at.items())
@@ -587,7 +589,7 @@ def _added(found: Results) -> Lines:
     return Lines(
         id="adding",
         title="The adding problem",
-        caption="Test sequences whose sum is off by 0.04 or more. The upper line has learnt nothing but the mean.",
+        caption="Test sequences whose sum is off by 0.04 or more. The upper line has learned nothing but the mean.",
         alt=(
             f"Share wrong against length; at {max(found[PLAIN])}: {_ends(found, '.2f')}. Always to answer 0.5 has "
             f"{constant:.2f} wrong."
@@ -605,7 +607,7 @@ def _spelt(spelt: Mapping[str, Sequence[Any]], batch: int) -> Lines:
         id="reber",
         title="The embedded Reber grammar",
         caption=(
-            "Test strings that are right at every place. Half are right when all is learnt but that the last symbol "
+            "Test strings that are right at every place. Half are right when all is learned but that the last symbol "
             "but one repeats the second: to get there is the memory's part."
         ),
         alt=f"Share right against steps; in the end: {', '.join(ends)}.",

@@ -1,7 +1,7 @@
-"""A trained Transformer's weights put into a Performer: what the switch loses, and what fine-tuning brings back.
+"""A trained Transformer converted to a Performer: the accuracy before and after fine-tuning.
 
-The model writes English character by character. It is trained with softmax, switched to FAVOR+, and fine-tuned either
-way.
+The model is a character-level language model of English. It is trained with softmax attention, converted to FAVOR+,
+and fine-tuned with either.
 """
 
 import base64
@@ -32,13 +32,13 @@ FEATURE_MAPS = {"positive": positive_features, "sines and cosines": trigonometri
 
 @dataclass(frozen=True)
 class TrainingSize:
-    """How long a model of how many features is trained on how much text.
+    """The settings of the language model's training.
 
     Attributes:
-        steps: Steps with softmax.
+        steps: Training steps with softmax attention.
         finetuning_steps: Steps of fine-tuning.
-        d_model: Features of the model.
-        batch_size: Stretches of text of a step.
+        d_model: The width of the model.
+        batch_size: Windows of text in a batch.
         files: Files that are read of each package.
     """
 
@@ -50,7 +50,7 @@ class TrainingSize:
 
 
 class CharTransformer(nn.Module):
-    """A causal Transformer over characters, exact or switched."""
+    """A causal Transformer over characters, with exact or with FAVOR+ attention."""
 
     def __init__(self, d_model: int, heads: int = 2, layers: int = 2) -> None:
         super().__init__()
@@ -61,30 +61,30 @@ class CharTransformer(nn.Module):
         self.last = PreNorm.final_norm(d_model)
 
     def forward(self, text: Int[Tensor, "b n"]) -> Float[Tensor, "b n v"]:
-        """Score the character after each."""
+        """Return the logits of the next character at each position."""
         x = self.embedding(text)
         for layer in self.layers:
-            # One that estimates is causal by itself, and has no matrix to mask.
+            # FavorAttention is causal by itself, and has no matrix to mask.
             estimated = isinstance(layer.self_attention, FavorAttention)
             x = layer(x, None if estimated else causal_mask(text.shape[1], text.device))
         return self.embedding.logits(self.last(x))
 
 
 def sample_windows(text: Tensor, count: int, generator: torch.Generator, length: int = 128) -> Int[Tensor, "b n"]:
-    """Draw stretches of text, each with one character more than is read."""
+    """Draw random windows of text, each with one character more than the model reads."""
     starts = torch.randint(len(text) - length, (count, 1), generator=generator)
     return text[starts + torch.arange(length + 1)]
 
 
 def next_character_loss(model: nn.Module, windows: Int[Tensor, "b n"]) -> tuple[Tensor, int]:
-    """Return the loss of naming each next character, summed, and their count."""
+    """Return the summed cross-entropy of the next characters, and their number."""
     right = windows[:, 1:].flatten()
     return F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), right, reduction="sum"), len(right)
 
 
 @torch.no_grad()
 def accuracy(model: nn.Module, windows: Int[Tensor, "b n"]) -> float:
-    """Return the share of next characters that are named."""
+    """Return the accuracy of predicting the next character."""
     windows = windows.to(next(model.parameters()).device)
     return float((model(windows[:, :-1]).argmax(dim=-1) == windows[:, 1:]).float().mean())
 
@@ -104,7 +104,7 @@ def load_model(weights: str, size: TrainingSize) -> CharTransformer:
 
 
 def to_performer(model: nn.Module, nb_features: int, feature_map: Any = positive_features) -> nn.Module:
-    """Return a copy whose attentions are run by FAVOR+, causal, on one draw of directions."""
+    """Return a copy with causal FAVOR+ attention and one fixed projection."""
     return replace_attention(
         model,
         partial(
@@ -114,12 +114,12 @@ def to_performer(model: nn.Module, nb_features: int, feature_map: Any = positive
 
 
 class TransferredModel:
-    """One language model: trained with softmax, switched, and fine-tuned either way.
+    """A language model trained with softmax attention, then fine-tuned with softmax and with FAVOR+.
 
     Attributes:
-        softmax_curve: Its curve, with the steps of fine-tuning at the end, and softmax throughout.
-        performer: What `evaluate_performer` returns, and under "curve" that of fine-tuning with FAVOR+.
-        num_parameters: How many numbers it learns.
+        softmax_curve: The curve with softmax attention throughout, the fine-tuning steps included.
+        performer: What `evaluate_performer` returns, and under "curve" the fine-tuning curve with FAVOR+.
+        num_parameters: The number of its parameters.
     """
 
     def __init__(self, run: Run, seed: int, size: TrainingSize) -> None:
@@ -135,7 +135,7 @@ class TransferredModel:
             "device": run.device,
         }
         training = {"steps": size.steps, "every": max(1, size.steps // 10), "seed": seed} | settings
-        # Other batches than those of the training, and the same ones for both arms.
+        # Other batches than in training, and the same for both arms.
         tuning = {
             "steps": size.finetuning_steps,
             "every": max(1, size.finetuning_steps // 9),
@@ -159,12 +159,12 @@ class TransferredModel:
 
 
 def shift_curve(curve: Sequence[Mapping[str, Any]], steps: int) -> list[dict[str, Any]]:
-    """Return a curve that starts after so many steps."""
+    """Return a curve shifted by a number of steps."""
     return [{**point, "step": point["step"] + steps} for point in curve]
 
 
 def evaluate_performer(model: CharTransformer, test: Tensor, held_out: Tensor, seed: int) -> dict[str, Any]:
-    """Return a trained model's accuracies with FAVOR+ before fine-tuning, and its weights of attention, both ways."""
+    """Return a trained model's accuracies with FAVOR+ before fine-tuning, and exact and estimated attention weights."""
     torch.manual_seed(seed)
     model.eval()
     found: dict[str, Any] = {}
@@ -192,7 +192,7 @@ def first_head_weights(model: nn.Module, text: Int[Tensor, " n"]) -> list[list[f
 
 
 def judge_transfer(softmax_curves: Sequence[Any], performers: Sequence[Any], size: TrainingSize) -> Finding:
-    """Say whether fine-tuning brings back what the switch loses."""
+    """Judge whether fine-tuning recovers the accuracy that the conversion loses."""
     before = [accuracy_at(curve, size.steps) for curve in softmax_curves]
     lost = [found[f"positive, {NB_FEATURES}"] for found in performers]
     after = [found["curve"][-1]["accuracy"] for found in performers]
@@ -223,7 +223,7 @@ def accuracy_at(curve: Sequence[Mapping[str, Any]], step: int) -> float:
 
 
 def transfer_table(models: Sequence[TransferredModel], size: TrainingSize) -> Table:
-    """Return accuracies right after the switch."""
+    """Return the table of accuracies after the conversion, before and after fine-tuning."""
     names = [name for name in models[0].performer if name.startswith(tuple(FEATURE_MAPS))]
     rows = [
         (
@@ -258,7 +258,7 @@ def transfer_table(models: Sequence[TransferredModel], size: TrainingSize) -> Ta
 
 
 def transfer_figure(models: Sequence[TransferredModel], size: TrainingSize) -> Lines:
-    """Return accuracy against steps, before and after the switch."""
+    """Plot accuracy against steps, before and after the conversion."""
     tuned = [
         [
             {"step": size.steps, "accuracy": model.performer[f"positive, {NB_FEATURES}"]},
@@ -281,7 +281,7 @@ def transfer_figure(models: Sequence[TransferredModel], size: TrainingSize) -> L
 
 
 def attention_heatmaps(model: TransferredModel) -> tuple[Heatmap, ...]:
-    """Return the weights of attention on a line of text, exact and estimated."""
+    """Return heat maps of the exact and the estimated attention weights on a line of text."""
     letters = tuple(model.performer["text"].replace(" ", "␣"))
     exact, estimated = (np.array(model.performer["weights"][kind]) for kind in ("exact", "estimated"))
     off = float(np.abs(exact - estimated).mean(where=np.tri(len(letters), dtype=bool)))

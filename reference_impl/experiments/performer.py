@@ -1,25 +1,27 @@
-r"""What linear attention costs, and what it loses: time, memory, error, and a trained model that is moved over.
+r"""Linear attention by FAVOR+: its time, memory and error, and a trained Transformer turned into a Performer.
 
 Claimed: time and memory grow nearly linearly, close to a model whose attention is the identity (Section 4.1, Figure 3);
-positive features err less than sines and cosines, and orthogonal directions less than independent ones (Section 4.2,
-Figure 4); the features needed do not depend on the length (Theorem 4); a trained Transformer's weights, put into a
-Performer, need little fine-tuning (Section 4.3).
+positive features have a lower error than sines and cosines, and orthogonal directions than independent ones (Section
+4.2, Figure 4); the number of features needed does not depend on the length (Theorem 4); a trained Transformer's
+weights, loaded into a Performer, need little fine-tuning (Section 4.3).
 
-Put to the test:
+Tests:
 
-- Seconds and peak memory against the length, forwards: of attention alone (one head of 64, 256 features) beside torch's
-  fused kernel and the plain matrix, and of a whole layer of the paper's shape (8 heads, MLP 2,048, width 512) beside
-  exact and identity attention. All arms of a length take turns in one process. Memory is what the operating system
-  counts: for each arm a process of its own goes from short to long, and its highest resident set is read after each
-  length, so that everything counts, scratch space of kernels included.
-- The error of outputs at the paper's length of 4,096 and width of 16, over the mean square of the exact outputs, with
-  Gaussian queries and keys of unit scale and of half that: the paper says "appropriately normalized", and the scale
-  decides. Errors have heavy tails, so that each sample counts with the median over its draws of directions.
-- The error of the kernel's matrix for vectors of one length (the theorem asks for a bound) at several lengths of the
-  sequence, as the root mean square and as the worst entry, which is what the theorem bounds.
-- A small language model over characters of real English is trained with softmax, switched, and fine-tuned.
+- Seconds and peak memory of the forward pass against the length: of attention alone (one head of 64, 256 features), of
+  torch's fused kernel and of the plain matrix, and of a whole layer of the paper's shape (8 heads, MLP 2,048, width
+  512) with FAVOR+, exact and identity attention. All arms of a length are timed interleaved in one process. Memory is
+  the resident set that the operating system reports: each arm runs at increasing lengths in a process of its own, and
+  its peak is read after each length, so that the workspace of kernels counts too.
+- The error of outputs at the paper's length of 4,096 and width of 16, relative to the mean square of the exact outputs,
+  with Gaussian queries and keys of unit scale and of half that: the paper says "appropriately normalized", and the
+  result depends on the scale. Errors have heavy tails, so that the median over draws of the projection is taken for
+  each sample.
+- The error of the kernel matrix for vectors of one length (the theorem asks for a bound) at several lengths of the
+  sequence: the root mean square, and the largest entry, which is what the theorem bounds.
+- A small character-level language model of English is trained with softmax attention, converted to FAVOR+, and
+  fine-tuned.
 
-What stands in: one thread of a CPU for a V100, forward passes alone, docstrings for LM1B. ImageNet64 and TrEMBL are not
+Substitutes: one thread of a CPU for a V100, forward passes alone, docstrings for LM1B. ImageNet64 and TrEMBL are not
 tried. At `small`, the plain matrix stops at 8,192 positions, the layer at 16,384, and there are 5 samples, not 15.
 """
 
@@ -57,16 +59,16 @@ from reference_impl.performer import (
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run.
+    """The settings of a run.
 
     Attributes:
-        samples: Draws of queries, keys and values, each measured with `draws` draws of directions.
-        nb_features: Numbers of directions.
+        samples: Draws of queries, keys and values, each measured with `draws` draws of the projection.
+        nb_features: Numbers of random directions.
         compared_length: The length at which they are compared.
         growth_lengths: Lengths at which the kernel's error is measured.
-        timing: What is timed.
-        seeds: Language models that are trained and switched.
-        training: How each of them is trained.
+        timing: The lengths and repeats of the timing.
+        seeds: The number of language models that are trained and converted.
+        training: The settings of their training.
     """
 
     samples: int
@@ -112,13 +114,13 @@ SIZES = {
 PROJECTIONS = {"orthogonal": gaussian_orthogonal_random_matrix, "independent": gaussian_random_matrix}
 SCALES = {"unit": 1.0, "half": 0.5}
 GROWTH_NB_FEATURES = 128
-"""Random directions where the length is varied."""
+"""The number of random directions where the length is varied."""
 
 Errors = Mapping[str, Sequence[float]]
 
 
 def experiment(run: Run) -> Report:
-    """Measure errors, seconds, memory, and a model that is switched."""
+    """Measure errors, seconds, memory, and the conversion of a trained model."""
     size = SIZES[run.size]
     run.expect(2 * size.samples + len(size.timing.lengths) + len(size.timing.layer_lengths) + 1 + 4 * size.seeds)
     device = str(accelerator(run.device).device)
@@ -161,7 +163,7 @@ def experiment(run: Run) -> Report:
 
 
 def errors_by_features(seed: int, size: Size) -> dict[str, list[float]]:
-    """Return, for each scale, kernel and way to draw, the outputs' error for each number of features.
+    """Return the outputs' error by number of features, for each scale, feature map and projection.
 
     It is the mean square of the error over that of the exact outputs; the median over draws of directions.
     """
@@ -185,17 +187,17 @@ def errors_by_features(seed: int, size: Size) -> dict[str, list[float]]:
 
 
 def relative_error(output: Tensor, exact: Tensor) -> float:
-    """Return the mean square of the error over the mean square of what is right."""
+    """Return the mean squared error, relative to the mean square of the exact outputs."""
     return float((output - exact).square().mean() / exact.square().mean())
 
 
 def arm_name(scale: str, kernel: str, draw: str) -> str:
-    """Name a way to estimate."""
+    """Return the name of an estimator: a feature map, a projection and a scale."""
     return f"{kernel}, {draw}, {scale} scale"
 
 
 def errors_by_length(seed: int, size: Size) -> dict[str, list[list[float]]]:
-    """Return, for each kernel, the mean and the worst error of the kernel's matrix at each length.
+    """Return, for each feature map, the mean and the largest error of the kernel matrix at each length.
 
     Queries and keys point anywhere and are as long as Gaussian ones are on the mean, 4 at width 16. Errors are over the
     root mean square of the exact matrix, and their root mean square and their largest are averaged over draws.
@@ -223,7 +225,7 @@ def errors_by_length(seed: int, size: Size) -> dict[str, list[list[float]]]:
 
 
 def judge_feature_maps(errors: Sequence[Errors], numbers: Sequence[int]) -> Finding:
-    """Say whether positive features err less, from the orthogonal arms of each sample."""
+    """Judge whether positive features have the lower error, with orthogonal directions, in each sample."""
     wins, said = {}, []
     for scale in SCALES:
         arms = {kernel: arm_name(scale, kernel, "orthogonal") for kernel in FEATURE_MAPS}
@@ -255,7 +257,7 @@ def judge_feature_maps(errors: Sequence[Errors], numbers: Sequence[int]) -> Find
 
 
 def judge_projections(errors: Sequence[Errors]) -> Finding:
-    """Say whether orthogonal directions err less, from each sample's mean ratio over the numbers of features."""
+    """Judge whether orthogonal directions have the lower error, by each sample's mean ratio of errors."""
     wins, said = [], []
     for scale in SCALES:
         for kernel in FEATURE_MAPS:
@@ -278,7 +280,7 @@ def judge_projections(errors: Sequence[Errors]) -> Finding:
 
 
 def judge_growth(grown: Sequence[Mapping[str, Any]], lengths: Sequence[int]) -> Finding:
-    """Say whether the features for a given error grow with the length: errors fall with the root of their number."""
+    """Judge whether a given error needs more features at a greater length; it falls with their square root."""
     times: dict[str, np.ndarray] = {}
     for kernel in FEATURE_MAPS:
         shortest, longest = (np.mean([sample[kernel][end] for sample in grown], axis=0) for end in (0, -1))
@@ -301,12 +303,12 @@ def judge_growth(grown: Sequence[Mapping[str, Any]], lengths: Sequence[int]) -> 
 
 
 def mean_curve(errors: Sequence[Errors], arm: str) -> np.ndarray:
-    """Return an arm's errors by number of features: the geometric mean over samples."""
+    """Return an estimator's errors by number of features, as geometric means over samples."""
     return np.exp(np.mean(np.log([sample[arm] for sample in errors]), axis=0))
 
 
 def not_tried() -> tuple[Finding, ...]:
-    """Return the claims that need the papers' data and machines."""
+    """Return the claims that need the paper's data and hardware."""
     return (
         Finding(
             claim="imagenet64",
@@ -325,7 +327,7 @@ def not_tried() -> tuple[Finding, ...]:
 
 
 def error_figure(errors: Sequence[Errors], size: Size) -> Lines:
-    """Return the error of outputs against the number of features, at unit scale and with the winners at half scale."""
+    """Plot the error of outputs against the number of features; at half scale with orthogonal directions alone."""
     names = [arm_name("unit", kernel, draw) for kernel in FEATURE_MAPS for draw in PROJECTIONS]
     names += [arm_name("half", kernel, "orthogonal") for kernel in FEATURE_MAPS]
     told = "; ".join(
@@ -352,7 +354,7 @@ def error_figure(errors: Sequence[Errors], size: Size) -> Lines:
 
 
 def growth_figure(grown: Sequence[Mapping[str, Any]], size: Size) -> Lines:
-    """Return the mean and the worst error of the kernel's matrix against the length."""
+    """Plot the mean and the largest error of the kernel matrix against the length."""
     kinds = {
         f"{kernel}, {kind}": (kernel, i) for kernel in FEATURE_MAPS for i, kind in enumerate(("mean", "worst entry"))
     }
@@ -382,7 +384,7 @@ def growth_figure(grown: Sequence[Mapping[str, Any]], size: Size) -> Lines:
 
 
 def error_table(errors: Sequence[Errors], size: Size) -> Table:
-    """Return every arm's errors at the fewest and at the most directions."""
+    """Return the table of all estimators' errors at the smallest and the largest number of directions."""
     rows = []
     for scale in SCALES:
         for kernel in FEATURE_MAPS:

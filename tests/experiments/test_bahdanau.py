@@ -114,7 +114,7 @@ def test_shorter_training_is_judged_by_the_model_that_saw_short_sentences() -> N
         ([(0.99, 0.98, 0.5)], Outcome.PARTLY),
         ([(0.99, 0.99, 0.98), (0.99, 0.96, 0.98)], Outcome.PARTLY),  # on average it holds
         ([(0.99, 0.9, 0.5)], Outcome.NO),
-        ([(0.3, 0.3, 0.3)], Outcome.NO),  # nothing has been learnt
+        ([(0.3, 0.3, 0.3)], Outcome.NO),  # nothing has been learned
     ],
 )
 def test_length_does_not_hurt_where_long_rows_are_as_good_as_short_ones_in_every_seed(
@@ -129,7 +129,7 @@ def test_length_does_not_hurt_where_long_rows_are_as_good_as_short_ones_in_every
         ([(0.9, 0.9, 0.1)] * 2, Outcome.YES),
         ([(0.9, 0.9, 0.1), (0.9, 0.5, 0.1)], Outcome.NO),  # by less on average, but not with every seed
         ([(0.9, 0.1, 0.1)] * 2, Outcome.NO),
-        ([(0.3, 0.3, 0.3)] * 2, Outcome.NO),  # nothing has been learnt
+        ([(0.3, 0.3, 0.3)] * 2, Outcome.NO),  # nothing has been learned
     ],
 )
 def test_falling_less_is_judged_among_lengths_that_were_trained_on(

@@ -120,7 +120,7 @@ def pair_by_pair(
     valid: list[bool] | None = None,
     causal: bool = False,
 ) -> np.ndarray:
-    """Return the estimate for one head in numpy: no stabiliser, one weight at a time."""
+    """Return the estimate for one head in numpy: no stabilizer, one weight at a time."""
     query, key, value, projection = (x.detach().double().numpy() for x in (q, k, v, W))
     d = query.shape[1]
 
@@ -167,7 +167,7 @@ def test_causal_it_agrees_with_performer_pytorch(
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_relu_agrees_with_the_generalised_attention_of_performer_pytorch(causal: bool) -> None:
+def test_relu_agrees_with_the_generalized_attention_of_performer_pytorch(causal: bool) -> None:
     torch.manual_seed(0)
     inputs, W = vectors(2, 2, 7, 7, 4), gaussian_orthogonal_random_matrix(10, 4).double()
     peer = fast_attention(W, causal=causal, generalized_attention=True)
@@ -414,8 +414,8 @@ def test_the_maximum_over_later_keys_cancels() -> None:
     louder = k.detach().clone()
     louder[..., -1, :] = W[W.norm(dim=1).argmax()] * 4**0.25  # where the exponent of the features is largest
     query, key = random_features(q * 4**-0.25, W), random_features(louder * 4**-0.25, W)
-    unstabilised = prefix_sum(query, key, v) / prefix_sum(query, key, torch.ones_like(v[..., :1]))
-    assert close(favor_attention(q, louder, v, W, causal=True), unstabilised, 1e-10)
+    unstabilized = prefix_sum(query, key, v) / prefix_sum(query, key, torch.ones_like(v[..., :1]))
+    assert close(favor_attention(q, louder, v, W, causal=True), unstabilized, 1e-10)
     assert close(
         favor_attention(q, louder, v, W, causal=True)[..., :7, :],
         favor_attention(q, k, v, W, causal=True)[..., :7, :],
