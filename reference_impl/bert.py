@@ -25,15 +25,48 @@ Attend = Callable[[MultiHeadAttention, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Texts, padded to one length: what `Bert` is called with."""
+class BertConfig:
+    """The sizes of a BERT; the defaults are BERT-base, uncased.
 
-    tokens: Int[Tensor, "b n"]
-    segments: Int[Tensor, "b n"]
+    Source: Section 3, Model Architecture; names from the authors' code
+
+    Large: `BertConfig(d_model=1024, heads=16, d_ff=4096, layers=24)`; cased base: `BertConfig(vocab_size=28_996)`.
+
+    Attributes:
+        vocab_size: Number of word pieces.
+        d_model: Width of every layer's input and output ($H$, `hidden_size`).
+        heads: Attention heads ($A$, `num_attention_heads`).
+        d_ff: Width inside the feed-forward network (`intermediate_size`).
+        layers: Number of layers ($L$, `num_hidden_layers`).
+        max_position_embeddings: Rows of the position table, the longest input.
+        type_vocab_size: Number of segments, the texts that an input may join.
+        dropout: Dropout rate of the embeddings, the attention weights and each sublayer's output.
+        gelu: The form of GELU: the tanh approximation, as in the authors' code, or the error function.
+        initializer_range: Standard deviation of the initial weights, those of the heads too.
+    """
+
+    vocab_size: int = 30_522
+    d_model: int = 768
+    heads: int = 12
+    d_ff: int = 3072
+    layers: int = 12
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    dropout: float = 0.1
+    gelu: Literal["tanh", "erf"] = "tanh"
+    initializer_range: float = 0.02
+
+
+@dataclass(frozen=True)
+class BatchEncoding:
+    """Texts, padded to one length: what `BertModel` is called with."""
+
+    input_ids: Int[Tensor, "b n"]
+    token_type_ids: Int[Tensor, "b n"]
     mask: Bool[Tensor, "b 1 n"]
 
 
-class WordPieces:
+class WordPieceTokenizer:
     """Cut texts into word pieces, by the `tokenizers` library.
 
     Source: Section 3, Input/Output Representations; Figure 2
@@ -42,27 +75,29 @@ class WordPieces:
     `[SEP]` are segment 1.
 
     Args:
-        vocabulary: The number of each piece, or the file `vocab.txt` of a published model, one piece a line.
-        lower: Whether the model is uncased: letters are made small and lose their accents.
+        vocab: The number of each piece, or the file `vocab.txt` of a published model, one piece a line.
+        lowercase: Whether the model is uncased: texts are lowercased and accents stripped.
     """
 
-    def __init__(self, vocabulary: Mapping[str, int] | Path, lower: bool = True) -> None:
+    def __init__(self, vocab: Mapping[str, int] | Path, lowercase: bool = True) -> None:
         from tokenizers import BertWordPieceTokenizer
 
-        known = str(vocabulary) if isinstance(vocabulary, Path) else dict(vocabulary)
-        self.tokenizer = BertWordPieceTokenizer(known, lowercase=lower)
+        known = str(vocab) if isinstance(vocab, Path) else dict(vocab)
+        self.tokenizer = BertWordPieceTokenizer(known, lowercase=lowercase)
 
-    def __call__(self, texts: Sequence[str | tuple[str, str]], length: int | None = None) -> Batch:
-        """Return the texts, or pairs of texts, as a batch; given a length, cut off what is longer."""
-        if length is None:
+    def __call__(self, texts: Sequence[str | tuple[str, str]], max_length: int | None = None) -> BatchEncoding:
+        """Return the texts, or pairs of texts, as a padded batch; given a maximal length, truncate to it."""
+        if max_length is None:
             self.tokenizer.no_truncation()
         else:
-            self.tokenizer.enable_truncation(length)
+            self.tokenizer.enable_truncation(max_length)
         self.tokenizer.enable_padding()
-        read = self.tokenizer.encode_batch(list(texts))
-        real = torch.tensor([one.attention_mask for one in read], dtype=torch.bool)
-        return Batch(
-            torch.tensor([one.ids for one in read]), torch.tensor([one.type_ids for one in read]), real[:, None]
+        encodings = self.tokenizer.encode_batch(list(texts))
+        attention_mask = torch.tensor([one.attention_mask for one in encodings], dtype=torch.bool)
+        return BatchEncoding(
+            input_ids=torch.tensor([one.ids for one in encodings]),
+            token_type_ids=torch.tensor([one.type_ids for one in encodings]),
+            mask=attention_mask[:, None],
         )
 
 
@@ -71,7 +106,7 @@ def layer_norm(d: int) -> nn.LayerNorm:
     return nn.LayerNorm(d, eps=1e-12)
 
 
-class Embeddings(nn.Module):
+class BertEmbeddings(nn.Module):
     r"""Sum up what a token is, where it stands and to which text it belongs.
 
     Source: Section 3, Figure 2; norm and dropout from the authors' code
@@ -80,26 +115,29 @@ class Embeddings(nn.Module):
     Answers: bert.segments-and-positions
         They tell apart what the words alone do not. Without positions, the same words in another order give the same
         vectors in that order: attention has no order of its own. Without segments, nothing but `[SEP]` says which text
-        a word belongs to. Both are learnt tables, added to the word's vector before the first norm.
+        a word belongs to. Both are learned tables, added to the word's vector before the first norm.
 
         >>> import torch
-        >>> from reference_impl.bert import Bert
+        >>> from reference_impl.bert import BertConfig, BertModel
         >>> _ = torch.manual_seed(0)
-        >>> bert = Bert(vocabulary=120, d_model=16, heads=2, d_ff=32, layers=2, deviation=0.2).eval()
-        >>> tokens, segments = torch.tensor([[101, 104, 105, 106, 107, 102]]), torch.tensor([[0, 0, 0, 1, 1, 1]])
+        >>> config = BertConfig(vocab_size=120, d_model=16, heads=2, d_ff=32, layers=2, initializer_range=0.2)
+        >>> bert = BertModel(config).eval()
+        >>> input_ids = torch.tensor([[101, 104, 105, 106, 107, 102]])
+        >>> token_type_ids = torch.tensor([[0, 0, 0, 1, 1, 1]])
         >>> e = bert.embeddings
-        >>> total = e.token.weight[tokens] + e.position.table[:6] + e.segment.weight[segments]
-        >>> torch.equal(e(tokens, segments), e.norm(total))
+        >>> total = e.word_embeddings(input_ids) + e.position_embeddings(6) + e.token_type_embeddings(token_type_ids)
+        >>> torch.equal(e(input_ids, token_type_ids), e.norm(total))
         True
 
         >>> def same_in_another_order():
         ...     order = torch.tensor([0, 3, 1, 4, 2, 5])
-        ...     return torch.allclose(bert(tokens[:, order]), bert(tokens)[:, order], atol=1e-5)
+        ...     return torch.allclose(bert(input_ids[:, order]), bert(input_ids)[:, order], atol=1e-5)
         >>> def same_with_another_boundary():
-        ...     return torch.allclose(bert(tokens, segments), bert(tokens, segments.roll(1)), atol=1e-5)
+        ...     x, y = bert(input_ids, token_type_ids), bert(input_ids, token_type_ids.roll(1))
+        ...     return torch.allclose(x, y, atol=1e-5)
         >>> same_in_another_order(), same_with_another_boundary()
         (False, False)
-        >>> _ = e.position.table.data.zero_(), e.segment.weight.data.zero_()
+        >>> _ = e.position_embeddings.table.data.zero_(), e.token_type_embeddings.weight.data.zero_()
         >>> same_in_another_order(), same_with_another_boundary()
         (True, True)
 
@@ -109,9 +147,9 @@ class Embeddings(nn.Module):
         is cut, or read in windows.
 
         >>> import torch
-        >>> from reference_impl.bert import Bert
+        >>> from reference_impl.bert import BertConfig, BertModel
         >>> _ = torch.manual_seed(0)
-        >>> bert = Bert(vocabulary=120, d_model=16, heads=2, d_ff=32, layers=2).eval()
+        >>> bert = BertModel(BertConfig(vocab_size=120, d_model=16, heads=2, d_ff=32, layers=2)).eval()
         >>> bert(torch.full((1, 512), 104)).shape
         torch.Size([1, 512, 16])
         >>> bert(torch.full((1, 513), 104))
@@ -124,22 +162,24 @@ class Embeddings(nn.Module):
         torch.Size([1, 513, 16])
     """
 
-    def __init__(self, vocabulary: int, d_model: int, max_length: int, segments: int, dropout: float) -> None:
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.token, self.segment = nn.Embedding(vocabulary, d_model), nn.Embedding(segments, d_model)
-        self.position = LearnedPositions(max_length, d_model)
-        self.norm, self.dropout = layer_norm(d_model), nn.Dropout(dropout)
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.d_model)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.d_model)
+        self.position_embeddings = LearnedPositions(config.max_position_embeddings, config.d_model)
+        self.norm, self.dropout = layer_norm(config.d_model), nn.Dropout(config.dropout)
 
-    def forward(self, tokens: Int[Tensor, "b n"], segments: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+    def forward(self, input_ids: Int[Tensor, "b n"], token_type_ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
         """Return the vectors that enter the first layer.
 
         Raises:
             ValueError: There are more tokens than positions.
         """
-        return self.dropout(self.norm(self.token(tokens) + self.position(tokens.shape[1]) + self.segment(segments)))
+        words, positions = self.word_embeddings(input_ids), self.position_embeddings(input_ids.shape[1])
+        return self.dropout(self.norm(words + positions + self.token_type_embeddings(token_type_ids)))
 
 
-class EncoderLayer(nn.Module):
+class BertLayer(nn.Module):
     r"""Let each token look at all of them, then change each by itself, with a norm after either sum.
 
     Source: Section 3, Model Architecture: the Transformer's encoder, with GELU in the place of ReLU
@@ -154,9 +194,9 @@ class EncoderLayer(nn.Module):
         >>> import torch
         >>> from torch import nn
         >>> from reference_impl import transformer
-        >>> from reference_impl.bert import Bert, EncoderLayer
+        >>> from reference_impl.bert import BertConfig, BertLayer, BertModel
         >>> _ = torch.manual_seed(0)
-        >>> ours = EncoderLayer(d_model=16, heads=2, d_ff=32, dropout=0.0, gelu="erf")
+        >>> ours = BertLayer(BertConfig(d_model=16, heads=2, d_ff=32, dropout=0.0, gelu="erf"))
         >>> theirs = transformer.EncoderLayer(d_model=16, heads=2, d_ff=32, dropout=0.0)
         >>> theirs.feed_forward[1] = nn.GELU()
         >>> numbers = dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True))
@@ -168,7 +208,8 @@ class EncoderLayer(nn.Module):
 
         >>> with torch.device("meta"):
         ...     kinds = transformer.EncoderLayer, transformer.DecoderLayer
-        ...     models = [*(nn.ModuleList(kind(768, 12, 3072) for _ in range(12)) for kind in kinds), Bert().layers]
+        ...     models = [nn.ModuleList(kind(768, 12, 3072) for _ in range(12)) for kind in kinds]
+        ...     models.append(BertModel().layers)
         >>> encoder, decoder, bert = (sum(w.numel() for w in model.parameters()) for model in models)
         >>> encoder, decoder, bert
         (85054464, 113421312, 85054464)
@@ -180,9 +221,10 @@ class EncoderLayer(nn.Module):
         numbers with those of another program, take its form.
 
         >>> import torch
-        >>> from reference_impl.bert import EncoderLayer
+        >>> from reference_impl.bert import BertConfig, BertLayer
         >>> _ = torch.manual_seed(0)
-        >>> by_tanh, by_erf = (EncoderLayer(64, 4, 256, dropout=0.0, gelu=form) for form in ("tanh", "erf"))
+        >>> configs = (BertConfig(d_model=64, heads=4, d_ff=256, dropout=0.0, gelu=form) for form in ("tanh", "erf"))
+        >>> by_tanh, by_erf = (BertLayer(config) for config in configs)
         >>> x = torch.linspace(-6, 6, 10_001)
         >>> apart = (by_tanh.gelu(x) - by_erf.gelu(x)).abs()
         >>> bool(0.0004 < apart.max() < 0.0005), round(float(x[apart.argmax()].abs()), 1)
@@ -195,21 +237,22 @@ class EncoderLayer(nn.Module):
         True
     """
 
-    def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float, gelu: Literal["tanh", "erf"]) -> None:
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(d_model, heads, dropout=dropout)
-        self.expand, self.contract = nn.Linear(d_model, d_ff), nn.Linear(d_ff, d_model)
-        self.gelu = nn.GELU("tanh" if gelu == "tanh" else "none")
-        self.attention_norm, self.feed_forward_norm = layer_norm(d_model), layer_norm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        d_model, d_ff = config.d_model, config.d_ff
+        self.attention = MultiHeadAttention(d_model, config.heads, dropout=config.dropout)
+        self.intermediate, self.output = nn.Linear(d_model, d_ff), nn.Linear(d_ff, d_model)
+        self.gelu = nn.GELU("tanh" if config.gelu == "tanh" else "none")
+        self.attention_norm, self.output_norm = layer_norm(d_model), layer_norm(d_model)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "b n d"], attend: Attend) -> Float[Tensor, "b n d"]:
         """Return the tokens as the next layer sees them; `attend` says which may look at which."""
         x = self.attention_norm(x + self.dropout(attend(self.attention, x)))
-        return self.feed_forward_norm(x + self.dropout(self.contract(self.gelu(self.expand(x)))))
+        return self.output_norm(x + self.dropout(self.output(self.gelu(self.intermediate(x)))))
 
 
-def attend_apart(
+def varlen_attention(
     attention: MultiHeadAttention, x: Float[Tensor, "1 t d"], lengths: Sequence[int]
 ) -> Float[Tensor, "1 t d"]:
     r"""Attend within each of the sequences that stand end to end in x, as if each were alone.
@@ -224,15 +267,16 @@ def attend_apart(
 
         >>> import torch
         >>> from torch.utils.flop_counter import FlopCounterMode
-        >>> from reference_impl.bert import Bert
+        >>> from reference_impl.bert import BertConfig, BertModel
         >>> from reference_impl.layers.attention import padding_mask
         >>> _ = torch.manual_seed(0)
-        >>> bert = Bert(vocabulary=120, d_model=32, heads=2, d_ff=128, layers=2, max_length=128).eval()
-        >>> tokens, mask = torch.randint(104, 120, (4, 128)), padding_mask(torch.tensor([128, 30, 20, 2]), 128)
+        >>> config = BertConfig(vocab_size=120, d_model=32, heads=2, d_ff=128, layers=2, max_position_embeddings=128)
+        >>> bert = BertModel(config).eval()
+        >>> input_ids, mask = torch.randint(104, 120, (4, 128)), padding_mask(torch.tensor([128, 30, 20, 2]), 128)
         >>> vectors, cost = [], []
         >>> for bert.unpadded in (False, True):
         ...     with FlopCounterMode(display=False) as counter:
-        ...         vectors.append(bert(tokens, mask=mask))
+        ...         vectors.append(bert(input_ids, mask=mask))
         ...     cost.append(counter.get_flop_counts()["Global"][torch.ops.aten.addmm])
         >>> real = mask[:, 0]
         >>> torch.allclose(vectors[0][real], vectors[1][real], atol=1e-5), bool(vectors[1][~real].any())
@@ -249,31 +293,19 @@ def attend_apart(
     return attention.output(torch.cat(heads, dim=2).transpose(1, 2).flatten(2))
 
 
-class Bert(nn.Module):
+class BertModel(nn.Module):
     r"""Read tokens, and return a vector for each that knows of all the others.
 
     Source: Section 3
 
-    The defaults are BERT-base, uncased. Large: `d_model=1024, heads=16, d_ff=4096, layers=24`; cased base:
-    `vocabulary=28_996`.
-
-    Departs: the paper names no initialisation; weights begin as in the authors' code, drawn from a normal distribution
+    Departs: the paper names no initialization; weights begin as in the authors' code, drawn from a normal distribution
     that is cut off at twice its deviation. A token that may look nowhere attends to nothing: in public code it
     attends to all tokens alike.
 
     Args:
-        vocabulary: How many word pieces.
-        d_model: The width of every layer's input and output.
-        heads: How many heads share that width.
-        d_ff: The width inside the feed-forward network.
-        layers: How many layers.
-        max_length: How many positions have a vector.
-        segments: How many texts an input may join.
-        dropout: The share dropped from the embeddings, the attention weights and each sublayer's output.
-        gelu: The form of GELU: by the hyperbolic tangent, as in the authors' code, or by the error function.
-        pooler: Whether there is a layer on `[CLS]` for tasks on the whole input.
+        config: The sizes; BERT-base, uncased, if none are given.
+        add_pooling_layer: Whether there is a layer on `[CLS]` for tasks on the whole input.
         unpadded: Whether, given a mask, the layers compute the real tokens only; the others come out as zeros.
-        deviation: How far from 0 weights begin; that of the heads too. Narrow models learn sooner from more.
 
     Answers: bert.no-decoder
         Alter one word and see which outputs change. In BERT each of them does, the earlier ones too; in the
@@ -282,11 +314,12 @@ class Bert(nn.Module):
         go in, and six vectors come out.
 
         >>> import torch
-        >>> from reference_impl.bert import Bert
+        >>> from reference_impl.bert import BertConfig, BertModel
         >>> from reference_impl.layers.attention import MultiHeadAttention
         >>> from reference_impl.transformer import Transformer
         >>> _ = torch.manual_seed(0)
-        >>> bert = Bert(vocabulary=120, d_model=16, heads=2, d_ff=32, layers=2, deviation=0.2).eval()
+        >>> config = BertConfig(vocab_size=120, d_model=16, heads=2, d_ff=32, layers=2, initializer_range=0.2)
+        >>> bert = BertModel(config).eval()
         >>> transformer = Transformer(vocabulary=120, d_model=16, heads=2, d_ff=32, layers=2).eval()
         >>> words, source = torch.arange(104, 110)[None], torch.arange(110, 117)[None]
         >>> def changed(model, place):
@@ -309,48 +342,35 @@ class Bert(nn.Module):
         take that table once more. The paper writes 110M, and 340M for the large model.
 
         >>> import torch
-        >>> from reference_impl.bert import Bert, BertPreTraining
+        >>> from reference_impl.bert import BertConfig, BertForPreTraining, BertModel
         >>> def count(*modules):
         ...     return sum(w.numel() for module in modules for w in module.parameters())
         >>> with torch.device("meta"):
-        ...     bert, large = Bert(), Bert(d_model=1024, heads=16, d_ff=4096, layers=24)
-        ...     whole = BertPreTraining(bert)
+        ...     bert, large = BertModel(), BertModel(BertConfig(d_model=1024, heads=16, d_ff=4096, layers=24))
+        ...     whole = BertForPreTraining(bert)
         >>> count(bert.embeddings), count(bert.layers), count(bert.pooler), count(bert)
         (23837184, 85054464, 590592, 109482240)
         >>> layer = bert.layers[0]
-        >>> count(bert.embeddings.token), count(layer.attention), count(layer.expand, layer.contract)
+        >>> count(bert.embeddings.word_embeddings), count(layer.attention), count(layer.intermediate, layer.output)
         (23440896, 2362368, 4722432)
         >>> count(whole) - count(bert), count(whole), count(large)
         (624188, 110106428, 335141888)
     """
 
     def __init__(
-        self,
-        vocabulary: int = 30_522,
-        d_model: int = 768,
-        heads: int = 12,
-        d_ff: int = 3072,
-        layers: int = 12,
-        max_length: int = 512,
-        segments: int = 2,
-        dropout: float = 0.1,
-        gelu: Literal["tanh", "erf"] = "tanh",
-        pooler: bool = True,
-        unpadded: bool = False,
-        deviation: float = 0.02,
+        self, config: BertConfig = BertConfig(), add_pooling_layer: bool = True, unpadded: bool = False
     ) -> None:
         super().__init__()
-        self.embeddings = Embeddings(vocabulary, d_model, max_length, segments, dropout)
-        self.layers = nn.ModuleList(EncoderLayer(d_model, heads, d_ff, dropout, gelu) for _ in range(layers))
-        self.pooler = nn.Linear(d_model, d_model) if pooler else None
-        self.d_model, self.gelu, self.dropout, self.deviation = d_model, gelu, dropout, deviation
-        self.unpadded = unpadded
-        initialise(self, deviation)
+        self.config, self.unpadded = config, unpadded
+        self.embeddings = BertEmbeddings(config)
+        self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.layers))
+        self.pooler = nn.Linear(config.d_model, config.d_model) if add_pooling_layer else None
+        init_weights(self, config.initializer_range)
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
-        segments: Int[Tensor, "b n"] | None = None,
+        input_ids: Int[Tensor, "b n"],
+        token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
     ) -> Float[Tensor, "b n d"]:
         """Return the last layer's vectors.
@@ -363,15 +383,15 @@ class Bert(nn.Module):
         Raises:
             ValueError: There are more tokens than positions.
         """
-        x = self.embeddings(tokens, torch.zeros_like(tokens) if segments is None else segments)
+        x = self.embeddings(input_ids, torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids)
         if mask is None or not self.unpadded:
-            return self._read(x, lambda attention, x: attention(x, x, x, mask))
+            return self._encode(x, lambda attention, x: attention(x, x, x, mask))
         real = mask[:, 0]
         lengths = real.sum(dim=1).tolist()
-        read = self._read(x[real][None], lambda attention, x: attend_apart(attention, x, lengths))
-        return torch.zeros_like(x).masked_scatter(real[..., None], read)
+        encoded = self._encode(x[real][None], lambda attention, x: varlen_attention(attention, x, lengths))
+        return torch.zeros_like(x).masked_scatter(real[..., None], encoded)
 
-    def _read(self, x: Float[Tensor, "b n d"], attend: Attend) -> Float[Tensor, "b n d"]:
+    def _encode(self, x: Float[Tensor, "b n d"], attend: Attend) -> Float[Tensor, "b n d"]:
         for layer in self.layers:
             x = layer(x, attend)
         return x
@@ -390,17 +410,17 @@ class Bert(nn.Module):
         return self.pooler(x[:, 0]).tanh()
 
 
-def initialise(model: nn.Module, deviation: float) -> None:
+def init_weights(model: nn.Module, initializer_range: float) -> None:
     """Draw all weights anew, as the authors' code does; biases begin at 0, and norms as they are."""
     for parameter in model.parameters():
         if parameter.dim() > 1:
-            nn.init.trunc_normal_(parameter, std=deviation, a=-2 * deviation, b=2 * deviation)
+            nn.init.trunc_normal_(parameter, std=initializer_range, a=-2 * initializer_range, b=2 * initializer_range)
     for linear in (module for module in model.modules() if isinstance(module, nn.Linear)):
         nn.init.zeros_(linear.bias)
 
 
 @dataclass(frozen=True)
-class Special:
+class SpecialTokens:
     """The numbers of the tokens that are no words, as in the published vocabularies."""
 
     pad: int = 0
@@ -409,12 +429,12 @@ class Special:
     mask: int = 103
 
 
-def mask_words(
-    tokens: Int[Tensor, "b n"],
-    vocabulary: int = 30_522,
-    rate: float = 0.15,
-    most: int | None = None,
-    special: Special = Special(),
+def mask_tokens(
+    input_ids: Int[Tensor, "b n"],
+    vocab_size: int = 30_522,
+    masked_lm_prob: float = 0.15,
+    max_predictions_per_seq: int | None = None,
+    special_tokens: SpecialTokens = SpecialTokens(),
     generator: torch.Generator | None = None,
 ) -> tuple[Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
     """Choose tokens to ask for, and hide most of them.
@@ -426,28 +446,28 @@ def mask_words(
     in 10%. In the last 10% it stays, and is asked for all the same.
 
     Args:
-        tokens: The inputs, padded.
-        vocabulary: How many tokens there are to draw from.
-        rate: The share that is chosen.
-        most: The most that are chosen of one input; the authors take 20 of 128 tokens, and 77 of 512.
-        special: The numbers of the tokens that are no words.
-        generator: Where the chance comes from.
+        input_ids: The inputs, padded.
+        vocab_size: Number of tokens to draw a random one from.
+        masked_lm_prob: The share that is chosen.
+        max_predictions_per_seq: The most that are chosen of one input; the authors take 20 of 128, and 77 of 512.
+        special_tokens: The numbers of the special tokens.
+        generator: Source of randomness.
 
     Returns:
-        The inputs with what is hidden, and where a token is chosen.
+        The masked inputs, and a mask that is true at the chosen tokens.
 
     Answers: bert.how-a-token-is-masked
         Of each input, 15% of the tokens are chosen. Of these, 80% become `[MASK]`, 10% a random token, and 10% stay.
 
         >>> import torch
         >>> from torch.nn import functional as F
-        >>> from reference_impl.bert import Bert, BertMaskedWords, mask_words
+        >>> from reference_impl.bert import BertConfig, BertForMaskedLM, BertModel, mask_tokens
         >>> _ = torch.manual_seed(0)
         >>> text = torch.randint(1000, 30_000, (4000, 100))
-        >>> hidden, chosen = mask_words(text)
-        >>> chosen.sum(dim=1).unique().tolist()
+        >>> inputs, masked_indices = mask_tokens(text)
+        >>> masked_indices.sum(dim=1).unique().tolist()
         [15]
-        >>> masked, kept = hidden[chosen] == 103, hidden[chosen] == text[chosen]
+        >>> masked, kept = inputs[masked_indices] == 103, inputs[masked_indices] == text[masked_indices]
         >>> [round(100 * float(share.float().mean())) for share in (masked, kept, ~masked & ~kept)]
         [80, 10, 10]
 
@@ -456,37 +476,42 @@ def mask_words(
         twice; both models learn to fill in, and one of them is several times less sure of what it has before its
         eyes.
 
-        >>> def trained(always_masked):
+        >>> def train(always_masked):
         ...     _ = torch.manual_seed(0)
-        ...     bert = Bert(vocabulary=120, d_model=32, heads=2, d_ff=64, layers=1, dropout=0.0, deviation=0.2)
-        ...     model = BertMaskedWords(bert)
-        ...     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+        ...     config = BertConfig(
+        ...         vocab_size=120, d_model=32, heads=2, d_ff=64, layers=1, dropout=0.0, initializer_range=0.2
+        ...     )
+        ...     bert = BertModel(config)
+        ...     model = BertForMaskedLM(bert)
+        ...     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         ...     for _ in range(100):
         ...         text = torch.randint(104, 120, (64, 4)).repeat(1, 2)
-        ...         hidden, chosen = mask_words(text, vocabulary=120)
-        ...         hidden = text.masked_fill(chosen, 103) if always_masked else hidden
-        ...         loss = F.cross_entropy(model(hidden, chosen=chosen), text[chosen])
-        ...         optimiser.zero_grad()
+        ...         inputs, masked_indices = mask_tokens(text, vocab_size=120)
+        ...         inputs = text.masked_fill(masked_indices, 103) if always_masked else inputs
+        ...         loss = F.cross_entropy(model(inputs, masked_indices=masked_indices), text[masked_indices])
+        ...         optimizer.zero_grad()
         ...         loss.backward()
-        ...         optimiser.step()
+        ...         optimizer.step()
         ...     text = torch.randint(104, 120, (500, 4)).repeat(1, 2)
-        ...     filled_in = model(text.index_fill(1, torch.tensor(5), 103))[:, 5].argmax(dim=-1) == text[:, 5]
+        ...     accuracy = model(text.index_fill(1, torch.tensor(5), 103))[:, 5].argmax(dim=-1) == text[:, 5]
         ...     in_sight = F.cross_entropy(model(text).flatten(0, 1), text.flatten())
-        ...     return filled_in.float().mean().item(), in_sight.item()
-        >>> (one, unsure), (other, sure) = trained(always_masked=True), trained(always_masked=False)
+        ...     return accuracy.float().mean().item(), in_sight.item()
+        >>> (one, unsure), (other, sure) = train(always_masked=True), train(always_masked=False)
         >>> one > 0.95, other > 0.95, unsure > 3 * sure
         (True, True, True)
     """
-    draw, fate = torch.rand(2, *tokens.shape, generator=generator, device=tokens.device)
-    words = (tokens != special.pad) & (tokens != special.cls) & (tokens != special.sep)
-    wanted = ((tokens != special.pad).sum(dim=1, keepdim=True).double() * rate).round().clamp(min=1, max=most)
-    chosen = words & (draw.masked_fill(~words, 2.0).argsort(dim=1).argsort(dim=1) < wanted)
-    any_token = torch.randint(vocabulary, tokens.shape, generator=generator, device=tokens.device)
-    hidden = tokens.masked_fill(chosen & (fate < 0.8), special.mask)
-    return torch.where(chosen & (fate >= 0.9), any_token, hidden), chosen
+    draw, fate = torch.rand(2, *input_ids.shape, generator=generator, device=input_ids.device)
+    is_real = input_ids != special_tokens.pad
+    candidates = is_real & (input_ids != special_tokens.cls) & (input_ids != special_tokens.sep)
+    length = is_real.sum(dim=1, keepdim=True).double()
+    count = (length * masked_lm_prob).round().clamp(min=1, max=max_predictions_per_seq)
+    masked_indices = candidates & (draw.masked_fill(~candidates, 2.0).argsort(dim=1).argsort(dim=1) < count)
+    random_tokens = torch.randint(vocab_size, input_ids.shape, generator=generator, device=input_ids.device)
+    masked = input_ids.masked_fill(masked_indices & (fate < 0.8), special_tokens.mask)
+    return torch.where(masked_indices & (fate >= 0.9), random_tokens, masked), masked_indices
 
 
-class MaskedWordHead(nn.Module):
+class BertLMPredictionHead(nn.Module):
     r"""Score every word piece as the one that stood there.
 
     Source: Section 3.1, Task 1; the layer before the scores is from the authors' code
@@ -495,20 +520,20 @@ class MaskedWordHead(nn.Module):
     The table $T$ is that of the token embeddings: it is given, and not this head's own.
     """
 
-    def __init__(self, bert: Bert) -> None:
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        d_model = bert.d_model
-        self.dense, self.gelu = nn.Linear(d_model, d_model), nn.GELU("tanh" if bert.gelu == "tanh" else "none")
-        self.norm = layer_norm(d_model)
-        self.bias = nn.Parameter(torch.zeros(bert.embeddings.token.num_embeddings))
-        initialise(self, bert.deviation)
+        self.dense = nn.Linear(config.d_model, config.d_model)
+        self.gelu = nn.GELU("tanh" if config.gelu == "tanh" else "none")
+        self.norm = layer_norm(config.d_model)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        init_weights(self, config.initializer_range)
 
-    def forward(self, x: Float[Tensor, "*b d"], table: Float[Tensor, "v d"]) -> Float[Tensor, "*b v"]:
+    def forward(self, x: Float[Tensor, "*b d"], word_embeddings: Float[Tensor, "v d"]) -> Float[Tensor, "*b v"]:
         """Return the scores."""
-        return F.linear(self.norm(self.gelu(self.dense(x))), table, self.bias)
+        return F.linear(self.norm(self.gelu(self.dense(x))), word_embeddings, self.bias)
 
 
-class BertMaskedWords(nn.Module):
+class BertForMaskedLM(nn.Module):
     r"""Fill in hidden words, and nothing else.
 
     Source: Section 3.1, Task 1; Section 5.1, where it is called No NSP
@@ -516,13 +541,14 @@ class BertMaskedWords(nn.Module):
     Answers: bert.why-masking
         Because nothing else hides the word that is asked for. A causal mask hides what comes after, and with it half of
         the context. To hide only the asked word from its own place is of no use from the second layer on: its
-        neighbours have seen it, and bring it along.
+        neighbors have seen it, and bring it along.
 
         >>> import torch
         >>> from torch.nn import functional as F
-        >>> from reference_impl.bert import Bert, BertMaskedWords, mask_words
+        >>> from reference_impl.bert import BertConfig, BertForMaskedLM, BertModel, mask_tokens
         >>> _ = torch.manual_seed(0)
-        >>> bert = Bert(vocabulary=120, d_model=16, heads=2, d_ff=32, layers=2, deviation=0.2).eval()
+        >>> config = BertConfig(vocab_size=120, d_model=16, heads=2, d_ff=32, layers=2, initializer_range=0.2)
+        >>> bert = BertModel(config).eval()
         >>> all_but_the_next = ~torch.eye(6).roll(1, dims=1).bool()
         >>> x = words = torch.randn(1, 6, 16, requires_grad=True)
         >>> for layer in bert.layers:
@@ -533,49 +559,54 @@ class BertMaskedWords(nn.Module):
         position 2 knows of word 3: True
 
         So BERT hides the word itself. Trained to name words that it can see, a model copies them and needs no other:
-        its loss is nearly 0, and it has learnt nothing. These texts say each word twice, yet it can't fill in the
+        its loss is nearly 0, and it has learned nothing. These texts say each word twice, yet it can't fill in the
         second from the first better than by chance, which is 1 in 16. With words hidden it learns to.
 
-        >>> def trained(hiding):
+        >>> def train(masking):
         ...     _ = torch.manual_seed(0)
-        ...     bert = Bert(vocabulary=120, d_model=32, heads=2, d_ff=64, layers=1, dropout=0.0, deviation=0.2)
-        ...     model = BertMaskedWords(bert)
-        ...     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+        ...     config = BertConfig(
+        ...         vocab_size=120, d_model=32, heads=2, d_ff=64, layers=1, dropout=0.0, initializer_range=0.2
+        ...     )
+        ...     bert = BertModel(config)
+        ...     model = BertForMaskedLM(bert)
+        ...     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         ...     for _ in range(100):
         ...         text = torch.randint(104, 120, (64, 4)).repeat(1, 2)
-        ...         hidden, chosen = mask_words(text, vocabulary=120)
-        ...         loss = F.cross_entropy(model(hidden if hiding else text, chosen=chosen), text[chosen])
-        ...         optimiser.zero_grad()
+        ...         inputs, masked_indices = mask_tokens(text, vocab_size=120)
+        ...         logits = model(inputs if masking else text, masked_indices=masked_indices)
+        ...         loss = F.cross_entropy(logits, text[masked_indices])
+        ...         optimizer.zero_grad()
         ...         loss.backward()
-        ...         optimiser.step()
+        ...         optimizer.step()
         ...     text = torch.randint(104, 120, (500, 4)).repeat(1, 2)
-        ...     filled_in = model(text.index_fill(1, torch.tensor(5), 103))[:, 5].argmax(dim=-1) == text[:, 5]
-        ...     return loss.item(), filled_in.float().mean().item()
-        >>> loss, filled_in = trained(hiding=False)
-        >>> loss < 0.1, filled_in < 0.2
+        ...     accuracy = model(text.index_fill(1, torch.tensor(5), 103))[:, 5].argmax(dim=-1) == text[:, 5]
+        ...     return loss.item(), accuracy.float().mean().item()
+        >>> loss, accuracy = train(masking=False)
+        >>> loss < 0.1, accuracy < 0.2
         (True, True)
-        >>> loss, filled_in = trained(hiding=True)
-        >>> filled_in > 0.95
+        >>> loss, accuracy = train(masking=True)
+        >>> accuracy > 0.95
         True
     """
 
-    def __init__(self, bert: Bert) -> None:
+    def __init__(self, bert: BertModel) -> None:
         super().__init__()
-        self.bert, self.masked_word = bert, MaskedWordHead(bert)
+        self.bert, self.predictions = bert, BertLMPredictionHead(bert.config)
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
-        segments: Int[Tensor, "b n"] | None = None,
+        input_ids: Int[Tensor, "b n"],
+        token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
-        chosen: Bool[Tensor, "b n"] | None = None,
+        masked_indices: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "*k v"]:
-        """Score the words at all positions; given `chosen`, at these alone, one after the other."""
-        x = self.bert(tokens, segments, mask)
-        return self.masked_word(x if chosen is None else x[chosen], self.bert.embeddings.token.weight)
+        """Score the words at all positions; given `masked_indices`, at these alone, one after the other."""
+        x = self.bert(input_ids, token_type_ids, mask)
+        x = x if masked_indices is None else x[masked_indices]
+        return self.predictions(x, self.bert.embeddings.word_embeddings.weight)
 
 
-class BertPreTraining(nn.Module):
+class BertForPreTraining(nn.Module):
     """Fill in hidden words, and tell whether the second text followed the first.
 
     Source: Section 3.1
@@ -589,77 +620,82 @@ class BertPreTraining(nn.Module):
         takes must have come there by attention. Below, a text keeps to one topic in four.
 
         >>> import torch
-        >>> from reference_impl.bert import Bert, BertPreTraining, mask_words, pretraining_loss
+        >>> from reference_impl.bert import BertConfig, BertForPreTraining, BertModel, mask_tokens, pretraining_loss
         >>> _ = torch.manual_seed(0)
-        >>> bert = Bert(vocabulary=120, d_model=32, heads=2, d_ff=64, layers=2, dropout=0.0, deviation=0.2)
-        >>> model = BertPreTraining(bert)
+        >>> config = BertConfig(
+        ...     vocab_size=120, d_model=32, heads=2, d_ff=64, layers=2, dropout=0.0, initializer_range=0.2
+        ... )
+        >>> bert = BertModel(config)
+        >>> model = BertForPreTraining(bert)
         >>> def pairs(b, n=5):
         ...     cls, sep = torch.full((b, 1), 101), torch.full((b, 1), 102)
-        ...     follows, topic = torch.rand(b) < 0.5, torch.randint(4, (b, 1))
-        ...     other = torch.where(follows[:, None], topic, (topic + torch.randint(1, 4, (b, 1))) % 4)
+        ...     is_next, topic = torch.rand(b) < 0.5, torch.randint(4, (b, 1))
+        ...     other = torch.where(is_next[:, None], topic, (topic + torch.randint(1, 4, (b, 1))) % 4)
         ...     one, two = (104 + 4 * about + torch.randint(4, (b, n)) for about in (topic, other))
-        ...     segments = torch.tensor([0] * (n + 2) + [1] * (n + 1)).repeat(b, 1)
-        ...     return torch.cat([cls, one, sep, two, sep], dim=1), segments, follows
-        >>> optimiser = torch.optim.Adam(model.parameters(), lr=0.005)
+        ...     token_type_ids = torch.tensor([0] * (n + 2) + [1] * (n + 1)).repeat(b, 1)
+        ...     return torch.cat([cls, one, sep, two, sep], dim=1), token_type_ids, is_next
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
         >>> for _ in range(120):
-        ...     tokens, segments, follows = pairs(32)
-        ...     hidden, chosen = mask_words(tokens, vocabulary=120)
-        ...     words, next_sentence = model(hidden, segments, chosen=chosen)
-        ...     optimiser.zero_grad()
-        ...     pretraining_loss(words, tokens[chosen], next_sentence, follows).backward()
-        ...     optimiser.step()
-        >>> tokens, segments, follows = pairs(500)
-        >>> right = (model(tokens, segments)[1].argmax(dim=1) == 0) == follows
+        ...     input_ids, token_type_ids, is_next = pairs(32)
+        ...     inputs, masked_indices = mask_tokens(input_ids, vocab_size=120)
+        ...     word_logits, next_logits = model(inputs, token_type_ids, masked_indices=masked_indices)
+        ...     optimizer.zero_grad()
+        ...     loss = pretraining_loss(word_logits, input_ids[masked_indices], next_logits, is_next)
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> input_ids, token_type_ids, is_next = pairs(500)
+        >>> right = (model(input_ids, token_type_ids)[1].argmax(dim=1) == 0) == is_next
         >>> right.float().mean().item() > 0.9
         True
-        >>> x = bert(tokens, segments).detach().requires_grad_()
-        >>> model.next_sentence(bert.pool(x)).sum().backward()
+        >>> x = bert(input_ids, token_type_ids).detach().requires_grad_()
+        >>> model.seq_relationship(bert.pool(x)).sum().backward()
         >>> x.grad.abs().amax(dim=(0, 2)).nonzero().tolist()
         [[0]]
     """
 
-    def __init__(self, bert: Bert) -> None:
+    def __init__(self, bert: BertModel) -> None:
         super().__init__()
-        self.bert, self.masked_word = bert, MaskedWordHead(bert)
-        self.next_sentence = _on_the_pooler(bert, 2)
+        self.bert, self.predictions = bert, BertLMPredictionHead(bert.config)
+        self.seq_relationship = _pooled_classifier(bert, 2)
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
-        segments: Int[Tensor, "b n"] | None = None,
+        input_ids: Int[Tensor, "b n"],
+        token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
-        chosen: Bool[Tensor, "b n"] | None = None,
+        masked_indices: Bool[Tensor, "b n"] | None = None,
     ) -> tuple[Float[Tensor, "*k v"], Float[Tensor, "b 2"]]:
-        """Return the scores of words, as `BertMaskedWords` does, and of next (0) and not next (1)."""
-        x = self.bert(tokens, segments, mask)
-        words = self.masked_word(x if chosen is None else x[chosen], self.bert.embeddings.token.weight)
-        return words, self.next_sentence(self.bert.pool(x))
+        """Return the scores of words, as `BertForMaskedLM` does, and of next (0) and not next (1)."""
+        x = self.bert(input_ids, token_type_ids, mask)
+        chosen = x if masked_indices is None else x[masked_indices]
+        prediction_logits = self.predictions(chosen, self.bert.embeddings.word_embeddings.weight)
+        return prediction_logits, self.seq_relationship(self.bert.pool(x))
 
 
 def pretraining_loss(
-    words: Float[Tensor, "k v"],
-    originals: Int[Tensor, " k"],
-    next_sentence: Float[Tensor, "b 2"],
-    follows: Bool[Tensor, " b"],
+    prediction_logits: Float[Tensor, "k v"],
+    labels: Int[Tensor, " k"],
+    seq_relationship_logits: Float[Tensor, "b 2"],
+    is_next: Bool[Tensor, " b"],
 ) -> Float[Tensor, ""]:
     r"""Return the sum of the two tasks' mean cross-entropies, in nats.
 
     Source: Appendix A.2
-        $$-\frac{1}{k}\sum_{i \in M} \log p(x_i) - \frac{1}{b}\sum_j \log p(follows_j)$$
+        $$-\frac{1}{k}\sum_{i \in M} \log p(x_i) - \frac{1}{b}\sum_j \log p(is\_next_j)$$
 
     Args:
-        words: The scores at the chosen positions.
-        originals: What stood there.
-        next_sentence: The scores of next and of not next.
-        follows: Whether the second text did follow the first.
+        prediction_logits: The scores of words at the chosen positions.
+        labels: The tokens that stood there.
+        seq_relationship_logits: The scores of next and of not next.
+        is_next: Whether the second text followed the first.
     """
-    return F.cross_entropy(words, originals) + F.cross_entropy(next_sentence, (~follows).long())
+    return F.cross_entropy(prediction_logits, labels) + F.cross_entropy(seq_relationship_logits, (~is_next).long())
 
 
-def adam(
-    model: nn.Module, rate: float = 1e-4, warmup: int = 10_000, steps: int = 1_000_000
+def build_optimizer(
+    model: nn.Module, lr: float = 1e-4, num_warmup_steps: int = 10_000, num_train_steps: int = 1_000_000
 ) -> tuple[torch.optim.AdamW, LambdaLR]:
-    """Return the optimiser and its schedule; call `step` of the one, then of the other, after each batch.
+    """Return the optimizer and its schedule; call `step` of the one, then of the other, after each batch.
 
     Source: Appendix A.2; epsilon, and what is not decayed, from the authors' code
 
@@ -671,18 +707,22 @@ def adam(
     decayed = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     rest = [parameter for parameter in model.parameters() if parameter.dim() == 1]
     groups = [{"params": decayed, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.999), eps=1e-6)
-    return optimiser, LambdaLR(optimiser, lambda done: done / warmup if done < warmup else max(0.0, 1 - done / steps))
+    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-6)
+
+    def factor(step: int) -> float:
+        return step / num_warmup_steps if step < num_warmup_steps else max(0.0, 1 - step / num_train_steps)
+
+    return optimizer, LambdaLR(optimizer, factor)
 
 
-class BertClassifier(nn.Module):
+class BertForSequenceClassification(nn.Module):
     """Sort inputs, or pairs of texts, into classes: a new layer on the pooled vector.
 
     Source: Section 4.1
 
     Args:
         bert: A model that has been pre-trained, with its pooler.
-        classes: How many.
+        num_labels: Number of classes.
 
     Raises:
         ValueError: The model has no pooler.
@@ -693,9 +733,10 @@ class BertClassifier(nn.Module):
 
         >>> import copy, torch
         >>> from torch.nn import functional as F
-        >>> from reference_impl.bert import Bert, BertClassifier, BertMaskedWords, mask_words
+        >>> from reference_impl.bert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+        >>> from reference_impl.bert import mask_tokens
         >>> with torch.device("meta"):
-        ...     sum(w.numel() for w in BertClassifier(Bert(), classes=2).classifier.parameters())
+        ...     sum(w.numel() for w in BertForSequenceClassification(BertModel(), num_labels=2).classifier.parameters())
         1538
 
         What pre-training is for shows in the words that the task has no example of. Texts keep to one topic in four,
@@ -707,24 +748,27 @@ class BertClassifier(nn.Module):
         ...     topic = torch.randint(4, (b,))
         ...     return 104 + 4 * topic[:, None] + words[torch.randint(len(words), (b, 6))], topic
         >>> def train(model, steps, lr, loss):
-        ...     optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+        ...     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
         ...     for _ in range(steps):
-        ...         optimiser.zero_grad()
+        ...         optimizer.zero_grad()
         ...         loss().backward()
-        ...         optimiser.step()
-        >>> def fill_in():
+        ...         optimizer.step()
+        >>> def masked_lm_loss():
         ...     text, _ = texts(64, torch.arange(4))
-        ...     hidden, chosen = mask_words(text, vocabulary=120)
-        ...     return F.cross_entropy(reader(hidden, chosen=chosen), text[chosen])
-        >>> fresh = Bert(vocabulary=120, d_model=32, heads=2, d_ff=64, layers=1, dropout=0.0, deviation=0.2)
+        ...     inputs, masked_indices = mask_tokens(text, vocab_size=120)
+        ...     return F.cross_entropy(reader(inputs, masked_indices=masked_indices), text[masked_indices])
+        >>> config = BertConfig(
+        ...     vocab_size=120, d_model=32, heads=2, d_ff=64, layers=1, dropout=0.0, initializer_range=0.2
+        ... )
+        >>> fresh = BertModel(config)
         >>> bert = copy.deepcopy(fresh)
-        >>> reader = BertMaskedWords(bert)
-        >>> train(reader, 80, 0.01, fill_in)
+        >>> reader = BertForMaskedLM(bert)
+        >>> train(reader, 80, 0.01, masked_lm_loss)
 
         >>> text, topic = texts(16, torch.tensor([0, 1]))
         >>> unseen, truth = texts(1000, torch.tensor([2, 3]))
         >>> def tested(start):
-        ...     model = BertClassifier(copy.deepcopy(start), classes=4)
+        ...     model = BertForSequenceClassification(copy.deepcopy(start), num_labels=4)
         ...     train(model, 30, 0.003, lambda: F.cross_entropy(model(text), topic))
         ...     moved = [bool((a != b).any()) for a, b in zip(model.bert.parameters(), start.parameters())]
         ...     right = (model(unseen).argmax(dim=1) == truth).float().mean()
@@ -734,21 +778,22 @@ class BertClassifier(nn.Module):
         (True, True, True)
     """
 
-    def __init__(self, bert: Bert, classes: int) -> None:
+    def __init__(self, bert: BertModel, num_labels: int) -> None:
         super().__init__()
-        self.bert, self.dropout, self.classifier = bert, nn.Dropout(bert.dropout), _on_the_pooler(bert, classes)
+        self.bert, self.dropout = bert, nn.Dropout(bert.config.dropout)
+        self.classifier = _pooled_classifier(bert, num_labels)
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
-        segments: Int[Tensor, "b n"] | None = None,
+        input_ids: Int[Tensor, "b n"],
+        token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
     ) -> Float[Tensor, "b c"]:
         """Score the classes."""
-        return self.classifier(self.dropout(self.bert.pool(self.bert(tokens, segments, mask))))
+        return self.classifier(self.dropout(self.bert.pool(self.bert(input_ids, token_type_ids, mask))))
 
 
-class BertSpanFinder(nn.Module):
+class BertForQuestionAnswering(nn.Module):
     r"""Find where an answer begins and ends: two new vectors, each scored against every token.
 
     Source: Section 4.2
@@ -758,24 +803,24 @@ class BertSpanFinder(nn.Module):
     Departs: each of the two has a bias, as in the authors' code; the softmax over the tokens takes it out again.
     """
 
-    def __init__(self, bert: Bert) -> None:
+    def __init__(self, bert: BertModel) -> None:
         super().__init__()
-        self.bert, self.ends = bert, nn.Linear(bert.d_model, 2)
-        initialise(self.ends, bert.deviation)
+        self.bert, self.qa_outputs = bert, nn.Linear(bert.config.d_model, 2)
+        init_weights(self.qa_outputs, bert.config.initializer_range)
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
-        segments: Int[Tensor, "b n"] | None = None,
+        input_ids: Int[Tensor, "b n"],
+        token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
     ) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
         """Score each token as the first and as the last of the answer."""
-        begins, ends = self.ends(self.bert(tokens, segments, mask)).unbind(dim=-1)
-        return begins, ends
+        start_logits, end_logits = self.qa_outputs(self.bert(input_ids, token_type_ids, mask)).unbind(dim=-1)
+        return start_logits, end_logits
 
 
 def best_span(
-    begins: Float[Tensor, "b n"], ends: Float[Tensor, "b n"], most: int = 30
+    start_logits: Float[Tensor, "b n"], end_logits: Float[Tensor, "b n"], max_answer_length: int = 30
 ) -> tuple[Int[Tensor, " b"], Int[Tensor, " b"]]:
     r"""Return the first and the last token of the best span that does not end before it begins.
 
@@ -783,20 +828,20 @@ def best_span(
         $$\arg\max_{j \ge i} \, (S \cdot h_i + E \cdot h_j)$$
 
     Args:
-        begins: The scores of first tokens; minus infinity where none may stand.
-        ends: The scores of last tokens.
-        most: How many tokens a span may have.
+        start_logits: The scores of first tokens; minus infinity where no answer may start.
+        end_logits: The scores of last tokens.
+        max_answer_length: The most tokens of a span.
     """
-    n = begins.shape[1]
-    possible = torch.ones(n, n, dtype=torch.bool, device=begins.device).triu().tril(most - 1)
-    scores = (begins[:, :, None] + ends[:, None, :]).masked_fill(~possible, -torch.inf)
+    n = start_logits.shape[1]
+    allowed = torch.ones(n, n, dtype=torch.bool, device=start_logits.device).triu().tril(max_answer_length - 1)
+    scores = (start_logits[:, :, None] + end_logits[:, None, :]).masked_fill(~allowed, -torch.inf)
     best = scores.flatten(1).argmax(dim=1)
     return best // n, best % n
 
 
-def _on_the_pooler(bert: Bert, classes: int) -> nn.Linear:
+def _pooled_classifier(bert: BertModel, num_labels: int) -> nn.Linear:
     if bert.pooler is None:
         raise ValueError("this model has no pooler")
-    linear = nn.Linear(bert.d_model, classes)
-    initialise(linear, bert.deviation)
+    linear = nn.Linear(bert.config.d_model, num_labels)
+    init_weights(linear, bert.config.initializer_range)
     return linear

@@ -250,10 +250,10 @@ class ViT(nn.Module):
         the twelve blocks, exactly as many as in BERT's twelve layers.
 
         >>> import torch
-        >>> from reference_impl.bert import Bert
+        >>> from reference_impl.bert import BertModel
         >>> from reference_impl.vit import cut, vit
         >>> with torch.device("meta"):
-        ...     model, bert = vit("B/16"), Bert()
+        ...     model, bert = vit("B/16"), BertModel()
         >>> parts = {name: sum(w.numel() for w in part.parameters()) for name, part in model.named_children()}
         >>> parts["class token"] = model.class_token.numel()
         >>> {name: numbers for name, numbers in parts.items() if numbers}

@@ -70,7 +70,7 @@ from quaere.running.experiments import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
 from reference_impl.experiments.judging import apart, in_every_seed, outcome
-from reference_impl.experiments.training import by_the_first, parameters
+from reference_impl.experiments.training import count_parameters, run_on_main_process
 
 VOTES, PIXELS = "votes", "whole screen"
 LEARNT_IN = "black"
@@ -171,7 +171,7 @@ class Evolution:
     def save(self, folder: Path) -> None:
         """Write the distribution, with its random numbers, and the curve up to now; all processes call it."""
         state = pickle.dumps((self._strategy, self._curve))
-        by_the_first(lambda: (folder / "evolution.pickle").write_bytes(state))
+        run_on_main_process(lambda: (folder / "evolution.pickle").write_bytes(state))
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote."""
@@ -252,7 +252,7 @@ def replayed(arm: str, genome: Sequence[float] | Genome) -> dict[str, dict[str, 
 
 def drawn_votes(size: Size, seed: int) -> float:
     """Return which part of the chosen patches shows ball or paddle when weights are drawn as evolution begins."""
-    genomes = size.spread * np.random.RandomState(seed).randn(size.candidates, parameters(player(VOTES)))
+    genomes = size.spread * np.random.RandomState(seed).randn(size.candidates, count_parameters(player(VOTES)))
     return fmean(_hits(replayed(VOTES, genome)) for genome in genomes)
 
 
@@ -423,13 +423,13 @@ def experiment(run: Run) -> Report:
 def catching(size: Size, arm: str, seed: int) -> Evolution:
     """Return the evolution of an agent for Catch."""
     screens = catch.screens(catch.backgrounds()[LEARNT_IN])
-    fitness, numbers = partial(play, arm, screens), parameters(player(arm))
+    fitness, numbers = partial(play, arm, screens), count_parameters(player(arm))
     return Evolution(fitness, numbers, size.candidates, size.generations, size.spread, seed)
 
 
 def driving(size: Size, seed: int) -> Evolution:
     """Return the evolution of the paper's agent for CarRacing."""
-    fitness, numbers = partial(race, size, seed), parameters(AttentionAgent())
+    fitness, numbers = partial(race, size, seed), count_parameters(AttentionAgent())
     spread, only = size.car_spread, size.only_variances
     return Evolution(fitness, numbers, size.drivers, size.car_generations, spread, seed, only, interval=2)
 
@@ -448,7 +448,8 @@ def judged_driving(scores: Scores, frames: int) -> Finding:
         claim="few-parameters",
         outcome=outcome(min(learnt) >= SOLVED, better),
         measured=(
-            f"{parameters(AttentionAgent()):,} parameters; in {frames:,} frames of new tracks {spread(learnt, '.1f')}, "
+            f"{count_parameters(AttentionAgent()):,} parameters; "
+            f"in {frames:,} frames of new tracks {spread(learnt, '.1f')}, "
             f"with drawn weights {spread(drawn, '.1f')}, standing still {spread(still, '.1f')}"
         ),
         why=(
@@ -598,7 +599,12 @@ def _counts() -> Table:
         title="How many numbers evolution searches",
         columns=("agent", "to see", "to act", "together"),
         rows=tuple(
-            (name, parameters(seeing), parameters(agent) - parameters(seeing), parameters(agent))
+            (
+                name,
+                count_parameters(seeing),
+                count_parameters(agent) - count_parameters(seeing),
+                count_parameters(agent),
+            )
             for name, agent in agents.items()
             for seeing in [agent.vote if isinstance(agent, AttentionAgent) else agent.get_submodule("mix")]
         ),

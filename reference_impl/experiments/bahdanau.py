@@ -37,7 +37,7 @@ from quaere.content.results import Finding, Heatmap, Outcome, Report, Table, spr
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNencdec, RNNsearch
 from reference_impl.experiments.judging import apart, in_every_seed, outcome
-from reference_impl.experiments.training import Batch, Training, parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters
 from reference_impl.experiments.translation import (
     BEGIN,
     UNKNOWN,
@@ -149,10 +149,10 @@ SIZES = {
 def working(model: RNNsearch) -> int:
     """Count the weights that have a say: in RNNencdec, those of the alignment and of the empty half have none."""
     if not isinstance(model, RNNencdec):
-        return parameters(model)
+        return count_parameters(model)
     half = model.encoder.d_hidden
     rows = model.decoder.unit.input.out_features + model.decoder.readout.out_features
-    return parameters(model) - parameters(model.decoder.score) - half * rows
+    return count_parameters(model) - count_parameters(model.decoder.score) - half * rows
 
 
 def makers(size: Size, vocabulary: int) -> dict[str, Callable[[], RNNsearch]]:
@@ -302,7 +302,7 @@ def _training(
         batch,
         steps,
         seed,
-        optimiser=partial(_adam, rate),
+        optimizer=partial(_adam, rate),
         clip=1.0,
         interval=min(200, steps // 2),
         device=run.device,

@@ -79,7 +79,7 @@ from reference_impl.experiments.probe import (
     stacked,
     untrained,
 )
-from reference_impl.experiments.training import Batch, Training, gathered, parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters, gather_detached
 
 REPORTED = {
     "finger": (767, 56),
@@ -201,7 +201,7 @@ class Contrast(Keyed):
 
 def contrast(model: Contrast, query_pixels: Tensor, key_pixels: Tensor) -> tuple[Tensor, int]:
     """Return the sum of InfoNCE over these queries, each against the keys of all processes, and their number."""
-    query, key = model.encoder(query_pixels), gathered(model.average(key_pixels))
+    query, key = model.encoder(query_pixels), gather_detached(model.average(key_pixels))
     own = PartialState().process_index * len(query) + torch.arange(len(query), device=query.device)
     return info_nce(model.similarity(query, key), own) * len(query), len(query)
 
@@ -231,7 +231,7 @@ def contrastive(
             batch,
             sight.steps,
             seed,
-            optimiser=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], sight.rate),
+            optimizer=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], sight.rate),
             schedule=lambda made: LambdaLR(made, share),
             measure=None if bare else measure,
             every=sight.every,
@@ -452,7 +452,7 @@ def _games(played: Mapping[str, Played], size: Size) -> Table:
     rows: list[tuple[str | int, ...]] = []
     for game, arms in played.items():
         channels, screen, _ = Game(game, 0, 0).frame
-        count = parameters(PixelEncoder(screen, 50, Cells(channels)))
+        count = count_parameters(PixelEncoder(screen, 50, Cells(channels)))
         for arm, runs in arms.items():
             returns = (spread([each(run) for run in runs], ".1f") for each in RETURNS.values())
             rows.append((_named(game), arm, *returns, count))

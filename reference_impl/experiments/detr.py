@@ -68,7 +68,7 @@ from reference_impl.detr import (
 )
 from reference_impl.experiments.judging import apart, in_every_seed, outcome
 from reference_impl.experiments.scenes import CLASSES, PRECISIONS, Canvas, Scenes, average_precision, draw, objects
-from reference_impl.experiments.training import Batch, Loss, Training, parameters
+from reference_impl.experiments.training import Batch, Loss, Training, count_parameters
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Teaching(Training):
             partial(drawn, size),
             size.taught,
             seed,
-            optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=3e-3),
+            optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=3e-3),
             schedule=partial(warm_cosine, size.taught),
             measure=partial(share_named, size),
             clip=1.0,
@@ -204,7 +204,7 @@ class Teaching(Training):
 
     def result(self) -> Any:
         """Write the backbone's numbers, and return the curve."""
-        self.written(lambda model: torch.save(model.get_submodule("backbone").state_dict(), self._file))
+        self.save_on_main_process(lambda model: torch.save(model.get_submodule("backbone").state_dict(), self._file))
         return super().result()
 
 
@@ -267,7 +267,7 @@ def detecting(size: Size, backbone: Path, arm: Arm, seed: int, device: str) -> T
         partial(drawn, size),
         size.steps,
         seed,
-        optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=size.rate, weight_decay=1e-4),
+        optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=size.rate, weight_decay=1e-4),
         schedule=partial(warm_cosine, size.steps),
         measure=partial(precision, size),
         every=size.every,
@@ -290,7 +290,7 @@ def all_layers(size: Size, model: nn.Module) -> dict[str, Any]:
         ],
         "pictures": [listed(found) for found in shown],
         "attention": {"scene": best, **looked_at(model, scenes.images[best], size)},
-        "parameters": parameters(model),
+        "parameters": count_parameters(model),
     }
 
 

@@ -42,7 +42,7 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.judging import apart, outcome
-from reference_impl.experiments.training import Batch, Loss, Training, parameters
+from reference_impl.experiments.training import Batch, Loss, Training, count_parameters
 from reference_impl.layers.positions import sinusoidal
 from reference_impl.lstm import LSTMCell, MemoryCell, Recurrent, RNNCell
 from reference_impl.transformer import EncoderLayer, PreNorm
@@ -180,8 +180,8 @@ def made(arm: str, d_input: int, d_output: int, cells: int) -> nn.Module:
     if arm in (SHUT, OPEN):
         return makers[arm](cells)
     with torch.device("meta"):
-        budget = parameters(makers[OPEN](cells))
-        distance = {width: abs(parameters(makers[arm](width)) - budget) for width in range(1, 5 * cells)}
+        budget = count_parameters(makers[OPEN](cells))
+        distance = {width: abs(count_parameters(makers[arm](width)) - budget) for width in range(1, 5 * cells)}
     return makers[arm](min(distance, key=lambda width: distance[width]))
 
 
@@ -300,7 +300,7 @@ def trial(problem: Problem, arm: str, steps: int, seed: int, size: Size, device:
         partial(problem.draw, size.batch),
         steps,
         seed,
-        optimiser=lambda model: torch.optim.Adam(model.parameters(), lr=RATES[problem.name][arm]),
+        optimizer=lambda model: torch.optim.Adam(model.parameters(), lr=RATES[problem.name][arm]),
         measure=measure,
         every=max(1, steps // 40),
         clip=1.0,
@@ -504,7 +504,10 @@ def _counts(size: Size) -> Table:
         rows=tuple(
             (
                 arm,
-                *(parameters(made(arm, *widths[name], size.cells)) if arm in RATES[name] else None for name in widths),
+                *(
+                    count_parameters(made(arm, *widths[name], size.cells)) if arm in RATES[name] else None
+                    for name in widths
+                ),
             )
             for arm in RATES["recall"]
         ),

@@ -21,8 +21,8 @@ from quaere.content.results import Finding, Heatmap, Lines, Series, Table, sprea
 from quaere.running.experiments import Run
 from reference_impl.experiments.cost import DIRECTIONS
 from reference_impl.experiments.judging import in_every_seed, outcome
-from reference_impl.experiments.prose import characters
-from reference_impl.experiments.training import Training, parameters
+from reference_impl.experiments.prose import character_ids
+from reference_impl.experiments.training import Training, count_parameters
 from reference_impl.layers.attention import causal_mask
 from reference_impl.performer import FavorAttention, positive, switched, trigonometric
 from reference_impl.transformer import Embedding, EncoderLayer, PreNorm
@@ -118,7 +118,7 @@ class Moved:
     """
 
     def __init__(self, run: Run, seed: int, size: Text) -> None:
-        text, held_out = (characters(size.files, held_out) for held_out in (False, True))
+        text, held_out = (character_ids(size.files, held_out) for held_out in (False, True))
         test = windows(held_out, 4 * size.batch, torch.Generator().manual_seed(0))
         settings: dict[str, Any] = {
             "loss": next_character,
@@ -137,7 +137,7 @@ class Moved:
         def model() -> Writer:
             return restored(found["weights"], size)
 
-        self.parameters = parameters(model())
+        self.parameters = count_parameters(model())
         more = run.loop(f"more softmax seed {seed}", lambda: Training(model, **tuning))
         self.swapped = run.piece(f"switched seed {seed}", lambda: swap(model(), test, held_out, seed))
         self.swapped["curve"] = run.loop(

@@ -20,7 +20,7 @@ from torch import Tensor
 PACKAGES = ("django", "matplotlib", "networkx", "numpy", "scipy", "sklearn", "sympy", "torch")
 """Packages of about the same kind of English on different subjects."""
 
-SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """What a vocabulary begins with."""
 
 _TOLD_BY = re.compile(
@@ -54,16 +54,16 @@ class Sentence:
         return zlib.crc32(f"{self.package}/{self.file}".encode()) % 5 == 0
 
     @property
-    def names_a_package(self) -> bool:
+    def mentions_package(self) -> bool:
         """Whether a word in it tells which package it is from."""
         return bool(_TOLD_BY.search(self.text.lower()))
 
 
-def read(files: int | None = None, words: tuple[int, int] = (5, 16)) -> list[Sentence]:
+def read_sentences(max_files: int | None = None, words: tuple[int, int] = (5, 16)) -> list[Sentence]:
     """Return the sentences of all packages, each text once.
 
     Args:
-        files: The most files that are read of a package, spread over all of it; all of them if not given.
+        max_files: The most files that are read of a package, spread over all of it; all of them if not given.
         words: The fewest and the most words that a sentence has.
 
     Raises:
@@ -72,22 +72,22 @@ def read(files: int | None = None, words: tuple[int, int] = (5, 16)) -> list[Sen
     found: dict[str, Sentence] = {}
     for package in PACKAGES:
         folder = _folder(package)
-        for path in _spread(_sources(folder), files):
+        for path in _spread(_sources(folder), max_files):
             source = path.read_text(encoding="utf-8", errors="replace")
-            for text in sentences(source):
-                sentence = without_markup(text, package, path.relative_to(folder).as_posix())
+            for text in extract_sentences(source):
+                sentence = strip_markup(text, package, path.relative_to(folder).as_posix())
                 if words[0] <= len(sentence.text.split()) <= words[1]:
                     found.setdefault(sentence.text.lower(), sentence)
     return list(found.values())
 
 
-def characters(files: int, held_out: bool) -> Int[Tensor, " n"]:
+def character_ids(max_files: int, held_out: bool) -> Int[Tensor, " n"]:
     """Return running text as the numbers of its characters, below 128; whole files of it are held out."""
-    chosen = (sentence.text for sentence in read(files) if sentence.held_out is held_out)
+    chosen = (sentence.text for sentence in read_sentences(max_files) if sentence.held_out is held_out)
     return torch.tensor(list(" ".join(chosen).encode("ascii", errors="replace")))
 
 
-def sentences(source: str) -> Iterator[str]:
+def extract_sentences(source: str) -> Iterator[str]:
     """Yield the sentences in a file's docstrings, one line each, with their markup; examples are left out."""
     for docstring in _DOCSTRING.findall(source):
         for paragraph in re.split(r"\n\s*\n", docstring):
@@ -97,7 +97,7 @@ def sentences(source: str) -> Iterator[str]:
                 yield from filter(_SENTENCE.fullmatch, re.split(r"(?<=\.) (?=[A-Z])", flat))
 
 
-def without_markup(text: str, package: str = "", file: str = "") -> Sentence:
+def strip_markup(text: str, package: str = "", file: str = "") -> Sentence:
     """Return a sentence without its backticks, and where they stood."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
@@ -126,24 +126,24 @@ def _spread(paths: Sequence[Path], most: int | None) -> Sequence[Path]:
     return paths if most is None else paths[:: max(1, len(paths) // most)][:most]
 
 
-def vocabulary(texts: Sequence[str], size: int) -> dict[str, int]:
+def build_vocab(texts: Sequence[str], vocab_size: int) -> dict[str, int]:
     """Return word pieces that spell all texts, numbered: the commonest, of which none depends on chance.
 
     The pieces are those that byte pair encoding cuts the words into. (A trainer that marks continuations by itself
-    numbers them in an order that differs between runs.) Single characters make sure that any word can be spelt.
+    numbers them in an order that differs between runs.) Single characters make sure that any word can be spelled.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     # The types of these attributes are unknown to checkers: the library is compiled.
-    trained: Any = Tokenizer(models.BPE())
-    trained.normalizer = normalizers.BertNormalizer(lowercase=True)
-    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, show_progress=False))
+    tokenizer: Any = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, show_progress=False))
     counts: Counter[str] = Counter()
-    for read in trained.encode_batch(list(texts)):
-        for before, word, piece in zip([None, *read.word_ids], read.word_ids, read.tokens, strict=False):
+    for encoding in tokenizer.encode_batch(list(texts)):
+        for before, word, piece in zip([None, *encoding.word_ids], encoding.word_ids, encoding.tokens, strict=False):
             counts[piece if word != before else f"##{piece}"] += 1
     letters = sorted({letter for text in texts for letter in text.lower() if not letter.isspace()})
-    spelling = [*SPECIAL_PIECES, *letters, *(f"##{letter}" for letter in letters)]
+    spelling = [*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters)]
     common = sorted(counts.keys() - set(spelling), key=lambda piece: (-counts[piece], piece))
-    return {piece: number for number, piece in enumerate([*spelling, *common][:size])}
+    return {piece: number for number, piece in enumerate([*spelling, *common][:vocab_size])}

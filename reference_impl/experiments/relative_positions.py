@@ -51,8 +51,8 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.judging import apart, in_every_seed, outcome
-from reference_impl.experiments.prose import characters
-from reference_impl.experiments.training import Training, accelerator, parameters
+from reference_impl.experiments.prose import character_ids
+from reference_impl.experiments.training import Training, accelerator, count_parameters
 from reference_impl.layers.attention import attention_weights, scaled_dot_score
 from reference_impl.layers.positions import LearnedPositions, sinusoidal
 from reference_impl.relative_positions import RelativeMultiHeadAttention
@@ -226,8 +226,8 @@ def experiment(run: Run) -> Report:
 
 def tasks_of(size: Size) -> tuple[Task, ...]:
     """Return the made tasks, that by which rates are chosen, and text."""
-    train, aside = set_aside(characters(size.files, held_out=False))
-    test = characters(size.files, held_out=True)[: size.tested]
+    train, aside = set_aside(character_ids(size.files, held_out=False))
+    test = character_ids(size.files, held_out=True)[: size.tested]
     made = (
         Task(name, 32, (32, 48, 64, 128), SHOWN, size.made, draw, partial(fixed, draw, 8192))
         for name, draw in {LOOK_BACK: look_back, MIRROR: mirror}.items()
@@ -411,7 +411,7 @@ def trained(run: Run, task: Task, arm: Arm, seed: int, size: Size, rate: float) 
             batch,
             task.steps,
             seed,
-            optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0),
+            optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0),
             measure=lambda model: right(model, task.trained),
             every=max(1, task.steps // 6) if task.name == GAPS else 0,
             clip=1.0,
@@ -704,7 +704,7 @@ def arm_table(
     rows = []
     for task in tasks:
         for arm in task.arms:
-            count = parameters(Reader(arm, size.d_model, task.trained, max(task.lengths)))
+            count = count_parameters(Reader(arm, size.d_model, task.trained, max(task.lengths)))
             ends: list[Any] = [
                 spread([each[str(length)] for each in right[task.name][arm.name]])
                 for length in (task.trained, max(task.lengths))

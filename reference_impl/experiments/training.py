@@ -35,8 +35,8 @@ class Training:
         batch: Draws the whole batch of a step: tensors with one leading axis, from a generator of that step alone.
         steps: Steps to take.
         seed: Seeds the weights, the batches and the dropout.
-        optimiser: Makes the optimiser; AdamW at 1e-3 without weight decay if none is given.
-        schedule: Makes a schedule of the optimiser's rate, stepped once a step.
+        optimizer: Makes the optimizer; AdamW at 1e-3 without weight decay if none is given.
+        schedule: Makes a schedule of the optimizer's rate, stepped once a step.
         measure: Measures the model, in evaluation mode and without gradients; numbers by name.
         every: Steps between two measurements; one is taken after the last step in any case.
         clip: The largest norm of the gradient.
@@ -55,7 +55,7 @@ class Training:
         steps: int,
         seed: int,
         *,
-        optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
         schedule: Callable[[torch.optim.Optimizer], LRScheduler] | None = None,
         measure: Callable[[nn.Module], dict[str, float]] | None = None,
         every: int = 0,
@@ -71,8 +71,8 @@ class Training:
         set_seed(seed)
         self.model = model()
         set_seed(seed + 1000 * self._accelerator.process_index)
-        made = (optimiser or _adamw)(self.model)
-        self._whole, self._optimiser = self._accelerator.prepare(_WithLoss(self.model, loss), made)
+        made = (optimizer or _adamw)(self.model)
+        self._whole, self._optimizer = self._accelerator.prepare(_WithLoss(self.model, loss), made)
         self._schedule = schedule(made) if schedule else None
         if self._schedule:
             self._accelerator.register_for_checkpointing(self._schedule)
@@ -86,15 +86,15 @@ class Training:
         loss = self.backward(index)
         if self._clip:
             self._accelerator.clip_grad_norm_(self.model.parameters(), self._clip)
-        self._optimiser.step()
-        self._optimiser.zero_grad()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
         if self._schedule:
             self._schedule.step()
         if self._after:
             self._after(self.model)
         done = index + 1
         if self._measure and (done == self.steps or self._every and done % self._every == 0):
-            self._curve.append({"step": done, "loss": loss, **self.measured()})
+            self._curve.append({"step": done, "loss": loss, **self.evaluate()})
         return loss
 
     def backward(self, index: int) -> float:
@@ -110,7 +110,7 @@ class Training:
         return float(reduce(total.detach().float(), "sum") / counted)
 
     @torch.no_grad()
-    def measured(self) -> dict[str, float]:
+    def evaluate(self) -> dict[str, float]:
         """Measure the model, leaving its mode and the processor's random numbers as they were."""
         if not self._measure:
             return {}
@@ -122,7 +122,7 @@ class Training:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write weights, optimiser, schedule, random numbers and the curve up to now; all processes call it."""
+        """Write weights, optimizer, schedule, random numbers and the curve up to now; all processes call it."""
         self._accelerator.save_state(str(folder), safe_serialization=False)
         if self._accelerator.is_main_process:
             (folder / "curve.json").write_text(json.dumps(self._curve))
@@ -133,9 +133,9 @@ class Training:
         self._accelerator.load_state(str(folder))
         self._curve = json.loads((folder / "curve.json").read_text())
 
-    def written(self, write: Callable[[nn.Module], None]) -> None:
+    def save_on_main_process(self, write: Callable[[nn.Module], None]) -> None:
         """Have the first process write something of the model, and all wait until it is there."""
-        by_the_first(lambda: write(self.model))
+        run_on_main_process(lambda: write(self.model))
 
     @torch.no_grad()
     def result(self) -> Any:
@@ -181,7 +181,7 @@ def _is_without_gpu() -> bool:
     return not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
-def by_the_first(write: Callable[[], Any]) -> None:
+def run_on_main_process(write: Callable[[], Any]) -> None:
     """Have the first process write something once all have come so far, and all wait until it is there."""
     state = PartialState(cpu=_is_without_gpu())
     state.wait_for_everyone()
@@ -190,7 +190,7 @@ def by_the_first(write: Callable[[], Any]) -> None:
     state.wait_for_everyone()
 
 
-def gathered(tensor: Tensor) -> Tensor:
+def gather_detached(tensor: Tensor) -> Tensor:
     """Return the rows of all processes, without gradients: the negatives of a contrast, say. Shares must be equal."""
     return gather(tensor.detach())
 
@@ -204,6 +204,6 @@ def _adamw(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
 
 
-def parameters(model: nn.Module) -> int:
+def count_parameters(model: nn.Module) -> int:
     """Count a model's trainable numbers."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

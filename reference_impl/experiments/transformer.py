@@ -47,7 +47,7 @@ from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Ser
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNsearch
 from reference_impl.experiments.judging import apart, outcome
-from reference_impl.experiments.training import Batch, Training, accelerator, parameters
+from reference_impl.experiments.training import Batch, Training, accelerator, count_parameters
 from reference_impl.experiments.translation import (
     BEGIN,
     END,
@@ -288,7 +288,7 @@ def arms(size: Size, vocabulary: int) -> dict[str, Arm]:
         )
 
     with torch.device("meta"):
-        budget = parameters(ours())
+        budget = count_parameters(ours())
     peaks = {name: {task: of_task[name] for task, of_task in size.peaks.items()} for name in (OURS, SEARCH, LSTM)}
     found = {OURS: Arm(ours, _transformer_scores, _transformer_writes, peaks[OURS])}
     for name, kind in ((SEARCH, search_model), (LSTM, LSTMTranslator)):
@@ -418,7 +418,7 @@ def _training(
         batch,
         steps,
         seed,
-        optimiser=optimiser,
+        optimizer=optimiser,
         schedule=partial(rising_and_falling, size, arm.peaks[task]),
         clip=1.0,
         interval=min(200, steps // 2),
@@ -492,12 +492,12 @@ def timed(chosen: Mapping[str, Arm], batches: Sequence[Batch], device: torch.dev
 
 def _count(**widths: Any) -> int:
     with torch.device("meta"):
-        return parameters(Transformer(vocabulary=37_000, **widths))
+        return count_parameters(Transformer(vocabulary=37_000, **widths))
 
 
 def _of_arm(arm: Arm) -> int:
     with torch.device("meta"):
-        return parameters(arm.make())
+        return count_parameters(arm.make())
 
 
 # What became of the claims: rules, and no numbers.

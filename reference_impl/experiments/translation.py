@@ -31,7 +31,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor, nn
 
 from quaere.content.results import Heatmap, Lines, Series
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 
 END, BEGIN, UNKNOWN = 0, 1, 2
 """The token that ends a sentence, and fills up what follows; the one that stands before the first; any unknown sign."""
@@ -261,7 +261,7 @@ def short_example(pairs: Sequence[Pair], subwords: Subwords, pieces: int = 16) -
 
 
 def matched_width(
-    make: Callable[[int], nn.Module], budget: int, count: Callable[[Any], int] = parameters, widest: int = 1 << 14
+    make: Callable[[int], nn.Module], budget: int, count: Callable[[Any], int] = count_parameters, widest: int = 1 << 14
 ) -> int:
     """Return the width at which a model has about so many numbers; more width is more numbers."""
 

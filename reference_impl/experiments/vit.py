@@ -52,7 +52,7 @@ from quaere.content.results import (
 )
 from quaere.running.experiments import Run
 from reference_impl.experiments.judging import apart, in_every_seed, outcome
-from reference_impl.experiments.training import Batch, Training, parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters
 from reference_impl.vit import ViT, roll_out
 
 VIT, BAG, CONVNET = "ViT", "ViT without positions", "ConvNet"
@@ -146,8 +146,8 @@ def _convolution(before: int, after: int) -> tuple[nn.Module, ...]:
 def convnet_like(model: ViT) -> ConvNet:
     """Return the ConvNet whose parameters are nearest in number to the model's."""
     with torch.device("meta"):
-        counts = {width: parameters(ConvNet(width)) for width in range(2, 512, 2)}
-    return ConvNet(min(counts, key=lambda width: abs(counts[width] - parameters(model))))
+        counts = {width: count_parameters(ConvNet(width)) for width in range(2, 512, 2)}
+    return ConvNet(min(counts, key=lambda width: abs(counts[width] - count_parameters(model))))
 
 
 def made(arm: str, size: Size) -> nn.Module:
@@ -193,7 +193,7 @@ def learning(size: Size, arm: str, n: int, seed: int, device: str = "auto") -> T
         batch,
         size.steps,
         seed,
-        optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=RATES[arm], weight_decay=0.1),
+        optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=RATES[arm], weight_decay=0.1),
         schedule=partial(schedule, steps=size.steps),
         measure=lambda model: {"test": accuracy(model, test)},
         every=max(1, size.steps // 10),
@@ -400,7 +400,7 @@ def correlation(likeness: Float[Tensor, "n n"]) -> float:
 
 
 def _table(training: Accuracies, test: Accuracies, moved: Accuracies, moved_twice: Accuracies, size: Size) -> Table:
-    counts = {arm: parameters(made(arm, size)) for arm in RATES}
+    counts = {arm: count_parameters(made(arm, size)) for arm in RATES}
     return Table(
         title="Accuracy after the same steps",
         columns=("images", "model", "parameters", "training", "test", "shifted by 1", "shifted by 2"),

@@ -19,7 +19,7 @@ from reference_impl.experiments.bahdanau import (
     sensible,
     working,
 )
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.experiments.translation import reversals
 
 SIZE = dataclasses.replace(SIZES["small"], row=4, tested_rows=(2, 4, 8))
@@ -29,7 +29,7 @@ SIZE = dataclasses.replace(SIZES["small"], row=4, tested_rows=(2, 4, 8))
 def test_working_weights_are_those_that_the_loss_reaches(kind: type[RNNsearch]) -> None:
     torch.manual_seed(0)
     model = kind(6, 6, d_embedding=3, d_hidden=4, d_alignment=5, d_maxout=7)
-    reached = torch.zeros(parameters(model), dtype=torch.bool)
+    reached = torch.zeros(count_parameters(model), dtype=torch.bool)
     for _ in range(20):  # a maxout unit passes a gradient to one of its two halves, mostly the same one
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.5)

@@ -35,7 +35,7 @@ from reference_impl.experiments.lstm import (
     summing,
     wrong,
 )
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.lstm import LSTMCell, Recurrent, RNNCell
 
 YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
@@ -76,7 +76,7 @@ def test_attention_read_at_the_last_place_is_the_whole_layers_last_place():
 )
 def test_the_models_of_a_problem_have_as_many_parameters_up_to_six_in_a_hundred(problem, name):
     d_input, d_output = problem.width
-    counts = {arm: parameters(made(arm, d_input, d_output, SIZES["small"].cells)) for arm in RATES[name]}
+    counts = {arm: count_parameters(made(arm, d_input, d_output, SIZES["small"].cells)) for arm in RATES[name]}
     assert max(counts.values()) < 1.06 * min(counts.values()), counts
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from quaere.content.results import Outcome
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.experiments.transformer import (
     LSTM,
     OURS,
@@ -36,7 +36,7 @@ BATCH = joined([([3, 4, 5, END], [6, END]), ([3, END], [7, 6, 5, END])])
 def test_the_three_models_have_one_budget(size: str, vocabulary: int) -> None:
     chosen = arms(SIZES[size], vocabulary)
     with torch.device("meta"):
-        counts = {name: parameters(arm.make()) for name, arm in chosen.items()}
+        counts = {name: count_parameters(arm.make()) for name, arm in chosen.items()}
     assert set(counts) == {OURS, SEARCH, LSTM}
     assert max(counts.values()) < 1.05 * min(counts.values()), counts
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from quaere.content.results import Outcome
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.experiments.vit import (
     BAG,
     CONVNET,
@@ -59,7 +59,7 @@ def test_a_shift_moves_pixels_and_fills_up_with_blank_ones():
 @pytest.mark.parametrize("size", ["small", "full"])
 def test_the_models_have_as_many_parameters_up_to_five_in_a_hundred(size):
     with torch.device("meta"):
-        counts = {arm: parameters(made(arm, SIZES[size])) for arm in (VIT, BAG, CONVNET)}
+        counts = {arm: count_parameters(made(arm, SIZES[size])) for arm in (VIT, BAG, CONVNET)}
     assert max(counts.values()) < 1.05 * min(counts.values()), counts
 
 

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import ViTConfig, ViTForImageClassification
 
 from reference_impl import transformer
-from reference_impl.bert import Bert
+from reference_impl.bert import BertModel
 from reference_impl.checkpoints import LAYOUTS, load, save
 from reference_impl.vit import SIZES, Block, ViT, adam, cut, fine_tuned, loss, roll_out, sgd, stretch, vit
 
@@ -181,7 +181,7 @@ def test_published_sizes_have_their_numbers(name: str, size: int, numbers: int) 
 
 def test_the_base_models_parts_have_their_numbers() -> None:
     with torch.device("meta"):
-        model, bert = vit("B/16"), Bert()
+        model, bert = vit("B/16"), BertModel()
     parts = model.project, model.positions, model.blocks, model.norm, model.head
     counts = [sum(w.numel() for w in part.parameters()) for part in parts]
     assert [*counts, model.class_token.numel()] == [590_592, 151_296, 85_054_464, 1_536, 769_000, 768]
@@ -465,5 +465,5 @@ def test_a_hidden_layer_of_the_head_has_no_place_in_a_checkpoint(tmp_path: Path)
 
 def test_the_layout_has_a_name_for_every_number() -> None:
     layout = LAYOUTS["vit.ViT"]
-    names = [layout.theirs(name) for name in tiny().state_dict()]
+    names = [layout.checkpoint_key(name) for name in tiny().state_dict()]
     assert len(set(names)) == len(names)
