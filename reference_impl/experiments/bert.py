@@ -1,33 +1,35 @@
-"""BERT put to the test: fill in hidden words first, then learn a task from a few labels.
+"""BERT's experiment: pre-train by masked language modeling, then fine-tune on tasks with few labels.
 
-Claimed: pre-training lets even tasks with few labels profit from a deep bidirectional network (Section 6);
-and at equal data and size, a left-to-right network is worse on all tasks (Section 5.1, Table 5).
+Claimed: with pre-training, even tasks with few labels benefit from a deep bidirectional network (Section 6); and with
+equal data and size, a left-to-right model is worse on all tasks (Section 5.1, Table 5).
 
-The text is what installed packages say about themselves, in `prose`. Three networks of one size learn two tasks, with
-the same steps of fine-tuning for all: one that was pre-trained on hidden words, one that was pre-trained as a
-left-to-right language model on the same sentences for the same number of steps, and one from scratch.
+The corpus is the docstrings of installed packages, read by `prose`. Three networks of one size are fine-tuned on two
+tasks, for equally many steps: one pre-trained by masked LM, one pre-trained as a left-to-right language model on the
+same sentences for as many steps, and one from scratch.
 
-- *Topic*, a task on the whole sentence: which package is it from? Sentences that name a package are left out. The paper
-  reads the vector at `[CLS]`; left to right, nothing has come there, so that network is read at its last token.
-- *Span*, a task on tokens, solved as the paper solves question answering: which word was set as code? The markup is
-  gone; only sentences with one such word of small letters are taken, so that its spelling does not tell.
+- *Topic*, sentence classification: which package is the sentence from? Sentences that name a package are left out. The
+  paper's classifier reads the vector at `[CLS]`. In a left-to-right model that vector has seen no other token, so there
+  the classifier reads the last token.
+- *Span*, solved as the paper solves question answering: which word was marked as code? The markup is removed, and only
+  sentences with one such word in lowercase letters are taken, so that its spelling does not give it away.
 
-Files are held out whole, from pre-training as well. Beside the networks stands logistic regression on counts of words.
+The test sentences are from held-out files, which pre-training does not see either. The baseline is logistic regression
+on tf-idf.
 
-What stands in: sentences of 5 to 16 words for paragraphs of Wikipedia and books, some hundred thousand weights for 110
-million, and two tasks for eleven. Next-sentence prediction is left out, as in the paper's own comparison of directions.
-At `small` the pre-training is cut to about two passes over the text, not long after hidden words begin to be learned at
-all, and takes most of about ten minutes; `full` is the base model, for a GPU.
+Scale: sentences of 5 to 16 words instead of paragraphs of Wikipedia and books, some hundred thousand parameters instead
+of 110 million, and two tasks instead of eleven. There is no next-sentence prediction, as in the paper's own comparison
+of directions. At `small` pre-training is cut to about two epochs, soon after masked words begin to be learned at all,
+and takes most of about ten minutes; `full` is BERT-base, for a GPU.
 
-Fairness: rates at `small` were chosen under seeds that no run has, on files of the training alone. The rate of
-pre-training is the one of 0.0005, 0.001 and 0.002 with the lowest loss on hidden words after 800 steps; batches are
-small because more steps on as much text lower it further. Rates of fine-tuning, one for what was pre-trained and one
-for what starts from scratch, are those of 0.001, 0.002 and 0.004 with the most right answers on both tasks, trained on
-256 labelled sentences and asked 300 others, for two draws of both; lower rates did worse. The network that was tuned
-there had been pre-trained on about as much text, in batches twice as large. Left to right takes the rates that were
-chosen on hidden words; what is unequal in that favours hidden words. At `full` no rates were tried.
+Fairness: learning rates at `small` were chosen under seeds that no run has, on files of the training set alone. That of
+pre-training is the one of 0.0005, 0.001 and 0.002 with the lowest masked LM loss after 800 steps; batches are small
+because more steps on as much text lower that loss further. Those of fine-tuning, one for pre-trained models and one for
+those from scratch, are the ones of 0.001, 0.002 and 0.004 with the highest accuracy on both tasks, trained on 256
+labeled sentences and tested on 300 others, for two draws of both; lower rates did worse. The model that was fine-tuned
+there had been pre-trained on about as much text, in batches twice as large. The left-to-right model has the rates that
+were chosen for masked LM, which favors masked LM if either. At `full` no rates were tried.
 
-The trained weights that everyone can have, MiniLM's, are asked which of the cards' questions lie next to each other.
+Beside that, published weights, those of MiniLM, are used to find which of the cards' questions are nearest neighbors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,7 +69,7 @@ from reference_impl.layers.attention import causal_mask
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: widths and layers, steps of one batch of sentences, labelled sentences of a task.
+    """The sizes of a run: of the model, of both trainings and of the tests.
 
     Attributes:
         max_files: The most files that are read of a package; all if None.
@@ -123,43 +125,44 @@ PRETRAINED = (MASKED_LM, LEFT_TO_RIGHT)
 ARMS = (*PRETRAINED, SCRATCH)
 
 Scores = Mapping[tuple[str, str], Mapping[int, Sequence[float]]]
-"""The share answered right by task and network, then by number of labels: one for each seed."""
+"""Test accuracy by task and model, then by number of labels: one for each seed."""
 
 
 class LeftToRightBertModel(BertModel):
-    """The same network, in which no token sees what follows it: the ablation of Section 5.1 (LTR)."""
+    """BERT with causal attention: the left-to-right (LTR) ablation of Section 5.1."""
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
-        segments: Int[Tensor, "b n"] | None = None,
+        input_ids: Int[Tensor, "b n"],
+        token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
     ) -> Float[Tensor, "b n d"]:
         """Return the last layer's vectors."""
-        visible = causal_mask(tokens.shape[1], tokens.device)[None]
-        visible = visible if mask is None else visible & mask
-        x = self.embeddings(tokens, torch.zeros_like(tokens) if segments is None else segments)
-        return self._encode(x, lambda attention, x: attention(x, x, x, visible))
+        causal = causal_mask(input_ids.shape[1], input_ids.device)[None]  # (1, n, n)
+        causal = causal if mask is None else causal & mask  # (b, n, n)
+        x = self.embeddings(input_ids, torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids)
+        return self._encode(x, lambda attention, x: attention(x, x, x, causal))
 
 
 class LastTokenClassifier(BertForSequenceClassification):
-    """Sort inputs by the vector at the last token: left to right, no other has seen the whole input."""
+    """A classifier that pools the last token: in a left-to-right model, the only one that depends on all."""
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
-        segments: Int[Tensor, "b n"] | None = None,
+        input_ids: Int[Tensor, "b n"],
+        token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
     ) -> Float[Tensor, "b c"]:
-        """Score the classes."""
-        last = attention_mask(tokens).sum(dim=-1)[:, 0] - 1
-        x = self.bert(tokens, segments, mask)[torch.arange(len(tokens), device=tokens.device), last]
+        """Return the logits of the classes."""
+        last = attention_mask(input_ids).sum(dim=-1)[:, 0] - 1  # (b,)
+        rows = torch.arange(len(input_ids), device=input_ids.device)
+        x = self.bert(input_ids, token_type_ids, mask)[rows, last]  # (b, d)
         return self.classifier(self.dropout(self.bert.pool(x[:, None])))
 
 
 @cache
 def load_corpus(size: Size) -> Corpus:
-    """Return the text as a size asks for it; it is read once."""
+    """Return the corpus of a size; it is read once."""
     return Corpus(size.max_files, size.vocab_size, size.max_length, size.max_test_sentences)
 
 
@@ -167,20 +170,20 @@ def load_corpus(size: Size) -> Corpus:
 
 
 class PreTraining(Training):
-    """A training that writes the weights to a file at its end, to be fine-tuned."""
+    """A training that saves a checkpoint at its end, to be fine-tuned."""
 
     def __init__(self, file: Path, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._file = file
 
     def result(self) -> Any:
-        """Return the curve, after writing the weights."""
+        """Save the checkpoint, and return the curve."""
         self.save_on_main_process(lambda model: checkpoints.save(model, self._file))
         return super().result()
 
 
 def build_model(size: Size, arm: str, dropout: float = 0.0) -> BertForMaskedLM:
-    """Return a network of an arm, untrained, with the head that scores words."""
+    """Build an untrained model of an arm, with the masked LM head."""
     config = BertConfig(
         size.vocab_size,
         size.d_model,
@@ -195,14 +198,14 @@ def build_model(size: Size, arm: str, dropout: float = 0.0) -> BertForMaskedLM:
 
 
 def build_pretraining(size: Size, arm: str, seed: int, run: Run) -> PreTraining:
-    """Return the loop that pre-trains one network."""
+    """Build the pre-training of one model."""
     text = load_corpus(size)
 
     def batch(generator: torch.Generator) -> Batch:
-        tokens = text.sample_batch(size.batch_size, generator)
+        input_ids = text.sample_batch(size.batch_size, generator)
         if arm == LEFT_TO_RIGHT:
-            return tokens, tokens, has_next_token(tokens)
-        return tokens, *mask_tokens(tokens, size.vocab_size, special_tokens=SPECIAL_TOKENS, generator=generator)
+            return input_ids, input_ids, has_next_token(input_ids)
+        return input_ids, *mask_tokens(input_ids, size.vocab_size, special_tokens=SPECIAL_TOKENS, generator=generator)
 
     return PreTraining(
         checkpoint_path(run, arm, seed),
@@ -221,7 +224,7 @@ def build_pretraining(size: Size, arm: str, seed: int, run: Run) -> PreTraining:
 
 
 def optimizer_options(lr: float, steps: int) -> dict[str, Any]:
-    """Return the authors' optimizer and schedule in the form that `Training` asks for; a tenth is warm-up."""
+    """Return the authors' optimizer and schedule as arguments of `Training`; a tenth of the steps is warmup."""
     built: list[Any] = []
 
     def optimizer(model: nn.Module) -> torch.optim.Optimizer:
@@ -232,59 +235,60 @@ def optimizer_options(lr: float, steps: int) -> dict[str, Any]:
 
 
 def checkpoint_path(run: Run, arm: str, seed: int) -> Path:
-    """Return the file of a pre-trained network."""
+    """Return the checkpoint file of a pre-trained model."""
     return run.folder / f"{arm.replace(' ', '-')}-{seed}.safetensors"
 
 
-def has_next_token(tokens: Int[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
-    """Return which tokens have another after them."""
-    return F.pad(attention_mask(tokens)[:, 0, 1:], (0, 1))
+def has_next_token(input_ids: Int[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
+    """Return a mask that is true at tokens with a next one."""
+    return F.pad(attention_mask(input_ids)[:, 0, 1:], (0, 1))
 
 
-def masked_lm_loss(model: nn.Module, tokens: Tensor, inputs: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
-    """Return the nats that the chosen words cost, and how many these are."""
-    scores = model(inputs, mask=attention_mask(inputs), masked_indices=chosen)
-    return F.cross_entropy(scores, tokens[chosen], reduction="sum"), int(chosen.sum())
+def masked_lm_loss(model: nn.Module, labels: Tensor, input_ids: Tensor, masked_indices: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the cross-entropies at the masked tokens, and the number of these."""
+    logits = model(input_ids, mask=attention_mask(input_ids), masked_indices=masked_indices)
+    return F.cross_entropy(logits, labels[masked_indices], reduction="sum"), int(masked_indices.sum())
 
 
-def left_to_right_loss(model: nn.Module, tokens: Tensor, _: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
-    """Return the nats that each next token costs, and how many these are."""
-    scores = model(tokens, mask=attention_mask(tokens), masked_indices=chosen)
-    return F.cross_entropy(scores, tokens[:, 1:][chosen[:, :-1]], reduction="sum"), int(chosen.sum())
+def left_to_right_loss(model: nn.Module, input_ids: Tensor, _: Tensor, has_next: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the cross-entropies of the next tokens, and the number of these."""
+    logits = model(input_ids, mask=attention_mask(input_ids), masked_indices=has_next)
+    return F.cross_entropy(logits, input_ids[:, 1:][has_next[:, :-1]], reduction="sum"), int(has_next.sum())
 
 
-def token_logits(model: nn.Module, tokens: Int[Tensor, "b n"], places: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
-    """Score the words for one place of each sentence: hidden, or unread as yet if the network reads left to right."""
-    chosen = torch.zeros_like(tokens, dtype=torch.bool)
-    rows = torch.arange(len(tokens), device=tokens.device)
+def token_logits(model: nn.Module, input_ids: Int[Tensor, "b n"], positions: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
+    """Predict one token of each sentence: from both sides, or in a left-to-right model from the left."""
+    predicted = torch.zeros_like(input_ids, dtype=torch.bool)
+    rows = torch.arange(len(input_ids), device=input_ids.device)
     if isinstance(model.bert, LeftToRightBertModel):
-        chosen[rows, places - 1] = True
-        return model(tokens, mask=attention_mask(tokens), masked_indices=chosen)
-    chosen[rows, places] = True
-    return model(tokens.masked_fill(chosen, SPECIAL_TOKENS.mask), mask=attention_mask(tokens), masked_indices=chosen)
+        predicted[rows, positions - 1] = True
+        return model(input_ids, mask=attention_mask(input_ids), masked_indices=predicted)
+    predicted[rows, positions] = True
+    masked = input_ids.masked_fill(predicted, SPECIAL_TOKENS.mask)
+    return model(masked, mask=attention_mask(input_ids), masked_indices=predicted)
 
 
-def evaluate_cloze(model: nn.Module, tokens: Tensor, places: Tensor) -> dict[str, float]:
-    """Measure how well one word a sentence is guessed: nats, and the share that is guessed right."""
+def evaluate_cloze(model: nn.Module, input_ids: Tensor, positions: Tensor) -> dict[str, float]:
+    """Return the cross-entropy in nats and the accuracy of predicting one token of each sentence."""
     device = next(model.parameters()).device
-    tokens, places = tokens.to(device), places.to(device)
-    scores, truth = token_logits(model, tokens, places), tokens.gather(1, places[:, None])[:, 0]
-    right = (scores.argmax(dim=1) == truth).float().mean()
-    return {"nats": float(F.cross_entropy(scores, truth)), "accuracy": float(right)}
+    input_ids, positions = input_ids.to(device), positions.to(device)
+    logits, labels = token_logits(model, input_ids, positions), input_ids.gather(1, positions[:, None])[:, 0]
+    correct = (logits.argmax(dim=1) == labels).float().mean()
+    return {"nats": float(F.cross_entropy(logits, labels)), "accuracy": float(correct)}
 
 
 # Fine-tuning
 
 
 def build_finetuning(size: Size, arm: str, name: str, labels: int, seed: int, run: Run) -> Training:
-    """Return the loop that fine-tunes one network on one task."""
+    """Build the fine-tuning of one model on one task."""
     task = load_corpus(size).build_task(name, seed, labels)
 
     def model() -> nn.Module:
-        start = build_model(size, arm, dropout=0.1)
+        pretrained = build_model(size, arm, dropout=0.1)
         if arm in PRETRAINED:
-            checkpoints.load(start, checkpoint_path(run, arm, seed))
-        return add_task_head(start.bert, name)
+            checkpoints.load(pretrained, checkpoint_path(run, arm, seed))
+        return add_task_head(pretrained.bert, name)
 
     def batch(generator: torch.Generator) -> Batch:
         rows = torch.randint(len(task.input_ids), (16,), generator=generator)
@@ -305,44 +309,47 @@ def build_finetuning(size: Size, arm: str, name: str, labels: int, seed: int, ru
 
 
 def add_task_head(bert: BertModel, task: str) -> nn.Module:
-    """Return a network with the one fresh layer that a task takes."""
+    """Add the one new layer of a task to a model."""
     if task == "span":
         return BertForQuestionAnswering(bert)
     kind = LastTokenClassifier if isinstance(bert, LeftToRightBertModel) else BertForSequenceClassification
     return kind(bert, len(prose.PACKAGES))
 
 
-def topic_loss(model: nn.Module, tokens: Tensor, topics: Tensor) -> tuple[Tensor, int]:
-    """Return the cross-entropy of the topics."""
-    return F.cross_entropy(model(tokens, mask=attention_mask(tokens)), topics, reduction="sum"), len(tokens)
+def topic_loss(model: nn.Module, input_ids: Tensor, topics: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the topics' cross-entropies, and the number of sentences."""
+    logits = model(input_ids, mask=attention_mask(input_ids))
+    return F.cross_entropy(logits, topics, reduction="sum"), len(input_ids)
 
 
-def span_logits(model: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the scores of the first and the last token; none where no word stands."""
-    words = (tokens != SPECIAL_TOKENS.pad) & (tokens != SPECIAL_TOKENS.cls) & (tokens != SPECIAL_TOKENS.sep)
-    begins, ends = model(tokens, mask=attention_mask(tokens))
-    return begins.masked_fill(~words, -torch.inf), ends.masked_fill(~words, -torch.inf)
+def span_logits(model: nn.Module, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits of the span's start and end; minus infinity at special tokens."""
+    is_special = torch.zeros_like(input_ids, dtype=torch.bool)
+    for token in (SPECIAL_TOKENS.pad, SPECIAL_TOKENS.cls, SPECIAL_TOKENS.sep):
+        is_special |= input_ids == token
+    start, end = model(input_ids, mask=attention_mask(input_ids))
+    return start.masked_fill(is_special, -torch.inf), end.masked_fill(is_special, -torch.inf)
 
 
-def span_loss(model: nn.Module, tokens: Tensor, spans: Tensor) -> tuple[Tensor, int]:
-    """Return the cross-entropies of the first and of the last token."""
-    begins, ends = span_logits(model, tokens)
-    losses = F.cross_entropy(begins, spans[:, 0], reduction="sum") + F.cross_entropy(ends, spans[:, 1], reduction="sum")
-    return losses, len(tokens)
+def span_loss(model: nn.Module, input_ids: Tensor, spans: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the start's and the end's cross-entropies, and the number of sentences."""
+    start, end = span_logits(model, input_ids)
+    losses = F.cross_entropy(start, spans[:, 0], reduction="sum") + F.cross_entropy(end, spans[:, 1], reduction="sum")
+    return losses, len(input_ids)
 
 
-def accuracy(model: nn.Module, tokens: Tensor, answers: Tensor, task: str) -> float:
-    """Return the share of a test that is answered right; a span must be right at both ends."""
+def accuracy(model: nn.Module, input_ids: Tensor, labels: Tensor, task: str) -> float:
+    """Return the accuracy on a test; a span is correct if both its start and its end are."""
     device = next(model.parameters()).device
-    tokens, answers = tokens.to(device), answers.to(device)
+    input_ids, labels = input_ids.to(device), labels.to(device)
     if task == "topic":
-        return float((model(tokens, mask=attention_mask(tokens)).argmax(dim=1) == answers).float().mean())
-    found = torch.stack(best_span(*span_logits(model, tokens), max_answer_length=6), dim=1)
-    return float((found == answers).all(dim=1).float().mean())
+        return float((model(input_ids, mask=attention_mask(input_ids)).argmax(dim=1) == labels).float().mean())
+    spans = torch.stack(best_span(*span_logits(model, input_ids), max_answer_length=6), dim=1)
+    return float((spans == labels).all(dim=1).float().mean())
 
 
 def tfidf_accuracy(size: Size, labels: int, seed: int) -> float:
-    """Return the share of topics that logistic regression on weighted counts of words gets right."""
+    """Return the topic accuracy of the baseline, logistic regression on tf-idf."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
@@ -351,11 +358,11 @@ def tfidf_accuracy(size: Size, labels: int, seed: int) -> float:
     return float(model.score(counts.transform(task.test_texts), task.test_labels))
 
 
-# What is shown
+# The report
 
 
 def experiment(run: Run) -> Report:
-    """Pre-train, fine-tune with ever more labels, and look into what was learned."""
+    """Pre-train, fine-tune with more and more labels, and probe the models."""
     size = SIZES[run.size]
     seeds = run.seeds(size.seeds)
     run.expect(size.seeds * (2 + (len(ARMS) * len(TASKS) + 1) * len(size.labels)) + 2)
@@ -378,56 +385,56 @@ def experiment(run: Run) -> Report:
     }
     scores["topic", TFIDF] = {
         labels: [
-            run.piece(f"counts, {labels} labels, seed {seed}", partial(tfidf_accuracy, size, labels, seed))
+            run.piece(f"tf-idf, {labels} labels, seed {seed}", partial(tfidf_accuracy, size, labels, seed))
             for seed in seeds
         ]
         for labels in size.labels
     }
-    inside = run.piece("inside", partial(probe_models, size, run))
-    lying = run.piece("questions", partial(compare_questions, size, run))
+    probes = run.piece("probes", partial(probe_models, size, run))
+    neighbors = run.piece("questions", partial(compare_questions, size, run))
     summary = PretrainingSummary(
         cloze_nats={arm: [curve[-1]["nats"] for curve in of_arm] for arm, of_arm in curves.items()},
-        unigram_nats=inside["nats by frequency"],
-        epochs=size.steps * size.batch_size / inside["sentences"][0],
+        unigram_nats=probes["unigram nats"],
+        epochs=size.steps * size.batch_size / probes["sentences"][0],
     )
     return Report(
         findings=(judge_few_labels(scores, summary), judge_bidirectional(scores, summary), *NOT_TRIED),
         tables=(
-            _scores_table(scores, inside),
+            _scores_table(scores, probes),
             Table(
-                title="What the two networks put in the gap",
+                title="Predictions of the two models for a masked word",
                 columns=("held-out sentence", "word", MASKED_LM, LEFT_TO_RIGHT),
-                rows=tuple(map(tuple, inside["guesses"])),
-                note="Their three first choices, of seed 0. Left to right, a network sees nothing after the gap.",
+                rows=tuple(map(tuple, probes["predictions"])),
+                note="The three most probable words, of seed 0. A left-to-right model does not see the right context.",
             ),
-            *sentence_vectors.tables(lying),
+            *sentence_vectors.tables(neighbors),
         ),
         figures=(
             _curves_figure(curves, summary),
-            *(_labels_figure(task, scores, inside["chance"][task]) for task in TASKS),
-            _attention_figure(inside),
-            sentence_vectors.figure(lying),
+            *(_labels_figure(task, scores, probes["chance"][task]) for task in TASKS),
+            _attention_figure(probes),
+            sentence_vectors.figure(neighbors),
         ),
         seeds=tuple(seeds),
         settings=asdict(size),
         notes=(
-            f"{inside['sentences'][0]:,} sentences for training and {inside['sentences'][1]:,} held out, from the "
-            f"docstrings of {_listed([f'{name} {version}' for name, version in inside['versions'].items()])}. "
-            "All networks have the same steps of fine-tuning; both pre-trainings have the same sentences and steps, of "
-            "which the one from left to right learns from every token and the other from 15%. The tables of questions "
-            "are of the cards as they read on the day of the run; rewording one does not make this result stale."
+            f"{probes['sentences'][0]:,} sentences for training and {probes['sentences'][1]:,} held out, from the "
+            f"docstrings of {_listed([f'{name} {version}' for name, version in probes['versions'].items()])}. "
+            "All models are fine-tuned for equally many steps. Both pre-trainings have the same sentences and steps; "
+            "the left-to-right loss is on every token, the masked LM loss on 15%. The tables of questions are of the "
+            "cards as they read on the day of the run; rewording one does not make this result stale."
         ),
     )
 
 
 def probe_models(size: Size, run: Run) -> dict[str, Any]:
-    """Return all else that tables and figures show, from the weights of the first seed."""
+    """Return what else the tables and figures show, from the models of the first seed."""
     text = load_corpus(size)
     models = {arm: load_pretrained(size, arm, run.seed, run) for arm in PRETRAINED}
     tests = {name: text.build_task(name, run.seed, 1) for name in TASKS}
     counts = torch.bincount(text.input_ids.flatten(), minlength=size.vocab_size).float()
     counts[[SPECIAL_TOKENS.pad, SPECIAL_TOKENS.cls, SPECIAL_TOKENS.sep]] = 0
-    truth = text.test_input_ids.gather(1, text.cloze_positions[:, None])[:, 0]
+    labels = text.test_input_ids.gather(1, text.cloze_positions[:, None])[:, 0]
     return {
         "sentences": [len(text.train_sentences), len(text.test_sentences)],
         "versions": {name: metadata.version(DISTRIBUTIONS.get(name, name)) for name in prose.PACKAGES},
@@ -439,21 +446,21 @@ def probe_models(size: Size, run: Run) -> dict[str, Any]:
         "weights": {
             name: [count_parameters(add_task_head(build_model(size, arm).bert, name)) for arm in ARMS] for name in TASKS
         },
-        "nats by frequency": float(F.cross_entropy((counts + 1).log().expand(len(truth), -1), truth)),
-        "guesses": top_predictions(models, text, 8),
+        "unigram nats": float(F.cross_entropy((counts + 1).log().expand(len(labels), -1), labels)),
+        "predictions": top_predictions(models, text, 8),
         "attention": sharpest_head(models[MASKED_LM].bert, text),
     }
 
 
 def compare_questions(size: Size, run: Run) -> dict[str, Any]:
-    """Return how the cards' questions lie to each other, by MiniLM and by the networks of this run."""
+    """Return the nearest neighbors among the cards' questions, by MiniLM and by the models of this run."""
     seeds = run.seeds(size.seeds)
     small = [(load_pretrained(size, MASKED_LM, seed, run).bert, load_corpus(size).tokenizer) for seed in seeds]
     return sentence_vectors.compare_encoders(small, size.max_questions, seeds)
 
 
 def load_pretrained(size: Size, arm: str, seed: int, run: Run) -> BertForMaskedLM:
-    """Return a network with the weights that its pre-training has written."""
+    """Load a pre-trained model from its checkpoint."""
     model = build_model(size, arm)
     checkpoints.load(model, checkpoint_path(run, arm, seed))
     return model.eval()
@@ -461,58 +468,58 @@ def load_pretrained(size: Size, arm: str, seed: int, run: Run) -> BertForMaskedL
 
 @torch.no_grad()
 def top_predictions(models: Mapping[str, nn.Module], text: Corpus, count: int) -> list[list[str]]:
-    """Return some held-out sentences with a gap, the word that was there, and each network's three first choices."""
-    tokens, places = text.test_input_ids[:count], text.cloze_positions[:count]
-    best = [token_logits(model, tokens, places).topk(3, dim=1).indices for model in models.values()]
+    """Return held-out sentences with a masked word, that word, and each model's three most probable words."""
+    input_ids, positions = text.test_input_ids[:count], text.cloze_positions[:count]
+    top = [token_logits(model, input_ids, positions).topk(3, dim=1).indices for model in models.values()]
     rows = []
-    for row, place in enumerate(places.tolist()):
-        gap = tokens[row].clone()
-        gap[place] = SPECIAL_TOKENS.mask
-        shown = text.tokenizer.tokenizer.decode(gap.tolist(), skip_special_tokens=False)
-        for mark, plain in {"[CLS] ": "", " [SEP]": "", " [PAD]": "", "[MASK]": "___"}.items():
-            shown = shown.replace(mark, plain)
-        names = [_names(text, [int(tokens[row, place])]), *(_names(text, some[row].tolist()) for some in best)]
-        rows.append([shown, *(", ".join(some) for some in names)])
+    for row, position in enumerate(positions.tolist()):
+        masked = input_ids[row].clone()
+        masked[position] = SPECIAL_TOKENS.mask
+        sentence = text.tokenizer.tokenizer.decode(masked.tolist(), skip_special_tokens=False)
+        for token, plain in {"[CLS] ": "", " [SEP]": "", " [PAD]": "", "[MASK]": "___"}.items():
+            sentence = sentence.replace(token, plain)
+        names = [_names(text, [int(input_ids[row, position])]), *(_names(text, ids[row].tolist()) for ids in top)]
+        rows.append([sentence, *(", ".join(some) for some in names)])
     return rows
 
 
 @torch.no_grad()
 def sharpest_head(bert: BertModel, text: Corpus) -> dict[str, Any]:
-    """Return the weights of the most decided head of the last layer, in a sentence of middling length with a gap."""
+    """Return the attention weights of the sharpest head of the last layer, in a sentence with a masked word."""
     lengths = attention_mask(text.test_input_ids).sum(dim=-1)[:, 0]
     row = int((lengths - 13).abs().argmin())
-    tokens = text.test_input_ids[row : row + 1, : int(lengths[row])].clone()
-    tokens[0, text.cloze_positions[row]] = SPECIAL_TOKENS.mask
-    x = bert.embeddings(tokens, torch.zeros_like(tokens))
+    input_ids = text.test_input_ids[row : row + 1, : int(lengths[row])].clone()
+    input_ids[0, text.cloze_positions[row]] = SPECIAL_TOKENS.mask
+    x = bert.embeddings(input_ids, torch.zeros_like(input_ids))
     for layer in bert.layers:
         heads = cast(BertLayer, layer).attention.weights(x, x)[0]
         x = layer(x, lambda attention, x: attention(x, x, x))
     head = int(heads.amax(dim=-1).mean(dim=-1).argmax())
-    return {"words": _names(text, tokens[0].tolist()), "weights": heads[head].tolist(), "head": head + 1}
+    return {"words": _names(text, input_ids[0].tolist()), "weights": heads[head].tolist(), "head": head + 1}
 
 
-# What becomes of the claims
+# Judging the claims
 
 RULE = (
-    "A network is better where its lowest run is above the other's highest. Reproduced if it is better in both tasks "
+    "A model is better where its lowest run is above the other's highest. Reproduced if it is better on both tasks "
     "and at each number of labels; partly if in more than half of these cases."
 )
 
 
 def judge_cases(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Outcome:
-    """Judge whether one network is better than another, given the runs of each in several cases."""
+    """Judge whether one model is better than another, given the runs of each in several cases."""
     better = [apart(a, b) for a, b in zip(one, other, strict=True)]
     return outcome(all(better), 2 * sum(better) > len(better))
 
 
 @dataclass(frozen=True)
 class PretrainingSummary:
-    """How far pre-training has come.
+    """How well the pre-trained models predict a word.
 
     Attributes:
-        nats: What a word of a held-out sentence costs at the end, by network: one for each seed.
-        unigram_nats: What it costs by the words' frequencies alone.
-        epochs: How often the text was gone over.
+        cloze_nats: Cross-entropy of a word of held-out sentences after pre-training, by model: one for each seed.
+        unigram_nats: The cross-entropy by the words' frequencies alone.
+        epochs: Passes over the training sentences.
     """
 
     cloze_nats: Mapping[str, Sequence[float]]
@@ -520,29 +527,29 @@ class PretrainingSummary:
     epochs: float
 
     def describe(self, *arms: str) -> str:
-        """Say what a word costs some networks."""
-        told = " and ".join(f"{spread(self.cloze_nats[arm], '.2f')} nats with {arm}" for arm in arms)
-        return f"When pre-training ended, a held-out word cost {told}; by frequencies alone, {self.unigram_nats:.2f}."
+        """Return the cross-entropies of some models as a sentence."""
+        nats = " and ".join(f"{spread(self.cloze_nats[arm], '.2f')} nats with {arm}" for arm in arms)
+        by_frequency = f"by frequencies alone, {self.unigram_nats:.2f}"
+        return f"Cross-entropy of a held-out word after pre-training: {nats}; {by_frequency}."
 
     @property
     def caveat(self) -> str:
-        """What an outcome does not speak of."""
+        """The limit of what an outcome shows."""
         return (
-            f"After {self.epochs:.1f} passes over the text, a held-out word costs the network that fills in hidden "
-            f"words still {fmean(self.cloze_nats[MASKED_LM]) / self.unigram_nats:.0%} of what it costs by frequencies "
-            "alone: the outcome is on this pre-training, not on the paper's 40 passes over 3.3 billion words."
+            f"After {self.epochs:.1f} epochs, the masked LM's cross-entropy of a held-out word is still "
+            f"{fmean(self.cloze_nats[MASKED_LM]) / self.unigram_nats:.0%} of that by frequencies alone: "
+            "the outcome is about this pre-training, not about the paper's 40 epochs on 3.3 billion words."
         )
 
 
 def judge_few_labels(scores: Scores, summary: PretrainingSummary) -> Finding:
-    """Judge whether pre-training on hidden words helps."""
+    """Judge whether masked LM pre-training helps."""
     return _judge(scores, "few-labels", SCRATCH, summary.describe(MASKED_LM), f"{RULE} {summary.caveat}")
 
 
 def judge_bidirectional(scores: Scores, summary: PretrainingSummary) -> Finding:
-    """Judge whether reading both ways is better than left to right, after equal pre-training."""
-    fewer = "Of hidden words, only 15% of the tokens teach anything."
-    why = f"{RULE} {summary.caveat} {fewer}"
+    """Judge whether the bidirectional model is better than the left-to-right one, after equal pre-training."""
+    why = f"{RULE} {summary.caveat} The masked LM loss is on 15% of the tokens only."
     return _judge(scores, "bidirectional", LEFT_TO_RIGHT, summary.describe(*PRETRAINED), why)
 
 
@@ -558,7 +565,7 @@ def _judge(scores: Scores, claim: str, other: str, besides: str, why: str) -> Fi
     return Finding(
         claim=claim,
         outcome=judge_cases(runs[MASKED_LM], runs[other]),
-        measured=f"Pre-trained on hidden words against {other}: {measured}. {besides}",
+        measured=f"Masked LM pre-training against {other}: {measured}. {besides}",
         why=why,
     )
 
@@ -567,44 +574,44 @@ NOT_TRIED = tuple(
     Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why)
     for claim, why in {
         "glue": "It takes the large model, pre-trained on 3.3 billion words, and GLUE's nine tasks.",
-        "mnli": "It takes the large model, pre-trained on 3.3 billion words, and 393,000 labelled pairs.",
+        "mnli": "It takes the large model, pre-trained on 3.3 billion words, and 393,000 labeled pairs.",
         "squad": "It takes the large model, pre-trained on 3.3 billion words, and 88,000 questions with answers.",
-        "next-sentence": "It takes pre-training twice on longer texts: the sentences here stand alone.",
+        "next-sentence": "It takes two pre-trainings on longer texts: the sentences here have no context.",
     }.items()
 )
 
 
 # Tables and figures
 
-TFIDF = "logistic regression on words"
+TFIDF = "logistic regression on tf-idf"
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 TASK_TITLES = {"span": "Which word is code", "topic": "Which package a sentence is from"}
 
 
-def _scores_table(scores: Scores, inside: Mapping[str, Any]) -> Table:
+def _scores_table(scores: Scores, probes: Mapping[str, Any]) -> Table:
     labels = list(scores[TASKS[0], SCRATCH])
     rows: list[tuple[Any, ...]] = []
     for task in TASKS:
-        counted = dict(zip(ARMS, inside["weights"][task], strict=True))
+        weights = dict(zip(ARMS, probes["weights"][task], strict=True))
         for arm in (*ARMS, TFIDF):
             if (task, arm) in scores:
-                rows.append((task, arm, counted.get(arm), *(spread(scores[task, arm][n], ".2f") for n in labels)))
-        rows.append((task, "a guess", None, *[f"{inside['chance'][task]:.2f}"] * len(labels)))
+                rows.append((task, arm, weights.get(arm), *(spread(scores[task, arm][n], ".2f") for n in labels)))
+        rows.append((task, "chance", None, *[f"{probes['chance'][task]:.2f}"] * len(labels)))
     runs = len(scores[TASKS[0], SCRATCH][labels[0]])
     return Table(
-        title=f"Share of held-out sentences that are answered right: mean (lowest to highest) over {runs} seeds",
-        columns=("task", "network", "weights", *(f"{n:,} labels" for n in labels)),
+        title=f"Accuracy on held-out sentences: mean (lowest to highest) over {runs} seeds",
+        columns=("task", "model", "parameters", *(f"{n:,} labels" for n in labels)),
         rows=tuple(rows),
-        note=f"{inside['tested']['span']:,} sentences test the span, {inside['tested']['topic']:,} the topic.",
+        note=f"{probes['tested']['span']:,} test sentences for the span, {probes['tested']['topic']:,} for the topic.",
     )
 
 
 def _curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], summary: PretrainingSummary) -> Lines:
     return Lines(
         id="filling-in",
-        title="How well a word of a held-out sentence is guessed",
-        caption="What one word costs while the networks are pre-trained: with both sides in sight, or with the left "
-        "side alone. Left to right, a network learns from every token of a batch, the other from 15%.",
+        title="Cross-entropy of a word of held-out sentences",
+        caption="Cross-entropy of one word during pre-training, predicted from both sides or from the left alone. The "
+        "left-to-right loss is on every token of a batch, the masked LM loss on 15%.",
         alt=summary.describe(*PRETRAINED),
         x="step",
         y="nats a word",
@@ -619,34 +626,34 @@ def _labels_figure(task: str, scores: Scores, chance: float) -> Lines:
     ends = [f"{arm} from {fmean(runs[least]):.2f} to {fmean(runs[most]):.2f}" for arm, runs in arms.items()]
     return Lines(
         id=f"labels-{task}",
-        title=f"{TASK_TITLES[task]}: right answers against labels",
-        caption="What was pre-trained starts higher if filling in words has taught it something of use; a network that "
-        "catches up with many labels had no need of it.",
-        alt=f"From {least} to {most:,} labels, the share of right answers goes, {'; '.join(ends)}.",
-        x="labelled sentences",
-        y="share answered right",
+        title=f"{TASK_TITLES[task]}: accuracy against labels",
+        caption="If pre-training has learned something of use to the task, pre-trained models start higher; with "
+        "enough labels, a model from scratch may catch up.",
+        alt=f"From {least} to {most:,} labels, accuracy goes, {'; '.join(ends)}.",
+        x="labeled sentences",
+        y="accuracy",
         log=("x",),
         series=tuple(
             Series(name=arm, x=tuple(runs), runs=tuple(zip(*runs.values(), strict=True))) for arm, runs in arms.items()
         ),
-        levels={"a guess": chance},
+        levels={"chance": chance},
     )
 
 
-def _attention_figure(inside: Mapping[str, Any]) -> Heatmap:
-    words, shares = inside["attention"]["words"], torch.tensor(inside["attention"]["weights"])
+def _attention_figure(probes: Mapping[str, Any]) -> Heatmap:
+    words, weights = probes["attention"]["words"], torch.tensor(probes["attention"]["weights"])
     row = words.index("[MASK]")
-    most = int(shares[row].argmax())
+    most = int(weights[row].argmax())
     return Heatmap(
         id="attention",
-        title="Where a head looks in a held-out sentence",
-        caption="The most decided head of the last layer, after pre-training on hidden words. The row of `[MASK]` "
-        "shows where the hidden word is guessed from.",
-        alt=f"{len(words)} by {len(words)} tokens. The hidden word looks most at {words[most]}, with a weight of "
-        f"{float(shares[row, most]):.2f}; {float(shares[row, row + 1 :].sum()):.2f} of its weight follows it.",
+        title="Attention weights of a head in a held-out sentence",
+        caption="The sharpest head of the last layer, after masked LM pre-training. The row of `[MASK]` shows which "
+        "tokens the masked word is predicted from.",
+        alt=f"{len(words)} by {len(words)} tokens. The masked word attends most to {words[most]}, with a weight of "
+        f"{float(weights[row, most]):.2f}; {float(weights[row, row + 1 :].sum()):.2f} of its weight is to its right.",
         rows=tuple(words),
         columns=tuple(words),
-        values=tuple(map(tuple, shares.tolist())),
+        values=tuple(map(tuple, weights.tolist())),
     )
 
 

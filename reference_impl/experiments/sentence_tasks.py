@@ -1,8 +1,8 @@
-"""Two tasks on sentences that are there already, with the labels that they come with, and the tokens that models read.
+"""A corpus of tokenized sentences, and two tasks on them whose labels come with the text.
 
-- *Topic*, a task on the whole sentence: which package is it from? Sentences that name a package are left out.
-- *Span*, a task on tokens: which word was set as code? The markup is gone. Only sentences with one such word are taken,
-  of small letters alone, so that its spelling does not tell.
+- *Topic*, sentence classification: which package is the sentence from? Sentences that name a package are left out.
+- *Span*, extraction: which word was marked as code? The markup is removed. Only sentences with one such word are taken,
+  in lowercase letters, so that its spelling does not give it away.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ TASKS = ("span", "topic")
 
 @dataclass(frozen=True)
 class Task:
-    """Labelled sentences, and those to test with: what they say, their tokens, and what is asked of each."""
+    """Labeled sentences to train and to test on: their texts, token ids and labels."""
 
     texts: Sequence[str]
     input_ids: Tensor
@@ -34,7 +34,7 @@ class Task:
 
 
 class Corpus:
-    """All sentences as tokens: those to pre-train on, those with a word to guess, and the two tasks.
+    """The tokenized corpus: sentences to pre-train on, test sentences with a position to predict, and the two tasks.
 
     Args:
         max_files: The most files that are read of a package; all if None.
@@ -58,17 +58,17 @@ class Corpus:
         self._topics = [[one for one in split if not one.mentions_package] for split in splits]
 
     def encode(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
-        """Return texts as tokens, all padded to the same length."""
+        """Return the token ids of texts, padded to `max_length`."""
         input_ids = self.tokenizer(texts, self.max_length).input_ids
         return F.pad(input_ids, (0, self.max_length - input_ids.shape[1]), value=SPECIAL_TOKENS.pad)
 
     def sample_batch(self, count: int, generator: torch.Generator) -> Int[Tensor, "b n"]:
-        """Return some sentences to pre-train on, of about one length: padding would cost as much as words."""
+        """Sample a batch to pre-train on, of sentences of similar length, so that there is little padding."""
         start = int(torch.randint(len(self.input_ids) - count + 1, (), generator=generator))
         return trim_padding(self.input_ids[start : start + count])
 
     def build_task(self, name: str, seed: int, labels: int) -> Task:
-        """Return a task with so many labelled sentences; with more labels, a seed has the same ones and others."""
+        """Build a task with a number of labeled sentences; with more labels, a seed adds to those of fewer."""
         train, test = self._topics if name == "topic" else self._spans
         train = shuffle(train, seed)
         if name == "topic":
@@ -76,12 +76,12 @@ class Corpus:
         return Task(*self._label(name, train[:labels]), *self._label(name, test[: self.max_test_sentences]))
 
     def code_span(self, sentence: prose.Sentence) -> tuple[int, int] | None:
-        """Return the first and the last token of the one word that was code; none if its spelling may tell it."""
+        """Return the first and the last token of the word that was code; None if its spelling may give it away."""
         if len(sentence.code) != 1:
             return None
         begin, end = sentence.code[0]
         word = sentence.text[begin:end]
-        # Small letters alone, and nowhere else in the sentence: then nothing but its use tells that it is code.
+        # In lowercase letters, and once in the sentence: then nothing but its context tells that it is code.
         if not (word.isascii() and word.isalpha() and word.islower()) or sentence.text.lower().split().count(word) > 1:
             return None
         self.tokenizer.tokenizer.enable_truncation(self.max_length - 1)
@@ -97,28 +97,28 @@ class Corpus:
 
 
 def shuffle(sentences: Sequence[prose.Sentence], seed: int) -> list[prose.Sentence]:
-    """Return all sentences in an order of the seed's."""
+    """Return the sentences in a random order."""
     order = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(seed))
-    return [sentences[place] for place in order.tolist()]
+    return [sentences[index] for index in order.tolist()]
 
 
 def interleave_packages(sentences: Sequence[prose.Sentence]) -> list[prose.Sentence]:
-    """Return one sentence of each package after another: the first ones are balanced, as long as all packages last."""
-    of = [[one for one in sentences if one.package == package] for package in prose.PACKAGES]
-    return [one for turn in zip_longest(*of) for one in turn if one is not None]
+    """Return one sentence of each package in turn, so that the first ones are balanced over packages."""
+    groups = [[one for one in sentences if one.package == package] for package in prose.PACKAGES]
+    return [one for turn in zip_longest(*groups) for one in turn if one is not None]
 
 
 def sample_cloze_positions(input_ids: Int[Tensor, "b n"]) -> Int[Tensor, " b"]:
-    """Choose one place of each sentence, between `[CLS]` and `[SEP]`; always the same."""
-    inside = attention_mask(input_ids).sum(dim=-1)[:, 0] - 2
-    return 1 + (torch.rand(len(input_ids), generator=torch.Generator().manual_seed(0)) * inside).long()
+    """Sample one position of each sentence, between `[CLS]` and `[SEP]`, with a fixed seed."""
+    words = attention_mask(input_ids).sum(dim=-1)[:, 0] - 2
+    return 1 + (torch.rand(len(input_ids), generator=torch.Generator().manual_seed(0)) * words).long()
 
 
 def attention_mask(input_ids: Int[Tensor, "b n"]) -> Bool[Tensor, "b 1 n"]:
-    """Return where there is no padding."""
+    """Return a mask that is true at real tokens, false at padding."""
     return (input_ids != SPECIAL_TOKENS.pad)[:, None]
 
 
 def trim_padding(input_ids: Int[Tensor, "b n"]) -> Int[Tensor, "b _"]:
-    """Return the tokens without the places that are padding in all rows."""
+    """Remove the columns that are padding in all rows."""
     return input_ids[:, : int(attention_mask(input_ids).sum(dim=-1).max())]

@@ -173,8 +173,8 @@ def test_each_claim_is_judged_against_its_own_rival():
     assert judge_bidirectional(scores, summary).outcome is NO
     assert "0.51 (0.50 to 0.52) against 0.31 (0.30 to 0.32)" in few.measured
     assert "5.25 (5.00 to 5.50) nats with masked LM; by frequencies alone, 7.00" in few.measured
-    assert "After 2.0 passes" in few.why
-    assert "75% of what it costs by frequencies alone" in few.why
+    assert "After 2.0 epochs" in few.why
+    assert "75% of that by frequencies alone" in few.why
 
 
 @pytest.mark.parametrize(("arm", "rate"), [(MASKED_LM, 1.0), (LEFT_TO_RIGHT, 1.0), (SCRATCH, 2.0)])

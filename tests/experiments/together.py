@@ -1,4 +1,4 @@
-"""Have the first of the processes that this one was started with write a line, and say how many they are."""
+"""Write the number of launched processes to a file, on the main process."""
 
 import sys
 from pathlib import Path
