@@ -52,7 +52,7 @@ def test_markup_goes_and_what_was_code_is_known():
     assert [sentence.text[slice(*one)] for one in sentence.code] == ["Graph", "nodes"]
 
 
-def test_no_file_and_no_sentence_is_both_learnt_from_and_tested_on():
+def test_no_file_and_no_sentence_is_both_trained_on_and_tested_on():
     text = load_corpus(SMOKE)
     train, test = ({(one.package, one.file) for one in split} for split in (text.train_sentences, text.test_sentences))
     assert not train & test

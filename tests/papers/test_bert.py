@@ -89,8 +89,8 @@ def copy_weights(ours: nn.Module, oracle: nn.Module) -> None:
 def batch(lengths: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     b, n = len(lengths), max(lengths)
     real = torch.arange(n) < torch.tensor(lengths)[:, None]
-    tokens = torch.randint(1, VOCAB_SIZE, (b, n)).masked_fill(~real, PAD)
-    return tokens, torch.randint(2, (b, n)), real
+    input_ids = torch.randint(1, VOCAB_SIZE, (b, n)).masked_fill(~real, PAD)
+    return input_ids, torch.randint(2, (b, n)), real
 
 
 def compare_gradients(ours: nn.Module, oracle: nn.Module, tolerance: float) -> None:
@@ -117,20 +117,20 @@ def test_pre_training_agrees_with_hugging_face_in_scores_loss_and_gradients(
     ours = randomize(BertForPreTraining(tiny(size, gelu=gelu, unpadded=unpadded))).train(training)
     oracle = theirs(transformers.BertForPreTraining, size, gelu, pad_token_id=None).train(training)
     copy_weights(ours, oracle)
-    tokens, segments, real = batch(lengths)
-    hidden, chosen = mask_tokens(tokens, VOCAB_SIZE)
-    chosen = chosen | (torch.arange(tokens.shape[1]) == 0)  # the shortest inputs have no other word
-    follows = torch.arange(len(tokens)) % 2 == 0
+    input_ids, token_type_ids, real = batch(lengths)
+    masked, masked_indices = mask_tokens(input_ids, VOCAB_SIZE)
+    masked_indices = masked_indices | (torch.arange(input_ids.shape[1]) == 0)  # the shortest inputs have no other word
+    follows = torch.arange(len(input_ids)) % 2 == 0
 
-    words, next_sentence = ours(hidden, segments, real[:, None])
-    picked, same = ours(hidden, segments, real[:, None], chosen)
-    loss = pretraining_loss(picked, tokens[chosen], same, follows)
+    words, next_logits = ours(masked, token_type_ids, real[:, None])
+    picked, same = ours(masked, token_type_ids, real[:, None], masked_indices)
+    loss = pretraining_loss(picked, input_ids[masked_indices], same, follows)
     torch.autograd.backward(loss)
     expected = oracle(
-        hidden,
+        masked,
         real.long(),
-        segments,
-        labels=tokens.masked_fill(~chosen, -100),
+        token_type_ids,
+        labels=input_ids.masked_fill(~masked_indices, -100),
         next_sentence_label=(~follows).long(),
     )
     torch.autograd.backward(expected.loss)
@@ -138,8 +138,8 @@ def test_pre_training_agrees_with_hugging_face_in_scores_loss_and_gradients(
         torch.testing.assert_close, rtol=0, atol=10 * tolerance
     )  # scores of weights this large are about 10
     close(words[real], expected.prediction_logits[real])
-    close(next_sentence, expected.seq_relationship_logits)
-    close(picked, words[chosen])
+    close(next_logits, expected.seq_relationship_logits)
+    close(picked, words[masked_indices])
     close(loss, expected.loss)
     compare_gradients(ours, oracle, tolerance)
 
@@ -147,9 +147,9 @@ def test_pre_training_agrees_with_hugging_face_in_scores_loss_and_gradients(
 def test_the_encoder_alone_agrees_with_hugging_face(tolerance: float) -> None:
     ours, oracle = tiny(gelu="erf"), theirs(transformers.BertModel, SIZES[0], "erf", pad_token_id=None)
     copy_weights(ours, oracle)
-    tokens, segments, real = batch([5, 2])
-    x = ours(tokens, segments, real[:, None])
-    expected = oracle(tokens, real.long(), segments)
+    input_ids, token_type_ids, real = batch([5, 2])
+    x = ours(input_ids, token_type_ids, real[:, None])
+    expected = oracle(input_ids, real.long(), token_type_ids)
     probe = torch.randn_like(x) * real[..., None]
     torch.autograd.backward((x * probe).sum() + ours.pool(x).sum())
     torch.autograd.backward((expected.last_hidden_state * probe).sum() + expected.pooler_output.sum())
@@ -162,13 +162,18 @@ def test_masked_words_alone_agree_with_hugging_face(tolerance: float) -> None:
     ours = randomize(BertForMaskedLM(tiny(gelu="erf", add_pooling_layer=False)))
     oracle = theirs(transformers.BertForMaskedLM, SIZES[0], "erf", pad_token_id=None)
     copy_weights(ours, oracle)
-    tokens, segments, real = batch([5, 2])
-    words, expected = ours(tokens, segments, real[:, None]), oracle(tokens, real.long(), segments).logits
+    input_ids, token_type_ids, real = batch([5, 2])
+    words, expected = (
+        ours(input_ids, token_type_ids, real[:, None]),
+        oracle(input_ids, real.long(), token_type_ids).logits,
+    )
     probe = torch.randn_like(words) * real[..., None]
     torch.autograd.backward((words * probe).sum())
     torch.autograd.backward((expected * probe).sum())
     torch.testing.assert_close(words[real], expected[real], rtol=0, atol=10 * tolerance)
-    torch.testing.assert_close(ours(tokens, segments, real[:, None], real), words[real], rtol=0, atol=10 * tolerance)
+    torch.testing.assert_close(
+        ours(input_ids, token_type_ids, real[:, None], real), words[real], rtol=0, atol=10 * tolerance
+    )
     compare_gradients(ours, oracle, tolerance)
 
 
@@ -176,8 +181,11 @@ def test_the_classifier_agrees_with_hugging_face(tolerance: float) -> None:
     ours = randomize(BertForSequenceClassification(tiny(gelu="erf"), num_labels=5))
     oracle = theirs(transformers.BertForSequenceClassification, SIZES[0], "erf", num_labels=5, pad_token_id=None)
     copy_weights(ours, oracle)
-    tokens, segments, real = batch([5, 2, 1])
-    scores, expected = ours(tokens, segments, real[:, None]), oracle(tokens, real.long(), segments).logits
+    input_ids, token_type_ids, real = batch([5, 2, 1])
+    scores, expected = (
+        ours(input_ids, token_type_ids, real[:, None]),
+        oracle(input_ids, real.long(), token_type_ids).logits,
+    )
     torch.autograd.backward(F.cross_entropy(scores, torch.tensor([0, 3, 4])))
     torch.autograd.backward(F.cross_entropy(expected, torch.tensor([0, 3, 4])))
     torch.testing.assert_close(scores, expected, rtol=0, atol=tolerance)
@@ -188,10 +196,10 @@ def test_the_span_finder_agrees_with_hugging_face(tolerance: float) -> None:
     ours = randomize(BertForQuestionAnswering(tiny(gelu="erf", add_pooling_layer=False)))
     oracle = theirs(transformers.BertForQuestionAnswering, SIZES[0], "erf", pad_token_id=None)
     copy_weights(ours, oracle)
-    tokens, segments, _ = batch([6, 6])
+    input_ids, token_type_ids, _ = batch([6, 6])
     first, last = torch.tensor([0, 3]), torch.tensor([2, 3])
-    begins, ends = ours(tokens, segments)
-    expected = oracle(tokens, None, segments, start_positions=first, end_positions=last)
+    begins, ends = ours(input_ids, token_type_ids)
+    expected = oracle(input_ids, None, token_type_ids, start_positions=first, end_positions=last)
     torch.autograd.backward((F.cross_entropy(begins, first) + F.cross_entropy(ends, last)) / 2)
     torch.autograd.backward(expected.loss)
     torch.testing.assert_close(begins, expected.start_logits, rtol=0, atol=tolerance)
@@ -235,11 +243,11 @@ def test_real_tokens_come_out_the_same_with_and_without_padding(
     padded = tiny().train(training)
     unpadded = tiny(unpadded=True).train(training)
     unpadded.load_state_dict(padded.state_dict())
-    tokens, segments, real = batch(lengths)
-    probe = torch.randn(*tokens.shape, padded.config.d_model) * real[..., None]
+    input_ids, token_type_ids, real = batch(lengths)
+    probe = torch.randn(*input_ids.shape, padded.config.d_model) * real[..., None]
     for bert in (padded, unpadded):
-        torch.autograd.backward((bert(tokens, segments, real[:, None]) * probe).sum())
-    expected, got = padded(tokens, segments, real[:, None]), unpadded(tokens, segments, real[:, None])
+        torch.autograd.backward((bert(input_ids, token_type_ids, real[:, None]) * probe).sum())
+    expected, got = padded(input_ids, token_type_ids, real[:, None]), unpadded(input_ids, token_type_ids, real[:, None])
     torch.testing.assert_close(got[real], expected[real], rtol=0, atol=tolerance)
     for (name, one), other in zip(padded.named_parameters(), unpadded.parameters(), strict=True):
         if one.grad is None or other.grad is None:
@@ -251,23 +259,23 @@ def test_real_tokens_come_out_the_same_with_and_without_padding(
 
 def test_padding_may_be_anywhere_and_its_outputs_are_zeros(float64: None) -> None:
     bert = tiny(unpadded=True)
-    tokens, segments, _ = batch([7, 7])
+    input_ids, token_type_ids, _ = batch([7, 7])
     real = torch.tensor([[1, 0, 1, 1, 0, 0, 1], [0, 1, 1, 1, 1, 1, 0]]).bool()
-    got = bert(tokens, segments, real[:, None])
+    got = bert(input_ids, token_type_ids, real[:, None])
     bert.unpadded = False
-    torch.testing.assert_close(got[real], bert(tokens, segments, real[:, None])[real], rtol=0, atol=1e-10)
+    torch.testing.assert_close(got[real], bert(input_ids, token_type_ids, real[:, None])[real], rtol=0, atol=1e-10)
     assert not got[~real].any()
 
 
 def test_without_padding_only_the_real_tokens_are_computed() -> None:
     lengths = [40, 10, 5, 1]
     real = torch.arange(40) < torch.tensor(lengths)[:, None]
-    tokens = torch.randint(1, VOCAB_SIZE, real.shape)
+    input_ids = torch.randint(1, VOCAB_SIZE, real.shape)
     counts = []
     for unpadded in (False, True):
         bert = BertModel(BertConfig(VOCAB_SIZE, 16, 2, 24, 2, dropout=0.0), unpadded=unpadded)
         with FlopCounterMode(display=False) as counter:
-            bert(tokens, mask=real[:, None])
+            bert(input_ids, mask=real[:, None])
         flops = counter.get_flop_counts()["Global"]
         counts.append(sum(n for operation, n in flops.items() if operation is torch.ops.aten.addmm))
     assert counts == [2 * 2 * tokens * (4 * 16 * 16 + 2 * 16 * 24) for tokens in (160, 56)]
@@ -287,20 +295,20 @@ def test_attention_within_sequences_drops_weights_in_training() -> None:
 
 def inputs(lengths: list[int]) -> Tensor:
     """Make inputs as they come from text: [CLS], words, [SEP], padding."""
-    tokens = torch.full((len(lengths), max(lengths)), PAD)
-    for row, length in zip(tokens, lengths, strict=True):
+    input_ids = torch.full((len(lengths), max(lengths)), PAD)
+    for row, length in zip(input_ids, lengths, strict=True):
         row[0], row[length - 1] = CLS, SEP
         row[1 : length - 1] = torch.randint(104, 200, (length - 2,))
-    return tokens
+    return input_ids
 
 
 def test_exactly_the_rounded_share_of_each_input_is_selected() -> None:
     lengths = [128, 100, 50, 30, 10, 9, 4, 3]
     expected = [19, 15, 8, 4, 2, 1, 1, 1]  # 7.5 and 4.5 go to the even neighbor, as Python rounds
-    _, chosen = mask_tokens(inputs(lengths), vocab_size=200)
-    assert chosen.sum(dim=1).tolist() == expected
-    _, chosen = mask_tokens(inputs(lengths), vocab_size=200, max_predictions_per_seq=5)
-    assert chosen.sum(dim=1).tolist() == [min(5, count) for count in expected]
+    _, masked_indices = mask_tokens(inputs(lengths), vocab_size=200)
+    assert masked_indices.sum(dim=1).tolist() == expected
+    _, masked_indices = mask_tokens(inputs(lengths), vocab_size=200, max_predictions_per_seq=5)
+    assert masked_indices.sum(dim=1).tolist() == [min(5, count) for count in expected]
 
 
 @settings(deadline=None, max_examples=50)  # the cores may be shared
@@ -309,46 +317,46 @@ def test_exactly_the_rounded_share_of_each_input_is_selected() -> None:
     seed=st.integers(0, 2**31),
     rate=st.floats(0.05, 1.0),
 )
-def test_what_is_not_chosen_stays_and_special_tokens_are_never_chosen(
+def test_what_is_not_selected_stays_and_special_tokens_are_never_selected(
     lengths: list[int], seed: int, rate: float
 ) -> None:
-    tokens = inputs(lengths)
-    hidden, chosen = mask_tokens(tokens, 200, rate, generator=torch.Generator().manual_seed(seed))
-    again, _ = mask_tokens(tokens, 200, rate, generator=torch.Generator().manual_seed(seed))
-    assert torch.equal(hidden, again)
-    assert torch.equal(hidden[~chosen], tokens[~chosen])
+    input_ids = inputs(lengths)
+    masked, masked_indices = mask_tokens(input_ids, 200, rate, generator=torch.Generator().manual_seed(seed))
+    again, _ = mask_tokens(input_ids, 200, rate, generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(masked, again)
+    assert torch.equal(masked[~masked_indices], input_ids[~masked_indices])
     for special in (PAD, CLS, SEP):
-        assert not chosen[tokens == special].any()
-    assert hidden.min() >= 0
-    assert hidden.max() < 200
+        assert not masked_indices[input_ids == special].any()
+    assert masked.min() >= 0
+    assert masked.max() < 200
 
 
-def test_chosen_words_are_masked_replaced_and_kept_in_their_shares() -> None:
-    tokens = inputs([128] * 2000)
-    hidden, chosen = mask_tokens(tokens, vocab_size=30_000)
-    before, after = tokens[chosen], hidden[chosen]
+def test_selected_tokens_are_masked_replaced_and_kept_in_their_shares() -> None:
+    input_ids = inputs([128] * 2000)
+    masked, masked_indices = mask_tokens(input_ids, vocab_size=30_000)
+    before, after = input_ids[masked_indices], masked[masked_indices]
     shares = [(after == MASK), (after == before), (after != MASK) & (after != before)]
     for share, expected in zip(shares, (0.8, 0.1, 0.1), strict=True):
         assert abs(share.double().mean() - expected) < 0.01
     replaced = after[shares[2]].double()
     assert abs(replaced.mean() / 15_000 - 1) < 0.03  # drawn from the whole vocabulary alike
-    places = chosen.double().mean(dim=0)[1:-1]
+    places = masked_indices.double().mean(dim=0)[1:-1]
     assert places.std() < 0.02  # no place is favoured
 
 
 def test_other_vocabularies_may_number_special_tokens_otherwise() -> None:
     special = SpecialTokens(pad=9, cls=7, sep=8, mask=6)
-    tokens = torch.tensor([[7, 1, 2, 3, 8, 9, 9]]).expand(200, -1)
-    hidden, chosen = mask_tokens(tokens, 6, 0.4, special_tokens=special)
-    assert chosen.sum(dim=1).tolist() == [2] * 200
-    assert not chosen[:, [0, 4, 5, 6]].any()
-    assert (hidden == 6).sum() > 200
+    input_ids = torch.tensor([[7, 1, 2, 3, 8, 9, 9]]).expand(200, -1)
+    masked, masked_indices = mask_tokens(input_ids, 6, 0.4, special_tokens=special)
+    assert masked_indices.sum(dim=1).tolist() == [2] * 200
+    assert not masked_indices[:, [0, 4, 5, 6]].any()
+    assert (masked == 6).sum() > 200
 
 
 def test_the_loss_is_the_sum_of_two_means() -> None:
-    words, next_sentence = torch.randn(3, 7), torch.randn(2, 2)
-    loss = pretraining_loss(words, torch.tensor([0, 6, 2]), next_sentence, torch.tensor([True, False]))
-    p, q = words.softmax(dim=1), next_sentence.softmax(dim=1)
+    words, next_logits = torch.randn(3, 7), torch.randn(2, 2)
+    loss = pretraining_loss(words, torch.tensor([0, 6, 2]), next_logits, torch.tensor([True, False]))
+    p, q = words.softmax(dim=1), next_logits.softmax(dim=1)
     expected = -(p[0, 0].log() + p[1, 6].log() + p[2, 2].log()) / 3 - (q[0, 0].log() + q[1, 1].log()) / 2
     torch.testing.assert_close(loss, expected)
 
@@ -383,11 +391,11 @@ def test_the_layer_is_the_transformers_but_for_gelu(float64: None) -> None:
 
 def test_every_output_depends_on_every_input(float64: None) -> None:
     bert = tiny()
-    tokens, segments, _ = batch([6])
+    input_ids, token_type_ids, _ = batch([6])
     for place in range(6):
-        altered = tokens.clone()
+        altered = input_ids.clone()
         altered[0, place] = altered[0, place] % (VOCAB_SIZE - 1) + 1
-        change = (bert(altered, segments) - bert(tokens, segments)).abs().amax(dim=-1)
+        change = (bert(altered, token_type_ids) - bert(input_ids, token_type_ids)).abs().amax(dim=-1)
         assert change.gt(1e-9).all(), place
 
 
@@ -424,27 +432,27 @@ def test_positions_are_learned_and_end_at_the_table() -> None:
 
 def test_embeddings_are_summed_unscaled_then_normed_then_dropped(float64: None) -> None:
     bert = tiny(dropout=0.5)
-    tokens, segments, _ = batch([5, 5])
+    input_ids, token_type_ids, _ = batch([5, 5])
     embeddings = bert.embeddings
     total = (
-        embeddings.word_embeddings.weight[tokens]
+        embeddings.word_embeddings.weight[input_ids]
         + embeddings.position_embeddings.table[:5]
-        + embeddings.token_type_embeddings.weight[segments]
+        + embeddings.token_type_embeddings.weight[token_type_ids]
     )
     mean, variance = total.mean(dim=-1, keepdim=True), total.var(dim=-1, correction=0, keepdim=True)
     expected = (total - mean) / variance.sqrt() * embeddings.norm.weight + embeddings.norm.bias
-    got = embeddings(tokens, segments)
+    got = embeddings(input_ids, token_type_ids)
     kept = got != 0
     assert 0.3 < kept.double().mean() < 0.7
     torch.testing.assert_close(got[kept], 2 * expected[kept])
-    torch.testing.assert_close(embeddings.eval()(tokens, segments), expected)
+    torch.testing.assert_close(embeddings.eval()(input_ids, token_type_ids), expected)
 
 
 def test_without_segments_all_belongs_to_the_first_text() -> None:
     bert = tiny()
-    tokens, _, _ = batch([5, 5])
-    assert torch.equal(bert(tokens), bert(tokens, torch.zeros_like(tokens)))
-    assert not torch.allclose(bert(tokens), bert(tokens, torch.ones_like(tokens)))
+    input_ids, _, _ = batch([5, 5])
+    assert torch.equal(bert(input_ids), bert(input_ids, torch.zeros_like(input_ids)))
+    assert not torch.allclose(bert(input_ids), bert(input_ids, torch.ones_like(input_ids)))
 
 
 def test_every_place_of_dropout_drops() -> None:
@@ -474,8 +482,8 @@ def test_every_place_of_dropout_drops() -> None:
 
 def test_a_layer_and_a_norm_stand_before_the_tied_scores(float64: None) -> None:
     model = randomize(BertForMaskedLM(tiny(add_pooling_layer=False)))
-    tokens, segments, _ = batch([4])
-    head, x = model.predictions, model.bert(tokens, segments)
+    input_ids, token_type_ids, _ = batch([4])
+    head, x = model.predictions, model.bert(input_ids, token_type_ids)
     inner = F.layer_norm(
         F.gelu(x @ head.dense.weight.T + head.dense.bias, approximate="tanh"),
         (12,),
@@ -484,22 +492,22 @@ def test_a_layer_and_a_norm_stand_before_the_tied_scores(float64: None) -> None:
         1e-12,
     )
     expected = inner @ model.bert.embeddings.word_embeddings.weight.T + head.bias
-    torch.testing.assert_close(model(tokens, segments), expected, rtol=0, atol=1e-8)
+    torch.testing.assert_close(model(input_ids, token_type_ids), expected, rtol=0, atol=1e-8)
     assert "predictions.table" not in model.state_dict()
     assert count(head) == 12 * 12 + 12 + 24 + VOCAB_SIZE
 
 
 def test_a_token_that_is_masked_from_all_attends_to_nothing(float64: None) -> None:
     bert = tiny()
-    tokens, segments, _ = batch([4, 4])
+    input_ids, token_type_ids, _ = batch([4, 4])
     nowhere = torch.tensor([[[True] * 4], [[False] * 4]])
-    x = bert(tokens, segments, nowhere)
+    x = bert(input_ids, token_type_ids, nowhere)
     assert x.isfinite().all()
-    alone = torch.cat([bert(tokens[1:], segments[1:], nowhere[1:]), x[:1]])
+    alone = torch.cat([bert(input_ids[1:], token_type_ids[1:], nowhere[1:]), x[:1]])
     torch.testing.assert_close(alone[0], x[1], rtol=0, atol=1e-10)
-    changed = tokens.clone()
+    changed = input_ids.clone()
     changed[1, 2] += 1
-    assert torch.equal(bert(changed, segments, nowhere)[1, [0, 1, 3]], x[1, [0, 1, 3]])
+    assert torch.equal(bert(changed, token_type_ids, nowhere)[1, [0, 1, 3]], x[1, [0, 1, 3]])
 
 
 def test_initial_weights_are_within_two_deviations_of_zero_and_biases_are_zero() -> None:
@@ -546,10 +554,10 @@ def test_the_rate_climbs_for_its_warmup_and_falls_to_zero() -> None:
 def test_the_classifier_drops_from_the_pooled_vector(float64: None) -> None:
     classifier = randomize(BertForSequenceClassification(tiny(dropout=0.5), num_labels=2))
     classifier.bert.eval()
-    tokens, segments, _ = batch([3])
-    assert not torch.equal(classifier(tokens, segments), classifier(tokens, segments))
-    expected = classifier.classifier(classifier.bert.pool(classifier.bert(tokens, segments)))
-    torch.testing.assert_close(classifier.eval()(tokens, segments), expected)
+    input_ids, token_type_ids, _ = batch([3])
+    assert not torch.equal(classifier(input_ids, token_type_ids), classifier(input_ids, token_type_ids))
+    expected = classifier.classifier(classifier.bert.pool(classifier.bert(input_ids, token_type_ids)))
+    torch.testing.assert_close(classifier.eval()(input_ids, token_type_ids), expected)
 
 
 def test_the_next_sentence_is_decided_by_the_vector_at_cls_alone() -> None:
@@ -574,12 +582,12 @@ def test_what_stands_on_the_pooler_asks_for_one() -> None:
 
 def test_the_span_head_has_biases_that_the_softmax_does_not_depend_on(float64: None) -> None:
     finder = randomize(BertForQuestionAnswering(tiny()))
-    tokens, segments, _ = batch([5, 5])
-    before = [scores.softmax(dim=1) for scores in finder(tokens, segments)]
+    input_ids, token_type_ids, _ = batch([5, 5])
+    before = [scores.softmax(dim=1) for scores in finder(input_ids, token_type_ids)]
     assert finder.qa_outputs.bias is not None
     with torch.no_grad():
         finder.qa_outputs.bias += 3
-    for one, other in zip(before, finder(tokens, segments), strict=True):
+    for one, other in zip(before, finder(input_ids, token_type_ids), strict=True):
         torch.testing.assert_close(one, other.softmax(dim=1))
 
 
@@ -610,10 +618,10 @@ def test_word_pieces_are_those_of_a_tokenizer_written_in_python() -> None:
     words: Any = cast(Any, BasicTokenizer)(do_lower_case=True)
     pieces: Any = cast(Any, WordpieceTokenizer)(numbers, "[UNK]")
     got = WordPieceTokenizer(VOCABULARY_FILE)(TEXTS)
-    for text, tokens, real in zip(TEXTS, got.input_ids, got.mask[:, 0], strict=True):
+    for text, input_ids, real in zip(TEXTS, got.input_ids, got.mask[:, 0], strict=True):
         expected = [numbers[piece] for word in words.tokenize(text) for piece in pieces.tokenize(word)]
-        assert tokens[real].tolist() == [CLS, *expected, SEP]
-        assert not tokens[~real].any()
+        assert input_ids[real].tolist() == [CLS, *expected, SEP]
+        assert not input_ids[~real].any()
 
 
 def test_a_pair_is_joined_and_the_second_text_is_segment_one() -> None:
