@@ -22,6 +22,7 @@ from reference_impl.layers.attention import MultiHeadAttention, scaled_dot_produ
 from reference_impl.layers.positions import LearnedPositions
 
 Attend = Callable[[MultiHeadAttention, Tensor], Tensor]
+"""Calls a layer's self-attention on the layer's input, with the mask of the batch."""
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,19 @@ SAME_PRODUCTS = "Nearly all of the time are products, the same on both sides."
 
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """Give a Hugging Face model the numbers of ours, by the names that public checkpoints have for both."""
+    """Load our weights into a Hugging Face model, by the keys of the public checkpoints."""
     layout = LAYOUTS[f"{type(ours).__module__.removeprefix('reference_impl.')}.{type(ours).__name__}"]
-    numbers = {layout.checkpoint_key(name): tensor for name, tensor in ours.state_dict().items()}
+    tensors = {layout.checkpoint_key(name): tensor for name, tensor in ours.state_dict().items()}
 
-    def in_file(name: str) -> str:
+    def rename(name: str) -> str:
         for pattern, replacement in layout.renamed_keys:
             name = re.sub(pattern, replacement, name)
         return name
 
-    wanted = {name: in_file(name) for name in theirs.state_dict()}
-    kept = {name: file for name, file in wanted.items() if not any(re.search(one, file) for one in layout.ignored_keys)}
+    keys = {name: rename(name) for name in theirs.state_dict()}
+    kept = {name: file for name, file in keys.items() if not any(re.search(one, file) for one in layout.ignored_keys)}
     shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
-    theirs.load_state_dict({name: numbers[file].reshape(shapes[name]) for name, file in kept.items()}, strict=False)
+    theirs.load_state_dict({name: tensors[file].reshape(shapes[name]) for name, file in kept.items()}, strict=False)
 
 
 def in_transformers_names(d: int, heads: int, d_ff: int, layers: int) -> dict[str, Any]:
