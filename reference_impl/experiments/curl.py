@@ -80,7 +80,7 @@ from reference_impl.experiments.probe import (
     table_rows,
     update_encoder_target,
 )
-from reference_impl.experiments.training import Batch, Training, gathered, parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters, gather_detached
 
 REPORTED = {
     "finger": (767, 56),
@@ -231,7 +231,7 @@ class ContrastiveModel(QueryKeyEncoder):
 
 def contrastive_loss(model: ContrastiveModel, obs_anchor: Tensor, obs_pos: Tensor) -> tuple[Tensor, int]:
     """Return the sum of InfoNCE over these queries, each against the keys of all processes, and their number."""
-    query, key = model.encoder(obs_anchor), gathered(model.encoder_target(obs_pos))
+    query, key = model.encoder(obs_anchor), gather_detached(model.encoder_target(obs_pos))
     own = PartialState().process_index * len(query) + torch.arange(len(query), device=query.device)
     return info_nce(model.similarity(query, key), own) * len(query), len(query)
 
@@ -265,7 +265,7 @@ def build_contrastive_training(
             batch,
             config.steps,
             seed,
-            optimiser=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr),
+            optimizer=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr),
             schedule=lambda made: LambdaLR(made, lr_schedule),
             measure=None if bare else measure,
             every=config.eval_every,
@@ -504,7 +504,7 @@ def _games(played: Mapping[str, GameRuns], size: Size) -> Table:
     rows: list[tuple[str | int, ...]] = []
     for game, arms in played.items():
         in_channels, screen, _ = MinAtarEnvironment(game, 0, 0).frame_shape
-        count = parameters(PixelEncoder(screen, 50, MinAtarConvEncoder(in_channels)))
+        count = count_parameters(PixelEncoder(screen, 50, MinAtarConvEncoder(in_channels)))
         for arm, runs in arms.items():
             returns = (spread([each(run) for run in runs], ".1f") for each in RETURNS.values())
             rows.append((_label(game), arm, *returns, count))

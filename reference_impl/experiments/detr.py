@@ -76,7 +76,7 @@ from reference_impl.experiments.scenes import (
     draw_scenes,
     to_targets,
 )
-from reference_impl.experiments.training import Batch, Loss, Training, parameters
+from reference_impl.experiments.training import Batch, Loss, Training, count_parameters
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class BackboneTraining(Training):
             partial(sample_batch, size),
             size.backbone_steps,
             seed,
-            optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=3e-3),
+            optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=3e-3),
             schedule=partial(warmup_cosine_schedule, size.backbone_steps),
             measure=partial(evaluate_cells, size),
             clip=1.0,
@@ -223,7 +223,7 @@ class BackboneTraining(Training):
 
     def result(self) -> Any:
         """Save the backbone's weights, and return the curve."""
-        self.written(lambda model: torch.save(model.get_submodule("backbone").state_dict(), self._file))
+        self.save_on_main_process(lambda model: torch.save(model.get_submodule("backbone").state_dict(), self._file))
         return super().result()
 
 
@@ -286,7 +286,7 @@ def build_training(size: Size, backbone: Path, arm: Arm, seed: int, device: str)
         partial(sample_batch, size),
         size.steps,
         seed,
-        optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=size.lr, weight_decay=1e-4),
+        optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=size.lr, weight_decay=1e-4),
         schedule=partial(warmup_cosine_schedule, size.steps),
         measure=partial(evaluate, size),
         every=size.eval_every,
@@ -310,7 +310,7 @@ def probe_layers(size: Size, model: nn.Module) -> dict[str, Any]:
         ],
         "pictures": [to_json(detections) for detections in shown],
         "attention": {"scene": best, **probe_attention(model, scenes.images[best], size)},
-        "parameters": parameters(model),
+        "parameters": count_parameters(model),
     }
 
 

@@ -44,7 +44,7 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.judging import all_runs_above, outcome
-from reference_impl.experiments.training import Batch, Loss, Training, parameters
+from reference_impl.experiments.training import Batch, Loss, Training, count_parameters
 from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.lstm import RNN, LSTM1997Cell, LSTMCell, RNNCell
 from reference_impl.transformer import EncoderLayer, PreNorm
@@ -182,8 +182,8 @@ def build_model(arm: str, input_size: int, output_size: int, num_cells: int) -> 
     if arm in (SHUT, OPEN):
         return makers[arm](num_cells)
     with torch.device("meta"):
-        budget = parameters(makers[OPEN](num_cells))
-        distance = {width: abs(parameters(makers[arm](width)) - budget) for width in range(1, 5 * num_cells)}
+        budget = count_parameters(makers[OPEN](num_cells))
+        distance = {width: abs(count_parameters(makers[arm](width)) - budget) for width in range(1, 5 * num_cells)}
     return makers[arm](min(distance, key=lambda width: distance[width]))
 
 
@@ -302,7 +302,7 @@ def build_training(task: Task, arm: str, steps: int, seed: int, size: Size, devi
         partial(task.sample, size.batch_size),
         steps,
         seed,
-        optimiser=lambda model: torch.optim.Adam(model.parameters(), lr=LEARNING_RATES[task.name][arm]),
+        optimizer=lambda model: torch.optim.Adam(model.parameters(), lr=LEARNING_RATES[task.name][arm]),
         measure=measure,
         every=max(1, steps // 40),
         clip=1.0,
@@ -515,7 +515,9 @@ def _counts(size: Size) -> Table:
             (
                 arm,
                 *(
-                    parameters(build_model(arm, *widths[name], size.num_cells)) if arm in LEARNING_RATES[name] else None
+                    count_parameters(build_model(arm, *widths[name], size.num_cells))
+                    if arm in LEARNING_RATES[name]
+                    else None
                     for name in widths
                 ),
             )

@@ -59,7 +59,7 @@ from reference_impl.experiments.probe import (
     table_rows,
     update_encoder_target,
 )
-from reference_impl.experiments.training import Batch, Training, gathered, parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters, gather_detached
 from reference_impl.layers.attention import dot_score
 from reference_impl.m_curl import (
     MCURL,
@@ -195,7 +195,7 @@ class MaskedModel(QueryKeyEncoder):
 def masked_loss(model: MaskedModel, seen: Tensor, chosen: Tensor, whole: Tensor) -> tuple[Tensor, int]:
     """Return the sum of InfoNCE over the chosen moments, each against the keys of all processes, and their number."""
     rebuilt = model.transformer(model.encoder(seen.flatten(0, 1)).reshape(*chosen.shape, -1))
-    key = gathered(model.encoder_target(whole.flatten(0, 1)))
+    key = gather_detached(model.encoder_target(whole.flatten(0, 1)))
     own = PartialState().process_index * chosen.numel() + chosen.flatten().nonzero().squeeze(1)
     return info_nce(dot_score(rebuilt[chosen], key), own) * len(own), len(own)
 
@@ -247,7 +247,7 @@ def build_training(
             batch,
             pretraining.steps,
             seed,
-            optimiser=optimiser,
+            optimizer=optimiser,
             schedule=schedule,
             measure=None if bare else measure,
             every=pretraining.eval_every,
@@ -424,12 +424,12 @@ def _features(start: Sequence[Measures], last: Mapping[str, Sequence[Measures]])
 
 
 def _costs(curves: Mapping[str, Sequence[Curve]], seconds: Mapping[str, float], size: Size) -> Table:
-    encoder, thrown = size.pretraining.build_encoder(), parameters(WindowTransformer())
+    encoder, thrown = size.pretraining.build_encoder(), count_parameters(WindowTransformer())
     rows = []
     for arm, runs in curves.items():
         step = min(1.0, seconds["CURL"] / seconds[arm]) * size.pretraining.steps
         after = spread([interpolate_curve(curve, step) for curve in runs], ".2f")
-        rows.append((arm, seconds[arm], after, parameters(encoder), 0 if arm == "CURL" else thrown))
+        rows.append((arm, seconds[arm], after, count_parameters(encoder), 0 if arm == "CURL" else thrown))
     return Table(
         title="The same at equal seconds",
         columns=("arm", "seconds a step", "mean R² after CURL's time", "numbers in the encoder", "in the Transformer"),

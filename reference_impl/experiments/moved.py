@@ -21,8 +21,8 @@ from quaere.content.results import Finding, Heatmap, Lines, Series, Table, sprea
 from quaere.running.experiments import Run
 from reference_impl.experiments.cost import NB_FEATURES
 from reference_impl.experiments.judging import each_seed_above, outcome
-from reference_impl.experiments.prose import characters
-from reference_impl.experiments.training import Training, parameters
+from reference_impl.experiments.prose import character_ids
+from reference_impl.experiments.training import Training, count_parameters
 from reference_impl.layers.attention import causal_mask
 from reference_impl.performer import FavorAttention, positive_features, replace_attention, trigonometric_features
 from reference_impl.transformer import Embedding, EncoderLayer, PreNorm
@@ -123,7 +123,7 @@ class TransferredModel:
     """
 
     def __init__(self, run: Run, seed: int, size: TrainingSize) -> None:
-        text, held_out = (characters(size.files, held_out) for held_out in (False, True))
+        text, held_out = (character_ids(size.files, held_out) for held_out in (False, True))
         test = sample_windows(held_out, 4 * size.batch_size, torch.Generator().manual_seed(0))
         settings: dict[str, Any] = {
             "loss": next_character_loss,
@@ -149,7 +149,7 @@ class TransferredModel:
         def model() -> CharTransformer:
             return load_model(found["weights"], size)
 
-        self.num_parameters = parameters(model())
+        self.num_parameters = count_parameters(model())
         more = run.loop(f"more softmax seed {seed}", lambda: Training(model, **tuning))
         self.performer = run.piece(f"switched seed {seed}", lambda: evaluate_performer(model(), test, held_out, seed))
         self.performer["curve"] = run.loop(

@@ -52,8 +52,8 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
-from reference_impl.experiments.prose import characters
-from reference_impl.experiments.training import Training, accelerator, parameters
+from reference_impl.experiments.prose import character_ids
+from reference_impl.experiments.training import Training, accelerator, count_parameters
 from reference_impl.layers.attention import masked_softmax, scaled_dot_score
 from reference_impl.layers.positions import LearnedPositions, sinusoidal_positions
 from reference_impl.relative_positions import RelativeMultiHeadAttention
@@ -231,8 +231,8 @@ def experiment(run: Run) -> Report:
 
 def build_tasks(size: Size) -> tuple[Task, ...]:
     """Return the synthetic tasks, the task for selecting learning rates, and the task on text."""
-    train, aside = split_validation(characters(size.num_files, held_out=False))
-    test = characters(size.num_files, held_out=True)[: size.test_characters]
+    train, aside = split_validation(character_ids(size.num_files, held_out=False))
+    test = character_ids(size.num_files, held_out=True)[: size.test_characters]
     synthetic = (
         Task(name, 32, (32, 48, 64, 128), MAIN_ARMS, size.synthetic_steps, draw, partial(sample_test_set, draw, 8192))
         for name, draw in {LOOK_BACK: sample_look_back, MIRROR: sample_mirror}.items()
@@ -424,7 +424,7 @@ def train_arm(run: Run, task: Task, arm: Arm, seed: int, size: Size, learning_ra
             batch,
             task.steps,
             seed,
-            optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0),
+            optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0),
             measure=lambda model: right(model, task.train_length),
             every=max(1, task.steps // 6) if task.name == FILL_GAPS else 0,
             clip=1.0,
@@ -725,7 +725,7 @@ def arm_table(
     rows = []
     for task in tasks:
         for arm in task.arms:
-            count = parameters(TokenClassifier(arm, size.d_model, task.train_length, max(task.test_lengths)))
+            count = count_parameters(TokenClassifier(arm, size.d_model, task.train_length, max(task.test_lengths)))
             ends: list[Any] = [
                 spread([each[str(length)] for each in right[task.name][arm.name]])
                 for length in (task.train_length, max(task.test_lengths))

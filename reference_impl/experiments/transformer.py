@@ -51,7 +51,7 @@ from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Ser
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNsearch
 from reference_impl.experiments.judging import all_runs_above, outcome
-from reference_impl.experiments.training import Batch, Training, accelerator, parameters
+from reference_impl.experiments.training import Batch, Training, accelerator, count_parameters
 from reference_impl.experiments.translation import (
     BOS,
     EOS,
@@ -294,7 +294,7 @@ def build_arms(size: Size, vocab_size: int) -> dict[str, Arm]:
         )
 
     with torch.device("meta"):
-        budget = parameters(build_transformer())
+        budget = count_parameters(build_transformer())
     peaks = {
         name: {task: of_task[name] for task, of_task in size.peak_learning_rates.items()}
         for name in (TRANSFORMER, RNNSEARCH, LSTM)
@@ -433,7 +433,7 @@ def _training(
         batch,
         steps,
         seed,
-        optimiser=build_optimizer,
+        optimizer=build_optimizer,
         schedule=partial(noam_schedule, size, arm.peak_learning_rates[task]),
         clip=1.0,
         interval=min(200, steps // 2),
@@ -512,12 +512,12 @@ def time_steps(arms: Mapping[str, Arm], batches: Sequence[Batch], device: torch.
 
 def _count(**widths: Any) -> int:
     with torch.device("meta"):
-        return parameters(Transformer(vocab_size=37_000, **widths))
+        return count_parameters(Transformer(vocab_size=37_000, **widths))
 
 
 def _of_arm(arm: Arm) -> int:
     with torch.device("meta"):
-        return parameters(arm.build_model())
+        return count_parameters(arm.build_model())
 
 
 # Rules by which the claims are judged

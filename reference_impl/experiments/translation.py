@@ -30,7 +30,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor, nn
 
 from quaere.content.results import Heatmap, Lines, Series
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 
 EOS, BOS, UNK = 0, 1, 2
 """The tokens at the end of a sentence (also the padding), at its beginning, and for unknown characters."""
@@ -269,7 +269,7 @@ def short_example(pairs: Sequence[Pair], tokenizer: SubwordTokenizer, max_tokens
 def match_width(
     build_model: Callable[[int], nn.Module],
     budget: int,
-    count: Callable[[Any], int] = parameters,
+    count: Callable[[Any], int] = count_parameters,
     max_width: int = 1 << 14,
 ) -> int:
     """Return the width at which a model's number of parameters is closest to the budget."""

@@ -51,7 +51,7 @@ from quaere.content.results import (
 )
 from quaere.running.experiments import Run
 from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
-from reference_impl.experiments.training import Batch, Training, parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters
 from reference_impl.vit import ViT, ViTConfig, attention_rollout
 
 VIT, NO_POSITIONS, CONVNET = "ViT", "ViT without positions", "ConvNet"
@@ -150,8 +150,8 @@ def _convolution(in_channels: int, out_channels: int) -> tuple[nn.Module, ...]:
 def size_matched_convnet(model: ViT) -> ConvNet:
     """Build the ConvNet whose number of parameters is nearest to the model's."""
     with torch.device("meta"):
-        counts = {width: parameters(ConvNet(width)) for width in range(2, 512, 2)}
-    return ConvNet(min(counts, key=lambda width: abs(counts[width] - parameters(model))))
+        counts = {width: count_parameters(ConvNet(width)) for width in range(2, 512, 2)}
+    return ConvNet(min(counts, key=lambda width: abs(counts[width] - count_parameters(model))))
 
 
 def build_model(arm: str, size: Size) -> nn.Module:
@@ -198,7 +198,7 @@ def build_training(size: Size, arm: str, n: int, seed: int, device: str = "auto"
         batch,
         size.steps,
         seed,
-        optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=LEARNING_RATES[arm], weight_decay=0.1),
+        optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=LEARNING_RATES[arm], weight_decay=0.1),
         schedule=partial(warmup_cosine_schedule, steps=size.steps),
         measure=lambda model: {"test": accuracy(model, test)},
         every=max(1, size.steps // 10),
@@ -414,7 +414,7 @@ def similarity_distance_correlation(similarity: Float[Tensor, "n n"]) -> float:
 def _table(
     training: Accuracies, test: Accuracies, on_shifted: Accuracies, on_shifted_twice: Accuracies, size: Size
 ) -> Table:
-    counts = {arm: parameters(build_model(arm, size)) for arm in LEARNING_RATES}
+    counts = {arm: count_parameters(build_model(arm, size)) for arm in LEARNING_RATES}
     return Table(
         title="Accuracy after the same steps",
         columns=("images", "model", "parameters", "training", "test", "shifted by 1", "shifted by 2"),

@@ -19,7 +19,7 @@ from reference_impl.experiments.bahdanau import (
     judge_robustness,
     model_factories,
 )
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.experiments.translation import sample_reversals
 
 SIZE = dataclasses.replace(SIZES["small"], row_length=4, tested_row_lengths=(2, 4, 8))
@@ -29,7 +29,7 @@ SIZE = dataclasses.replace(SIZES["small"], row_length=4, tested_row_lengths=(2, 
 def test_working_weights_are_those_that_the_loss_reaches(kind: type[RNNsearch]) -> None:
     torch.manual_seed(0)
     model = kind(6, 6, embedding_dim=3, hidden_size=4, alignment_size=5, maxout_size=7)
-    reached = torch.zeros(parameters(model), dtype=torch.bool)
+    reached = torch.zeros(count_parameters(model), dtype=torch.bool)
     for _ in range(20):  # a maxout unit passes a gradient to one of its two halves, mostly the same one
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.5)

@@ -35,7 +35,7 @@ from reference_impl.experiments.lstm import (
     sample_recall,
     to_torch,
 )
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.lstm import RNN, LSTMCell, RNNCell
 
 YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
@@ -77,7 +77,7 @@ def test_attention_read_at_the_last_place_is_the_whole_layers_last_place():
 def test_the_models_of_a_problem_have_as_many_parameters_up_to_six_in_a_hundred(task, name):
     input_size, output_size = task.sizes
     counts = {
-        arm: parameters(build_model(arm, input_size, output_size, SIZES["small"].num_cells))
+        arm: count_parameters(build_model(arm, input_size, output_size, SIZES["small"].num_cells))
         for arm in LEARNING_RATES[name]
     }
     assert max(counts.values()) < 1.06 * min(counts.values()), counts

@@ -27,7 +27,7 @@ from reference_impl.experiments.performer import (
     judge_growth,
     judge_projections,
 )
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.performer import FavorAttention
 
 YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
@@ -167,7 +167,7 @@ def test_a_switched_writer_has_the_same_weights_and_sees_no_later_character() ->
     exact = CharTransformer(16)
     estimated = to_performer(exact, 32)
     assert any(isinstance(module, FavorAttention) for module in estimated.modules())
-    assert parameters(estimated) == parameters(exact)
+    assert count_parameters(estimated) == count_parameters(exact)
     text = torch.randint(1, 128, (1, 12))
     other = text.clone()
     other[0, 6:] = 1

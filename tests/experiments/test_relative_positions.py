@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from quaere.content.results import Outcome
-from reference_impl.experiments.prose import characters
+from reference_impl.experiments.prose import character_ids
 from reference_impl.experiments.relative_positions import (
     BOTH,
     CLIPPING_ARMS,
@@ -41,7 +41,7 @@ from reference_impl.experiments.relative_positions import (
     sample_test_set,
     split_validation,
 )
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.relative_positions import RelativeMultiHeadAttention
 
 YES, PARTLY, NO, NOT_TRIED = Outcome.YES, Outcome.PARTLY, Outcome.NO, Outcome.NOT_TRIED
@@ -222,7 +222,7 @@ def test_a_test_hides_the_same_characters_at_every_length() -> None:
 
 
 def test_no_held_out_sentence_is_in_the_training_text() -> None:
-    train, test = (bytes(characters(10, held_out).tolist()).decode() for held_out in (False, True))
+    train, test = (bytes(character_ids(10, held_out).tolist()).decode() for held_out in (False, True))
     pieces = [test[start : start + 60] for start in range(0, len(test) - 60, 60)]
     assert len(pieces) > 20
     assert not any(piece in train for piece in pieces)
@@ -231,7 +231,7 @@ def test_no_held_out_sentence_is_in_the_training_text() -> None:
 def test_arms_have_the_same_numbers_to_learn_within_a_twentieth() -> None:
     width = SIZES["small"].d_model
     arms = (RELATIVE, SINUSOIDS, LEARNED, NONE, BOTH, KEYS_ONLY, VALUES_ONLY, *CLIPPING_ARMS)
-    counts = [parameters(TokenClassifier(arm, width, trained, 512)) for arm in arms for trained in (32, 64)]
+    counts = [count_parameters(TokenClassifier(arm, width, trained, 512)) for arm in arms for trained in (32, 64)]
     assert max(counts) / min(counts) < 1.05
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from quaere.content.results import Outcome
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.experiments.transformer import (
     LSTM,
     RNNSEARCH,
@@ -36,7 +36,7 @@ BATCH = collate([([3, 4, 5, EOS], [6, EOS]), ([3, EOS], [7, 6, 5, EOS])])
 def test_the_three_models_have_one_budget(size: str, vocab_size: int) -> None:
     chosen = build_arms(SIZES[size], vocab_size)
     with torch.device("meta"):
-        counts = {name: parameters(arm.build_model()) for name, arm in chosen.items()}
+        counts = {name: count_parameters(arm.build_model()) for name, arm in chosen.items()}
     assert set(counts) == {TRANSFORMER, RNNSEARCH, LSTM}
     assert max(counts.values()) < 1.05 * min(counts.values()), counts
 

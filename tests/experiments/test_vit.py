@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from quaere.content.results import Outcome
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 from reference_impl.experiments.vit import (
     CONVNET,
     NO_POSITIONS,
@@ -59,7 +59,7 @@ def test_a_shift_moves_pixels_and_pads_with_blank_ones():
 @pytest.mark.parametrize("size", ["small", "full"])
 def test_the_models_numbers_of_parameters_differ_by_less_than_five_percent(size):
     with torch.device("meta"):
-        counts = {arm: parameters(build_model(arm, SIZES[size])) for arm in (VIT, NO_POSITIONS, CONVNET)}
+        counts = {arm: count_parameters(build_model(arm, SIZES[size])) for arm in (VIT, NO_POSITIONS, CONVNET)}
     assert max(counts.values()) < 1.05 * min(counts.values()), counts
 
 

@@ -16,7 +16,7 @@ from transformers import ViTConfig as TransformersViTConfig
 from transformers import ViTForImageClassification
 
 from reference_impl import transformer
-from reference_impl.bert import Bert
+from reference_impl.bert import BertModel
 from reference_impl.checkpoints import LAYOUTS, load, save
 from reference_impl.vit import (
     CONFIGS,
@@ -198,7 +198,7 @@ def test_published_sizes_have_their_parameter_counts(name: str, size: int, param
 
 def test_the_base_models_parts_have_their_parameter_counts() -> None:
     with torch.device("meta"):
-        model, bert = vit("B/16"), Bert()
+        model, bert = vit("B/16"), BertModel()
     parts = model.patch_embeddings, model.position_embeddings, model.blocks, model.norm, model.head
     counts = [sum(w.numel() for w in part.parameters()) for part in parts]
     assert [*counts, model.cls_token.numel()] == [590_592, 151_296, 85_054_464, 1_536, 769_000, 768]
@@ -482,5 +482,5 @@ def test_a_hidden_layer_of_the_head_cannot_be_saved(tmp_path: Path) -> None:
 
 def test_the_layout_has_a_name_for_every_tensor() -> None:
     layout = LAYOUTS["vit.ViT"]
-    names = [layout.theirs(name) for name in tiny().state_dict()]
+    names = [layout.checkpoint_key(name) for name in tiny().state_dict()]
     assert len(set(names)) == len(names)
