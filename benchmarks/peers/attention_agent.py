@@ -1,4 +1,4 @@
-"""AttentionAgent's step as plain numpy, one operation after the other."""
+"""AttentionAgent's step in plain numpy."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def sigmoid(x: Any) -> Any:
 
 
 class NumpyAgent:
-    """The agent with the numbers of ours, at the beginning of an episode."""
+    """The agent with the weights of ours, at the start of an episode."""
 
     def __init__(self, agent: AttentionAgent) -> None:
         self.numbers = {name: tensor.numpy() for name, tensor in agent.state_dict().items()}
@@ -40,7 +40,7 @@ class NumpyAgent:
         return self.act(self.centers[best].flatten() / np.float32(self.image_size))
 
     def act(self, seen: Any) -> Any:
-        """Return what the controller does about the centers it sees."""
+        """Return the controller's action for the selected centers."""
         w = self.numbers
         net = w["controller.weight_ih"] @ seen + w["controller.bias_ih"]
         net = net + w["controller.weight_hh"] @ self.hidden + w["controller.bias_hh"]

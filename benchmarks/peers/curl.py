@@ -1,10 +1,10 @@
-"""SAC with CURL or M-CURL in the order in which the public codes take their operations.
+"""SAC with CURL or M-CURL, with the operations in the order of the public codes.
 
-The networks are ours, copied, and so is the mathematics. What differs is what the public codes do otherwise: a buffer
-that keeps each stack twice, crops by numpy, pixels that are floats from then on, averages parameter by parameter, a
-temperature of its own step, and a contrast with two optimisers for one encoder.
+The networks are copies of ours, and the mathematics is the same. The rest follows the public codes: a replay buffer
+that stores each stack twice, crops by numpy, pixels converted to floats after that, moving averages parameter by
+parameter, a separate step for the temperature, and two optimizers for the encoder's contrastive update.
 
-Random numbers are drawn in the order in which ours draws them, so that both see the same batch: hence the second crop,
+Random numbers are drawn in the order in which ours draws them, so that both see the same batch. So the second crop,
 which the public code makes with the first, comes later.
 """
 
@@ -24,25 +24,25 @@ from reference_impl.m_curl import MCURL
 
 
 def random_crop(images: Any, size: int) -> Any:
-    """Cut a square out of each stack, by numpy."""
+    """Crop each stack at a random position, by numpy."""
     n, places = len(images), images.shape[-1] - size + 1
     top, left = (torch.randint(places, (n,)).numpy() for _ in range(2))
     return sliding_window_view(images, (size, size), axis=(2, 3))[np.arange(n), :, top, left]
 
 
-def soft_update(network: nn.Module, average: nn.Module, share: float) -> None:
-    """Move an average towards a network."""
-    for fast, slow in zip(network.parameters(), average.parameters(), strict=True):
-        slow.data.copy_(share * fast.data + (1 - share) * slow.data)
+def soft_update_params(net: nn.Module, target_net: nn.Module, tau: float) -> None:
+    """Update the moving average of a network."""
+    for param, target_param in zip(net.parameters(), target_net.parameters(), strict=True):
+        target_param.data.copy_(tau * param.data + (1 - tau) * target_param.data)
 
 
 class PublicSAC(ABC):
-    """Soft actor-critic on crops, with the numbers of an agent of ours and what its buffer holds."""
+    """Soft actor-critic on crops, with the weights of an agent of ours and the contents of its buffer."""
 
     def __init__(self, agent: SoftActorCritic, buffer: ReplayBuffer, rate: float = 1e-3) -> None:
         self.actor, self.critic, self.target = copy.deepcopy((agent.actor, agent.critic, agent.critic_target))
         self.log_alpha = agent.log_alpha.detach().clone().requires_grad_()
-        self.discount, self.shares = agent.discount, (agent.tau, agent.encoder_tau)
+        self.discount, self.taus = agent.discount, (agent.tau, agent.encoder_tau)
         self.target_entropy, self.size = agent.target_entropy, agent.critic.encoder.image_size
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), rate)
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), rate)
@@ -54,7 +54,7 @@ class PublicSAC(ABC):
         self.not_done = (~buffer.terminal[slots, None]).float().numpy()
 
     def sample(self, batch: int) -> tuple[Any, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return whole stacks, and transitions whose stacks are cropped."""
+        """Return uncropped stacks, and transitions with cropped stacks."""
         at = torch.randint(len(self.stacks), (batch,)).numpy()
         whole = self.stacks[at]
         pixels = torch.as_tensor(random_crop(whole, self.size)).float()
@@ -63,7 +63,7 @@ class PublicSAC(ABC):
         return whole, pixels, action, reward, next_pixels, not_done
 
     def act(self, pixels: Tensor, detach: bool = False) -> tuple[Tensor, Tensor]:
-        """Draw actions, and return their log-densities."""
+        """Sample actions, and return their log-densities."""
         mean, log_std = self.actor(pixels, detach)
         noise = torch.randn_like(mean)
         log_p = (-0.5 * noise.pow(2) - log_std).sum(-1, keepdim=True) - 0.5 * math.log(2 * math.pi) * noise.shape[-1]
@@ -71,7 +71,7 @@ class PublicSAC(ABC):
         return action, log_p - torch.log(F.relu(1 - action.pow(2)) + 1e-6).sum(-1, keepdim=True)
 
     def update_critic(self, pixels: Tensor, action: Tensor, reward: Tensor, next_pixels: Tensor, not_done: Any) -> None:
-        """Move the critic towards what the next moment promises."""
+        """Take a step on the critic's Bellman error."""
         with torch.no_grad():
             next_action, log_p = self.act(next_pixels)
             first, second = self.target(next_pixels, next_action)
@@ -84,7 +84,7 @@ class PublicSAC(ABC):
         self.critic_optimizer.step()
 
     def update_actor_and_alpha(self, pixels: Tensor) -> None:
-        """Move the actor, then the temperature."""
+        """Take a step on the actor's loss, then on the temperature's."""
         action, log_p = self.act(pixels, detach=True)
         first, second = self.critic(pixels, action, True)
         alpha = self.log_alpha.exp()
@@ -97,20 +97,20 @@ class PublicSAC(ABC):
         self.alpha_optimizer.step()
 
     def update(self, batch: int) -> dict[str, Tensor]:
-        """Take an update of an even number, in which all parts take part; return the gradients that it leaves."""
+        """Take an update of an even step, which updates all parts; return the gradients that it leaves."""
         whole, pixels, action, reward, next_pixels, not_done = self.sample(batch)
         self.update_critic(pixels, action, reward, next_pixels, not_done)
         self.update_actor_and_alpha(pixels)
-        soft_update(self.critic.Q1, self.target.Q1, self.shares[0])
-        soft_update(self.critic.Q2, self.target.Q2, self.shares[0])
-        soft_update(self.critic.encoder, self.target.encoder, self.shares[1])
+        soft_update_params(self.critic.Q1, self.target.Q1, self.taus[0])
+        soft_update_params(self.critic.Q2, self.target.Q2, self.taus[0])
+        soft_update_params(self.critic.encoder, self.target.encoder, self.taus[1])
         self.update_contrast(whole, pixels)
         parts = (("actor", self.actor), ("critic", self.critic))
         return {f"{p}.{name}": w.grad for p, part in parts for name, w in part.named_parameters() if w.grad is not None}
 
     @abstractmethod
     def update_contrast(self, whole: Any, pixels: Tensor) -> None:
-        """Train the encoder on another task."""
+        """Train the encoder on an auxiliary task."""
 
 
 class PublicCURL(PublicSAC):
@@ -123,7 +123,7 @@ class PublicCURL(PublicSAC):
         self.optimizers = [torch.optim.Adam(encoder, rate), torch.optim.Adam([*encoder, self.W], rate)]
 
     def update_contrast(self, whole: Any, pixels: Tensor) -> None:
-        """Tell each crop by another crop of its stack."""
+        """Take a contrastive step on two crops of each stack."""
         other = torch.as_tensor(random_crop(whole, self.size)).float()
         query = self.critic.encoder(pixels)
         with torch.no_grad():
@@ -139,7 +139,7 @@ class PublicCURL(PublicSAC):
 
 
 class PublicMCURL(PublicSAC):
-    """SAC and M-CURL, whose attention is written out: scores, softmax, mean."""
+    """SAC and M-CURL, whose attention is written out: scores, softmax, weighted mean."""
 
     def __init__(
         self, agent: MCURL, buffer: ReplayBuffer, windows: int, length: int, rate: float = 1e-3, chosen: float = 0.5
@@ -154,8 +154,8 @@ class PublicMCURL(PublicSAC):
         encoder = torch.optim.Adam(self.critic.encoder.parameters(), 2 * rate)
         self.optimizers = [encoder, torch.optim.Adam(self.transformer.parameters(), rate)]
 
-    def hidden(self) -> tuple[Any, Any, Tensor]:
-        """Return windows as they were, windows with what is hidden, and where a moment is asked for."""
+    def sample_masked(self) -> tuple[Any, Any, Tensor]:
+        """Return windows, masked windows, and the mask."""
         starts = torch.randint(len(self.all_stacks) - self.length + 1, (self.windows,)).numpy()
         whole = self.all_stacks[starts[:, None] + np.arange(self.length)]
         strangers = self.all_stacks[torch.randint(len(self.all_stacks), (self.windows * self.length,)).numpy()]
@@ -166,8 +166,8 @@ class PublicMCURL(PublicSAC):
         seen[strange] = strangers.reshape(whole.shape)[strange]
         return whole, seen, torch.from_numpy(chosen)
 
-    def rebuilt(self, features: Tensor) -> Tensor:
-        """Take windows of features through the Transformer."""
+    def reconstruct(self, features: Tensor) -> Tensor:
+        """Apply the Transformer to windows of features."""
         x: Any = features + self.positions
         for layer in self.transformer.layers:
             scores = layer.query(x) @ layer.key(x).transpose(1, 2) / math.sqrt(x.shape[-1])
@@ -176,12 +176,12 @@ class PublicMCURL(PublicSAC):
         return x
 
     def update_contrast(self, whole: Any, pixels: Tensor) -> None:
-        """Tell each hidden moment, as rebuilt, from all moments: all products are made, and those asked for kept."""
-        moments, seen, chosen = self.hidden()
+        """Take a masked contrastive step: logits of all timesteps are computed, and those of masked ones kept."""
+        moments, seen, chosen = self.sample_masked()
         crops = [random_crop(x.reshape(-1, *x.shape[2:]), self.size) for x in (seen, moments)]
         shown, keys = (torch.as_tensor(x).float() for x in crops)
         features = self.critic.encoder(shown).view(self.windows, self.length, -1)
-        query = self.rebuilt(features).flatten(0, 1)
+        query = self.reconstruct(features).flatten(0, 1)
         with torch.no_grad():
             key = self.target.encoder(keys)
         logits = query @ key.T

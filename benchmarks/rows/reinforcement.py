@@ -19,7 +19,7 @@ def build_encoder(at: Setting) -> PixelEncoder:
 
 
 def fill_replay_buffer(at: Setting) -> ReplayBuffer:
-    """Return a buffer that holds one episode of noise."""
+    """Return a replay buffer that holds one episode of noise."""
     frames, side = at.sized((256, 100), tiny=(20, 16))
     buffer = ReplayBuffer(frames + 1, ACTIONS, (3, side, side))
     buffer.add_first(torch.randint(256, (3, side, side), dtype=torch.uint8))
@@ -30,7 +30,7 @@ def fill_replay_buffer(at: Setting) -> ReplayBuffer:
 
 
 def gradients(agent: SoftActorCritic) -> dict[str, Tensor]:
-    """Return what an update leaves behind: each gradient is of the last loss that reached its weight."""
+    """Return the gradients after an update: each is of the last loss that reached its parameter."""
     left = {f"actor.{name}": p.grad for name, p in agent.actor.named_parameters() if p.grad is not None}
     left |= {f"critic.{name}": p.grad for name, p in agent.critic.named_parameters() if p.grad is not None}
     return left
@@ -42,7 +42,7 @@ CONVOLUTIONS = "Convolutions and their gradients are most of the time, and both 
 
 @row(ORDER, "transitions", trains=True, tolerance=1e-3, slower=CONVOLUTIONS)
 def curl_update(at: Setting) -> Pair:
-    """A full update of SAC and CURL: critic, actor, temperature, averages, contrast; 64 transitions."""
+    """A full update of SAC and CURL: critic, actor, temperature, target networks, contrast; 64 transitions."""
     batch, hidden = at.sized((64, 1024), tiny=(5, 16))
     buffer, ours = fill_replay_buffer(at), CURL(build_encoder(at), ACTIONS, hidden)
     theirs = PublicCURL(ours, buffer)
@@ -54,9 +54,9 @@ def curl_update(at: Setting) -> Pair:
     return Pair(update, lambda: theirs.update(batch), items=batch)
 
 
-@row(ORDER, "transitions and moments", trains=True, tolerance=1e-3, slower=CONVOLUTIONS)
+@row(ORDER, "transitions and timesteps", trains=True, tolerance=1e-3, slower=CONVOLUTIONS)
 def m_curl_update(at: Setting) -> Pair:
-    """A full update of SAC and M-CURL; 64 transitions, 4 windows of 16 moments; without dropout."""
+    """A full update of SAC and M-CURL; 64 transitions, 4 windows of 16 timesteps; without dropout."""
     batch, hidden, windows, length = at.sized((64, 1024, 4, 16), tiny=(5, 16, 2, 4))
     buffer = fill_replay_buffer(at)
     config = MCURLConfig(dropout=0.0, mtm_bsz=windows, mtm_length=length)

@@ -1,33 +1,35 @@
-r"""AttentionAgent evolved on a paddle that catches a ball, and a little on CarRacing.
+r"""AttentionAgent, evolved on Catch and for a few generations on CarRacing.
 
-Claims: An agent that sees only where ten patches drives from pixels with 3,667 numbers (Section 4); as it attends
-    to what matters to the task, it goes on where the rest is changed, while conventional methods fail (Abstract).
+Claims: An agent that sees only where ten patches are drives from pixels with 3,667 parameters (Section 4). As it
+    attends to what matters to the task, it keeps working where the rest is changed, while conventional methods fail
+    (Abstract).
 
-Test: *Catch.* A ball falls through 7 × 7 cells of 4 × 4 pixels, and a paddle must be below it. The voting agent (263
-    numbers, two patches chosen) and a network that sees the whole screen, one number a cell, are evolved by CMA-ES in
-    front of black. Then, with nothing learnt further, the background changes: colours, bars at the sides, a blob,
-    noise. There are 49 games, and all are played, in evolution and after. The changed backgrounds alone are judged, but
-    for noise: the authors themselves show that it draws their agent's votes.
-    *CarRacing-v3.* The paper's agent is evolved as far as minutes go, against standing still and against agents that
-    are drawn from where evolution begins, on tracks that evolution has not seen. Colours, bars and a blob are changed
-    as in the authors' environments; the blob's place is ours, since theirs is not at hand.
-    In both, what is evolved is the middle of CMA-ES's distribution after the last generation, as in the authors' code.
+Test: *Catch.* A ball falls through 7 × 7 cells of 4 × 4 pixels, and a paddle must be below it. The attention agent (263
+    parameters, two patches selected) and a network that sees the full screen, one input per cell, are evolved by CMA-ES
+    in front of black. Then, without further training, the background changes: colors, bars at the sides, a blob, noise.
+    There are 49 games, and all are played, in training and in the test. Outcomes rest on the changed backgrounds except
+    noise: the authors themselves show that it distracts their agent.
+    *CarRacing-v3.* The paper's agent is evolved as far as minutes allow, and compared with standing still and with
+    random weights from the initial distribution, on tracks that training has not seen. Colors, bars and a blob are
+    changed as in the authors' environments; the blob's position is ours, since theirs is not at hand.
+    In both, the evolved agent is the mean of CMA-ES's distribution after the last generation, as in the authors' code.
 
-Fairness: both arms have the same number of parameters within 2 %, the same candidates, generations, games and first
-    spread. The game needs no memory, so the network without votes has none. It mixes the three colours by learnt
-    weights, so that it could learn to look away from one. The first spread on Catch was chosen among 0.2, 0.5 and 1 by
-    what is caught in front of black under seed 100, which no size runs: at 0.2 the voting agent caught all, and the
-    other no less than at 0.5 or 1. That the distribution's middle is judged, not its best candidate, and the spread on
+Fairness: both arms have the same number of parameters within 2 %, the same population size, generations, games and
+    initial sigma. The game needs no memory, so the network on the full screen has none. It combines the three color
+    channels by learned weights, so it could learn to ignore one. The initial sigma on Catch was chosen among 0.2, 0.5
+    and 1 by the catches in front of black under seed 100, which no size runs: at 0.2 the attention agent caught all,
+    and the other no less than at 0.5 or 1. That the distribution's mean is judged, not its best candidate, and sigma on
     CarRacing, were chosen by looking at seed 0, which is among those that are run.
 
 Stands in: Catch for an environment that evolution masters; CarRacing is the paper's, in today's version. At `small` an
-    episode has 200 of 1,000 frames, a candidate is tried on one track, not 16, a generation has 10 candidates, not 256,
-    and CMA-ES adapts variances alone. It can't come near the reported score, which is not judged by shorter episodes;
-    the table has the reward within the window. As in the authors' code, an episode of evolution ends after more than 20
-    frames in a row without reward; unlike there, the candidates of a generation share their tracks.
+    episode has 200 of 1,000 frames, a candidate is evaluated on one track, not 16, a generation has 10 candidates, not
+    256, and CMA-ES adapts only the diagonal of the covariance. It can't come near the reported score, which is not
+    judged by shorter episodes; the table has the reward within the window. As in the authors' code, a training episode
+    ends after more than 20 frames in a row without reward; unlike there, the candidates of a generation share their
+    tracks.
 
-Sizes: `small` takes about eight minutes on one thread. `full` has the authors' settings, with its candidates evaluated
-    by as many processes as there are cores; a candidate's score depends on its numbers and its tracks alone, so the
+Sizes: `small` takes about eight minutes on one thread. `full` has the authors' settings, and evaluates candidates in as
+    many processes as there are cores; a candidate's reward depends on its parameters and its tracks alone, so the
     number of processes changes nothing.
 """
 
@@ -75,28 +77,28 @@ from reference_impl.experiments.training import count_parameters, run_on_main_pr
 VOTES, PIXELS = "votes", "whole screen"
 TRAINING_BACKGROUND = "black"
 TEST_BACKGROUNDS = ("blue", "green", "gray", "bars", "blob")
-"""The changed backgrounds that the outcomes rest on, after the paper's changes: noise is its example of a failure."""
+"""The changed backgrounds that are judged, after the paper's changes: noise is its example of a failure."""
 
 ROADS = ("as learned", "colors", "bars", "blob")
 RANDOM, STILL = "random weights", "standing still"
 VOTE_SHARES = ("ball", "paddle", "kept")
 PICTURED_SCREEN = 3, 2, 5
-"""The screen that is drawn: how far the ball has fallen, its column and the paddle's."""
+"""The screen in the figure: how far the ball has fallen, its column and the paddle's."""
 EPISODE_LENGTH, SOLVED_REWARD = 1000, 900.0
-"""The frames of a whole episode of CarRacing, and the reward from which on it counts as solved."""
+"""The frames of a full episode of CarRacing, and the reward at which it counts as solved."""
 
 Params = Float[np.ndarray, " p"]
 CatchResults = Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]
-"""By arm, for each seed, by background: what is caught, and what becomes of the votes."""
+"""By arm, seed and background: the fraction of balls caught, and of the selected patches on ball and paddle."""
 Scores = Sequence[Mapping[str, float]]
-"""For each seed, the reward on each road, of a drawn agent and of none."""
+"""For each seed, the reward on each road, with random weights and standing still."""
 Fitness = Callable[[Sequence[Params], int], list[float]]
-"""From the candidates of a generation and its number to how well each did."""
+"""From the candidates of a generation and its index to the fitness of each."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: candidates and generations of both games; the tracks and frames that a car is tried on."""
+    """The settings of both games; `sigma0` is the initial standard deviation of CMA-ES."""
 
     seeds: int
     population_size: int
@@ -110,7 +112,7 @@ class Size:
     test_tracks: int
     diagonal_only: bool
     processes: int | None
-    """None is one for each core."""
+    """None for one per core."""
 
 
 SIZES = {
@@ -121,19 +123,20 @@ SIZES = {
 
 
 class Evolution:
-    """Generations of CMA-ES: ask for candidates, try them, tell how they did; a `quaere.running.experiments.Loop`.
+    """A run of CMA-ES: ask for candidates, evaluate them, tell their fitness; a `quaere.running.experiments.Loop`.
 
-    Candidates are shared out by whoever tries them. Where the launcher starts several processes, each does the same. It
-    draws from random numbers of its own, which are saved with it.
+    Where the launcher starts several processes, each does the same. The run has its own random state, which is saved
+    with it.
 
     Args:
-        fitness: Tries the candidates of a generation.
-        num_params: How many numbers make a candidate; evolution begins around zeros.
-        population_size: How many are tried in a generation.
-        generations: How many there are.
-        sigma0: The first standard deviation.
-        seed: Seeds all that is drawn.
-        diagonal_only: Adapt no covariances, which take the square of `num_params` in memory, and its cube in time.
+        fitness: Evaluates the candidates of a generation.
+        num_params: The number of parameters; the initial mean is zero.
+        population_size: Candidates of a generation.
+        generations: The number of generations.
+        sigma0: The initial standard deviation.
+        seed: Seeds the samples.
+        diagonal_only: Adapt only the diagonal of the covariance; all of it takes the square of `num_params` in memory
+            and its cube in time.
         interval: Generations between two checkpoints.
     """
 
@@ -149,7 +152,7 @@ class Evolution:
         interval: int = 50,
     ) -> None:
         self.steps, self.interval, self._fitness = generations, interval, fitness
-        # A seed that is not a number leaves numpy's common random numbers alone.
+        # With nan as the seed, cma does not seed numpy's global random state.
         options = {
             "popsize": population_size,
             "randn": np.random.RandomState(seed).randn,
@@ -161,7 +164,7 @@ class Evolution:
         self._curve: list[dict[str, float]] = []
 
     def step(self, index: int) -> float:
-        """Try a generation, and return what is minimised: minus the candidates' mean fitness."""
+        """Run a generation, and return minus the mean fitness of its candidates."""
         candidates = self._strategy.ask()
         scores = self._fitness(candidates, index)
         self._strategy.tell(candidates, [-score for score in scores])
@@ -169,7 +172,7 @@ class Evolution:
         return -fmean(scores)
 
     def save(self, folder: Path) -> None:
-        """Write the distribution, with its random numbers, and the curve up to now; all processes call it."""
+        """Write the state of CMA-ES with its random state, and the curve so far; all processes call it."""
         state = pickle.dumps((self._strategy, self._curve))
         run_on_main_process(lambda: (folder / "evolution.pickle").write_bytes(state))
 
@@ -178,14 +181,14 @@ class Evolution:
         self._strategy, self._curve = pickle.loads((folder / "evolution.pickle").read_bytes())
 
     def result(self) -> Any:
-        """Return the curve, and the middle of the distribution at the end."""
+        """Return the curve, and the mean of the last distribution."""
         return {"curve": self._curve, "params": self._strategy.result.xfavorite.tolist()}
 
 
 class FullScreenAgent(nn.Module):
-    """Act on all of the screen: colours are mixed to one, each cell is averaged, and one hidden layer decides.
+    """A network on the full screen: one learned color channel, averaged over each cell, and one hidden layer.
 
-    It takes and returns a state, as `AttentionAgent` does, and keeps nothing in it.
+    It takes and returns an empty state, to be called like `AttentionAgent`.
     """
 
     def __init__(self, hidden_size: int = 5) -> None:
@@ -194,13 +197,13 @@ class FullScreenAgent(nn.Module):
         self.hidden, self.action = nn.Linear(catch.CELLS**2, hidden_size), nn.Linear(hidden_size, 1)
 
     def forward(self, frame: Float[Tensor, "side side 3"], state: tuple[()] = ()) -> tuple[Tensor, tuple[()]]:
-        """Return the action, and no state."""
+        """Return the action and an empty state."""
         cells = self.mix(frame).reshape(catch.CELLS, catch.CELL, catch.CELLS, catch.CELL).mean(dim=(1, 3)).flatten()
         return self.action(self.hidden(cells).tanh()).tanh(), state
 
 
 def build_agent(arm: str) -> nn.Module:
-    """Return an agent for Catch."""
+    """Return the agent of an arm for Catch."""
     if arm == PIXELS:
         return FullScreenAgent()
     return AttentionAgent(
@@ -209,14 +212,14 @@ def build_agent(arm: str) -> nn.Module:
 
 
 def set_params(agent: nn.Module, params: Sequence[float] | Params) -> nn.Module:
-    """Return the agent with all its numbers taken from a vector."""
+    """Load all parameters of an agent from a vector, and return the agent."""
     vector_to_parameters(torch.as_tensor(np.asarray(params), dtype=torch.float32), agent.parameters())
     return agent
 
 
 @torch.no_grad()
 def catch_rate(agent: nn.Module, screens: catch.Screens) -> float:
-    """Return the fraction of all games in which the agent catches the ball; it plays them side by side."""
+    """Return the fraction of all games in which the agent catches the ball; they are played as a batch."""
     balls, paddles = catch.start_columns()
     state: tuple[Any, ...] = ()
     for step in screens:
@@ -226,21 +229,21 @@ def catch_rate(agent: nn.Module, screens: catch.Screens) -> float:
 
 
 def evaluate_on_catch(arm: str, screens: catch.Screens, candidates: Sequence[Params], generation: int) -> list[float]:
-    """Try the candidates of a generation: the fraction of all games that each catches."""
+    """Return the catch rate of each candidate of a generation."""
     agent = build_agent(arm)
     return [catch_rate(set_params(agent, params), screens) for params in candidates]
 
 
 @torch.no_grad()
 def attended_cells(agent: AttentionAgent, screens: catch.Screens) -> Tensor:
-    """Return, for every screen there can be, which cells the agent votes for."""
+    """Return a mask of the cells that the agent selects, for each possible screen."""
     cells = torch.vmap(agent.top_patches)(screens.flatten(0, 2))
     marked = torch.zeros(len(cells), catch.CELLS**2, dtype=torch.bool).scatter(1, cells, True)
     return marked.reshape(*screens.shape[:3], catch.CELLS, catch.CELLS)
 
 
 def evaluate_backgrounds(arm: str, params: Sequence[float] | Params) -> dict[str, dict[str, float]]:
-    """Return, by background, what an evolved agent catches, and what becomes of its votes."""
+    """Return an agent's catch rate by background, and which fraction of its selected patches show ball or paddle."""
     agent, found = set_params(build_agent(arm), params), {}
     screens = {name: catch.render_screens(background) for name, background in catch.backgrounds().items()}
     for name, shown in screens.items():
@@ -253,7 +256,7 @@ def evaluate_backgrounds(arm: str, params: Sequence[float] | Params) -> dict[str
 
 
 def random_hit_rate(size: Size, seed: int) -> float:
-    """Return which part of the chosen patches shows ball or paddle when weights are drawn as evolution begins."""
+    """Return the fraction of selected patches that show ball or paddle, with weights of the initial distribution."""
     candidates = size.sigma0 * np.random.RandomState(seed).randn(
         size.population_size, count_parameters(build_agent(VOTES))
     )
@@ -265,10 +268,10 @@ class Episode:
     """One episode of CarRacing.
 
     Attributes:
-        track: Seeds the track.
-        max_frames: After how many it ends.
-        patience: After how many in a row without reward it ends; 0 for never.
-        road: One of `ROADS`, what is changed.
+        track: The seed of the track.
+        max_frames: The number of frames after which it ends.
+        patience: The number of frames in a row without reward after which it ends; 0 for none.
+        road: The change to the road's looks, one of `ROADS`.
     """
 
     track: int
@@ -278,9 +281,9 @@ class Episode:
 
 
 def repaint(pixels: np.ndarray, road: str) -> np.ndarray:
-    """Return a frame with what is laid over it: black bars at the sides, or a red blob left of the car.
+    """Return a frame with black bars at the sides or a red blob left of the car painted over it.
 
-    The bars are as wide as in the authors' environment, and end above the instruments, as theirs.
+    The bars are as wide as in the authors' environment, and end above the instruments, as theirs do.
     """
     pixels = pixels.copy()
     if road == "bars":
@@ -292,9 +295,9 @@ def repaint(pixels: np.ndarray, road: str) -> np.ndarray:
 
 
 def _car_racing(episode: Episode) -> Any:
-    """Return the environment; as in the authors', road and grass can each be lighter or darker by up to a fifth."""
+    """Return the environment; with changed colors, road and grass are each lighter or darker by up to a fifth."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    # Box2D's bindings warn when they are loaded, and crash where a warning is an error.
+    # Box2D's bindings warn on import, and crash where warnings are errors.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from gymnasium.envs.box2d.car_racing import CarRacing
@@ -310,9 +313,9 @@ def _car_racing(episode: Episode) -> Any:
 
 @torch.no_grad()
 def run_episode(params: Sequence[float] | Params | None, episode: Episode) -> tuple[float, np.ndarray]:
-    """Return the reward of an episode, and its last frame; without a genome the car stands still.
+    """Return the reward of an episode, and its last frame; without parameters the car stands still.
 
-    Every episode has an environment of its own: nothing is left of the one before.
+    Every episode has a new environment, so that no state is left of the one before.
     """
     agent = None if params is None else set_params(AttentionAgent(), params)
     environment = _car_racing(episode)
@@ -322,7 +325,7 @@ def run_episode(params: Sequence[float] | Params | None, episode: Episode) -> tu
         action = np.zeros(3)
         if agent:
             output, *rest = agent(torch.from_numpy(pixels).float() / 255, *rest)
-            # Steering has both signs; gas and brake lie between 0 and 1 (the authors' `_process_action`).
+            # Steering is in [-1, 1], gas and brake are in [0, 1] (the authors' `_process_action`).
             action = output.double().numpy() * (1, 0.5, 0.5) + (0, 0.5, 0.5)
         seen, reward, over, *_ = environment.step(action)
         pixels, total = repaint(seen, episode.road), total + float(reward)
@@ -340,20 +343,20 @@ def episode_reward(params: Sequence[float] | Params | None, episode: Episode) ->
 
 @cache
 def _pool(processes: int) -> ProcessPoolExecutor:
-    """Return as many processes, of one thread each."""
+    """Return a pool of processes of one thread each."""
     return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_in_pool)
 
 
 def _begin_in_pool() -> None:
     torch.set_num_threads(1)
-    # A terminal's Ctrl-C reaches all processes: the run ends the generation in hand, and needs them for it.
+    # Ctrl-C reaches all processes: the run finishes the current generation, and needs the workers for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def mean_rewards(
     candidates: Sequence[Params], episodes: Sequence[Episode], processes: int | None = 1, road: str = ROADS[0]
 ) -> list[float]:
-    """Return each genome's mean reward over the episodes; the processes share them out, and change no number."""
+    """Return each candidate's mean reward over the episodes; the number of processes changes nothing."""
     pairs = [(params, episode) for params in candidates for episode in episodes]
     processes = processes or os.cpu_count() or 1
     over = map if processes == 1 else _pool(processes).map
@@ -362,14 +365,14 @@ def mean_rewards(
 
 
 def evaluate_on_tracks(size: Size, seed: int, candidates: Sequence[Params], generation: int) -> list[float]:
-    """Try the candidates of a generation, all on the same tracks, which are new in each."""
+    """Return the reward of each candidate of a generation; tracks are shared by the candidates and new each time."""
     first = 1_000_000 * (seed + 1) + generation * size.tracks
     episodes = [Episode(first + track, size.frames, patience=20) for track in range(size.tracks)]
     return mean_rewards(candidates, episodes, size.processes)
 
 
 def compare_drivers(size: Size, seed: int, params: Sequence[float]) -> dict[str, float]:
-    """Return what an evolved driver scores on new tracks of each kind, and what a drawn one and none do on them."""
+    """Return the reward on test tracks: of an evolved driver on each road, of random weights and of standing still."""
     tracks = range(size.test_tracks)
     whole = [Episode(track, size.frames) for track in tracks]
     found = {}
@@ -383,7 +386,7 @@ def compare_drivers(size: Size, seed: int, params: Sequence[float]) -> dict[str,
 
 
 def experiment(run: Run) -> Report:
-    """Evolve both arms on Catch and change its background; evolve the paper's agent on CarRacing as far as it goes."""
+    """Evolve both arms on Catch and change its background; evolve the paper's agent on CarRacing."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(5 * len(seeds) + 1)
     players = {
@@ -399,7 +402,7 @@ def experiment(run: Run) -> Report:
     found: CatchResults = {
         arm: [evaluate_backgrounds(arm, one["params"]) for one in evolved] for arm, evolved in players.items()
     }
-    random = [run.piece(f"Catch, drawn votes, seed {seed}", partial(random_hit_rate, size, seed)) for seed in seeds]
+    random = [run.piece(f"Catch, random votes, seed {seed}", partial(random_hit_rate, size, seed)) for seed in seeds]
     return Report(
         findings=(
             judge_driving(scores, size.frames),
@@ -427,14 +430,14 @@ def experiment(run: Run) -> Report:
 
 
 def evolve_on_catch(size: Size, arm: str, seed: int) -> Evolution:
-    """Return the evolution of an agent for Catch."""
+    """Return the run of CMA-ES for an arm on Catch."""
     screens = catch.render_screens(catch.backgrounds()[TRAINING_BACKGROUND])
     fitness, num_params = partial(evaluate_on_catch, arm, screens), count_parameters(build_agent(arm))
     return Evolution(fitness, num_params, size.population_size, size.generations, size.sigma0, seed)
 
 
 def evolve_on_car_racing(size: Size, seed: int) -> Evolution:
-    """Return the evolution of the paper's agent for CarRacing."""
+    """Return the run of CMA-ES for the paper's agent on CarRacing."""
     fitness, num_params = partial(evaluate_on_tracks, size, seed), count_parameters(AttentionAgent())
     sigma0, diagonal_only = size.car_sigma0, size.diagonal_only
     return Evolution(
@@ -470,13 +473,13 @@ def judge_driving(scores: Scores, frames: int) -> Finding:
 
 
 def judge_changed_roads(scores: Scores, frames: int) -> Finding:
-    """Judge whether an agent that drives goes on driving where the road looks different."""
+    """Judge whether an agent that drives keeps driving where the road looks different."""
     learned, needed = [of[ROADS[0]] for of in scores], SOLVED_REWARD / EPISODE_LENGTH * frames / 2
     if min(learned) < needed:
         why = (
-            f"An agent that scores {min(learned):.1f} in {frames:,} frames, as the weakest seed's, does not drive, and "
-            f"shows nothing by going on so. All are judged if each has {needed:.1f} or more, half the pace of a solved "
-            "game; the rewards are in the table."
+            f"An agent that scores {min(learned):.1f} in {frames:,} frames, as the weakest seed's, does not drive, so "
+            f"changes can't show whether it keeps driving. All are judged if each has {needed:.1f} or more, half the "
+            "pace of a solved game; the rewards are in the table."
         )
         return Finding(claim="unseen-changes", outcome=Outcome.NOT_TRIED, why=why)
     kept = {road: [of[road] / of[ROADS[0]] for of in scores] for road in ROADS[1:]}
@@ -493,7 +496,7 @@ def judge_changed_roads(scores: Scores, frames: int) -> Finding:
 
 
 def judge_against_conventional(found: CatchResults) -> Finding:
-    """Judge whether the voting agent goes on where the background changes, and the other does not."""
+    """Judge whether the attention agent keeps catching where the background changes, and the other does not."""
     learned = {arm: _catch_rates(of, TRAINING_BACKGROUND) for arm, of in found.items()}
     if min(map(min, learned.values())) < 0.5:
         why = (
@@ -537,7 +540,7 @@ def judge_against_conventional(found: CatchResults) -> Finding:
 
 
 def judge_attention(found: Sequence[Mapping[str, Mapping[str, float]]], random: Sequence[float]) -> Finding:
-    """Judge whether the chosen patches show what matters, and do so more often than before evolution."""
+    """Judge whether the selected patches show ball or paddle, and more often than with random weights."""
     hits = [_hit_rate(of) for of in found]
     balls, kept = ([fmean(of[name][what] for name in TEST_BACKGROUNDS) for of in found] for what in ("ball", "kept"))
     return Finding(
@@ -546,14 +549,14 @@ def judge_attention(found: Sequence[Mapping[str, Mapping[str, float]]], random: 
             each_seed_above(hits, random) and fmean(hits) >= 0.9, each_seed_above(hits, random, margin=0.1)
         ),
         measured=(
-            f"of the two patches chosen in front of changed backgrounds {spread(hits, '.2f')} show ball or paddle "
+            f"of the two patches selected in front of changed backgrounds {spread(hits, '.2f')} show ball or paddle "
             f"({spread(balls, '.2f')} the ball), against {spread(random, '.2f')} with random weights; "
-            f"{spread(kept, '.2f')} were chosen in front of {TRAINING_BACKGROUND}, too"
+            f"{spread(kept, '.2f')} were selected in front of {TRAINING_BACKGROUND}, too"
         ),
         why=(
             f"Over all screens that Catch has, in front of {', '.join(TEST_BACKGROUNDS)}; {TRAINING_BACKGROUND}, the "
-            "training background, is left out. Reproduced if at least 90% of the chosen patches show the ball or the "
-            "paddle on average over seeds, and in every seed more than with weights drawn as its evolution begins; "
+            "training background, is left out. Reproduced if at least 90% of the selected patches show the ball or the "
+            "paddle on average over seeds, and in every seed more than with weights of the initial distribution; "
             "partly if in every seed by more than 0.1."
         ),
     )
@@ -567,12 +570,12 @@ DOOM = Finding(
 
 
 def _hit_rate(of: Mapping[str, Mapping[str, float]]) -> float:
-    """Return which part of the chosen patches shows the ball or the paddle, in front of what is judged."""
+    """Return the fraction of selected patches that show ball or paddle, in front of the test backgrounds."""
     return fmean(of[name]["ball"] + of[name]["paddle"] for name in TEST_BACKGROUNDS)
 
 
 def _catch_rates(found: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> list[float]:
-    """Return what is caught in front of a background, for each seed."""
+    """Return the catch rate in front of a background, for each seed."""
     return [of[name]["caught"] for of in found]
 
 
@@ -590,7 +593,7 @@ def _catch_table(found: CatchResults) -> Table:
         ),
         note=(
             f"Evolved in front of {TRAINING_BACKGROUND}, where {catch.CHANCE:.2f} are caught by random moves. The "
-            "last three columns are fractions of the two chosen patches over all screens; a patch chosen blindly "
+            "last three columns are fractions of the two selected patches over all screens; a random patch "
             f"shows the ball with {1 / catch.CELLS**2:.2f}. Noise is not among the backgrounds that are judged."
         ),
     )
@@ -616,8 +619,8 @@ def _parameter_table() -> Table:
         "CarRacing, votes": AttentionAgent(),
     }
     return Table(
-        title="How many numbers evolution searches",
-        columns=("agent", "to see", "to act", "together"),
+        title="How many parameters evolution searches",
+        columns=("agent", "perception", "control", "together"),
         rows=tuple(
             (
                 name,
@@ -632,7 +635,7 @@ def _parameter_table() -> Table:
 
 
 def _curve(name: str, curves: Sequence[Sequence[Mapping[str, float]]], what: str) -> Series:
-    """Return at most fifty generations of what was measured in each."""
+    """Return at most fifty points of the curves."""
     every = math.ceil(len(curves[0]) / 50)
     return Series.of(name, [curve[every - 1 :: every] for curve in curves], what, x="generation")
 
@@ -644,7 +647,7 @@ def _catch_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]])
         title="Catch: evolution in front of black",
         caption=(
             "The fraction of balls that the candidates of a generation catch: all on average, and the best of them. "
-            "The choice of patches is a step: small changes can break it."
+            "Selecting patches is a step function: small changes of the weights can break an agent."
         ),
         alt="In the last generation: "
         + "; ".join(f"{arm}, {what} {value:.2f}" for (arm, what), value in last.items())
@@ -664,8 +667,8 @@ def _driving_curves(curves: Sequence[Sequence[Mapping[str, float]]], scores: Sco
         caption=(
             f"The reward within {size.frames:,} frames, of {size.car_population_size} candidates a generation. A "
             f"solved game would be at about {SOLVED_REWARD / EPISODE_LENGTH * size.frames:.0f}. Episodes of evolution "
-            "end when no reward comes, so the levels, which are whole windows on other tracks, lie lower than a "
-            "candidate that does as little."
+            "end when no reward comes, so the levels, which are full windows on other tracks, are lower than "
+            "candidates of the same behavior."
         ),
         alt=(
             f"The mean goes from {means[0]:.1f} in the first generation to {means[1]:.1f} in generation "
@@ -689,12 +692,12 @@ def _catch_pictures(params: Sequence[float], found: Mapping[str, Mapping[str, fl
         pictures.append(Picture(title=name, png=encoded(Image.fromarray((255 * large).byte().numpy())), boxes=boxes))
     return Pictures(
         id="catch-votes",
-        title="Catch: what the first seed's agent votes for",
+        title="Catch: the patches that the first seed's agent selects",
         caption=(
-            "One screen in front of each background, with the two chosen patches. The ball is white, the paddle "
-            "orange. The controller is told where the patches are, and nothing else."
+            "One screen in front of each background, with the two selected patches. The ball is white, the paddle "
+            "orange. The positions of the patches are the controller's only input."
         ),
-        alt="Of the chosen patches show the ball or the paddle, over all screens: "
+        alt="The fraction of selected patches that show the ball or the paddle, over all screens: "
         + ", ".join(f"{name} {of['ball'] + of['paddle']:.2f}" for name, of in found.items())
         + ".",
         pictures=tuple(pictures),
@@ -702,7 +705,7 @@ def _catch_pictures(params: Sequence[float], found: Mapping[str, Mapping[str, fl
 
 
 def picture_roads(params: Sequence[float], frames: int) -> list[dict[str, Any]]:
-    """Return what a driver sees after some frames on each road, as PNG, with the patches that it chooses there."""
+    """Return a frame of each road as PNG, with the boxes of the patches that the driver selects there."""
     agent, seen = set_params(AttentionAgent(), params), []
     for road in ROADS:
         _, pixels = run_episode(params, Episode(0, frames, road=road))
@@ -719,12 +722,12 @@ def _driving_pictures(seen: Sequence[Mapping[str, Any]]) -> Pictures:
     same = [len(places[0] & other) for other in places[1:]]
     return Pictures(
         id="car-votes",
-        title="CarRacing: what the first seed's agent votes for",
+        title="CarRacing: the patches that the first seed's agent selects",
         caption=(
             "The same agent on the same track, at the same frame, as it was evolved and with each change; the boxes "
-            "are the ten chosen patches. The car may stand elsewhere, since it acts on what it sees."
+            "are the ten selected patches. The car may be elsewhere, since it acts on what it sees."
         ),
-        alt="Patches at the same place as on the unchanged road: "
+        alt="Patches at the same position as on the unchanged road: "
         + ", ".join(f"{road} {count} of {len(places[0])}" for road, count in zip(ROADS[1:], same, strict=True))
         + ".",
         pictures=pictures,
@@ -733,9 +736,9 @@ def _driving_pictures(seen: Sequence[Mapping[str, Any]]) -> Pictures:
 
 @torch.no_grad()
 def _boxes(agent: nn.Module, frame: Float[Tensor, "side side 3"], zoom: int) -> tuple[Box, ...]:
-    """Return the chosen patches as boxes on a frame that is drawn so many times as large."""
+    """Return the selected patches as boxes on a frame that is enlarged `zoom` times."""
     if not isinstance(agent, AttentionAgent):
-        raise TypeError(f"{type(agent).__name__} chooses no patches")
+        raise TypeError(f"{type(agent).__name__} selects no patches")
     corners = agent.centers[agent.top_patches(frame)] - agent.patch_size // 2
     return tuple(
         Box(

@@ -1,10 +1,10 @@
-"""Catch, in pixels: a ball falls through a grid of cells, and a paddle at the bottom moves to be under it.
+"""Catch, in pixels: a ball falls through a grid of cells, and a paddle at the bottom row must be below it.
 
-A game is where the ball falls and where the paddle begins: there are 49 games, of six moves each. Ball and paddle
-fill one cell each. What lies behind them, the background, is nothing to the game: it can be anything.
+A game is given by the ball's column and the paddle's initial column: there are 49 games, of six steps each. Ball and
+paddle fill one cell each. The background is irrelevant to the game.
 
-Axes: `moments` before the ball is down, `balls` and `paddles` by column, and a screen of `side` × `side` pixels with
-red, green and blue in [0, 1].
+Axes: `steps` of a game, `balls` and `paddles` by column, and a screen of `side` × `side` pixels with red, green and
+blue in [0, 1].
 """
 
 import torch
@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 CELLS, CELL = 7, 4
-"""Cells in a row and in a column, and the pixels along a cell's edge."""
+"""Cells per row and column, and pixels along a cell's edge."""
 IMAGE_SIZE = CELLS * CELL
 STEPS = CELLS - 1
 CHANCE = 1 / CELLS
-"""What is caught by moves that are drawn, or by none: wherever a paddle is found, one ball in seven is above it."""
+"""The catch rate of random moves, or of none: one ball in seven is above any paddle."""
 
 BALL, PADDLE = (1.0, 1.0, 1.0), (1.0, 0.5, 0.0)
 
@@ -24,13 +24,13 @@ Screens = Float[Tensor, "steps balls paddles side side 3"]
 
 
 def start_columns() -> tuple[Int[Tensor, " games"], Int[Tensor, " games"]]:
-    """Return the ball's and the paddle's column at the start of each game."""
+    """Return the initial column of ball and paddle in each game."""
     balls, paddles = torch.cartesian_prod(torch.arange(CELLS), torch.arange(CELLS)).unbind(dim=1)
     return balls, paddles
 
 
 def move_paddles(paddles: Int[Tensor, " games"], actions: Float[Tensor, " games"]) -> Int[Tensor, " games"]:
-    """Return the paddles one cell further right where an action is above a third, and left where it is below minus one.
+    """Move each paddle one cell to the right if its action is above 1/3, to the left if it is below -1/3.
 
     The thresholds are those of the authors' agent for Doom.
     """
@@ -38,7 +38,7 @@ def move_paddles(paddles: Int[Tensor, " games"], actions: Float[Tensor, " games"
 
 
 def ball_cells() -> Bool[Tensor, "steps balls paddles rows columns"]:
-    """Return, for each screen there can be, which cells show the ball."""
+    """Return a mask of the cells that show the ball, for each possible screen."""
     shown = torch.zeros(STEPS, CELLS, CELLS, CELLS, CELLS, dtype=torch.bool)
     for step in range(STEPS):
         for ball in range(CELLS):
@@ -47,7 +47,7 @@ def ball_cells() -> Bool[Tensor, "steps balls paddles rows columns"]:
 
 
 def paddle_cells() -> Bool[Tensor, "steps balls paddles rows columns"]:
-    """Return, for each screen there can be, which cells show the paddle."""
+    """Return a mask of the cells that show the paddle, for each possible screen."""
     shown = torch.zeros(STEPS, CELLS, CELLS, CELLS, CELLS, dtype=torch.bool)
     for paddle in range(CELLS):
         shown[:, :, paddle, CELLS - 1, paddle] = True
@@ -55,7 +55,7 @@ def paddle_cells() -> Bool[Tensor, "steps balls paddles rows columns"]:
 
 
 def render_screens(background: Float[Tensor, "..."]) -> Screens:
-    """Return every screen there can be in front of a background, which broadcasts to them."""
+    """Render every possible screen in front of a background, which broadcasts to them."""
     screens = background.expand(STEPS, CELLS, CELLS, IMAGE_SIZE, IMAGE_SIZE, 3)
     for cells, color in ((paddle_cells(), PADDLE), (ball_cells(), BALL)):
         pixels = cells.repeat_interleave(CELL, dim=-2).repeat_interleave(CELL, dim=-1)
@@ -64,9 +64,9 @@ def render_screens(background: Float[Tensor, "..."]) -> Screens:
 
 
 def backgrounds() -> dict[str, Float[Tensor, "..."]]:
-    """Return what can lie behind ball and paddle, by name; only the first is evolved in.
+    """Return the backgrounds by name; only the first is used in training.
 
-    The noise is drawn for each screen anew.
+    The noise differs from screen to screen.
     """
     black, red = torch.zeros(IMAGE_SIZE, IMAGE_SIZE, 3), torch.tensor([0.8, 0.0, 0.0])
     bars, blob = black.clone(), black.clone()

@@ -1,11 +1,11 @@
-"""Environments that are seen as pixels, and the loop in which an agent acts on one and learns.
+"""Environments with pixel observations, and the training loop of an agent.
 
-Tasks are of the DeepMind Control Suite, drawn without shadows, reflections, sky and haze, so that a second gives some
-thousand pictures: the sky is black, and the rest is as usual. Games are of MinAtar, where a screen has 10 × 10 cells
-and a channel for each kind of thing.
+Tasks are of the DeepMind Control Suite, rendered without shadows, reflections, sky and haze for speed: the sky is
+black, and the rest is as usual. Games are of MinAtar, whose screen has 10 × 10 cells and a channel for each kind of
+object.
 
-An environment can be taken up in the middle of an episode: it keeps the random numbers' state from the episode's
-beginning and the actions since, and plays these again.
+The state of an environment can be saved in the middle of an episode: it is the random state at the episode's start and
+the actions since, which are played again.
 """
 
 import json
@@ -24,11 +24,11 @@ from torch import Tensor
 from reference_impl.curl import ConvEncoder, PixelEncoder, ReplayBuffer, SoftActorCritic
 from reference_impl.experiments.training import accelerator, run_on_main_process
 
-# MuJoCo chooses how to draw when it is imported: EGL needs no screen.
+# MuJoCo selects its renderer on import; EGL needs no display.
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 EPISODE_LENGTH = 1000
-"""Steps of the environment in an episode of the control suite."""
+"""Environment steps of an episode of the control suite."""
 TASKS = {
     "finger": ("finger", "spin", 2),
     "cartpole": ("cartpole", "swingup", 8),
@@ -37,11 +37,11 @@ TASKS = {
     "walker": ("walker", "walk", 2),
     "cup": ("ball_in_cup", "catch", 4),
 }
-"""The tasks of CURL's paper: body, task, and how often an action is repeated."""
+"""The tasks of CURL's paper: domain, task, and action repeat."""
 
 
 class TimeStep(NamedTuple):
-    """What an action led to: its reward, the frame, whether the task is at its end, and whether the episode is over."""
+    """The result of an action; `terminal` if the task has ended, `done` if the episode has, also by its time limit."""
 
     reward: float
     frame: Tensor
@@ -50,15 +50,15 @@ class TimeStep(NamedTuple):
 
 
 class Environment(ABC):
-    """Something that is acted on and seen as frames.
+    """An environment whose observations are frames.
 
     Args:
-        seed: Seeds all that is random in it.
+        seed: Seeds its random state.
 
     Attributes:
         frame_shape: The channels, rows and columns of a frame.
-        action_dim: How many numbers make an action, each in [-1, 1]; of a game, how many actions there are.
-        action_repeat: How many steps of the environment an action lasts.
+        action_dim: The dimension of an action, each component in [-1, 1]; of a game, the number of actions.
+        action_repeat: How many environment steps an action lasts.
     """
 
     frame_shape: tuple[int, int, int]
@@ -70,12 +70,12 @@ class Environment(ABC):
         self._episode_state, self._actions_taken = self.random.get_state(legacy=False), list[list[float]]()
 
     def reset(self) -> Tensor:
-        """Begin an episode, and return its first frame."""
+        """Start an episode, and return its first frame."""
         self._episode_state, self._actions_taken = self.random.get_state(legacy=False), []
         return self._reset()
 
     def step(self, action: Tensor) -> TimeStep:
-        """Act, and return what comes of it."""
+        """Take an action, and return its result."""
         self._actions_taken.append(action.tolist())
         return self._step(action)
 
@@ -91,27 +91,27 @@ class Environment(ABC):
             self.step(torch.tensor(action))
 
     def sample_action(self) -> Tensor:
-        """Draw an action."""
+        """Return a random action."""
         return 2 * torch.rand(self.action_dim) - 1
 
     @abstractmethod
     def _reset(self) -> Tensor:
-        """Begin an episode, and return its first frame."""
+        """Start an episode, and return its first frame."""
 
     @abstractmethod
     def _step(self, action: Tensor) -> TimeStep:
-        """Act, and return what comes of it."""
+        """Take an action, and return its result."""
 
 
 class DMControlEnvironment(Environment):
     """A task of the control suite.
 
     Args:
-        domain: The suite's name of the body.
-        task: The suite's name of what it has to do.
+        domain: The suite's name of the domain.
+        task: The suite's name of the task.
         action_repeat: How often an action is repeated.
         image_size: The rows and columns of a frame.
-        seed: Seeds the episodes' beginnings.
+        seed: Seeds the initial states.
     """
 
     def __init__(self, domain: str, task: str, action_repeat: int, image_size: int, seed: int) -> None:
@@ -133,7 +133,7 @@ class DMControlEnvironment(Environment):
 
     @property
     def physics(self) -> Any:
-        """The simulated body."""
+        """The simulation."""
         return self._suite.physics
 
     def _reset(self) -> Tensor:
@@ -149,7 +149,7 @@ class DMControlEnvironment(Environment):
         return TimeStep(reward, self._render(), False, self._num_steps >= EPISODE_LENGTH // self.action_repeat)
 
     def _render(self) -> Tensor:
-        """Draw a frame; each pixel is the mean of four, or else a thin pole would come and go."""
+        """Render a frame; each pixel is the mean of four, to antialias the thin pole."""
         image_size = self.frame_shape[1]
         pixels = self._camera.render().reshape(image_size, 2, image_size, 2, 3)
         pixels = pixels.mean(axis=(1, 3)).round().astype(np.uint8)
@@ -157,11 +157,11 @@ class DMControlEnvironment(Environment):
 
 
 class MinAtarEnvironment(Environment):
-    """A game of MinAtar; an action is one of a few, as a vector with a single 1.
+    """A game of MinAtar, whose actions are one-hot vectors.
 
     Args:
         name: MinAtar's name of the game.
-        padding: Rows and columns of black around the screen: so far a crop can shift it.
+        padding: Rows and columns of zeros around the screen, which allow for random crops.
         seed: Seeds the game.
     """
 
@@ -177,12 +177,12 @@ class MinAtarEnvironment(Environment):
         self.action_dim = len(self._choices)
 
     def sample_action(self) -> Tensor:
-        """Draw an action."""
+        """Return a random action."""
         return torch.eye(self.action_dim)[torch.randint(self.action_dim, ())]
 
     def _reset(self) -> Tensor:
         self._game.reset()
-        # Sometimes the former action is taken again; an episode's first has none before it.
+        # The last action is sometimes repeated, and must not come from the last episode.
         self._game.last_action = 0
         return self._render()
 
@@ -195,22 +195,22 @@ class MinAtarEnvironment(Environment):
         return torch.nn.functional.pad(255 * cells.to(torch.uint8), (self._padding,) * 4)
 
 
-# Tests check types while the code runs (beartype), which a protocol must allow.
+# Tests check types at run time (beartype), which a protocol must allow.
 @runtime_checkable
 class Agent(Protocol):
-    """What acts and learns: `SoftActorCritic` and its like."""
+    """The interface of an agent, such as `SoftActorCritic`."""
 
     def act(self, obs: Tensor, explore: bool = False) -> Tensor:
         """Return an action for each observation."""
 
     def update(self, replay_buffer: ReplayBuffer, step: int, batch_size: int) -> None:
-        """Learn from what has been seen."""
+        """Take a training step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return its numbers, as a module does."""
+        """Return its parameters and buffers, as a module does."""
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take numbers that `state_dict` returned."""
+        """Load what `state_dict` returned."""
 
 
 @dataclass(frozen=True)
@@ -237,18 +237,18 @@ class TrainingConfig:
 
 
 class AgentTraining:
-    """Decisions of an agent that acts and learns; a `quaere.running.experiments.Loop`.
+    """The training loop of an agent that learns online; a `quaere.running.experiments.Loop`.
 
-    An update after each decision depends on all decisions before it, so that this is one process's work; in several,
-    each does the same.
+    A step is one action and one update, which depends on all steps before it. So training runs in one process; in
+    several, each does the same.
 
     Args:
-        environment: Makes the environment from a seed.
-        agent: Makes the agent, after the seed is set.
-        num_train_steps: How many actions are taken.
-        seed: Seeds the weights, the environment and what is drawn.
+        environment: Builds the environment from a seed.
+        agent: Builds the agent, after the seed is set.
+        num_train_steps: The number of actions.
+        seed: Seeds the weights, the environment and the samples.
         config: The settings of training.
-        device: `auto`, or one to insist on.
+        device: A device, or `auto`.
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class AgentTraining:
         self.episode_returns: list[tuple[int, float]] = []
 
     def step(self, index: int) -> float:
-        """Decide once, and learn; return minus what the last whole episode earned."""
+        """Take one action and one update; return minus the return of the last complete episode."""
         if self._done:
             self.replay_buffer.add_first(self._environment.reset())
             self._return = 0.0
@@ -296,7 +296,7 @@ class AgentTraining:
         return -self.episode_returns[-1][1] if self.episode_returns else 0.0
 
     def save(self, folder: Path) -> None:
-        """Write agent, optimizers, buffer, environment and random numbers; all processes call it."""
+        """Write agent, optimizers, replay buffer, environment and random state; all processes call it."""
         state = {
             "agent": self.agent.state_dict(),
             "optimizers": {name: part.state_dict() for name, part in _stateful(self.agent)},
@@ -328,7 +328,7 @@ class AgentTraining:
             torch.cuda.set_rng_state_all(state["cuda"])
 
     def result(self) -> dict[str, Any]:
-        """Return what episodes earned while learning, by steps of the environment, and in the trials at the end."""
+        """Return the episodes' returns in training, by environment steps, and the mean of the final evaluation."""
         action_repeat, length = self._environment.action_repeat, self.steps / self._config.curve_points
         steps, returns = [], []
         for window in range(self._config.curve_points):
@@ -347,13 +347,13 @@ class AgentTraining:
 
 
 def _latest_observation(replay_buffer: ReplayBuffer) -> Tensor:
-    """Return the present observation, as a batch of one."""
+    """Return the current observation, as a batch of one."""
     index = torch.tensor([(replay_buffer.idx - 1) % replay_buffer.capacity], device=replay_buffer.frames.device)
     return replay_buffer.stack_frames(index)
 
 
 def _evaluate(agent: Agent, environment: Environment, frame_stack: int, device: torch.device) -> float:
-    """Play an episode without exploring, and return what it earned."""
+    """Run an episode without exploration, and return its return."""
     with device:
         replay_buffer = ReplayBuffer(frame_stack + 1, environment.action_dim, environment.frame_shape, frame_stack)
     replay_buffer.add_first(environment.reset())
@@ -367,7 +367,7 @@ def _evaluate(agent: Agent, environment: Environment, frame_stack: int, device: 
 
 
 def _stateful(agent: Any) -> list[tuple[str, Any]]:
-    """Return an agent's optimizers and schedules, which its state as a module leaves out."""
+    """Return an agent's optimizers and schedulers, which its `state_dict` leaves out."""
     kinds = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
     return [(name, part) for name, part in sorted(vars(agent).items()) if isinstance(part, kinds)]
 
@@ -426,7 +426,10 @@ NO_TASKS = Suite(
 def build_task_training(
     suite: Suite, name: str, agent_class: Callable[..., SoftActorCritic], image_size: int, seed: int, device: str
 ) -> AgentTraining:
-    """Make the loop of an agent on a task of the control suite, whose frames have `side` rows and columns."""
+    """Build the training loop of an agent on a task of the control suite.
+
+    `image_size` is the height and width of the frames, which the agent crops to `suite.image_size`.
+    """
     domain, task, action_repeat = TASKS[name]
     action_dim = DMControlEnvironment(domain, task, action_repeat, image_size, seed).action_dim
     lr = 2e-4 if name == "cheetah" else 1e-3

@@ -1,25 +1,24 @@
-r"""CURL: does telling two crops of an observation from all others help an agent that learns from pixels?
+r"""CURL: does the contrastive loss improve the features of pixels, and an agent that learns from pixels?
 
-Claimed: the contrast extracts high-level features from raw pixels (abstract), and an agent with it learns in fewer
-steps than the same agent without (abstract; Appendix E.4 for the contrast without crops for the agent itself).
+Claimed: contrastive learning extracts high-level features from raw pixels (abstract), and an agent with it learns in
+fewer steps than the same agent without (abstract; Appendix E.4 for the loss without crops for the agent itself).
 
-Put to the test in two ways. *Features*: an encoder learns from frames of cartpole by the contrast alone; ridge
-regression then reads the cart's and the pole's state off it, in episodes that were held out. It is compared with the
-encoder before it learnt, and with as many principal components of the pixels. *Playing*: one agent learns each of two
-games four times: with and without the contrast, with and without crops of what it learns from itself, at equal
-decisions. What it earns is measured while it learns and in trials at the end.
+Tested in two ways. *Features*: an encoder is trained on frames of cartpole by the contrastive loss alone; ridge
+regression then predicts the state of cart and pole from its features, in held-out episodes. It is compared with the
+encoder before training, and with as many principal components of the pixels. *Playing*: one agent learns each of two
+games four times, with and without the contrastive loss, with and without random crops for its own loss, for equally
+many actions. Its return is measured during training and in a final evaluation.
 
-What stands in for what: at `small` frames of 48, of which 40 are read, for 100 and 84; 16 filters for 32. Soft
-actor-critic on cartpole learns nothing in the minutes that there are, so that the games are MinAtar's, 10 × 10 cells
-and a channel for each kind of thing, and the agent is double Q-learning with CURL's encoder, at a stride of 1. `full`
-takes the paper's sizes and plays its six tasks as well, by `reference_impl.curl`'s own agents, for 100,000 steps;
-`smoke` walks the same way for some steps of one task.
+Substitutes: at `small` frames of 48, cropped to 40, for 100 and 84; 16 filters for 32. Soft actor-critic on cartpole
+learns nothing within minutes, so the games are MinAtar's, with 10 × 10 cells and a channel for each kind of object, and
+the agent is double Q-learning with CURL's encoder, at a stride of 1. `full` takes the paper's sizes and also trains the
+agents of `reference_impl.curl` on its six tasks, for 100,000 steps; `smoke` does so for some steps of one task.
 
-What was chosen: the contrast alone learns at a rate of 0.002, twice the paper's 0.001, since CURL's public code in
+Choices: contrastive learning alone takes a learning rate of 0.002, twice the paper's 0.001, since CURL's public code in
 effect doubles it too. No record tells what else was tried; the rate may have been settled on by looking at the probe
 that judges here. Of MinAtar's games, breakout and space invaders were tried, and both are run.
 
-In several processes a query is told from the keys of all of them. Playing is one process's work.
+In several processes each query is compared with the keys of all of them. An agent is trained by one process.
 """
 
 import copy
@@ -97,19 +96,19 @@ ARMS = {
     "crops alone": (True, False),
     "crops and contrast": (True, True),
 }
-"""Of the player: whether it learns its values from crops, and whether it has the contrast."""
+"""Of the agent: whether its Q-learning sees random crops, and whether it has the contrastive loss."""
 PAIRS = (("crops and contrast", "crops alone"), ("contrast alone", "neither"))
-"""Arms that differ by the contrast alone."""
+"""Arms that differ by the contrastive loss alone."""
 PIXELS = "50 components of the pixels"
 MIN_R_SQUARED = 0.1
-"""R² below which a quantity counts as not read."""
+"""R² below which a quantity counts as not predicted."""
 GameRuns = Mapping[str, Sequence[Mapping[str, Any]]]
-"""By arm what each seed's agent earned in a game."""
+"""By arm, the result of each seed's agent in a game."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: seeds; frames and steps of the contrast alone; games and their decisions; the suite."""
+    """The settings: seeds, contrastive training alone, games, and the tasks of the control suite."""
 
     seeds: int
     pretraining: PretrainingConfig
@@ -180,7 +179,7 @@ SIZES = {
 
 
 def experiment(run: Run) -> Report:
-    """Train encoders by the contrast alone and read them; then let agents play with and without it."""
+    """Train encoders by the contrastive loss alone and probe them; then train agents with and without it."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(1 + len(seeds) * (2 + len(ARMS) * len(size.games) + len(AGENTS) * len(size.suite.tasks)))
     probe, train, test = prepare_data(run, size.pretraining)
@@ -214,15 +213,15 @@ def experiment(run: Run) -> Report:
         ),
         seeds=tuple(seeds),
         settings=asdict(size),
-        notes="The sky is black, since it is not drawn. At the edges of its track the cart leaves the picture, so that "
-        "no encoder can tell its place there. The ridge is chosen for each encoder on episodes that were set aside. "
+        notes="The sky is black, since it is not rendered. At the edges of its track the cart leaves the frame, so no "
+        "encoder can tell its position there. The ridge is chosen for each encoder on a validation split. "
         "The games are all that were tried: an earlier version of this experiment, which had seen both, showed only "
         "space invaders, chosen since crops alone do no harm there.",
     )
 
 
 class ContrastiveModel(QueryKeyEncoder):
-    """An encoder with its average, which makes the keys, and the form that compares queries with them."""
+    """An encoder for the queries, its moving average for the keys, and the bilinear similarity."""
 
     def __init__(self, encoder: PixelEncoder) -> None:
         super().__init__(encoder)
@@ -230,7 +229,7 @@ class ContrastiveModel(QueryKeyEncoder):
 
 
 def contrastive_loss(model: ContrastiveModel, obs_anchor: Tensor, obs_pos: Tensor) -> tuple[Tensor, int]:
-    """Return the sum of InfoNCE over these queries, each against the keys of all processes, and their number."""
+    """Return the sum of the InfoNCE loss over the queries, against the keys of all processes, and their number."""
     query, key = model.encoder(obs_anchor), gather_detached(model.encoder_target(obs_pos))
     own = PartialState().process_index * len(query) + torch.arange(len(query), device=query.device)
     return info_nce(model.similarity(query, key), own) * len(query), len(query)
@@ -243,7 +242,7 @@ def build_contrastive_training(
     train: Recording,
     lr_schedule: Callable[[int], float] = lambda done: 1.0,
 ) -> Callable[..., Training]:
-    """Return what makes the loop that trains an encoder by the contrast, from a seed; without measuring if `bare`.
+    """Return a function of the seed that builds the training of an encoder, without measurements if `bare`.
 
     `lr_schedule` maps a number of steps to the factor of the learning rate.
     """
@@ -277,7 +276,7 @@ def build_contrastive_training(
 
 
 class MinAtarConvEncoder(ConvEncoder):
-    """CURL's convolutions for a screen of few cells: the first one steps by 1 too."""
+    """CURL's convolutions with a stride of 1 throughout, for a screen of few cells."""
 
     def __init__(self, in_channels: int, num_filters: int = 16, layers: int = 2) -> None:
         super().__init__(in_channels, num_filters, layers)
@@ -286,16 +285,16 @@ class MinAtarConvEncoder(ConvEncoder):
         first.stride = (1, 1)
 
     def output_size(self, image_size: int) -> int:
-        """Return how many rows and columns a map has when the screen has `image_size` of each."""
+        """Return the height and width of the feature maps for screens of `image_size` × `image_size`."""
         return image_size - 2 * self.layers
 
 
 class DoubleDQN(nn.Module):
-    r"""Learn a game by double Q-learning, on crops or not, with the contrast or without.
+    r"""Double Q-learning of a game, with or without random crops and with or without the contrastive loss.
 
     $$\mathcal L = \ell\bigl(Q(o, a) - r - \gamma (1 - d) \bar Q(o', \arg\max_{a'} Q(o', a'))\bigr) + \mathcal L_q$$
 
-    All arms have the same networks; one that has no contrast leaves the similarity's numbers alone.
+    All arms have the same networks; without the contrastive loss the similarity is not trained.
     """
 
     def __init__(
@@ -318,7 +317,7 @@ class DoubleDQN(nn.Module):
 
     @torch.no_grad()
     def act(self, obs: Tensor, explore: bool = False) -> Tensor:
-        """Return the best action of each observation; exploring, sometimes any: always at first, at last 1 in 20."""
+        """Return the greedy action of each observation, or an epsilon-greedy one; epsilon decays from 1 to 0.05."""
         values = self.trunk(self.encoder(center_crop(obs, self.encoder.image_size)))
         epsilon = max(0.05, 1 - float(self.updates) / self.epsilon_decay_steps) if explore else 0.0
         any_action = torch.randint(values.shape[1], (len(values),), device=values.device)
@@ -326,19 +325,19 @@ class DoubleDQN(nn.Module):
         return F.one_hot(chosen, values.shape[1]).float()
 
     def update(self, replay_buffer: ReplayBuffer, step: int, batch_size: int) -> None:
-        """Take one step down both losses."""
-        whole = replay_buffer.sample(batch_size)
-        cut: Callable[[Tensor, int], Tensor] = random_crop if self.crops else center_crop
-        now, then = (cut(pixels, self.encoder.image_size) for pixels in (whole.obs, whole.next_obs))
-        features, (encoder, trunk) = self.encoder(now), self.target
+        """Take a step on the Q-learning loss, plus the contrastive loss if there is one."""
+        batch = replay_buffer.sample(batch_size)
+        crop: Callable[[Tensor, int], Tensor] = random_crop if self.crops else center_crop
+        obs, next_obs = (crop(pixels, self.encoder.image_size) for pixels in (batch.obs, batch.next_obs))
+        features, (encoder, trunk) = self.encoder(obs), self.target
         with torch.no_grad():
-            best = self.trunk(self.encoder(then)).argmax(dim=1, keepdim=True)
-            target = whole.reward + 0.99 * ~whole.terminal * trunk(encoder(then)).gather(1, best).squeeze(1)
-        loss = F.smooth_l1_loss((self.trunk(features) * whole.action).sum(dim=1), target)
+            best = self.trunk(self.encoder(next_obs)).argmax(dim=1, keepdim=True)
+            target = batch.reward + 0.99 * ~batch.terminal * trunk(encoder(next_obs)).gather(1, best).squeeze(1)
+        loss = F.smooth_l1_loss((self.trunk(features) * batch.action).sum(dim=1), target)
         if self.has_contrast:
-            query = features if self.crops else self.encoder(random_crop(whole.obs, self.encoder.image_size))
+            query = features if self.crops else self.encoder(random_crop(batch.obs, self.encoder.image_size))
             with torch.no_grad():
-                key = encoder(random_crop(whole.obs, self.encoder.image_size))
+                key = encoder(random_crop(batch.obs, self.encoder.image_size))
             loss = loss + info_nce(self.similarity(query, key), torch.arange(batch_size, device=query.device))
         optimizer_step(self.optimizer, loss)
         ema_update(encoder, self.encoder, 0.05)
@@ -380,12 +379,12 @@ AGENTS: dict[str, tuple[type[SoftActorCritic], bool]] = {
     "soft actor-critic on crops": (SoftActorCritic, True),
     "CURL": (CURL, True),
 }
-"""Agents of the paper's tasks, and whether they learn from crops."""
+"""The agents for the paper's tasks, and whether they see random crops."""
 
 
 def _task(run: Run, suite: Suite, name: str, arm: str, seed: int) -> dict[str, Any]:
     agent_class, crops = AGENTS[arm]
-    # A frame that is as large as a crop has only itself for one.
+    # Without crops, frames are rendered at the size of a crop.
     frame_size = suite.pre_transform_image_size if crops else suite.image_size
     return run.loop(
         f"{name} {arm} seed {seed}",
@@ -393,19 +392,19 @@ def _task(run: Run, suite: Suite, name: str, arm: str, seed: int) -> dict[str, A
     )
 
 
-def _late_return(played: Mapping[str, Any]) -> float:
-    """Return what episodes earned on average in the second half of learning."""
-    earned = [each for each in played["returns"][len(played["returns"]) // 2 :] if each is not None]
+def _late_return(runs: Mapping[str, Any]) -> float:
+    """Return the mean return of episodes in the second half of training."""
+    earned = [each for each in runs["returns"][len(runs["returns"]) // 2 :] if each is not None]
     return sum(earned) / len(earned) if earned else 0.0
 
 
 def _evaluation_return(played: Mapping[str, Any]) -> float:
-    """Return what the trials at the end earned on average, without exploration."""
+    """Return the mean return of the final evaluation, without exploration."""
     return float(played["score"])
 
 
-RETURNS = {"second half of learning": _late_return, "trials at the end": _evaluation_return}
-"""How a return is measured; the two may disagree."""
+RETURNS = {"second half of training": _late_return, "final evaluation": _evaluation_return}
+"""The two measures of an agent's return, which may disagree."""
 
 
 def _label(game: str) -> str:
@@ -413,7 +412,7 @@ def _label(game: str) -> str:
 
 
 def judge_features(start: Sequence[Measures], pixels: Measures, last: Sequence[Measures]) -> Finding:
-    """Judge whether a linear map reads the state better off trained encoders than off what they are compared with."""
+    """Judge whether a linear probe predicts the state better from trained features than from the baselines."""
 
     def read(what: str) -> list[float]:
         return [each[what] for each in last]
@@ -437,7 +436,7 @@ def judge_features(start: Sequence[Measures], pixels: Measures, last: Sequence[M
 
 
 def judge_contrast(played: Mapping[str, GameRuns]) -> Finding:
-    """Judge whether the contrast improves the same agent, in each game, with crops and without."""
+    """Judge whether the contrastive loss improves the same agent, in each game, with crops and without."""
     returns = {
         (game, when): {arm: [each(run) for run in runs] for arm, runs in arms.items()}
         for game, arms in played.items()
@@ -459,13 +458,13 @@ def judge_contrast(played: Mapping[str, GameRuns]) -> Finding:
         )
         + f". Apart in favor of the contrast: {sum(map(sum, better))} of {len(better) * len(RETURNS)} comparisons",
         why="Reproduced if on every game, with crops and without, each run with the contrast earns more than each run "
-        "without, both in the second half of learning and in the trials at the end; partly if so, by both measures, "
+        "without, both in the second half of training and in the final evaluation; partly if so, by both measures, "
         "on some game with crops or without.",
     )
 
 
 def judge_scores(scores: Mapping[str, Sequence[float]], steps: int) -> Finding:
-    """Judge scores on the paper's tasks against its own; fewer steps than it took say nothing."""
+    """Judge scores on the paper's tasks against the reported ones, if trained for as many steps."""
     if steps < 100_000 or not scores:
         why = "It takes six tasks of 100,000 steps, hours each without a GPU; size full runs them."
         return Finding(claim="one-hundred-thousand", outcome=Outcome.NOT_TRIED, why=why)
@@ -493,7 +492,7 @@ def _not_tried() -> tuple[Finding, ...]:
 
 def _features(start: Sequence[Measures], pixels: Measures, last: Sequence[Measures]) -> Table:
     return Table(
-        title="How well a linear map reads the state, R² on held-out episodes",
+        title="R² of a linear probe of the state, on held-out episodes",
         columns=("features", *QUANTITIES, "mean of all"),
         rows=table_rows({PIXELS: [pixels], "encoder before training": start, "CURL": last}),
         note="Each column but the last is the mean of the seeds.",
@@ -509,10 +508,10 @@ def _games(played: Mapping[str, GameRuns], size: Size) -> Table:
             returns = (spread([each(run) for run in runs], ".1f") for each in RETURNS.values())
             rows.append((_label(game), arm, *returns, count))
     return Table(
-        title=f"Return on games after {size.num_train_steps:,} decisions",
-        columns=("game", "arm", *RETURNS, "numbers in the encoder"),
+        title=f"Return on games after {size.num_train_steps:,} actions",
+        columns=("game", "arm", *RETURNS, "parameters of the encoder"),
         rows=tuple(rows),
-        note="The trials are without exploration.",
+        note="The final evaluation is without exploration.",
     )
 
 
@@ -531,9 +530,9 @@ def _learning(start: Sequence[Measures], pixels: Measures, curves: Sequence[Curv
     shown = (*QUANTITIES, "mean")
     return Lines(
         id="features",
-        title="What can be read off the encoder",
-        caption="No reward and no label is seen in training. Look at which quantities rise: where things stand can be "
-        "read off one frame, how fast they move only off the differences of three.",
+        title="What a linear probe predicts from the encoder's features",
+        caption="Training uses neither rewards nor labels. Look at which quantities rise: positions can be predicted "
+        "from one frame, velocities only from the differences of three.",
         alt=(
             f"Mean R² goes from {spread(before, '.2f')} to {spread(after, '.2f')}; the pixels' components: "
             f"{pixels['mean']:.2f}."
@@ -550,10 +549,10 @@ def _playing(game: str, arms: GameRuns) -> Figure:
     return Lines(
         id=f"playing-{game.replace('_', '-')}",
         title=f"Learning {_label(game)} with and without the contrast",
-        caption="Compare a curve with contrast to the one of the same agent without: both saw as many decisions.",
-        alt=f"Return in the second half of learning: {told}.",
-        x="decisions",
-        y="return of an episode while learning",
+        caption="Compare a curve with contrast to that of the same agent without: both took as many actions.",
+        alt=f"Return in the second half of training: {told}.",
+        x="actions",
+        y="return of an episode in training",
         series=tuple(
             Series(name=arm, x=tuple(runs[0]["steps"]), runs=tuple(tuple(run["returns"]) for run in runs))
             for arm, runs in arms.items()
@@ -567,13 +566,13 @@ def _crops(test: Recording, config: PretrainingConfig) -> Figure:
     with fork_rng(torch.Generator().manual_seed(0)):
         query, key = random_crop(whole, config.image_size), random_crop(whole, config.image_size)
         other = random_crop(stack_frames(test.frames[:1])[0, 60:61], config.image_size)
-    named = {"observation": whole, "a query": query, "its key": key, "a wrong key": other}
+    named = {"observation": whole, "a query": query, "its positive": key, "a negative": other}
     return Pictures(
         id="crops",
-        title="What belongs together",
-        caption="Two crops of one observation belong together; crops of all others in the batch are wrong keys. Only "
-        "the latest of three frames is shown.",
+        title="Positive and negative pairs",
+        caption="Two crops of one observation are a positive pair; crops of all others in the batch are negatives. "
+        "Only the last of three frames is shown.",
         alt=f"A cart with a pole, {frame_size} × {frame_size} pixels; two crops of {crop_size} × {crop_size} of it, "
-        "shifted against each other; and a crop of another moment.",
+        "shifted against each other; and a crop of another observation.",
         pictures=tuple(picture(title, pixels[0]) for title, pixels in named.items()),
     )

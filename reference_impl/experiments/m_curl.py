@@ -1,27 +1,27 @@
-r"""M-CURL: do windows of moments, some hidden, train a better encoder than single observations do?
+r"""M-CURL: do windows with masked timesteps train a better encoder than single observations do?
 
-Claimed: taking into account how alike consecutive frames are makes learning from pixels more efficient than CURL, and
-the Transformer rebuilds a hidden moment from the frames around it (abstract).
+Claimed: making use of the correlation of consecutive frames makes learning from pixels more efficient than CURL, and
+the Transformer reconstructs a masked timestep from the frames around it (abstract).
 
-Put to the test on frames of cartpole, without reward. *Features*: encoders learn by CURL's contrast, by M-CURL's, and
-by M-CURL's where each moment of a window comes from another window, so that the neighbors say nothing; ridge
-regression then reads the cart's and the pole's state off them, in held-out episodes. All see as many observations a
-step, and begin with the same weights. The encoder learns at a rate of 0.002, which after some steps falls as M-CURL's
-does, in all arms: M-CURL doubles the paper's 0.001, and so, in effect, does CURL's public code, whose rate stays as it
-is. The Transformer's rate of 0.001 warms up, as in M-CURL. *Context*: the middle of a held-out window is hidden, and
-the guess is held against the middles of windows from all held-out episodes; with its own neighbors, with these in
-another order, and with those of another window. Since the windows are of different episodes, their neighbors' likeness
-alone tells much: hence the same question to the neighbors' features themselves, to the mean of all and to that of the
-nearest two, with the same encoder and no Transformer. Neighbouring stacks share frames: where five in a row are hidden,
-no frame of the middle is left.
+Tested on frames of cartpole, without reward. *Features*: encoders are trained by CURL's contrastive loss, by M-CURL's,
+and by M-CURL's where each timestep of a window comes from another window, so that the neighbors carry no information;
+ridge regression then predicts the state of cart and pole from their features, in held-out episodes. All arms see as
+many observations per step, and start with the same weights. The encoder's learning rate is 0.002, and decays after some
+steps as M-CURL's does, in all arms: M-CURL doubles the paper's 0.001, and so, in effect, does CURL's public code, whose
+rate stays constant. The Transformer's learning rate of 0.001 warms up, as in M-CURL. *Context*: the middle of a
+held-out window is masked, and its reconstruction is compared with the middles of windows of all held-out episodes; with
+its own neighbors, with these in another order, and with those of another window. Since the windows come from different
+episodes, the similarity of the neighbors alone tells much. So the same is asked of the neighbors' features themselves,
+of the mean of all and of the nearest two, with the same encoder and no Transformer. Neighboring stacks share frames:
+where five in a row are masked, no frame of the middle is visible.
 
-What stands in for what: at `small` frames of 48, of which 40 are read, 16 filters, 8 windows of 16 moments a step, and
-750 steps, of which the Transformer's rate climbs for 250, and then the rates fall; the public code has 100 and 84, 32,
-16 windows of 32, and 6,000 steps of climbing. No agent is trained there: soft actor-critic learns nothing in the
-minutes that there are. `full` takes the public code's sizes and has agents with M-CURL and with CURL act for 100,000
-steps; `smoke` walks the same way for some steps of one task.
+Substitutes: at `small` frames of 48, cropped to 40, 16 filters, 8 windows of 16 timesteps per step, and 750 steps, of
+which the Transformer's learning rate warms up for 250, and then both rates decay; the public code has 100 and 84, 32,
+16 windows of 32, and 6,000 steps of warmup. No agent is trained there: soft actor-critic learns nothing within minutes.
+`full` takes the public code's sizes and trains agents with M-CURL and with CURL for 100,000 steps; `smoke` does so for
+some steps of one task.
 
-In several processes a guess is told from the keys of all of them. Acting is one process's work.
+In several processes each reconstruction is compared with the keys of all of them. An agent is trained by one process.
 """
 
 import time
@@ -74,15 +74,15 @@ from reference_impl.m_curl import (
 OTHER_WINDOWS = "M-CURL, neighbors from other windows"
 ARMS = ("CURL", "M-CURL", OTHER_WINDOWS)
 CONTEXTS = ("own neighbors", "in another order", "of another window")
-"""What the Transformer sees beside what is hidden."""
+"""What the Transformer sees around the masked timesteps."""
 MEAN_BASELINES = ("mean of own neighbors, no Transformer", "mean of the nearest two, no Transformer")
-NUM_HIDDEN = (1, 5)
-"""How many moments are hidden, from the middle of a window outwards."""
+NUM_MASKED = (1, 5)
+"""How many timesteps are masked, around the middle of a window."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: seeds; frames and steps; moments of a window; steps of warming up; groups to find; the suite."""
+    """The settings: seeds, training, the windows, and the tasks of the control suite."""
 
     seeds: int
     pretraining: PretrainingConfig
@@ -149,7 +149,7 @@ AGENTS: dict[str, Callable[..., SoftActorCritic]] = {"CURL": CURL, "M-CURL": MCU
 
 
 def experiment(run: Run) -> Report:
-    """Train encoders in three ways, read them, and ask the Transformer for hidden moments."""
+    """Train encoders in three ways, probe them, and have the Transformer reconstruct masked timesteps."""
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(1 + len(seeds) * (1 + len(ARMS) + len(AGENTS) * len(size.suite.tasks)))
     probe, train, test = prepare_data(run, size.pretraining)
@@ -178,79 +178,79 @@ def experiment(run: Run) -> Report:
         figures=(_learning(start, curves), _asking(curves["M-CURL"], ask), _window(test, size)),
         seeds=tuple(seeds),
         settings=asdict(size),
-        notes="The sky is black, since it is not drawn. The Transformer takes part in no reading: R² is of the CNN's "
-        "features. Seconds are those of the machine that the run began on. The means without a Transformer came into "
-        "the rule after the Transformer's own numbers had been seen, and they only make it stricter.",
+        notes="The sky is black, since it is not rendered. The linear probe does without the Transformer: R² is of the "
+        "CNN's features. Seconds are those of the machine that the run began on. The means without a Transformer came "
+        "into the rule after the Transformer's own numbers had been seen, and they only make it stricter.",
     )
 
 
 class MaskedModel(QueryKeyEncoder):
-    """An encoder with its average, which makes the keys, and the Transformer that rebuilds what is hidden."""
+    """An encoder, its moving average for the keys, and the Transformer that reconstructs masked timesteps."""
 
     def __init__(self, encoder: PixelEncoder) -> None:
         super().__init__(encoder)
         self.transformer = WindowTransformer(encoder.feature_dim)
 
 
-def masked_loss(model: MaskedModel, seen: Tensor, chosen: Tensor, whole: Tensor) -> tuple[Tensor, int]:
-    """Return the sum of InfoNCE over the chosen moments, each against the keys of all processes, and their number."""
-    rebuilt = model.transformer(model.encoder(seen.flatten(0, 1)).reshape(*chosen.shape, -1))
-    key = gather_detached(model.encoder_target(whole.flatten(0, 1)))
-    own = PartialState().process_index * chosen.numel() + chosen.flatten().nonzero().squeeze(1)
-    return info_nce(dot_score(rebuilt[chosen], key), own) * len(own), len(own)
+def masked_loss(model: MaskedModel, masked_obs: Tensor, mask: Tensor, obs: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the InfoNCE loss over masked timesteps, against the keys of all processes, and their number."""
+    query = model.transformer(model.encoder(masked_obs.flatten(0, 1)).reshape(*mask.shape, -1))
+    key = gather_detached(model.encoder_target(obs.flatten(0, 1)))
+    labels = PartialState().process_index * mask.numel() + mask.flatten().nonzero().squeeze(1)
+    return info_nce(dot_score(query[mask], key), labels) * len(labels), len(labels)
 
 
-def shuffle_windows(moments: Tensor) -> Tensor:
-    """Exchange moments between windows, so that each place of a window is any window's moment of that place."""
-    order = torch.rand(moments.shape[:2]).argsort(dim=0)
-    return moments[order, torch.arange(moments.shape[1])]
+def shuffle_windows(windows: Tensor) -> Tensor:
+    """Shuffle each timestep across the windows."""
+    order = torch.rand(windows.shape[:2]).argsort(dim=0)
+    return windows[order, torch.arange(windows.shape[1])]
 
 
 def build_training(
     run: Run, size: Size, arm: str, train: Recording, probe: LinearProbe, ask: "ContextProbe"
 ) -> Callable[..., Training]:
-    """Return what makes an arm's loop from a seed, and without measuring if that is said."""
+    """Return a function of the seed that builds an arm's training, without measurements if `bare`."""
 
     def decay(done: int) -> float:
         return decay_schedule(done, size.warmup_steps)
 
     if arm == "CURL":
         return build_contrastive_training(run, size.pretraining, probe, train, decay)
-    pretraining, buffer = size.pretraining, fill_replay_buffer(train.frames)
-    slots = buffer.observation_indices()
+    config, buffer = size.pretraining, fill_replay_buffer(train.frames)
+    indices = buffer.observation_indices()
 
     def batch(generator: torch.Generator) -> Batch:
         with fork_rng(generator):
-            moments = sample_windows(buffer, pretraining.batch_size // size.window_length, size.window_length)
-            moments = shuffle_windows(moments) if arm == OTHER_WINDOWS else moments
-            others = buffer.stack_frames(sample(slots, pretraining.batch_size)).reshape(moments.shape)
-            shown, chosen = mask_timesteps(moments, others)
-            return _random_crops(shown, pretraining.image_size), chosen, _random_crops(moments, pretraining.image_size)
+            obs = sample_windows(buffer, config.batch_size // size.window_length, size.window_length)
+            obs = shuffle_windows(obs) if arm == OTHER_WINDOWS else obs
+            replacements = buffer.stack_frames(sample(indices, config.batch_size)).reshape(obs.shape)
+            masked_obs, mask = mask_timesteps(obs, replacements)
+            return _random_crops(masked_obs, config.image_size), mask, _random_crops(obs, config.image_size)
 
     def optimiser(model: Any) -> torch.optim.Optimizer:
         groups = [
-            {"params": model.encoder.parameters(), "lr": pretraining.lr},
-            {"params": model.transformer.parameters(), "lr": pretraining.lr / 2},
+            {"params": model.encoder.parameters(), "lr": config.lr},
+            {"params": model.transformer.parameters(), "lr": config.lr / 2},
         ]
         return torch.optim.Adam(groups)
 
     def schedule(made: torch.optim.Optimizer) -> LambdaLR:
-        return LambdaLR(made, [decay, lambda done: warmup_schedule(done, size.warmup_steps)])
+        return LambdaLR(made, [decay, lambda step: warmup_schedule(step, size.warmup_steps)])
 
     def measure(model: Any) -> Measures:
         return {**probe(model.encoder), **ask(model)}
 
     def make(seed: int, bare: bool = False) -> Training:
         return Training(
-            lambda: MaskedModel(pretraining.build_encoder()),
+            lambda: MaskedModel(config.build_encoder()),
             masked_loss,
             batch,
-            pretraining.steps,
+            config.steps,
             seed,
             optimizer=optimiser,
             schedule=schedule,
             measure=None if bare else measure,
-            every=pretraining.eval_every,
+            every=config.eval_every,
             after=update_encoder_target,
             device=run.device,
         )
@@ -258,30 +258,30 @@ def build_training(
     return make
 
 
-def _random_crops(moments: Tensor, size: int) -> Tensor:
-    """Crop each moment by itself."""
-    return random_crop(moments.flatten(0, 1), size).reshape(*moments.shape[:3], size, size)
+def _random_crops(obs: Tensor, size: int) -> Tensor:
+    """Crop each observation by itself."""
+    return random_crop(obs.flatten(0, 1), size).reshape(*obs.shape[:3], size, size)
 
 
 class ContextProbe:
-    """Hidden moments to be found: whose is this guess, of as many windows as there are held-out episodes?
+    """Identify a window by the reconstruction of its masked middle, among one window of each held-out episode.
 
-    Each group has one window of each episode, whose middle is hidden, with one moment or five around it.
+    Each group has one window of each episode, in which the middle alone or five timesteps around it are masked.
     """
 
     def __init__(self, test: Recording, size: Size) -> None:
         observations, self.window_length = stack_frames(test.frames), size.window_length
-        episodes, moments = observations.shape[:2]
+        episodes, steps = observations.shape[:2]
         generator = torch.Generator().manual_seed(0)
-        starts = torch.randint(moments - size.window_length + 1, (size.groups, episodes, 1), generator=generator)
-        places = starts + torch.arange(size.window_length)
-        chosen = observations[torch.arange(episodes)[:, None], places]
+        starts = torch.randint(steps - size.window_length + 1, (size.groups, episodes, 1), generator=generator)
+        indices = starts + torch.arange(size.window_length)
+        windows = observations[torch.arange(episodes)[:, None], indices]
         crop = size.pretraining.image_size
-        self.windows = center_crop(chosen.flatten(0, 2), crop).reshape(*chosen.shape[:4], crop, crop)
+        self.windows = center_crop(windows.flatten(0, 2), crop).reshape(*windows.shape[:4], crop, crop)
         self.chance = 1 / episodes
 
     def __call__(self, model: MaskedModel) -> Measures:
-        """Return how often the right window is found: by the Transformer in each context, and by what is seen alone."""
+        """Return the accuracy of the Transformer in each context, and of the means of visible features."""
         device = model.encoder.fc.weight.device
         found = [self._accuracy(model, group.to(device)) for group in self.windows]
         return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
@@ -290,39 +290,39 @@ class ContextProbe:
         features, middle = model.encoder(group.flatten(0, 1)).reshape(*group.shape[:2], -1), self.window_length // 2
         black, key = model.encoder(torch.zeros_like(group[:1, 0])), model.encoder_target(group[:, middle])
         found = {}
-        for hidden in NUM_HIDDEN:
+        for masked in NUM_MASKED:
             guesses = {
-                name: model.transformer(build_context(features, name, middle, hidden, black))[:, middle]
+                name: model.transformer(build_context(features, name, middle, masked, black))[:, middle]
                 for name in CONTEXTS
             }
-            guesses.update(zip(MEAN_BASELINES, neighbor_means(features, middle, hidden), strict=True))
+            guesses.update(zip(MEAN_BASELINES, neighbor_means(features, middle, masked), strict=True))
             for name, guess in guesses.items():
                 right = dot_score(guess, key).argmax(dim=1).cpu() == torch.arange(len(key))
-                found[f"{name}, {hidden} hidden"] = float(right.float().mean())
+                found[f"{name}, {masked} masked"] = float(right.float().mean())
         return found
 
 
-def neighbor_means(features: Tensor, middle: int, hidden: int) -> tuple[Tensor, Tensor]:
-    """Return for each window the mean of all moments' features but the hidden ones, and of the two next to these."""
+def neighbor_means(features: Tensor, middle: int, masked: int) -> tuple[Tensor, Tensor]:
+    """Return the mean of all visible timesteps' features, and of the two next to the masked ones, for each window."""
     distance = (torch.arange(features.shape[1]) - middle).abs()
-    return features[:, distance > hidden // 2].mean(dim=1), features[:, distance == hidden // 2 + 1].mean(dim=1)
+    return features[:, distance > masked // 2].mean(dim=1), features[:, distance == masked // 2 + 1].mean(dim=1)
 
 
-def build_context(features: Tensor, context: str, middle: int, hidden: int, black: Tensor) -> Tensor:
-    """Return windows whose middle is black, with what a context puts beside it: never what is hidden."""
+def build_context(features: Tensor, context: str, middle: int, masked: int, black: Tensor) -> Tensor:
+    """Return windows with a masked middle and the neighbors of a context, never the masked timesteps themselves."""
     places = torch.arange(features.shape[1])
-    is_hidden = (places - middle).abs() <= hidden // 2
+    is_masked = (places - middle).abs() <= masked // 2
     source = places.clone()
     if context == CONTEXTS[1]:
-        seen = places[~is_hidden]
-        source[~is_hidden] = seen[torch.randperm(len(seen), generator=torch.Generator().manual_seed(hidden))]
+        seen = places[~is_masked]
+        source[~is_masked] = seen[torch.randperm(len(seen), generator=torch.Generator().manual_seed(masked))]
     shown = features[:, source].roll(int(context == CONTEXTS[2]), 0)
-    shown[:, is_hidden] = black
+    shown[:, is_masked] = black
     return shown
 
 
 def _seconds_per_step(training: Training) -> float:
-    """Return the seconds that a step takes: the middle one of five, after two that warm up."""
+    """Return the seconds of a step: the median of five, after two for warmup."""
     taken = []
     for index in range(7):
         began = time.perf_counter()
@@ -335,7 +335,7 @@ def _task(run: Run, size: Size, name: str, arm: str, seed: int) -> dict[str, Any
     agent_class = AGENTS[arm]
     if arm == "M-CURL":
         batch = size.pretraining.batch_size // size.window_length
-        # So short an episode as smoke has holds no window of the usual length.
+        # The short episodes of `smoke` hold no window of the usual length.
         window_length = min(size.window_length, size.suite.init_steps // 2)
         config = MCURLConfig(mtm_bsz=batch, mtm_length=window_length, adam_warmup_step=size.warmup_steps)
         agent_class = partial(MCURL, config=config)
@@ -346,7 +346,7 @@ def _task(run: Run, size: Size, name: str, arm: str, seed: int) -> dict[str, Any
 
 
 def judge_features(last: Mapping[str, Sequence[Measures]]) -> Finding:
-    """Judge whether a linear map reads the state better off M-CURL's encoder than off those of the other arms."""
+    """Judge whether a linear probe predicts the state better from M-CURL's features than from the other arms'."""
     means = {arm: [each["mean"] for each in found] for arm, found in last.items()}
     ours, curl = means["M-CURL"], means["CURL"]
     return Finding(
@@ -357,41 +357,41 @@ def judge_features(last: Mapping[str, Sequence[Measures]]) -> Finding:
         measured="mean R² of five quantities: "
         + ", ".join(f"{arm} {spread(each, '.2f')}" for arm, each in means.items()),
         why="Reproduced if R² on held-out episodes, as a mean over position, angle (two) and both velocities, is after "
-        "as many steps higher in each run of M-CURL than in each of CURL and in each with foreign neighbors; partly "
-        "if only higher than CURL's from the same seed, in every seed.",
+        "as many steps higher in each run of M-CURL than in each of CURL and in each with neighbors from other "
+        "windows; partly if only higher than CURL's from the same seed, in every seed.",
     )
 
 
 def judge_context(last: Sequence[Measures], chance: float) -> Finding:
-    """Judge whether the Transformer tells hidden moments from their neighbors, better than their mean does."""
+    """Judge whether the Transformer identifies masked timesteps from their neighbors better than their mean does."""
 
     def above(*rivals: str) -> bool:
         return all(
             each_seed_above(
-                [each[f"{CONTEXTS[0]}, {hidden} hidden"] for each in last],
-                [max(2 * chance, *(each[f"{rival}, {hidden} hidden"] for rival in rivals)) for each in last],
+                [each[f"{CONTEXTS[0]}, {masked} masked"] for each in last],
+                [max(2 * chance, *(each[f"{rival}, {masked} masked"] for rival in rivals)) for each in last],
             )
-            for hidden in NUM_HIDDEN
+            for masked in NUM_MASKED
         )
 
     order = CONTEXTS[1]
     return Finding(
         claim="context",
         outcome=outcome(above(order, *MEAN_BASELINES), above(order) or above(MEAN_BASELINES[0])),
-        measured="the right window is found: "
+        measured="the window is identified: "
         + "; ".join(
-            f"{name} {spread([each[name] for each in last], '.2f')}" for name in last[0] if name.endswith(" hidden")
+            f"{name} {spread([each[name] for each in last], '.2f')}" for name in last[0] if name.endswith(" masked")
         )
         + f"; chance {chance:.2f}",
-        why="Reproduced if in every seed, with one moment hidden and with five, the Transformer finds the window more "
-        "than twice as often as chance, more often than with the neighbors in another order, and more often than "
-        "the mean of the neighbors' features does without it, of all that are seen or of the nearest two; partly if "
+        why="Reproduced if in every seed, with one timestep masked and with five, the Transformer identifies the window "
+        "more than twice as often as chance, more often than with the neighbors in another order, and more often "
+        "than the mean of the neighbors' features does without it, of all that are visible or of the nearest two; partly if "
         "more than twice as often as chance, and more often than in another order or than the mean of all.",
     )
 
 
 def judge_tasks(tasks: Mapping[str, Mapping[str, Sequence[float]]], steps: int) -> Finding:
-    """Judge on how many tasks M-CURL scores higher than CURL; fewer steps than 100,000 say nothing."""
+    """Judge on how many tasks M-CURL scores higher than CURL, if trained for 100,000 steps."""
     if steps < 100_000 or not tasks:
         why = "It takes tasks of 100,000 steps, hours each without a GPU; size full runs six of the 16."
         return Finding(claim="dmcontrol", outcome=Outcome.NOT_TRIED, why=why)
@@ -416,7 +416,7 @@ def _not_tried() -> Finding:
 
 def _features(start: Sequence[Measures], last: Mapping[str, Sequence[Measures]]) -> Table:
     return Table(
-        title="How well a linear map reads the state, R² on held-out episodes",
+        title="R² of a linear probe of the state, on held-out episodes",
         columns=("encoder", *QUANTITIES, "mean of all"),
         rows=table_rows({"before training": start, **last}),
         note="After as many steps of as many observations. Each column but the last is the mean of the seeds.",
@@ -432,15 +432,15 @@ def _costs(curves: Mapping[str, Sequence[Curve]], seconds: Mapping[str, float], 
         rows.append((arm, seconds[arm], after, count_parameters(encoder), 0 if arm == "CURL" else thrown))
     return Table(
         title="The same at equal seconds",
-        columns=("arm", "seconds a step", "mean R² after CURL's time", "numbers in the encoder", "in the Transformer"),
+        columns=("arm", "seconds a step", "mean R² after CURL's time", "encoder parameters", "Transformer parameters"),
         rows=tuple(rows),
-        note="CURL's time is that of all its steps; between two measurements R² is read off a line. The Transformer is "
-        "thrown away. CURL's similarity, 2,500 numbers, goes the same way.",
+        note="CURL's time is that of all its steps; R² is interpolated linearly between measurements. The Transformer "
+        "is discarded after training, and so is CURL's similarity of 2,500 parameters.",
     )
 
 
 def interpolate_curve(curve: Curve, step: float, what: str = "mean") -> float:
-    """Return what a curve measures at a step, by a line between two of its points."""
+    """Return a curve's value at a step, by linear interpolation."""
     after = next((row for row in curve if row["step"] >= step), curve[-1])
     before = max((row for row in curve if row["step"] < after["step"]), key=lambda row: row["step"], default=after)
     span = after["step"] - before["step"]
@@ -450,15 +450,15 @@ def interpolate_curve(curve: Curve, step: float, what: str = "mean") -> float:
 
 def _context(last: Sequence[Measures], ask: ContextProbe) -> Table:
     return Table(
-        title=f"How often the right one of {round(1 / ask.chance)} windows is found by its hidden middle",
-        columns=("found by", "1 moment hidden", "5 moments hidden"),
+        title=f"Accuracy of identifying one of {round(1 / ask.chance)} windows by its masked middle",
+        columns=("identified by", "1 timestep masked", "5 timesteps masked"),
         rows=tuple(
-            (name, *(spread([each[f"{name}, {hidden} hidden"] for each in last], ".2f") for hidden in NUM_HIDDEN))
+            (name, *(spread([each[f"{name}, {masked} masked"] for each in last], ".2f") for masked in NUM_MASKED))
             for name in (*CONTEXTS, *MEAN_BASELINES)
         ),
-        note=f"Chance is {ask.chance:.2f}. The first three rows are of the Transformer, by what it sees. Another "
-        "window's neighbors point to that one, so that it is found instead. The windows are of different episodes, so "
-        "that the mean of what is seen tells much without a Transformer.",
+        note=f"Chance is {ask.chance:.2f}. The first three rows are of the Transformer, by context. Neighbors of "
+        "another window identify that window instead. The windows come from different episodes, so the mean of the "
+        "visible features tells much without a Transformer.",
     )
 
 
@@ -472,9 +472,9 @@ def _learning(start: Sequence[Measures], curves: Mapping[str, Sequence[Curve]]) 
     after = ", ".join(f"{arm} {spread([curve[-1]['mean'] for curve in runs], '.2f')}" for arm, runs in curves.items())
     return Lines(
         id="features",
-        title="What can be read off the encoder",
-        caption="Mean R² of five quantities. The encoders see as many observations at each step and begin alike; where "
-        "neighbors are foreign, the windows say nothing about the hidden moment.",
+        title="What a linear probe predicts from the encoder's features",
+        caption="Mean R² of five quantities. The encoders see as many observations at each step and start alike; where "
+        "neighbors come from other windows, they carry no information about the masked timestep.",
         alt=f"Mean R² is {spread(before, '.2f')} before training; at the end: {after}.",
         x="steps",
         y="mean R² on held-out episodes",
@@ -483,33 +483,33 @@ def _learning(start: Sequence[Measures], curves: Mapping[str, Sequence[Curve]]) 
 
 
 def _asking(curves: Sequence[Curve], ask: ContextProbe) -> Figure:
-    names = [f"{name}, 5 hidden" for name in (*CONTEXTS, *MEAN_BASELINES)]
+    names = [f"{name}, 5 masked" for name in (*CONTEXTS, *MEAN_BASELINES)]
     after = "; ".join(f"{name} {spread([curve[-1][name] for curve in curves], '.2f')}" for name in names)
     return Lines(
         id="context",
-        title="Is a hidden moment told from its neighbors?",
-        caption="The middle of a window is rebuilt, and the windows of all held-out episodes compete for it. Five "
-        "moments are hidden, so that no frame of the middle is to be seen. Compare the Transformer's guess with the "
-        "mean of the features that it sees: what is above that mean is the Transformer's own.",
-        alt=f"The share of right windows at the end: {after}; chance {ask.chance:.2f}.",
+        title="Is a masked timestep identified from its neighbors?",
+        caption="The middle of a window is reconstructed, and identified among windows of all held-out episodes. Five "
+        "timesteps are masked, so that no frame of the middle is visible. Compare the Transformer with the mean of the "
+        "features that it sees: what is above that mean is the Transformer's contribution.",
+        alt=f"Accuracy at the end: {after}; chance {ask.chance:.2f}.",
         x="steps",
-        y="share of right windows",
+        y="accuracy",
         series=tuple(series(name, curves, name) for name in names),
         levels={"chance": ask.chance},
     )
 
 
 def _window(test: Recording, size: Size) -> Figure:
-    whole = stack_frames(test.frames[:1])[:, 20:26]
+    obs = stack_frames(test.frames[:1])[:, 20:26]
     with fork_rng(torch.Generator().manual_seed(1)):
-        seen, chosen = mask_timesteps(whole, whole.flip(1))
-    titles = ["asked for" if is_chosen else "shown" for is_chosen in chosen[0].tolist()]
+        masked_obs, mask = mask_timesteps(obs, obs.flip(1))
+    titles = ["to predict" if is_masked else "visible" for is_masked in mask[0].tolist()]
     return Pictures(
         id="window",
         title="A window as the encoder sees it",
-        caption="Half of the moments are asked for. Of these most are black, some are strangers, and some stay as they "
-        "are. Only the latest frame of each moment's three is shown.",
-        alt=f"Six consecutive moments of a cart with a pole, {sum(chosen[0].tolist())} of them asked for, and "
-        f"{int((seen[0] == 0).flatten(1).all(dim=1).sum())} black.",
-        pictures=tuple(picture(title, moment) for title, moment in zip(titles, seen[0], strict=True)),
+        caption="Half of the timesteps are to be predicted. Of these most are black, some are replaced, and some are "
+        "kept. Only the last of the three frames of each observation is shown.",
+        alt=f"Six consecutive observations of a cart with a pole, {sum(mask[0].tolist())} of them to predict, and "
+        f"{int((masked_obs[0] == 0).flatten(1).all(dim=1).sum())} black.",
+        pictures=tuple(picture(title, each) for title, each in zip(titles, masked_obs[0], strict=True)),
     )

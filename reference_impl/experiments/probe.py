@@ -1,7 +1,7 @@
-"""What a linear map can read off an encoder: frames of cartpole with the state that they show, and R².
+"""A linear probe of an encoder: it predicts the state of cartpole from features of its frames, measured by R².
 
-A random policy pushes a cart with a hanging pole. An observation stacks three frames, so that velocities show in it.
-Whole episodes are held out, since neighbouring frames are nearly alike.
+A random policy pushes a cart with a hanging pole. An observation stacks three frames, so that it shows velocities.
+Whole episodes are held out, since neighboring frames are nearly alike.
 """
 
 import copy
@@ -22,11 +22,11 @@ from reference_impl.curl import ConvEncoder, PixelEncoder, ReplayBuffer, center_
 from reference_impl.experiments.control import EPISODE_LENGTH, DMControlEnvironment
 
 QUANTITIES = ("position", "cosine", "sine", "velocity", "angular velocity")
-"""Of the cart, of the pole's angle, of the cart, and of the pole."""
+"""Position of the cart, cosine and sine of the pole's angle, velocity of the cart, angular velocity of the pole."""
 ACTION_REPEAT = 8
-"""Steps of the environment that an action of cartpole lasts."""
+"""Environment steps that an action of cartpole lasts."""
 RIDGE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Of the ridge, for features whose mean square is 1: the best for episodes that were set aside is taken."""
+"""Of the ridge, for features whose mean square is 1; the best on a validation split is used."""
 
 
 Measures = dict[str, float]
@@ -35,7 +35,7 @@ Curve = list[Measures]
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """What is seen and learnt from: episodes of cartpole, pixels, the encoder, and steps of training.
+    """The settings of contrastive training on recorded frames: the data, the encoder and the steps.
 
     Frames have `pre_transform_image_size` rows and columns, of which `image_size` are read. A batch counts
     observations, whatever they are grouped into.
@@ -52,14 +52,14 @@ class PretrainingConfig:
     lr: float = 2e-3
 
     def build_encoder(self) -> PixelEncoder:
-        """Make an encoder as agents begin with it."""
+        """Build an initialized encoder."""
         encoder = PixelEncoder(self.image_size, 50, ConvEncoder(9, self.num_filters))
         weight_init(encoder)
         return encoder
 
 
 class QueryKeyEncoder(nn.Module):
-    """An encoder, which makes the queries of a contrast, with its average, which makes the keys."""
+    """An encoder for the queries, and its moving average for the keys."""
 
     def __init__(self, encoder: PixelEncoder) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class QueryKeyEncoder(nn.Module):
 
 
 def update_encoder_target(model: Any) -> None:
-    """Move the average of a `Keyed` model a little towards its encoder."""
+    """Update the moving average of a `QueryKeyEncoder`."""
     ema_update(model.encoder_target, model.encoder, 0.05)
 
 
@@ -76,8 +76,8 @@ class Recording(NamedTuple):
     """Episodes of cartpole.
 
     Attributes:
-        frames: By episode and moment.
-        states: By episode, moment and quantity.
+        frames: By episode and time.
+        states: By episode, time and quantity.
     """
 
     frames: Tensor
@@ -89,7 +89,7 @@ class Recording(NamedTuple):
 
 
 def record_episodes(episodes: int, image_size: int, seed: int) -> Recording:
-    """Play episodes at random; the same seed gives the same frames."""
+    """Record episodes of random actions; the same seed gives the same frames."""
     task = DMControlEnvironment("cartpole", "swingup", ACTION_REPEAT, image_size, seed)
     draw = np.random.RandomState(seed)
     frames, states = [], []
@@ -109,9 +109,9 @@ def _state(task: DMControlEnvironment) -> list[float]:
 
 
 def fill_replay_buffer(frames: Tensor) -> ReplayBuffer:
-    """Return a buffer that has seen these episodes."""
-    episodes, moments, channels, rows, columns = frames.shape
-    buffer = ReplayBuffer(episodes * moments, 1, (channels, rows, columns))
+    """Return a replay buffer that holds these episodes."""
+    episodes, steps, channels, rows, columns = frames.shape
+    buffer = ReplayBuffer(episodes * steps, 1, (channels, rows, columns))
     for episode in frames:
         buffer.add_first(episode[0])
         for frame in episode[1:]:
@@ -120,19 +120,19 @@ def fill_replay_buffer(frames: Tensor) -> ReplayBuffer:
 
 
 def stack_frames(frames: Tensor, frame_stack: int = 3) -> Tensor:
-    """Return the observations of episodes, by episode and moment, from the first that lacks no frame on."""
-    moments = frames.shape[1] - frame_stack + 1
-    return torch.cat([frames[:, back : back + moments] for back in range(frame_stack)], dim=2)
+    """Return the observations of episodes, by episode and time, from the first complete stack on."""
+    steps = frames.shape[1] - frame_stack + 1
+    return torch.cat([frames[:, back : back + steps] for back in range(frame_stack)], dim=2)
 
 
 class LinearProbe:
-    """Ridge regression of the state on features, with R² on episodes that took no part.
+    """Ridge regression of the state on an encoder's features, measured by R² on held-out episodes.
 
     Args:
-        train: Episodes that the regression sees.
-        test: Episodes that it is judged on.
-        image_size: Rows and columns that the encoder reads, from the middle of a frame.
-        subsample: Only every so many moments count.
+        train: Episodes that the regression is fitted to.
+        test: Held-out episodes.
+        image_size: Height and width of the center crop that the encoder reads.
+        subsample: The step in time from one example to the next.
     """
 
     def __init__(self, train: Recording, test: Recording, image_size: int, subsample: int = 2) -> None:
@@ -147,7 +147,7 @@ class LinearProbe:
         return _by_quantity(r_squared(train, test, self._train, self._test))
 
     def principal_components(self, n_components: int = 50) -> Measures:
-        """Return the same for as many numbers of the pixels themselves: their strongest principal components."""
+        """Return R² for the first principal components of the pixels in place of features."""
         pixels = [part.flatten(1).float() / 255 for part in (self.train, self.test)]
         centered = [part - pixels[0].mean(dim=0) for part in pixels]
         n_components = min(n_components, len(centered[0]) - 1)
@@ -171,11 +171,11 @@ def _observations(frames: Tensor, subsample: int) -> Tensor:
 
 
 def r_squared(train: Tensor, test: Tensor, targets: Tensor, test_targets: Tensor) -> list[float]:
-    r"""Return how much of each quantity's variance ridge regression explains where it was not fitted.
+    r"""Return the R² of ridge regression on the test set, for each quantity.
 
     $$R^2 = 1 - \frac{\sum (y - \hat y)^2}{\sum (y - \bar y)^2}$$
 
-    The strength is chosen for each quantity on the last quarter of what it is fitted to.
+    The regularization strength is chosen for each quantity on the last quarter of the training set.
     """
     cut = 3 * len(train) // 4
     fit, held = slice(None, cut), slice(cut, None)
@@ -188,7 +188,7 @@ def r_squared(train: Tensor, test: Tensor, targets: Tensor, test_targets: Tensor
 
 
 def _ridge(features: Tensor, targets: Tensor, new: Tensor, strength: float) -> Tensor:
-    """Return what ridge regression says of new features."""
+    """Fit ridge regression, and return its predictions for new features."""
     mean, center = features.mean(dim=0), targets.mean(dim=0)
     scale = (features - mean).square().mean().sqrt().clamp(min=1e-9)
     x, given = (features - mean) / scale, (new - mean) / scale
@@ -203,7 +203,7 @@ def _r_squared(predictions: Tensor, targets: Tensor) -> Tensor:
 
 @contextmanager
 def fork_rng(generator: torch.Generator) -> Iterator[None]:
-    """Have whatever draws without a generator draw from this one, and leave no trace."""
+    """Seed the global generator from this one, and restore its state afterwards."""
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -211,9 +211,9 @@ def fork_rng(generator: torch.Generator) -> Iterator[None]:
 
 
 def prepare_data(run: Run, config: PretrainingConfig) -> tuple[LinearProbe, Recording, Recording]:
-    """Return the probe, the episodes to train on and those held out.
+    """Return the probe, the training episodes and the held-out ones.
 
-    They are played anew by each process, and when a run is taken up again: a file of them would have to be shared.
+    Each process records them again, also when a run is resumed, so that no file has to be shared.
     """
     whole = record_episodes(config.episodes, config.pre_transform_image_size, run.seed)
     train, test = whole.select(slice(-config.held_out)), whole.select(slice(-config.held_out, None))
@@ -221,7 +221,7 @@ def prepare_data(run: Run, config: PretrainingConfig) -> tuple[LinearProbe, Reco
 
 
 def probe_untrained(run: Run, config: PretrainingConfig, probe: LinearProbe, seed: int) -> Measures:
-    """Return what can be read off the encoder that all arms of a seed begin with."""
+    """Return the R² of the initial encoder, which all arms of a seed share."""
 
     def measure() -> Measures:
         set_seed(seed)
@@ -231,14 +231,14 @@ def probe_untrained(run: Run, config: PretrainingConfig, probe: LinearProbe, see
 
 
 def series(name: str, curves: Sequence[Curve], what: str, starts: Sequence[float] | None = None) -> Series:
-    """Return one measure of the curves of all seeds; at 0 steps, what it was before."""
+    """Return one measure of the curves of all seeds, with its value before training at step 0."""
     if starts is not None:
         curves = [[{"step": 0, what: start}, *curve] for start, curve in zip(starts, curves, strict=True)]
     return Series.of(name, curves, what)
 
 
 def table_rows(arms: Mapping[str, Sequence[Measures]]) -> tuple[tuple[str | float, ...], ...]:
-    """Return a table's rows: for each arm the mean R² of all seeds, quantity by quantity."""
+    """Return the rows of a table: for each arm the mean R² over seeds, by quantity."""
     rows: list[tuple[str | float, ...]] = []
     for arm, found in arms.items():
         means = [sum(each[what] for each in found) / len(found) for what in QUANTITIES]
@@ -247,6 +247,6 @@ def table_rows(arms: Mapping[str, Sequence[Measures]]) -> tuple[tuple[str | floa
 
 
 def picture(title: str, observation: Tensor, scale: int = 2) -> Picture:
-    """Return an observation's latest frame as a picture."""
+    """Return the last frame of an observation as a picture."""
     pixels = observation[-3:].permute(1, 2, 0).repeat_interleave(scale, 0).repeat_interleave(scale, 1)
     return Picture(title=title, png=encoded(Image.fromarray(pixels.numpy())))

@@ -193,7 +193,7 @@ def test_the_car_s_outputs_are_read_as_the_authors_read_them(monkeypatch):
 def replays(
     before: float, after: float, ball: float = 0.5, paddle: float = 0.5, learned: float = 0.0
 ) -> dict[str, dict[str, float]]:
-    """Return what is caught and what is voted for; in black the ball has a fraction `learnt` of the votes."""
+    """Return catch rates and fractions of the selected patches; in black the ball has a fraction `learned` of them."""
     votes = {"ball": ball, "paddle": paddle, "kept": 1.0}
     return {
         TRAINING_BACKGROUND: {"caught": before, "ball": learned, "paddle": 0.0, "kept": 1.0},

@@ -77,7 +77,7 @@ def test_contrast_must_help_by_both_measures_with_crops_and_without(
     arms = {arm: played(*each) for arm, each in returns.items()}
     finding = judge_contrast({"breakout": arms, "space_invaders": arms})
     assert finding.outcome == outcome
-    assert f"space invaders, trials at the end: neither 10.0 (9.0 to 11.0), contrast alone {without[1]:.1f}" in (
+    assert f"space invaders, final evaluation: neither 10.0 (9.0 to 11.0), contrast alone {without[1]:.1f}" in (
         finding.measured
     )
 

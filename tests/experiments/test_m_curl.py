@@ -9,7 +9,7 @@ from reference_impl.curl import ConvEncoder, PixelEncoder
 from reference_impl.experiments.m_curl import (
     CONTEXTS,
     MEAN_BASELINES,
-    NUM_HIDDEN,
+    NUM_MASKED,
     OTHER_WINDOWS,
     SIZES,
     ContextProbe,
@@ -58,23 +58,23 @@ def test_features_must_beat_those_of_curl_run_by_run(
         ({CONTEXTS[2]: 0.7}, Outcome.YES),  # what misleads is shown, and decides nothing
     ],
 )
-@pytest.mark.parametrize("hidden", NUM_HIDDEN)
+@pytest.mark.parametrize("masked", NUM_MASKED)
 def test_context_must_count_for_more_than_the_neighbors_mean_and_their_order(
-    rivals: dict[str, float], outcome: Outcome, hidden: int
+    rivals: dict[str, float], outcome: Outcome, masked: int
 ) -> None:
-    last = {f"{name}, {some} hidden": 0.1 for name in (*CONTEXTS[1:], *MEAN_BASELINES) for some in NUM_HIDDEN}
-    last |= {f"{CONTEXTS[0]}, {some} hidden": 0.6 for some in NUM_HIDDEN}
-    one_seed = last | {f"{name}, {hidden} hidden": rate for name, rate in rivals.items()}
+    last = {f"{name}, {some} masked": 0.1 for name in (*CONTEXTS[1:], *MEAN_BASELINES) for some in NUM_MASKED}
+    last |= {f"{CONTEXTS[0]}, {some} masked": 0.6 for some in NUM_MASKED}
+    one_seed = last | {f"{name}, {masked} masked": rate for name, rate in rivals.items()}
     assert judge_context([last, one_seed], chance=0.1).outcome == outcome
     assert judge_context([last, one_seed], chance=0.3).outcome == Outcome.NO
 
 
-def test_averages_take_what_is_seen_and_nothing_hidden() -> None:
+def test_averages_take_what_is_seen_and_nothing_masked() -> None:
     features = torch.arange(9.0).square().reshape(1, 9, 1)
-    whole, nearest = neighbor_means(features, middle=4, hidden=5)
+    whole, nearest = neighbor_means(features, middle=4, masked=5)
     assert whole.item() == sum(i * i for i in (0, 1, 7, 8)) / 4
     assert nearest.item() == (1 + 49) / 2
-    assert neighbor_means(features, middle=4, hidden=1)[1].item() == (9 + 25) / 2
+    assert neighbor_means(features, middle=4, masked=1)[1].item() == (9 + 25) / 2
 
 
 def test_tasks_are_counted_at_as_many_steps_only() -> None:
@@ -112,12 +112,12 @@ def test_estranged_windows_keep_every_moment_at_its_place() -> None:
     assert all(len(set((window // 5).tolist())) > 1 for window in mixed)
 
 
-@pytest.mark.parametrize("hidden", [1, 5])
+@pytest.mark.parametrize("masked", [1, 5])
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_no_context_shows_what_is_hidden(context: str, hidden: int) -> None:
+def test_no_context_shows_what_is_masked(context: str, masked: int) -> None:
     features = torch.arange(3 * 9.0).reshape(3, 9, 1)
-    shown = build_context(features, context, 4, hidden, torch.full((1, 1), -1.0))
-    half = hidden // 2
+    shown = build_context(features, context, 4, masked, torch.full((1, 1), -1.0))
+    half = masked // 2
     assert (shown[:, 4 - half : 5 + half] == -1).all()
     secret = set(features[:, 4 - half : 5 + half].flatten().tolist())
     assert secret.isdisjoint(shown.flatten().tolist())

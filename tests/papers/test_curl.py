@@ -329,10 +329,10 @@ def test_initialization_is_orthogonal() -> None:
             assert close(short @ short.T, torch.eye(len(short)), 1e-5)
             assert all(not bias.any() for name, bias in layer.named_parameters() if name == "bias")
         if isinstance(layer, nn.Conv2d):
-            centre = layer.weight[:, :, 1, 1]
-            short = centre if layer.out_channels <= layer.in_channels else centre.T
+            center = layer.weight[:, :, 1, 1]
+            short = center if layer.out_channels <= layer.in_channels else center.T
             assert close(short @ short.T, 2 * torch.eye(len(short)), 1e-5)
-            assert layer.weight.count_nonzero() == centre.count_nonzero()
+            assert layer.weight.count_nonzero() == center.count_nonzero()
             assert all(not bias.any() for name, bias in layer.named_parameters() if name == "bias")
     W = agent.similarity.key.weight
     assert W.min() >= 0

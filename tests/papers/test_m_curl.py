@@ -76,8 +76,8 @@ def filled(episodes: list[int], capacity: int = 40) -> ReplayBuffer:
 
 
 def normalized(x: np.ndarray, norm: nn.LayerNorm) -> np.ndarray:
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5) * numpy_of(norm.weight) + numpy_of(norm.bias)
+    centered = x - x.mean(axis=-1, keepdims=True)
+    return centered / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5) * numpy_of(norm.weight) + numpy_of(norm.bias)
 
 
 def through(linear: nn.Module, x: np.ndarray) -> np.ndarray:
