@@ -38,9 +38,9 @@ class PostNorm(nn.Module):
         """Return the sublayer's input: x itself."""
         return x
 
-    def output(self, x: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def output(self, x: Float[Tensor, "b n d"], sublayer_output: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return the normalized sum of x and the sublayer's output."""
-        return self.norm(x + self.dropout(change))
+        return self.norm(x + self.dropout(sublayer_output))
 
     @staticmethod
     def final_norm(d_model: int) -> nn.Module:
@@ -63,9 +63,9 @@ class PreNorm(nn.Module):
         """Return the sublayer's input: x, normalized."""
         return self.norm(x)
 
-    def output(self, x: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def output(self, x: Float[Tensor, "b n d"], sublayer_output: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return the sum of x and the sublayer's output."""
-        return x + self.dropout(change)
+        return x + self.dropout(sublayer_output)
 
     @staticmethod
     def final_norm(d_model: int) -> nn.Module:
