@@ -69,7 +69,7 @@ from quaere.content.results import (
 from quaere.running.experiments import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.training import by_the_first, parameters
 
 VOTES, PIXELS = "votes", "whole screen"
@@ -443,7 +443,7 @@ def judged_driving(scores: Scores, frames: int) -> Finding:
         )
         return Finding(claim="few-parameters", outcome=Outcome.NOT_TRIED, why=why)
     learnt, drawn, still = ([of[name] for of in scores] for name in (ROADS[0], DRAWN, STILL))
-    better = in_every_seed(learnt, drawn) and in_every_seed(learnt, still)
+    better = each_seed_above(learnt, drawn) and each_seed_above(learnt, still)
     return Finding(
         claim="few-parameters",
         outcome=outcome(min(learnt) >= SOLVED, better),
@@ -496,14 +496,16 @@ def judged_against_conventional(found: Replays) -> Finding:
         arm: [fmean(of[name]["caught"] for name in JUDGED) / of[LEARNT_IN]["caught"] for of in found[arm]]
         for arm in found
     }
-    ahead = [name for name in JUDGED if apart(_caught(found[VOTES], name), _caught(found[PIXELS], name))]
+    ahead = [name for name in JUDGED if all_runs_above(_caught(found[VOTES], name), _caught(found[PIXELS], name))]
     caught_by = "; ".join(
         f"{name} {spread(_caught(found[VOTES], name), '.2f')} and {spread(_caught(found[PIXELS], name), '.2f')}"
         for name in (LEARNT_IN, *JUDGED)
     )
     return Finding(
         claim="conventional-methods",
-        outcome=outcome(min(kept[VOTES]) >= 0.9 and max(kept[PIXELS]) <= 0.5, apart(kept[VOTES], kept[PIXELS])),
+        outcome=outcome(
+            min(kept[VOTES]) >= 0.9 and max(kept[PIXELS]) <= 0.5, all_runs_above(kept[VOTES], kept[PIXELS])
+        ),
         measured=(
             f"caught by votes and by the whole screen: {caught_by}. Over the changed ones the voting agent keeps "
             f"{spread(kept[VOTES], '.2f')} of what it caught, the other {spread(kept[PIXELS], '.2f')}. Each voting "
@@ -523,7 +525,7 @@ def judged_attention(found: Sequence[Mapping[str, Mapping[str, float]]], drawn: 
     balls, kept = ([fmean(of[name][what] for name in JUDGED) for of in found] for what in ("ball", "kept"))
     return Finding(
         claim="task-critical",
-        outcome=outcome(in_every_seed(hits, drawn) and fmean(hits) >= 0.9, in_every_seed(hits, drawn, by=0.1)),
+        outcome=outcome(each_seed_above(hits, drawn) and fmean(hits) >= 0.9, each_seed_above(hits, drawn, margin=0.1)),
         measured=(
             f"of the two patches chosen in front of changed backgrounds {spread(hits, '.2f')} show ball or paddle "
             f"({spread(balls, '.2f')} the ball), against {spread(drawn, '.2f')} with drawn weights; "

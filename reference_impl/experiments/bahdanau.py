@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Heatmap, Outcome, Report, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNencdec, RNNsearch
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.experiments.translation import (
     BOS,
@@ -373,7 +373,7 @@ def judge_better(claim: str, size: Size, last: Scores, overall: Scores, searched
     """Judge whether RNNsearch, trained on all sentences or on the short ones, is above RNNencdec trained on all."""
     ours, theirs = ("RNNsearch", searched_all), ("RNNencdec", True)
     tasks = ((last, "BLEU", ".1f"), (overall, "right tokens of rows", ".3f"))
-    clear = [apart(scores[ours], scores[theirs]) for scores, _, _ in tasks]
+    clear = [all_runs_above(scores[ours], scores[theirs]) for scores, _, _ in tasks]
     compared = (
         f"{what}: {spread(scores[ours], form)} for {ours[0]}-{size.max_words if searched_all else size.short_words} "
         f"against {spread(scores[theirs], form)} for {theirs[0]}-{size.max_words}"
@@ -394,7 +394,9 @@ def judge_long_rows(size: Size, searched: Sequence[Sequence[float]]) -> Finding:
     found = dict(zip(size.tested_row_lengths, map(list, zip(*searched, strict=True)), strict=True))
     shortest, longest = min(size.tested_row_lengths), max(size.tested_row_lengths)
     learned = min(found[shortest]) >= LEARNED_ACCURACY
-    holds = [learned and in_every_seed(found[n], found[shortest], by=-TOLERANCE) for n in (size.row_length, longest)]
+    holds = [
+        learned and each_seed_above(found[n], found[shortest], margin=-TOLERANCE) for n in (size.row_length, longest)
+    ]
     return Finding(
         claim="length-does-not-hurt",
         outcome=outcome(all(holds), any(holds)),
@@ -415,7 +417,7 @@ def judge_robustness(size: Size, right: ByLength) -> Finding:
     learned = min(one[0] for one in right["RNNsearch", True]) >= LEARNED_ACCURACY
     return Finding(
         claim="robust-to-length",
-        outcome=outcome(learned and apart(falls["RNNencdec"], falls["RNNsearch"])),
+        outcome=outcome(learned and all_runs_above(falls["RNNencdec"], falls["RNNsearch"])),
         measured=f"right tokens of rows fall from length {size.tested_row_lengths[0]} to {size.row_length} by "
         + "; ".join(f"{spread(found)} for {kind}" for kind, found in falls.items()),
         why="Reproduced if with every seed of RNNsearch the share falls by less than with any of RNNencdec, and begins "

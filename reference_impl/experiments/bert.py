@@ -58,7 +58,7 @@ from reference_impl.bert import (
     mask_words,
 )
 from reference_impl.experiments import prose, sentence_vectors
-from reference_impl.experiments.judging import apart, outcome
+from reference_impl.experiments.judging import all_runs_above, outcome
 from reference_impl.experiments.sentence_tasks import SPECIAL, TASKS, Corpus, real, trimmed
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.layers.attention import causal_mask
@@ -493,7 +493,7 @@ RULE = (
 
 def compared(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Outcome:
     """Judge whether one network is better than another, given the runs of each in several cases."""
-    better = [apart(a, b) for a, b in zip(one, other, strict=True)]
+    better = [all_runs_above(a, b) for a, b in zip(one, other, strict=True)]
     return outcome(all(better), 2 * sum(better) > len(better))
 
 

@@ -60,7 +60,7 @@ from reference_impl.experiments.control import (
     Suite,
     playing_task,
 )
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
     Curve,
@@ -367,7 +367,7 @@ def readable(start: Sequence[Measures], pixels: Measures, last: Sequence[Measure
         return [each[what] for each in last]
 
     def rises(what: str) -> bool:
-        return in_every_seed(read(what), [each[what] for each in start]) and min(read(what)) > pixels[what]
+        return each_seed_above(read(what), [each[what] for each in start]) and min(read(what)) > pixels[what]
 
     are_all_read = all(rises(what) and min(read(what)) >= LEAST for what in QUANTITIES)
     return Finding(
@@ -393,7 +393,7 @@ def helps(played: Mapping[str, Played]) -> Finding:
     }
     # By both measures of a return, for each game and each pair of arms.
     better = [
-        [apart(returns[game, when][one], returns[game, when][other]) for when in RETURNS]
+        [all_runs_above(returns[game, when][one], returns[game, when][other]) for when in RETURNS]
         for game in played
         for one, other in PAIRS
     ]

@@ -66,7 +66,7 @@ from reference_impl.detr import (
     intersection_and_union,
     total_loss,
 )
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.scenes import CLASSES, PRECISIONS, Canvas, Scenes, average_precision, draw, objects
 from reference_impl.experiments.training import Batch, Loss, Training, parameters
 
@@ -453,7 +453,7 @@ def layers_finding(runs: Sequence[Layers]) -> Finding:
     added = [last - first for first, last in zip(by_layer[0], by_layer[-1], strict=True)]
     return Finding(
         claim="decoder-layers",
-        outcome=outcome(all(in_every_seed(high, low) for low, high in pairwise(by_layer)), min(added) > 0),
+        outcome=outcome(all(each_seed_above(high, low) for low, high in pairwise(by_layer)), min(added) > 0),
         measured=f"AP {', '.join(f'{fmean(seeds):.1f}' for seeds in by_layer)} after layers 1 to {len(by_layer)}; "
         f"the last adds {spread(added, '.1f')} to the first",
         why="reproduced if AP rises with every layer, with each seed; partly if with each seed it is higher after the "
@@ -467,7 +467,7 @@ def duplicates_finding(runs: Sequence[Layers]) -> Finding:
     again = [fmean(layers[i]["repeats"] for layers in runs) for i in (0, -1)]
     return Finding(
         claim="duplicates",
-        outcome=outcome(min(first) > 0 > max(last), min(first) > 0 and in_every_seed(first, last)),
+        outcome=outcome(min(first) > 0 > max(last), min(first) > 0 and each_seed_above(first, last)),
         measured=f"suppression adds {spread(first, '.2f')} AP after the first layer, {spread(last, '.2f')} after the "
         f"last; of 100 objects {again[0]:.1f} and {again[1]:.1f} are surely found again",
         why="reproduced if with each seed it adds to AP after the first layer, and takes from it after the last; "
@@ -481,7 +481,7 @@ def weight_finding(runs: Mapping[str, Sequence[Curve]]) -> Finding:
     """Judge whether AP is higher with ∅ weighted down, and whether nets without have learnt to their end."""
     low, full = ([curve[-1]["AP"] for curve in runs[arm]] for arm in (PLAIN, UNWEIGHTED))
     before = ", ".join(f"{earlier(curve):.1f}" for curve in runs[UNWEIGHTED])
-    is_higher = apart(low, full)
+    is_higher = all_runs_above(low, full)
     return Finding(
         claim="no-object-weight",
         outcome=outcome(is_higher and all(map(levelled, runs[UNWEIGHTED])), is_higher),
@@ -514,11 +514,11 @@ def encoder_finding(layers: Mapping[str, Sequence[Layers]], counts: Mapping[str,
         name: [one[-1][name] - other[-1][name] for one, other in zip(layers[PLAIN], layers[BARE], strict=True)]
         for name in ("AP", "small", "medium", "large")
     }
-    most = all(in_every_seed(lost["large"], lost[name]) for name in ("small", "medium"))
+    most = all(each_seed_above(lost["large"], lost[name]) for name in ("small", "medium"))
     said = {name: ", ".join(f"{fall:.1f}" for fall in falls) for name, falls in lost.items()}
     return Finding(
         claim="encoder",
-        outcome=outcome(apart(whole, bare) and most, apart(whole, bare)),
+        outcome=outcome(all_runs_above(whole, bare) and most, all_runs_above(whole, bare)),
         measured=f"AP is {spread(whole, '.1f')} with an encoder, {spread(bare, '.1f')} without. By seed it falls "
         f"by {said['AP']}; on small objects by {said['small']}, on medium ones by {said['medium']}, on large ones by "
         f"{said['large']}. The nets without have {counts[PLAIN] - counts[BARE]:,} of {counts[PLAIN]:,} weights fewer",

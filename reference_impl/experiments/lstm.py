@@ -43,7 +43,7 @@ from torch.nn import functional as F
 
 from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import apart, outcome
+from reference_impl.experiments.judging import all_runs_above, outcome
 from reference_impl.experiments.training import Batch, Loss, Training, parameters
 from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.lstm import RNN, LSTM1997Cell, LSTMCell, RNNCell
@@ -477,7 +477,7 @@ def judge_reber(spelt: Mapping[str, Sequence[Any]], batch: int) -> Finding:
         arm: [batch * (at or curve[-1]["step"]) for at, curve in zip(found, spelt[arm], strict=True)]
         for arm, found in solved.items()
     }
-    sooner = apart(late[PLAIN], late[CELL])
+    sooner = all_runs_above(late[PLAIN], late[CELL])
     found = "; ".join(f"{arm} {often[arm]} trials, after {spread(late[arm], ',.0f')} strings" for arm in spelt)
     return Finding(
         claim="reber",

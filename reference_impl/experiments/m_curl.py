@@ -40,7 +40,7 @@ from quaere.running.experiments import Run
 from reference_impl.curl import CURL, PixelEncoder, SoftActorCritic, centre_crop, drawn, info_nce, random_crop
 from reference_impl.experiments.control import ALL_TASKS, NO_TASKS, ONE_TASK_BRIEFLY, Suite, playing_task
 from reference_impl.experiments.curl import contrastive
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
     Curve,
@@ -302,7 +302,9 @@ def better(last: Mapping[str, Sequence[Measures]]) -> Finding:
     ours, curl = means["M-CURL"], means["CURL"]
     return Finding(
         claim="better-features",
-        outcome=outcome(apart(ours, curl) and apart(ours, means[FOREIGN]), in_every_seed(ours, curl)),
+        outcome=outcome(
+            all_runs_above(ours, curl) and all_runs_above(ours, means[FOREIGN]), each_seed_above(ours, curl)
+        ),
         measured="mean R² of five quantities: "
         + ", ".join(f"{arm} {spread(each, '.2f')}" for arm, each in means.items()),
         why="Reproduced if R² on held-out episodes, as a mean over position, angle (two) and both velocities, is after "
@@ -316,7 +318,7 @@ def told(last: Sequence[Measures], chance: float) -> Finding:
 
     def above(*rivals: str) -> bool:
         return all(
-            in_every_seed(
+            each_seed_above(
                 [each[f"{CONTEXTS[0]}, {hidden} hidden"] for each in last],
                 [max(2 * chance, *(each[f"{rival}, {hidden} hidden"] for rival in rivals)) for each in last],
             )
@@ -344,7 +346,7 @@ def wins(tasks: Mapping[str, Mapping[str, Sequence[float]]], steps: int) -> Find
     if steps < 100_000 or not tasks:
         why = "It takes tasks of 100,000 steps, hours each without a GPU; size full runs six of the 16."
         return Finding(claim="dmcontrol", outcome=Outcome.NOT_TRIED, why=why)
-    won = sum(apart(arms["M-CURL"], arms["CURL"]) for arms in tasks.values())
+    won = sum(all_runs_above(arms["M-CURL"], arms["CURL"]) for arms in tasks.values())
     share = won / len(tasks)
     return Finding(
         claim="dmcontrol",

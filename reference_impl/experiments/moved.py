@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Heatmap, Lines, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.cost import NB_FEATURES
-from reference_impl.experiments.judging import in_every_seed, outcome
+from reference_impl.experiments.judging import each_seed_above, outcome
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, parameters
 from reference_impl.layers.attention import causal_mask
@@ -197,11 +197,11 @@ def judge_transfer(softmax_curves: Sequence[Any], performers: Sequence[Any], siz
     lost = [found[f"positive, {NB_FEATURES}"] for found in performers]
     after = [found["curve"][-1]["accuracy"] for found in performers]
     control = [curve[-1]["accuracy"] for curve in softmax_curves]
-    dropped = in_every_seed(before, lost, by=0.01)
+    dropped = each_seed_above(before, lost, margin=0.01)
     halfway = [(high + low) / 2 for high, low in zip(before, lost, strict=True)]
     return Finding(
         claim="backwards-compatible",
-        outcome=outcome(dropped and in_every_seed(after, before), dropped and in_every_seed(after, halfway)),
+        outcome=outcome(dropped and each_seed_above(after, before), dropped and each_seed_above(after, halfway)),
         measured=(
             f"Next characters named: {spread(before, '.3g')} with softmax after {size.steps} steps, "
             f"{spread(lost, '.3g')} when switched to {NB_FEATURES} features, {spread(after, '.3g')} after "

@@ -38,7 +38,7 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.cost import Timing, judge_cost, measure_costs
-from reference_impl.experiments.judging import in_every_seed, outcome
+from reference_impl.experiments.judging import each_seed_above, outcome
 from reference_impl.experiments.moved import (
     FEATURE_MAPS,
     TrainingSize,
@@ -236,7 +236,7 @@ def judge_feature_maps(errors: Sequence[Errors], numbers: Sequence[int]) -> Find
                 zip(*(sample[arms[kernel]] for sample in errors), strict=True)
                 for kernel in ("sines and cosines", "positive")
             )
-            wins[scale] = all(map(in_every_seed, of_sines, of_positive))
+            wins[scale] = all(map(each_seed_above, of_sines, of_positive))
         said.append(
             f"at {scale} scale sines and cosines err {ratios[0]:.3g} times as much with {numbers[0]} directions, and "
             f"{ratios[-1]:.3g} times with {numbers[-1]} (positive: {curves['positive'][0]:.2g} and "
@@ -266,7 +266,7 @@ def judge_projections(errors: Sequence[Errors]) -> Finding:
                 for sample in errors
             ]
             ratios = [float(np.exp(np.mean(np.log(ours) - np.log(theirs)))) for ours, theirs in pairs]
-            wins.append(in_every_seed([1.0] * len(ratios), ratios))
+            wins.append(each_seed_above([1.0] * len(ratios), ratios))
             said.append(f"{spread(ratios, '.3g')} for {kernel} at {scale} scale")
     return Finding(
         claim="orthogonal-lowers-error",

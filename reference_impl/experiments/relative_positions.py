@@ -50,7 +50,7 @@ from torch.nn import functional as F
 
 from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.prose import characters
 from reference_impl.experiments.training import Training, accelerator, parameters
 from reference_impl.layers.attention import masked_softmax, scaled_dot_score
@@ -515,8 +515,8 @@ def judge_lengths(tasks: Mapping[str, AccuracyByLength]) -> Finding:
         }
         here, there = ends[RELATIVE.name]
         # What was never learnt can't be lost.
-        learnt.append(in_every_seed(here, ends[NONE.name][0], MIN_GAIN))
-        kept.append(in_every_seed(there, here, -0.02))
+        learnt.append(each_seed_above(here, ends[NONE.name][0], MIN_GAIN))
+        kept.append(each_seed_above(there, here, -0.02))
         told = ", ".join(
             f"{arm} {spread(ends[arm][0])} then {spread(ends[arm][1])}"
             for arm in (RELATIVE.name, SINUSOIDS.name, LEARNED.name)
@@ -552,7 +552,7 @@ def judge_against_sinusoids(here: Mapping[str, Accuracy], blank: float) -> Findi
         "beats-sinusoids",
         {"relative positions": relative, "sinusoids": sinusoids},
         blank,
-        outcome(apart(relative, sinusoids), in_every_seed(relative, sinusoids)),
+        outcome(all_runs_above(relative, sinusoids), each_seed_above(relative, sinusoids)),
         measured=(
             f"Hidden characters named at the trained length: {spread(relative)} with relative positions, "
             f"{spread(sinusoids)} with sinusoids; always a blank {blank:.3f}. In the same order, on the made tasks: "
@@ -639,7 +639,7 @@ SHARE_RULE = (
 
 def judge_on_text(claim: str, needed: Accuracy, blank: float, found: Outcome, measured: str, why: str) -> Finding:
     """Return a finding on text, unless an arm that it needs has learnt next to nothing yet."""
-    if all(in_every_seed(right, [blank] * len(right), MIN_GAIN) for right in needed.values()):
+    if all(each_seed_above(right, [blank] * len(right), MIN_GAIN) for right in needed.values()):
         return Finding(
             claim=claim, outcome=found, measured=measured, why=f"{why} {PRECONDITION.format(' and '.join(needed))}"
         )

@@ -46,7 +46,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNsearch
-from reference_impl.experiments.judging import apart, outcome
+from reference_impl.experiments.judging import all_runs_above, outcome
 from reference_impl.experiments.training import Batch, Training, accelerator, parameters
 from reference_impl.experiments.translation import (
     BOS,
@@ -561,7 +561,7 @@ def judge_quality(
 ) -> Finding:
     """Judge whether the Transformer's scores are above those of the others, in every task."""
     clear = [
-        [apart(scores[TRANSFORMER], found) for name, found in scores.items() if name != TRANSFORMER]
+        [all_runs_above(scores[TRANSFORMER], found) for name, found in scores.items() if name != TRANSFORMER]
         for scores, _, _ in tasks
     ]
     whole = all(map(all, clear))
@@ -613,7 +613,7 @@ def judge_step_time(lengths: Sequence[int], seconds: Mapping[str, Sequence[Seque
     at_longest = {name: [turn[-1] for turn in found] for name, found in seconds.items()}
     growth = {name: [growth_exponent(lengths, turn) for turn in found] for name, found in seconds.items()}
     fastest, flattest = (
-        all(apart(found, by_name[TRANSFORMER]) for name, found in by_name.items() if name != TRANSFORMER)
+        all(all_runs_above(found, by_name[TRANSFORMER]) for name, found in by_name.items() if name != TRANSFORMER)
         for by_name in (at_longest, growth)
     )
     grown = (

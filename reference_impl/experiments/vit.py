@@ -51,7 +51,7 @@ from quaere.content.results import (
     spread,
 )
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.training import Batch, Training, parameters
 from reference_impl.vit import ViT, roll_out
 
@@ -285,8 +285,8 @@ def judged_small_data(test: Accuracies) -> Finding:
     least, most = min(test[VIT]), max(test[VIT])
     gaps = {n: [one - other for one, other in zip(test[CONVNET][n], test[VIT][n], strict=True)] for n in (least, most)}
     ratios = {n: ratio_of_errors(test, n) for n in (least, most)}
-    leads = apart(test[CONVNET][least], test[VIT][least])
-    closes = in_every_seed([gap / 2 for gap in gaps[least]], gaps[most])
+    leads = all_runs_above(test[CONVNET][least], test[VIT][least])
+    closes = each_seed_above([gap / 2 for gap in gaps[least]], gaps[most])
     keeps_up = ratios[most] <= ratios[least]
     said = {n: (spread([100 * gap for gap in gaps[n]], ".1f"), f"{ratios[n]:.1f}".replace("inf", "∞")) for n in gaps}
     return Finding(
@@ -321,7 +321,7 @@ def judged_overtaking(test: Accuracies) -> Finding:
     ends = test[VIT][most], test[CONVNET][most]
     return Finding(
         claim="overtakes",
-        outcome=outcome(apart(*ends), in_every_seed(*ends)),
+        outcome=outcome(all_runs_above(*ends), each_seed_above(*ends)),
         measured=(
             f"{crossing} from {min(test[VIT]):,} to {most:,} images; at {most:,} ViT has {spread(ends[0])}, the "
             f"ConvNet {spread(ends[1])}, both trained from scratch"
@@ -343,7 +343,7 @@ def judged_structure(test: Accuracies, moved: Accuracies) -> Finding:
     }
     return Finding(
         claim="inductive-bias",
-        outcome=outcome(apart(lost[VIT], lost[CONVNET]), in_every_seed(lost[VIT], lost[CONVNET])),
+        outcome=outcome(all_runs_above(lost[VIT], lost[CONVNET]), each_seed_above(lost[VIT], lost[CONVNET])),
         measured=(
             f"after {most:,} images, none of them shifted, a shift by one pixel costs ViT {spread(lost[VIT])} of "
             f"accuracy and the ConvNet {spread(lost[CONVNET])}; shifted, they have {spread(moved[VIT][most])} and "
@@ -359,7 +359,7 @@ def judged_positions(test: Accuracies) -> Finding:
     ends = test[VIT][most], test[BAG][most]
     return Finding(
         claim="positions",
-        outcome=outcome(apart(*ends), in_every_seed(*ends)),
+        outcome=outcome(all_runs_above(*ends), each_seed_above(*ends)),
         measured=(
             f"{most:,} images: {spread(ends[0])} with positions, {spread(ends[1])} without; "
             + "; ".join(f"{n}: {fmean(test[VIT][n]):.3f}, {fmean(test[BAG][n]):.3f}" for n in test[BAG] if n != most)
