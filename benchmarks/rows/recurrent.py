@@ -32,8 +32,8 @@ def rnn(at: Setting) -> Pair:
 @row(
     "torch.nn.LSTM",
     "steps",
-    slower="The peer is one call of oneDNN's kernel for the whole sequence, which packs the weights once. In the loop, the "
-    "products of 32 states with the recurrent weights alone take longer than that call. `RNN(cell, fused=True)` makes it.",
+    slower="The peer is one call of oneDNN's kernel for the whole sequence, which packs the weights once. In the loop "
+    "the products of states with the recurrent weights alone take longer. `RNN(cell, fused=True)` makes the same call.",
 )
 def lstm(at: Setting) -> Pair:
     """An LSTM layer as a loop over its steps, 128 to 256, forward; 32 sequences of 64 steps."""
@@ -53,8 +53,8 @@ def lstm_fused(at: Setting) -> Pair:
 @row(
     "torch.nn.GRU",
     "steps",
-    slower="The peer takes one product a step. Ours takes two, one after the other: the paper resets the state before the "
-    "matrix and not after it, so that the candidate has to wait for the reset gate. Products are 58 % of our time.",
+    slower="The peer takes one product a step. Ours takes two, one after the other: the paper resets the state before "
+    "the matrix and not after it, so that the candidate waits for the reset gate. Products are 58 % of our time.",
 )
 def gru(at: Setting) -> Pair:
     """Bahdanau's gated unit, 128 to 256, forward; 32 sequences of 64 steps; U is diagonal, where both units agree."""
