@@ -233,7 +233,7 @@ class RNN(nn.Module):
         shown = []
         # One product takes the inputs of all steps; what needs the state is left for each step.
         for projected in self.cell.project(x).unbind(dim=1):
-            state = self.cell.step(projected, state)
+            state = self.cell.step(projected, state)  # type: ignore[arg-type]  # its own kind of state
             shown.append(state[0])
         return torch.stack(shown, dim=1), state  # (b, n, hidden_size)
 
