@@ -42,11 +42,16 @@ class GRUCell(nn.Module):
         self, x: Float[Tensor, "b input_size"], state: Float[Tensor, "b hidden_size"]
     ) -> Float[Tensor, "b hidden_size"]:
         """Return the next state."""
-        candidate, gates = torch.split(self.input(x), [state.shape[-1], 2 * state.shape[-1]], dim=-1)
-        # (b, hidden_size) each
-        update, reset = (gates + self.gates(state)).sigmoid().chunk(2, dim=-1)
-        candidate = (candidate + self.candidate(reset * state)).tanh()
-        return (1 - update) * state + update * candidate
+        return self.step(self.input(x), state)
+
+    def step(
+        self, projected: Float[Tensor, "b units"], state: Float[Tensor, "b hidden_size"]
+    ) -> Float[Tensor, "b hidden_size"]:
+        """Return the next state, given what `input` made of the input: it needs no state."""
+        candidate, gates = torch.split(projected, [state.shape[-1], 2 * state.shape[-1]], dim=-1)
+        update, reset = torch.addmm(gates, state, self.gates.weight.T).sigmoid().chunk(2, dim=-1)
+        candidate = torch.addmm(candidate, reset * state, self.candidate.weight.T).tanh()
+        return torch.lerp(state, candidate, update)  # (1 - z) s + z s~
 
 
 class Encoder(nn.Module):
@@ -75,19 +80,20 @@ class Encoder(nn.Module):
 
     def forward(self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"]) -> Float[Tensor, "b n annotation_size"]:
         """Return the annotations; ignore those of padding."""
-        words = self.embedding(source).unbind(dim=1)  # n times (b, embedding_dim)
-        valid = padding_mask(lengths, len(words)).transpose(1, 2).unbind(dim=1)  # n times (b, 1)
+        n, embedded = source.shape[1], self.embedding(source)  # (b, n, embedding_dim)
+        valid = padding_mask(lengths, n).transpose(1, 2).unbind(dim=1)  # n times (b, 1)
 
         def run(cell: GRUCell, order: Iterable[int]) -> dict[int, Tensor]:
-            state, states = words[0].new_zeros(len(source), self.hidden_size), {}
+            # One product takes the words of all steps.
+            projected = cell.input(embedded).unbind(dim=1)  # n times (b, units)
+            state, states = embedded.new_zeros(len(source), self.hidden_size), {}
             for j in order:
-                states[j] = state = torch.where(valid[j], cell(words[j], state), state)
+                states[j] = state = torch.where(valid[j], cell.step(projected[j], state), state)
             return states
 
-        left = run(self.forward_rnn, range(len(words)))
-        right = run(self.backward_rnn, reversed(range(len(words))))
-        annotations = [torch.cat([left[j], right[j]], dim=-1) for j in range(len(words))]
-        return torch.stack(annotations, dim=1)  # (b, n, annotation_size)
+        left = run(self.forward_rnn, range(n))
+        right = run(self.backward_rnn, reversed(range(n)))
+        return torch.stack([torch.cat([left[j], right[j]], dim=-1) for j in range(n)], dim=1)  # (b, n, annotation_size)
 
 
 class Decoder(nn.Module):

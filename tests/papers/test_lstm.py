@@ -59,10 +59,11 @@ def test_a_step_equals_torchs_forwards_and_backwards(ours, peer, size, dtype, to
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISION)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("ours", "peer"), [(RNNCell, nn.RNN), (LSTMCell, nn.LSTM)])
-def test_a_sequence_equals_torchs_forwards_and_backwards(ours, peer, size, dtype, tolerance):
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_sequence_equals_torchs_forwards_and_backwards(ours, peer, fused, size, dtype, tolerance):
     b, n, d, h = size
     oracle = peer(d, h, batch_first=True, dtype=dtype)
-    layer = RNN(ours(d, h)).to(dtype)
+    layer = RNN(ours(d, h), fused).to(dtype)
     layer.cell.load_state_dict({name.removesuffix("_l0"): p for name, p in oracle.state_dict().items()})
     x = torch.randn(b, n, d, dtype=dtype)
     mine_x, their_x = x.clone().requires_grad_(), x.clone().requires_grad_()
@@ -77,6 +78,22 @@ def test_a_sequence_equals_torchs_forwards_and_backwards(ours, peer, size, dtype
     close(mine_x.grad, their_x.grad, tolerance)
     for a, c in zip(layer.parameters(), oracle.parameters(), strict=True):
         close(a.grad, c.grad, tolerance)
+
+
+@pytest.mark.parametrize("cell", [RNNCell(3, 4), LSTMCell(3, 4)])
+def test_torchs_kernel_goes_on_from_a_state_as_the_loop_does(cell):
+    x = torch.randn(2, 5, 3)
+    state = tuple(torch.randn(2, 4) for _ in cell.init_state(x))
+    (shown, last), (fused, fused_last) = RNN(cell)(x, state), RNN(cell, fused=True)(x, state)
+    close(shown, fused, 1e-5)
+    assert len(last) == len(fused_last)
+    for one, other in zip(last, fused_last, strict=True):
+        close(one, other, 1e-5)
+
+
+def test_a_cell_that_torch_does_not_know_is_not_fused():
+    with pytest.raises(ValueError, match="no kernel for LSTM1997Cell"):
+        RNN(LSTM1997Cell(3, 2), fused=True)
 
 
 @pytest.mark.parametrize(("ours", "peer"), [(RNNCell, nn.RNNCell), (LSTMCell, nn.LSTMCell)])
