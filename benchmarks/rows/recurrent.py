@@ -8,7 +8,9 @@ from reference_impl.bahdanau import GRUCell
 from reference_impl.lstm import RNN, LSTMCell, RNNCell
 
 
-def compare_layers(at: Setting, cell: RNNCell | LSTMCell, theirs: nn.RNNBase, x: Tensor, *, fused: bool = False) -> Pair:
+def compare_layers(
+    at: Setting, cell: RNNCell | LSTMCell, theirs: nn.RNNBase, x: Tensor, *, fused: bool = False
+) -> Pair:
     """Return an RNN over a cell, and torch's layer with the same weights."""
     theirs.load_state_dict({f"{name}_l0": tensor for name, tensor in cell.state_dict().items()})
     ours, peer, steps = at.put(RNN(cell, fused)), at.put(theirs), at.put(x)

@@ -383,9 +383,10 @@ def judge_context(last: Sequence[Measures], chance: float) -> Finding:
             f"{name} {spread([each[name] for each in last], '.2f')}" for name in last[0] if name.endswith(" masked")
         )
         + f"; chance {chance:.2f}",
-        why="Reproduced if in every seed, with one timestep masked and with five, the Transformer identifies the window "
-        "more than twice as often as chance, more often than with the neighbors in another order, and more often "
-        "than the mean of the neighbors' features does without it, of all that are visible or of the nearest two; partly if "
+        why="Reproduced if in every seed, with one timestep masked and with five, the Transformer identifies the "
+        "window "
+        "more than twice as often as chance, more often than with the neighbors in another order, and more often than "
+        "the mean of the neighbors' features does without it, of all that are visible or of the nearest two; partly if "
         "more than twice as often as chance, and more often than in another order or than the mean of all.",
     )
 
