@@ -22,7 +22,7 @@ TORCH_NAMES = {
 
 
 def to_torch_state_dict(layer: nn.Module) -> dict[str, Tensor]:
-    """Return a layer's numbers as torch.nn calls them: each attention's three projections are one there."""
+    """Return a layer's state dict for torch.nn, which concatenates query, key and value projections."""
     ours, attentions = layer.state_dict(), {"self_attention": "self_attn", "cross_attention": "multihead_attn"}
     last = "norm3" if hasattr(layer, "cross_attention") else "norm2"
     theirs = {}
@@ -39,7 +39,7 @@ def to_torch_state_dict(layer: nn.Module) -> dict[str, Tensor]:
 
 
 def concat_projections(numbers: Mapping[str, Tensor], attention: str, kind: str) -> Tensor:
-    """Return an attention's three projections as one."""
+    """Concatenate the query, key and value projections of an attention layer."""
     prefix = f"{attention}." if attention else ""
     return torch.cat([numbers[f"{prefix}{which}.{kind}"] for which in QUERY_KEY_VALUE])
 
@@ -62,8 +62,8 @@ def attention(at: Setting) -> Pair:
     "tokens",
     gpu=True,
     share=0.8,
-    slower="Where no gradient is wanted, the peer takes a fused path: one product makes queries, keys and values, and "
-    "ReLU comes with the product before it. Ours takes three products, and writes the hidden layer anew for ReLU.",
+    slower="Without gradients, the peer takes a fused path: one product for queries, keys and values, and ReLU fused "
+    "with the product before it. Ours takes three products, and ReLU writes a second hidden layer.",
 )
 def encoder_layer(at: Setting) -> Pair:
     """A layer of the base Transformer's encoder, forward; 16 sentences of 128 tokens."""
@@ -75,7 +75,7 @@ def encoder_layer(at: Setting) -> Pair:
 
 
 class TorchTransformer(nn.Module):
-    """torch.nn.Transformer between embeddings and logits, which it has not; without the two norms that it adds."""
+    """torch.nn.Transformer with embeddings and output projection, and without its two final norms."""
 
     def __init__(self, ours: Transformer, d: int, heads: int, d_ff: int, layers: int) -> None:
         super().__init__()
@@ -89,13 +89,13 @@ class TorchTransformer(nn.Module):
         self.table = nn.Parameter(ours.embedding.weight.detach().clone())
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Score every token after each target token."""
+        """Return the logits of the token after each target token."""
         forbidden = ~causal_mask(target.shape[1], target.device)
         y = self.stacks(self.embed(source), self.embed(target), tgt_mask=forbidden, tgt_is_causal=True)
         return y @ self.table.T
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Return the tokens' vectors with their positions."""
+        """Return embeddings with positional encodings."""
         d = self.table.shape[1]
         return F.embedding(tokens, self.table) * d**0.5 + sinusoidal_positions(tokens.shape[1], d).to(self.table)
 
@@ -137,7 +137,7 @@ def transformer(at: Setting) -> Pair:
     "holds no product.",
 )
 def transformer_step(at: Setting) -> Pair:
-    """A training step of the base Transformer by Adam on a smoothed loss; 16 pairs of sentences of 32 tokens."""
+    """A training step of the base Transformer with Adam and label smoothing; 16 pairs of sentences of 32 tokens."""
     ours, theirs, source, target = build_transformers(at)
     optimizers = {model: torch.optim.Adam(model.parameters(), 1e-4, (0.9, 0.98), 1e-9) for model in (ours, theirs)}
 
@@ -158,7 +158,7 @@ def transformer_step(at: Setting) -> Pair:
     )
 
 
-# Marian's encoder and decoder are the paper's, but for the order of a position's sines and cosines, which is a table.
+# Marian's encoder and decoder are the paper's, except for the order of sines and cosines in its table of positions.
 MARIAN_NAMES = {
     "feed_forward.0": "fc1",
     "feed_forward.2": "fc2",
@@ -174,7 +174,7 @@ MARIAN_NAMES = {
 
 
 def build_marian(ours: Transformer, d: int, heads: int, d_ff: int, layers: int, bos: int, eos: int) -> Any:
-    """Return Hugging Face's MarianMT with our weights, and with our positions in the place of its own."""
+    """Return Hugging Face's MarianMT with our weights and our positional encodings."""
     from transformers import MarianConfig, MarianMTModel
 
     stacks = {"layers": layers, "attention_heads": heads, "ffn_dim": d_ff}
@@ -201,16 +201,16 @@ def build_marian(ours: Transformer, d: int, heads: int, d_ff: int, layers: int, 
 @row(
     "transformers MarianMTModel.generate",
     "tokens written",
-    slower="Most of the time are the same products on both sides, of one token a sentence with all weights.",
+    slower="Most of the time is the same products on both sides, of one token per sentence with all weights.",
 )
 def greedy_decoding(at: Setting) -> Pair:
-    """Greedy decoding by the base Transformer with its cache; 4 sources of 16 tokens, 48 tokens are written of each."""
+    """Greedy decoding by the base Transformer with a cache; 4 sources of 16 tokens, 48 output tokens for each."""
     vocab_size, b, n, m = at.sized((37_000, 4, 16, 48), tiny=(13, 2, 5, 7))
     size = at.sized((512, 8, 2048, 6), tiny=(12, 3, 20, 2))
     bos, eos = 0, 1
     ours = Transformer(vocab_size, *size)
     with torch.no_grad():
-        ours.embedding.weight[eos] = 0  # it scores 0, and others more: no sentence ends before its time
+        ours.embedding.weight[eos] = 0  # its logit is 0, and others are greater: no sentence ends early
     theirs, ours = at.put(build_marian(ours, *size, bos, eos)).eval(), at.put(ours).eval()
     source = at.put(torch.randint(2, vocab_size, (b, n)))
     lengths, mask = at.put(torch.full((b,), n)), torch.ones_like(source)

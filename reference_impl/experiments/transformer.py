@@ -1,34 +1,38 @@
-r"""Put the Transformer beside encoder-decoders that recur: as good, as fast, and as far-sighted?
+r"""The Transformer against recurrent encoder-decoders: quality, training time, parallelism, long-range dependencies.
 
 Source: Vaswani et al. 2017, Abstract, Section 4 (Table 1) and Section 6.1 (Table 2)
 
-Claimed: attention alone translates better than models that recur, trains in less time, works on all places of a
-sequence at once, and joins far places by short paths, which makes what spans them easier to learn.
+Claimed: attention alone translates better than recurrent models, trains in less time, processes all positions of a
+sequence in parallel, and connects distant positions by short paths, which makes long-range dependencies easier to
+learn.
 
-Two tasks, three models of one budget (within 5 %), which take the same steps with the same optimizer (Section 5.3, with
-another peak), label smoothing, dropout and one matrix of embeddings for everything (Sections 3.4 and 5.4):
+Two tasks, and three models with the same number of parameters (within 5 %), the same number of steps, the same
+optimizer (Section 5.3, with another peak learning rate), label smoothing, dropout and one matrix for all embeddings
+(Sections 3.4 and 5.4):
 
-- the Transformer, at `small` with norms before the sublayers, as in the authors' later code;
-- RNNsearch (Bahdanau et al. 2015), recurrent on both sides, with attention between them;
-- an LSTM encoder-decoder (Sutskever et al. 2014, with one layer), torch's own LSTM, that hands over its last state.
+- the Transformer, pre-norm at `small`, as in the authors' later code;
+- RNNsearch (Bahdanau et al. 2015), a recurrent encoder and a recurrent decoder with attention;
+- an LSTM encoder-decoder (Sutskever et al. 2014, with one layer), torch's LSTM, which passes on its last state.
 
 The first task is English to French: messages of Django and Sphinx, some 900 pairs of at most 12 words, instead of 36
-million pairs. Quality is BLEU by sacrebleu on messages held out, and time is seconds a step on this machine. The second
-is to write a row of symbols backwards, trained and tested at one length after the other. There each step is timed too.
-It is the easier way for the Transformer, whose positions then say where each symbol goes, and it was chosen after rows
-of mixed lengths had gone badly for it in a probe. So these are run as well, and count as much.
+million pairs. Quality is BLEU by sacrebleu on held-out messages, and time is seconds per step on this machine. The
+second task is to reverse a sequence of symbols, trained and tested at one length after the other. There each step is
+timed too. One length is the easier setting for the Transformer, whose positions then determine where each symbol goes,
+and it was arms after mixed lengths had gone badly for it in a pilot run. So mixed lengths are run as well, and count
+as much.
 
-Fairness: each model has a peak of the rate for each task. It was chosen under a seed that `small` does not use: on an
-    eighth of the pairs to train on, held back, by BLEU after 250 steps (RNNsearch, which is slow, 150), and on fresh
-    rows of 16 by right tokens after 200 (150). From 0.005 or 0.01 on, neighbours among 0.001, 0.002, 0.005, 0.01, 0.02
-    and 0.05 were tried until the best had a worse one on either side. Rows of mixed lengths take the peak of the
-    others. The Transformer alone had a second choice: norms after the sublayers, as in the paper, or before them, at
-    0.002 and 0.005. Before was ahead in translation by far, and at 0.005 in rows of either kind a little; so the
-    comparison leans towards it. Steps are as many as there is time for, and it is said how much each model still gains
-    in the second half of them.
+Fairness: each model has a peak learning rate for each task. It was selected under a seed that `small` does not use: on
+    an eighth of the training pairs, held out, by BLEU after 250 steps (RNNsearch, which is slow, 150), and on new
+    sequences of length 16 by token accuracy after 200 (150). Starting from 0.005 or 0.01, neighbors among 0.001, 0.002,
+    0.005, 0.01, 0.02 and 0.05 were tried until the best one had a worse one on either side. Mixed lengths take the peak
+    of the single lengths. The Transformer alone had a second choice: post-norm, as in the paper, or pre-norm, at 0.002
+    and 0.005. Pre-norm was far ahead in translation, and at 0.005 a little ahead in both settings of reversal; so the
+    comparison favors the Transformer. There are as many steps as there is time for, and the report says how much each
+    model still gains in the second half of them.
 
-At `small` everything is tiny, two layers of width 64, and RNNsearch loops in Python where torch's LSTM is one call; it
-takes about ten minutes. `full` has the base model, ten languages, and lengths up to 128; its rates are not tuned.
+At `small` everything is tiny, two layers of width 64, and RNNsearch is a loop in Python where torch's LSTM is one call;
+it takes about ten minutes. `full` has the base model, ten languages, and lengths up to 128; its learning rates are not
+tuned.
 """
 
 import math
@@ -92,7 +96,7 @@ TRANSFORMER, RNNSEARCH, LSTM = "Transformer", "RNNsearch", "LSTM encoder-decoder
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: languages, words of a sentence, pieces of words, widths, steps, pairs of a batch, symbols."""
+    """The size of a run: of the data, of the models, and of the training."""
 
     languages: tuple[str, ...]
     max_words: int
@@ -120,9 +124,9 @@ class Size:
 
 PEAK_LEARNING_RATES = {
     "translation": {TRANSFORMER: 0.01, RNNSEARCH: 0.005, LSTM: 0.01},
-    "rows": {TRANSFORMER: 0.005, RNNSEARCH: 0.002, LSTM: 0.02},
+    "reversal": {TRANSFORMER: 0.005, RNNSEARCH: 0.002, LSTM: 0.02},
 }
-"""Of the rate, for each task and model; how they were chosen is said above."""
+"""The peak learning rate for each task and model, selected as described above."""
 
 SIZES = {
     "smoke": Size(
@@ -201,7 +205,7 @@ SIZES = {
 
 
 class ScaledEmbedding(nn.Module):
-    """Look tokens up as the Transformer does, but without positions: begun and scaled as there, with dropout."""
+    """Token embedding as in the Transformer, but without positions: the same initialization, scale and dropout."""
 
     def __init__(self, embedding: nn.Embedding, dropout: float) -> None:
         super().__init__()
@@ -209,14 +213,14 @@ class ScaledEmbedding(nn.Module):
         nn.init.normal_(embedding.weight, std=embedding.embedding_dim**-0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the tokens' vectors."""
+        """Return the embeddings of tokens."""
         return self.dropout(self.embedding(tokens) * self.embedding.embedding_dim**0.5)
 
 
 class LSTMEncoderDecoder(nn.Module):
-    """Read a sequence into the last state of one LSTM, and write from there with another.
+    """LSTM encoder-decoder: the decoder starts from the last state of the encoder.
 
-    Source: Sutskever et al. 2014, with one layer; forget gates begin open, as in `reference_impl.lstm`
+    Source: Sutskever et al. 2014, with one layer; the forget gates' bias is 1, as in `reference_impl.lstm`
     """
 
     def __init__(self, vocab_size: int, d_embedding: int, d_hidden: int, dropout: float) -> None:
@@ -231,7 +235,7 @@ class LSTMEncoderDecoder(nn.Module):
                 nn.init.zeros_(cast(Tensor, lstm.bias_ih_l0))[d_hidden : 2 * d_hidden] = 1.0
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, None]:
-        """Return the scores of the token after each target token, and no alignment."""
+        """Return the logits of the token after each target token, and no alignment."""
         return self._scores(self.decoder(self.embedding(target), self._read(source, lengths))[0]), None
 
     def translate(self, source: Tensor, lengths: Tensor, bos: int, eos: int, max_length: int) -> Tensor:
@@ -257,14 +261,14 @@ class LSTMEncoderDecoder(nn.Module):
 
 
 def build_rnnsearch(vocab_size: int, d_embedding: int, d_hidden: int, dropout: float) -> RNNsearch:
-    """Return RNNsearch with what the Transformer has too: one matrix for all embeddings, and dropout."""
+    """Return RNNsearch with one matrix for all embeddings and dropout, as in the Transformer."""
     model = RNNsearch(
         vocab_size, vocab_size, d_embedding, d_hidden, alignment_size=d_embedding, maxout_size=d_embedding
     )
     embedded = ScaledEmbedding(model.encoder.embedding, dropout)
     output = model.decoder.output
     output.weight = embedded.embedding.weight
-    # The modules' own places take any module that maps the same.
+    # Any module with the same signature can replace these.
     model.encoder.embedding = model.decoder.embedding = cast(nn.Embedding, embedded)
     model.decoder.output = cast(nn.Linear, nn.Sequential(nn.Dropout(dropout), output))
     return model
@@ -272,7 +276,7 @@ def build_rnnsearch(vocab_size: int, d_embedding: int, d_hidden: int, dropout: f
 
 @dataclass(frozen=True)
 class Arm:
-    """A model, how it is asked, and the peak of its rate in each task."""
+    """A model, its functions for logits and translations, and its peak learning rate for each task."""
 
     build_model: Callable[[], nn.Module]
     score: ScoreFunction
@@ -281,21 +285,21 @@ class Arm:
 
 
 def build_arms(size: Size, vocab_size: int) -> dict[str, Arm]:
-    """Return the three models, those that recur as wide as the Transformer's budget allows."""
+    """Return the three models; the recurrent ones have about as many parameters as the Transformer."""
 
-    def ours() -> nn.Module:
+    def build_transformer() -> nn.Module:
         residual = PreNorm if size.pre_norm else PostNorm
         return Transformer(
             vocab_size, size.d_model, size.heads, size.d_ff, size.layers, size.dropout, residual=residual
         )
 
     with torch.device("meta"):
-        budget = parameters(ours())
+        budget = parameters(build_transformer())
     peaks = {
         name: {task: of_task[name] for task, of_task in size.peak_learning_rates.items()}
         for name in (TRANSFORMER, RNNSEARCH, LSTM)
     }
-    found = {TRANSFORMER: Arm(ours, _transformer_logits, _transformer_translate, peaks[TRANSFORMER])}
+    found = {TRANSFORMER: Arm(build_transformer, _transformer_logits, _transformer_translate, peaks[TRANSFORMER])}
     for name, kind in ((RNNSEARCH, build_rnnsearch), (LSTM, LSTMEncoderDecoder)):
 
         def make(width: int, kind: Any = kind) -> nn.Module:
@@ -316,7 +320,7 @@ def _transformer_translate(model: Any, source: Tensor, lengths: Tensor, max_leng
 def compute_loss(
     score: ScoreFunction, model: nn.Module, source: Tensor, lengths: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the sum of the smoothed losses over the target's tokens, and their number."""
+    """Return the sum of the label-smoothed cross-entropy over the target tokens, and their number."""
     counts = target_mask(target[:, 1:])
     number = counts.sum()
     return label_smoothed_cross_entropy(
@@ -325,12 +329,12 @@ def compute_loss(
 
 
 def build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """Return the paper's Adam, at a rate of 1 that the schedule multiplies."""
+    """Return the paper's Adam, with a learning rate of 1 that the schedule multiplies."""
     return torch.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
 
 
 def noam_schedule(size: Size, peak: float, optimizer: torch.optim.Optimizer) -> LambdaLR:
-    """Return the schedule of Eq. 3, scaled to a peak."""
+    """Return the learning rate schedule of Eq. 3, scaled to a peak."""
     highest = noam_learning_rate(size.warmup, size.d_model, size.warmup)
     return LambdaLR(optimizer, lambda done: peak / highest * noam_learning_rate(done + 1, size.d_model, size.warmup))
 
@@ -342,16 +346,16 @@ def experiment(run: Run) -> Report:
     run.expect(3 + len(seeds) * 3 * (2 + len(size.reversal_lengths)))
     pairs = load_corpus(size.languages, size.max_words)
     tokenizer = SubwordTokenizer(run.piece("subwords", lambda: SubwordTokenizer.train(pairs.train, size.vocab_size)))
-    translators, writers = build_arms(size, tokenizer.vocab_size), build_arms(size, UNK + size.num_symbols)
+    translation_arms, reversal_arms = build_arms(size, tokenizer.vocab_size), build_arms(size, UNK + size.num_symbols)
     draws = [*((n, n) for n in size.reversal_lengths), (2, size.mixed_max_length)]
     trained = {
         name: [
             run.loop(f"translation {name} seed {seed}", partial(_translating, run, size, arm, pairs, tokenizer, seed))
             for seed in seeds
         ]
-        for name, arm in translators.items()
+        for name, arm in translation_arms.items()
     }
-    rows = {
+    reversal = {
         name: [
             [
                 run.loop(
@@ -361,24 +365,26 @@ def experiment(run: Run) -> Report:
             ]
             for seed in seeds
         ]
-        for name, arm in writers.items()
+        for name, arm in reversal_arms.items()
     }
-    far = {name: [[curve[-1]["right"] for curve in one[:-1]] for one in found] for name, found in rows.items()}
-    mixed = {name: [one[-1] for one in found] for name, found in rows.items()}
-    read = PairDataset([tokenizer.encode(pair) for pair in pairs.train])
+    single = {name: [[curve[-1]["right"] for curve in one[:-1]] for one in found] for name, found in reversal.items()}
+    mixed = {name: [one[-1] for one in found] for name, found in reversal.items()}
+    train = PairDataset([tokenizer.encode(pair) for pair in pairs.train])
     device = accelerator(run.device).device
-    paces = run.piece("seconds a step, translation", partial(_paces, size, translators, read, device))
-    seconds = run.piece("seconds a step, reversal", partial(_seconds_by_length, size, writers, device))
+    step_seconds = run.piece(
+        "seconds a step, translation", partial(_step_seconds, size, translation_arms, train, device)
+    )
+    seconds = run.piece("seconds a step, reversal", partial(_seconds_by_length, size, reversal_arms, device))
     sizes = run.piece("sizes", lambda: {"base": _count(), "big": _count(d_model=1024, heads=16, d_ff=4096)})
     curves = {name: [one["curve"] for one in found] for name, found in trained.items()}
-    counts = [{name: _of_arm(arm) for name, arm in chosen.items()} for chosen in (translators, writers)]
+    counts = [{name: _of_arm(arm) for name, arm in arms.items()} for arms in (translation_arms, reversal_arms)]
     return Report(
-        findings=judge_claims(size, curves, paces, far, mixed, seconds, sizes),
-        tables=(_quality(curves, paces, counts), _backwards(size, far, mixed), _samples(trained, pairs)),
-        figures=_figures(size, len(seeds), curves, far, mixed, seconds, trained[TRANSFORMER][0]),
+        findings=judge_claims(size, curves, step_seconds, single, mixed, seconds, sizes),
+        tables=(_quality(curves, step_seconds, counts), _backwards(size, single, mixed), _samples(trained, pairs)),
+        figures=_figures(size, len(seeds), curves, single, mixed, seconds, trained[TRANSFORMER][0]),
         seeds=seeds,
         settings=asdict(size),
-        notes=f"{pairs} BLEU on so few says which model is better here, and nothing of {TRANSFORMER}s at their own "
+        notes=f"{pairs} BLEU on so few pairs compares these models, and says nothing about {TRANSFORMER}s at their own "
         f"size.\n\n{describe_convergence(curves, mixed)}",
     )
 
@@ -397,7 +403,7 @@ def _translating(run: Run, size: Size, arm: Arm, pairs: Corpus, tokenizer: Subwo
 
 
 def _reversing(run: Run, size: Size, arm: Arm, shortest: int, longest: int, seed: int) -> Training:
-    """Train on rows of these lengths, one for each batch, and test on the longest."""
+    """Train on sequences of these lengths, one length for each batch, and test on the longest."""
     steps = size.reversal_steps if shortest == longest else size.mixed_steps
     fresh = sample_reversals(64, longest, size.num_symbols, torch.Generator().manual_seed(10**9))
 
@@ -408,7 +414,7 @@ def _reversing(run: Run, size: Size, arm: Arm, shortest: int, longest: int, seed
     def measure(model: nn.Module) -> dict[str, float]:
         return {"right": accuracy(model, arm.score, fresh)}
 
-    return _training(run, size, arm, "rows", draw, steps, seed, measure=measure, every=max(1, steps // 10))
+    return _training(run, size, arm, "reversal", draw, steps, seed, measure=measure, every=max(1, steps // 10))
 
 
 def _training(
@@ -437,7 +443,7 @@ def _training(
 
 
 def _show(arm: Arm, tokenizer: SubwordTokenizer, test: Sequence[Pair], model: Any) -> dict[str, Any]:
-    """Return some translations; and where the Transformer attends in one sentence."""
+    """Return some translations, and for the Transformer the attention weights in one sentence."""
     example = short_example(test, tokenizer)
     shown: dict[str, Any] = {"texts": translate_pairs(model, arm.translate, tokenizer, test[:5])}
     if isinstance(model, Transformer):
@@ -451,13 +457,13 @@ def _show(arm: Arm, tokenizer: SubwordTokenizer, test: Sequence[Pair], model: An
 def mean_attention_weights(
     model: Transformer, source: Tensor, target: Tensor
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Return the weights of the encoder's first layer and of the decoder's last one on the memory: means over heads."""
+    """Return attention weights, as means over heads: of encoder layer 1, and of the last layer's cross-attention."""
     device = next(model.parameters()).device
     source, target = source.to(device), target.to(device)
     x, y = model.embedding(source), model.embedding(target)
     first = cast(EncoderLayer, model.encoder[0])
     inner = first.around_self_attention.input(x)
-    own = first.self_attention.attention_weights(inner, inner)
+    self_weights = first.self_attention.attention_weights(inner, inner)
     memory, mask = model.encode(source), causal_mask(target.shape[1], device)
     state = model.init_state(memory)
     for layer, keys_values, past in zip(model.decoder, state.memory, state.past, strict=True):
@@ -466,33 +472,33 @@ def mean_attention_weights(
         query = layer.around_self_attention.output(y, layer.self_attention(inner, inner, inner, mask))
         cross = layer.cross_attention.attention_weights(layer.around_cross_attention.input(query), memory)
         y, _ = layer(y, keys_values, past, mask)
-    return own[0].mean(dim=0).tolist(), cross[0].mean(dim=0).tolist()
+    return self_weights[0].mean(dim=0).tolist(), cross[0].mean(dim=0).tolist()
 
 
-def _paces(size: Size, chosen: Mapping[str, Arm], train: PairDataset, device: torch.device) -> dict[str, float]:
-    """Time a step of translation: the same batches for all."""
+def _step_seconds(size: Size, arms: Mapping[str, Arm], train: PairDataset, device: torch.device) -> dict[str, float]:
+    """Time a training step of translation, with the same batches for all models."""
     batches = [
         train.sample_batch(size.batch_size, torch.Generator().manual_seed(index))
         for index in range(4 * size.timing_repeats)
     ]
-    return {name: statistics.mean(found) for name, found in time_steps(chosen, batches, device).items()}
+    return {name: statistics.mean(found) for name, found in time_steps(arms, batches, device).items()}
 
 
-def _seconds_by_length(size: Size, chosen: Mapping[str, Arm], device: torch.device) -> dict[str, list[list[float]]]:
-    """Time a step of reversal at each length, as often as is said."""
+def _seconds_by_length(size: Size, arms: Mapping[str, Arm], device: torch.device) -> dict[str, list[list[float]]]:
+    """Time a training step of reversal at each length, `timing_repeats` times."""
     batches = [sample_reversals(size.batch_size, n, size.num_symbols, torch.Generator()) for n in size.timed_lengths]
-    found = [time_steps(chosen, [batch] * size.timing_repeats, device) for batch in batches]
-    return {name: [list(turn) for turn in zip(*(one[name] for one in found), strict=True)] for name in chosen}
+    found = [time_steps(arms, [batch] * size.timing_repeats, device) for batch in batches]
+    return {name: [list(turn) for turn in zip(*(one[name] for one in found), strict=True)] for name in arms}
 
 
-def time_steps(chosen: Mapping[str, Arm], batches: Sequence[Batch], device: torch.device) -> dict[str, list[float]]:
-    """Return the seconds that a step of training takes on each batch, by turns, after one that does not count."""
+def time_steps(arms: Mapping[str, Arm], batches: Sequence[Batch], device: torch.device) -> dict[str, list[float]]:
+    """Return the seconds of a training step on each batch, with models in turn, after a warm-up step."""
     torch.manual_seed(0)
-    models = {name: arm.build_model().to(device) for name, arm in chosen.items()}
+    models = {name: arm.build_model().to(device) for name, arm in arms.items()}
     adams = {name: build_optimizer(model) for name, model in models.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in chosen}
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
     for batch in (batches[0], *batches):
-        for name, arm in chosen.items():
+        for name, arm in arms.items():
             started = time.perf_counter()
             total, number = compute_loss(arm.score, models[name], *(part.to(device) for part in batch))
             torch.autograd.backward(total / number)
@@ -514,42 +520,44 @@ def _of_arm(arm: Arm) -> int:
         return parameters(arm.build_model())
 
 
-# What became of the claims: rules, and no numbers.
+# Rules by which the claims are judged
 
 
 def judge_claims(
     size: Size,
     curves: Mapping[str, Sequence[Curve]],
-    paces: Mapping[str, float],
-    far: Mapping[str, Sequence[Sequence[float]]],
+    step_seconds: Mapping[str, float],
+    single: Mapping[str, Sequence[Sequence[float]]],
     mixed: Mapping[str, Sequence[Curve]],
     seconds: Mapping[str, Sequence[Sequence[float]]],
     sizes: Mapping[str, int],
 ) -> tuple[Finding, ...]:
-    """Judge each claim of the card."""
+    """Judge the claims of the card."""
     last = {name: [moving_average(curve)[-1] for curve in found] for name, found in curves.items()}
-    at_longest = {name: [one[-1] for one in found] for name, found in far.items()}
+    at_longest = {name: [one[-1] for one in found] for name, found in single.items()}
     at_end = {name: [curve[-1]["right"] for curve in found] for name, found in mixed.items()}
     untried = {
         "english-german": "The 4.5 million pairs of WMT 2014 and days on eight GPUs are out of reach here.",
         "english-french": "The 36 million pairs of WMT 2014 and days on eight GPUs are out of reach here.",
         "training-cost": "The numbers compare training runs at full size with those of other groups.",
-        "one-head": "It takes the paper's size: on so few pairs one BLEU more or less says nothing.",
-        "learnt-positions": "It takes the paper's size: on so few pairs one BLEU more or less says nothing.",
+        "one-head": "It needs the paper's size: on so few pairs a difference of one BLEU says nothing.",
+        "learnt-positions": "It needs the paper's size: on so few pairs a difference of one BLEU says nothing.",
         "parsing": "The Penn Treebank is not free.",
     }
     return (
-        judge_quality("better-than-recurrent", [(last, "BLEU on messages held out, last three measurements", ".1f")]),
-        judge_training_time(curves, paces),
+        judge_quality(
+            "better-than-recurrent", [(last, "BLEU on held-out messages, mean of the last three measurements", ".1f")]
+        ),
+        judge_training_time(curves, step_seconds),
         judge_step_time(size.timed_lengths, seconds),
         judge_quality(
             "far-places",
             [
-                (at_longest, f"right tokens of rows of {size.reversal_lengths[-1]}, trained on these alone", ".3f"),
-                (at_end, f"of rows of {size.mixed_max_length}, trained on rows of 2 to {size.mixed_max_length}", ".3f"),
+                (at_longest, f"token accuracy at length {size.reversal_lengths[-1]}, trained on this length", ".3f"),
+                (at_end, f"at length {size.mixed_max_length}, trained on lengths 2 to {size.mixed_max_length}", ".3f"),
             ],
-            "Rows of mixed lengths came first and went badly for the Transformer in a probe; rows of one length, which "
-            "are easier for it, were added after that look, and both have to come out.",
+            "Mixed lengths were tried first and went badly for the Transformer in a pilot run; single lengths, which "
+            "are easier for it, were added after that, and both are needed.",
         ),
         judge_parameter_counts(sizes),
         *(Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why) for claim, why in untried.items()),
@@ -557,9 +565,9 @@ def judge_claims(
 
 
 def judge_quality(
-    claim: str, tasks: Sequence[tuple[Mapping[str, Sequence[float]], str, str]], besides: str = ""
+    claim: str, tasks: Sequence[tuple[Mapping[str, Sequence[float]], str, str]], note: str = ""
 ) -> Finding:
-    """Judge whether the Transformer's scores are above those of the others, in every task."""
+    """Judge whether the Transformer scores higher than the other models on every task."""
     clear = [
         [all_runs_above(scores[TRANSFORMER], found) for name, found in scores.items() if name != TRANSFORMER]
         for scores, _, _ in tasks
@@ -572,22 +580,22 @@ def judge_quality(
             f"{what}: " + "; ".join(f"{name} {spread(found, form)}" for name, found in scores.items())
             for scores, what, form in tasks
         ),
-        why="Reproduced if the Transformer's worst seed is above the best seed of both others, in all that was "
-        "measured; partly if it is so in one measure, or against one of them in all measures. All have the same "
-        f"budget, data and steps. {besides}".rstrip(),
+        why="Reproduced if the Transformer's worst seed is above the best seed of both others, in all measures; partly "
+        "if in one measure, or against one of them in all measures. All have the same number of parameters, data and "
+        f"steps. {note}".rstrip(),
     )
 
 
-def judge_training_time(curves: Mapping[str, Sequence[Curve]], paces: Mapping[str, float]) -> Finding:
-    """Judge how long the Transformer takes to get as good as the better of the others gets in the end."""
+def judge_training_time(curves: Mapping[str, Sequence[Curve]], step_seconds: Mapping[str, float]) -> Finding:
+    """Judge how long the Transformer takes to reach the final quality of the better of the other models."""
     ends = {name: [moving_average(curve)[-1] for curve in found] for name, found in curves.items()}
     rival = max((name for name in curves if name != TRANSFORMER), key=lambda name: statistics.mean(ends[name]))
     steps = [point["step"] for point in curves[TRANSFORMER][0]]
-    goal, ours, theirs = max(ends[rival]), steps[-1] * paces[TRANSFORMER], steps[-1] * paces[rival]
+    goal, ours, theirs = max(ends[rival]), steps[-1] * step_seconds[TRANSFORMER], steps[-1] * step_seconds[rival]
     reached = [
         next(
             (
-                step * paces[TRANSFORMER]
+                step * step_seconds[TRANSFORMER]
                 for step, bleu in zip(steps, moving_average(curve), strict=True)
                 if bleu >= goal
             ),
@@ -600,16 +608,16 @@ def judge_training_time(curves: Mapping[str, Sequence[Curve]], paces: Mapping[st
     return Finding(
         claim="less-time",
         outcome=outcome(max(reached) <= theirs / 2, max(reached) < theirs),
-        measured=f"{rival} trains for {theirs:.3g} s, and its best seed gets to {goal:.1f} BLEU; {TRANSFORMER} trains "
-        f"for {ours:.3g} s, and gets there with {len(there)} of {len(reached)} seeds{took}",
-        why="Reproduced if every seed of the Transformer gets as good as the best seed of the better of the two others "
-        "ends, in half its time or less; partly if in less time. BLEU is a mean of three measurements in a row. "
-        "Seconds are steps by the mean seconds of a step, timed by turns on this machine.",
+        measured=f"{rival} trains for {theirs:.3g} s, and its best seed reaches {goal:.1f} BLEU; {TRANSFORMER} trains "
+        f"for {ours:.3g} s, and reaches it with {len(there)} of {len(reached)} seeds{took}",
+        why="Reproduced if every seed of the Transformer reaches the final BLEU of the best seed of the better of the "
+        "two others in half its time or less; partly if in less time. BLEU is the mean of three consecutive "
+        "measurements. Seconds are steps times the mean seconds per step, timed in turn on this machine.",
     )
 
 
 def judge_step_time(lengths: Sequence[int], seconds: Mapping[str, Sequence[Sequence[float]]]) -> Finding:
-    """Judge whether a step of the Transformer takes the least time on long sequences, and grows the least with them."""
+    """Judge whether a step of the Transformer is the fastest on long sequences, and grows the least with length."""
     at_longest = {name: [turn[-1] for turn in found] for name, found in seconds.items()}
     growth = {name: [growth_exponent(lengths, turn) for turn in found] for name, found in seconds.items()}
     fastest, flattest = (
@@ -617,29 +625,30 @@ def judge_step_time(lengths: Sequence[int], seconds: Mapping[str, Sequence[Seque
         for by_name in (at_longest, growth)
     )
     grown = (
-        f"{name} {spread([1000 * value for value in at_longest[name]], '.0f')} ms, power {spread(growth[name], '.2f')}"
+        f"{name} {spread([1000 * value for value in at_longest[name]], '.0f')} ms, "
+        f"exponent {spread(growth[name], '.2f')}"
         for name in seconds
     )
     return Finding(
         claim="all-at-once",
         outcome=outcome(fastest and flattest, fastest or flattest),
-        measured=f"a step at length {lengths[-1]}, and the power of the length with which it grows from {lengths[0]} "
-        "on: " + "; ".join(grown),
-        why=f"Each model was timed {len(at_longest[TRANSFORMER])} times at each length, by turns. Reproduced if at the "
+        measured=f"seconds per step at length {lengths[-1]}, and the exponent of their growth with length from "
+        f"{lengths[0]} on: " + "; ".join(grown),
+        why=f"Each model was timed {len(at_longest[TRANSFORMER])} times at each length, in turn. Reproduced if at the "
         "greatest length the Transformer's slowest step is faster than the fastest of both others, and its time grows "
-        "by a lower power of the length, fitted to each turn, in all turns; partly if one of both. It holds for the "
-        "machine and the threads that the result names: on few of them, what could be done at once is done one after "
-        "the other. RNNsearch's loop is in Python, torch's LSTM is one call.",
+        "with a lower exponent, fitted to each turn, in all turns; partly if one of the two. It holds for the machine "
+        "and the number of threads of the result: with few threads, parallel operations are run one after the other. "
+        "RNNsearch is a loop in Python, torch's LSTM is one call.",
     )
 
 
 def growth_exponent(lengths: Sequence[int], seconds: Sequence[float]) -> float:
-    """Return the power of the length with which time grows: the slope of a line through the logarithms."""
+    """Return the exponent with which time grows with length: the slope of a line through the logarithms."""
     return statistics.linear_regression([math.log(n) for n in lengths], [math.log(each) for each in seconds]).slope
 
 
 def describe_convergence(curves: Mapping[str, Sequence[Curve]], mixed: Mapping[str, Sequence[Curve]]) -> str:
-    """Say how much each model still gains in the second half of its steps: whether more of them might have helped."""
+    """Describe how much each model still gains in the second half of training."""
 
     def gains(found: Mapping[str, Sequence[Curve]], measure: str, form: str) -> str:
         settling = {name: [moving_average(curve, measure) for curve in one] for name, one in found.items()}
@@ -649,30 +658,30 @@ def describe_convergence(curves: Mapping[str, Sequence[Curve]], mixed: Mapping[s
         )
 
     return (
-        "Is it the length of training? In the second half of their steps the models gain, as a mean over seeds, in "
-        f"BLEU: {gains(curves, 'bleu', '.1f')}. In right tokens of rows of mixed lengths: "
-        f"{gains(mixed, 'right', '.2f')}. What still climbs has not been trained to its end."
+        "Have the models converged? In the second half of training they gain, as a mean over seeds, in "
+        f"BLEU: {gains(curves, 'bleu', '.1f')}. In token accuracy on mixed lengths: "
+        f"{gains(mixed, 'right', '.2f')}. Models that still gain have not converged."
     )
 
 
 def judge_parameter_counts(sizes: Mapping[str, int]) -> Finding:
-    """Judge the printed sizes by a count with 37,000 tokens."""
+    """Judge the reported numbers of parameters by a count with 37,000 tokens."""
     off = [abs(sizes["base"] / 65e6 - 1), abs(sizes["big"] / 213e6 - 1)]
     return Finding(
         claim="sizes",
         outcome=outcome(max(off) < 0.01, max(off) < 0.05),
         measured=f"{sizes['base']:,} and {sizes['big']:,} with 37,000 tokens: off by {off[0]:.1%} and {off[1]:.1%}",
-        why="Counted. Reproduced if both are within 1 % of what is printed, partly if within 5 %. The paper does not "
-        "say how many tokens it counts; some 40,800 would give the base model's 65 million.",
+        why="Counted. Reproduced if both are within 1 % of the reported number, partly if within 5 %. The paper does "
+        "not state the size of its vocabulary; some 40,800 tokens would give the base model's 65 million.",
     )
 
 
-# Tables and figures.
+# Tables and figures
 
 
 def _quality(
     curves: Mapping[str, Sequence[Curve]],
-    paces: Mapping[str, float],
+    step_seconds: Mapping[str, float],
     counts: Sequence[Mapping[str, int]],
 ) -> Table:
     rows = tuple(
@@ -681,41 +690,45 @@ def _quality(
             counts[0][name],
             counts[1][name],
             spread([moving_average(curve)[-1] for curve in found], ".1f"),
-            round(1000 * paces[name], 1),
+            round(1000 * step_seconds[name], 1),
         )
         for name, found in curves.items()
     )
     return Table(
-        title="Three models of one size translate from English",
-        columns=("model", "parameters", "parameters, reversal", "BLEU", "ms a step"),
+        title="Translation from English, three models with equal numbers of parameters",
+        columns=("model", "parameters", "parameters, reversal", "BLEU", "ms per step"),
         rows=rows,
-        note="BLEU: mean over seeds of the last three measurements, and the lowest and highest. RNNsearch loops in "
-        "Python, torch's LSTM does not.",
+        note="BLEU: mean of the last three measurements; mean over seeds, and the lowest and highest. RNNsearch is a "
+        "loop in Python, torch's LSTM is not.",
     )
 
 
-def _backwards(size: Size, far: Mapping[str, Sequence[Sequence[float]]], mixed: Mapping[str, Sequence[Curve]]) -> Table:
+def _backwards(
+    size: Size, single: Mapping[str, Sequence[Sequence[float]]], mixed: Mapping[str, Sequence[Curve]]
+) -> Table:
     at_end = {name: [curve[-1]["right"] for curve in found] for name, found in mixed.items()}
     return Table(
-        title="Writing backwards: share of right tokens",
-        columns=("model", *(f"rows of {n}" for n in size.reversal_lengths), f"rows of {size.mixed_max_length}, mixed"),
+        title="Reversing sequences: token accuracy",
+        columns=("model", *(f"length {n}" for n in size.reversal_lengths), f"length {size.mixed_max_length}, mixed"),
         rows=tuple(
             (name, *(spread(values, ".2f") for values in zip(*found, strict=True)), spread(at_end[name], ".2f"))
-            for name, found in far.items()
+            for name, found in single.items()
         ),
-        note=f"Trained on rows of that length alone for {size.reversal_steps} steps; in the last column on rows of 2 "
+        note=f"Trained on that length alone for {size.reversal_steps} steps; in the last column on lengths 2 "
         f"to {size.mixed_max_length}, {size.mixed_steps} steps. Mean over seeds, and the lowest and highest.",
     )
 
 
 def _samples(trained: Mapping[str, Sequence[Mapping[str, Any]]], pairs: Corpus) -> Table:
-    """Return what the first seed of each makes of the first messages held out, good or bad."""
+    """Return the translations of the first held-out messages by the first seed of each model."""
     texts = [found[0]["texts"] for found in trained.values()]
     return Table(
-        title="The first five messages held out",
-        columns=("English", "people", *trained),
-        rows=tuple((pair.source, pair.target, *said) for pair, *said in zip(pairs.test, *texts, strict=False)),
-        note="Of the first seed. What a program fills in is {1}, {2}, …",
+        title="The first five held-out messages",
+        columns=("English", "reference", *trained),
+        rows=tuple(
+            (pair.source, pair.target, *translations) for pair, *translations in zip(pairs.test, *texts, strict=False)
+        ),
+        note="By the first seed. {1}, {2}, … are placeholders.",
     )
 
 
@@ -723,7 +736,7 @@ def _figures(
     size: Size,
     seeds: int,
     curves: Mapping[str, Sequence[Curve]],
-    far: Mapping[str, Sequence[Sequence[float]]],
+    single: Mapping[str, Sequence[Sequence[float]]],
     mixed: Mapping[str, Sequence[Curve]],
     seconds: Mapping[str, Sequence[Sequence[float]]],
     shown: Mapping[str, Any],
@@ -734,37 +747,36 @@ def _figures(
     return (
         bleu_figure(
             curves,
-            f"English messages that were not trained on, into {into}; the band is from the lowest to the highest of "
-            f"{seeds} seeds. All three models have one budget and see the same number of pairs.",
+            f"Held-out English messages into {into}; the band is from the lowest to the highest of "
+            f"{seeds} seeds. All three models have the same number of parameters and see the same number of pairs.",
         ),
         reversal_figure(
-            far,
+            single,
             size.reversal_lengths,
             size.reversal_lengths[-1],
             size.num_symbols,
-            f"Share of right tokens after {size.reversal_steps} steps at that length, given what stands before. Look "
-            "at the right end: there one state has to hold the longest rows.",
+            f"Token accuracy after {size.reversal_steps} steps at that length, given the previous tokens. At "
+            "the right end, the LSTM's one state has to hold the longest sequences.",
         ),
         Lines(
             id="mixed",
-            title="Writing backwards while learning, rows of mixed lengths",
-            caption=f"Right tokens of rows of {size.mixed_max_length}; trained on rows of 2 to "
-            f"{size.mixed_max_length}.",
-            alt="right at the end: " + "; ".join(f"{name} {value:.2f}" for name, value in right.items()),
+            title="Reversing sequences of mixed lengths during training",
+            caption=f"Token accuracy at length {size.mixed_max_length}; trained on lengths from 2 on.",
+            alt="accuracy at the end: " + "; ".join(f"{name} {value:.2f}" for name, value in right.items()),
             x="step",
-            y="share of right tokens",
+            y="token accuracy",
             series=tuple(Series.of(name, found, "right") for name, found in mixed.items()),
             levels={"chance": 1 / size.num_symbols},
         ),
         Lines(
             id="seconds",
             title="Time of a training step, by length",
-            caption="Both axes are logarithmic: a line that climbs one for one is a time in proportion to the length. "
-            "Where many places can be worked on at once, as on a GPU, the Transformer's line is flatter.",
+            caption="Both axes are logarithmic: slope 1 is time proportional to the length. "
+            "With more parallelism, as on a GPU, the Transformer's line is flatter.",
             alt=f"milliseconds at length {size.timed_lengths[-1]}: "
             + "; ".join(f"{name} {1000 * value:.0f}" for name, value in slow.items()),
             x="length",
-            y="seconds a step",
+            y="seconds per step",
             log=("x", "y"),
             series=tuple(
                 Series(name=name, x=size.timed_lengths, runs=tuple(map(tuple, found)))
@@ -772,12 +784,12 @@ def _figures(
             ),
         ),
         attention_heatmap(
-            "cross-attention", "Where the decoder looks", "Mean over the heads of the last layer; first seed.", shown
+            "cross-attention", "Cross-attention", "Mean over the heads of the last layer; first seed.", shown
         ),
         Heatmap(
             id="self-attention",
-            title="Where the encoder looks",
-            caption="Mean over the heads of the first layer: every place looks at all, near or far.",
+            title="Self-attention of the encoder",
+            caption="Mean over the heads of the first layer: every position attends to all positions, near or far.",
             alt=f"the greatest weight is {max(map(max, shown['inner'])):.2f}",
             rows=tuple(shown["source"]),
             columns=tuple(shown["source"]),
@@ -785,10 +797,10 @@ def _figures(
         ),
         Heatmap(
             id="positions",
-            title="The numbers that tell positions",
-            caption="Sines and cosines in turns, each pair of columns slower than the one before it; here for a width "
-            "of 24. No two rows are alike.",
-            alt="20 positions by 24 numbers from -1 to 1: short waves on the left, nearly still ones on the right",
+            title="Sinusoidal positional encodings",
+            caption="Alternating sines and cosines, each pair of columns with a lower frequency than the one before; "
+            "here for a width of 24. No two rows are equal.",
+            alt="20 positions by 24 numbers from -1 to 1: high frequencies on the left, nearly constant on the right",
             rows=tuple(map(str, range(20))),
             columns=tuple(map(str, range(24))),
             x="feature",

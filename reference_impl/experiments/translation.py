@@ -1,12 +1,11 @@
-r"""Sequences to translate: real sentence pairs, and made ones whose right translation and alignment are known.
+r"""Data and metrics for translation: sentence pairs, and reversed sequences with known alignment.
 
-The real pairs are the messages that Django and Sphinx show to people, with their translations, from the message
-catalogues that both packages install: "Enter a valid date." and "Saisissez une date valide.". There are some 1,000 in
-French that are sentences, where the papers had 36 million pairs. So the models stay small, and the scores low; what
-can be compared is models with each other.
+The sentence pairs are the user messages of Django and Sphinx with their translations, from the message catalogs that
+both packages install: "Enter a valid date." and "Saisissez une date valide.". French has some 1,000 that are sentences;
+the papers had 36 million pairs. So the models are small and the scores low; they can only be compared with each other.
 
-A made pair is a row of symbols and the same row from its end to its beginning. The symbol at place $i$ of the target
-stands at place $n - 1 - i$ of the source.
+A reversal is a sequence of random symbols with the reversed sequence as its target. The target symbol at position $i$
+is aligned with position $n - 1 - i$ of the source.
 
 Axes: $b$ pairs of a batch, $n$ source tokens, $m$ target tokens, $v$ tokens of the vocabulary.
 """
@@ -34,11 +33,11 @@ from quaere.content.results import Heatmap, Lines, Series
 from reference_impl.experiments.training import parameters
 
 EOS, BOS, UNK = 0, 1, 2
-"""The token that ends a sentence, and fills up what follows; the one that stands before the first; any unknown sign."""
+"""The tokens at the end of a sentence (also the padding), at its beginning, and for unknown characters."""
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[sdr]|\{\w*\}")
 Curve = Sequence[Mapping[str, float]]
-"""What was measured of one training: points in the order of steps."""
+"""A learning curve: measurements in the order of training steps."""
 _Batch = tuple[Tensor, Tensor, Tensor]
 
 
@@ -47,7 +46,7 @@ class Pair:
     """A sentence and its translation.
 
     Attributes:
-        language: Of the translation, such as `fr`.
+        language: The language of the translation, such as `fr`.
     """
 
     source: str
@@ -57,26 +56,26 @@ class Pair:
 
 @dataclass(frozen=True)
 class Corpus:
-    """PairDataset to learn from and pairs to be tested on: no source and no target of the one is in the other."""
+    """Training pairs and test pairs, without a source or a target in common."""
 
     train: tuple[Pair, ...]
     test: tuple[Pair, ...]
 
     def __str__(self) -> str:
         return (
-            f"{len(self.train):,} pairs to train on and {len(self.test):,} held out, from the catalogues of Django and "
-            "Sphinx. No English message and no translation is on both sides, but many differ in a word only."
+            f"{len(self.train):,} pairs to train on and {len(self.test):,} held out, from the catalogs of Django and "
+            "Sphinx. No English message and no translation is in both, but many differ in one word only."
         )
 
 
 def load_corpus(languages: Sequence[str] = ("fr",), max_words: int = 16) -> Corpus:
     """Return English messages of 2 to `max_words` words with their translations into these languages.
 
-    About an eighth is for the test. A hash of the English letters decides: "Search:" and "search" fall on one side.
+    About an eighth is test data, chosen by a hash of the English letters: "Search:" and "search" are in the same part.
 
     Raises:
         ModuleNotFoundError: A package is not installed.
-        ValueError: No catalogue is in one of the languages.
+        ValueError: There is no catalog in one of the languages.
     """
     found: dict[str, list[Pair]] = {"train": [], "test": []}
     for language in languages:
@@ -90,7 +89,7 @@ def load_corpus(languages: Sequence[str] = ("fr",), max_words: int = 16) -> Corp
 
 
 def _messages(language: str) -> Iterator[Pair]:
-    """Yield what the catalogues of one language hold, with placeholders numbered, in the same order everywhere."""
+    """Yield the pairs in the catalogs of one language, with numbered placeholders, in a fixed order."""
     for package in ("django", "sphinx"):
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
@@ -104,14 +103,14 @@ def _messages(language: str) -> Iterator[Pair]:
 
 
 def _plain(text: str) -> str:
-    """Return text on one line, with the common blanks, quotation marks and dots."""
+    """Return text on one line, with ASCII spaces, quotation marks and dots."""
     for sign, common in (("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\u2026", "..."), ("\u200b", "")):
         text = text.replace(sign, common)
     return " ".join(text.split())
 
 
 def _numbered(source: str, target: str, language: str) -> Pair | None:
-    """Return a pair with what a program fills in called {1}, {2}, …; nothing if source and target differ in it."""
+    """Return a pair with placeholders {1}, {2}, …; None if source and target have different placeholders."""
     names = PLACEHOLDER.findall(source)
     if Counter(names) != Counter(PLACEHOLDER.findall(target)):
         return None
@@ -133,10 +132,10 @@ def _letters(text: str) -> str:
 
 
 class SubwordTokenizer:
-    """Text as pieces of words, the same for all languages: byte-pair encoding, learnt from the pairs to train on.
+    """Byte-pair encoding with one vocabulary for all languages, trained on the training pairs.
 
     Args:
-        text: What `train` returned.
+        text: The tokenizer as JSON, as `train` returns it.
     """
 
     def __init__(self, text: str) -> None:
@@ -145,7 +144,7 @@ class SubwordTokenizer:
 
     @staticmethod
     def train(pairs: Sequence[Pair], vocab_size: int) -> str:
-        """Learn so many pieces, and return them as JSON."""
+        """Train a tokenizer with a vocabulary of this size, and return it as JSON."""
         tokenizer = Tokenizer(models.BPE(unk_token="<unknown>"))
         kinds = Regex(r"▁?(\{\d\}|[\p{L}\p{M}]+|\p{N}+|[^▁\p{L}\p{M}\p{N}]|$)")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -159,38 +158,38 @@ class SubwordTokenizer:
         return tokenizer.to_str()
 
     def encode(self, pair: Pair) -> tuple[list[int], list[int]]:
-        """Return the tokens of a pair: the source says first into which language; the target ends with `EOS`."""
+        """Return the tokens of a pair: the source begins with the target language; both end with `EOS`."""
         language = self._tokenizer.token_to_id(f"<{pair.language}>")
         source, target = (self._tokenizer.encode(text).ids for text in (pair.source, pair.target))
         return [UNK if language is None else language, *source, EOS], [*target, EOS]
 
     def convert_ids_to_tokens(self, tokens: Sequence[int]) -> list[str]:
-        """Return each token as people can read it."""
+        """Return the tokens as readable text."""
         names = [self._tokenizer.id_to_token(token) or "" for token in tokens]
         return [name.replace("▁", " ").strip() or name for name in names]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return what was written, up to its end."""
+        """Return the text of tokens, up to `EOS`."""
         tokens = list(tokens)
         return self._tokenizer.decode(tokens[: tokens.index(EOS)] if EOS in tokens else tokens)
 
 
 class PairDataset:
-    """PairDataset as tokens, from which batches are drawn."""
+    """Pairs as tokens, from which batches are sampled."""
 
     def __init__(self, tokens: Sequence[tuple[list[int], list[int]]]) -> None:
         self.tokens = list(tokens)
 
     def sample_batch(self, count: int, generator: torch.Generator) -> _Batch:
-        """Draw some pairs that are about equally long, so that little is padding."""
-        drawn = torch.randperm(len(self.tokens), generator=generator)[: 4 * count].tolist()
-        drawn.sort(key=lambda index: tuple(map(len, self.tokens[index])))
-        start = int(torch.randint(max(1, len(drawn) - count + 1), (), generator=generator))
-        return collate([self.tokens[index] for index in drawn[start : start + count]])
+        """Sample pairs of about the same length, so that there is little padding."""
+        sample = torch.randperm(len(self.tokens), generator=generator)[: 4 * count].tolist()
+        sample.sort(key=lambda index: tuple(map(len, self.tokens[index])))
+        start = int(torch.randint(max(1, len(sample) - count + 1), (), generator=generator))
+        return collate([self.tokens[index] for index in sample[start : start + count]])
 
 
 def collate(pairs: Sequence[tuple[list[int], list[int]]]) -> _Batch:
-    """Return sources, filled up with `EOS`; how long they are; and targets, `BOS` first, filled up likewise."""
+    """Return sources and their lengths, and targets that begin with `BOS`; both are padded with `EOS`."""
     sources = [torch.tensor(source) for source, _ in pairs]
     targets = [torch.tensor([BOS, *target]) for _, target in pairs]
     pad = nn.utils.rnn.pad_sequence
@@ -199,38 +198,38 @@ def collate(pairs: Sequence[tuple[list[int], list[int]]]) -> _Batch:
 
 
 def sample_reversals(count: int, length: int, num_symbols: int, generator: torch.Generator) -> _Batch:
-    """Draw rows of symbols of one length, and write each from its end: a batch as `collate` returns it."""
+    """Sample sequences of symbols and their reversals: a batch as `collate` returns it."""
     source = torch.randint(UNK, UNK + num_symbols, (count, length), generator=generator)
     begin, end = torch.full((count, 1), BOS), torch.full((count, 1), EOS)
     return source, torch.full((count,), length), torch.cat([begin, source.flip(1), end], dim=1)
 
 
 ScoreFunction = Callable[[Any, Int[Tensor, "b n"], Int[Tensor, " b"], Int[Tensor, "b m"]], Float[Tensor, "b m v"]]
-"""From a model, sources, their lengths and what stands before each target token to the scores of that token."""
+"""Takes a model, sources, their lengths and target prefixes; returns the logits of the next tokens."""
 
 TranslateFunction = Callable[[Any, Int[Tensor, "b n"], Int[Tensor, " b"], int], Int[Tensor, "b m"]]
-"""From a model, sources, their lengths and the most tokens to write to what it writes."""
+"""Takes a model, sources, their lengths and the maximum length of outputs; returns the outputs."""
 
 
 def score_recurrent(model: Any, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
-    """Score as the modules do that return their alignments too (`ScoreFunction`)."""
+    """Return the logits of a model that also returns alignments (a `ScoreFunction`)."""
     return model(source, lengths, target)[0]
 
 
 def translate_recurrent(model: Any, source: Tensor, lengths: Tensor, max_length: int) -> Tensor:
-    """Write as the modules do that have a `translate` (`TranslateFunction`)."""
+    """Return the outputs of a model with a method `translate` (a `TranslateFunction`)."""
     return model.translate(source, lengths, BOS, EOS, max_length)
 
 
 def target_mask(target: Int[Tensor, "b m"]) -> Tensor:
-    """Return where a target, without its `BOS`, has tokens to be learnt: up to its first `EOS`."""
+    """Return the mask of a target without its `BOS`: true up to its first `EOS`, false at padding."""
     ended = (target == EOS).cumsum(dim=1) - (target == EOS).long()
     return ended == 0
 
 
 @torch.no_grad()
 def accuracy(model: nn.Module, score: ScoreFunction, batch: _Batch) -> float:
-    """Return the share of target tokens that get the highest score, given all that stand before them."""
+    """Return the accuracy of next-token prediction, given the previous target tokens."""
     source, lengths, target = (part.to(next(model.parameters()).device) for part in batch)
     counts = target_mask(target[:, 1:])
     right = score(model, source, lengths, target[:, :-1]).argmax(dim=-1) == target[:, 1:]
@@ -246,7 +245,7 @@ def translate_pairs(
     max_length: int = 60,
     batch_size: int = 128,
 ) -> list[str]:
-    """Return the model's own translations, written greedily."""
+    """Return the model's translations, decoded greedily."""
     device = next(model.parameters()).device
     texts: list[str] = []
     for start in range(0, len(pairs), batch_size):
@@ -257,12 +256,12 @@ def translate_pairs(
 
 
 def bleu(texts: Sequence[str], pairs: Sequence[Pair]) -> float:
-    """Return sacrebleu's corpus BLEU of translations, with its own tokenisation and smoothing."""
+    """Return sacrebleu's corpus BLEU of translations, with its default tokenization and smoothing."""
     return float(BLEU().corpus_score(list(texts), [[pair.target for pair in pairs]]).score)
 
 
 def short_example(pairs: Sequence[Pair], tokenizer: SubwordTokenizer, max_tokens: int = 16) -> Pair:
-    """Return the longest pair that a figure can show, the first of them: the same for every model."""
+    """Return the first of the longest pairs that fit in a figure: the same one for every model."""
     lengths = [max(map(len, tokenizer.encode(pair))) for pair in pairs]
     return pairs[lengths.index(max((length for length in lengths if length <= max_tokens), default=min(lengths)))]
 
@@ -273,7 +272,7 @@ def match_width(
     count: Callable[[Any], int] = parameters,
     max_width: int = 1 << 14,
 ) -> int:
-    """Return the width at which a model has about so many numbers; more width is more numbers."""
+    """Return the width at which a model's number of parameters is closest to the budget."""
 
     def size(width: int) -> int:
         with torch.device("meta"):  # shapes alone
@@ -284,17 +283,17 @@ def match_width(
 
 
 def moving_average(curve: Curve, measure: str = "bleu", window: int = 3) -> list[float]:
-    """Return at each point the mean of it and the two before it: single ones jump on so few sentences."""
+    """Return the moving average of a measure: single measurements are noisy on so few sentences."""
     values = [point[measure] for point in curve]
     return [fmean(values[max(0, end - window) : end]) for end in range(1, len(values) + 1)]
 
 
 def bleu_figure(curves: Mapping[str, Sequence[Curve]], caption: str) -> Lines:
-    """Return BLEU while learning, by model."""
+    """Return the learning curves in BLEU, by model."""
     last = {name: fmean(moving_average(curve)[-1] for curve in found) for name, found in curves.items()}
     return Lines(
         id="bleu",
-        title="Quality of translation while learning",
+        title="BLEU during training",
         caption=caption,
         alt="BLEU at the end: " + "; ".join(f"{name} {value:.1f}" for name, value in last.items()),
         x="step",
@@ -310,15 +309,15 @@ def reversal_figure(
     num_symbols: int,
     caption: str,
 ) -> Lines:
-    """Return the share of right tokens by length, a curve for each model, and say what it is at one length."""
-    told = {name: fmean(one[lengths.index(at_length)] for one in found) for name, found in accuracies.items()}
+    """Return token accuracy by length, one curve for each model; the text alternative states it at one length."""
+    means = {name: fmean(one[lengths.index(at_length)] for one in found) for name, found in accuracies.items()}
     return Lines(
         id="length",
-        title="Writing backwards, by length",
+        title="Reversing sequences: accuracy by length",
         caption=caption,
-        alt=f"right at length {at_length}: " + "; ".join(f"{name} {value:.2f}" for name, value in told.items()),
+        alt=f"accuracy at length {at_length}: " + "; ".join(f"{name} {value:.2f}" for name, value in means.items()),
         x="length",
-        y="share of right tokens",
+        y="token accuracy",
         log=("x",),
         series=tuple(
             Series(name=name, x=tuple(lengths), runs=tuple(map(tuple, found))) for name, found in accuracies.items()
@@ -328,19 +327,19 @@ def reversal_figure(
 
 
 def attention_heatmap(id: str, title: str, caption: str, example: Mapping[str, Any]) -> Heatmap:
-    """Return where a model looks in one sentence: `source`, `target` and `weights` of an example."""
+    """Return the attention weights of one sentence as a heatmap: `source`, `target` and `weights` of the example."""
     source, target = tuple(example["source"]), tuple(example["target"])
     most = [source[max(range(len(source)), key=weights.__getitem__)] for weights in example["weights"]]
     return Heatmap(
         id=id,
         title=title,
-        caption="Down: the piece that is to be written next, from the translation by people. Across: the pieces of the "
-        f"source, the language first. {caption}",
-        alt="most weight, piece by piece: "
-        + ", ".join(f"“{wrote}” from “{read}”" for wrote, read in zip(target, most, strict=True)),
+        caption="Rows: the next target token, from the reference translation. Columns: the source tokens, the first "
+        f"of which is the target language. {caption}",
+        alt="most weight, token by token: "
+        + ", ".join(f"“{predicted}” from “{attended}”" for predicted, attended in zip(target, most, strict=True)),
         rows=target,
         columns=source,
         x="source",
-        y="written next",
+        y="next target token",
         values=tuple(map(tuple, example["weights"])),
     )

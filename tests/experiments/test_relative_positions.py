@@ -59,13 +59,13 @@ def test_accuracy_must_hold_on_both_tasks(task: float, text: float, outcome: Out
     assert judge_lengths({LOOK_BACK: right(1.0, task), FILL_GAPS: right(0.4, text)}).outcome is outcome
 
 
-def test_accuracy_that_was_never_learnt_is_not_kept() -> None:
+def test_accuracy_that_was_never_learned_is_not_kept() -> None:
     chance = {arm.name: [{"32": 0.06, "128": 0.06}] for arm in (RELATIVE, SINUSOIDS, LEARNED, NONE)}
     assert judge_lengths({LOOK_BACK: chance, FILL_GAPS: chance}).outcome is NOT_TRIED
 
 
 @pytest.mark.parametrize(("last", "outcome"), [((0.4, 0.37), NO), ((0.14, 0.14), NOT_TRIED)])
-def test_accuracy_must_be_learnt_and_hold_in_every_seed(last: tuple[float, float], outcome: Outcome) -> None:
+def test_accuracy_must_be_learned_and_hold_in_every_seed(last: tuple[float, float], outcome: Outcome) -> None:
     # The means would pass: at most 0.01 is lost, and 0.2 is gained over no positions.
     right = {arm.name: [{"32": 0.1, "128": 0.1}] * 3 for arm in (NONE, SINUSOIDS, LEARNED)}
     right[RELATIVE.name] = [{"32": here, "128": there} for here, there in ((0.4, 0.4), (0.4, 0.4), last)]
@@ -83,11 +83,11 @@ def test_relative_positions_must_win_with_every_seed(ours: list[float], outcome:
 
 @pytest.mark.parametrize("ours", [[0.5, 0.5, 0.5], [0.2, 0.5, 0.5]])
 @pytest.mark.parametrize("theirs", [[0.16, 0.16, 0.16], [0.2, 0.3, 0.3]])
-def test_text_is_not_judged_by_an_arm_that_answers_blanks(ours: list[float], theirs: list[float]) -> None:
+def test_text_is_not_judged_by_an_arm_that_predicts_spaces(ours: list[float], theirs: list[float]) -> None:
     # By the seeds alone, relative positions would have won in some of these.
     found = judge_against_sinusoids(better(ours, theirs), BLANK)
     assert found.outcome is NOT_TRIED
-    assert "always a blank 0.160" in found.why
+    assert "always a space 0.160" in found.why
 
 
 def better(relative: list[float], sinusoids: list[float]) -> dict[str, dict[str, list[float]]]:
@@ -136,10 +136,10 @@ def test_no_distance_from_two_on_may_fall_behind() -> None:
     found = judge_clipping({0: [0.1], 1: [0.1], 2: [0.46], 4: [0.46], 16: [0.4]}, BLANK)
     assert found.outcome is NO
     assert "k = 16, the worst from 2 on, 80%" in found.measured
-    assert "No positions stay within 0.05 of always a blank" in found.measured
+    assert "No positions stay within 0.05 of always a space" in found.measured
 
 
-def test_a_share_is_of_the_gain_over_the_better_of_none_and_blanks_seed_by_seed() -> None:
+def test_a_share_is_of_the_gain_over_the_better_of_none_and_the_baseline_seed_by_seed() -> None:
     assert gain_shares([0.3, 0.3], [0.4, 0.4], [0.1, 0.26], 0.2) == pytest.approx([0.5, 2 / 7])
 
 
@@ -170,8 +170,8 @@ def test_the_pace_is_judged_where_it_loses_most() -> None:
     times = {"32": 0.97, "128": 0.85}
     found = judge_speed({places: {"relative": [kept], PLAIN: [1.0], FUSED: [1.0]} for places, kept in times.items()})
     assert found.outcome is PARTLY
-    assert "at 32 places 3%" in found.measured
-    assert "at 128 places 15%" in found.measured
+    assert "at 32 positions 3%" in found.measured
+    assert "at 128 positions 15%" in found.measured
 
 
 def test_what_rates_are_chosen_on_is_neither_trained_on_nor_tested_on() -> None:
@@ -183,7 +183,7 @@ def test_what_rates_are_chosen_on_is_neither_trained_on_nor_tested_on() -> None:
     assert not torch.equal(chosen_on[:32], tested_on[:32])
 
 
-def test_always_a_blank_is_the_share_of_blanks_among_what_is_hidden() -> None:
+def test_the_majority_baseline_is_the_share_of_spaces_among_masked_characters() -> None:
     *_, text = build_tasks(SIZES["small"])
     _, right = text.test_set(text.train_length)
     asked = right[right != IGNORE_INDEX]
@@ -235,7 +235,7 @@ def test_arms_have_the_same_numbers_to_learn_within_a_twentieth() -> None:
     assert max(counts) / min(counts) < 1.05
 
 
-def test_learnt_rows_beyond_the_trained_length_are_no_parameters_and_stay() -> None:
+def test_learned_rows_beyond_the_training_length_are_no_parameters_and_stay() -> None:
     torch.manual_seed(0)
     model = TokenClassifier(LEARNED, 16, train_length=4, max_length=10)
     assert model.position_encoding(3).shape == (3, 16)

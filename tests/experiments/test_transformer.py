@@ -1,4 +1,4 @@
-"""The rivals' budget and baseline, where the Transformer is shown to look, and the rules by which claims are judged."""
+"""The models' parameters, the LSTM baseline, the attention weights shown, and the rules by which claims are judged."""
 
 from typing import cast
 
@@ -46,7 +46,7 @@ def test_each_model_has_one_matrix_of_embeddings() -> None:
         assert sum(50 in parameter.shape for parameter in model.parameters() if parameter.dim() == 2) == 1
 
 
-def test_padding_changes_nothing_that_any_model_scores() -> None:
+def test_padding_changes_no_models_logits() -> None:
     source, lengths, target = BATCH
     torch.manual_seed(0)
     for arm in build_arms(SIZES["smoke"], 20).values():
@@ -56,7 +56,7 @@ def test_padding_changes_nothing_that_any_model_scores() -> None:
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_what_the_lstm_writes_is_what_its_scores_say() -> None:
+def test_the_lstms_translation_is_the_argmax_of_its_logits() -> None:
     torch.manual_seed(0)
     model = LSTMEncoderDecoder(9, 8, 8, 0.0).eval()
     source, lengths, _ = BATCH
@@ -67,13 +67,13 @@ def test_what_the_lstm_writes_is_what_its_scores_say() -> None:
     assert torch.equal(scored[~done], written[~done])
 
 
-def test_the_lstms_forget_gates_begin_open() -> None:
+def test_the_lstms_forget_gates_have_bias_one() -> None:
     model = LSTMEncoderDecoder(9, 4, 6, 0.0)
     assert cast(Tensor, model.encoder.bias_ih_l0).tolist() == [0.0] * 6 + [1.0] * 6 + [0.0] * 12
 
 
 @pytest.mark.parametrize("residual", [PostNorm, PreNorm])
-def test_what_is_shown_of_cross_attention_is_what_the_decoder_uses(
+def test_the_cross_attention_shown_is_the_one_the_decoder_uses(
     monkeypatch: pytest.MonkeyPatch, residual: type[PostNorm] | type[PreNorm]
 ) -> None:
     torch.manual_seed(0)
@@ -96,7 +96,7 @@ def test_what_is_shown_of_cross_attention_is_what_the_decoder_uses(
     torch.testing.assert_close(torch.tensor(cross), told)
 
 
-def test_the_transformers_own_rates_are_those_of_its_task() -> None:
+def test_each_models_peak_learning_rates_are_those_of_its_tasks() -> None:
     size = SIZES["small"]
     for name, arm in build_arms(size, 24).items():
         assert arm.peak_learning_rates == {task: of_task[name] for task, of_task in size.peak_learning_rates.items()}
@@ -157,14 +157,14 @@ FAST, LATE, JUMPY, NEVER = (8.0,) * 6, (5.0, 5.0, 8.0, 8.0, 8.0, 8.0), (5.0, 9.0
         (0.1, [FAST, NEVER], Outcome.NO),
     ],
 )
-def test_sooner_is_the_rivals_best_quality_in_half_its_time_with_every_seed(
+def test_less_time_is_the_rivals_best_quality_in_half_its_time_with_every_seed(
     pace: float, ours: list[tuple[float, ...]], outcome: Outcome
 ) -> None:
     rival = [curve(1.0, 3.0, 5.0, 8.0, 8.0, 8.0), curve(1.0, 3.0, 5.0, 5.0, 5.0, 5.0)]
     curves = {TRANSFORMER: [curve(*one) for one in ours], RNNSEARCH: rival, LSTM: [curve(*[1.0] * 6)] * 2}
     finding = judge_training_time(curves, {TRANSFORMER: pace, RNNSEARCH: 1.0, LSTM: 0.01})
     assert finding.outcome == outcome
-    assert finding.measured.startswith("RNNsearch trains for 60 s, and its best seed gets to 8.0 BLEU")
+    assert finding.measured.startswith("RNNsearch trains for 60 s, and its best seed reaches 8.0 BLEU")
 
 
 @pytest.mark.parametrize(
@@ -183,11 +183,11 @@ def test_all_at_once_is_the_shortest_step_and_the_slowest_growth_in_every_turn(
     assert judge_step_time((16, 64), {TRANSFORMER: ours, **others}).outcome == outcome
 
 
-def test_a_power_is_the_slope_of_the_logarithms() -> None:
+def test_the_exponent_is_the_slope_of_the_logarithms() -> None:
     assert growth_exponent((16, 32, 64), (3.0, 12.0, 48.0)) == pytest.approx(2.0)
 
 
-def test_what_is_gained_in_the_second_half_is_told() -> None:
+def test_the_gain_in_the_second_half_is_described() -> None:
     curves = {TRANSFORMER: [curve(1.0, 1.0, 1.0, 4.0, 4.0, 4.0)]}
     mixed = {TRANSFORMER: [[{"step": 1.0, "right": 0.1}, {"step": 2.0, "right": 0.3}]]}
     told = describe_convergence(curves, mixed)
@@ -195,7 +195,7 @@ def test_what_is_gained_in_the_second_half_is_told() -> None:
     assert f"lengths: {TRANSFORMER} +0.10. " in told
 
 
-def test_models_are_timed_by_turns_on_every_batch() -> None:
+def test_models_are_timed_in_turn_on_every_batch() -> None:
     chosen = build_arms(SIZES["smoke"], 20)
     seconds = time_steps(chosen, [BATCH, BATCH, BATCH], torch.device("cpu"))
     assert {name: len(found) for name, found in seconds.items()} == dict.fromkeys(chosen, 3)

@@ -1,4 +1,4 @@
-"""The sentence pairs and the rows: nothing leaks into the test, and what is read can be written."""
+"""Sentence pairs and reversals: no leak from training to test, and tokenization is invertible."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_an_english_message_is_on_the_same_side_in_every_language(french: Corpus
     assert {pair.language for pair in both.test} == {"es", "fr"}
 
 
-def test_a_language_without_a_catalogue_is_refused() -> None:
+def test_a_language_without_a_catalog_is_refused() -> None:
     with pytest.raises(ValueError, match="no message of Django or Sphinx is translated into xx"):
         load_corpus(("xx",))
 
@@ -58,20 +58,20 @@ def test_placeholders_are_numbered_as_the_source_has_them_and_must_agree() -> No
     assert _numbered("%(a)s of %s", "von %(a)s", "de") is None
 
 
-def test_what_is_read_is_written_as_it_was(french: Corpus, tokenizer: SubwordTokenizer) -> None:
-    # Signs that no training pair has become unknown ones.
+def test_decoding_inverts_encoding(french: Corpus, tokenizer: SubwordTokenizer) -> None:
+    # Characters that occur in no training pair become unknown tokens.
     known = [pair for pair in french.test if UNK not in tokenizer.encode(pair)[1]]
     assert len(known) > 0.9 * len(french.test)
     assert [tokenizer.decode(tokenizer.encode(pair)[1]) for pair in known] == [pair.target for pair in known]
 
 
-def test_a_source_says_its_language_and_a_placeholder_is_one_piece(tokenizer: SubwordTokenizer) -> None:
+def test_a_source_begins_with_the_target_language_and_a_placeholder_is_one_token(tokenizer: SubwordTokenizer) -> None:
     source, target = tokenizer.encode(Pair("Delete {1}", "Supprimer {1}", "fr"))
     assert tokenizer.convert_ids_to_tokens(source)[0] == "<fr>"
     assert tokenizer.convert_ids_to_tokens(target)[-2:] == ["{1}", "<end>"]
 
 
-def test_pieces_are_learnt_alike_each_time(french: Corpus) -> None:
+def test_tokenizer_training_is_deterministic(french: Corpus) -> None:
     assert SubwordTokenizer.train(french.train, 400) == SubwordTokenizer.train(french.train, 400)
 
 
@@ -90,7 +90,7 @@ def test_only_tokens_up_to_the_first_end_count() -> None:
     assert target_mask(target[:, 1:]).tolist() == [[True, True, False, False], [True, True, True, True]]
 
 
-def test_a_row_is_reversed_and_holds_no_sign_that_means_something_else() -> None:
+def test_targets_are_reversed_sources_without_special_tokens() -> None:
     source, lengths, target = sample_reversals(50, 5, 7, torch.Generator().manual_seed(0))
     assert torch.equal(target[:, 1:-1].flip(1), source)
     assert (lengths == 5).all()
@@ -99,7 +99,7 @@ def test_a_row_is_reversed_and_holds_no_sign_that_means_something_else() -> None
     assert set(source.flatten().tolist()) == set(range(UNK, UNK + 7))
 
 
-def test_bleu_is_full_for_the_peoples_own_words_alone() -> None:
+def test_bleu_is_100_for_the_reference_alone() -> None:
     pairs = [Pair("Please choose a valid file.", "Veuillez choisir un fichier valide.")]
     assert bleu(["Veuillez choisir un fichier valide."], pairs) == pytest.approx(100)
     assert bleu(["Un fichier."], pairs) < 20
@@ -112,6 +112,6 @@ def test_the_width_is_the_nearest_to_the_budget() -> None:
     assert [match_width(square, budget) for budget in (1, 99, 105, 111)] == [1, 10, 10, 11]
 
 
-def test_a_score_has_settled_where_single_measurements_jump() -> None:
+def test_a_moving_average_takes_the_last_three_points() -> None:
     curve = [{"bleu": score} for score in (3.0, 9.0, 6.0, 0.0)]
     assert moving_average(curve) == [3.0, 6.0, 6.0, 5.0]

@@ -161,7 +161,7 @@ def test_an_empty_sentence_passes_through_every_precision_without_nan(dtype: tor
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
 
 
-def test_a_forbidden_score_may_be_anything() -> None:
+def test_a_masked_score_may_be_anything() -> None:
     scores = torch.tensor([[0.0, 1.0, math.inf], [math.nan, 3.0, -math.inf]], requires_grad=True)
     mask = torch.tensor([[True, True, False], [False, True, False]])
     weights = masked_softmax(scores, mask)
@@ -204,7 +204,7 @@ def test_self_attention_is_equivariant_to_order(generator: torch.Generator, n: i
 
 @settings(deadline=None, max_examples=50)
 @given(masks, st.integers(1, 5), st.integers(0, 4))
-def test_what_stands_in_the_padding_changes_nothing(generator: torch.Generator, length: int, padding: int) -> None:
+def test_the_content_of_padding_changes_nothing(generator: torch.Generator, length: int, padding: int) -> None:
     attention = MultiHeadAttention(8, 2).double()
     x = torch.randn(1, length + padding, 8, generator=generator, dtype=torch.float64)
     mask = padding_mask(torch.tensor([length]), length + padding)
@@ -232,7 +232,7 @@ def test_masks_are_true_where_a_query_may_attend() -> None:
     assert causal_mask(2, device="meta").device.type == "meta"
 
 
-def test_keys_and_values_that_were_kept_give_the_same_as_all_at_once() -> None:
+def test_cached_keys_and_values_give_the_same_as_all_at_once() -> None:
     torch.manual_seed(0)
     attention = MultiHeadAttention(12, 3).double()
     x = torch.randn(2, 5, 12, dtype=torch.float64)
@@ -258,7 +258,7 @@ def test_dropout_drops_weights_in_training_only_and_keeps_their_mean() -> None:
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(True, 1_050_624), (False, 1_048_576)])
-def test_the_base_transformers_attention_has_its_number_of_weights(bias: bool, expected: int) -> None:
+def test_the_base_transformers_attention_has_its_number_of_parameters(bias: bool, expected: int) -> None:
     assert sum(p.numel() for p in MultiHeadAttention(512, 8, bias=bias).parameters()) == expected
 
 
@@ -317,11 +317,11 @@ def test_the_gradient_of_a_score_agrees_with_finite_differences(which: int) -> N
 
 
 @pytest.mark.parametrize("make", [GeneralScore, lambda d_query, d_key: AdditiveScore(d_query, d_key, 5)])
-def test_learnt_scores_compare_queries_and_keys_of_different_widths(make: Callable[[int, int], nn.Module]) -> None:
+def test_learned_scores_compare_queries_and_keys_of_different_widths(make: Callable[[int, int], nn.Module]) -> None:
     assert make(3, 6)(torch.randn(2, 4, 3), torch.randn(2, 7, 6)).shape == (2, 4, 7)
 
 
-def test_the_cosine_of_a_zero_vector_is_zero_and_so_is_no_nan() -> None:
+def test_the_cosine_score_of_a_zero_vector_is_zero_and_not_nan() -> None:
     query = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
     scores = cosine_score(query, torch.tensor([[30.0, 40.0], [0.0, 0.0]]))
     assert torch.allclose(scores, torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
@@ -329,10 +329,10 @@ def test_the_cosine_of_a_zero_vector_is_zero_and_so_is_no_nan() -> None:
     assert gradient.isfinite().all()
 
 
-def test_location_scores_do_not_read_the_keys_and_refuse_more_than_they_have_places() -> None:
+def test_location_scores_ignore_the_keys_and_refuse_more_than_max_length() -> None:
     score = LocationScore(4, max_length=3)
     query = torch.randn(2, 5, 4)
     assert torch.equal(score(query, torch.randn(2, 3, 6)), score(query, torch.zeros(2, 3, 6)))
     assert torch.equal(score(query, torch.randn(2, 2, 6)), score(query, torch.zeros(2, 3, 6))[..., :2])
-    with pytest.raises(ValueError, match=r"^4 keys exceed the 3 places that have a score$"):
+    with pytest.raises(ValueError, match=r"^4 keys exceed max_length 3$"):
         score(query, torch.randn(2, 4, 6))

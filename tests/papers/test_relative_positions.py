@@ -54,7 +54,7 @@ def pair_by_pair(attention: RelativeMultiHeadAttention, x: Tensor, mask: Tensor)
 
 
 def differentiable(attention: RelativeMultiHeadAttention, x: Tensor, mask: Tensor) -> Tensor:
-    """Return Eqs. 3 and 4 with the vectors added to a copy of keys and values for every pair: slow, and no Eq. 5."""
+    """Return Eqs. 3 and 4 with the vectors added to keys and values of every pair, without the split of Eq. 5."""
     b, n, d = x.shape
     h = attention.heads
     query, key, value = (
@@ -97,7 +97,7 @@ def test_attention_agrees_with_a_loop_over_pairs(
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_without_its_vectors_it_is_torchs_attention(heads: int, shared: bool) -> None:
+def test_without_relative_positions_it_is_torchs_attention(heads: int, shared: bool) -> None:
     torch.manual_seed(0)
     mine = RelativeMultiHeadAttention(8, heads, 3, shared).double()
     theirs = nn.MultiheadAttention(8, heads, bias=False, batch_first=True).double()
@@ -126,7 +126,7 @@ def test_gradients_agree_with_finite_differences() -> None:
 
 
 def test_the_key_term_is_in_the_scores() -> None:
-    """Departure: Eq. 4. Of words that are all the same, plain attention weighs each alike."""
+    """Departure: Eq. 4. For equal words, plain attention has uniform weights."""
     torch.manual_seed(0)
     attention = RelativeMultiHeadAttention(8, 1, 2)
     words = torch.randn(1, 1, 8).expand(1, 5, 8)
@@ -138,7 +138,7 @@ def test_the_key_term_is_in_the_scores() -> None:
 
 
 def test_the_value_term_is_in_the_output() -> None:
-    """Departure: Eq. 3. With no values of words at all, the output is the mean of the distances' vectors."""
+    """Departure: Eq. 3. With zero values, the output is the weighted mean of the relative positions."""
     torch.manual_seed(0)
     attention = RelativeMultiHeadAttention(8, 1, 2)
     nn.init.zeros_(attention.value.weight)
@@ -163,8 +163,8 @@ def test_distances_are_signed_and_clipped() -> None:
     assert RelativePositionEmbedding(1, 2, 4)(50).shape == (1, 50, 50, 4)
 
 
-def test_a_sentence_may_stand_anywhere_in_its_window() -> None:
-    """Departure: Section 4.2. Nothing absolute is added; sinusoids, if one adds them, do change the output."""
+def test_the_output_does_not_depend_on_the_absolute_position_of_a_sentence() -> None:
+    """Departure: Section 4.2. No absolute positions are added; added sinusoids do change the output."""
     torch.manual_seed(0)
     attention = RelativeMultiHeadAttention(8, 2, 3).double()
     sentence = torch.randn(1, 5, 8, dtype=torch.float64)
@@ -181,7 +181,7 @@ def test_a_sentence_may_stand_anywhere_in_its_window() -> None:
 
 
 def test_the_tables_have_the_sizes_of_the_published_models() -> None:
-    """Departure: Section 4.1. Twelve layers of self-attention; base: k = 16, a table a head; big: k = 8, shared."""
+    """Departure: Section 4.1. Twelve layers of self-attention; base: k = 16, a table per head; big: k = 8, shared."""
     base = RelativeMultiHeadAttention(512, 8, 16, heads_share_relative_embedding=False)
     big = RelativeMultiHeadAttention(1024, 16, 8, heads_share_relative_embedding=True)
     assert base.key_positions.table.shape == base.value_positions.table.shape == (8, 33, 64)
@@ -191,7 +191,7 @@ def test_the_tables_have_the_sizes_of_the_published_models() -> None:
 
 
 def test_a_query_that_may_attend_nowhere_returns_zeros_without_nan() -> None:
-    """Departure of the code: the paper's softmax has no value there."""
+    """Departure of the code: the paper's softmax is undefined there."""
     torch.manual_seed(0)
     attention = RelativeMultiHeadAttention(8, 2, 3)
     x = torch.randn(2, 4, 8, requires_grad=True)
@@ -205,7 +205,7 @@ def test_a_query_that_may_attend_nowhere_returns_zeros_without_nan() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
 
 
-def test_heads_with_tables_of_their_own_differ_from_heads_that_share() -> None:
+def test_heads_with_their_own_tables_differ_from_heads_that_share_them() -> None:
     torch.manual_seed(0)
     own, shared = (
         RelativeMultiHeadAttention(8, 2, 1, heads_share_relative_embedding=False),
@@ -236,7 +236,7 @@ def test_weights_sum_to_one_where_anything_is_allowed(seed: int, n: int, k: int,
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6))
-def test_with_one_vector_for_all_pairs_order_is_lost_and_with_more_it_is_not(seed: int, n: int) -> None:
+def test_with_k_0_order_is_lost_and_with_k_1_it_is_not(seed: int, n: int) -> None:
     torch.manual_seed(seed)
     x, order = torch.randn(1, n, 8, dtype=torch.float64), torch.arange(n).roll(1)
     one, more = (RelativeMultiHeadAttention(8, 2, k).double() for k in (0, 1))
@@ -253,7 +253,7 @@ def test_products_with_edges_agree_with_sums_over_pairs(tables: int) -> None:
     assert close(relative_values(weights, edges), (weights[..., None] * edges).sum(3), 1e-12)
 
 
-def test_what_cannot_be_built_is_refused_with_its_numbers() -> None:
+def test_errors_name_the_invalid_arguments() -> None:
     with pytest.raises(ValueError, match=r"^d_model 10 is not a multiple of heads 4$"):
         RelativeMultiHeadAttention(10, 4, 2)
     with pytest.raises(ValueError, match=r"^clipping distance -1 is less than 0$"):

@@ -20,13 +20,13 @@ SCHEMES = {
 
 
 def draw(scheme: str, file: Path) -> None:
-    """Draw all entries of the codes as a map, and below it a few of the sines one by one."""
+    """Draw the encodings as a heatmap, and four of their entries as curves below."""
     ink, colors = SCHEMES[scheme]
     codes = sinusoidal_positions(POSITIONS, D_MODEL).numpy()
     plain: dict[Any, Any] = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink
     )
-    # Letters as paths look the same everywhere; a fixed salt makes the same file of the same numbers.
+    # Text as paths looks the same everywhere; a fixed hash salt makes the output deterministic.
     with plt.rc_context({**plain, "font.size": 10, "svg.fonttype": "path", "svg.hashsalt": "quaere"}):
         figure, (above, below) = plt.subplots(
             2, sharex=True, figsize=(7.2, 5.2), height_ratios=(3, 2), layout="constrained"
