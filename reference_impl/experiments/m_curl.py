@@ -227,7 +227,7 @@ def build_training(
             masked_obs, mask = mask_timesteps(obs, replacements)
             return _random_crops(masked_obs, config.image_size), mask, _random_crops(obs, config.image_size)
 
-    def optimiser(model: Any) -> torch.optim.Optimizer:
+    def optimizer(model: Any) -> torch.optim.Optimizer:
         groups = [
             {"params": model.encoder.parameters(), "lr": config.lr},
             {"params": model.transformer.parameters(), "lr": config.lr / 2},
@@ -247,7 +247,7 @@ def build_training(
             batch,
             config.steps,
             seed,
-            optimizer=optimiser,
+            optimizer=optimizer,
             schedule=schedule,
             measure=None if bare else measure,
             every=config.eval_every,

@@ -129,7 +129,7 @@ class TransferredModel:
             "loss": next_character_loss,
             "batch": lambda generator: (sample_windows(text, size.batch_size, generator),),
             "measure": lambda model: {"accuracy": accuracy(model, test)},
-            "optimiser": lambda model: torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0),
+            "optimizer": lambda model: torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0),
             "clip": 1.0,
             "interval": 100,
             "device": run.device,
