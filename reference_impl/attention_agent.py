@@ -134,7 +134,7 @@ class AttentionAgent(nn.Module):
         >>> seen = agent.attended_positions(frame)
         >>> seen.shape, torch.equal(seen.reshape(10, 2) * 96, agent.centers[agent.top_patches(frame)])
         (torch.Size([20]), True)
-        >>> hidden, _ = agent.controller(seen[None], agent.controller.start(seen[None]))
+        >>> hidden, _ = agent.controller(seen[None], agent.controller.init_state(seen[None]))
         >>> torch.equal(agent.action(hidden)[0].tanh(), agent(frame)[0])
         True
 
@@ -169,7 +169,7 @@ class AttentionAgent(nn.Module):
     ) -> tuple[Float[Tensor, " a"], State]:
         """Return the action and the LSTM's next state; the state is zero if none is given."""
         seen = self.attended_positions(frame)[None]
-        state = self.controller(seen, self.controller.start(seen) if state is None else state)
+        state = self.controller(seen, self.controller.init_state(seen) if state is None else state)
         return self.action(state[0])[0].tanh(), state
 
     def attended_positions(self, frame: Float[Tensor, "side side c"]) -> Float[Tensor, " seen"]:

@@ -1,12 +1,12 @@
-r"""DETR: find the objects of an image as a set, by a Transformer that decodes all of them at once.
+r"""DETR: object detection as set prediction, with a Transformer that predicts all objects of an image in parallel.
 
 Source: Carion et al. 2020, "End-to-End Object Detection with Transformers"; sections and equations are this paper's
 
 Axes: $b$ images of a batch, $n$ object queries ($N$ in the paper), $m$ cells of the feature map ($HW$), $d$ the width
-of the Transformer, $h$ heads. A box is (centre x, centre y, width, height) in shares of its image, so in [0, 1]. The
-class after the last, ∅, means that there is no object. Masks are true at what is real.
+of the Transformer, $h$ heads. A box is (center x, center y, width, height) as fractions of the image size, in [0, 1].
+The last class, ∅, is "no object". Masks are true where the image is, and false at padding.
 
-The module is longer than most: around the Transformer stand a backbone, a matching and a loss.
+The module is longer than most: besides the Transformer it has a backbone, the matching and the loss.
 """
 
 import math
@@ -27,8 +27,8 @@ from reference_impl.transformer import FeedForward, PostNorm
 
 
 @dataclass(frozen=True)
-class Objects:
-    """What is in one image: the truth, in any order."""
+class Targets:
+    """The ground truth of one image: the classes and boxes of its objects, in any order."""
 
     labels: Int[Tensor, " objects"]
     boxes: Float[Tensor, "objects 4"]
@@ -36,321 +36,132 @@ class Objects:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What each query of each image says: a score for every class and for ∅, which is the last, and a box."""
+    """The model's output: for each query of each image, the logits of all classes, the last of them ∅, and a box."""
 
     logits: Float[Tensor, "b n classes"]
     boxes: Float[Tensor, "b n 4"]
 
 
-def corners(boxes: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
-    """Turn (centre x, centre y, width, height) into (left, top, right, bottom)."""
-    centre, size = boxes[..., :2], boxes[..., 2:]
-    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+def box_cxcywh_to_xyxy(boxes: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
+    """Convert (center x, center y, width, height) to (left, top, right, bottom)."""
+    center, size = boxes[..., :2], boxes[..., 2:]
+    return torch.cat([center - size / 2, center + size / 2], dim=-1)
 
 
-def intersection_and_union(
-    one: Float[Tensor, "*#b 4"], other: Float[Tensor, "*#b 4"]
+def box_intersection_and_union(
+    boxes1: Float[Tensor, "*#b 4"], boxes2: Float[Tensor, "*#b 4"]
 ) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]:
-    """Return the areas that two boxes share and that they cover together; boxes are given by their corners."""
-    overlap = torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
+    """Return the areas of the intersection and of the union of boxes in (left, top, right, bottom) format."""
+    overlap = torch.minimum(boxes1[..., 2:], boxes2[..., 2:]) - torch.maximum(boxes1[..., :2], boxes2[..., :2])
     intersection = overlap.clamp(min=0).prod(dim=-1)
-    one_area, other_area = ((box[..., 2:] - box[..., :2]).prod(dim=-1) for box in (one, other))
-    return intersection, one_area + other_area - intersection
+    area1, area2 = ((boxes[..., 2:] - boxes[..., :2]).prod(dim=-1) for boxes in (boxes1, boxes2))
+    return intersection, area1 + area2 - intersection
 
 
-def generalised_iou(one: Float[Tensor, "*#b 4"], other: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b"]:
-    r"""Return the share of two boxes' union that they have in common, less the share of their hull that neither fills.
+def generalized_box_iou(boxes1: Float[Tensor, "*#b 4"], boxes2: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b"]:
+    r"""Return the generalized IoU of boxes in (left, top, right, bottom) format.
 
     Source: Appendix A.2, Eq. 10, which cites Rezatofighi et al. 2019
         $$\operatorname{GIoU}(b, \hat b) = \frac{|b \cap \hat b|}{|b \cup \hat b|} -
           \frac{|B \setminus (b \cup \hat b)|}{|B|}$$
 
-    $B$ is the smallest box around both. (The paper's text has "largest".) In (-1, 1]; boxes are given by their corners.
-    Two boxes without any area have 0.
+    $B$ is the smallest box around both. (The paper's text has "largest".) In (-1, 1]; 0 for two boxes of zero area.
 
-    Answers: detr.disjoint-boxes
-        How far apart they are: the further, the nearer to -1, since more and more of the hull is empty. Plain IoU is 0
-        for all of them, and its gradient too.
-
-        >>> import torch
-        >>> from reference_impl.detr import corners, generalised_iou, intersection_and_union
-        >>> target, away = torch.tensor([0.2, 0.5, 0.2, 0.2]), torch.tensor([1.0, 0.0, 0.0, 0.0])
-        >>> def iou(one, other):
-        ...     intersection, union = intersection_and_union(one, other)
-        ...     return intersection / union
-        >>> steps = torch.tensor([0.2, 0.4, 0.6])[:, None]
-        >>> [round(v, 2) for v in iou(corners(target), corners(target + steps * away)).tolist()]
-        [0.0, 0.0, 0.0]
-        >>> [round(v, 2) for v in generalised_iou(corners(target), corners(target + steps * away)).tolist()]
-        [0.0, -0.33, -0.5]
-
-        So gradients can pull a box to a target that it misses. By those of IoU it never moves.
-
-        >>> def overlap_after_climbing(similarity):
-        ...     box = (target + 0.6 * away).requires_grad_()
-        ...     for _ in range(60):
-        ...         (gradient,) = torch.autograd.grad(similarity(corners(target), corners(box)), box)
-        ...         box = (box + 0.01 * gradient).detach().requires_grad_()
-        ...     return iou(corners(target), corners(box)).item()
-        >>> overlap_after_climbing(iou), overlap_after_climbing(generalised_iou) > 0.3
-        (0.0, True)
+    Asked: detr.disjoint-boxes
     """
-    intersection, union = intersection_and_union(one, other)
-    hull = torch.maximum(one[..., 2:], other[..., 2:]) - torch.minimum(one[..., :2], other[..., :2])
-    area, least = hull.prod(dim=-1), torch.finfo(union.dtype).tiny
-    return intersection / union.clamp(min=least) - (area - union) / area.clamp(min=least)
+    intersection, union = box_intersection_and_union(boxes1, boxes2)
+    hull = torch.maximum(boxes1[..., 2:], boxes2[..., 2:]) - torch.minimum(boxes1[..., :2], boxes2[..., :2])
+    area, eps = hull.prod(dim=-1), torch.finfo(union.dtype).tiny
+    return intersection / union.clamp(min=eps) - (area - union) / area.clamp(min=eps)
 
 
-def box_loss(one: Float[Tensor, "*#b 4"], other: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b"]:
-    r"""Return how far each box is from the other, in size-free and in plain terms.
+def box_loss(boxes1: Float[Tensor, "*#b 4"], boxes2: Float[Tensor, "*#b 4"]) -> Float[Tensor, "*b"]:
+    r"""Return the bounding box loss: a weighted sum of the generalized IoU loss and the L1 distance.
 
     Source: Section 3.1, "Bounding box loss"; Appendix A.2, Eq. 9; the weights from A.4
         $$\mathcal L_{box}(b, \hat b) = 2 \, (1 - \operatorname{GIoU}(b, \hat b)) + 5 \, \lVert b - \hat b \rVert_1$$
 
-    Answers: detr.two-box-losses
-        The distance counts in shares of the image, so that an error of a fifth of the box costs ten times as much on a
-        box ten times as wide: alone it would leave small objects to look after themselves. GIoU costs the same on
-        both, but it is blind as long as one box lies inside the other: wherever it lies there, union, intersection
-        and hull stay the same. The distance sees that.
-
-        >>> import torch
-        >>> from reference_impl.detr import corners, generalised_iou
-        >>> def losses(one, other):
-        ...     return (one - other).abs().sum(dim=-1), 1 - generalised_iou(corners(one), corners(other))
-        >>> boxes = torch.tensor([[0.5, 0.5, 0.04, 0.04], [0.5, 0.5, 0.4, 0.4]])
-        >>> shifted = boxes + torch.stack([boxes[:, 2] / 5, *torch.zeros(3, 2)], dim=1)
-        >>> distance, overlap = losses(boxes, shifted)
-        >>> [round((loss[1] / loss[0]).item(), 2) for loss in (distance, overlap)]
-        [10.0, 1.0]
-
-        >>> inside = torch.tensor([0.45, 0.5, 0.2, 0.2], requires_grad=True)
-        >>> gradients = [torch.autograd.grad(loss, inside)[0] for loss in losses(inside, boxes[1])]
-        >>> [bool(gradient[:2].abs().sum() > 1e-6) for gradient in gradients]
-        [True, False]
+    Asked: detr.two-box-losses
     """
-    return 2 * (1 - generalised_iou(corners(one), corners(other))) + 5 * (one - other).abs().sum(dim=-1)
+    giou = generalized_box_iou(box_cxcywh_to_xyxy(boxes1), box_cxcywh_to_xyxy(boxes2))
+    return 2 * (1 - giou) + 5 * (boxes1 - boxes2).abs().sum(dim=-1)
 
 
 @torch.no_grad()
-def match(
-    predictions: Predictions, objects: Sequence[Objects]
+def hungarian_match(
+    predictions: Predictions, targets: Sequence[Targets]
 ) -> list[tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]]:
-    r"""Pair each object with a prediction of its own, at the least cost in all.
+    r"""Match each object to a different prediction, at the least total cost (the Hungarian algorithm).
 
     Source: Section 3.1, Eq. 1
         $$\hat\sigma = \operatorname*{arg\,min}_\sigma \sum_{i=1}^N [c_i \ne \varnothing] \,
           \bigl(\mathcal L_{box}(b_i, \hat b_{\sigma(i)}) - \hat p_{\sigma(i)}(c_i)\bigr)$$
 
-    Objects that are padding, ∅, cost nothing wherever they go, so they are left out. No gradient passes.
+    The paper pads the objects with ∅ to $N$; these cost nothing whatever they are matched to, and are left out here. No
+    gradient flows through the matching.
 
     Returns:
-        For each image, the predictions that have an object, and their objects.
+        For each image, the indices of the matched predictions, and those of their objects.
 
     Raises:
         ValueError: An image has more objects than predictions.
 
-    Answers: detr.best-pairing
-        It is the best: on 100 random scenes none of the 360 ways to give four objects different predictions out of six
-        is cheaper. A greedy pairing takes the cheapest pair there is, then the cheapest of what is left. It never costs
-        less, and often more, since an early pair may take the only prediction that another object could have.
-
-        >>> import itertools, torch
-        >>> from reference_impl.detr import Objects, Predictions, box_loss, match
-        >>> _ = torch.manual_seed(0)
-        >>> predictions = Predictions(torch.randn(100, 6, 4), torch.rand(100, 6, 4))
-        >>> objects = [Objects(torch.randint(3, (4,)), torch.rand(4, 4)) for _ in range(100)]
-        >>> ways = torch.tensor(list(itertools.permutations(range(6), 4)))
-        >>> best, greedier = 0, []
-        >>> pairs = match(predictions, objects)
-        >>> for logits, boxes, true, (queries, chosen) in zip(predictions.logits, predictions.boxes, objects, pairs):
-        ...     cost = box_loss(boxes[:, None], true.boxes) - logits.softmax(dim=1)[:, true.labels]
-        ...     least = cost[queries, chosen].sum()
-        ...     best += bool(least <= cost[ways, torch.arange(4)].sum(dim=1).min() + 1e-5)
-        ...     greedy, left = 0.0, cost.clone()
-        ...     for _ in range(4):
-        ...         query, one = divmod(left.argmin().item(), 4)
-        ...         greedy += cost[query, one]
-        ...         left[query], left[:, one] = torch.inf, torch.inf
-        ...     greedier.append((greedy - least).item())
-        >>> best, min(greedier) > -1e-5, sum(more > 1e-3 for more in greedier) > 20
-        (100, True, True)
-
-    Answers: detr.probability-not-logarithm
-        A probability moves the cost by 1 at the most, so that class and box weigh against each other: no prediction is
-        chosen whose box costs over 1 more than that of the best box. A logarithm has no bound. Early in training, when
-        probabilities may be anything, it alone would decide, and good boxes would be taught to say ∅. In the loss it is
-        in place: there it is the gradient that counts, and $-\log p$ still pulls where $p$ is next to 0.
-
-        >>> import torch
-        >>> from reference_impl.detr import Objects, Predictions, box_loss, match
-        >>> _ = torch.manual_seed(0)
-        >>> predictions = Predictions(5 * torch.randn(200, 10, 20), torch.rand(200, 10, 4))
-        >>> objects = [Objects(torch.randint(19, (1,)), torch.rand(1, 4)) for _ in range(200)]
-        >>> by_probability = torch.cat([queries for queries, _ in match(predictions, objects)])
-        >>> labels = torch.stack([true.labels for true in objects])
-        >>> boxes = box_loss(predictions.boxes, torch.stack([true.boxes for true in objects]))
-        >>> log_p = predictions.logits.log_softmax(dim=2).take_along_dim(labels[:, :, None], dim=2).squeeze(2)
-        >>> by_logarithm = (boxes - log_p).argmin(dim=1)
-        >>> def worst_choice(queries):
-        ...     return (boxes[torch.arange(200), queries] - boxes.amin(dim=1)).max().item()
-        >>> worst_choice(by_probability) <= 1, worst_choice(by_logarithm) > 3
-        (True, True)
-
-        >>> logit = torch.tensor(-10.0, requires_grad=True)
-        >>> terms = logit.sigmoid(), -logit.sigmoid().log()
-        >>> [round(abs(torch.autograd.grad(term, logit)[0].item()), 3) for term in terms]
-        [0.0, 1.0]
+    Asked: detr.best-pairing, detr.probability-not-logarithm
     """
-    counts = [len(true.labels) for _, true in zip(predictions.boxes, objects, strict=True)]
+    counts = [len(target.labels) for _, target in zip(predictions.boxes, targets, strict=True)]
     if max(counts, default=0) > predictions.boxes.shape[1]:
         raise ValueError(f"{max(counts)} objects exceed the {predictions.boxes.shape[1]} predictions")
-    # All images' objects in one list, each beside the predictions of its own image: a few large operations.
-    image = torch.arange(len(objects)).repeat_interleave(torch.tensor(counts))
-    labels, boxes = torch.cat([true.labels for true in objects]), torch.cat([true.boxes for true in objects])
+    # The objects of all images in one list, each with the predictions of its own image: a few large operations.
+    image = torch.arange(len(targets)).repeat_interleave(torch.tensor(counts))
+    labels, boxes = torch.cat([target.labels for target in targets]), torch.cat([target.boxes for target in targets])
     cost = box_loss(predictions.boxes[image], boxes[:, None]) - predictions.logits.softmax(dim=-1)[image, :, labels]
-    chosen = [linear_sum_assignment(each.T.numpy()) for each in cost.cpu().split(counts)]
-    return [
-        (torch.from_numpy(queries).to(boxes.device), torch.from_numpy(own).to(boxes.device)) for queries, own in chosen
-    ]
+    pairs = [linear_sum_assignment(each.T.numpy()) for each in cost.cpu().split(counts)]  # each: (objects, n)
+    return [(torch.from_numpy(src).to(boxes.device), torch.from_numpy(tgt).to(boxes.device)) for src, tgt in pairs]
 
 
-def hungarian_loss(predictions: Predictions, objects: Sequence[Objects], no_object: float = 0.1) -> Float[Tensor, ""]:
-    r"""Pair, then pay: for the class of every prediction, and for the box of those that have an object.
+def hungarian_loss(predictions: Predictions, targets: Sequence[Targets], eos_coef: float = 0.1) -> Float[Tensor, ""]:
+    r"""Return the set prediction loss: cross-entropy for every prediction, and the box loss for the matched ones.
 
     Source: Section 3.1, Eq. 2
         $$\mathcal L = \sum_{i=1}^N \bigl(-\log \hat p_{\hat\sigma(i)}(c_i) +
           [c_i \ne \varnothing] \, \mathcal L_{box}(b_i, \hat b_{\hat\sigma(i)})\bigr)$$
 
-    Departs: Appendix A.2 divides every loss by the number of objects in the batch. As in the public code, only the
-    boxes' loss is: the classes' loss is the mean over all predictions, weighted as they are.
+    Departs: Appendix A.2 divides every loss by the number of objects in the batch. As in the public code, only the box
+    loss is divided by it; the classification loss is the weighted mean over all predictions.
 
     Args:
-        predictions: What the queries say.
-        objects: What is in each image.
-        no_object: The weight of a prediction whose class is ∅; any other weighs 1.
+        predictions: The predictions of one decoder layer.
+        targets: The objects of each image.
+        eos_coef: The weight of the class ∅ in the classification loss; the other classes have weight 1.
 
-    Answers: detr.order-free
-        No. The cheapest pairing has the same pairs in whatever order either side is listed, and the loss is a sum over
-        pairs. Over 24 orders of four objects, with the predictions shuffled each time, it has one value. Paid in the
-        order in which they stand, it would have 24.
-
-        >>> import itertools, torch
-        >>> from reference_impl.detr import Objects, Predictions, box_loss, hungarian_loss
-        >>> _ = torch.manual_seed(0)
-        >>> logits, boxes = torch.randn(1, 7, 6), torch.rand(1, 7, 4)
-        >>> labels, true = torch.tensor([0, 1, 1, 4]), torch.rand(4, 4)
-        >>> paired, as_they_stand = set(), set()
-        >>> for order in itertools.permutations(range(4)):
-        ...     objects, shuffle = Objects(labels[list(order)], true[list(order)]), torch.randperm(7)
-        ...     loss = hungarian_loss(Predictions(logits[:, shuffle], boxes[:, shuffle]), [objects])
-        ...     paired.add(round(loss.item(), 4))
-        ...     as_they_stand.add(round(box_loss(boxes[0, :4], objects.boxes).sum().item(), 4))
-        >>> len(paired), len(as_they_stand)
-        (1, 24)
-
-    Answers: detr.without-suppression
-        The pairing. Each object is paired with one prediction, so a second one of the same object has nothing but ∅ to
-        be paired with, and is taught to say so. Below, eight free predictions learn three objects: three are left. If
-        each learns the object nearest to it, as the rules of other detectors have it, all eight stay, and somebody has
-        to throw five away.
-
-        >>> import torch
-        >>> from torch.nn import functional as F
-        >>> from reference_impl.detr import Objects, Predictions, box_loss, detections, hungarian_loss
-        >>> boxes = torch.tensor([[0.2, 0.3, 0.2, 0.2], [0.6, 0.6, 0.3, 0.2], [0.8, 0.2, 0.2, 0.3]])
-        >>> truth = Objects(torch.tensor([0, 1, 2]), boxes)
-        >>> def nearest_loss(predictions, objects):
-        ...     cost = box_loss(predictions.boxes[0][:, None], objects[0].boxes)
-        ...     return cost.amin(dim=1).mean() + F.cross_entropy(predictions.logits[0], cost.argmin(dim=1))
-        >>> def found(loss):
-        ...     _ = torch.manual_seed(0)
-        ...     logits, places = torch.zeros(1, 8, 4, requires_grad=True), torch.randn(1, 8, 4, requires_grad=True)
-        ...     optimiser = torch.optim.Adam([logits, places], lr=0.2)
-        ...     for _ in range(40):
-        ...         predictions = Predictions(logits, places.sigmoid())
-        ...         optimiser.zero_grad()
-        ...         loss(predictions, [truth]).backward()
-        ...         optimiser.step()
-        ...     (result,) = detections(predictions, torch.tensor([[100, 100]]), threshold=0.5)
-        ...     return sorted(result.labels.tolist())
-        >>> found(hungarian_loss)
-        [0, 1, 2]
-        >>> len(found(nearest_loss))
-        8
-
-    Answers: detr.no-object-weight
-        Of 100 predictions 93 are told ∅ if an image has seven objects, COCO's mean. A query that cannot tell yet does
-        best to say ∅ with probability 0.93, and evidence for an object has to be 13 times as likely as not before the
-        query says otherwise. Weighted by a tenth, ∅ is no longer certain beforehand: a factor of 1.3 is enough. Below,
-        all queries share one score, which learns how likely an object is.
-
-        >>> import torch
-        >>> from reference_impl.detr import Objects, Predictions, hungarian_loss
-        >>> _ = torch.manual_seed(0)
-        >>> objects, boxes = [Objects(torch.zeros(7, dtype=torch.long), torch.rand(7, 4))], torch.rand(1, 100, 4)
-        >>> def chance_of_an_object(no_object):
-        ...     score = torch.zeros(2, requires_grad=True)
-        ...     optimiser = torch.optim.Adam([score], lr=0.1)
-        ...     for _ in range(80):
-        ...         optimiser.zero_grad()
-        ...         hungarian_loss(Predictions(score.expand(1, 100, 2), boxes), objects, no_object).backward()
-        ...         optimiser.step()
-        ...     return score.softmax(dim=0)[0].item()
-        >>> unweighted, weighted = chance_of_an_object(1.0), chance_of_an_object(0.1)
-        >>> round(unweighted, 2), round(weighted, 2)
-        (0.07, 0.43)
-        >>> round((1 - unweighted) / unweighted), round((1 - weighted) / weighted, 1)
-        (13, 1.3)
+    Asked: detr.without-suppression, detr.order-free, detr.no-object-weight
     """
-    pairs = match(predictions, objects)
-    image = torch.cat([torch.full_like(queries, i) for i, (queries, _) in enumerate(pairs)])
-    query = torch.cat([queries for queries, _ in pairs])
-    labels = torch.cat([true.labels[chosen] for true, (_, chosen) in zip(objects, pairs, strict=True)])
-    boxes = torch.cat([true.boxes[chosen] for true, (_, chosen) in zip(objects, pairs, strict=True)])
+    pairs = hungarian_match(predictions, targets)
+    image = torch.cat([torch.full_like(src, i) for i, (src, _) in enumerate(pairs)])
+    query = torch.cat([src for src, _ in pairs])
+    labels = torch.cat([target.labels[tgt] for target, (_, tgt) in zip(targets, pairs, strict=True)])
+    boxes = torch.cat([target.boxes[tgt] for target, (_, tgt) in zip(targets, pairs, strict=True)])
     b, n, classes = predictions.logits.shape
-    wanted = labels.new_full((b, n), classes - 1)
-    wanted[image, query] = labels
+    target_classes = labels.new_full((b, n), classes - 1)
+    target_classes[image, query] = labels
     weight = predictions.logits.new_ones(classes)
-    weight[-1] = no_object
-    class_loss = F.cross_entropy(predictions.logits.mT, wanted, weight)
+    weight[-1] = eos_coef
+    class_loss = F.cross_entropy(predictions.logits.mT, target_classes, weight)
     return class_loss + box_loss(predictions.boxes[image, query], boxes).sum() / max(len(labels), 1)
 
 
-def total_loss(layers: Sequence[Predictions], objects: Sequence[Objects], no_object: float = 0.1) -> Float[Tensor, ""]:
-    """Pay after every decoder layer, each with a matching of its own.
+def total_loss(layers: Sequence[Predictions], targets: Sequence[Targets], eos_coef: float = 0.1) -> Float[Tensor, ""]:
+    """Return the sum of the losses of all decoder layers, each with its own matching.
 
     Source: Section 3.2, "Auxiliary decoding losses"
 
-    Answers: detr.auxiliary-losses
-        So that every layer answers for itself. The heads and a norm before them are shared, so it costs no parameters,
-        and each layer is paired anew, since it finds other things than the one before. Below, a decoder learns two
-        objects. By the last loss alone its first layer is still no detector; by all of them it is one. That this helps
-        the whole model, to find the right number of objects above all, is the paper's finding, not this sketch's.
-
-        >>> import torch
-        >>> from reference_impl.detr import DETR, Objects, ResNet, hungarian_loss, total_loss
-        >>> def loss_of_first_layer(auxiliary):
-        ...     _ = torch.manual_seed(2)
-        ...     objects = [Objects(torch.tensor([0, 1]), 0.2 + 0.6 * torch.rand(2, 4))]
-        ...     size = dict(queries=4, d_model=32, heads=4, d_ff=64, layers=3, dropout=0.0)
-        ...     model = DETR(classes=2, **size, backbone=ResNet((1, 1), width=8))
-        ...     with torch.no_grad():
-        ...         memory = model.encode(torch.randn(1, 3, 32, 32))  # stays as it is: only the decoder learns
-        ...     optimiser = torch.optim.Adam(model.parameters(), lr=0.003)
-        ...     for _ in range(40):
-        ...         layers = [model.predict(found) for found in model.decode(memory)]
-        ...         optimiser.zero_grad()
-        ...         total_loss(layers if auxiliary else layers[-1:], objects).backward()
-        ...         optimiser.step()
-        ...     return hungarian_loss(layers[0], objects).item()
-        >>> loss_of_first_layer(auxiliary=False) > 2, loss_of_first_layer(auxiliary=True) < 1.5
-        (True, True)
+    Asked: detr.auxiliary-losses
     """
-    return torch.stack([hungarian_loss(predictions, objects, no_object) for predictions in layers]).sum()
+    return torch.stack([hungarian_loss(predictions, targets, eos_coef) for predictions in layers]).sum()
 
 
-class FrozenBatchNorm(nn.Module):
-    r"""Batch norm that never learns: its statistics and its affine map are those of the weights that were loaded.
+class FrozenBatchNorm2d(nn.Module):
+    r"""Batch norm with fixed statistics and affine parameters, those of the loaded weights.
 
     Source: Section 4, "Technical details"; Appendix A.4, "Backbone"
         $$y = \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} \gamma + \beta$$
@@ -361,12 +172,12 @@ class FrozenBatchNorm(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, num_features: int) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.ones(channels))
-        self.register_buffer("bias", torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("weight", torch.ones(num_features))
+        self.register_buffer("bias", torch.zeros(num_features))
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: Float[Tensor, "b channels rows columns"]) -> Float[Tensor, "b channels rows columns"]:
         """Scale and shift each channel by constants."""
@@ -376,160 +187,115 @@ class FrozenBatchNorm(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Change a feature map through a narrow waist, and add the change to what came in.
+    """A ResNet bottleneck block: 1 × 1, 3 × 3 and 1 × 1 convolutions with a residual connection.
 
-    Source: He et al. 2016, Figure 5, right; the stride stands in the 3 × 3 convolution, as in torchvision
+    Source: He et al. 2016, Figure 5, right; the stride is in the 3 × 3 convolution, as in torchvision
     """
 
-    def __init__(self, channels: int, width: int, stride: int = 1, dilation: int = 1) -> None:
+    def __init__(self, inplanes: int, planes: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
-        self.bn1 = FrozenBatchNorm(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, dilation, dilation, bias=False)
-        self.bn2 = FrozenBatchNorm(width)
-        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-        self.bn3 = FrozenBatchNorm(4 * width)
+        self.conv1 = nn.Conv2d(inplanes, planes, 1, bias=False)
+        self.bn1 = FrozenBatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, dilation, dilation, bias=False)
+        self.bn2 = FrozenBatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, 4 * planes, 1, bias=False)
+        self.bn3 = FrozenBatchNorm2d(4 * planes)
         self.downsample = None
-        if stride != 1 or channels != 4 * width:
-            shortcut = nn.Conv2d(channels, 4 * width, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, FrozenBatchNorm(4 * width))
+        if stride != 1 or inplanes != 4 * planes:
+            shortcut = nn.Conv2d(inplanes, 4 * planes, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, FrozenBatchNorm2d(4 * planes))
 
     def forward(self, x: Float[Tensor, "b _ _ _"]) -> Float[Tensor, "b _ _ _"]:
-        """Return the changed map."""
-        change = self.bn1(self.conv1(x)).relu()
-        change = self.bn2(self.conv2(change)).relu()
-        change = self.bn3(self.conv3(change))
-        return (change + (x if self.downsample is None else self.downsample(x))).relu()
+        """Return the block's feature map."""
+        out = self.bn1(self.conv1(x)).relu()  # (b, planes, rows, columns)
+        out = self.bn2(self.conv2(out)).relu()  # (b, planes, rows / stride, columns / stride)
+        out = self.bn3(self.conv3(out))  # (b, 4·planes, rows / stride, columns / stride)
+        return (out + (x if self.downsample is None else self.downsample(x))).relu()
 
 
 class ResNet(nn.Sequential):
-    """The backbone, without its classifier: features at a thirty-second of the image's resolution.
+    """The backbone, a ResNet without its classifier; its feature map has 1/32 of the image's resolution.
 
     Source: Section 3.2, "Backbone"; He et al. 2016, Table 1
 
-    Its parts have torchvision's names, which the public checkpoints have too. The paper begins with weights trained on
-    ImageNet; a new one here begins with random weights.
+    Its parts have torchvision's names, which the public checkpoints have too. The paper starts from weights
+    pre-trained on ImageNet; here the weights are initialized at random.
 
-    Departs: the paper speaks of batch norm only; the stem and the first stage are frozen too, as in the public code.
+    Departs: the paper mentions frozen batch norm only; the stem and the first stage are frozen too, as in the public
+    code.
 
     Args:
-        depths: How many blocks in each stage; ResNet-101 has (3, 4, 23, 3).
-        width: The stem's channels. Each stage has twice the one before; the first has four times the stem's.
-        dilated: Whether the last stage keeps the resolution, and dilates instead (DC5, Section 4).
-        frozen: How many parts are not trained, from the stem on.
+        depths: The number of blocks in each stage; ResNet-101 has (3, 4, 23, 3).
+        width: The number of channels of the stem. The first stage has four times as many, each later one twice those
+            of the stage before.
+        dilation: Whether the last stage is dilated instead of strided, which doubles the resolution (DC5, Section 4).
+        frozen_layers: How many of `conv1`, `layer1`, `layer2`, … are not trained.
 
-    Answers: detr.small-objects
-        Hardly any. Say that an image of 640 × 480 is enlarged to 1,067 × 800, as the paper does. The backbone makes
-        850 cells of it. What COCO calls small has at most 32 × 32 pixels, 53 × 53 after enlarging, and covers less
-        than three cells; a large object has at least 96 × 96, and covers 25. All that the Transformer sees of an object
-        must be in its cells. To keep the resolution in the last stage (DC5) makes four times as many, without new
-        weights, and 16 times as many pairs for the encoder's attention.
-
-        >>> import torch
-        >>> from reference_impl.detr import ResNet
-        >>> with torch.device("meta"):
-        ...     image = torch.empty(1, 3, 800, 1067)
-        ...     plain, dilated = ResNet(), ResNet(dilated=True)
-        ...     shapes = [tuple(backbone(image).shape[2:]) for backbone in (plain, dilated)]
-        >>> shapes
-        [(25, 34), (50, 67)]
-        >>> [round((side * 800 / 480 / 32) ** 2, 1) for side in (16, 32, 96)]
-        [0.7, 2.8, 25.0]
-        >>> cells, more_cells = (rows * columns for rows, columns in shapes)
-        >>> cells, round(more_cells / cells), round((more_cells / cells) ** 2)
-        (850, 4, 16)
-        >>> [sum(w.numel() for w in backbone.parameters()) for backbone in (plain, dilated)]
-        [23454912, 23454912]
+    Asked: detr.small-objects
     """
 
     def __init__(
-        self, depths: Sequence[int] = (3, 4, 6, 3), width: int = 64, dilated: bool = False, frozen: int = 2
+        self, depths: Sequence[int] = (3, 4, 6, 3), width: int = 64, dilation: bool = False, frozen_layers: int = 2
     ) -> None:
         parts: OrderedDict[str, nn.Module] = OrderedDict(
             conv1=nn.Conv2d(3, width, 7, 2, 3, bias=False),
-            bn1=FrozenBatchNorm(width),
+            bn1=FrozenBatchNorm2d(width),
             relu=nn.ReLU(),
             maxpool=nn.MaxPool2d(3, 2, 1),
         )
-        channels = width
+        inplanes = width
         for i, depth in enumerate(depths):
-            inner, dilates = width * 2**i, dilated and i == len(depths) - 1
-            blocks = [Bottleneck(channels, inner, stride=1 if i == 0 or dilates else 2)]
-            blocks += [Bottleneck(4 * inner, inner, dilation=2 if dilates else 1) for _ in range(depth - 1)]
+            planes, dilate = width * 2**i, dilation and i == len(depths) - 1
+            blocks = [Bottleneck(inplanes, planes, stride=1 if i == 0 or dilate else 2)]
+            blocks += [Bottleneck(4 * planes, planes, dilation=2 if dilate else 1) for _ in range(depth - 1)]
             parts[f"layer{i + 1}"] = nn.Sequential(*blocks)
-            channels = 4 * inner
+            inplanes = 4 * planes
         super().__init__(parts)
-        self.channels = channels
+        self.num_channels = inplanes
         for convolution in (module for module in self.modules() if isinstance(module, nn.Conv2d)):
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-        for part in [part for name, part in parts.items() if name == "conv1" or name.startswith("layer")][:frozen]:
+        trainable = [part for name, part in parts.items() if name == "conv1" or name.startswith("layer")]
+        for part in trainable[:frozen_layers]:
             part.requires_grad_(False)
 
 
-def sine_positions(real: Bool[Tensor, "b rows columns"], d: int) -> Float[Tensor, "b rows columns d"]:
-    r"""Return a fixed encoding of every cell: half of it from the cell's row, half from its column.
+def sine_position_embedding(valid: Bool[Tensor, "b rows columns"], d_model: int) -> Float[Tensor, "b rows columns d"]:
+    r"""Return the fixed 2-D sine position embedding: half of the channels encode the row, half the column.
 
     Source: Appendix A.4, "Spatial positional encoding"
         $$PE_{(pos,2i)} = \sin(pos / 10000^{4i/d}), \qquad PE_{(pos,2i+1)} = \cos(pos / 10000^{4i/d})$$
 
-    Departs: the paper does not say in which unit $pos$ is. As in the public code, it runs up to $2\pi$ at the last real
-    row or column of the image, whatever its size.
+    Departs: the paper does not give the unit of $pos$. As in the public code, it is normalized to $2\pi$ at the last
+    valid row or column of each image, whatever its size.
 
     Args:
-        real: Which cells are no padding; an image stands in the upper left corner.
-        d: The width.
+        valid: Which cells are not padding; an image is in the upper left corner.
+        d_model: The width.
 
     Raises:
-        ValueError: The width does not divide into sines and cosines of rows and of columns.
+        ValueError: The width is not a multiple of 4.
     """
-    if d % 4:
-        raise ValueError(f"d {d} is not a multiple of 4")
-    # float64, as for the sines of a sentence
-    rates = 10000.0 ** (-torch.arange(0, d // 2, 2, dtype=torch.float64, device=real.device) / (d // 2))
+    if d_model % 4:
+        raise ValueError(f"d_model {d_model} is not a multiple of 4")
+    # float64, as for the sinusoidal positions of a sentence
+    exponent = torch.arange(0, d_model // 2, 2, dtype=torch.float64, device=valid.device) / (d_model // 2)
+    frequencies = 10000.0**-exponent
     halves = []
     for axis in (1, 2):
-        place = real.cumsum(dim=axis, dtype=torch.float64)
-        place = 2 * math.pi * place / (place.narrow(axis, -1, 1) + 1e-6)
-        angles = place[..., None] * rates
-        halves.append(torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2))
-    return torch.cat(halves, dim=-1).to(torch.get_default_dtype())
+        position = valid.cumsum(dim=axis, dtype=torch.float64)
+        position = 2 * math.pi * position / (position.narrow(axis, -1, 1) + 1e-6)
+        angles = position[..., None] * frequencies  # (b, rows, columns, d / 4)
+        halves.append(torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2))  # (b, rows, columns, d / 2)
+    return torch.cat(halves, dim=-1).to(torch.get_default_dtype())  # (b, rows, columns, d)
 
 
 class EncoderLayer(nn.Module):
-    r"""Let each cell look at all of them, then change each by itself.
+    r"""A post-norm encoder layer: self-attention over the cells, with positions added to queries and keys, and an MLP.
 
     Source: Appendix A.3 and Figure 10, left; positions as in A.1, Eq. 7
         $$[Q; K; V] = [T_1 (X_q + P_q);\ T_2 (X_{kv} + P_{kv});\ T_3 X_{kv}]$$
 
-    Answers: detr.positions-in-every-layer
-        They are added to queries and keys in every layer, and never to values: those of the image to the cells, and the
-        object queries, which are positions too, to what the queries have found. So they decide where a cell looks, and
-        not what it finds. If all cells hold the same, every mean of their values is the same, wherever they look. In
-        the values, positions would be found as if they were content.
-
-        >>> import torch
-        >>> from reference_impl.detr import EncoderLayer, sine_positions
-        >>> _ = torch.manual_seed(0)
-        >>> first, second = EncoderLayer(32, 4, 64).eval(), EncoderLayer(32, 4, 64).eval()
-        >>> positions = sine_positions(torch.ones(1, 5, 7, dtype=torch.bool), 32).flatten(1, 2)
-        >>> everywhere, blank = torch.ones(1, 1, 35, dtype=torch.bool), torch.randn(1, 1, 32).expand(1, 35, 32)
-        >>> def spread(cells):
-        ...     return (cells - cells[:, :1]).abs().max().item()
-        >>> found = first(blank, positions, everywhere)
-        >>> placed = blank + positions
-        >>> found_with_places = first.self_attention(placed, placed, placed, everywhere)
-        >>> spread(found) < 1e-5, spread(found_with_places) > 1e-3
-        (True, True)
-
-        Such an image, then, carries no place on to the next layer, and any other carries little: the layer has to be
-        told again. One that is not cannot tell an image from the same cells in another order.
-
-        >>> x, order = torch.randn(1, 35, 32), torch.randperm(35)
-        >>> def change(positions):
-        ...     in_order, shuffled = second(x, positions, everywhere), second(x[:, order], positions, everywhere)
-        ...     return (in_order[:, order] - shuffled).abs().max().item()
-        >>> change(torch.zeros_like(positions)) < 1e-5, change(positions) > 0.01
-        (True, True)
+    Asked: detr.positions-in-every-layer
     """
 
     def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float = 0.1) -> None:
@@ -542,87 +308,27 @@ class EncoderLayer(nn.Module):
     def forward(
         self, x: Float[Tensor, "b m d"], positions: Float[Tensor, "b m d"], mask: Bool[Tensor, "b 1 m"]
     ) -> Float[Tensor, "b m d"]:
-        """Return the cells as the next layer sees them."""
-        placed = x + positions
-        x = self.around_self_attention.after(x, self.self_attention(placed, placed, x, mask))
-        return self.around_feed_forward.after(x, self.feed_forward(x))
+        """Return the layer's output for each cell."""
+        q = k = x + positions
+        x = self.around_self_attention.output(x, self.self_attention(q, k, x, mask))
+        return self.around_feed_forward.output(x, self.feed_forward(x))
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What the decoder looks at: the encoder's cells, where they stand, and which of them are real."""
+    """The encoder's output, with the cells' position embeddings and the mask of those that are not padding."""
 
-    cells: Float[Tensor, "b m d"]
+    features: Float[Tensor, "b m d"]
     positions: Float[Tensor, "b m d"]
     mask: Bool[Tensor, "b 1 m"]
 
 
 class DecoderLayer(nn.Module):
-    """Let each query look at the other queries, then at the image, then change each by itself; nothing is hidden.
+    """A post-norm decoder layer: self-attention over the queries, without a mask, cross-attention, and an MLP.
 
     Source: Appendix A.3 and Figure 10, right; positions as in A.1, Eq. 7
 
-    Answers: detr.first-self-attention
-        Nothing: neither of the image nor of the queries. What the queries have found is zero in the beginning, and
-        positions are not in the values, so all values are the same: the bias. Every mean of them is that too. Of the
-        paper's 263,168 parameters in this place all that comes out is one vector, the same for every query and every
-        image. The paper says itself that this attention may be skipped (Appendix A.3).
-
-        >>> import torch
-        >>> from torch import nn
-        >>> from reference_impl.detr import DETR, ResNet
-        >>> _ = torch.manual_seed(0)
-        >>> model = DETR(3, queries=5, d_model=16, heads=2, d_ff=32, layers=2, backbone=ResNet((1,), 4)).eval()
-        >>> for attention in (layer.self_attention for layer in model.decoder):
-        ...     for bias in (attention.value.bias, attention.output.bias):
-        ...         _ = nn.init.normal_(bias)  # as if trained: they begin as zeros
-        >>> told = []
-        >>> for layer in model.decoder:
-        ...     _ = layer.self_attention.register_forward_hook(lambda module, given, result: told.append(result))
-        >>> memory = model.encode(torch.randn(2, 3, 32, 32))  # two images
-        >>> found = model.decode(memory)
-        >>> first, second = (result.flatten(0, 1) for result in told)
-        >>> attention = model.decoder[0].self_attention
-        >>> torch.allclose(first, attention.output(attention.value.bias).expand(10, 16), atol=1e-5)
-        True
-        >>> len(second.detach().mul(1e4).round().unique(dim=0))
-        10
-
-    Answers: detr.decoder-self-attention
-        It is the only way in which queries hear of one another, and they must: what a prediction is taught depends on
-        the others. Below, the same prediction of an object is paired with it, or is left with ∅, by how good another
-        one is. A query that heard nothing would have to work out from the image what all others are going to say.
-
-        >>> import torch
-        >>> from torch import nn
-        >>> from reference_impl.detr import DETR, Objects, Predictions, ResNet, match
-        >>> true = Objects(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
-        >>> mine, better, worse = true.boxes + 0.05, true.boxes + 0.01, true.boxes + 0.1
-        >>> for other in (better, worse):
-        ...     ((queries, _),) = match(Predictions(torch.zeros(1, 2, 2), torch.stack([mine, other], dim=1)), [true])
-        ...     print("the object" if 0 in queries else "∅")
-        ∅
-        the object
-
-        What query 1 has found after the first layer reaches query 0 in the second; without self-attention it never
-        does. And nothing passes within the first layer, where nothing has been found yet. So one layer alone finds
-        objects twice, which the paper observed: suppressing duplicates helps after the first layer, and not after the
-        last (Section 4.2, Figure 4).
-
-        >>> _ = torch.manual_seed(0)
-        >>> model = DETR(1, queries=3, d_model=16, heads=2, d_ff=32, layers=2, backbone=ResNet((1,), 4)).eval()
-        >>> memory = model.encode(torch.randn(1, 3, 32, 32))
-        >>> first, second = model.decoder
-        >>> queries = model.queries[None]
-        >>> y = first(torch.zeros_like(queries), queries, memory).detach().requires_grad_()
-        >>> def heard():
-        ...     (gradient,) = torch.autograd.grad(second(y, queries, memory)[0, 0, 0], y)
-        ...     return gradient[0].abs().sum(dim=1).gt(1e-4).tolist()
-        >>> heard()
-        [True, True, True]
-        >>> _ = nn.init.zeros_(second.self_attention.output.weight)
-        >>> heard()
-        [True, False, False]
+    Asked: detr.decoder-self-attention, detr.first-self-attention
     """
 
     def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float = 0.1) -> None:
@@ -635,94 +341,48 @@ class DecoderLayer(nn.Module):
         self.around_feed_forward = PostNorm(d_model, dropout)
 
     def forward(
-        self, y: Float[Tensor, "b n d"], queries: Float[Tensor, "b n d"], memory: Memory
+        self, y: Float[Tensor, "b n d"], query_pos: Float[Tensor, "b n d"], memory: Memory
     ) -> Float[Tensor, "b n d"]:
-        """Return what has been found by each query as the next layer sees it."""
-        placed = y + queries
-        y = self.around_self_attention.after(y, self.self_attention(placed, placed, y))
-        keys = memory.cells + memory.positions
-        found = self.cross_attention(y + queries, keys, memory.cells, memory.mask)
-        y = self.around_cross_attention.after(y, found)
-        return self.around_feed_forward.after(y, self.feed_forward(y))
+        """Return the layer's output for each query; the object queries are added as positions."""
+        q = k = y + query_pos
+        y = self.around_self_attention.output(y, self.self_attention(q, k, y))
+        k = memory.features + memory.positions  # (b, m, d)
+        attended = self.cross_attention(y + query_pos, k, memory.features, memory.mask)  # (b, n, d)
+        y = self.around_cross_attention.output(y, attended)
+        return self.around_feed_forward.output(y, self.feed_forward(y))
 
 
 class DETR(nn.Module):
-    """Say of an image, in one pass, which objects stand where.
+    """The detection transformer: backbone, encoder, decoder, and the heads that predict classes and boxes.
 
     Source: Section 3.2 and Figure 2
 
-    The defaults are the paper's model with a ResNet-50. COCO's class numbers go up to 90, hence 91 classes.
+    The defaults are the paper's model with a ResNet-50. COCO's class ids go up to 90, hence 91 classes.
 
-    Departs: dropout stands after each sublayer, as Appendix A.4 has it; the public code also drops attention weights
-    and the hidden units of the feed-forward networks. Weights of the Transformer begin as Glorot and Bengio draw them,
-    query, key and value apart; the public code draws the three as one matrix, and so smaller.
+    Departs: dropout is applied to the output of each sublayer, as in Appendix A.4; the public code also drops attention
+    weights and the hidden units of the feed-forward networks. The Transformer's weights are Glorot uniform, with query,
+    key and value matrices initialized separately; the public code initializes the three as one matrix, hence smaller.
 
     Args:
-        classes: How many classes an object may have, ∅ not among them.
-        queries: How many predictions are made of an image.
+        num_classes: The number of classes, without ∅.
+        num_queries: The number of object queries, which is that of the predictions per image.
         d_model: The width of the Transformer.
-        heads: How many heads share that width.
-        d_ff: The width inside the feed-forward networks.
-        layers: How many layers in each of the two stacks.
-        dropout: The share dropped from each sublayer's output.
-        backbone: What makes features of an image; a new ResNet-50 if none is given.
+        heads: The number of attention heads.
+        d_ff: The width of the feed-forward networks' hidden layer.
+        layers: The number of encoder layers and of decoder layers.
+        dropout: The dropout rate of each sublayer's output.
+        backbone: The backbone; a ResNet-50 with random weights by default.
 
     Raises:
-        ValueError: There is no decoder layer, or the width does not divide among heads or into positions.
+        ValueError: There is no decoder layer, or the width is not a multiple of 4 or of the heads.
 
-    Answers: detr.parameters
-        More than half are in the backbone, and the queries are almost nothing. The stem and the first stage are not
-        trained, and batch norm is constants throughout: 41.3 million are trained, the number that the paper prints in
-        Section 4.1. Its Table 2, with 0, 3, 6 and 12 encoder layers, comes out to the digit.
-
-        >>> import torch
-        >>> from reference_impl.detr import DETR
-        >>> with torch.device("meta"):
-        ...     model = DETR()
-        >>> def count(*parts):
-        ...     return sum(w.numel() for part in parts for w in part.parameters())
-        >>> count(model), model.queries.numel()
-        (41524768, 25600)
-        >>> [count(part) for part in (model.backbone, model.project, model.encoder)]
-        [23454912, 524544, 7890432]
-        >>> [count(model.decoder, model.decoder_norm), count(model.classify), count(model.locate)]
-        [9473024, 23644, 132612]
-        >>> trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
-        >>> trained, count(model) - trained == count(model.backbone.conv1, model.backbone.layer1)
-        (41302368, True)
-        >>> [round((trained + (layers - 6) * count(model.encoder[0])) / 1e6, 1) for layers in (0, 3, 6, 12)]
-        [33.4, 37.4, 41.3, 49.2]
-
-    Answers: detr.object-queries
-        One learnt vector for each prediction, the same for every image; to the decoder it is the position of a place
-        that holds nothing yet. Nothing else tells predictions apart. Queries in another order give the predictions in
-        that order. If all were the same, so would be all predictions, and an image would seem to have one object. In
-        training they would not stay the same: the matching has to pick one of them.
-
-        >>> import torch
-        >>> from reference_impl.detr import DETR, Objects, ResNet, total_loss
-        >>> _ = torch.manual_seed(0)
-        >>> model = DETR(3, queries=5, d_model=16, heads=2, d_ff=32, layers=2, backbone=ResNet((1,), 4)).eval()
-        >>> image, order = torch.randn(1, 3, 32, 32), torch.tensor([3, 1, 4, 0, 2])
-        >>> def spread(rows):
-        ...     return (rows - rows[0]).abs().max().item()
-        >>> logits = model(image)[-1].logits[0]
-        >>> _ = model.queries.data.copy_(model.queries[order])
-        >>> spread(logits) > 0.01, torch.allclose(model(image)[-1].logits[0], logits[order], atol=1e-5)
-        (True, True)
-        >>> _ = model.queries.data.copy_(model.queries[:1].expand(5, 16))
-        >>> layers = model(image)
-        >>> spread(layers[-1].logits[0]) < 1e-5
-        True
-        >>> total_loss(layers, [Objects(torch.tensor([0]), torch.rand(1, 4))]).backward()
-        >>> spread(model.queries.grad) > 1e-3
-        True
+    Asked: detr.object-queries, detr.parameters
     """
 
     def __init__(
         self,
-        classes: int = 91,
-        queries: int = 100,
+        num_classes: int = 91,
+        num_queries: int = 100,
         d_model: int = 256,
         heads: int = 8,
         d_ff: int = 2048,
@@ -737,162 +397,592 @@ class DETR(nn.Module):
             raise ValueError(f"d_model {d_model} is not a multiple of 4")
         size = (d_model, heads, d_ff, dropout)
         self.backbone = ResNet() if backbone is None else backbone
-        self.project = nn.Conv2d(self.backbone.channels, d_model, 1)
+        self.input_proj = nn.Conv2d(self.backbone.num_channels, d_model, 1)
         self.encoder = nn.ModuleList(EncoderLayer(*size) for _ in range(layers))
         self.decoder = nn.ModuleList(DecoderLayer(*size) for _ in range(layers))
         self.decoder_norm = nn.LayerNorm(d_model)
-        self.queries = nn.Parameter(torch.randn(queries, d_model))
-        self.classify = nn.Linear(d_model, classes + 1)
+        self.query_embed = nn.Parameter(torch.randn(num_queries, d_model))
+        self.class_embed = nn.Linear(d_model, num_classes + 1)
         hidden = (nn.Linear(d_model, d_model), nn.ReLU(), nn.Linear(d_model, d_model), nn.ReLU())
-        self.locate = nn.Sequential(*hidden, nn.Linear(d_model, 4))
+        self.bbox_embed = nn.Sequential(*hidden, nn.Linear(d_model, 4))
         for stack in (self.encoder, self.decoder):
             for linear in (module for module in stack.modules() if isinstance(module, nn.Linear)):
                 nn.init.xavier_uniform_(linear.weight)
                 nn.init.zeros_(linear.bias)
 
     def forward(
-        self, images: Float[Tensor, "b 3 height width"], real: Bool[Tensor, "b height width"] | None = None
+        self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b height width"] | None = None
     ) -> list[Predictions]:
-        """Return the predictions after each decoder layer: the last are the model's, the others serve its training.
+        """Return the predictions after each decoder layer; the last are the model's, the others are for training.
 
         Args:
-            images: Images whose channels have been normalised, padded to one size at the right and at the bottom.
-            real: True where a pixel is no padding; all are real if it is left out.
+            images: Images with normalized channels, padded to one size at the right and at the bottom.
+            valid: True where a pixel is not padding; without it, no pixel is.
         """
-        return [self.predict(y) for y in self.decode(self.encode(images, real))]
+        return [self.predict(y) for y in self.decode(self.encode(images, valid))]
 
     def encode(
-        self, images: Float[Tensor, "b 3 height width"], real: Bool[Tensor, "b height width"] | None = None
+        self, images: Float[Tensor, "b 3 height width"], valid: Bool[Tensor, "b height width"] | None = None
     ) -> Memory:
-        """Make features of the images, and let their cells look at one another."""
-        features = self.project(self.backbone(images))
-        real = torch.ones_like(images[:, 0], dtype=torch.bool) if real is None else real
-        kept = F.interpolate(real[:, None].to(features), size=features.shape[-2:])[:, 0].bool()
-        positions = sine_positions(kept, features.shape[1]).to(features).flatten(1, 2)
-        cells, mask = features.flatten(2).mT, kept.flatten(1)[:, None]
+        """Run the backbone and the encoder."""
+        features = self.input_proj(self.backbone(images))  # (b, d, rows, columns)
+        valid = torch.ones_like(images[:, 0], dtype=torch.bool) if valid is None else valid
+        valid = F.interpolate(valid[:, None].to(features), size=features.shape[-2:])[:, 0].bool()  # (b, rows, columns)
+        positions = sine_position_embedding(valid, features.shape[1]).to(features).flatten(1, 2)  # (b, m, d)
+        features, mask = features.flatten(2).mT, valid.flatten(1)[:, None]  # (b, m, d) and (b, 1, m)
         for layer in self.encoder:
-            cells = layer(cells, positions, mask)
-        return Memory(cells, positions, mask)
+            features = layer(features, positions, mask)
+        return Memory(features, positions, mask)
 
     def decode(self, memory: Memory) -> list[Float[Tensor, "b n d"]]:
-        """Return what the queries have found after each layer, normalised; they begin with nothing."""
-        queries = self.queries.expand(len(memory.cells), -1, -1)
-        y, found = torch.zeros_like(queries), []
+        """Return the normalized output of each decoder layer; the first layer's input is zero."""
+        query_pos = self.query_embed.expand(len(memory.features), -1, -1)  # (b, n, d)
+        y, outputs = torch.zeros_like(query_pos), []
         for layer in self.decoder:
-            y = layer(y, queries, memory)
-            found.append(self.decoder_norm(y))
-        return found
+            y = layer(y, query_pos, memory)
+            outputs.append(self.decoder_norm(y))
+        return outputs
 
-    def predict(self, found: Float[Tensor, "b n d"]) -> Predictions:
-        """Read a class and a box from what each query has found, by itself.
+    def predict(self, y: Float[Tensor, "b n d"]) -> Predictions:
+        """Predict a class and a box from each query's output.
 
         Source: Section 3.2, "Prediction feed-forward networks"
         """
-        return Predictions(self.classify(found), self.locate(found).sigmoid())
+        return Predictions(self.class_embed(y), self.bbox_embed(y).sigmoid())
 
 
-def pad(
+def pad_images(
     images: Sequence[Float[Tensor, "3 _ _"]],
 ) -> tuple[Float[Tensor, "b 3 height width"], Bool[Tensor, "b height width"]]:
-    """Lay images of several sizes into the upper left corners of one batch; also return where they are.
+    """Pad images of several sizes to one batch, at the right and at the bottom; also return the mask of valid pixels.
 
-    Answers: detr.padding
-        To attention it does not: keys are masked, and positions count real cells only, so whatever stands in the padded
-        cells, all predictions are the same. To the backbone it does: a convolution at the image's edge sees zeros when
-        the image is alone, and what the layers below have made of the padding when it is not. So predictions depend a
-        little on which images share a batch.
+    Asked: detr.padding
+    """
+    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    batch = images[0].new_zeros(len(images), 3, height, width)
+    valid = torch.zeros(len(images), height, width, dtype=torch.bool, device=batch.device)
+    for i, image in enumerate(images):
+        batch[i, :, : image.shape[1], : image.shape[2]] = image
+        valid[i, : image.shape[1], : image.shape[2]] = True
+    return batch, valid
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The detected objects of one image; boxes are (left, top, right, bottom) in pixels."""
+
+    scores: Float[Tensor, " detections"]
+    labels: Int[Tensor, " detections"]
+    boxes: Float[Tensor, "detections 4"]
+
+
+@torch.no_grad()
+def postprocess(predictions: Predictions, target_sizes: Int[Tensor, "b 2"], threshold: float = 0.0) -> list[Detections]:
+    """Convert predictions to detections with boxes in pixels.
+
+    Source: Section 4, "Technical details"
+
+    A prediction of ∅ is replaced by its second most likely class, with that class's probability as the score. There is
+    no non-maximum suppression. The paper evaluates all predictions; raise the threshold to visualize some.
+
+    Args:
+        predictions: The predictions of the last decoder layer.
+        target_sizes: The height and the width of each image, without padding.
+        threshold: Detections with a lower or equal score are dropped.
+    """
+    scores, labels = predictions.logits.softmax(dim=-1)[..., :-1].max(dim=-1)  # (b, n) each
+    boxes = box_cxcywh_to_xyxy(predictions.boxes) * target_sizes.flip(1).repeat(1, 2)[:, None]  # (b, n, 4)
+    rows = zip(scores, labels, boxes, scores > threshold, strict=True)
+    return [Detections(score[kept], label[kept], box[kept]) for score, label, box, kept in rows]
+
+
+def build_optimizer(model: DETR, lr_drop: int = 200) -> tuple[torch.optim.AdamW, StepLR]:
+    """Return AdamW and its learning rate schedule, which is to be stepped once an epoch.
+
+    Source: Section 4, "Technical details"; Appendix A.4
+
+    Args:
+        model: The model; its backbone has a tenth of the learning rate.
+        lr_drop: The number of epochs after which the learning rates drop to a tenth: 200 of 300, or 400 of 500.
+    """
+    rest = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("backbone.")]
+    backbone = [p for p in model.backbone.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": rest}, {"params": backbone, "lr": 1e-5}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-4, weight_decay=1e-4)
+    return optimizer, StepLR(optimizer, lr_drop)
+
+
+def train_step(
+    model: DETR,
+    optimizer: torch.optim.Optimizer,
+    images: Float[Tensor, "b 3 height width"],
+    targets: Sequence[Targets],
+    valid: Bool[Tensor, "b height width"] | None = None,
+) -> float:
+    """Take one optimizer step on a batch, and return its loss.
+
+    Source: Appendix A.4; gradients are clipped to a norm of 0.1
+    """
+    loss = total_loss(model(images, valid), targets)
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+    optimizer.step()
+    return loss.item()
+
+
+# Answers
+
+
+def without_suppression() -> None:
+    """
+    Answers: detr.without-suppression
+        The matching. Each object is matched to one prediction, so a second prediction of the same object is matched to
+        ∅, and is trained to predict that. Below, eight free predictions learn three objects: three detections are left.
+        If each prediction instead learns the object nearest to it, as in detectors with anchors, all eight remain, and
+        five would have to be removed by non-maximum suppression.
+
+        >>> import torch
+        >>> from torch.nn import functional as F
+        >>> from reference_impl.detr import Predictions, Targets, box_loss, hungarian_loss, postprocess
+        >>> boxes = torch.tensor([[0.2, 0.3, 0.2, 0.2], [0.6, 0.6, 0.3, 0.2], [0.8, 0.2, 0.2, 0.3]])
+        >>> target = Targets(torch.tensor([0, 1, 2]), boxes)
+        >>> def nearest_loss(predictions, targets):
+        ...     cost = box_loss(predictions.boxes[0][:, None], targets[0].boxes)
+        ...     return cost.amin(dim=1).mean() + F.cross_entropy(predictions.logits[0], cost.argmin(dim=1))
+        >>> def detect(loss):
+        ...     _ = torch.manual_seed(0)
+        ...     logits, places = torch.zeros(1, 8, 4, requires_grad=True), torch.randn(1, 8, 4, requires_grad=True)
+        ...     optimizer = torch.optim.Adam([logits, places], lr=0.2)
+        ...     for _ in range(40):
+        ...         predictions = Predictions(logits, places.sigmoid())
+        ...         optimizer.zero_grad()
+        ...         loss(predictions, [target]).backward()
+        ...         optimizer.step()
+        ...     (detections,) = postprocess(predictions, torch.tensor([[100, 100]]), threshold=0.5)
+        ...     return sorted(detections.labels.tolist())
+        >>> detect(hungarian_loss)
+        [0, 1, 2]
+        >>> len(detect(nearest_loss))
+        8
+    """
+
+
+def order_free() -> None:
+    """
+    Answers: detr.order-free
+        No. The cheapest matching has the same pairs in whatever order the objects and the predictions are listed, and
+        the loss is a sum over pairs. Over the 24 orders of four objects, with the predictions shuffled each time, it
+        has one value. If the objects were paired with the predictions in the order of the lists, it would have 24.
+
+        >>> import itertools, torch
+        >>> from reference_impl.detr import Predictions, Targets, box_loss, hungarian_loss
+        >>> _ = torch.manual_seed(0)
+        >>> logits, boxes = torch.randn(1, 7, 6), torch.rand(1, 7, 4)
+        >>> labels, true = torch.tensor([0, 1, 1, 4]), torch.rand(4, 4)
+        >>> matched, in_list_order = set(), set()
+        >>> for order in itertools.permutations(range(4)):
+        ...     target, shuffle = Targets(labels[list(order)], true[list(order)]), torch.randperm(7)
+        ...     loss = hungarian_loss(Predictions(logits[:, shuffle], boxes[:, shuffle]), [target])
+        ...     matched.add(round(loss.item(), 4))
+        ...     in_list_order.add(round(box_loss(boxes[0, :4], target.boxes).sum().item(), 4))
+        >>> len(matched), len(in_list_order)
+        (1, 24)
+    """
+
+
+def best_pairing() -> None:
+    """
+    Answers: detr.best-pairing
+        It is optimal: on 100 random images none of the 360 ways to match four objects to different predictions out of
+        six is cheaper. Greedy matching takes the cheapest pair, then the cheapest of the remaining ones. It never costs
+        less, and often more, since an early pair may take the only good prediction of another object.
+
+        >>> import itertools, torch
+        >>> from reference_impl.detr import Predictions, Targets, box_loss, hungarian_match
+        >>> _ = torch.manual_seed(0)
+        >>> predictions = Predictions(torch.randn(100, 6, 4), torch.rand(100, 6, 4))
+        >>> targets = [Targets(torch.randint(3, (4,)), torch.rand(4, 4)) for _ in range(100)]
+        >>> ways = torch.tensor(list(itertools.permutations(range(6), 4)))
+        >>> optimal, excess = 0, []
+        >>> pairs = hungarian_match(predictions, targets)
+        >>> for logits, boxes, target, (src, tgt) in zip(predictions.logits, predictions.boxes, targets, pairs):
+        ...     cost = box_loss(boxes[:, None], target.boxes) - logits.softmax(dim=1)[:, target.labels]
+        ...     least = cost[src, tgt].sum()
+        ...     optimal += bool(least <= cost[ways, torch.arange(4)].sum(dim=1).min() + 1e-5)
+        ...     greedy, left = 0.0, cost.clone()
+        ...     for _ in range(4):
+        ...         query, one = divmod(left.argmin().item(), 4)
+        ...         greedy += cost[query, one]
+        ...         left[query], left[:, one] = torch.inf, torch.inf
+        ...     excess.append((greedy - least).item())
+        >>> optimal, min(excess) > -1e-5, sum(more > 1e-3 for more in excess) > 20
+        (100, True, True)
+    """
+
+
+def probability_not_logarithm() -> None:
+    r"""
+    Answers: detr.probability-not-logarithm
+        A probability changes the cost by at most 1, so that class and box are on the same scale: no prediction is
+        matched whose box loss is more than 1 above that of the best box. A logarithm is unbounded. Early in training,
+        when probabilities are arbitrary, it would dominate, and good boxes would be trained to predict ∅. In the loss,
+        what matters is the gradient, and that of $-\log p$ does not vanish where $p$ is near 0.
+
+        >>> import torch
+        >>> from reference_impl.detr import Predictions, Targets, box_loss, hungarian_match
+        >>> _ = torch.manual_seed(0)
+        >>> predictions = Predictions(5 * torch.randn(200, 10, 20), torch.rand(200, 10, 4))
+        >>> targets = [Targets(torch.randint(19, (1,)), torch.rand(1, 4)) for _ in range(200)]
+        >>> by_probability = torch.cat([src for src, _ in hungarian_match(predictions, targets)])
+        >>> labels = torch.stack([target.labels for target in targets])
+        >>> boxes = box_loss(predictions.boxes, torch.stack([target.boxes for target in targets]))
+        >>> log_p = predictions.logits.log_softmax(dim=2).take_along_dim(labels[:, :, None], dim=2).squeeze(2)
+        >>> by_logarithm = (boxes - log_p).argmin(dim=1)
+        >>> def worst_choice(queries):
+        ...     return (boxes[torch.arange(200), queries] - boxes.amin(dim=1)).max().item()
+        >>> worst_choice(by_probability) <= 1, worst_choice(by_logarithm) > 3
+        (True, True)
+
+        >>> logit = torch.tensor(-10.0, requires_grad=True)
+        >>> terms = logit.sigmoid(), -logit.sigmoid().log()
+        >>> [round(abs(torch.autograd.grad(term, logit)[0].item()), 3) for term in terms]
+        [0.0, 1.0]
+    """
+
+
+def two_box_losses() -> None:
+    """
+    Answers: detr.two-box-losses
+        The L1 distance is in fractions of the image, so that an error of a fifth of the box costs ten times as much on
+        a box ten times as wide: alone, it would neglect small objects. The generalized IoU costs the same on both, but
+        it has no gradient for the center of a box that lies inside the other: wherever it lies there, union,
+        intersection and hull are the same. The L1 distance has one.
+
+        >>> import torch
+        >>> from reference_impl.detr import box_cxcywh_to_xyxy, generalized_box_iou
+        >>> def losses(one, other):
+        ...     giou = generalized_box_iou(box_cxcywh_to_xyxy(one), box_cxcywh_to_xyxy(other))
+        ...     return (one - other).abs().sum(dim=-1), 1 - giou
+        >>> boxes = torch.tensor([[0.5, 0.5, 0.04, 0.04], [0.5, 0.5, 0.4, 0.4]])
+        >>> shifted = boxes + torch.stack([boxes[:, 2] / 5, *torch.zeros(3, 2)], dim=1)
+        >>> distance, overlap = losses(boxes, shifted)
+        >>> [round((loss[1] / loss[0]).item(), 2) for loss in (distance, overlap)]
+        [10.0, 1.0]
+
+        >>> inside = torch.tensor([0.45, 0.5, 0.2, 0.2], requires_grad=True)
+        >>> gradients = [torch.autograd.grad(loss, inside)[0] for loss in losses(inside, boxes[1])]
+        >>> [bool(gradient[:2].abs().sum() > 1e-6) for gradient in gradients]
+        [True, False]
+    """
+
+
+def disjoint_boxes() -> None:
+    """
+    Answers: detr.disjoint-boxes
+        How far apart they are: it approaches -1 with their distance, as more of the hull is empty. Plain IoU is 0 for
+        all disjoint boxes, and so is its gradient.
+
+        >>> import torch
+        >>> from reference_impl.detr import box_cxcywh_to_xyxy, box_intersection_and_union, generalized_box_iou
+        >>> target, away = torch.tensor([0.2, 0.5, 0.2, 0.2]), torch.tensor([1.0, 0.0, 0.0, 0.0])
+        >>> def iou(one, other):
+        ...     intersection, union = box_intersection_and_union(one, other)
+        ...     return intersection / union
+        >>> steps = torch.tensor([0.2, 0.4, 0.6])[:, None]
+        >>> one, others = box_cxcywh_to_xyxy(target), box_cxcywh_to_xyxy(target + steps * away)
+        >>> [round(v, 2) for v in iou(one, others).tolist()]
+        [0.0, 0.0, 0.0]
+        >>> [round(v, 2) for v in generalized_box_iou(one, others).tolist()]
+        [0.0, -0.33, -0.5]
+
+        So gradient descent can move a box to a target that it does not overlap. With plain IoU it never moves.
+
+        >>> def overlap_after_ascent(similarity):
+        ...     box = (target + 0.6 * away).requires_grad_()
+        ...     for _ in range(60):
+        ...         (gradient,) = torch.autograd.grad(similarity(one, box_cxcywh_to_xyxy(box)), box)
+        ...         box = (box + 0.01 * gradient).detach().requires_grad_()
+        ...     return iou(one, box_cxcywh_to_xyxy(box)).item()
+        >>> overlap_after_ascent(iou), overlap_after_ascent(generalized_box_iou) > 0.3
+        (0.0, True)
+    """
+
+
+def object_queries() -> None:
+    """
+    Answers: detr.object-queries
+        One learned vector for each prediction, the same for every image; the decoder uses them as position embeddings
+        of its input, which is zero. Nothing else distinguishes the predictions. Queries in another order give the
+        predictions in that order. If all queries were equal, all predictions would be equal too, and an image would
+        seem to have one object. Training would not keep them equal: the matching has to choose one of them.
+
+        >>> import torch
+        >>> from reference_impl.detr import DETR, ResNet, Targets, total_loss
+        >>> _ = torch.manual_seed(0)
+        >>> model = DETR(3, num_queries=5, d_model=16, heads=2, d_ff=32, layers=2, backbone=ResNet((1,), 4)).eval()
+        >>> image, order = torch.randn(1, 3, 32, 32), torch.tensor([3, 1, 4, 0, 2])
+        >>> def spread(rows):
+        ...     return (rows - rows[0]).abs().max().item()
+        >>> logits = model(image)[-1].logits[0]
+        >>> _ = model.query_embed.data.copy_(model.query_embed[order])
+        >>> spread(logits) > 0.01, torch.allclose(model(image)[-1].logits[0], logits[order], atol=1e-5)
+        (True, True)
+        >>> _ = model.query_embed.data.copy_(model.query_embed[:1].expand(5, 16))
+        >>> layers = model(image)
+        >>> spread(layers[-1].logits[0]) < 1e-5
+        True
+        >>> total_loss(layers, [Targets(torch.tensor([0]), torch.rand(1, 4))]).backward()
+        >>> spread(model.query_embed.grad) > 1e-3
+        True
+    """
+
+
+def decoder_self_attention() -> None:
+    """
+    Answers: detr.decoder-self-attention
+        Communication among the queries, which they need: the target of a prediction depends on the others. Below, the
+        same prediction of an object is matched to the object or to ∅, depending on how good another prediction is. A
+        query that could not attend to the others would have to infer from the image what all others will predict.
 
         >>> import torch
         >>> from torch import nn
-        >>> from reference_impl.detr import DETR, Memory, ResNet, pad
+        >>> from reference_impl.detr import DETR, Predictions, ResNet, Targets, hungarian_match
+        >>> target = Targets(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
+        >>> mine, better, worse = target.boxes + 0.05, target.boxes + 0.01, target.boxes + 0.1
+        >>> for other in (better, worse):
+        ...     predictions = Predictions(torch.zeros(1, 2, 2), torch.stack([mine, other], dim=1))
+        ...     ((queries, _),) = hungarian_match(predictions, [target])
+        ...     print("the object" if 0 in queries else "∅")
+        ∅
+        the object
+
+        The output of query 1 after the first layer affects query 0 in the second; without self-attention it does not.
+        Within the first layer nothing passes between the queries, since its self-attention is constant. So a single
+        layer detects objects twice, which the paper observed: non-maximum suppression helps after the first layer, and
+        not after the last (Section 4.2, Figure 4).
+
+        >>> _ = torch.manual_seed(0)
+        >>> model = DETR(1, num_queries=3, d_model=16, heads=2, d_ff=32, layers=2, backbone=ResNet((1,), 4)).eval()
+        >>> memory = model.encode(torch.randn(1, 3, 32, 32))
+        >>> first, second = model.decoder
+        >>> query_pos = model.query_embed[None]
+        >>> y = first(torch.zeros_like(query_pos), query_pos, memory).detach().requires_grad_()
+        >>> def depends_on():
+        ...     (gradient,) = torch.autograd.grad(second(y, query_pos, memory)[0, 0, 0], y)
+        ...     return gradient[0].abs().sum(dim=1).gt(1e-4).tolist()
+        >>> depends_on()
+        [True, True, True]
+        >>> _ = nn.init.zeros_(second.self_attention.output.weight)
+        >>> depends_on()
+        [True, False, False]
+    """
+
+
+def first_self_attention() -> None:
+    """
+    Answers: detr.first-self-attention
+        Nothing, neither of the image nor of the queries. The decoder's input is zero, and positions are not added to
+        the values, so all values are equal to the bias, and so is every weighted mean of them. The output of the
+        paper's 263,168 parameters in this place is one vector, the same for every query and every image. The paper says
+        itself that this attention may be skipped (Appendix A.3).
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from reference_impl.detr import DETR, ResNet
+        >>> _ = torch.manual_seed(0)
+        >>> model = DETR(3, num_queries=5, d_model=16, heads=2, d_ff=32, layers=2, backbone=ResNet((1,), 4)).eval()
+        >>> for attention in (layer.self_attention for layer in model.decoder):
+        ...     for bias in (attention.value.bias, attention.output.bias):
+        ...         _ = nn.init.normal_(bias)  # as if trained: they are initialized to zero
+        >>> outputs = []
+        >>> for layer in model.decoder:
+        ...     _ = layer.self_attention.register_forward_hook(lambda module, args, output: outputs.append(output))
+        >>> memory = model.encode(torch.randn(2, 3, 32, 32))  # two images
+        >>> _ = model.decode(memory)
+        >>> first, second = (output.flatten(0, 1) for output in outputs)
+        >>> attention = model.decoder[0].self_attention
+        >>> torch.allclose(first, attention.output(attention.value.bias).expand(10, 16), atol=1e-5)
+        True
+        >>> len(second.detach().mul(1e4).round().unique(dim=0))
+        10
+    """
+
+
+def positions_in_every_layer() -> None:
+    """
+    Answers: detr.positions-in-every-layer
+        They are added to queries and keys in every layer, and never to values: the image's position embeddings to the
+        cells, and the object queries, which are positions too, to the decoder's tokens. So they determine the attention
+        weights, and not what is averaged. If all cells hold the same content, every weighted mean of their values is
+        the same. If positions were added to the values, they would be mixed with the content.
+
+        >>> import torch
+        >>> from reference_impl.detr import EncoderLayer, sine_position_embedding
+        >>> _ = torch.manual_seed(0)
+        >>> first, second = EncoderLayer(32, 4, 64).eval(), EncoderLayer(32, 4, 64).eval()
+        >>> positions = sine_position_embedding(torch.ones(1, 5, 7, dtype=torch.bool), 32).flatten(1, 2)
+        >>> mask, blank = torch.ones(1, 1, 35, dtype=torch.bool), torch.randn(1, 1, 32).expand(1, 35, 32)
+        >>> def spread(cells):
+        ...     return (cells - cells[:, :1]).abs().max().item()
+        >>> output = first(blank, positions, mask)
+        >>> with_positions = blank + positions
+        >>> output_with_positions = first.self_attention(with_positions, with_positions, with_positions, mask)
+        >>> spread(output) < 1e-5, spread(output_with_positions) > 1e-3
+        (True, True)
+
+        Hence such an image passes no positions on to the next layer, and any other image few: they have to be added
+        again. A layer without them is equivariant to permutations of the cells.
+
+        >>> x, order = torch.randn(1, 35, 32), torch.randperm(35)
+        >>> def change(positions):
+        ...     in_order, shuffled = second(x, positions, mask), second(x[:, order], positions, mask)
+        ...     return (in_order[:, order] - shuffled).abs().max().item()
+        >>> change(torch.zeros_like(positions)) < 1e-5, change(positions) > 0.01
+        (True, True)
+    """
+
+
+def no_object_weight() -> None:
+    """
+    Answers: detr.no-object-weight
+        Of 100 predictions 93 are matched to ∅ if an image has seven objects, COCO's mean. A query without evidence
+        minimizes the loss by predicting ∅ with probability 0.93, and needs a likelihood ratio of 13 to predict an
+        object. With a weight of a tenth for ∅, a ratio of 1.3 is enough. Below, all queries share one pair of logits,
+        which learns the probability of an object.
+
+        >>> import torch
+        >>> from reference_impl.detr import Predictions, Targets, hungarian_loss
+        >>> _ = torch.manual_seed(0)
+        >>> targets, boxes = [Targets(torch.zeros(7, dtype=torch.long), torch.rand(7, 4))], torch.rand(1, 100, 4)
+        >>> def probability_of_an_object(eos_coef):
+        ...     logits = torch.zeros(2, requires_grad=True)
+        ...     optimizer = torch.optim.Adam([logits], lr=0.1)
+        ...     for _ in range(80):
+        ...         optimizer.zero_grad()
+        ...         hungarian_loss(Predictions(logits.expand(1, 100, 2), boxes), targets, eos_coef).backward()
+        ...         optimizer.step()
+        ...     return logits.softmax(dim=0)[0].item()
+        >>> unweighted, weighted = probability_of_an_object(1.0), probability_of_an_object(0.1)
+        >>> round(unweighted, 2), round(weighted, 2)
+        (0.07, 0.43)
+        >>> round((1 - unweighted) / unweighted), round((1 - weighted) / weighted, 1)
+        (13, 1.3)
+    """
+
+
+def auxiliary_losses() -> None:
+    """
+    Answers: detr.auxiliary-losses
+        So that every layer is trained to detect objects. The prediction heads and the norm before them are shared, so
+        it adds no parameters, and each layer has its own matching, since its predictions differ from those of the layer
+        before. Below, a decoder learns two objects. With the last layer's loss alone, its first layer remains a bad
+        detector; with all losses it becomes a good one. That this helps the whole model, most of all to predict the
+        right number of objects, is the paper's finding and not shown here.
+
+        >>> import torch
+        >>> from reference_impl.detr import DETR, ResNet, Targets, hungarian_loss, total_loss
+        >>> def loss_of_first_layer(auxiliary):
+        ...     _ = torch.manual_seed(2)
+        ...     targets = [Targets(torch.tensor([0, 1]), 0.2 + 0.6 * torch.rand(2, 4))]
+        ...     size = dict(num_queries=4, d_model=32, heads=4, d_ff=64, layers=3, dropout=0.0)
+        ...     model = DETR(num_classes=2, **size, backbone=ResNet((1, 1), width=8))
+        ...     with torch.no_grad():
+        ...         memory = model.encode(torch.randn(1, 3, 32, 32))  # fixed: only the decoder learns
+        ...     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+        ...     for _ in range(40):
+        ...         layers = [model.predict(y) for y in model.decode(memory)]
+        ...         optimizer.zero_grad()
+        ...         total_loss(layers if auxiliary else layers[-1:], targets).backward()
+        ...         optimizer.step()
+        ...     return hungarian_loss(layers[0], targets).item()
+        >>> loss_of_first_layer(auxiliary=False) > 2, loss_of_first_layer(auxiliary=True) < 1.5
+        (True, True)
+    """
+
+
+def padding() -> None:
+    """
+    Answers: detr.padding
+        To the Transformer it does not: padding is masked as keys, and positions count valid cells only, so the
+        predictions do not depend on the content of the padded cells. To the backbone it does: at the edge of an image
+        that is alone in its batch, a convolution is padded with zeros, whereas in a padded batch it sees what the
+        layers below have computed from the padding. So predictions depend a little on the other images of the batch.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from reference_impl.detr import DETR, Memory, ResNet, pad_images
         >>> _ = torch.manual_seed(0)
         >>> backbone = ResNet((1, 1), 4)
         >>> for name, constant in backbone.named_buffers():
         ...     if name.endswith("bias"):
         ...         _ = nn.init.normal_(constant)  # as in trained weights
-        >>> model = DETR(3, queries=5, d_model=16, heads=2, d_ff=32, layers=2, backbone=backbone).eval()
+        >>> model = DETR(3, num_queries=5, d_model=16, heads=2, d_ff=32, layers=2, backbone=backbone).eval()
         >>> small, large = torch.randn(3, 32, 40), torch.randn(3, 64, 48)
-        >>> images, real = pad([small, large])
-        >>> def furthest(one, other):
+        >>> images, valid = pad_images([small, large])
+        >>> def max_difference(one, other):
         ...     return (one.logits[0] - other.logits[0]).abs().max().item()
-        >>> memory = model.encode(images, real)
-        >>> noise = torch.randn_like(memory.cells) * ~memory.mask.mT
-        >>> noisy = Memory(memory.cells + noise, memory.positions, memory.mask)
-        >>> together, with_noise = (model.predict(model.decode(seen)[-1]) for seen in (memory, noisy))
-        >>> bool(noise.any()), furthest(together, with_noise) < 1e-6
+        >>> memory = model.encode(images, valid)
+        >>> noise = torch.randn_like(memory.features) * ~memory.mask.mT
+        >>> noisy = Memory(memory.features + noise, memory.positions, memory.mask)
+        >>> together, with_noise = (model.predict(model.decode(each)[-1]) for each in (memory, noisy))
+        >>> bool(noise.any()), max_difference(together, with_noise) < 1e-6
         (True, True)
         >>> alone = model(small[None])[-1]
-        >>> furthest(alone, together) > 1e-3
+        >>> max_difference(alone, together) > 1e-3
         True
     """
-    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
-    batch = images[0].new_zeros(len(images), 3, height, width)
-    real = torch.zeros(len(images), height, width, dtype=torch.bool, device=batch.device)
-    for i, image in enumerate(images):
-        batch[i, :, : image.shape[1], : image.shape[2]] = image
-        real[i, : image.shape[1], : image.shape[2]] = True
-    return batch, real
 
 
-@dataclass(frozen=True)
-class Detections:
-    """What has been found in one image; boxes are (left, top, right, bottom) in pixels."""
-
-    scores: Float[Tensor, " found"]
-    labels: Int[Tensor, " found"]
-    boxes: Float[Tensor, "found 4"]
-
-
-@torch.no_grad()
-def detections(predictions: Predictions, sizes: Int[Tensor, "b 2"], threshold: float = 0.0) -> list[Detections]:
-    """Turn the predictions of the last layer into boxes in pixels.
-
-    Source: Section 4, "Technical details"
-
-    A prediction whose likeliest class is ∅ counts with its second one, and with that class's probability. Nothing is
-    suppressed. The paper scores all predictions; to look at some, raise the threshold.
-
-    Args:
-        predictions: What the queries say.
-        sizes: The height and the width of each image, without padding.
-        threshold: Only what scores higher is returned.
+def parameters() -> None:
     """
-    scores, labels = predictions.logits.softmax(dim=-1)[..., :-1].max(dim=-1)
-    boxes = corners(predictions.boxes) * sizes.flip(1).repeat(1, 2)[:, None]
-    rows = zip(scores, labels, boxes, scores > threshold, strict=True)
-    return [Detections(score[kept], label[kept], box[kept]) for score, label, box, kept in rows]
+    Answers: detr.parameters
+        More than half are in the backbone, and very few in the queries. The stem and the first stage are frozen, and
+        batch norm has no trained parameters: 41.3 million are trained, the number that the paper prints in Section 4.1.
+        Its Table 2, with 0, 3, 6 and 12 encoder layers, is reproduced to the digit.
 
-
-def adamw(model: DETR, drop: int = 200) -> tuple[torch.optim.AdamW, StepLR]:
-    """Return the optimiser and its schedule; call `step` of the schedule after each pass over the images.
-
-    Source: Section 4, "Technical details"; Appendix A.4
-
-    Args:
-        model: The model; its backbone learns ten times more slowly.
-        drop: After how many passes the rates fall to a tenth: 200 of 300, or 400 of 500.
+        >>> import torch
+        >>> from reference_impl.detr import DETR
+        >>> with torch.device("meta"):
+        ...     model = DETR()
+        >>> def count(*parts):
+        ...     return sum(w.numel() for part in parts for w in part.parameters())
+        >>> count(model), model.query_embed.numel()
+        (41524768, 25600)
+        >>> [count(part) for part in (model.backbone, model.input_proj, model.encoder)]
+        [23454912, 524544, 7890432]
+        >>> [count(model.decoder, model.decoder_norm), count(model.class_embed), count(model.bbox_embed)]
+        [9473024, 23644, 132612]
+        >>> trained = sum(w.numel() for w in model.parameters() if w.requires_grad)
+        >>> trained, count(model) - trained == count(model.backbone.conv1, model.backbone.layer1)
+        (41302368, True)
+        >>> [round((trained + (layers - 6) * count(model.encoder[0])) / 1e6, 1) for layers in (0, 3, 6, 12)]
+        [33.4, 37.4, 41.3, 49.2]
     """
-    rest = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("backbone.")]
-    backbone = [p for p in model.backbone.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": rest}, {"params": backbone, "lr": 1e-5}]
-    optimiser = torch.optim.AdamW(groups, lr=1e-4, weight_decay=1e-4)
-    return optimiser, StepLR(optimiser, drop)
 
 
-def train_step(
-    model: DETR,
-    optimiser: torch.optim.Optimizer,
-    images: Float[Tensor, "b 3 height width"],
-    objects: Sequence[Objects],
-    real: Bool[Tensor, "b height width"] | None = None,
-) -> float:
-    """Learn from one batch, and return its loss.
-
-    Source: Appendix A.4; gradients are clipped to a norm of 0.1
+def small_objects() -> None:
     """
-    loss = total_loss(model(images, real), objects)
-    optimiser.zero_grad()
-    torch.autograd.backward(loss)
-    nn.utils.clip_grad_norm_(model.parameters(), 0.1)
-    optimiser.step()
-    return loss.item()
+    Answers: detr.small-objects
+        Less than three. An image of 640 × 480 pixels, resized to 1,067 × 800 as in the paper, has a feature map of 850
+        cells. What COCO calls a small object has at most 32 × 32 pixels, 53 × 53 after resizing, and covers less than
+        three cells; a large object has at least 96 × 96, and covers 25. All that the Transformer sees of an object is
+        in its cells. Dilating the last stage (DC5) makes four times as many cells, without new weights, and 16 times as
+        many pairs in the encoder's attention.
+
+        >>> import torch
+        >>> from reference_impl.detr import ResNet
+        >>> with torch.device("meta"):
+        ...     image = torch.empty(1, 3, 800, 1067)
+        ...     strided, dilated = ResNet(), ResNet(dilation=True)
+        ...     shapes = [tuple(backbone(image).shape[2:]) for backbone in (strided, dilated)]
+        >>> shapes
+        [(25, 34), (50, 67)]
+        >>> [round((side * 800 / 480 / 32) ** 2, 1) for side in (16, 32, 96)]
+        [0.7, 2.8, 25.0]
+        >>> cells, more_cells = (rows * columns for rows, columns in shapes)
+        >>> cells, round(more_cells / cells), round((more_cells / cells) ** 2)
+        (850, 4, 16)
+        >>> [sum(w.numel() for w in backbone.parameters()) for backbone in (strided, dilated)]
+        [23454912, 23454912]
+    """

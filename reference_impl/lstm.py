@@ -1,9 +1,9 @@
-r"""Recurrent cells: the plain one, the memory cell of 1997, and the LSTM cell in use since.
+r"""Recurrent cells: the plain RNN cell, the LSTM's memory cell of 1997, and the LSTM cell in use since 2000.
 
 Source: Hochreiter and Schmidhuber 1997, Sections 3 and 4 and Appendix A.1; the forget gate from Gers et al. 2000
 
-Axes: $b$ sequences of a batch, $n$ steps, `d_input` and `d_hidden` units. A cell takes one step: it receives an input
-and a state, a tuple of tensors, and returns the next state. The state's first tensor is what others see of the cell.
+Axes: $b$ sequences of a batch, $n$ steps, `input_size` and `hidden_size` units. A cell computes one step: it takes an
+input and a state, a tuple of tensors, and returns the next state. The first tensor of a state is the cell's output.
 """
 
 from collections.abc import Iterator
@@ -17,117 +17,284 @@ State = tuple[Tensor, ...]
 
 
 class RNNCell(nn.Module):
-    r"""Take one step of a plain recurrent network, whose whole state is squashed and mixed anew at every step.
+    r"""Compute one step of a plain (Elman) recurrent network.
 
     Source: Section 3.1 (conventional units), with tanh as activation
         $$h_t = \tanh(W x_t + b + U h_{t-1} + b')$$
 
     Args:
-        d_input: The width of the input.
-        d_hidden: The width of the state, whose values lie in (-1, 1).
+        input_size: The width of the input.
+        hidden_size: The width of the state, whose values lie in (-1, 1).
 
-    Answers: transformer.long-sequences
-        An error that goes back one step is multiplied by the Jacobian of that step. Over $n$ steps it shrinks or grows
-        like the $n$-th power of what one step does to it: it vanishes or explodes.
-
-        >>> import math
-        >>> import torch
-        >>> from torch import nn
-        >>> from reference_impl.lstm import LSTMCell, Recurrent, RNNCell
-        >>> def plain(scale):
-        ...     cell = RNNCell(d_input=1, d_hidden=16)
-        ...     cell.weight_hh.data = scale * nn.init.orthogonal_(torch.empty(16, 16))
-        ...     return cell
-        >>> def reach(cell, n):  # how much of the gradient at the last input is left at the first
-        ...     x = torch.zeros(1, n, 1, requires_grad=True)
-        ...     Recurrent(cell)(x)[0][0, -1].sum().backward()
-        ...     return (x.grad[0, 0].norm() / x.grad[0, -1].norm()).item()
-        >>> _ = torch.manual_seed(0)
-        >>> [reach(plain(0.5), n) < bound for n, bound in [(10, 0.1), (50, 1e-12), (100, 1e-27)]]
-        [True, True, True]
-        >>> [reach(plain(1.5), n) > bound for n, bound in [(10, 3), (50, 1e6), (100, 1e14)]]
-        [True, True, True]
-
-        Once the gradient exceeds what a float can hold, one update makes every weight, and the loss, NaN. To clip the
-        gradient's norm (Pascanu et al. 2013) tames a gradient that is merely large; it brings nothing back that has
-        vanished.
-
-        >>> def losses(scale, n, updates, clip):
-        ...     layer, x = Recurrent(plain(scale)), torch.zeros(1, n, 1)
-        ...     for _ in range(updates):
-        ...         loss = (layer(x)[0][0, -1] - 0.5).square().mean()
-        ...         gradients = torch.autograd.grad(loss, list(layer.parameters()))
-        ...         norm = torch.stack([g.norm() for g in gradients]).norm()
-        ...         with torch.no_grad():
-        ...             for p, g in zip(layer.parameters(), gradients, strict=True):
-        ...                 p -= 0.1 * g * min(1.0, clip / norm)
-        ...         yield round(loss.item(), 2)
-        >>> list(losses(1.5, n=250, updates=2, clip=math.inf))
-        [0.25, nan]
-        >>> [list(losses(1.1, n=50, updates=30, clip=clip))[-1] < 0.15 for clip in (math.inf, 0.1)]
-        [False, True]
-
-        The LSTM's carousel multiplies an error by the forget gate alone. Behind a gate that is half shut
-        the error vanishes as it does in a plain cell; a gate that begins open keeps it.
-
-        >>> plainly = reach(RNNCell(d_input=1, d_hidden=16), 64)
-        >>> half, begun, opened = (reach(LSTMCell(1, 16, forget_bias), 64) for forget_bias in (0.0, 1.0, 5.0))
-        >>> plainly < 1e-9, half < 1e-9, begun > 1e-6, opened > 1
-        (True, True, True, True)
+    Asked: transformer.long-sequences
     """
 
-    def __init__(self, d_input: int, d_hidden: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.d_hidden, bound = d_hidden, d_hidden**-0.5
-        self.weight_ih = nn.Parameter(torch.empty(d_hidden, d_input).uniform_(-bound, bound))
-        self.weight_hh = nn.Parameter(torch.empty(d_hidden, d_hidden).uniform_(-bound, bound))
-        self.bias_ih = nn.Parameter(torch.zeros(d_hidden))
-        self.bias_hh = nn.Parameter(torch.zeros(d_hidden))
+        self.hidden_size, bound = hidden_size, hidden_size**-0.5
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size).uniform_(-bound, bound))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size).uniform_(-bound, bound))
+        self.bias_ih = nn.Parameter(torch.zeros(hidden_size))
+        self.bias_hh = nn.Parameter(torch.zeros(hidden_size))
 
-    def start(self, x: Float[Tensor, "b ..."]) -> tuple[Float[Tensor, "b d_hidden"]]:
+    def init_state(self, x: Float[Tensor, "b ..."]) -> tuple[Float[Tensor, "b hidden_size"]]:
         """Return the state before the first step: zeros, for as many sequences as x has."""
-        return (x.new_zeros(len(x), self.d_hidden),)
+        return (x.new_zeros(len(x), self.hidden_size),)
 
     def forward(
-        self, x: Float[Tensor, "b d_input"], state: tuple[Float[Tensor, "b d_hidden"]]
-    ) -> tuple[Float[Tensor, "b d_hidden"]]:
+        self, x: Float[Tensor, "b input_size"], state: tuple[Float[Tensor, "b hidden_size"]]
+    ) -> tuple[Float[Tensor, "b hidden_size"]]:
         """Return the next state."""
-        net = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(state[0], self.weight_hh, self.bias_hh)
-        return (net.tanh(),)
+        return self.step(self.project(x), state)
+
+    def project(self, x: Float[Tensor, "*b input_size"]) -> Float[Tensor, "*b hidden_size"]:
+        """Return $W x_t + b + b'$, the part of the pre-activations that needs no state."""
+        return F.linear(x, self.weight_ih, self.bias_ih + self.bias_hh)
+
+    def step(
+        self, projected: Float[Tensor, "b hidden_size"], state: tuple[Float[Tensor, "b hidden_size"]]
+    ) -> tuple[Float[Tensor, "b hidden_size"]]:
+        """Return the next state, given what `project` made of the input."""
+        return (torch.addmm(projected, state[0], self.weight_hh.T).tanh(),)
 
 
-class MemoryCell(nn.Module):
-    r"""Take one step of the LSTM of 1997: no forget gate, and an error that travels through the internal state alone.
+class LSTM1997Cell(nn.Module):
+    r"""Compute one step of the LSTM of 1997: no forget gate, and a gradient through the internal state alone.
 
     Source: Section 4 and Appendix A.1, Eqs. 3-9
         $$s_t = s_{t-1} + y^{in}_t \, g(net_t), \qquad y_t = y^{out}_t \, h(s_t)$$
         $$g(x) = 4\sigma(x) - 2, \qquad h(x) = 2\sigma(x) - 1$$
 
-    $y^{in}$ and $y^{out}$ are logistic gates, one of each for a block of `size` cells. All nets are affine in the input
-    and in what cells and gates put out at the step before. Errors that reach a net change its weights but travel no
-    further back (Section 4, "Learning"), hence the `detach`. What is left is the internal state: its weight to itself
-    is fixed at 1, so $\partial s_t/\partial s_{t-1} = 1$. That is the constant error carousel.
+    $y^{in}$ and $y^{out}$ are sigmoid gates, one of each for a block of `block_size` cells. All net inputs are affine
+    in the input and in the outputs of cells and gates at the step before. The gradient of a net input reaches its
+    weights but no earlier step (Section 4, "Learning"), hence the `detach`. It flows back through the internal state
+    alone, whose self-connection has the fixed weight 1, so $\partial s_t/\partial s_{t-1} = 1$. That is the constant
+    error carousel.
 
-    The state holds the cells' outputs in (-1, 1), the internal states without bound, and the gates in (0, 1).
+    The state holds the cells' outputs in (-1, 1), the unbounded internal states, and the gates in (0, 1).
 
-    Departs: every bias begins at 0; the paper begins its gates' biases below 0, by amounts that vary by experiment.
+    Departs: biases are initialized to 0; the paper initializes those of gates below 0, by amounts that vary by
+    experiment.
 
     Args:
-        d_input: The width of the input.
-        blocks: How many blocks; each has an input gate and an output gate.
-        size: How many cells share the gates of a block.
-        bias: Whether cells and gates have biases; not all of the paper's experiments give them any.
+        input_size: The width of the input.
+        num_blocks: The number of blocks; each has an input gate and an output gate.
+        block_size: The number of cells in a block, which share its gates.
+        bias: Whether cells and gates have biases; in some of the paper's experiments they have none.
 
+    Asked: lstm.constant-error-carousel, lstm.forget-gate
+    """
+
+    def __init__(self, input_size: int, num_blocks: int, block_size: int = 1, bias: bool = True) -> None:
+        super().__init__()
+        self.num_blocks, self.block_size, self.hidden_size = num_blocks, block_size, num_blocks * block_size
+        units = self.hidden_size + 2 * num_blocks
+        self.weight_ih = nn.Parameter(torch.empty(units, input_size).uniform_(-0.1, 0.1))
+        self.weight_hh = nn.Parameter(torch.empty(units, units).uniform_(-0.1, 0.1))
+        self.bias = nn.Parameter(torch.zeros(units)) if bias else None
+
+    def init_state(
+        self, x: Float[Tensor, "b ..."]
+    ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"], Float[Tensor, "b gates"]]:
+        """Return the state before the first step: zeros, for as many sequences as x has."""
+        cells = x.new_zeros(len(x), self.hidden_size)
+        return cells, cells, x.new_zeros(len(x), 2 * self.num_blocks)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b input_size"],
+        state: tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"], Float[Tensor, "b gates"]],
+    ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"], Float[Tensor, "b gates"]]:
+        """Return the next state."""
+        return self.step(self.project(x), state)
+
+    def project(self, x: Float[Tensor, "*b input_size"]) -> Float[Tensor, "*b units"]:
+        """Return the part of the nets that needs no state."""
+        return F.linear(x, self.weight_ih, self.bias)
+
+    def step(
+        self,
+        projected: Float[Tensor, "b units"],
+        state: tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"], Float[Tensor, "b gates"]],
+    ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"], Float[Tensor, "b gates"]]:
+        """Return the next state, given what `project` made of the input."""
+        output, internal, gates = state
+        others = torch.cat([output, gates], dim=-1).detach()
+        net = projected + F.linear(others, self.weight_hh)
+        cells, gates = torch.split(net, [self.hidden_size, 2 * self.num_blocks], dim=-1)
+        gates = gates.sigmoid()
+        write, read = gates.repeat_interleave(self.block_size, dim=-1).chunk(2, dim=-1)  # (b, hidden_size) each
+        internal = internal + write * (4 * cells.sigmoid() - 2)
+        return read * (2 * internal.sigmoid() - 1), internal, gates
+
+
+class LSTMCell(nn.Module):
+    r"""Compute one step of the LSTM in use since 2000, with a forget gate and the full gradient.
+
+    Source: Section 4 for input gate, output gate and cell; Gers et al. 2000 for the forget gate
+        $$c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \tanh c_t$$
+        $$i_t, f_t, o_t = \sigma(\cdot), \quad g_t = \tanh(\cdot), \quad \cdot = W x_t + b + U h_{t-1} + b'$$
+
+    The rows of the weights are those of $i, f, g, o$, in this order, as in torch.nn.LSTMCell. The state holds $h$ in
+    (-1, 1) and $c$, which is unbounded.
+
+    Departs: the paper has no forget gate, $f = 1$. It cuts the gradient where it leaves a cell, squashes the cell's
+    input to (-2, 2), feeds every gate's output to all units, gives a unit one bias at most, and lets cells share gates.
+
+    Args:
+        input_size: The width of the input.
+        hidden_size: The number of cells.
+        forget_bias: The initial bias of the forget gates; all other biases are initialized to 0.
+
+    Asked: lstm.what-gates-do, lstm.two-states, lstm.how-far-gradient, lstm.parameter-count, lstm.forget-bias
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
+        super().__init__()
+        self.hidden_size, bound = hidden_size, hidden_size**-0.5
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size).uniform_(-bound, bound))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size).uniform_(-bound, bound))
+        self.bias_ih = nn.Parameter(torch.zeros(4 * hidden_size))
+        self.bias_hh = nn.Parameter(torch.zeros(4 * hidden_size))
+        with torch.no_grad():
+            self.bias_ih[hidden_size : 2 * hidden_size] = forget_bias
+
+    def init_state(
+        self, x: Float[Tensor, "b ..."]
+    ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"]]:
+        """Return the state before the first step: zeros, for as many sequences as x has."""
+        zeros = x.new_zeros(len(x), self.hidden_size)
+        return zeros, zeros
+
+    def forward(
+        self,
+        x: Float[Tensor, "b input_size"],
+        state: tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"]],
+    ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"]]:
+        """Return the next state."""
+        return self.step(self.project(x), state)
+
+    def project(self, x: Float[Tensor, "*b input_size"]) -> Float[Tensor, "*b units"]:
+        """Return $W x_t + b + b'$, the part of the pre-activations that needs no state."""
+        return F.linear(x, self.weight_ih, self.bias_ih + self.bias_hh)
+
+    def step(
+        self,
+        projected: Float[Tensor, "b units"],
+        state: tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"]],
+    ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"]]:
+        """Return the next state, given what `project` made of the input."""
+        hidden, cell = state
+        net = torch.addmm(projected, hidden, self.weight_hh.T)
+        gates, candidate, read = torch.split(net, [2 * self.hidden_size, self.hidden_size, self.hidden_size], dim=-1)
+        write, keep = gates.sigmoid().chunk(2, dim=-1)
+        cell = torch.addcmul(keep * cell, write, candidate.tanh())
+        return read.sigmoid() * cell.tanh(), cell
+
+
+class RNN(nn.Module):
+    r"""Run a cell over sequences, step by step.
+
+    Source: Section 3.1
+        $$s_t = \operatorname{cell}(x_t, s_{t-1})$$
+
+    Args:
+        cell: One of this module's cells.
+        fused: Whether torch's kernel runs the cell, an `RNNCell` or an `LSTMCell`, in place of the loop over the steps.
+
+    Raises:
+        ValueError: torch has no kernel for the cell.
+
+    Asked: lstm.what-breaks, transformer.why-rnns-are-slow
+    """
+
+    def __init__(self, cell: RNNCell | LSTM1997Cell | LSTMCell, fused: bool = False) -> None:
+        super().__init__()
+        if fused and isinstance(cell, LSTM1997Cell):
+            raise ValueError("torch has no kernel for LSTM1997Cell, so it can't be fused")
+        self.cell, self.fused = cell, fused
+
+    def forward(
+        self, x: Float[Tensor, "b n input_size"], state: State | None = None
+    ) -> tuple[Float[Tensor, "b n hidden_size"], State]:
+        """Return the cell's output at every step, and its last state.
+
+        Args:
+            x: The sequences, all of the same length.
+            state: The initial state; zeros if None.
+
+        Raises:
+            ValueError: The sequences have no steps.
+        """
+        if not x.shape[1]:
+            raise ValueError(f"{len(x)} sequences of {x.shape[1]} steps leave nothing to show")
+        state = self.cell.init_state(x) if state is None else state
+        if self.fused:
+            return self._run_kernel(x, state)
+        outputs = []
+        # One product takes the inputs of all steps; what needs the state is left for each step.
+        for projected in self.cell.project(x).unbind(dim=1):
+            state = self.cell.step(projected, state)  # type: ignore[arg-type]  # its own kind of state
+            outputs.append(state[0])
+        return torch.stack(outputs, dim=1), state  # (b, n, hidden_size)
+
+    def _run_kernel(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        weights: list[Tensor] = [*self.cell.parameters()]
+        # With biases, of one layer, without dropout, (b, n, ...); the kernel has an axis of layers in front of a state.
+        options = (True, 1, 0.0, self.training, False, True)
+        if isinstance(self.cell, LSTMCell):
+            outputs, hidden, cell = torch.lstm(x, [part[None] for part in state], weights, *options)
+            return outputs, (hidden[0], cell[0])
+        outputs, hidden = torch.rnn_tanh(x, state[0][None], weights, *options)
+        return outputs, (hidden[0],)
+
+
+def truncated_bptt(
+    rnn: RNN, x: Float[Tensor, "b n input_size"], window_length: int
+) -> Iterator[Float[Tensor, "b w hidden_size"]]:
+    """Run a network over windows of the sequences and detach the state between them: truncated backpropagation.
+
+    Source: Williams and Peng 1990, in the form that is usual today, with windows that do not overlap
+
+    The state is passed from window to window, so that the outputs are those of one run over the whole sequence. The
+    loss of one window can be backpropagated before the next is run: the memory and the backward chain of dependent
+    steps are `window_length` long, not n.
+
+    Args:
+        rnn: The network to run.
+        x: The sequences.
+        window_length: The number of steps in a window; the last window may have fewer.
+
+    Yields:
+        The cell's outputs in each window.
+
+    Raises:
+        ValueError: window_length is less than 1.
+    """
+    if window_length < 1:
+        raise ValueError(f"windows of {window_length} steps do not cover {x.shape[1]}")
+    state: State | None = None
+    for window in torch.split(x, window_length, dim=1):
+        output, state = rnn(window, state)
+        state = tuple(part.detach() for part in state)
+        yield output  # (b, window_length, hidden_size)
+
+
+# Answers
+
+
+def constant_error_carousel() -> None:
+    """
     Answers: lstm.constant-error-carousel
-        A unit with the identity as activation and a weight of exactly 1 to itself: an error goes round in it unchanged.
-        After 1,000 steps of noise the internal state's derivative with respect to the first is still the identity, to
-        the last bit, because every other way back is cut.
+        A unit with the identity as activation and a self-connection of weight exactly 1: the error that it passes back
+        in time is unchanged. After 1,000 steps of noise the derivative of the internal state with respect to the first
+        is still exactly the identity, because the gradient is cut on every other path.
 
         >>> import torch
-        >>> from reference_impl.lstm import MemoryCell
+        >>> from reference_impl.lstm import LSTM1997Cell
         >>> _ = torch.manual_seed(0)
-        >>> cell = MemoryCell(d_input=3, blocks=4)
-        >>> output, first, gates = cell.start(torch.zeros(1, 3))
+        >>> cell = LSTM1997Cell(input_size=3, num_blocks=4)
+        >>> output, first, gates = cell.init_state(torch.zeros(1, 3))
         >>> state = (output, first.requires_grad_(), gates)
         >>> for x in torch.randn(1000, 1, 3):
         ...     state = cell(x, state)
@@ -135,94 +302,23 @@ class MemoryCell(nn.Module):
         >>> [torch.autograd.grad(unit, first, retain_graph=True)[0].tolist() for unit in last][:2]
         [[[1.0, 0.0, 0.0, 0.0]], [[0.0, 1.0, 0.0, 0.0]]]
 
-        What was let in at the first step is still to be blamed at the last: the weights get their share of the error.
+        The weights that wrote at the first step still receive a gradient from the last.
 
         >>> torch.autograd.grad(last.sum(), cell.weight_ih)[0].abs().sum() > 1
         tensor(True)
-
-    Answers: lstm.forget-gate
-        The carousel of 1997 can add but never clear. On a stream without end the internal state drifts on and on, the
-        output saturates, and nothing that arrives can be seen any longer. A forget gate below 1 bounds the state at
-        $ig/(1-f)$, and lets the cell reset itself (Gers et al. 2000).
-
-        >>> import torch
-        >>> from reference_impl.lstm import LSTMCell, MemoryCell
-        >>> _ = torch.manual_seed(0)
-        >>> def stream(cell, steps):  # the internal state, and what the newest input still changes in the output
-        ...     state, x = cell.start(torch.ones(1, 1)), torch.ones(1, 1, requires_grad=True)
-        ...     for _ in range(steps - 1):
-        ...         state = cell(x.detach(), state)
-        ...     state = cell(x, state)
-        ...     return state[1].item(), torch.autograd.grad(state[0].sum(), x)[0].abs().item()
-        >>> old, new = MemoryCell(d_input=1, blocks=1), LSTMCell(d_input=1, d_hidden=1)
-        >>> for cell in (old, new):  # the same inflow for both: an input weight of 1 to the cell
-        ...     _ = cell.weight_hh.data.zero_(), cell.weight_ih.data.zero_()
-        >>> old.weight_ih.data[0] = new.weight_ih.data[2] = 1.0
-        >>> [round(stream(old, steps)[0] / stream(old, 3)[0]) for steps in (3, 30, 300)]
-        [1, 10, 100]
-        >>> [round(stream(new, steps)[0], 2) for steps in (3, 30, 300)]
-        [0.86, 1.42, 1.42]
-        >>> stream(old, 300)[1] < 1e-6, stream(new, 300)[1] > 0.01
-        (True, True)
     """
 
-    def __init__(self, d_input: int, blocks: int, size: int = 1, bias: bool = True) -> None:
-        super().__init__()
-        self.blocks, self.size, self.d_hidden = blocks, size, blocks * size
-        units = self.d_hidden + 2 * blocks
-        self.weight_ih = nn.Parameter(torch.empty(units, d_input).uniform_(-0.1, 0.1))
-        self.weight_hh = nn.Parameter(torch.empty(units, units).uniform_(-0.1, 0.1))
-        self.bias = nn.Parameter(torch.zeros(units)) if bias else None
 
-    def start(
-        self, x: Float[Tensor, "b ..."]
-    ) -> tuple[Float[Tensor, "b d_hidden"], Float[Tensor, "b d_hidden"], Float[Tensor, "b gates"]]:
-        """Return the state before the first step: zeros, for as many sequences as x has."""
-        cells = x.new_zeros(len(x), self.d_hidden)
-        return cells, cells, x.new_zeros(len(x), 2 * self.blocks)
-
-    def forward(
-        self,
-        x: Float[Tensor, "b d_input"],
-        state: tuple[Float[Tensor, "b d_hidden"], Float[Tensor, "b d_hidden"], Float[Tensor, "b gates"]],
-    ) -> tuple[Float[Tensor, "b d_hidden"], Float[Tensor, "b d_hidden"], Float[Tensor, "b gates"]]:
-        """Return the next state."""
-        output, internal, gates = state
-        others = torch.cat([output, gates], dim=-1).detach()
-        net = F.linear(x, self.weight_ih, self.bias) + F.linear(others, self.weight_hh)
-        cells, gates = torch.split(net, [self.d_hidden, 2 * self.blocks], dim=-1)
-        gates = gates.sigmoid()
-        write, read = gates.repeat_interleave(self.size, dim=-1).chunk(2, dim=-1)
-        internal = internal + write * (4 * cells.sigmoid() - 2)
-        return read * (2 * internal.sigmoid() - 1), internal, gates
-
-
-class LSTMCell(nn.Module):
-    r"""Take one step of the LSTM in use since 2000: with a forget gate, and with gradients that are not cut.
-
-    Source: Section 4 for input gate, output gate and cell; Gers et al. 2000 for the forget gate
-        $$c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \tanh c_t$$
-        $$i_t, f_t, o_t = \sigma(\cdot), \quad g_t = \tanh(\cdot), \quad \cdot = W x_t + b + U h_{t-1} + b'$$
-
-    The rows of the weights are those of $i, f, g, o$, in this order, as in torch.nn.LSTMCell. The state holds $h$ in
-    (-1, 1) and $c$, without bound.
-
-    Departs: the paper has no forget gate, $f = 1$. It cuts the gradient where it leaves a cell, squashes the cell's
-    input to (-2, 2), shows every gate to all others, gives a unit one bias at most, and lets cells share gates.
-
-    Args:
-        d_input: The width of the input.
-        d_hidden: The number of cells.
-        forget_bias: Where the forget gates' bias begins; the other biases begin at 0.
-
+def what_gates_do() -> None:
+    """
     Answers: lstm.what-gates-do
         Each gate is a number in (0, 1) that multiplies: the input gate what is written, the forget gate what is kept,
-        the output gate what is shown. Here four inputs drive the input gate, the forget gate, the candidate and the
-        output gate of one cell directly.
+        the output gate what is shown. Here each of four inputs drives one of the input gate, the forget gate, the
+        candidate and the output gate of one cell.
 
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell
-        >>> cell = LSTMCell(d_input=4, d_hidden=1, forget_bias=0.0)
+        >>> cell = LSTMCell(input_size=4, hidden_size=1, forget_bias=0.0)
         >>> cell.weight_ih.data, cell.weight_hh.data = 20 * torch.eye(4), torch.zeros(4, 1)
         >>> program = {  # input gate, forget gate, candidate, output gate: 1 opens, -1 shuts
         ...     "write, hidden": [1.0, 1.0, 1.0, -1.0],
@@ -231,7 +327,7 @@ class LSTMCell(nn.Module):
         ...     "write again, show": [1.0, 1.0, 1.0, 1.0],
         ...     "clear, show": [-1.0, -1.0, 1.0, 1.0],
         ... }
-        >>> state = cell.start(torch.zeros(1, 4))
+        >>> state = cell.init_state(torch.zeros(1, 4))
         >>> for what, drive in program.items():
         ...     state = cell(torch.tensor([drive]), state)
         ...     print(f"{what:<18} c = {state[1].item():.2f}   h = {state[0].item():.2f}")
@@ -240,15 +336,19 @@ class LSTMCell(nn.Module):
         hold, show         c = 1.00   h = 0.76
         write again, show  c = 2.00   h = 0.96
         clear, show        c = 0.00   h = 0.00
+    """
 
+
+def two_states() -> None:
+    """
     Answers: lstm.two-states
-        $c$ keeps and $h$ shows. $c$ goes round without a squashing, so that it can count and pass an error on
-        unchanged; $h$ is squashed and gated, so that what is kept need not disturb what reads it. A cell that had to
-        live on $h$ alone loses both the number and the error.
+        $c$ is the memory and $h$ the output. $c$ is not squashed from step to step, so that it can count and pass the
+        gradient back unchanged; $h$ is squashed and gated, so that the memory does not disturb what reads it when it
+        need not. A cell whose only state is $h$ loses both the stored number and the gradient.
 
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell
-        >>> cell = LSTMCell(d_input=1, d_hidden=1)
+        >>> cell = LSTMCell(input_size=1, hidden_size=1)
         >>> _ = cell.weight_ih.data.zero_(), cell.weight_hh.data.zero_()
         >>> cell.bias_ih.data = torch.tensor([-30.0, 30.0, 0.0, 30.0])  # write nothing, keep all, show all
         >>> def after(steps, states):
@@ -263,24 +363,85 @@ class LSTMCell(nn.Module):
         >>> value < 0.2, error < 0.01
         (True, True)
 
-        And $c$ counts: with everything open it reaches 100 while $h$ stays below 1.
+        And $c$ counts: with all gates open it reaches 100 while $h$ stays below 1.
 
         >>> cell.bias_ih.data = torch.tensor([30.0, 30.0, 30.0, 0.0])
-        >>> state = cell.start(torch.zeros(1, 1))
+        >>> state = cell.init_state(torch.zeros(1, 1))
         >>> for _ in range(100):
         ...     state = cell(torch.zeros(1, 1), state)
         >>> round(state[1].item()), round(state[0].item(), 2)
         (100, 0.5)
+    """
 
+
+def forget_gate() -> None:
+    """
+    Answers: lstm.forget-gate
+        The cell of 1997 can add but never reset. On an endless stream its internal state grows without bound, the
+        output saturates, and new inputs no longer change it. A forget gate below 1 bounds the state at $ig/(1-f)$, and
+        lets the cell reset itself (Gers et al. 2000).
+
+        >>> import torch
+        >>> from reference_impl.lstm import LSTMCell, LSTM1997Cell
+        >>> _ = torch.manual_seed(0)
+        >>> def stream(cell, steps):  # the internal state, and what the newest input still changes in the output
+        ...     state, x = cell.init_state(torch.ones(1, 1)), torch.ones(1, 1, requires_grad=True)
+        ...     for _ in range(steps - 1):
+        ...         state = cell(x.detach(), state)
+        ...     state = cell(x, state)
+        ...     return state[1].item(), torch.autograd.grad(state[0].sum(), x)[0].abs().item()
+        >>> old, new = LSTM1997Cell(input_size=1, num_blocks=1), LSTMCell(input_size=1, hidden_size=1)
+        >>> for cell in (old, new):  # the same inflow for both: an input weight of 1 to the cell
+        ...     _ = cell.weight_hh.data.zero_(), cell.weight_ih.data.zero_()
+        >>> old.weight_ih.data[0] = new.weight_ih.data[2] = 1.0
+        >>> [round(stream(old, steps)[0] / stream(old, 3)[0]) for steps in (3, 30, 300)]
+        [1, 10, 100]
+        >>> [round(stream(new, steps)[0], 2) for steps in (3, 30, 300)]
+        [0.86, 1.42, 1.42]
+        >>> stream(old, 300)[1] < 1e-6, stream(new, 300)[1] > 0.01
+        (True, True)
+    """
+
+
+def forget_bias() -> None:
+    """
+    Answers: lstm.forget-bias
+        With a bias of 0 the forget gate starts half open, and of a gradient that goes back 30 steps a billionth is
+        left: nothing to learn from. With a bias of 3 the same cell learns within 40 updates to recall the first of 30
+        inputs, where all others are noise.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from reference_impl.lstm import LSTMCell, RNN
+        >>> def accuracy(cell, n=30, updates=40):  # over the last ten batches, each of them fresh
+        ...     layer, head, right = RNN(cell), nn.Linear(16, 1), []
+        ...     optimizer = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.02)
+        ...     for _ in range(updates):
+        ...         bit, x = torch.randint(2, (64, 1)).float(), torch.randn(64, n, 2)
+        ...         x[:, :, 1] = 0
+        ...         x[:, :1, 1] = 2 * bit - 1  # the bit has a line of its own, and is shown once
+        ...         guess = head(layer(x)[0][:, -1])
+        ...         optimizer.zero_grad()
+        ...         nn.functional.binary_cross_entropy_with_logits(guess, bit).backward()
+        ...         optimizer.step()
+        ...         right.append(((guess > 0) == (bit > 0)).float().mean().item())
+        ...     return sum(right[-10:]) / 10
+        >>> _ = torch.manual_seed(0)
+        >>> accuracy(LSTMCell(2, 16, forget_bias=0.0)) < 0.65, accuracy(LSTMCell(2, 16, forget_bias=3.0)) > 0.9
+        (True, True)
+    """
+
+
+def how_far_gradient() -> None:
+    r"""
     Answers: lstm.how-far-gradient
-        Along the carousel an error is multiplied by $f$ at every step, so that half of it is left after
-        $\ln 2 / -\ln f$ steps. The forget bias sets that reach. Measured on the gradient itself: the steps until half
-        is lost.
+        Along $c$ the gradient is multiplied by $f$ at every step, so that half of it is left after $\ln 2 / -\ln f$
+        steps. The forget bias sets this half-life. Measured on the gradient itself, the steps until half is lost:
 
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell
         >>> def half_life(forget_bias):
-        ...     cell = LSTMCell(d_input=1, d_hidden=1, forget_bias=forget_bias)
+        ...     cell = LSTMCell(input_size=1, hidden_size=1, forget_bias=forget_bias)
         ...     _ = cell.weight_ih.data.zero_(), cell.weight_hh.data.zero_()
         ...     begin = torch.ones(1, 1, requires_grad=True)
         ...     state, steps, left = (torch.zeros(1, 1), begin), 0, 1.0
@@ -290,96 +451,43 @@ class LSTMCell(nn.Module):
         ...     return steps
         >>> {bias: half_life(bias) for bias in (-1.0, 0.5, 1.0, 3.0, 5.0)}
         {-1.0: 1, 0.5: 2, 1.0: 3, 3.0: 15, 5.0: 104}
+    """
 
+
+def parameter_count() -> None:
+    """
     Answers: lstm.parameter-count
-        Three gates and a candidate, each with the weights of a plain cell: exactly four times as many. The paper
-        speaks of up to nine times: its cell has two gates, hence three units for one, and each also listens to gates.
+        Three gates and a candidate, each with the weights of a plain cell: exactly four times as many. The paper speaks
+        of up to nine times: its cell has two gates, hence three units for one, and each unit also receives the gates'
+        activations.
 
-        >>> from reference_impl.lstm import LSTMCell, MemoryCell, RNNCell
+        >>> from reference_impl.lstm import LSTMCell, LSTM1997Cell, RNNCell
         >>> def count(module):
         ...     return sum(p.numel() for p in module.parameters())
         >>> [count(LSTMCell(d, h)) / count(RNNCell(d, h)) for d, h in [(1, 1), (3, 16), (512, 512)]]
         [4.0, 4.0, 4.0]
-        >>> MemoryCell(1, blocks=16).weight_hh.numel() / RNNCell(1, 16).weight_hh.numel()
+        >>> LSTM1997Cell(1, num_blocks=16).weight_hh.numel() / RNNCell(1, 16).weight_hh.numel()
         9.0
 
         The counts of the paper's Table 3 (two cells without biases, $p + 4$ inputs, two outputs), for $p$ = 50, 100,
         200, 500 and 1000:
 
-        >>> [count(MemoryCell(p + 4, blocks=2, bias=False)) + 2 * 2 for p in (50, 100, 200, 500, 1000)]
+        >>> [count(LSTM1997Cell(p + 4, num_blocks=2, bias=False)) + 2 * 2 for p in (50, 100, 200, 500, 1000)]
         [364, 664, 1264, 3064, 6064]
-
-    Answers: lstm.forget-bias
-        At a bias of 0 the forget gate begins half shut, and of an error that goes back 30 steps a billionth is left:
-        nothing to learn from. With the gate open at the beginning the same cell learns within 40 updates to name the
-        first of 30 inputs, when all others are noise.
-
-        >>> import torch
-        >>> from torch import nn
-        >>> from reference_impl.lstm import LSTMCell, Recurrent
-        >>> def accuracy(cell, n=30, updates=40):  # over the last ten batches, each of them fresh
-        ...     layer, head, right = Recurrent(cell), nn.Linear(16, 1), []
-        ...     optimiser = torch.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.02)
-        ...     for _ in range(updates):
-        ...         bit, x = torch.randint(2, (64, 1)).float(), torch.randn(64, n, 2)
-        ...         x[:, :, 1] = 0
-        ...         x[:, :1, 1] = 2 * bit - 1  # the bit has a line of its own, and is shown once
-        ...         guess = head(layer(x)[0][:, -1])
-        ...         optimiser.zero_grad()
-        ...         nn.functional.binary_cross_entropy_with_logits(guess, bit).backward()
-        ...         optimiser.step()
-        ...         right.append(((guess > 0) == (bit > 0)).float().mean().item())
-        ...     return sum(right[-10:]) / 10
-        >>> _ = torch.manual_seed(0)
-        >>> accuracy(LSTMCell(2, 16, forget_bias=0.0)) < 0.65, accuracy(LSTMCell(2, 16, forget_bias=3.0)) > 0.9
-        (True, True)
     """
 
-    def __init__(self, d_input: int, d_hidden: int, forget_bias: float = 1.0) -> None:
-        super().__init__()
-        self.d_hidden, bound = d_hidden, d_hidden**-0.5
-        self.weight_ih = nn.Parameter(torch.empty(4 * d_hidden, d_input).uniform_(-bound, bound))
-        self.weight_hh = nn.Parameter(torch.empty(4 * d_hidden, d_hidden).uniform_(-bound, bound))
-        self.bias_ih = nn.Parameter(torch.zeros(4 * d_hidden))
-        self.bias_hh = nn.Parameter(torch.zeros(4 * d_hidden))
-        with torch.no_grad():
-            self.bias_ih[d_hidden : 2 * d_hidden] = forget_bias
 
-    def start(self, x: Float[Tensor, "b ..."]) -> tuple[Float[Tensor, "b d_hidden"], Float[Tensor, "b d_hidden"]]:
-        """Return the state before the first step: zeros, for as many sequences as x has."""
-        zeros = x.new_zeros(len(x), self.d_hidden)
-        return zeros, zeros
-
-    def forward(
-        self,
-        x: Float[Tensor, "b d_input"],
-        state: tuple[Float[Tensor, "b d_hidden"], Float[Tensor, "b d_hidden"]],
-    ) -> tuple[Float[Tensor, "b d_hidden"], Float[Tensor, "b d_hidden"]]:
-        """Return the next state."""
-        hidden, cell = state
-        net = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(hidden, self.weight_hh, self.bias_hh)
-        write, keep, candidate, read = net.chunk(4, dim=-1)
-        cell = keep.sigmoid() * cell + write.sigmoid() * candidate.tanh()
-        return read.sigmoid() * cell.tanh(), cell
-
-
-class Recurrent(nn.Module):
-    r"""Run a cell over sequences, one step after the other.
-
-    Source: Section 3.1
-        $$s_t = \operatorname{cell}(x_t, s_{t-1})$$
-
-    Args:
-        cell: One of this module's cells.
-
+def what_breaks() -> None:
+    """
     Answers: lstm.what-breaks
-        One cell, weights set by hand, keeps a running sum: it adds a value when told to write, shows the sum when told
-        to read, and begins anew when told to reset. Then each gate is stuck in turn. Without the input gate noise gets
-        in, without the forget gate old sums stay or nothing does, without the output gate the sum shows when nobody
-        asked. (A task that needs no reset needs no forget gate, and so on: the paper says the same of its gates.)
+        One cell with weights set by hand keeps a running sum: it adds a value when the write input is on, shows the sum
+        when the read input is on, and starts again when the reset input is on. Then each gate in turn is fixed open or
+        shut. With the input gate open noise gets in, with the forget gate open old sums stay, with it shut nothing
+        stays, and with the output gate open the sum shows all the time. (A task without resets needs no forget gate,
+        and so on: the paper says the same of its gates.)
 
         >>> import torch
-        >>> from reference_impl.lstm import LSTMCell, Recurrent
+        >>> from reference_impl.lstm import LSTMCell, RNN
         >>> _ = torch.manual_seed(0)
         >>> value, told = 0.3 * torch.randn(200), torch.tensor([[0.3], [0.3], [0.05]])
         >>> write, read, reset = (torch.rand(3, 200) < told).float()
@@ -389,28 +497,85 @@ class Recurrent(nn.Module):
         ...     wanted.append(r * total)
         >>> lines = torch.stack([value, write, read, reset], dim=-1)[None]
         >>> def error(**stuck):
-        ...     cell = LSTMCell(d_input=4, d_hidden=1)
+        ...     cell = LSTMCell(input_size=4, hidden_size=1)
         ...     cell.weight_hh.data.zero_()
         ...     cell.weight_ih.data = torch.tensor([[0, 40, 0, 0], [0, 0, 0, -40], [0.1, 0, 0, 0], [0, 0, 40.0, 0]])
         ...     cell.bias_ih.data = torch.tensor([-20, 20, 0, -20.0])
         ...     for gate, drive in stuck.items():
         ...         row = ["input", "forget", "candidate", "output"].index(gate)
         ...         cell.weight_ih.data[row], cell.bias_ih.data[row] = 0.0, drive
-        ...     shown = Recurrent(cell)(lines)[0].flatten() / 0.1  # small values: tanh hardly bends them
+        ...     shown = RNN(cell)(lines)[0].flatten() / 0.1  # small values: tanh hardly bends them
         ...     return (shown - torch.tensor(wanted)).square().mean().sqrt().item()
         >>> error() < 0.01
         True
         >>> error(input=20) > 0.2, error(forget=20) > 0.2, error(forget=-20) > 0.2, error(output=20) > 0.2
         (True, True, True, True)
+    """
 
+
+def long_sequences() -> None:
+    """
+    Answers: transformer.long-sequences
+        A gradient that goes back one step is multiplied by the Jacobian of that step. Over $n$ steps it shrinks or
+        grows like the $n$-th power of what one step does to it: it vanishes or explodes.
+
+        >>> import math
+        >>> import torch
+        >>> from torch import nn
+        >>> from reference_impl.lstm import LSTMCell, RNN, RNNCell
+        >>> def plain(scale):
+        ...     cell = RNNCell(input_size=1, hidden_size=16)
+        ...     cell.weight_hh.data = scale * nn.init.orthogonal_(torch.empty(16, 16))
+        ...     return cell
+        >>> def reach(cell, n):  # how much of the gradient at the last input is left at the first
+        ...     x = torch.zeros(1, n, 1, requires_grad=True)
+        ...     RNN(cell)(x)[0][0, -1].sum().backward()
+        ...     return (x.grad[0, 0].norm() / x.grad[0, -1].norm()).item()
+        >>> _ = torch.manual_seed(0)
+        >>> [reach(plain(0.5), n) < bound for n, bound in [(10, 0.1), (50, 1e-12), (100, 1e-27)]]
+        [True, True, True]
+        >>> [reach(plain(1.5), n) > bound for n, bound in [(10, 3), (50, 1e6), (100, 1e14)]]
+        [True, True, True]
+
+        Once the gradient exceeds the range of a float, one update makes every weight, and the loss, NaN. Gradient
+        clipping by norm (Pascanu et al. 2013) helps against a gradient that is too large; it cannot restore one that
+        has vanished.
+
+        >>> def losses(scale, n, updates, clip):
+        ...     layer, x = RNN(plain(scale)), torch.zeros(1, n, 1)
+        ...     for _ in range(updates):
+        ...         loss = (layer(x)[0][0, -1] - 0.5).square().mean()
+        ...         gradients = torch.autograd.grad(loss, list(layer.parameters()))
+        ...         norm = torch.stack([g.norm() for g in gradients]).norm()
+        ...         with torch.no_grad():
+        ...             for p, g in zip(layer.parameters(), gradients, strict=True):
+        ...                 p -= 0.1 * g * min(1.0, clip / norm)
+        ...         yield round(loss.item(), 2)
+        >>> list(losses(1.5, n=250, updates=2, clip=math.inf))
+        [0.25, nan]
+        >>> [list(losses(1.1, n=50, updates=30, clip=clip))[-1] < 0.15 for clip in (math.inf, 0.1)]
+        [False, True]
+
+        Along the LSTM's cell state the gradient is multiplied by the forget gate alone. With a forget gate that is half
+        open it vanishes as in a plain cell; with one that starts open it does not.
+
+        >>> plainly = reach(RNNCell(input_size=1, hidden_size=16), 64)
+        >>> half, begun, opened = (reach(LSTMCell(1, 16, forget_bias), 64) for forget_bias in (0.0, 1.0, 5.0))
+        >>> plainly < 1e-9, half < 1e-9, begun > 1e-6, opened > 1
+        (True, True, True, True)
+    """
+
+
+def why_rnns_are_slow() -> None:
+    """
     Answers: transformer.why-rnns-are-slow
-        $h_t$ needs $h_{t-1}$, so that $n$ steps stand in one chain and no processor, however wide, can take two of them
-        at once. It is not that there is more to compute. Here is the longest chain of dependent operations, read off
+        $h_t$ depends on $h_{t-1}$, so the $n$ steps are sequential, and no processor, however parallel, can run two of
+        them at once. The number of operations is not the reason. Here is the longest chain of dependent operations in
         autograd's graph: it grows with $n$ in a plain cell and in an LSTM, and not at all in attention.
 
         >>> import torch
         >>> from reference_impl.layers.attention import MultiHeadAttention
-        >>> from reference_impl.lstm import LSTMCell, Recurrent, RNNCell, windows
+        >>> from reference_impl.lstm import LSTMCell, RNN, RNNCell, truncated_bptt
         >>> def chain(result):
         ...     longest, todo = {None: 0}, [result.grad_fn]
         ...     while todo:
@@ -420,79 +585,27 @@ class Recurrent(nn.Module):
         ...         if not unknown:
         ...             longest[todo.pop()] = 1 + max((longest[node] for node in before), default=0)
         ...     return longest[result.grad_fn]
-        >>> plain, lstm, attention = Recurrent(RNNCell(4, 4)), Recurrent(LSTMCell(4, 4)), MultiHeadAttention(4, heads=1)
+        >>> plain, lstm, attention = RNN(RNNCell(4, 4)), RNN(LSTMCell(4, 4)), MultiHeadAttention(4, heads=1)
         >>> lengths = (16, 32, 64, 128)
         >>> [chain(plain(torch.zeros(1, n, 4))[0]) for n in lengths]
-        [51, 99, 195, 387]
+        [38, 70, 134, 262]
         >>> [chain(lstm(torch.zeros(1, n, 4))[0]) for n in lengths]
-        [131, 259, 515, 1027]
+        [134, 262, 518, 1030]
         >>> len({chain(attention(x, x, x)) for x in (torch.zeros(1, n, 4) for n in lengths)})
         1
 
-        Truncated backpropagation is a work-around for the way back: the chain, and the memory, are a window long
-        whatever $n$ is. The way forward still takes $n$ steps, and no error crosses a window's edge, so that nothing
-        can be learnt from what lies before it.
+        Truncated backpropagation limits the backward pass: the chain, and the memory, have the length of a window,
+        whatever $n$ is. The forward pass still takes $n$ steps, and no gradient crosses the boundary of a window, so
+        that nothing can be learned from what lies before it.
 
-        >>> [chain(list(windows(plain, torch.zeros(1, n, 4), length=16))[-1]) for n in lengths]
-        [51, 51, 51, 51]
+        >>> [chain(list(truncated_bptt(plain, torch.zeros(1, n, 4), window_length=16))[-1]) for n in lengths]
+        [38, 38, 38, 38]
         >>> x = torch.zeros(1, 128, 4, requires_grad=True)
-        >>> *_, last = windows(plain, x, length=16)
+        >>> *_, last = truncated_bptt(plain, x, window_length=16)
         >>> touched = torch.autograd.grad(last.sum(), x)[0].abs().sum(dim=-1)[0] > 0
         >>> touched[:112].any().item(), touched[112:].all().item()
         (False, True)
-        >>> torch.equal(torch.cat(list(windows(plain, x, length=16)), dim=1), plain(x)[0])  # the values are the same
+        >>> windows = list(truncated_bptt(plain, x, window_length=16))
+        >>> torch.equal(torch.cat(windows, dim=1), plain(x)[0])  # the values are the same
         True
     """
-
-    def __init__(self, cell: RNNCell | MemoryCell | LSTMCell) -> None:
-        super().__init__()
-        self.cell = cell
-
-    def forward(
-        self, x: Float[Tensor, "b n d_input"], state: State | None = None
-    ) -> tuple[Float[Tensor, "b n d_hidden"], State]:
-        """Return what the cell shows at every step, and its last state.
-
-        Args:
-            x: The sequences, all of the same length.
-            state: The state to begin with; zeros where none is given.
-
-        Raises:
-            ValueError: The sequences have no steps.
-        """
-        if not x.shape[1]:
-            raise ValueError(f"{len(x)} sequences of {x.shape[1]} steps leave nothing to show")
-        state = self.cell.start(x) if state is None else state
-        shown = []
-        for step in x.unbind(dim=1):
-            state = self.cell(step, state)
-            shown.append(state[0])
-        return torch.stack(shown, dim=1), state
-
-
-def windows(layer: Recurrent, x: Float[Tensor, "b n d_input"], length: int) -> Iterator[Float[Tensor, "b w d_hidden"]]:
-    """Run a layer over windows of the sequences, and cut the gradient between them: truncated backpropagation.
-
-    Source: Williams and Peng 1990, in the form that is usual today: windows that do not overlap
-
-    The state goes on from window to window, so that the values are those of one long run. A loss on one window can be
-    backpropagated before the next is run: memory and the chain of dependent steps backwards are `length` long, not n.
-
-    Args:
-        layer: The layer to run.
-        x: The sequences.
-        length: How many steps a window has; the last may have fewer.
-
-    Yields:
-        What the cell shows in each window.
-
-    Raises:
-        ValueError: The windows are empty.
-    """
-    if length < 1:
-        raise ValueError(f"windows of {length} steps do not cover {x.shape[1]}")
-    state: State | None = None
-    for window in torch.split(x, length, dim=1):
-        shown, state = layer(window, state)
-        state = tuple(part.detach() for part in state)
-        yield shown

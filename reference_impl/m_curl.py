@@ -30,8 +30,8 @@ from reference_impl.curl import (
     random_crop,
     sample,
 )
-from reference_impl.layers.attention import dot_score, scaled_dot_product
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.attention import dot_score, scaled_dot_product_attention
+from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.transformer import FeedForward, PostNorm
 
 
@@ -60,8 +60,8 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return the output of the layer."""
-        x = self.around_attention.after(x, scaled_dot_product(self.query(x), self.key(x), self.value(x)))
-        return self.around_feed_forward.after(x, self.feed_forward(x))
+        x = self.around_attention.output(x, scaled_dot_product_attention(self.query(x), self.key(x), self.value(x)))
+        return self.around_feed_forward.output(x, self.feed_forward(x))
 
 
 class WindowTransformer(nn.Module):
@@ -86,7 +86,7 @@ class WindowTransformer(nn.Module):
 
     def forward(self, features: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return the reconstruction of each timestep from its whole window."""
-        x = features + sinusoidal(*features.shape[1:]).to(features)
+        x = features + sinusoidal_positions(*features.shape[1:]).to(features)
         for layer in self.layers:
             x = layer(x)
         return x

@@ -1,9 +1,9 @@
-r"""The Transformer: an encoder-decoder that attends where others recur.
+r"""The Transformer: an encoder-decoder made of attention, without recurrence.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need"; sections and equations below are this paper's
 
 Axes: $b$ sentences of a batch, $n$ source tokens, $m$ target tokens, $d$ the width $d_{model}$, $v$ tokens of the
-vocabulary, $h$ heads, each $d_h$ wide, $k$ hypotheses of a beam. Masks are true where one may look.
+vocabulary, $h$ heads, each $d_h$ wide, $k$ hypotheses of a beam. Masks are true where attention is allowed.
 """
 
 import math
@@ -18,13 +18,13 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from reference_impl.layers.attention import MultiHeadAttention, causal_mask, padding_mask
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.positions import sinusoidal_positions
 
-KeysValues = tuple[Float[Tensor, "b h _ dh"], Float[Tensor, "b h _ dh"]]
+KeyValue = tuple[Float[Tensor, "b h _ dh"], Float[Tensor, "b h _ dh"]]
 
 
 class PostNorm(nn.Module):
-    r"""Go round a sublayer and normalise the sum, as the paper prints it.
+    r"""Post-norm residual connection: add the sublayer's output to its input, then normalize, as in the paper.
 
     Source: Section 3.1; the dropout is Section 5.4's
         $$\operatorname{LayerNorm}(x + \operatorname{Dropout}(\operatorname{Sublayer}(x)))$$
@@ -34,22 +34,22 @@ class PostNorm(nn.Module):
         super().__init__()
         self.norm, self.dropout = nn.LayerNorm(d_model), nn.Dropout(dropout)
 
-    def before(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return what the sublayer is given: x itself."""
+    def input(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Return the sublayer's input: x itself."""
         return x
 
-    def after(self, x: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return what the next sublayer is given, x and the sublayer's change to it."""
-        return self.norm(x + self.dropout(change))
+    def output(self, x: Float[Tensor, "b n d"], sublayer_output: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Return the normalized sum of x and the sublayer's output."""
+        return self.norm(x + self.dropout(sublayer_output))
 
     @staticmethod
-    def last(d_model: int) -> nn.Module:
-        """Return what ends a stack: nothing, since the last sum has been normalised."""
+    def final_norm(d_model: int) -> nn.Module:
+        """Return the module at the end of a stack: the identity, since the last sum is already normalized."""
         return nn.Identity()
 
 
 class PreNorm(nn.Module):
-    r"""Go round a sublayer that is given a normalised input, as the authors' public code does since its second version.
+    r"""Pre-norm residual connection: normalize the sublayer's input, as in the authors' code since its second version.
 
     Source: tensor2tensor, `transformer_base_v2`; not in the paper
         $$x + \operatorname{Dropout}(\operatorname{Sublayer}(\operatorname{LayerNorm}(x)))$$
@@ -59,22 +59,22 @@ class PreNorm(nn.Module):
         super().__init__()
         self.norm, self.dropout = nn.LayerNorm(d_model), nn.Dropout(dropout)
 
-    def before(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return what the sublayer is given: x, normalised."""
+    def input(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Return the sublayer's input: x, normalized."""
         return self.norm(x)
 
-    def after(self, x: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Return what the next sublayer is given, x and the sublayer's change to it."""
-        return x + self.dropout(change)
+    def output(self, x: Float[Tensor, "b n d"], sublayer_output: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Return the sum of x and the sublayer's output."""
+        return x + self.dropout(sublayer_output)
 
     @staticmethod
-    def last(d_model: int) -> nn.Module:
-        """Return what ends a stack: a norm, since nothing else bounds the sum of all changes."""
+    def final_norm(d_model: int) -> nn.Module:
+        """Return the module at the end of a stack: a layer norm, since the residual stream is not normalized."""
         return nn.LayerNorm(d_model)
 
 
 class FeedForward(nn.Sequential):
-    r"""Change each position by itself, and each in the same way.
+    r"""Position-wise feed-forward network: the same two linear layers at every position.
 
     Source: Section 3.3, Eq. 2
         $$\operatorname{FFN}(x) = \max(0, xW_1 + b_1) W_2 + b_2$$
@@ -85,14 +85,466 @@ class FeedForward(nn.Sequential):
 
 
 class EncoderLayer(nn.Module):
-    r"""Let each position look at all of them, then change each by itself.
+    r"""Encoder layer: self-attention over all positions, then a feed-forward network.
 
     Source: Section 3.1, Encoder; Figure 1, left
 
+    Asked: transformer.path-length
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        heads: int,
+        d_ff: int,
+        dropout: float = 0.1,
+        bias: bool = True,
+        residual: type[PostNorm] | type[PreNorm] = PostNorm,
+    ) -> None:
+        super().__init__()
+        self.self_attention = MultiHeadAttention(d_model, heads, bias)
+        self.feed_forward = FeedForward(d_model, d_ff)
+        self.around_self_attention = residual(d_model, dropout)
+        self.around_feed_forward = residual(d_model, dropout)
+
+    def forward(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "b n d"]:
+        """Return the layer's output.
+
+        Args:
+            x: The input of the layer.
+            mask: True where a query may attend; broadcasts to (b, n, n).
+        """
+        inner = self.around_self_attention.input(x)
+        x = self.around_self_attention.output(x, self.self_attention(inner, inner, inner, mask))
+        inner = self.around_feed_forward.input(x)
+        return self.around_feed_forward.output(x, self.feed_forward(inner))
+
+
+class DecoderLayer(nn.Module):
+    """Decoder layer: causal self-attention, cross-attention to the memory, then a feed-forward network.
+
+    Source: Section 3.1, Decoder; Section 3.2.3; Figure 1, right
+
+    Keys and values are arguments and results, so that a decoder can cache them: those of the memory stay the same, and
+    those of the past get longer with every step. In training the past is empty, and all positions are computed at once.
+
+    Asked: transformer.layer-anatomy
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        heads: int,
+        d_ff: int,
+        dropout: float = 0.1,
+        bias: bool = True,
+        residual: type[PostNorm] | type[PreNorm] = PostNorm,
+    ) -> None:
+        super().__init__()
+        self.self_attention = MultiHeadAttention(d_model, heads, bias)
+        self.cross_attention = MultiHeadAttention(d_model, heads, bias)
+        self.feed_forward = FeedForward(d_model, d_ff)
+        self.around_self_attention = residual(d_model, dropout)
+        self.around_cross_attention = residual(d_model, dropout)
+        self.around_feed_forward = residual(d_model, dropout)
+
+    def forward(
+        self,
+        y: Float[Tensor, "b m d"],
+        memory: KeyValue,
+        past: KeyValue,
+        mask: Bool[Tensor, "..."] | None = None,
+        memory_mask: Bool[Tensor, "..."] | None = None,
+    ) -> tuple[Float[Tensor, "b m d"], KeyValue]:
+        """Return the layer's output, and the past with the keys and values of the new positions appended."""
+        inner = self.around_self_attention.input(y)
+        new_keys, new_values = self.self_attention.keys_values(inner, inner)  # (b, h, m, dh) each
+        past = torch.cat([past[0], new_keys], dim=2), torch.cat([past[1], new_values], dim=2)  # (b, h, past + m, dh)
+        y = self.around_self_attention.output(y, self.self_attention.attend(inner, *past, mask))
+        inner = self.around_cross_attention.input(y)
+        y = self.around_cross_attention.output(y, self.cross_attention.attend(inner, *memory, memory_mask))
+        inner = self.around_feed_forward.input(y)
+        return self.around_feed_forward.output(y, self.feed_forward(inner)), past
+
+
+class Embedding(nn.Module):
+    r"""Token embedding with positions; source, target and output projection share its matrix.
+
+    Source: Sections 3.4 and 3.5
+        $$x_i = \sqrt{d_{model}} \, E_{t_i} + PE_i, \qquad logits = y E^\top$$
+
+    The entries of $E$ are initialized with variance $1/d_{model}$, as in the public code. Then the entries of
+    $\sqrt{d_{model}} \, E$ have variance 1, comparable to the sines, and so have the logits of a normalized output.
+
+    Args:
+        vocab_size: How many tokens, shared by source and target.
+        d_model: The width of an embedding.
+        dropout: The dropout rate on the sum of embeddings and positions (Section 5.4).
+
+    Asked: transformer.input-embeddings
+    """
+
+    def __init__(self, vocab_size: int, d_model: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(vocab_size, d_model).normal_(std=d_model**-0.5))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Int[Tensor, "b n"], past_length: int = 0) -> Float[Tensor, "b n d"]:
+        """Return the embeddings of tokens at the positions from `past_length` on."""
+        d_model = self.weight.shape[1]
+        positions = sinusoidal_positions(past_length + tokens.shape[1], d_model)[past_length:].to(self.weight)
+        return self.dropout(F.embedding(tokens, self.weight) * math.sqrt(d_model) + positions)  # (b, n, d)
+
+    def logits(self, y: Float[Tensor, "b m d"]) -> Float[Tensor, "b m v"]:
+        """Return the logits of all tokens of the vocabulary at every position."""
+        return y @ self.weight.T  # (b, m, v)
+
+
+@dataclass(frozen=True)
+class DecoderState:
+    """The decoder's cache: the keys and values of each layer, of the memory and of the past."""
+
+    memory: tuple[KeyValue, ...]
+    past: tuple[KeyValue, ...]
+    memory_mask: Bool[Tensor, "..."] | None = None
+
+    @property
+    def length(self) -> int:
+        """The number of positions that have been decoded."""
+        return self.past[0][0].shape[2]
+
+    def index_select(self, rows: Int[Tensor, " picked"]) -> "DecoderState":
+        """Return the state of a batch that consists of these rows of this one; a row may be selected twice."""
+        memory = tuple((keys[rows], values[rows]) for keys, values in self.memory)
+        past = tuple((keys[rows], values[rows]) for keys, values in self.past)
+        return DecoderState(memory, past, None if self.memory_mask is None else self.memory_mask[rows])
+
+
+class Transformer(nn.Module):
+    r"""The encoder-decoder Transformer.
+
+    Source: Section 3 and Figure 1
+        $$p(y_1, \dots, y_m \mid x) = \prod_{j=1}^m p(y_j \mid y_{<j}, z), \qquad z = \operatorname{encode}(x)$$
+
+    The defaults are the base model of Table 3. The big one: `d_model=1024, heads=16, d_ff=4096, dropout=0.3`.
+
+    Departs: the projections of attention have biases (`bias=False` removes them). Weights are initialized by Xavier's
+    (Glorot's) uniform distribution, in each layer independently, and biases with 0: the paper names no initialization.
+
+    Args:
+        vocab_size: How many tokens, shared by source and target; Section 5.1 has about 37,000 for German.
+        d_model: The width of every sublayer's input and output.
+        heads: How many heads share that width.
+        d_ff: The width inside the feed-forward network.
+        layers: How many layers in each of the two stacks.
+        dropout: The dropout rate on each sublayer's output and on the embeddings.
+        bias: Whether the projections of attention have biases.
+        residual: The residual connection: `PostNorm`, as in the paper, or `PreNorm`.
+
+    Raises:
+        ValueError: `layers` is less than 1, or `d_model` is not a multiple of `heads`.
+
+    Asked: transformer.why-not-an-rnn, transformer.sequence-transduction
+    """
+
+    def __init__(
+        self,
+        vocab_size: int = 37_000,
+        d_model: int = 512,
+        heads: int = 8,
+        d_ff: int = 2048,
+        layers: int = 6,
+        dropout: float = 0.1,
+        bias: bool = True,
+        residual: type[PostNorm] | type[PreNorm] = PostNorm,
+    ) -> None:
+        super().__init__()
+        if layers < 1:
+            raise ValueError(f"layers {layers} is less than 1")
+        size = (d_model, heads, d_ff, dropout, bias, residual)
+        self.embedding = Embedding(vocab_size, d_model, dropout)
+        self.encoder = nn.ModuleList(EncoderLayer(*size) for _ in range(layers))
+        self.decoder = nn.ModuleList(DecoderLayer(*size) for _ in range(layers))
+        self.encoder_norm, self.decoder_norm = residual.final_norm(d_model), residual.final_norm(d_model)
+        for linear in (module for module in self.modules() if isinstance(module, nn.Linear)):
+            nn.init.xavier_uniform_(linear.weight)
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+
+    def forward(
+        self,
+        source: Int[Tensor, "b n"],
+        target: Int[Tensor, "b m"],
+        source_mask: Bool[Tensor, "b 1 n"] | None = None,
+        target_mask: Bool[Tensor, "b 1 m"] | None = None,
+    ) -> Float[Tensor, "b m v"]:
+        """Return the logits of the token after each target token, for all positions at once (teacher forcing).
+
+        Args:
+            source: The source sentences.
+            target: The target sentences, shifted right: the token `bos` comes first, and the last token is left out.
+            source_mask: True where a source token is not padding.
+            target_mask: True where a target token is not padding; not needed if padding is at the end.
+
+        Asked: transformer.lengths-of-input-and-output
+        """
+        return self.decode_step(target, self.init_state(self.encode(source, source_mask), source_mask), target_mask)[0]
+
+    def encode(
+        self, source: Int[Tensor, "b n"], source_mask: Bool[Tensor, "b 1 n"] | None = None
+    ) -> Float[Tensor, "b n d"]:
+        r"""Encode the source: return the memory, one vector for each token.
+
+        Asked: transformer.any-length
+        """
+        return self.run_encoder(self.embedding(source), source_mask)
+
+    def run_encoder(
+        self, x: Float[Tensor, "b n d"], source_mask: Bool[Tensor, "b 1 n"] | None = None
+    ) -> Float[Tensor, "b n d"]:
+        """Run the encoder's layers on embeddings.
+
+        Asked: transformer.order-without-positions
+        """
+        for layer in self.encoder:
+            x = layer(x, source_mask)
+        return self.encoder_norm(x)
+
+    def init_state(
+        self, memory: Float[Tensor, "b n d"], source_mask: Bool[Tensor, "b 1 n"] | None = None
+    ) -> DecoderState:
+        """Return the decoder's state before the first target token: the memory's keys and values, and an empty past."""
+        layers = cast(Iterable[DecoderLayer], self.decoder)  # a ModuleList does not tell what it holds
+        keys_values = tuple(layer.cross_attention.keys_values(memory, memory) for layer in layers)
+        nothing = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in keys_values)
+        return DecoderState(keys_values, nothing, source_mask)
+
+    def decode_step(
+        self, target: Int[Tensor, "b m"], state: DecoderState, target_mask: Bool[Tensor, "b 1 seen"] | None = None
+    ) -> tuple[Float[Tensor, "b m v"], DecoderState]:
+        """Return the logits after each of these target tokens, which follow those of the state, and the new state."""
+        y, state = self.run_decoder(self.embedding(target, state.length), state, target_mask)  # (b, m, d)
+        return self.embedding.logits(y), state  # (b, m, v)
+
+    def run_decoder(
+        self, y: Float[Tensor, "b m d"], state: DecoderState, target_mask: Bool[Tensor, "b 1 seen"] | None = None
+    ) -> tuple[Float[Tensor, "b m d"], DecoderState]:
+        """Run the decoder's layers on embeddings of the next target tokens."""
+        mask = causal_mask(state.length + y.shape[1], y.device)[state.length :]
+        mask = mask if target_mask is None else mask & target_mask
+        pasts = []
+        for layer, memory, past in zip(self.decoder, state.memory, state.past, strict=True):
+            y, past = layer(y, memory, past, mask, state.memory_mask)
+            pasts.append(past)
+        return self.decoder_norm(y), DecoderState(state.memory, tuple(pasts), state.memory_mask)
+
+
+def noam_learning_rate(step: int, d_model: int = 512, warmup: int = 4000) -> float:
+    r"""Return the learning rate of a step: linear warm-up, then decay with the inverse square root.
+
+    Source: Section 5.3, Eq. 3
+        $$lrate = d_{model}^{-0.5} \cdot \min(step^{-0.5}, step \cdot warmup^{-1.5})$$
+
+    Raises:
+        ValueError: `step` is less than 1, the first step.
+    """
+    if step < 1:
+        raise ValueError(f"step {step} comes before the first step, 1")
+    return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
+
+
+def build_optimizer(model: Transformer, warmup: int = 4000) -> tuple[torch.optim.Adam, LambdaLR]:
+    """Return Adam and the learning rate schedule; call `step` of the optimizer, then of the schedule, after each batch.
+
+    Source: Section 5.3
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
+    d_model = model.embedding.weight.shape[1]
+    return optimizer, LambdaLR(optimizer, lambda done: noam_learning_rate(done + 1, d_model, warmup))
+
+
+def label_smoothed_cross_entropy(
+    logits: Float[Tensor, "b m v"],
+    target: Int[Tensor, "b m"],
+    mask: Bool[Tensor, "b m"] | None = None,
+    label_smoothing: float = 0.1,
+) -> Float[Tensor, ""]:
+    r"""Return the mean cross-entropy with label smoothing, in nats a token.
+
+    Source: Section 5.4, which cites Szegedy et al. 2016, Section 7
+        $$q(k) = (1 - \epsilon_{ls}) \, [k = y] + \epsilon_{ls} / v$$
+
+    $\epsilon_{ls}$ is spread over all tokens, the target included, as in the cited paper and in torch.
+
+    Departs: the public code spreads $\epsilon_{ls}$ over the other $v - 1$ tokens, and subtracts the lowest possible
+    value of the loss. Its $\epsilon$ is ours times $(v - 1)/v$.
+
+    Args:
+        logits: The logits of all tokens.
+        target: The target tokens.
+        mask: True where the target is not padding; padding is ignored.
+        label_smoothing: The probability that is spread over all tokens, in [0, 1).
+
+    Raises:
+        ValueError: `label_smoothing` is not in [0, 1).
+    """
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing {label_smoothing} is not in [0, 1)")
+    log_p = logits.log_softmax(dim=-1)
+    right = log_p.gather(-1, target[..., None]).squeeze(-1)
+    loss = -(1 - label_smoothing) * right - label_smoothing * log_p.mean(dim=-1)
+    if mask is None:
+        return loss.mean()
+    return loss.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def average_checkpoints(checkpoints: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of checkpoints; the paper averages the last 5 of the base model, and the last 20 of the big one.
+
+    Source: Section 6.1
+    """
+    return {name: torch.stack([state[name] for state in checkpoints]).mean(dim=0) for name in checkpoints[0]}
+
+
+@torch.no_grad()
+def greedy_search(
+    model: Transformer,
+    source: Int[Tensor, "b n"],
+    lengths: Int[Tensor, " b"],
+    bos: int,
+    eos: int,
+    extra_length: int = 50,
+) -> Int[Tensor, "b m"]:
+    """Decode greedily: append the most probable token at each step.
+
+    Source: Section 3.1 (auto-regressive); Section 6.1 for the longest output
+
+    Args:
+        model: A model, set to `eval()`.
+        source: The source sentences, padded at the end with any token.
+        lengths: Their lengths without padding.
+        bos: The token at the beginning of a sentence.
+        eos: The token at the end of a sentence.
+        extra_length: By how many tokens an output may be longer than its source.
+
+    Returns:
+        The outputs, padded with `eos`.
+    """
+    mask = padding_mask(lengths, source.shape[1])
+    state = model.init_state(model.encode(source, mask), mask)
+    tokens = source.new_full((len(source), 1), bos)
+    done = lengths + extra_length < 1
+    while not done.all():
+        logits, state = model.decode_step(tokens[:, -1:], state)
+        token = logits[:, -1].argmax(dim=-1).masked_fill(done, eos)
+        tokens = torch.cat([tokens, token[:, None]], dim=1)
+        done = done | (token == eos) | (tokens.shape[1] > lengths + extra_length)
+    return tokens[:, 1:]
+
+
+def length_penalty(length: Int[Tensor, "*b"], alpha: float = 0.6) -> Float[Tensor, "*b"]:
+    r"""Return the length penalty, by which a hypothesis's log-probability is divided.
+
+    Source: Wu et al. 2016 (GNMT), Eq. 14, which Section 6.1 cites
+        $$lp(Y) = \frac{(5 + |Y|)^\alpha}{(5 + 1)^\alpha}$$
+
+    Without it, short hypotheses would win. The length counts `eos`, but not `bos`.
+    """
+    return ((5.0 + length) / 6.0) ** alpha
+
+
+@dataclass(frozen=True)
+class Beam:
+    """The hypotheses of each sentence, best first."""
+
+    tokens: Int[Tensor, "b k m"]
+    log_probs: Float[Tensor, "b k"]
+    length: Int[Tensor, "b k"]
+    done: Bool[Tensor, "b k"]
+
+    def grow(
+        self, log_probs: Float[Tensor, "b k v"], eos: int, max_length: Int[Tensor, "b 1"], alpha: float
+    ) -> tuple["Beam", Int[Tensor, "b k"]]:
+        """Return the best hypotheses that are one token longer, and the index of the hypothesis that each extends.
+
+        A finished hypothesis stays as it is: its only continuation is `eos`, with probability 1 and no added length.
+        """
+        log_probs = log_probs.masked_fill(self.done[..., None], -math.inf)
+        log_probs[..., eos] = log_probs[..., eos].masked_fill(self.done, 0.0)
+        total, length = self.log_probs[..., None] + log_probs, self.length + ~self.done
+        ranked = (total / length_penalty(length, alpha)[..., None]).flatten(1)
+        best = ranked.topk(self.log_probs.shape[1], dim=1).indices
+        parent, token = best // log_probs.shape[2], best % log_probs.shape[2]
+        tokens = torch.cat([self.tokens.take_along_dim(parent[..., None], dim=1), token[..., None]], dim=2)
+        length = length.gather(1, parent)
+        return Beam(tokens, total.flatten(1).gather(1, best), length, (token == eos) | (length >= max_length)), parent
+
+
+@torch.no_grad()
+def beam_search(
+    model: Transformer,
+    source: Int[Tensor, "b n"],
+    lengths: Int[Tensor, " b"],
+    bos: int,
+    eos: int,
+    beam_size: int = 4,
+    alpha: float = 0.6,
+    extra_length: int = 50,
+) -> tuple[Int[Tensor, "b m"], Float[Tensor, " b"]]:
+    r"""Decode by beam search, and return the best hypothesis of each sentence.
+
+    Source: Section 6.1; the score is Wu et al. 2016 (GNMT), Eq. 14 without its coverage
+        $$s(Y, X) = \log P(Y \mid X) / lp(Y)$$
+
+    A search with `beam_size=1` is greedy.
+
+    Departs: finished hypotheses stay in the beam and compete with the others. The public code keeps them in a list of
+    their own.
+
+    Args:
+        model: A model, set to `eval()`.
+        source: The source sentences, padded at the end with any token.
+        lengths: Their lengths without padding.
+        bos: The token at the beginning of a sentence.
+        eos: The token at the end of a sentence.
+        beam_size: The number of hypotheses for each sentence.
+        alpha: The exponent of the length penalty; 0 for none.
+        extra_length: By how many tokens an output may be longer than its source.
+
+    Returns:
+        The best outputs, padded with `eos`, and their scores.
+
+    Raises:
+        ValueError: `beam_size` is less than 1.
+    """
+    if beam_size < 1:
+        raise ValueError(f"beam_size {beam_size} is less than 1")
+    b, mask = len(source), padding_mask(lengths, source.shape[1])
+    rows = torch.arange(b, device=source.device)[:, None]
+    state = model.init_state(model.encode(source, mask), mask).index_select(rows.expand(b, beam_size).flatten())
+    max_length = (lengths + extra_length)[:, None]
+    # All hypotheses are equal at the start: only the first may be extended, or each would be found `beam_size` times.
+    log_probs = torch.full((b, beam_size), -math.inf, device=source.device).index_fill(1, rows[:1, 0], 0.0)
+    length = torch.zeros_like(log_probs, dtype=torch.long)
+    beam = Beam(source.new_full((b, beam_size, 1), bos), log_probs, length, length >= max_length)
+    while not beam.done.all():
+        logits, state = model.decode_step(beam.tokens[:, :, -1].reshape(-1, 1), state)
+        beam, parent = beam.grow(logits[:, -1].log_softmax(dim=-1).reshape(b, beam_size, -1), eos, max_length, alpha)
+        state = state.index_select((rows * beam_size + parent).flatten())
+    score, best = (beam.log_probs / length_penalty(beam.length, alpha)).max(dim=1)
+    longest = int(beam.length[rows[:, 0], best].max())
+    return beam.tokens[rows[:, 0], best, 1 : longest + 1], score
+
+
+# Answers
+
+
+def path_length() -> None:
+    """
     Answers: transformer.path-length
-        Attention joins any two positions in one step, so what lies between them does not count: the path has length
-        $O(1)$, where a recurrent network has $O(n)$ (Section 4, Table 1). Walk back through the operations from the
-        last output to the first word, by the shortest way. With attention it is as long for 64 words as for 4; with
+        Attention connects any two positions in one step, however far apart they are: the path between them has length
+        $O(1)$, in a recurrent network $O(n)$ (Section 4, Table 1). Below, the graph of autograd is searched for the
+        shortest path from the last output to the first word. With attention it is as long for 64 words as for 4; with
         recurrence it is 16 times as long.
 
         >>> import torch
@@ -119,13 +571,13 @@ class EncoderLayer(nn.Module):
         >>> [steps // recurred[0] for steps in recurred]
         [1, 4, 16]
 
-        A gradient goes the same ways. Compare what reaches the first word with what reaches the last word but one,
-        before any training. Through attention it is about as much. Through an LSTM hardly any is left, even with a
-        forget gate that begins open (a bias of 1).
+        Gradients take the same paths. Compare the gradient's norm at the first word with that at the last word but one,
+        before training. With attention, both have the same order of magnitude. With an LSTM, the gradient at the first
+        word vanishes, even if the forget gate's bias is initialized with 1.
 
-        >>> def first_to_last(read, n):
+        >>> def first_to_last(layer, n):
         ...     x = torch.randn(1, n, 32, requires_grad=True)
-        ...     output = read(x)[0, -1]
+        ...     output = layer(x)[0, -1]
         ...     gradient, = torch.autograd.grad(output @ torch.randn(32), x)
         ...     return (gradient[0, 0].norm() / gradient[0, -2].norm()).item()
         >>> attention, lstm = EncoderLayer(32, 4, 64, dropout=0.0), nn.LSTM(32, 32, batch_first=True)
@@ -137,41 +589,186 @@ class EncoderLayer(nn.Module):
         [True, True, True]
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        heads: int,
-        d_ff: int,
-        dropout: float = 0.1,
-        bias: bool = True,
-        residual: type[PostNorm] | type[PreNorm] = PostNorm,
-    ) -> None:
-        super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, heads, bias)
-        self.feed_forward = FeedForward(d_model, d_ff)
-        self.around_self_attention = residual(d_model, dropout)
-        self.around_feed_forward = residual(d_model, dropout)
 
-    def forward(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "b n d"]:
-        """Return the positions as the next layer sees them."""
-        inner = self.around_self_attention.before(x)
-        x = self.around_self_attention.after(x, self.self_attention(inner, inner, inner, mask))
-        inner = self.around_feed_forward.before(x)
-        return self.around_feed_forward.after(x, self.feed_forward(inner))
+def why_not_an_rnn() -> None:
+    """
+    Answers: transformer.why-not-an-rnn
+        First, for parallel training. One call of the Transformer computes the logits of all target positions, where a
+        recurrent network must go from one position to the next. Decoding position by position, with a cache of keys and
+        values, gives the same logits.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from reference_impl.transformer import Transformer
+        >>> _ = torch.manual_seed(0)
+        >>> model = Transformer(50, d_model=64, heads=4, d_ff=128, layers=2).eval()
+        >>> source, target = torch.randint(50, (1, 200)), torch.randint(50, (1, 6))
+        >>> state, one_by_one = model.init_state(model.encode(source)), []
+        >>> for token in target.split(1, dim=1):
+        ...     logits, state = model.decode_step(token, state)
+        ...     one_by_one.append(logits)
+        >>> torch.allclose(model(source, target), torch.cat(one_by_one, dim=1), atol=1e-4)
+        True
+
+        Second, for access to the whole source. The decoder attends to every source token, where an RNN encoder-decoder
+        passes on one vector of fixed size ([[bahdanau]] was the first to change that). Change the first of 200 tokens:
+        the last state of an untrained GRU stays the same up to rounding, and the Transformer's output changes.
+
+        >>> embed, gru = nn.Embedding(50, 64), nn.GRU(64, 64, batch_first=True)
+        >>> other = source.index_fill(1, torch.tensor([0]), (source[0, 0].item() + 1) % 50)
+        >>> def memory_sizes(source):
+        ...     return model.encode(source).numel(), gru(embed(source))[1].numel()
+        >>> [memory_sizes(source[:, :n]) for n in (5, 50)]
+        [(320, 64), (3200, 64)]
+        >>> bool((gru(embed(source))[1] - gru(embed(other))[1]).abs().max() < 1e-6)
+        True
+        >>> bool((model(source, target) - model(other, target)).abs().max() > 1e-3)
+        True
+
+        Third, for cost: a self-attention layer takes $O(n^2 d)$ operations and a recurrent layer $O(n d^2)$ (Table 1),
+        so attention is cheaper if the sentence is short relative to the width. Below is the ratio of both counts at $d
+        = 64$. It is 1 at $n = d/2$, since attention takes two matrix products and recurrence one.
+
+        >>> from torch.utils.flop_counter import FlopCounterMode
+        >>> def attention(x):
+        ...     return (x @ x.T).softmax(dim=-1) @ x
+        >>> def recurrence(x):
+        ...     state, matrix = x.new_zeros(1, 64), torch.randn(64, 64)
+        ...     for word in x:
+        ...         state = (state @ matrix + word).tanh()
+        >>> def cost(layer, n):
+        ...     with FlopCounterMode(display=False) as counter:
+        ...         _ = layer(torch.randn(n, 64))
+        ...     return counter.get_total_flops()
+        >>> [cost(attention, n) / cost(recurrence, n) for n in (16, 32, 256)]
+        [0.5, 1.0, 8.0]
+    """
 
 
-class DecoderLayer(nn.Module):
-    """Let each position look back, then at the memory, then change each by itself.
+def any_length() -> None:
+    """
+    Answers: transformer.any-length
+        Of any length up to a maximum. The maximum is not in the weights of attention: the same model encodes 5 tokens
+        or 2,000.
 
-    Source: Section 3.1, Decoder; Section 3.2.3; Figure 1, right
+        >>> import torch
+        >>> from reference_impl.layers.attention import padding_mask
+        >>> from reference_impl.layers.positions import LearnedPositions, sinusoidal_positions
+        >>> from reference_impl.transformer import Transformer
+        >>> _ = torch.manual_seed(0)
+        >>> model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=1).eval()
+        >>> [model.encode(torch.randint(20, (1, n))).shape[1] for n in (5, 2000)]
+        [5, 2000]
 
-    Keys and values come in and go out: those of the memory never change, and those of the past only grow. A decoder
-    that keeps them computes each once. Training starts from an empty past and goes through all positions at once.
+        Three things set the maximum. First, learned positions: their table has a fixed number of rows (BERT's has 512).
+        Sinusoids are defined at every position. Whether a model is any good at lengths that it was not trained on is
+        another question; Section 3.5 hopes so, and the paper does not test it.
 
+        >>> sinusoidal_positions(100_000, 16)[-1].isfinite().all().item()
+        True
+        >>> LearnedPositions(max_length=512, d=16)(513)
+        Traceback (most recent call last):
+            ...
+        ValueError: length 513 exceeds the 512 positions of the table
+
+        Second, memory: attention weights are computed for every pair of positions, so ten times the length takes a
+        hundred times the memory.
+
+        >>> attention = model.encoder[0].self_attention
+        >>> short, long = torch.randn(1, 30, 16), torch.randn(1, 300, 16)
+        >>> pairs = [attention.attention_weights(x, x).numel() for x in (short, long)]
+        >>> pairs[1] // pairs[0]
+        100
+
+        Third, the batch: all its sentences are padded to the longest one. A mask excludes the padding from attention,
+        so the tokens at padded positions change no output. Without the mask they do.
+
+        >>> sentence, padding = torch.randint(20, (1, 5)), torch.randint(20, (1, 7))
+        >>> alone = model.encode(sentence)
+        >>> padded = model.encode(torch.cat([sentence, padding], dim=1), padding_mask(torch.tensor([5]), 12))
+        >>> torch.allclose(alone, padded[:, :5], atol=1e-5)
+        True
+        >>> unmasked = model.encode(torch.cat([sentence, padding], dim=1))
+        >>> torch.allclose(alone, unmasked[:, :5], atol=0.01)
+        False
+    """
+
+
+def lengths_of_input_and_output() -> None:
+    """
+    Answers: transformer.lengths-of-input-and-output
+        The memory $z$ has as many vectors as the source $x$ has tokens: self-attention returns one vector for each
+        query, and the residual connection adds the two. The target may have any length $m$: in cross-attention the
+        queries come from the target, and the keys and values from the memory.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import scaled_dot_product_attention
+        >>> from reference_impl.transformer import Transformer, greedy_search
+        >>> _ = torch.manual_seed(0)
+        >>> model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=2).eval()
+        >>> source = torch.randint(2, 20, (1, 5))
+        >>> model.encode(source).shape
+        torch.Size([1, 5, 16])
+        >>> [tuple(model(source, torch.randint(20, (1, m))).shape) for m in (1, 5, 9)]
+        [(1, 1, 20), (1, 5, 20), (1, 9, 20)]
+
+        The length of the output is not fixed beforehand: decoding stops after the token `eos`. For 30 sources of five
+        tokens each, even an untrained model generates outputs of more than three different lengths.
+
+        >>> _ = torch.manual_seed(3)
+        >>> model, sources = Transformer(3, 16, 2, 32, layers=2).eval(), torch.randint(3, (30, 5))
+        >>> written = greedy_search(model, sources, torch.full((30,), 5), bos=0, eos=1, extra_length=20)
+        >>> len((written != 1).sum(dim=1).unique()) > 3
+        True
+
+        Equal length does not imply equal width. A token is one integer, its embedding has $d$ entries, and attention
+        returns vectors as wide as its values (20 here, with queries and keys of 8). Only the residual connection
+        requires that input and output have the same width, and the projection $W^O$ provides it.
+
+        >>> scaled_dot_product_attention(torch.randn(4, 8), torch.randn(3, 8), torch.randn(3, 20)).shape
+        torch.Size([4, 20])
+    """
+
+
+def order_without_positions() -> None:
+    """
+    Answers: transformer.order-without-positions
+        Not in the encoder. Without positions, the encoder is equivariant to permutations: if the words are permuted,
+        the outputs are the same vectors, permuted likewise. With positions it is not.
+
+        >>> import torch
+        >>> from reference_impl.transformer import Transformer
+        >>> _ = torch.manual_seed(0)
+        >>> model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=2).eval()
+        >>> words, order = torch.randn(1, 6, 16), torch.tensor([4, 2, 0, 5, 1, 3])
+        >>> torch.allclose(model.run_encoder(words[:, order]), model.run_encoder(words)[:, order], atol=1e-5)
+        True
+        >>> tokens = torch.arange(6)[None]
+        >>> torch.allclose(model.encode(tokens[:, order]), model.encode(tokens)[:, order], atol=0.01)
+        False
+
+        In the decoder, the causal mask is a second source of order: each position attends to the set of positions
+        before it. Below, the first five of six words are permuted, and the output at the last word is compared. With
+        one layer it stays the same, since that layer sees a set. With two layers it changes, since the inputs of the
+        second layer depend on what preceded each word.
+
+        >>> def last(words, layers):
+        ...     torch.manual_seed(1)
+        ...     model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=layers).eval()
+        ...     return model.run_decoder(words, model.init_state(torch.ones(1, 1, 16)))[0][:, -1]
+        >>> before = torch.tensor([4, 2, 0, 1, 3, 5])
+        >>> [torch.allclose(last(words, layers), last(words[:, before], layers), atol=1e-4) for layers in (1, 2)]
+        [True, False]
+    """
+
+
+def layer_anatomy() -> None:
+    """
     Answers: transformer.layer-anatomy
-        An encoder's layer has two sublayers, self-attention and a feed-forward network; a decoder's has attention to
-        the memory between them. Round each goes a residual connection, and a norm follows the sum. Here are their
-        numbers in the base model; six layers of each kind and one matrix of 37,000 embeddings make the whole.
+        An encoder layer has two sublayers, self-attention and a feed-forward network; a decoder layer has
+        cross-attention to the memory between them. Around each sublayer is a residual connection, followed by layer
+        normalization. Below are their numbers of parameters in the base model. Six layers of each kind and one matrix
+        of 37,000 embeddings are the whole model.
 
         >>> import torch
         >>> from reference_impl.transformer import DecoderLayer, EncoderLayer, Transformer
@@ -188,22 +785,22 @@ class DecoderLayer(nn.Module):
         around_feed_forward         1,024
         >>> size(decoder_layer) - size(encoder_layer) == size(decoder_layer.cross_attention) + 1024
         True
-        >>> 6 * size(encoder_layer) + 6 * size(decoder_layer) + 37_000 * 512, size(Transformer(vocabulary=37_000))
+        >>> 6 * size(encoder_layer) + 6 * size(decoder_layer) + 37_000 * 512, size(Transformer(vocab_size=37_000))
         (63082496, 63082496)
 
-        The sublayers share the work: attention alone carries something from one position to another. Change one
-        word, and see which positions each part lets know.
+        Attention mixes positions; the feed-forward network works on each position separately. Change one word, and see
+        at which positions the output of each sublayer changes.
 
         >>> layer, x = EncoderLayer(16, 2, 32, dropout=0.0), torch.randn(1, 5, 16)
         >>> other = x.index_fill(1, torch.tensor([2]), 0.0)
-        >>> def knows(part):
+        >>> def changed(part):
         ...     return (part(x) != part(other)).any(dim=-1)[0].tolist()
-        >>> knows(layer.feed_forward)
+        >>> changed(layer.feed_forward)
         [False, False, True, False, False]
-        >>> knows(lambda x: layer.self_attention(x, x, x))
+        >>> changed(lambda x: layer.self_attention(x, x, x))
         [True, True, True, True, True]
 
-        Put together by hand, they are the layer.
+        Composed by hand, the sublayers give the output of the layer.
 
         >>> first_norm, second_norm = layer.around_self_attention.norm, layer.around_feed_forward.norm
         >>> middle = first_norm(x + layer.self_attention(x, x, x))
@@ -211,217 +808,65 @@ class DecoderLayer(nn.Module):
         True
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        heads: int,
-        d_ff: int,
-        dropout: float = 0.1,
-        bias: bool = True,
-        residual: type[PostNorm] | type[PreNorm] = PostNorm,
-    ) -> None:
-        super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, heads, bias)
-        self.cross_attention = MultiHeadAttention(d_model, heads, bias)
-        self.feed_forward = FeedForward(d_model, d_ff)
-        self.around_self_attention = residual(d_model, dropout)
-        self.around_cross_attention = residual(d_model, dropout)
-        self.around_feed_forward = residual(d_model, dropout)
 
-    def forward(
-        self,
-        y: Float[Tensor, "b m d"],
-        memory: KeysValues,
-        past: KeysValues,
-        mask: Bool[Tensor, "..."] | None = None,
-        memory_mask: Bool[Tensor, "..."] | None = None,
-    ) -> tuple[Float[Tensor, "b m d"], KeysValues]:
-        """Return the positions as the next layer sees them, and the past with their keys and values at its end."""
-        inner = self.around_self_attention.before(y)
-        new_keys, new_values = self.self_attention.keys_values(inner, inner)
-        past = torch.cat([past[0], new_keys], dim=2), torch.cat([past[1], new_values], dim=2)
-        y = self.around_self_attention.after(y, self.self_attention.attend(inner, *past, mask))
-        inner = self.around_cross_attention.before(y)
-        y = self.around_cross_attention.after(y, self.cross_attention.attend(inner, *memory, memory_mask))
-        inner = self.around_feed_forward.before(y)
-        return self.around_feed_forward.after(y, self.feed_forward(inner)), past
-
-
-class Embedding(nn.Module):
-    r"""Hold one vector a token: it stands for the token in both languages, and it scores the token as an output.
-
-    Source: Sections 3.4 and 3.5
-        $$x_i = \sqrt{d_{model}} \, E_{t_i} + PE_i, \qquad logits = y E^\top$$
-
-    The numbers of $E$ begin with variance $1/d_{model}$, as in the public code: then the entries of
-    $\sqrt{d_{model}} \, E$ have variance 1, the size of a sine, and so have the logits of a normalised output.
-
-    Args:
-        vocabulary: How many tokens, shared by source and target.
-        d_model: The width of a vector.
-        dropout: The share of the sum's entries that are dropped in training (Section 5.4).
-
+def input_embeddings() -> None:
+    r"""
     Answers: transformer.input-embeddings
-        A token is a number that means nothing: which row of a matrix is its own. That row, $d_{model}$ learnt numbers,
-        stands for it. To look a row up is to multiply a one-hot vector by the matrix. Then come the factor
-        $\sqrt{d_{model}}$ and the position.
+        A token is an integer, the index of a row in the embedding matrix. That row, with $d_{model}$ learned entries,
+        is the token's embedding. The lookup equals the product of a one-hot vector with the matrix. The embedding is
+        then multiplied by $\sqrt{d_{model}}$, and the positional encoding is added.
 
         >>> import torch
         >>> from torch.nn import functional as F
-        >>> from reference_impl.layers.positions import sinusoidal
-        >>> from reference_impl.transformer import Embedding, Transformer, smoothed_loss
+        >>> from reference_impl.layers.positions import sinusoidal_positions
+        >>> from reference_impl.transformer import Embedding, Transformer, label_smoothed_cross_entropy
         >>> _ = torch.manual_seed(0)
-        >>> embedding, tokens = Embedding(vocabulary=9, d_model=16, dropout=0.0), torch.tensor([[3, 1, 3]])
-        >>> by_hand = F.one_hot(tokens, 9).float() @ embedding.weight * 16**0.5 + sinusoidal(3, 16)
+        >>> embedding, tokens = Embedding(vocab_size=9, d_model=16, dropout=0.0), torch.tensor([[3, 1, 3]])
+        >>> by_hand = F.one_hot(tokens, 9).float() @ embedding.weight * 16**0.5 + sinusoidal_positions(3, 16)
         >>> torch.allclose(embedding(tokens), by_hand, atol=1e-6)
         True
 
-        As an input, a token teaches its own row and no other.
+        The gradient through the input reaches only the rows of the tokens that occur.
 
         >>> torch.autograd.grad(embedding(tokens).square().sum(), embedding.weight)[0].any(dim=1).nonzero().flatten()
         tensor([1, 3])
 
-        What is learnt is use. Let 32 words be 16 pairs of synonyms, and let the model learn what each pair translates
-        to. No two rows begin alike; afterwards those of synonyms do, though nobody told which belong together.
+        Embeddings learn how a token is used. Let 32 words be 16 pairs of synonyms, and train the model to translate
+        both words of a pair to the same token. Before training the rows of synonyms are no more similar than others;
+        afterwards they are, though the pairs were never given to the model.
 
         >>> words = torch.arange(32)
-        >>> meaning, begin = 32 + words // 2, torch.full((32, 1), 48)
+        >>> meaning, bos = 32 + words // 2, torch.full((32, 1), 48)
         >>> model = Transformer(49, d_model=16, heads=2, d_ff=32, layers=1, dropout=0.0)
-        >>> def likeness():
+        >>> def similarity():
         ...     rows = F.normalize(model.embedding.weight.detach()[:32], dim=1)
         ...     cosines, synonyms = rows @ rows.T, meaning[:, None] == meaning
         ...     return cosines[synonyms.triu(1)].mean(), cosines[~synonyms].mean()
-        >>> synonyms, others = likeness()
+        >>> synonyms, others = similarity()
         >>> bool(abs(synonyms - others) < 0.2)
         True
-        >>> adam = torch.optim.Adam(model.parameters(), lr=0.01)
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         >>> for _ in range(40):
-        ...     adam.zero_grad()
-        ...     smoothed_loss(model(words[:, None], begin), meaning[:, None]).backward()
-        ...     _ = adam.step()
-        >>> synonyms, others = likeness()
+        ...     optimizer.zero_grad()
+        ...     label_smoothed_cross_entropy(model(words[:, None], bos), meaning[:, None]).backward()
+        ...     _ = optimizer.step()
+        >>> synonyms, others = similarity()
         >>> bool(synonyms > others + 0.2)
         True
     """
 
-    def __init__(self, vocabulary: int, d_model: int, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(vocabulary, d_model).normal_(std=d_model**-0.5))
-        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Int[Tensor, "b n"], start: int = 0) -> Float[Tensor, "b n d"]:
-        """Return the tokens' vectors with their positions, the first of which is `start`."""
-        d_model = self.weight.shape[1]
-        positions = sinusoidal(start + tokens.shape[1], d_model)[start:].to(self.weight)
-        return self.dropout(F.embedding(tokens, self.weight) * math.sqrt(d_model) + positions)
-
-    def logits(self, y: Float[Tensor, "b m d"]) -> Float[Tensor, "b m v"]:
-        """Score every token of the vocabulary at every position."""
-        return y @ self.weight.T
-
-
-@dataclass(frozen=True)
-class State:
-    """What decoding carries from one step to the next: each layer's keys and values, of the memory and of the past."""
-
-    memory: tuple[KeysValues, ...]
-    past: tuple[KeysValues, ...]
-    memory_mask: Bool[Tensor, "..."] | None = None
-
-    @property
-    def length(self) -> int:
-        """Count the positions that have been decoded."""
-        return self.past[0][0].shape[2]
-
-    def pick(self, rows: Int[Tensor, " picked"]) -> "State":
-        """Return the state of a batch made of these rows of this one; a row may be picked twice."""
-        memory = tuple((keys[rows], values[rows]) for keys, values in self.memory)
-        past = tuple((keys[rows], values[rows]) for keys, values in self.past)
-        return State(memory, past, None if self.memory_mask is None else self.memory_mask[rows])
-
-
-class Transformer(nn.Module):
-    r"""Read one sequence, and write another with an eye on it.
-
-    Source: Section 3 and Figure 1
-        $$p(y_1, \dots, y_m \mid x) = \prod_{j=1}^m p(y_j \mid y_{<j}, z), \qquad z = \operatorname{encode}(x)$$
-
-    The defaults are the base model of Table 3. The big one: `d_model=1024, heads=16, d_ff=4096, dropout=0.3`.
-
-    Departs: the projections of attention have biases (`bias=False` takes them away). Weights begin as Glorot and Bengio
-    draw them and biases at 0, each layer apart: the paper names no initialisation.
-
-    Args:
-        vocabulary: How many tokens, shared by source and target; Section 5.1 has about 37,000 for German.
-        d_model: The width of every sublayer's input and output.
-        heads: How many heads share that width.
-        d_ff: The width inside the feed-forward network.
-        layers: How many layers in each of the two stacks.
-        dropout: The share dropped from each sublayer's output and from the embeddings.
-        bias: Whether the projections of attention have biases.
-        residual: Where the norm stands: `PostNorm`, as in the paper, or `PreNorm`.
-
-    Raises:
-        ValueError: There is no layer, or the width does not divide among the heads.
-
-    Answers: transformer.why-not-an-rnn
-        Both are encoder-decoders; what differs is how a position learns of others. The Transformer needs no order of
-        work: in training, one call scores all target positions, where a recurrent network must go from one to the
-        next. Position by position gives the same scores, so nothing is lost by going through all at once.
-
-        >>> import torch
-        >>> from torch import nn
-        >>> from reference_impl.transformer import Transformer
-        >>> _ = torch.manual_seed(0)
-        >>> model = Transformer(50, d_model=64, heads=4, d_ff=128, layers=2).eval()
-        >>> source, target = torch.randint(50, (1, 200)), torch.randint(50, (1, 6))
-        >>> state, one_by_one = model.start(model.encode(source)), []
-        >>> for token in target.split(1, dim=1):
-        ...     logits, state = model.step(token, state)
-        ...     one_by_one.append(logits)
-        >>> torch.allclose(model(source, target), torch.cat(one_by_one, dim=1), atol=1e-4)
-        True
-
-        The decoder may look at every source token, while an RNN hands over one vector, however long the source
-        ([[bahdanau]] mended that first). Change the first of 200 tokens: the last state of an untrained GRU hardly
-        differs, and the Transformer's output does.
-
-        >>> embed, gru = nn.Embedding(50, 64), nn.GRU(64, 64, batch_first=True)
-        >>> other = source.index_fill(1, torch.tensor([0]), (source[0, 0].item() + 1) % 50)
-        >>> def handed_over(source):
-        ...     return model.encode(source).numel(), gru(embed(source))[1].numel()
-        >>> [handed_over(source[:, :n]) for n in (5, 50)]
-        [(320, 64), (3200, 64)]
-        >>> bool((gru(embed(source))[1] - gru(embed(other))[1]).abs().max() < 1e-6)
-        True
-        >>> bool((model(source, target) - model(other, target)).abs().max() > 1e-3)
-        True
-
-        A layer also costs less while a sentence is short against the width of a vector: $O(n^2 d)$ for attention's
-        mixing, $O(n d^2)$ for recurrence's (Table 1). Count the operations at $d = 64$, attention's by recurrence's.
-        They draw level at $n = d/2$, since attention takes two products to recurrence's one.
-
-        >>> from torch.utils.flop_counter import FlopCounterMode
-        >>> def attention(x):
-        ...     return (x @ x.T).softmax(dim=-1) @ x
-        >>> def recurrence(x):
-        ...     state, matrix = x.new_zeros(1, 64), torch.randn(64, 64)
-        ...     for word in x:
-        ...         state = (state @ matrix + word).tanh()
-        >>> def cost(mix, n):
-        ...     with FlopCounterMode(display=False) as counter:
-        ...         _ = mix(torch.randn(n, 64))
-        ...     return counter.get_total_flops()
-        >>> [cost(attention, n) / cost(recurrence, n) for n in (16, 32, 256)]
-        [0.5, 1.0, 8.0]
-
+def sequence_transduction() -> None:
+    """
     Answers: transformer.sequence-transduction
-        Digits go in and Roman numerals come out: two signs become one to eight. 120 steps over the numbers below 100
-        teach it, by the paper's own optimiser. Three numbers are kept out of the training, and come out right too.
-        (From 96 examples that is luck in part: with another seed one of the three may fail.)
+        An example: decimal numbers to Roman numerals, from two characters to between one and eight. The model is
+        trained for 120 steps on the numbers below 100 with the paper's optimizer. Three numbers are held out of the
+        training, and the model gets them right too. (With 96 training examples that is partly luck: with another seed,
+        one of the three may be wrong.)
 
         >>> import torch
-        >>> from reference_impl.transformer import Transformer, adam, greedy_search, smoothed_loss
+        >>> from reference_impl.transformer import Transformer, build_optimizer, greedy_search
+        >>> from reference_impl.transformer import label_smoothed_cross_entropy
         >>> tens = ["", "X", "XX", "XXX", "XL", "L", "LX", "LXX", "LXXX", "XC"]
         >>> ones = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"]
         >>> roman = {10 * ten + one: tens[ten] + ones[one] for ten in range(10) for one in range(10)}
@@ -436,399 +881,17 @@ class Transformer(nn.Module):
         >>> real = target[:, :-1] != 1
         >>> _ = torch.manual_seed(2)
         >>> model = Transformer(len(signs), d_model=32, heads=4, d_ff=64, layers=1, dropout=0.0)
-        >>> optimiser, schedule = adam(model, warmup=300)
+        >>> optimizer, schedule = build_optimizer(model, warmup=300)
         >>> for _ in range(120):
-        ...     optimiser.zero_grad()
-        ...     smoothed_loss(model(source, target[:, :-1]), target[:, 1:], real).backward()
-        ...     _ = optimiser.step(), schedule.step()
+        ...     optimizer.zero_grad()
+        ...     label_smoothed_cross_entropy(model(source, target[:, :-1]), target[:, 1:], real).backward()
+        ...     _ = optimizer.step(), schedule.step()
         >>> def transduce(numbers):
         ...     source, lengths = tokens([f"{number:02}" for number in numbers]), torch.full((len(numbers),), 2)
-        ...     written = greedy_search(model.eval(), source, lengths, begin=0, end=1)
+        ...     written = greedy_search(model.eval(), source, lengths, bos=0, eos=1)
         ...     return ["".join(signs[token] for token in row).rstrip(">") for row in written.tolist()]
         >>> transduce(seen) == [roman[number] for number in seen]
         True
         >>> transduce(unseen)
         ['XVII', 'XLII', 'XCIII']
     """
-
-    def __init__(
-        self,
-        vocabulary: int = 37_000,
-        d_model: int = 512,
-        heads: int = 8,
-        d_ff: int = 2048,
-        layers: int = 6,
-        dropout: float = 0.1,
-        bias: bool = True,
-        residual: type[PostNorm] | type[PreNorm] = PostNorm,
-    ) -> None:
-        super().__init__()
-        if layers < 1:
-            raise ValueError(f"layers {layers} is less than 1")
-        size = (d_model, heads, d_ff, dropout, bias, residual)
-        self.embedding = Embedding(vocabulary, d_model, dropout)
-        self.encoder = nn.ModuleList(EncoderLayer(*size) for _ in range(layers))
-        self.decoder = nn.ModuleList(DecoderLayer(*size) for _ in range(layers))
-        self.encoder_last, self.decoder_last = residual.last(d_model), residual.last(d_model)
-        for linear in (module for module in self.modules() if isinstance(module, nn.Linear)):
-            nn.init.xavier_uniform_(linear.weight)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
-
-    def forward(
-        self,
-        source: Int[Tensor, "b n"],
-        target: Int[Tensor, "b m"],
-        source_mask: Bool[Tensor, "b 1 n"] | None = None,
-        target_mask: Bool[Tensor, "b 1 m"] | None = None,
-    ) -> Float[Tensor, "b m v"]:
-        """Score the token after each target token, all at once: the target is known in training.
-
-        Args:
-            source: The sentences to read.
-            target: The sentences to write, shifted right: a token of beginning stands first, and the last is left out.
-            source_mask: True where a source token is no padding.
-            target_mask: True where a target token is no padding; not needed where padding stands at the end.
-
-        Answers: transformer.lengths-of-input-and-output
-            The memory $z$ has as many vectors as the source $x$ has tokens, since self-attention returns a vector for
-            each that asks, and a residual sum adds the two. The target may have any length $m$: its positions ask, and
-            the source answers.
-
-            >>> import torch
-            >>> from reference_impl.layers.attention import scaled_dot_product
-            >>> from reference_impl.transformer import Transformer, greedy_search
-            >>> _ = torch.manual_seed(0)
-            >>> model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=2).eval()
-            >>> source = torch.randint(2, 20, (1, 5))
-            >>> model.encode(source).shape
-            torch.Size([1, 5, 16])
-            >>> [tuple(model(source, torch.randint(20, (1, m))).shape) for m in (1, 5, 9)]
-            [(1, 1, 20), (1, 5, 20), (1, 9, 20)]
-
-            The output's length is not chosen beforehand: the writer stops where it writes the end. From 30 sources,
-            each five tokens long, even an untrained model makes outputs of many lengths.
-
-            >>> _ = torch.manual_seed(3)
-            >>> model, sources = Transformer(3, 16, 2, 32, layers=2).eval(), torch.randint(3, (30, 5))
-            >>> written = greedy_search(model, sources, torch.full((30,), 5), begin=0, end=1, extra=20)
-            >>> len((written != 1).sum(dim=1).unique()) > 3
-            True
-
-            Equal length is not equal width. A token is one number and its vector has $d$; attention itself returns
-            vectors as wide as its values (20 here, from queries and keys of 8). Only the residual sum asks that the
-            width going in be the width coming out, and $W^O$ sees to that.
-
-            >>> scaled_dot_product(torch.randn(4, 8), torch.randn(3, 8), torch.randn(3, 20)).shape
-            torch.Size([4, 20])
-        """
-        return self.step(target, self.start(self.encode(source, source_mask), source_mask), target_mask)[0]
-
-    def encode(
-        self, source: Int[Tensor, "b n"], source_mask: Bool[Tensor, "b 1 n"] | None = None
-    ) -> Float[Tensor, "b n d"]:
-        r"""Read the source: return the memory, one vector a token.
-
-        Answers: transformer.any-length
-            Of any length up to a maximum, and the maximum is in nothing that attention learns: the same weights read 5
-            tokens or 2,000.
-
-            >>> import torch
-            >>> from reference_impl.layers.attention import padding_mask
-            >>> from reference_impl.layers.positions import LearnedPositions, sinusoidal
-            >>> from reference_impl.transformer import Transformer
-            >>> _ = torch.manual_seed(0)
-            >>> model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=1).eval()
-            >>> [model.encode(torch.randint(20, (1, n))).shape[1] for n in (5, 2000)]
-            [5, 2000]
-
-            It comes from three places. First, a table of learnt positions (BERT's has 512 rows) ends; sinusoids are
-            defined at every position. Defined is not learnt, though: how well a model does beyond the lengths of its
-            training is another question, which the paper hopes about and does not test.
-
-            >>> sinusoidal(100_000, 16)[-1].isfinite().all().item()
-            True
-            >>> LearnedPositions(max_length=512, d=16)(513)
-            Traceback (most recent call last):
-                ...
-            ValueError: length 513 exceeds the 512 positions of the table
-
-            Second, each layer weighs every pair, so ten times the length costs a hundred times the memory.
-
-            >>> attention = model.encoder[0].self_attention
-            >>> pairs = [attention.weights(x, x).numel() for x in (torch.randn(1, 30, 16), torch.randn(1, 300, 16))]
-            >>> pairs[1] // pairs[0]
-            100
-
-            Third, a batch is as long as its longest sentence. The others are padded, and a mask keeps every position
-            from looking at the padding: it changes nothing, whatever stands there.
-
-            >>> sentence, padding = torch.randint(20, (1, 5)), torch.randint(20, (1, 7))
-            >>> alone = model.encode(sentence)
-            >>> padded = model.encode(torch.cat([sentence, padding], dim=1), padding_mask(torch.tensor([5]), 12))
-            >>> torch.allclose(alone, padded[:, :5], atol=1e-5)
-            True
-            >>> careless = model.encode(torch.cat([sentence, padding], dim=1))
-            >>> torch.allclose(alone, careless[:, :5], atol=0.01)
-            False
-        """
-        return self.read(self.embedding(source), source_mask)
-
-    def read(
-        self, x: Float[Tensor, "b n d"], source_mask: Bool[Tensor, "b 1 n"] | None = None
-    ) -> Float[Tensor, "b n d"]:
-        """Take vectors through the encoder's stack.
-
-        Answers: transformer.order-without-positions
-            Not in the encoder. Without positions it is equivariant to permutations: put the words in another order,
-            and the same vectors come out, in that order. Positions are what breaks this.
-
-            >>> import torch
-            >>> from reference_impl.transformer import Transformer
-            >>> _ = torch.manual_seed(0)
-            >>> model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=2).eval()
-            >>> words, order = torch.randn(1, 6, 16), torch.tensor([4, 2, 0, 5, 1, 3])
-            >>> torch.allclose(model.read(words[:, order]), model.read(words)[:, order], atol=1e-5)
-            True
-            >>> tokens = torch.arange(6)[None]
-            >>> torch.allclose(model.encode(tokens[:, order]), model.encode(tokens)[:, order], atol=0.01)
-            False
-
-            In the decoder, the causal mask is a second source of order, though a weak one: a position knows what came
-            before it as a set. The last of six words may look at all; put the five before it in another order. One
-            layer cannot tell; two can, for by then each word has itself taken up what stood before it.
-
-            >>> def last(words, layers):
-            ...     torch.manual_seed(1)
-            ...     model = Transformer(20, d_model=16, heads=2, d_ff=32, layers=layers).eval()
-            ...     return model.write(words, model.start(torch.ones(1, 1, 16)))[0][:, -1]
-            >>> before = torch.tensor([4, 2, 0, 1, 3, 5])
-            >>> [torch.allclose(last(words, layers), last(words[:, before], layers), atol=1e-4) for layers in (1, 2)]
-            [True, False]
-        """
-        for layer in self.encoder:
-            x = layer(x, source_mask)
-        return self.encoder_last(x)
-
-    def start(self, memory: Float[Tensor, "b n d"], source_mask: Bool[Tensor, "b 1 n"] | None = None) -> State:
-        """Return the state before the first target token: all of the memory, and nothing of the past."""
-        layers = cast(Iterable[DecoderLayer], self.decoder)  # a ModuleList does not tell what it holds
-        keys_values = tuple(layer.cross_attention.keys_values(memory, memory) for layer in layers)
-        nothing = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in keys_values)
-        return State(keys_values, nothing, source_mask)
-
-    def step(
-        self, target: Int[Tensor, "b m"], state: State, target_mask: Bool[Tensor, "b 1 seen"] | None = None
-    ) -> tuple[Float[Tensor, "b m v"], State]:
-        """Score the token after each of these target tokens, which follow those that the state has seen."""
-        y, state = self.write(self.embedding(target, state.length), state, target_mask)
-        return self.embedding.logits(y), state
-
-    def write(
-        self, y: Float[Tensor, "b m d"], state: State, target_mask: Bool[Tensor, "b 1 seen"] | None = None
-    ) -> tuple[Float[Tensor, "b m d"], State]:
-        """Take vectors through the decoder's stack."""
-        mask = causal_mask(state.length + y.shape[1], y.device)[state.length :]
-        mask = mask if target_mask is None else mask & target_mask
-        pasts = []
-        for layer, memory, past in zip(self.decoder, state.memory, state.past, strict=True):
-            y, past = layer(y, memory, past, mask, state.memory_mask)
-            pasts.append(past)
-        return self.decoder_last(y), State(state.memory, tuple(pasts), state.memory_mask)
-
-
-def learning_rate(step: int, d_model: int = 512, warmup: int = 4000) -> float:
-    r"""Return the rate of a step: it climbs in a line, and falls with the root of the steps.
-
-    Source: Section 5.3, Eq. 3
-        $$lrate = d_{model}^{-0.5} \cdot \min(step^{-0.5}, step \cdot warmup^{-1.5})$$
-
-    Raises:
-        ValueError: The step comes before the first, which is 1.
-    """
-    if step < 1:
-        raise ValueError(f"step {step} comes before the first step, 1")
-    return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
-
-
-def adam(model: Transformer, warmup: int = 4000) -> tuple[torch.optim.Adam, LambdaLR]:
-    """Return the optimiser and its schedule; call `step` of the one, then of the other, after each batch.
-
-    Source: Section 5.3
-    """
-    optimiser = torch.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
-    d_model = model.embedding.weight.shape[1]
-    return optimiser, LambdaLR(optimiser, lambda done: learning_rate(done + 1, d_model, warmup))
-
-
-def smoothed_loss(
-    logits: Float[Tensor, "b m v"],
-    target: Int[Tensor, "b m"],
-    real: Bool[Tensor, "b m"] | None = None,
-    smoothing: float = 0.1,
-) -> Float[Tensor, ""]:
-    r"""Return the mean cross-entropy with targets that are never quite certain, in nats a token.
-
-    Source: Section 5.4, which cites Szegedy et al. 2016, Section 7
-        $$q(k) = (1 - \epsilon_{ls}) \, [k = y] + \epsilon_{ls} / v$$
-
-    Every token has a share of $\epsilon_{ls}$, the right one too, as in the work that is cited and in torch.
-
-    Departs: the public code spreads $\epsilon_{ls}$ over the $v - 1$ wrong tokens, and then takes off the least value
-    that the loss can have. Its $\epsilon$ is ours times $(v - 1)/v$.
-
-    Args:
-        logits: The scores of all tokens.
-        target: The right tokens.
-        real: True where the target is no padding; padding does not count.
-        smoothing: The share that is spread, in [0, 1).
-
-    Raises:
-        ValueError: The share is none.
-    """
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"smoothing {smoothing} is not in [0, 1)")
-    log_p = logits.log_softmax(dim=-1)
-    right = log_p.gather(-1, target[..., None]).squeeze(-1)
-    loss = -(1 - smoothing) * right - smoothing * log_p.mean(dim=-1)
-    if real is None:
-        return loss.mean()
-    return loss.masked_fill(~real, 0.0).sum() / real.sum().clamp(min=1)
-
-
-def average(checkpoints: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of the states of one model; the paper takes the last 5 of the base model, and 20 of the big one.
-
-    Source: Section 6.1
-    """
-    return {name: torch.stack([state[name] for state in checkpoints]).mean(dim=0) for name in checkpoints[0]}
-
-
-@torch.no_grad()
-def greedy_search(
-    model: Transformer,
-    source: Int[Tensor, "b n"],
-    lengths: Int[Tensor, " b"],
-    begin: int,
-    end: int,
-    extra: int = 50,
-) -> Int[Tensor, "b m"]:
-    """Write the likeliest token, time after time.
-
-    Source: Section 3.1 (auto-regressive); Section 6.1 for the longest output
-
-    Args:
-        model: A model, set to `eval()`.
-        source: The sentences, padded at their ends with anything.
-        lengths: How long each is.
-        begin: The token that stands before the first.
-        end: The token that ends a sentence.
-        extra: By how much an output may outgrow its source.
-
-    Returns:
-        What was written, filled up with `end`.
-    """
-    mask = padding_mask(lengths, source.shape[1])
-    state = model.start(model.encode(source, mask), mask)
-    tokens = source.new_full((len(source), 1), begin)
-    done = lengths + extra < 1
-    while not done.all():
-        logits, state = model.step(tokens[:, -1:], state)
-        token = logits[:, -1].argmax(dim=-1).masked_fill(done, end)
-        tokens = torch.cat([tokens, token[:, None]], dim=1)
-        done = done | (token == end) | (tokens.shape[1] > lengths + extra)
-    return tokens[:, 1:]
-
-
-def length_penalty(length: Int[Tensor, "*b"], alpha: float = 0.6) -> Float[Tensor, "*b"]:
-    r"""Return what a hypothesis's log-probability is divided by: long ones would lose to short ones without.
-
-    Source: Wu et al. 2016 (GNMT), Eq. 14, which Section 6.1 cites
-        $$lp(Y) = \frac{(5 + |Y|)^\alpha}{(5 + 1)^\alpha}$$
-
-    The token of the end counts; that of the beginning does not.
-    """
-    return ((5.0 + length) / 6.0) ** alpha
-
-
-@dataclass(frozen=True)
-class Beam:
-    """The hypotheses of each sentence, best first."""
-
-    tokens: Int[Tensor, "b k m"]
-    log_p: Float[Tensor, "b k"]
-    length: Int[Tensor, "b k"]
-    done: Bool[Tensor, "b k"]
-
-    def grow(
-        self, log_p: Float[Tensor, "b k v"], end: int, limit: Int[Tensor, "b 1"], alpha: float
-    ) -> tuple["Beam", Int[Tensor, "b k"]]:
-        """Return the best of all hypotheses that are one token longer, and which of the old ones each comes from.
-
-        A finished one stays as it is: it has one continuation, `end`, which is certain and adds nothing to its length.
-        """
-        log_p = log_p.masked_fill(self.done[..., None], -math.inf)
-        log_p[..., end] = log_p[..., end].masked_fill(self.done, 0.0)
-        total, length = self.log_p[..., None] + log_p, self.length + ~self.done
-        ranked = (total / length_penalty(length, alpha)[..., None]).flatten(1)
-        best = ranked.topk(self.log_p.shape[1], dim=1).indices
-        parent, token = best // log_p.shape[2], best % log_p.shape[2]
-        tokens = torch.cat([self.tokens.take_along_dim(parent[..., None], dim=1), token[..., None]], dim=2)
-        length = length.gather(1, parent)
-        return Beam(tokens, total.flatten(1).gather(1, best), length, (token == end) | (length >= limit)), parent
-
-
-@torch.no_grad()
-def beam_search(
-    model: Transformer,
-    source: Int[Tensor, "b n"],
-    lengths: Int[Tensor, " b"],
-    begin: int,
-    end: int,
-    width: int = 4,
-    alpha: float = 0.6,
-    extra: int = 50,
-) -> tuple[Int[Tensor, "b m"], Float[Tensor, " b"]]:
-    r"""Write with several hypotheses in mind, and return the best that was found.
-
-    Source: Section 6.1; the score is Wu et al. 2016 (GNMT), Eq. 14 without its coverage
-        $$s(Y, X) = \log P(Y \mid X) / lp(Y)$$
-
-    A search of width 1 is greedy.
-
-    Departs: a finished hypothesis keeps its place in the beam for as long as its score lasts there. The public code
-    keeps the finished ones apart.
-
-    Args:
-        model: A model, set to `eval()`.
-        source: The sentences, padded at their ends with anything.
-        lengths: How long each is.
-        begin: The token that stands before the first.
-        end: The token that ends a sentence.
-        width: How many hypotheses are kept of each sentence.
-        alpha: The exponent of the length penalty; 0 for none.
-        extra: By how much an output may outgrow its source.
-
-    Returns:
-        What was written, filled up with `end`, and its score.
-
-    Raises:
-        ValueError: The width is less than 1.
-    """
-    if width < 1:
-        raise ValueError(f"width {width} is less than 1")
-    b, mask = len(source), padding_mask(lengths, source.shape[1])
-    rows = torch.arange(b, device=source.device)[:, None]
-    state = model.start(model.encode(source, mask), mask).pick(rows.expand(b, width).flatten())
-    limit = (lengths + extra)[:, None]
-    # All hypotheses begin alike, so all but the first are out of the question: else each would be found `width` times.
-    log_p = torch.full((b, width), -math.inf, device=source.device).index_fill(1, rows[:1, 0], 0.0)
-    length = torch.zeros_like(log_p, dtype=torch.long)
-    beam = Beam(source.new_full((b, width, 1), begin), log_p, length, length >= limit)
-    while not beam.done.all():
-        logits, state = model.step(beam.tokens[:, :, -1].reshape(-1, 1), state)
-        beam, parent = beam.grow(logits[:, -1].log_softmax(dim=-1).reshape(b, width, -1), end, limit, alpha)
-        state = state.pick((rows * width + parent).flatten())
-    score, best = (beam.log_p / length_penalty(beam.length, alpha)).max(dim=1)
-    longest = int(beam.length[rows[:, 0], best].max())
-    return beam.tokens[rows[:, 0], best, 1 : longest + 1], score

@@ -8,8 +8,8 @@ from reference_impl.lstm import RNNCell
 
 
 def test_a_wrong_shape_is_refused_while_tests_run() -> None:
-    cell = RNNCell(d_input=3, d_hidden=4)
+    cell = RNNCell(input_size=3, hidden_size=4)
     x = torch.zeros(2, 3)
-    cell(x, cell.start(x))
+    cell(x, cell.init_state(x))
     with pytest.raises(TypeCheckError, match="state"):
         cell(x, (torch.zeros(5, 4),))

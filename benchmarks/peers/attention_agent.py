@@ -21,7 +21,7 @@ class NumpyAgent:
         self.centers = agent.centers.numpy()
         self.image_size, self.patch_size = agent.image_size, agent.patch_size
         self.stride, self.top_k = agent.stride, agent.top_k
-        self.hidden = self.cell = np.zeros(agent.controller.d_hidden, np.float32)
+        self.hidden = self.cell = np.zeros(agent.controller.hidden_size, np.float32)
 
     def linear(self, name: str, x: Any) -> Any:
         """Apply a layer."""

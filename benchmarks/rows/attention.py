@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from benchmarks.row import Pair, Setting, row
 from reference_impl.layers.attention import MultiHeadAttention, causal_mask
-from reference_impl.layers.positions import sinusoidal
-from reference_impl.transformer import EncoderLayer, Transformer, greedy_search, smoothed_loss
+from reference_impl.layers.positions import sinusoidal_positions
+from reference_impl.transformer import EncoderLayer, Transformer, greedy_search, label_smoothed_cross_entropy
 
 QUERY_KEY_VALUE = ("query", "key", "value")
-OF_LAYER = {
+TORCH_NAMES = {
     "feed_forward.0": "linear1",
     "feed_forward.2": "linear2",
     "around_self_attention.norm": "norm1",
@@ -21,8 +21,8 @@ OF_LAYER = {
 }
 
 
-def in_torchs_names(layer: nn.Module) -> dict[str, Tensor]:
-    """Return a layer's numbers as torch.nn calls them: each attention's three projections are one there."""
+def to_torch_state_dict(layer: nn.Module) -> dict[str, Tensor]:
+    """Return a layer's state dict for torch.nn, which concatenates query, key and value projections."""
     ours, attentions = layer.state_dict(), {"self_attention": "self_attn", "cross_attention": "multihead_attn"}
     last = "norm3" if hasattr(layer, "cross_attention") else "norm2"
     theirs = {}
@@ -30,16 +30,16 @@ def in_torchs_names(layer: nn.Module) -> dict[str, Tensor]:
         part, _, kind = name.rpartition(".")
         attention, _, which = part.partition(".")
         if attention not in attentions:
-            theirs[f"{(OF_LAYER | {'around_feed_forward.norm': last})[part]}.{kind}"] = tensor
+            theirs[f"{(TORCH_NAMES | {'around_feed_forward.norm': last})[part]}.{kind}"] = tensor
         elif which == "output":
             theirs[f"{attentions[attention]}.out_proj.{kind}"] = tensor
         elif which == "query":
-            theirs[f"{attentions[attention]}.in_proj_{kind}"] = joined(ours, attention, kind)
+            theirs[f"{attentions[attention]}.in_proj_{kind}"] = concat_projections(ours, attention, kind)
     return theirs
 
 
-def joined(numbers: Mapping[str, Tensor], attention: str, kind: str) -> Tensor:
-    """Return an attention's three projections as one."""
+def concat_projections(numbers: Mapping[str, Tensor], attention: str, kind: str) -> Tensor:
+    """Concatenate the query, key and value projections of an attention layer."""
     prefix = f"{attention}." if attention else ""
     return torch.cat([numbers[f"{prefix}{which}.{kind}"] for which in QUERY_KEY_VALUE])
 
@@ -51,7 +51,7 @@ def attention(at: Setting) -> Pair:
     ours, x = at.put(MultiHeadAttention(d, heads)).eval(), at.put(torch.randn(b, n, d))
     theirs = at.put(nn.MultiheadAttention(d, heads, batch_first=True)).eval()
     numbers = ours.state_dict()
-    projections = {f"in_proj_{kind}": joined(numbers, "", kind) for kind in ("weight", "bias")}
+    projections = {f"in_proj_{kind}": concat_projections(numbers, "", kind) for kind in ("weight", "bias")}
     output = {f"out_proj.{kind}": numbers[f"output.{kind}"] for kind in ("weight", "bias")}
     theirs.load_state_dict(projections | output)
     return Pair(lambda: ours(x, x, x), lambda: theirs(x, x, x, need_weights=False)[0], items=b * n)
@@ -62,51 +62,51 @@ def attention(at: Setting) -> Pair:
     "tokens",
     gpu=True,
     share=0.8,
-    slower="Where no gradient is wanted, the peer takes a fused path: one product makes queries, keys and values, and "
-    "ReLU comes with the product before it. Ours takes three products, and writes the hidden layer anew for ReLU.",
+    slower="Without gradients, the peer takes a fused path: one product for queries, keys and values, and ReLU fused "
+    "with the product before it. Ours takes three products, and ReLU writes a second hidden layer.",
 )
 def encoder_layer(at: Setting) -> Pair:
     """A layer of the base Transformer's encoder, forward; 16 sentences of 128 tokens."""
     d, heads, d_ff, b, n = at.sized((512, 8, 2048, 16, 128), tiny=(12, 3, 20, 2, 5))
     ours, x = at.put(EncoderLayer(d, heads, d_ff)).eval(), at.put(torch.randn(b, n, d))
     theirs = at.put(nn.TransformerEncoderLayer(d, heads, d_ff, batch_first=True)).eval()
-    theirs.load_state_dict(in_torchs_names(ours))
+    theirs.load_state_dict(to_torch_state_dict(ours))
     return Pair(lambda: ours(x), lambda: theirs(x), items=b * n)
 
 
-class TorchsTransformer(nn.Module):
-    """torch.nn.Transformer between embeddings and logits, which it has not; without the two norms that it adds."""
+class TorchTransformer(nn.Module):
+    """torch.nn.Transformer with embeddings and output projection, and without its two final norms."""
 
     def __init__(self, ours: Transformer, d: int, heads: int, d_ff: int, layers: int) -> None:
         super().__init__()
-        reads = nn.TransformerEncoderLayer(d, heads, d_ff, dropout=0.0, batch_first=True)
-        writes = nn.TransformerDecoderLayer(d, heads, d_ff, dropout=0.0, batch_first=True)
-        encoder = nn.TransformerEncoder(reads, layers, None, enable_nested_tensor=False)
-        decoder = nn.TransformerDecoder(writes, layers, None)
+        encoder_layer = nn.TransformerEncoderLayer(d, heads, d_ff, dropout=0.0, batch_first=True)
+        decoder_layer = nn.TransformerDecoderLayer(d, heads, d_ff, dropout=0.0, batch_first=True)
+        encoder = nn.TransformerEncoder(encoder_layer, layers, None, enable_nested_tensor=False)
+        decoder = nn.TransformerDecoder(decoder_layer, layers, None)
         self.stacks = nn.Transformer(d, heads, custom_encoder=encoder, custom_decoder=decoder, batch_first=True)
         for theirs, mine in zip([*encoder.layers, *decoder.layers], [*ours.encoder, *ours.decoder], strict=True):
-            theirs.load_state_dict(in_torchs_names(mine))
+            theirs.load_state_dict(to_torch_state_dict(mine))
         self.table = nn.Parameter(ours.embedding.weight.detach().clone())
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Score every token after each target token."""
+        """Return the logits of the token after each target token."""
         forbidden = ~causal_mask(target.shape[1], target.device)
         y = self.stacks(self.embed(source), self.embed(target), tgt_mask=forbidden, tgt_is_causal=True)
         return y @ self.table.T
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Return the tokens' vectors with their positions."""
+        """Return embeddings with positional encodings."""
         d = self.table.shape[1]
-        return F.embedding(tokens, self.table) * d**0.5 + sinusoidal(tokens.shape[1], d).to(self.table)
+        return F.embedding(tokens, self.table) * d**0.5 + sinusoidal_positions(tokens.shape[1], d).to(self.table)
 
 
-def transformers(at: Setting) -> tuple[Any, Any, Tensor, Tensor]:
+def build_transformers(at: Setting) -> tuple[Any, Any, Tensor, Tensor]:
     """Return both base Transformers without dropout, sources and targets."""
-    words, b, n = at.sized((37_000, 16, 32), tiny=(13, 2, 5))
+    vocab_size, b, n = at.sized((37_000, 16, 32), tiny=(13, 2, 5))
     size = d, heads, d_ff, layers = at.sized((512, 8, 2048, 6), tiny=(12, 3, 20, 2))
-    ours = Transformer(words, d, heads, d_ff, layers, dropout=0.0)
-    theirs = TorchsTransformer(ours, *size)
-    source, target = (at.put(torch.randint(words, (b, n))) for _ in range(2))
+    ours = Transformer(vocab_size, d, heads, d_ff, layers, dropout=0.0)
+    theirs = TorchTransformer(ours, *size)
+    source, target = (at.put(torch.randint(vocab_size, (b, n))) for _ in range(2))
     return at.put(ours), at.put(theirs), source, target
 
 
@@ -120,7 +120,7 @@ def transformers(at: Setting) -> tuple[Any, Any, Tensor, Tensor]:
 )
 def transformer(at: Setting) -> Pair:
     """The base Transformer with 37,000 tokens, forward; 16 pairs of sentences of 32 tokens."""
-    ours, theirs, source, target = transformers(at)
+    ours, theirs, source, target = build_transformers(at)
     ours.eval(), theirs.eval()
     return Pair(lambda: ours(source, target), lambda: theirs(source, target), items=target.numel())
 
@@ -137,29 +137,29 @@ def transformer(at: Setting) -> Pair:
     "holds no product.",
 )
 def transformer_step(at: Setting) -> Pair:
-    """A training step of the base Transformer by Adam on a smoothed loss; 16 pairs of sentences of 32 tokens."""
-    ours, theirs, source, target = transformers(at)
-    optimisers = {model: torch.optim.Adam(model.parameters(), 1e-4, (0.9, 0.98), 1e-9) for model in (ours, theirs)}
+    """A training step of the base Transformer with Adam and label smoothing; 16 pairs of sentences of 32 tokens."""
+    ours, theirs, source, target = build_transformers(at)
+    optimizers = {model: torch.optim.Adam(model.parameters(), 1e-4, (0.9, 0.98), 1e-9) for model in (ours, theirs)}
 
     def of_torch(logits: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(logits.flatten(0, 1), target.flatten(), label_smoothing=0.1)
 
     def step(model: Any, table: nn.Parameter, loss_of: Any) -> tuple[Tensor, Tensor | None]:
-        optimisers[model].zero_grad()
+        optimizers[model].zero_grad()
         loss = loss_of(model(source, target), target)
         loss.backward()
-        optimisers[model].step()
+        optimizers[model].step()
         return loss, table.grad
 
     return Pair(
-        lambda: step(ours, ours.embedding.weight, smoothed_loss),
+        lambda: step(ours, ours.embedding.weight, label_smoothed_cross_entropy),
         lambda: step(theirs, theirs.table, of_torch),
         items=target.numel(),
     )
 
 
-# Marian's encoder and decoder are the paper's, but for the order of a position's sines and cosines, which is a table.
-OF_MARIAN = {
+# Marian's encoder and decoder are the paper's, except for the order of sines and cosines in its table of positions.
+MARIAN_NAMES = {
     "feed_forward.0": "fc1",
     "feed_forward.2": "fc2",
     "around_feed_forward.norm": "final_layer_norm",
@@ -173,16 +173,16 @@ OF_MARIAN = {
 }
 
 
-def marian(ours: Transformer, d: int, heads: int, d_ff: int, layers: int, begin: int, end: int) -> Any:
-    """Return Hugging Face's MarianMT with our weights, and with our positions in the place of its own."""
+def build_marian(ours: Transformer, d: int, heads: int, d_ff: int, layers: int, bos: int, eos: int) -> Any:
+    """Return Hugging Face's MarianMT with our weights and our positional encodings."""
     from transformers import MarianConfig, MarianMTModel
 
     stacks = {"layers": layers, "attention_heads": heads, "ffn_dim": d_ff}
     settings: dict[str, Any] = {f"{stack}_{k}": v for stack in ("encoder", "decoder") for k, v in stacks.items()}
     settings |= {
-        "decoder_start_token_id": begin,
-        "pad_token_id": begin,
-        "eos_token_id": end,
+        "decoder_start_token_id": bos,
+        "pad_token_id": bos,
+        "eos_token_id": eos,
         "forced_eos_token_id": None,
     }
     settings |= {"vocab_size": len(ours.embedding.weight), "d_model": d}
@@ -191,32 +191,32 @@ def marian(ours: Transformer, d: int, heads: int, d_ff: int, layers: int, begin:
     with torch.no_grad():
         theirs.model.shared.weight.copy_(ours.embedding.weight)
         for stack, mine in ((theirs.model.encoder, ours.encoder), (theirs.model.decoder, ours.decoder)):
-            stack.embed_positions.weight.copy_(sinusoidal(*stack.embed_positions.weight.shape))
+            stack.embed_positions.weight.copy_(sinusoidal_positions(*stack.embed_positions.weight.shape))
             for layer, own in zip(stack.layers, mine, strict=True):
                 numbers = {name.rpartition("."): tensor for name, tensor in own.state_dict().items()}
-                layer.load_state_dict({f"{OF_MARIAN[part]}.{kind}": t for (part, _, kind), t in numbers.items()})
+                layer.load_state_dict({f"{MARIAN_NAMES[part]}.{kind}": t for (part, _, kind), t in numbers.items()})
     return theirs
 
 
 @row(
     "transformers MarianMTModel.generate",
     "tokens written",
-    slower="Most of the time are the same products on both sides, of one token a sentence with all weights.",
+    slower="Most of the time is the same products on both sides, of one token per sentence with all weights.",
 )
 def greedy_decoding(at: Setting) -> Pair:
-    """Greedy decoding by the base Transformer with its cache; 4 sources of 16 tokens, 48 tokens are written of each."""
-    words, b, n, m = at.sized((37_000, 4, 16, 48), tiny=(13, 2, 5, 7))
+    """Greedy decoding by the base Transformer with a cache; 4 sources of 16 tokens, 48 output tokens for each."""
+    vocab_size, b, n, m = at.sized((37_000, 4, 16, 48), tiny=(13, 2, 5, 7))
     size = at.sized((512, 8, 2048, 6), tiny=(12, 3, 20, 2))
-    begin, end = 0, 1
-    ours = Transformer(words, *size)
+    bos, eos = 0, 1
+    ours = Transformer(vocab_size, *size)
     with torch.no_grad():
-        ours.embedding.weight[end] = 0  # it scores 0, and others more: no sentence ends before its time
-    theirs, ours = at.put(marian(ours, *size, begin, end)).eval(), at.put(ours).eval()
-    source = at.put(torch.randint(2, words, (b, n)))
+        ours.embedding.weight[eos] = 0  # its logit is 0, and others are greater: no sentence ends early
+    theirs, ours = at.put(build_marian(ours, *size, bos, eos)).eval(), at.put(ours).eval()
+    source = at.put(torch.randint(2, vocab_size, (b, n)))
     lengths, mask = at.put(torch.full((b,), n)), torch.ones_like(source)
 
     def of_peer() -> Tensor:
         settings = {"max_new_tokens": m, "num_beams": 1, "do_sample": False}
         return theirs.generate(source, attention_mask=mask, **settings)[:, 1:]
 
-    return Pair(lambda: greedy_search(ours, source, lengths, begin, end, extra=m - n), of_peer, items=b * m)
+    return Pair(lambda: greedy_search(ours, source, lengths, bos, eos, extra_length=m - n), of_peer, items=b * m)

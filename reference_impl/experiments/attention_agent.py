@@ -71,8 +71,8 @@ from quaere.content.results import (
 from quaere.running.experiments import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
-from reference_impl.experiments.training import by_the_first, parameters
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
+from reference_impl.experiments.training import count_parameters, run_on_main_process
 
 VOTES, PIXELS = "votes", "whole screen"
 TRAINING_BACKGROUND = "black"
@@ -174,7 +174,7 @@ class Evolution:
     def save(self, folder: Path) -> None:
         """Write the state of CMA-ES with its random state, and the curve so far; all processes call it."""
         state = pickle.dumps((self._strategy, self._curve))
-        by_the_first(lambda: (folder / "evolution.pickle").write_bytes(state))
+        run_on_main_process(lambda: (folder / "evolution.pickle").write_bytes(state))
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote."""
@@ -257,7 +257,9 @@ def evaluate_backgrounds(arm: str, params: Sequence[float] | Params) -> dict[str
 
 def random_hit_rate(size: Size, seed: int) -> float:
     """Return the fraction of selected patches that show ball or paddle, with weights of the initial distribution."""
-    candidates = size.sigma0 * np.random.RandomState(seed).randn(size.population_size, parameters(build_agent(VOTES)))
+    candidates = size.sigma0 * np.random.RandomState(seed).randn(
+        size.population_size, count_parameters(build_agent(VOTES))
+    )
     return fmean(_hit_rate(evaluate_backgrounds(VOTES, params)) for params in candidates)
 
 
@@ -430,13 +432,13 @@ def experiment(run: Run) -> Report:
 def evolve_on_catch(size: Size, arm: str, seed: int) -> Evolution:
     """Return the run of CMA-ES for an arm on Catch."""
     screens = catch.render_screens(catch.backgrounds()[TRAINING_BACKGROUND])
-    fitness, num_params = partial(evaluate_on_catch, arm, screens), parameters(build_agent(arm))
+    fitness, num_params = partial(evaluate_on_catch, arm, screens), count_parameters(build_agent(arm))
     return Evolution(fitness, num_params, size.population_size, size.generations, size.sigma0, seed)
 
 
 def evolve_on_car_racing(size: Size, seed: int) -> Evolution:
     """Return the run of CMA-ES for the paper's agent on CarRacing."""
-    fitness, num_params = partial(evaluate_on_tracks, size, seed), parameters(AttentionAgent())
+    fitness, num_params = partial(evaluate_on_tracks, size, seed), count_parameters(AttentionAgent())
     sigma0, diagonal_only = size.car_sigma0, size.diagonal_only
     return Evolution(
         fitness, num_params, size.car_population_size, size.car_generations, sigma0, seed, diagonal_only, interval=2
@@ -452,12 +454,12 @@ def judge_driving(scores: Scores, frames: int) -> Finding:
         )
         return Finding(claim="few-parameters", outcome=Outcome.NOT_TRIED, why=why)
     learned, random, still = ([of[name] for of in scores] for name in (ROADS[0], RANDOM, STILL))
-    better = in_every_seed(learned, random) and in_every_seed(learned, still)
+    better = each_seed_above(learned, random) and each_seed_above(learned, still)
     return Finding(
         claim="few-parameters",
         outcome=outcome(min(learned) >= SOLVED_REWARD, better),
         measured=(
-            f"{parameters(AttentionAgent()):,} parameters; in {frames:,} frames of new tracks "
+            f"{count_parameters(AttentionAgent()):,} parameters; in {frames:,} frames of new tracks "
             f"{spread(learned, '.1f')}, with random weights {spread(random, '.1f')}, standing still "
             f"{spread(still, '.1f')}"
         ),
@@ -511,7 +513,9 @@ def judge_against_conventional(found: CatchResults) -> Finding:
         for arm in found
     }
     ahead = [
-        name for name in TEST_BACKGROUNDS if apart(_catch_rates(found[VOTES], name), _catch_rates(found[PIXELS], name))
+        name
+        for name in TEST_BACKGROUNDS
+        if all_runs_above(_catch_rates(found[VOTES], name), _catch_rates(found[PIXELS], name))
     ]
     caught_by = "; ".join(
         f"{name} " + " and ".join(spread(_catch_rates(found[arm], name), ".2f") for arm in (VOTES, PIXELS))
@@ -519,7 +523,9 @@ def judge_against_conventional(found: CatchResults) -> Finding:
     )
     return Finding(
         claim="conventional-methods",
-        outcome=outcome(min(kept[VOTES]) >= 0.9 and max(kept[PIXELS]) <= 0.5, apart(kept[VOTES], kept[PIXELS])),
+        outcome=outcome(
+            min(kept[VOTES]) >= 0.9 and max(kept[PIXELS]) <= 0.5, all_runs_above(kept[VOTES], kept[PIXELS])
+        ),
         measured=(
             f"caught by votes and by the whole screen: {caught_by}. Over the changed ones the voting agent keeps "
             f"{spread(kept[VOTES], '.2f')} of what it caught, the other {spread(kept[PIXELS], '.2f')}. Each voting "
@@ -539,7 +545,9 @@ def judge_attention(found: Sequence[Mapping[str, Mapping[str, float]]], random: 
     balls, kept = ([fmean(of[name][what] for name in TEST_BACKGROUNDS) for of in found] for what in ("ball", "kept"))
     return Finding(
         claim="task-critical",
-        outcome=outcome(in_every_seed(hits, random) and fmean(hits) >= 0.9, in_every_seed(hits, random, by=0.1)),
+        outcome=outcome(
+            each_seed_above(hits, random) and fmean(hits) >= 0.9, each_seed_above(hits, random, margin=0.1)
+        ),
         measured=(
             f"of the two patches selected in front of changed backgrounds {spread(hits, '.2f')} show ball or paddle "
             f"({spread(balls, '.2f')} the ball), against {spread(random, '.2f')} with random weights; "
@@ -614,7 +622,12 @@ def _parameter_table() -> Table:
         title="How many parameters evolution searches",
         columns=("agent", "perception", "control", "together"),
         rows=tuple(
-            (name, parameters(seeing), parameters(agent) - parameters(seeing), parameters(agent))
+            (
+                name,
+                count_parameters(seeing),
+                count_parameters(agent) - count_parameters(seeing),
+                count_parameters(agent),
+            )
             for name, agent in agents.items()
             for seeing in [agent.vote if isinstance(agent, AttentionAgent) else agent.get_submodule("mix")]
         ),

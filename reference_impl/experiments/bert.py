@@ -1,33 +1,35 @@
-"""BERT put to the test: fill in hidden words first, then learn a task from a few labels.
+"""BERT's experiment: pre-train by masked language modeling, then fine-tune on tasks with few labels.
 
-Claimed: what was learnt by filling in words lets even a task with few labels profit from a deep network that reads both
-ways (Section 6); and at equal data and size, a left-to-right network is worse on all tasks (Section 5.1, Table 5).
+Claimed: with pre-training, even tasks with few labels benefit from a deep bidirectional network (Section 6); and with
+equal data and size, a left-to-right model is worse on all tasks (Section 5.1, Table 5).
 
-The text is what installed packages say about themselves, in `prose`. Three networks of one size learn two tasks, with
-the same steps of fine-tuning for all: one that was pre-trained on hidden words, one that was pre-trained as a
-left-to-right language model on the same sentences for the same number of steps, and one from scratch.
+The corpus is the docstrings of installed packages, read by `prose`. Three networks of one size are fine-tuned on two
+tasks, for equally many steps: one pre-trained by masked LM, one pre-trained as a left-to-right language model on the
+same sentences for as many steps, and one from scratch.
 
-- *Topic*, a task on the whole sentence: which package is it from? Sentences that name a package are left out. The paper
-  reads the vector at `[CLS]`; left to right, nothing has come there, so that network is read at its last token.
-- *Span*, a task on tokens, solved as the paper solves question answering: which word was set as code? The markup is
-  gone; only sentences with one such word of small letters are taken, so that its spelling does not tell.
+- *Topic*, sentence classification: which package is the sentence from? Sentences that name a package are left out. The
+  paper's classifier reads the vector at `[CLS]`. In a left-to-right model that vector has seen no other token, so there
+  the classifier reads the last token.
+- *Span*, solved as the paper solves question answering: which word was marked as code? The markup is removed, and only
+  sentences with one such word in lowercase letters are taken, so that its spelling does not give it away.
 
-Files are held out whole, from pre-training as well. Beside the networks stands logistic regression on counts of words.
+The test sentences are from held-out files, which pre-training does not see either. The baseline is logistic regression
+on tf-idf.
 
-What stands in: sentences of 5 to 16 words for paragraphs of Wikipedia and books, some hundred thousand weights for 110
-million, and two tasks for eleven. Next-sentence prediction is left out, as in the paper's own comparison of directions.
-At `small` the pre-training is cut to about two passes over the text, not long after hidden words begin to be learnt at
-all, and takes most of about ten minutes; `full` is the base model, for a GPU.
+Scale: sentences of 5 to 16 words instead of paragraphs of Wikipedia and books, some hundred thousand parameters instead
+of 110 million, and two tasks instead of eleven. There is no next-sentence prediction, as in the paper's own comparison
+of directions. At `small` pre-training is cut to about two epochs, soon after masked words begin to be learned at all,
+and takes most of about ten minutes; `full` is BERT-base, for a GPU.
 
-Fairness: rates at `small` were chosen under seeds that no run has, on files of the training alone. The rate of
-pre-training is the one of 0.0005, 0.001 and 0.002 with the lowest loss on hidden words after 800 steps; batches are
-small because more steps on as much text lower it further. Rates of fine-tuning, one for what was pre-trained and one
-for what starts from scratch, are those of 0.001, 0.002 and 0.004 with the most right answers on both tasks, trained on
-256 labelled sentences and asked 300 others, for two draws of both; lower rates did worse. The network that was tuned
-there had been pre-trained on about as much text, in batches twice as large. Left to right takes the rates that were
-chosen on hidden words; what is unequal in that favours hidden words. At `full` no rates were tried.
+Fairness: learning rates at `small` were chosen under seeds that no run has, on files of the training set alone. That of
+pre-training is the one of 0.0005, 0.001 and 0.002 with the lowest masked LM loss after 800 steps; batches are small
+because more steps on as much text lower that loss further. Those of fine-tuning, one for pre-trained models and one for
+those from scratch, are the ones of 0.001, 0.002 and 0.004 with the highest accuracy on both tasks, trained on 256
+labeled sentences and tested on 300 others, for two draws of both; lower rates did worse. The model that was fine-tuned
+there had been pre-trained on about as much text, in batches twice as large. The left-to-right model has the rates that
+were chosen for masked LM, which favors masked LM if either. At `full` no rates were tried.
 
-The trained weights that everyone can have, MiniLM's, are asked which of the cards' questions lie next to each other.
+Beside that, published weights, those of MiniLM, are used to find which of the cards' questions are nearest neighbors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,509 +50,522 @@ from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Ser
 from quaere.running.experiments import Run
 from reference_impl import checkpoints
 from reference_impl.bert import (
-    Bert,
-    BertClassifier,
-    BertMaskedWords,
-    BertSpanFinder,
-    EncoderLayer,
-    adam,
+    BertConfig,
+    BertForMaskedLM,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertLayer,
+    BertModel,
     best_span,
-    mask_words,
+    build_optimizer,
+    mask_tokens,
 )
 from reference_impl.experiments import prose, sentence_vectors
-from reference_impl.experiments.judging import apart, outcome
-from reference_impl.experiments.sentence_tasks import SPECIAL, TASKS, Corpus, real, trimmed
-from reference_impl.experiments.training import Batch, Training, parameters
+from reference_impl.experiments.judging import all_runs_above, outcome
+from reference_impl.experiments.sentence_tasks import SPECIAL_TOKENS, TASKS, Corpus, attention_mask, trim_padding
+from reference_impl.experiments.training import Batch, Training, count_parameters
 from reference_impl.layers.attention import causal_mask
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: widths and layers, steps of one batch of sentences, labelled sentences of a task.
+    """The sizes of a run: of the model, of both trainings and of the tests.
 
     Attributes:
-        files: The most files that are read of a package; all if None.
-        length: The most tokens of a sentence.
-        rate: The highest rate of pre-training.
-        tuning: The steps of fine-tuning.
-        tuning_rates: The highest rate of fine-tuning, of what was pre-trained and of what starts from scratch.
-        tested: The most sentences of a test.
-        asked: The most questions of a card that are compared.
+        max_files: The most files that are read of a package; all if None.
+        max_length: The most tokens of a sentence.
+        steps: Steps of pre-training.
+        batch_size: Sentences a step of pre-training.
+        lr: The peak learning rate of pre-training.
+        labels: Numbers of labeled sentences to fine-tune on.
+        finetuning_steps: Steps of fine-tuning, of 16 sentences each.
+        finetuning_lrs: The peak learning rates of fine-tuning, of pre-trained models and of those from scratch.
+        max_test_sentences: The most sentences of a test.
+        max_questions: The most questions of a card that are compared.
     """
 
     seeds: int
-    files: int | None
-    vocabulary: int
-    length: int
+    max_files: int | None
+    vocab_size: int
+    max_length: int
     d_model: int
     heads: int
     d_ff: int
     layers: int
     steps: int
-    batch: int
-    rate: float
+    batch_size: int
+    lr: float
     labels: tuple[int, ...]
-    tuning: int
-    tuning_rates: tuple[float, float]
-    tested: int
-    asked: int
+    finetuning_steps: int
+    finetuning_lrs: tuple[float, float]
+    max_test_sentences: int
+    max_questions: int
 
 
 SIZES = {
     "smoke": Size(
-        seeds=1, files=40, vocabulary=500, length=24, d_model=32, heads=2, d_ff=64, layers=2, steps=24, batch=16,
-        rate=2e-3, labels=(16, 32), tuning=8, tuning_rates=(2e-3, 2e-3), tested=60, asked=2,
+        seeds=1, max_files=40, vocab_size=500, max_length=24, d_model=32, heads=2, d_ff=64, layers=2, steps=24,
+        batch_size=16, lr=2e-3, labels=(16, 32), finetuning_steps=8, finetuning_lrs=(2e-3, 2e-3),
+        max_test_sentences=60, max_questions=2,
     ),
     "small": Size(
-        seeds=3, files=None, vocabulary=3000, length=24, d_model=128, heads=4, d_ff=256, layers=2, steps=2200, batch=24,
-        rate=1e-3, labels=(64, 256, 1024), tuning=100, tuning_rates=(2e-3, 4e-3), tested=600, asked=100,
+        seeds=3, max_files=None, vocab_size=3000, max_length=24, d_model=128, heads=4, d_ff=256, layers=2, steps=2200,
+        batch_size=24, lr=1e-3, labels=(64, 256, 1024), finetuning_steps=100, finetuning_lrs=(2e-3, 4e-3),
+        max_test_sentences=600, max_questions=100,
     ),
     "full": Size(
-        seeds=3, files=None, vocabulary=20_000, length=64, d_model=768, heads=12, d_ff=3072, layers=12, steps=50_000,
-        batch=256, rate=1e-4, labels=(64, 256, 1024), tuning=300, tuning_rates=(5e-5, 1e-4), tested=4000, asked=100,
+        seeds=3, max_files=None, vocab_size=20_000, max_length=64, d_model=768, heads=12, d_ff=3072, layers=12,
+        steps=50_000, batch_size=256, lr=1e-4, labels=(64, 256, 1024), finetuning_steps=300,
+        finetuning_lrs=(5e-5, 1e-4), max_test_sentences=4000, max_questions=100,
     ),
 }  # fmt: skip
 
-HIDDEN_WORDS, LEFT_TO_RIGHT, SCRATCH = "hidden words", "left to right", "from scratch"
-PRE_TRAINED = (HIDDEN_WORDS, LEFT_TO_RIGHT)
-ARMS = (*PRE_TRAINED, SCRATCH)
+MASKED_LM, LEFT_TO_RIGHT, SCRATCH = "masked LM", "left to right", "from scratch"
+PRETRAINED = (MASKED_LM, LEFT_TO_RIGHT)
+ARMS = (*PRETRAINED, SCRATCH)
 
 Scores = Mapping[tuple[str, str], Mapping[int, Sequence[float]]]
-"""The share answered right by task and network, then by number of labels: one for each seed."""
+"""Test accuracy by task and model, then by number of labels: one for each seed."""
 
 
-class LeftToRight(Bert):
-    """The same network, in which no token sees what follows it: the ablation of Section 5.1 (LTR)."""
+class LeftToRightBertModel(BertModel):
+    """BERT with causal attention: the left-to-right (LTR) ablation of Section 5.1."""
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
-        segments: Int[Tensor, "b n"] | None = None,
+        input_ids: Int[Tensor, "b n"],
+        token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
     ) -> Float[Tensor, "b n d"]:
         """Return the last layer's vectors."""
-        seen = causal_mask(tokens.shape[1], tokens.device)[None]
-        seen = seen if mask is None else seen & mask
-        x = self.embeddings(tokens, torch.zeros_like(tokens) if segments is None else segments)
-        return self._read(x, lambda attention, x: attention(x, x, x, seen))
+        causal = causal_mask(input_ids.shape[1], input_ids.device)[None]  # (1, n, n)
+        causal = causal if mask is None else causal & mask  # (b, n, n)
+        x = self.embeddings(input_ids, torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids)
+        return self._encode(x, lambda attention, x: attention(x, x, x, causal))
 
 
-class LastTokenClassifier(BertClassifier):
-    """Sort inputs by the vector at the last token: left to right, no other has seen the whole input."""
+class LastTokenClassifier(BertForSequenceClassification):
+    """A classifier that pools the last token: in a left-to-right model, the only one that depends on all."""
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
-        segments: Int[Tensor, "b n"] | None = None,
+        input_ids: Int[Tensor, "b n"],
+        token_type_ids: Int[Tensor, "b n"] | None = None,
         mask: Bool[Tensor, "b 1 n"] | None = None,
     ) -> Float[Tensor, "b c"]:
-        """Score the classes."""
-        last = real(tokens).sum(dim=-1)[:, 0] - 1
-        x = self.bert(tokens, segments, mask)[torch.arange(len(tokens), device=tokens.device), last]
+        """Return the logits of the classes."""
+        last = attention_mask(input_ids).sum(dim=-1)[:, 0] - 1  # (b,)
+        rows = torch.arange(len(input_ids), device=input_ids.device)
+        x = self.bert(input_ids, token_type_ids, mask)[rows, last]  # (b, d)
         return self.classifier(self.dropout(self.bert.pool(x[:, None])))
 
 
 @cache
-def corpus(size: Size) -> Corpus:
-    """Return the text as a size asks for it; it is read once."""
-    return Corpus(size.files, size.vocabulary, size.length, size.tested)
+def load_corpus(size: Size) -> Corpus:
+    """Return the corpus of a size; it is read once."""
+    return Corpus(size.max_files, size.vocab_size, size.max_length, size.max_test_sentences)
 
 
 # Pre-training
 
 
 class PreTraining(Training):
-    """A training that writes the weights to a file at its end, to be fine-tuned."""
+    """A training that saves a checkpoint at its end, to be fine-tuned."""
 
     def __init__(self, file: Path, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._file = file
 
     def result(self) -> Any:
-        """Return the curve, after writing the weights."""
-        self.written(lambda model: checkpoints.save(model, self._file))
+        """Save the checkpoint, and return the curve."""
+        self.save_on_main_process(lambda model: checkpoints.save(model, self._file))
         return super().result()
 
 
-def network(size: Size, arm: str, dropout: float = 0.0) -> BertMaskedWords:
-    """Return a network of an arm, untrained, with the head that scores words."""
-    kind = LeftToRight if arm == LEFT_TO_RIGHT else Bert
-    bert = kind(
-        size.vocabulary,
+def build_model(size: Size, arm: str, dropout: float = 0.0) -> BertForMaskedLM:
+    """Build an untrained model of an arm, with the masked LM head."""
+    config = BertConfig(
+        size.vocab_size,
         size.d_model,
         size.heads,
         size.d_ff,
         size.layers,
-        max_length=size.length,
+        max_position_embeddings=size.max_length,
         dropout=dropout,
-        deviation=min(0.05, size.d_model**-0.5),
+        initializer_range=min(0.05, size.d_model**-0.5),
     )
-    return BertMaskedWords(bert)
+    return BertForMaskedLM(LeftToRightBertModel(config) if arm == LEFT_TO_RIGHT else BertModel(config))
 
 
-def pre_training(size: Size, arm: str, seed: int, run: Run) -> PreTraining:
-    """Return the loop that pre-trains one network."""
-    text = corpus(size)
+def build_pretraining(size: Size, arm: str, seed: int, run: Run) -> PreTraining:
+    """Build the pre-training of one model."""
+    text = load_corpus(size)
 
     def batch(generator: torch.Generator) -> Batch:
-        tokens = text.batch(size.batch, generator)
+        input_ids = text.sample_batch(size.batch_size, generator)
         if arm == LEFT_TO_RIGHT:
-            return tokens, tokens, followed(tokens)
-        return tokens, *mask_words(tokens, size.vocabulary, special=SPECIAL, generator=generator)
+            return input_ids, input_ids, has_next_token(input_ids)
+        return input_ids, *mask_tokens(input_ids, size.vocab_size, special_tokens=SPECIAL_TOKENS, generator=generator)
 
     return PreTraining(
-        weights(run, arm, seed),
-        partial(network, size, arm),
-        left_to_right_loss if arm == LEFT_TO_RIGHT else hidden_words_loss,
+        checkpoint_path(run, arm, seed),
+        partial(build_model, size, arm),
+        left_to_right_loss if arm == LEFT_TO_RIGHT else masked_lm_loss,
         batch,
         size.steps,
         seed,
-        measure=lambda model: filled_in(model, text.test_tokens, text.asked),
+        measure=lambda model: evaluate_cloze(model, text.test_input_ids, text.cloze_positions),
         every=max(1, size.steps // 12),
         clip=1.0,
         interval=max(1, size.steps // 5),
         device=run.device,
-        **adam_of(size.rate, size.steps),
+        **optimizer_options(size.lr, size.steps),
     )
 
 
-def adam_of(rate: float, steps: int) -> dict[str, Any]:
-    """Return the authors' optimiser and schedule in the form that `Training` asks for; a tenth is warm-up."""
-    made: list[Any] = []
+def optimizer_options(lr: float, steps: int) -> dict[str, Any]:
+    """Return the authors' optimizer and schedule as arguments of `Training`; a tenth of the steps is warmup."""
+    built: list[Any] = []
 
-    def optimiser(model: nn.Module) -> torch.optim.Optimizer:
-        made[:] = adam(model, rate, max(1, steps // 10), steps)
-        return made[0]
+    def optimizer(model: nn.Module) -> torch.optim.Optimizer:
+        built[:] = build_optimizer(model, lr, max(1, steps // 10), steps)
+        return built[0]
 
-    return {"optimiser": optimiser, "schedule": lambda _: made[1]}
+    return {"optimizer": optimizer, "schedule": lambda _: built[1]}
 
 
-def weights(run: Run, arm: str, seed: int) -> Path:
-    """Return the file of a pre-trained network."""
+def checkpoint_path(run: Run, arm: str, seed: int) -> Path:
+    """Return the checkpoint file of a pre-trained model."""
     return run.folder / f"{arm.replace(' ', '-')}-{seed}.safetensors"
 
 
-def followed(tokens: Int[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
-    """Return which tokens have another after them."""
-    return F.pad(real(tokens)[:, 0, 1:], (0, 1))
+def has_next_token(input_ids: Int[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
+    """Return a mask that is true at tokens with a next one."""
+    return F.pad(attention_mask(input_ids)[:, 0, 1:], (0, 1))
 
 
-def hidden_words_loss(model: nn.Module, tokens: Tensor, hidden: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
-    """Return the nats that the chosen words cost, and how many these are."""
-    scores = model(hidden, mask=real(hidden), chosen=chosen)
-    return F.cross_entropy(scores, tokens[chosen], reduction="sum"), int(chosen.sum())
+def masked_lm_loss(model: nn.Module, labels: Tensor, input_ids: Tensor, masked_indices: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the cross-entropies at the masked tokens, and the number of these."""
+    logits = model(input_ids, mask=attention_mask(input_ids), masked_indices=masked_indices)
+    return F.cross_entropy(logits, labels[masked_indices], reduction="sum"), int(masked_indices.sum())
 
 
-def left_to_right_loss(model: nn.Module, tokens: Tensor, _: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
-    """Return the nats that each next token costs, and how many these are."""
-    scores = model(tokens, mask=real(tokens), chosen=chosen)
-    return F.cross_entropy(scores, tokens[:, 1:][chosen[:, :-1]], reduction="sum"), int(chosen.sum())
+def left_to_right_loss(model: nn.Module, input_ids: Tensor, _: Tensor, has_next: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the cross-entropies of the next tokens, and the number of these."""
+    logits = model(input_ids, mask=attention_mask(input_ids), masked_indices=has_next)
+    return F.cross_entropy(logits, input_ids[:, 1:][has_next[:, :-1]], reduction="sum"), int(has_next.sum())
 
 
-def word_scores(model: nn.Module, tokens: Int[Tensor, "b n"], places: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
-    """Score the words for one place of each sentence: hidden, or unread as yet if the network reads left to right."""
-    chosen = torch.zeros_like(tokens, dtype=torch.bool)
-    rows = torch.arange(len(tokens), device=tokens.device)
-    if isinstance(model.bert, LeftToRight):
-        chosen[rows, places - 1] = True
-        return model(tokens, mask=real(tokens), chosen=chosen)
-    chosen[rows, places] = True
-    return model(tokens.masked_fill(chosen, SPECIAL.mask), mask=real(tokens), chosen=chosen)
+def token_logits(model: nn.Module, input_ids: Int[Tensor, "b n"], positions: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
+    """Predict one token of each sentence: from both sides, or in a left-to-right model from the left."""
+    predicted = torch.zeros_like(input_ids, dtype=torch.bool)
+    rows = torch.arange(len(input_ids), device=input_ids.device)
+    if isinstance(model.bert, LeftToRightBertModel):
+        predicted[rows, positions - 1] = True
+        return model(input_ids, mask=attention_mask(input_ids), masked_indices=predicted)
+    predicted[rows, positions] = True
+    masked = input_ids.masked_fill(predicted, SPECIAL_TOKENS.mask)
+    return model(masked, mask=attention_mask(input_ids), masked_indices=predicted)
 
 
-def filled_in(model: nn.Module, tokens: Tensor, places: Tensor) -> dict[str, float]:
-    """Measure how well one word a sentence is guessed: nats, and the share that is guessed right."""
+def evaluate_cloze(model: nn.Module, input_ids: Tensor, positions: Tensor) -> dict[str, float]:
+    """Return the cross-entropy in nats and the accuracy of predicting one token of each sentence."""
     device = next(model.parameters()).device
-    tokens, places = tokens.to(device), places.to(device)
-    scores, truth = word_scores(model, tokens, places), tokens.gather(1, places[:, None])[:, 0]
-    right = (scores.argmax(dim=1) == truth).float().mean()
-    return {"nats": float(F.cross_entropy(scores, truth)), "right": float(right)}
+    input_ids, positions = input_ids.to(device), positions.to(device)
+    logits, labels = token_logits(model, input_ids, positions), input_ids.gather(1, positions[:, None])[:, 0]
+    correct = (logits.argmax(dim=1) == labels).float().mean()
+    return {"nats": float(F.cross_entropy(logits, labels)), "accuracy": float(correct)}
 
 
 # Fine-tuning
 
 
-def fine_tuning(size: Size, arm: str, name: str, labels: int, seed: int, run: Run) -> Training:
-    """Return the loop that fine-tunes one network on one task."""
-    task = corpus(size).task(name, seed, labels)
+def build_finetuning(size: Size, arm: str, name: str, labels: int, seed: int, run: Run) -> Training:
+    """Build the fine-tuning of one model on one task."""
+    task = load_corpus(size).build_task(name, seed, labels)
 
     def model() -> nn.Module:
-        start = network(size, arm, dropout=0.1)
-        if arm in PRE_TRAINED:
-            checkpoints.load(start, weights(run, arm, seed))
-        return with_head(start.bert, name)
+        pretrained = build_model(size, arm, dropout=0.1)
+        if arm in PRETRAINED:
+            checkpoints.load(pretrained, checkpoint_path(run, arm, seed))
+        return add_task_head(pretrained.bert, name)
 
     def batch(generator: torch.Generator) -> Batch:
-        rows = torch.randint(len(task.tokens), (16,), generator=generator)
-        return trimmed(task.tokens[rows]), task.answers[rows]
+        rows = torch.randint(len(task.input_ids), (16,), generator=generator)
+        return trim_padding(task.input_ids[rows]), task.labels[rows]
 
     return Training(
         model,
         topic_loss if name == "topic" else span_loss,
         batch,
-        size.tuning,
+        size.finetuning_steps,
         seed,
-        measure=lambda model: {"right": right(model, task.test_tokens, task.test_answers, name)},
+        measure=lambda model: {"accuracy": accuracy(model, task.test_input_ids, task.test_labels, name)},
         clip=1.0,
         interval=1000,
         device=run.device,
-        **adam_of(size.tuning_rates[arm == SCRATCH], size.tuning),
+        **optimizer_options(size.finetuning_lrs[arm == SCRATCH], size.finetuning_steps),
     )
 
 
-def with_head(bert: Bert, task: str) -> nn.Module:
-    """Return a network with the one fresh layer that a task takes."""
+def add_task_head(bert: BertModel, task: str) -> nn.Module:
+    """Add the one new layer of a task to a model."""
     if task == "span":
-        return BertSpanFinder(bert)
-    kind = LastTokenClassifier if isinstance(bert, LeftToRight) else BertClassifier
+        return BertForQuestionAnswering(bert)
+    kind = LastTokenClassifier if isinstance(bert, LeftToRightBertModel) else BertForSequenceClassification
     return kind(bert, len(prose.PACKAGES))
 
 
-def topic_loss(model: nn.Module, tokens: Tensor, topics: Tensor) -> tuple[Tensor, int]:
-    """Return the cross-entropy of the topics."""
-    return F.cross_entropy(model(tokens, mask=real(tokens)), topics, reduction="sum"), len(tokens)
+def topic_loss(model: nn.Module, input_ids: Tensor, topics: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the topics' cross-entropies, and the number of sentences."""
+    logits = model(input_ids, mask=attention_mask(input_ids))
+    return F.cross_entropy(logits, topics, reduction="sum"), len(input_ids)
 
 
-def span_scores(model: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the scores of the first and the last token; none where no word stands."""
-    words = (tokens != SPECIAL.pad) & (tokens != SPECIAL.cls) & (tokens != SPECIAL.sep)
-    begins, ends = model(tokens, mask=real(tokens))
-    return begins.masked_fill(~words, -torch.inf), ends.masked_fill(~words, -torch.inf)
+def span_logits(model: nn.Module, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits of the span's start and end; minus infinity at special tokens."""
+    is_special = torch.zeros_like(input_ids, dtype=torch.bool)
+    for token in (SPECIAL_TOKENS.pad, SPECIAL_TOKENS.cls, SPECIAL_TOKENS.sep):
+        is_special |= input_ids == token
+    start, end = model(input_ids, mask=attention_mask(input_ids))
+    return start.masked_fill(is_special, -torch.inf), end.masked_fill(is_special, -torch.inf)
 
 
-def span_loss(model: nn.Module, tokens: Tensor, spans: Tensor) -> tuple[Tensor, int]:
-    """Return the cross-entropies of the first and of the last token."""
-    begins, ends = span_scores(model, tokens)
-    losses = F.cross_entropy(begins, spans[:, 0], reduction="sum") + F.cross_entropy(ends, spans[:, 1], reduction="sum")
-    return losses, len(tokens)
+def span_loss(model: nn.Module, input_ids: Tensor, spans: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the start's and the end's cross-entropies, and the number of sentences."""
+    start, end = span_logits(model, input_ids)
+    losses = F.cross_entropy(start, spans[:, 0], reduction="sum") + F.cross_entropy(end, spans[:, 1], reduction="sum")
+    return losses, len(input_ids)
 
 
-def right(model: nn.Module, tokens: Tensor, answers: Tensor, task: str) -> float:
-    """Return the share of a test that is answered right; a span must be right at both ends."""
+def accuracy(model: nn.Module, input_ids: Tensor, labels: Tensor, task: str) -> float:
+    """Return the accuracy on a test; a span is correct if both its start and its end are."""
     device = next(model.parameters()).device
-    tokens, answers = tokens.to(device), answers.to(device)
+    input_ids, labels = input_ids.to(device), labels.to(device)
     if task == "topic":
-        return float((model(tokens, mask=real(tokens)).argmax(dim=1) == answers).float().mean())
-    found = torch.stack(best_span(*span_scores(model, tokens), most=6), dim=1)
-    return float((found == answers).all(dim=1).float().mean())
+        return float((model(input_ids, mask=attention_mask(input_ids)).argmax(dim=1) == labels).float().mean())
+    spans = torch.stack(best_span(*span_logits(model, input_ids), max_answer_length=6), dim=1)
+    return float((spans == labels).all(dim=1).float().mean())
 
 
-def counted_words(size: Size, labels: int, seed: int) -> float:
-    """Return the share of topics that logistic regression on weighted counts of words gets right."""
+def tfidf_accuracy(size: Size, labels: int, seed: int) -> float:
+    """Return the topic accuracy of the baseline, logistic regression on tf-idf."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    task, counts = corpus(size).task("topic", seed, labels), TfidfVectorizer(sublinear_tf=True)
-    model = LogisticRegression(max_iter=1000).fit(counts.fit_transform(task.texts), task.answers)
-    return float(model.score(counts.transform(task.test_texts), task.test_answers))
+    task, counts = load_corpus(size).build_task("topic", seed, labels), TfidfVectorizer(sublinear_tf=True)
+    model = LogisticRegression(max_iter=1000).fit(counts.fit_transform(task.texts), task.labels)
+    return float(model.score(counts.transform(task.test_texts), task.test_labels))
 
 
-# What is shown
+# The report
 
 
 def experiment(run: Run) -> Report:
-    """Pre-train, fine-tune with ever more labels, and look into what was learnt."""
+    """Pre-train, fine-tune with more and more labels, and probe the models."""
     size = SIZES[run.size]
     seeds = run.seeds(size.seeds)
     run.expect(size.seeds * (2 + (len(ARMS) * len(TASKS) + 1) * len(size.labels)) + 2)
     curves = {
-        arm: [run.loop(f"{arm}, seed {seed}", partial(pre_training, size, arm, seed, run)) for seed in seeds]
-        for arm in PRE_TRAINED
+        arm: [run.loop(f"{arm}, seed {seed}", partial(build_pretraining, size, arm, seed, run)) for seed in seeds]
+        for arm in PRETRAINED
     }
     scores: dict[tuple[str, str], dict[int, list[float]]] = {
         (task, arm): {
             labels: [
                 run.loop(
                     f"{task}, {labels} labels, {arm}, seed {seed}",
-                    partial(fine_tuning, size, arm, task, labels, seed, run),
-                )[-1]["right"]
+                    partial(build_finetuning, size, arm, task, labels, seed, run),
+                )[-1]["accuracy"]
                 for seed in seeds
             ]
             for labels in size.labels
         }
         for task, arm in product(TASKS, ARMS)
     }
-    scores["topic", COUNTS] = {
+    scores["topic", TFIDF] = {
         labels: [
-            run.piece(f"counts, {labels} labels, seed {seed}", partial(counted_words, size, labels, seed))
+            run.piece(f"tf-idf, {labels} labels, seed {seed}", partial(tfidf_accuracy, size, labels, seed))
             for seed in seeds
         ]
         for labels in size.labels
     }
-    inside = run.piece("inside", partial(looked_into, size, run))
-    lying = run.piece("questions", partial(compared_questions, size, run))
-    learnt = Learnt(
-        nats={arm: [curve[-1]["nats"] for curve in of_arm] for arm, of_arm in curves.items()},
-        by_frequency=inside["nats by frequency"],
-        passes=size.steps * size.batch / inside["sentences"][0],
+    probes = run.piece("probes", partial(probe_models, size, run))
+    neighbors = run.piece("questions", partial(compare_questions, size, run))
+    summary = PretrainingSummary(
+        cloze_nats={arm: [curve[-1]["nats"] for curve in of_arm] for arm, of_arm in curves.items()},
+        unigram_nats=probes["unigram nats"],
+        epochs=size.steps * size.batch_size / probes["sentences"][0],
     )
     return Report(
-        findings=(judged_few_labels(scores, learnt), judged_bidirectional(scores, learnt), *NOT_TRIED),
+        findings=(judge_few_labels(scores, summary), judge_bidirectional(scores, summary), *NOT_TRIED),
         tables=(
-            _scores_table(scores, inside),
+            _scores_table(scores, probes),
             Table(
-                title="What the two networks put in the gap",
-                columns=("held-out sentence", "word", HIDDEN_WORDS, LEFT_TO_RIGHT),
-                rows=tuple(map(tuple, inside["guesses"])),
-                note="Their three first choices, of seed 0. Left to right, a network sees nothing after the gap.",
+                title="Predictions of the two models for a masked word",
+                columns=("held-out sentence", "word", MASKED_LM, LEFT_TO_RIGHT),
+                rows=tuple(map(tuple, probes["predictions"])),
+                note="The three most probable words, of seed 0. A left-to-right model does not see the right context.",
             ),
-            *sentence_vectors.tables(lying),
+            *sentence_vectors.tables(neighbors),
         ),
         figures=(
-            _curves_figure(curves, learnt),
-            *(_labels_figure(task, scores, inside["chance"][task]) for task in TASKS),
-            _attention_figure(inside),
-            sentence_vectors.figure(lying),
+            _curves_figure(curves, summary),
+            *(_labels_figure(task, scores, probes["chance"][task]) for task in TASKS),
+            _attention_figure(probes),
+            sentence_vectors.figure(neighbors),
         ),
         seeds=tuple(seeds),
         settings=asdict(size),
         notes=(
-            f"{inside['sentences'][0]:,} sentences for training and {inside['sentences'][1]:,} held out, from the "
-            f"docstrings of {_listed([f'{name} {version}' for name, version in inside['versions'].items()])}. "
-            "All networks have the same steps of fine-tuning; both pre-trainings have the same sentences and steps, of "
-            "which the one from left to right learns from every token and the other from 15%. The tables of questions "
-            "are of the cards as they read on the day of the run; rewording one does not make this result stale."
+            f"{probes['sentences'][0]:,} sentences for training and {probes['sentences'][1]:,} held out, from the "
+            f"docstrings of {_listed([f'{name} {version}' for name, version in probes['versions'].items()])}. "
+            "All models are fine-tuned for equally many steps. Both pre-trainings have the same sentences and steps; "
+            "the left-to-right loss is on every token, the masked LM loss on 15%. The tables of questions are of the "
+            "cards as they read on the day of the run; rewording one does not make this result stale."
         ),
     )
 
 
-def looked_into(size: Size, run: Run) -> dict[str, Any]:
-    """Return all else that tables and figures show, from the weights of the first seed."""
-    text = corpus(size)
-    models = {arm: pre_trained(size, arm, run.seed, run) for arm in PRE_TRAINED}
-    tests = {name: text.task(name, run.seed, 1) for name in TASKS}
-    counts = torch.bincount(text.tokens.flatten(), minlength=size.vocabulary).float()
-    counts[[SPECIAL.pad, SPECIAL.cls, SPECIAL.sep]] = 0
-    truth = text.test_tokens.gather(1, text.asked[:, None])[:, 0]
+def probe_models(size: Size, run: Run) -> dict[str, Any]:
+    """Return what else the tables and figures show, from the models of the first seed."""
+    text = load_corpus(size)
+    models = {arm: load_pretrained(size, arm, run.seed, run) for arm in PRETRAINED}
+    tests = {name: text.build_task(name, run.seed, 1) for name in TASKS}
+    counts = torch.bincount(text.input_ids.flatten(), minlength=size.vocab_size).float()
+    counts[[SPECIAL_TOKENS.pad, SPECIAL_TOKENS.cls, SPECIAL_TOKENS.sep]] = 0
+    labels = text.test_input_ids.gather(1, text.cloze_positions[:, None])[:, 0]
     return {
-        "sentences": [len(text.seen), len(text.unseen)],
+        "sentences": [len(text.train_sentences), len(text.test_sentences)],
         "versions": {name: metadata.version(DISTRIBUTIONS.get(name, name)) for name in prose.PACKAGES},
         "chance": {
             "topic": 1 / len(prose.PACKAGES),
             "span": fmean(1 / len(sentence.split()) for sentence in tests["span"].test_texts),
         },
         "tested": {name: len(task.test_texts) for name, task in tests.items()},
-        "weights": {name: [parameters(with_head(network(size, arm).bert, name)) for arm in ARMS] for name in TASKS},
-        "nats by frequency": float(F.cross_entropy((counts + 1).log().expand(len(truth), -1), truth)),
-        "guesses": guesses(models, text, 8),
-        "attention": attention(models[HIDDEN_WORDS].bert, text),
+        "weights": {
+            name: [count_parameters(add_task_head(build_model(size, arm).bert, name)) for arm in ARMS] for name in TASKS
+        },
+        "unigram nats": float(F.cross_entropy((counts + 1).log().expand(len(labels), -1), labels)),
+        "predictions": top_predictions(models, text, 8),
+        "attention": sharpest_head(models[MASKED_LM].bert, text),
     }
 
 
-def compared_questions(size: Size, run: Run) -> dict[str, Any]:
-    """Return how the cards' questions lie to each other, by MiniLM and by the networks of this run."""
+def compare_questions(size: Size, run: Run) -> dict[str, Any]:
+    """Return the nearest neighbors among the cards' questions, by MiniLM and by the models of this run."""
     seeds = run.seeds(size.seeds)
-    small = [(pre_trained(size, HIDDEN_WORDS, seed, run).bert, corpus(size).pieces) for seed in seeds]
-    return sentence_vectors.neighbours(small, size.asked, seeds)
+    small = [(load_pretrained(size, MASKED_LM, seed, run).bert, load_corpus(size).tokenizer) for seed in seeds]
+    return sentence_vectors.compare_encoders(small, size.max_questions, seeds)
 
 
-def pre_trained(size: Size, arm: str, seed: int, run: Run) -> BertMaskedWords:
-    """Return a network with the weights that its pre-training has written."""
-    model = network(size, arm)
-    checkpoints.load(model, weights(run, arm, seed))
+def load_pretrained(size: Size, arm: str, seed: int, run: Run) -> BertForMaskedLM:
+    """Load a pre-trained model from its checkpoint."""
+    model = build_model(size, arm)
+    checkpoints.load(model, checkpoint_path(run, arm, seed))
     return model.eval()
 
 
 @torch.no_grad()
-def guesses(models: Mapping[str, nn.Module], text: Corpus, count: int) -> list[list[str]]:
-    """Return some held-out sentences with a gap, the word that was there, and each network's three first choices."""
-    tokens, places = text.test_tokens[:count], text.asked[:count]
-    best = [word_scores(model, tokens, places).topk(3, dim=1).indices for model in models.values()]
+def top_predictions(models: Mapping[str, nn.Module], text: Corpus, count: int) -> list[list[str]]:
+    """Return held-out sentences with a masked word, that word, and each model's three most probable words."""
+    input_ids, positions = text.test_input_ids[:count], text.cloze_positions[:count]
+    top = [token_logits(model, input_ids, positions).topk(3, dim=1).indices for model in models.values()]
     rows = []
-    for row, place in enumerate(places.tolist()):
-        gap = tokens[row].clone()
-        gap[place] = SPECIAL.mask
-        shown = text.pieces.tokenizer.decode(gap.tolist(), skip_special_tokens=False)
-        for mark, plain in {"[CLS] ": "", " [SEP]": "", " [PAD]": "", "[MASK]": "___"}.items():
-            shown = shown.replace(mark, plain)
-        names = [_names(text, [int(tokens[row, place])]), *(_names(text, some[row].tolist()) for some in best)]
-        rows.append([shown, *(", ".join(some) for some in names)])
+    for row, position in enumerate(positions.tolist()):
+        masked = input_ids[row].clone()
+        masked[position] = SPECIAL_TOKENS.mask
+        sentence = text.tokenizer.tokenizer.decode(masked.tolist(), skip_special_tokens=False)
+        for token, plain in {"[CLS] ": "", " [SEP]": "", " [PAD]": "", "[MASK]": "___"}.items():
+            sentence = sentence.replace(token, plain)
+        names = [_names(text, [int(input_ids[row, position])]), *(_names(text, ids[row].tolist()) for ids in top)]
+        rows.append([sentence, *(", ".join(some) for some in names)])
     return rows
 
 
 @torch.no_grad()
-def attention(bert: Bert, text: Corpus) -> dict[str, Any]:
-    """Return the weights of the most decided head of the last layer, in a sentence of middling length with a gap."""
-    lengths = real(text.test_tokens).sum(dim=-1)[:, 0]
+def sharpest_head(bert: BertModel, text: Corpus) -> dict[str, Any]:
+    """Return the attention weights of the sharpest head of the last layer, in a sentence with a masked word."""
+    lengths = attention_mask(text.test_input_ids).sum(dim=-1)[:, 0]
     row = int((lengths - 13).abs().argmin())
-    tokens = text.test_tokens[row : row + 1, : int(lengths[row])].clone()
-    tokens[0, text.asked[row]] = SPECIAL.mask
-    x = bert.embeddings(tokens, torch.zeros_like(tokens))
+    input_ids = text.test_input_ids[row : row + 1, : int(lengths[row])].clone()
+    input_ids[0, text.cloze_positions[row]] = SPECIAL_TOKENS.mask
+    x = bert.embeddings(input_ids, torch.zeros_like(input_ids))
     for layer in bert.layers:
-        heads = cast(EncoderLayer, layer).attention.weights(x, x)[0]
+        heads = cast(BertLayer, layer).attention.attention_weights(x, x)[0]
         x = layer(x, lambda attention, x: attention(x, x, x))
     head = int(heads.amax(dim=-1).mean(dim=-1).argmax())
-    return {"words": _names(text, tokens[0].tolist()), "weights": heads[head].tolist(), "head": head + 1}
+    return {"words": _names(text, input_ids[0].tolist()), "weights": heads[head].tolist(), "head": head + 1}
 
 
-# What becomes of the claims
+# Judging the claims
 
 RULE = (
-    "A network is better where its lowest run is above the other's highest. Reproduced if it is better in both tasks "
+    "A model is better where its lowest run is above the other's highest. Reproduced if it is better on both tasks "
     "and at each number of labels; partly if in more than half of these cases."
 )
 
 
-def compared(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Outcome:
-    """Judge whether one network is better than another, given the runs of each in several cases."""
-    better = [apart(a, b) for a, b in zip(one, other, strict=True)]
+def judge_cases(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Outcome:
+    """Judge whether one model is better than another, given the runs of each in several cases."""
+    better = [all_runs_above(a, b) for a, b in zip(one, other, strict=True)]
     return outcome(all(better), 2 * sum(better) > len(better))
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """How far pre-training has come.
+class PretrainingSummary:
+    """How well the pre-trained models predict a word.
 
     Attributes:
-        nats: What a word of a held-out sentence costs at the end, by network: one for each seed.
-        by_frequency: What it costs by the words' frequencies alone.
-        passes: How often the text was gone over.
+        cloze_nats: Cross-entropy of a word of held-out sentences after pre-training, by model: one for each seed.
+        unigram_nats: The cross-entropy by the words' frequencies alone.
+        epochs: Passes over the training sentences.
     """
 
-    nats: Mapping[str, Sequence[float]]
-    by_frequency: float
-    passes: float
+    cloze_nats: Mapping[str, Sequence[float]]
+    unigram_nats: float
+    epochs: float
 
-    def said(self, *arms: str) -> str:
-        """Say what a word costs some networks."""
-        told = " and ".join(f"{spread(self.nats[arm], '.2f')} nats with {arm}" for arm in arms)
-        return f"When pre-training ended, a held-out word cost {told}; by frequencies alone, {self.by_frequency:.2f}."
+    def describe(self, *arms: str) -> str:
+        """Return the cross-entropies of some models as a sentence."""
+        nats = " and ".join(f"{spread(self.cloze_nats[arm], '.2f')} nats with {arm}" for arm in arms)
+        by_frequency = f"by frequencies alone, {self.unigram_nats:.2f}"
+        return f"Cross-entropy of a held-out word after pre-training: {nats}; {by_frequency}."
 
     @property
-    def limit(self) -> str:
-        """What an outcome does not speak of."""
+    def caveat(self) -> str:
+        """The limit of what an outcome shows."""
         return (
-            f"After {self.passes:.1f} passes over the text, a held-out word costs the network that fills in hidden "
-            f"words still {fmean(self.nats[HIDDEN_WORDS]) / self.by_frequency:.0%} of what it costs by frequencies "
-            "alone: the outcome is on this pre-training, not on the paper's 40 passes over 3.3 billion words."
+            f"After {self.epochs:.1f} epochs, the masked LM's cross-entropy of a held-out word is still "
+            f"{fmean(self.cloze_nats[MASKED_LM]) / self.unigram_nats:.0%} of that by frequencies alone: "
+            "the outcome is about this pre-training, not about the paper's 40 epochs on 3.3 billion words."
         )
 
 
-def judged_few_labels(scores: Scores, learnt: Learnt) -> Finding:
-    """Judge whether pre-training on hidden words helps."""
-    return _judged(scores, "few-labels", SCRATCH, learnt.said(HIDDEN_WORDS), f"{RULE} {learnt.limit}")
+def judge_few_labels(scores: Scores, summary: PretrainingSummary) -> Finding:
+    """Judge whether masked LM pre-training helps."""
+    return _judge(scores, "few-labels", SCRATCH, summary.describe(MASKED_LM), f"{RULE} {summary.caveat}")
 
 
-def judged_bidirectional(scores: Scores, learnt: Learnt) -> Finding:
-    """Judge whether reading both ways is better than left to right, after equal pre-training."""
-    fewer = "Of hidden words, only 15% of the tokens teach anything."
-    why = f"{RULE} {learnt.limit} {fewer}"
-    return _judged(scores, "bidirectional", LEFT_TO_RIGHT, learnt.said(*PRE_TRAINED), why)
+def judge_bidirectional(scores: Scores, summary: PretrainingSummary) -> Finding:
+    """Judge whether the bidirectional model is better than the left-to-right one, after equal pre-training."""
+    why = f"{RULE} {summary.caveat} The masked LM loss is on 15% of the tokens only."
+    return _judge(scores, "bidirectional", LEFT_TO_RIGHT, summary.describe(*PRETRAINED), why)
 
 
-def _judged(scores: Scores, claim: str, other: str, besides: str, why: str) -> Finding:
-    labels = list(scores[TASKS[0], HIDDEN_WORDS])
+def _judge(scores: Scores, claim: str, other: str, besides: str, why: str) -> Finding:
+    labels = list(scores[TASKS[0], MASKED_LM])
     cases = list(product(TASKS, labels))
-    runs = {arm: [scores[task, arm][n] for task, n in cases] for arm in (HIDDEN_WORDS, other)}
+    runs = {arm: [scores[task, arm][n] for task, n in cases] for arm in (MASKED_LM, other)}
     measured = "; ".join(
-        f"{task}, {n:,} labels: {spread(scores[task, HIDDEN_WORDS][n], '.2f')} against "
+        f"{task}, {n:,} labels: {spread(scores[task, MASKED_LM][n], '.2f')} against "
         f"{spread(scores[task, other][n], '.2f')}"
         for task, n in cases
     )
     return Finding(
         claim=claim,
-        outcome=compared(runs[HIDDEN_WORDS], runs[other]),
-        measured=f"Pre-trained on hidden words against {other}: {measured}. {besides}",
+        outcome=judge_cases(runs[MASKED_LM], runs[other]),
+        measured=f"Masked LM pre-training against {other}: {measured}. {besides}",
         why=why,
     )
 
@@ -559,49 +574,49 @@ NOT_TRIED = tuple(
     Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why)
     for claim, why in {
         "glue": "It takes the large model, pre-trained on 3.3 billion words, and GLUE's nine tasks.",
-        "mnli": "It takes the large model, pre-trained on 3.3 billion words, and 393,000 labelled pairs.",
+        "mnli": "It takes the large model, pre-trained on 3.3 billion words, and 393,000 labeled pairs.",
         "squad": "It takes the large model, pre-trained on 3.3 billion words, and 88,000 questions with answers.",
-        "next-sentence": "It takes pre-training twice on longer texts: the sentences here stand alone.",
+        "next-sentence": "It takes two pre-trainings on longer texts: the sentences here have no context.",
     }.items()
 )
 
 
 # Tables and figures
 
-COUNTS = "logistic regression on words"
+TFIDF = "logistic regression on tf-idf"
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
-WHAT = {"span": "Which word is code", "topic": "Which package a sentence is from"}
+TASK_TITLES = {"span": "Which word is code", "topic": "Which package a sentence is from"}
 
 
-def _scores_table(scores: Scores, inside: Mapping[str, Any]) -> Table:
+def _scores_table(scores: Scores, probes: Mapping[str, Any]) -> Table:
     labels = list(scores[TASKS[0], SCRATCH])
     rows: list[tuple[Any, ...]] = []
     for task in TASKS:
-        counted = dict(zip(ARMS, inside["weights"][task], strict=True))
-        for arm in (*ARMS, COUNTS):
+        weights = dict(zip(ARMS, probes["weights"][task], strict=True))
+        for arm in (*ARMS, TFIDF):
             if (task, arm) in scores:
-                rows.append((task, arm, counted.get(arm), *(spread(scores[task, arm][n], ".2f") for n in labels)))
-        rows.append((task, "a guess", None, *[f"{inside['chance'][task]:.2f}"] * len(labels)))
+                rows.append((task, arm, weights.get(arm), *(spread(scores[task, arm][n], ".2f") for n in labels)))
+        rows.append((task, "chance", None, *[f"{probes['chance'][task]:.2f}"] * len(labels)))
     runs = len(scores[TASKS[0], SCRATCH][labels[0]])
     return Table(
-        title=f"Share of held-out sentences that are answered right: mean (lowest to highest) over {runs} seeds",
-        columns=("task", "network", "weights", *(f"{n:,} labels" for n in labels)),
+        title=f"Accuracy on held-out sentences: mean (lowest to highest) over {runs} seeds",
+        columns=("task", "model", "parameters", *(f"{n:,} labels" for n in labels)),
         rows=tuple(rows),
-        note=f"{inside['tested']['span']:,} sentences test the span, {inside['tested']['topic']:,} the topic.",
+        note=f"{probes['tested']['span']:,} test sentences for the span, {probes['tested']['topic']:,} for the topic.",
     )
 
 
-def _curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], learnt: Learnt) -> Lines:
+def _curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], summary: PretrainingSummary) -> Lines:
     return Lines(
         id="filling-in",
-        title="How well a word of a held-out sentence is guessed",
-        caption="What one word costs while the networks are pre-trained: with both sides in sight, or with the left "
-        "side alone. Left to right, a network learns from every token of a batch, the other from 15%.",
-        alt=learnt.said(*PRE_TRAINED),
+        title="Cross-entropy of a word of held-out sentences",
+        caption="Cross-entropy of one word during pre-training, predicted from both sides or from the left alone. The "
+        "left-to-right loss is on every token of a batch, the masked LM loss on 15%.",
+        alt=summary.describe(*PRETRAINED),
         x="step",
         y="nats a word",
         series=tuple(Series.of(arm, runs, "nats") for arm, runs in curves.items()),
-        levels={"frequencies alone": learnt.by_frequency},
+        levels={"frequencies alone": summary.unigram_nats},
     )
 
 
@@ -611,39 +626,39 @@ def _labels_figure(task: str, scores: Scores, chance: float) -> Lines:
     ends = [f"{arm} from {fmean(runs[least]):.2f} to {fmean(runs[most]):.2f}" for arm, runs in arms.items()]
     return Lines(
         id=f"labels-{task}",
-        title=f"{WHAT[task]}: right answers against labels",
-        caption="What was pre-trained starts higher if filling in words has taught it something of use; a network that "
-        "catches up with many labels had no need of it.",
-        alt=f"From {least} to {most:,} labels, the share of right answers goes, {'; '.join(ends)}.",
-        x="labelled sentences",
-        y="share answered right",
+        title=f"{TASK_TITLES[task]}: accuracy against labels",
+        caption="If pre-training has learned something of use to the task, pre-trained models start higher; with "
+        "enough labels, a model from scratch may catch up.",
+        alt=f"From {least} to {most:,} labels, accuracy goes, {'; '.join(ends)}.",
+        x="labeled sentences",
+        y="accuracy",
         log=("x",),
         series=tuple(
             Series(name=arm, x=tuple(runs), runs=tuple(zip(*runs.values(), strict=True))) for arm, runs in arms.items()
         ),
-        levels={"a guess": chance},
+        levels={"chance": chance},
     )
 
 
-def _attention_figure(inside: Mapping[str, Any]) -> Heatmap:
-    words, shares = inside["attention"]["words"], torch.tensor(inside["attention"]["weights"])
+def _attention_figure(probes: Mapping[str, Any]) -> Heatmap:
+    words, weights = probes["attention"]["words"], torch.tensor(probes["attention"]["weights"])
     row = words.index("[MASK]")
-    most = int(shares[row].argmax())
+    most = int(weights[row].argmax())
     return Heatmap(
         id="attention",
-        title="Where a head looks in a held-out sentence",
-        caption="The most decided head of the last layer, after pre-training on hidden words. The row of `[MASK]` "
-        "shows where the hidden word is guessed from.",
-        alt=f"{len(words)} by {len(words)} tokens. The hidden word looks most at {words[most]}, with a weight of "
-        f"{float(shares[row, most]):.2f}; {float(shares[row, row + 1 :].sum()):.2f} of its weight follows it.",
+        title="Attention weights of a head in a held-out sentence",
+        caption="The sharpest head of the last layer, after masked LM pre-training. The row of `[MASK]` shows which "
+        "tokens the masked word is predicted from.",
+        alt=f"{len(words)} by {len(words)} tokens. The masked word attends most to {words[most]}, with a weight of "
+        f"{float(weights[row, most]):.2f}; {float(weights[row, row + 1 :].sum()):.2f} of its weight is to its right.",
         rows=tuple(words),
         columns=tuple(words),
-        values=tuple(map(tuple, shares.tolist())),
+        values=tuple(map(tuple, weights.tolist())),
     )
 
 
 def _names(text: Corpus, tokens: Sequence[int]) -> list[str]:
-    return [str(text.pieces.tokenizer.id_to_token(token)) for token in tokens]
+    return [str(text.tokenizer.tokenizer.id_to_token(token)) for token in tokens]
 
 
 def _listed(names: Sequence[str]) -> str:

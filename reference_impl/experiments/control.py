@@ -22,7 +22,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from reference_impl.curl import ConvEncoder, PixelEncoder, ReplayBuffer, SoftActorCritic
-from reference_impl.experiments.training import accelerator, by_the_first
+from reference_impl.experiments.training import accelerator, run_on_main_process
 
 # MuJoCo selects its renderer on import; EGL needs no display.
 os.environ.setdefault("MUJOCO_GL", "egl")
@@ -310,7 +310,7 @@ class AgentTraining:
             torch.save(state, folder / "state.pt")
             (folder / "played.json").write_text(json.dumps([self._done, self._return, self.episode_returns]))
 
-        by_the_first(write)
+        run_on_main_process(write)
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote."""

@@ -1,8 +1,8 @@
-"""What attention costs as sequences grow: seconds and peak memory of linear and exact attention, and of the identity.
+"""Seconds and peak memory of linear, exact and identity attention against the length of the sequence.
 
-All arms of a length take turns in one process. Memory is what the operating system counts: for each arm a process of
-its own goes from short to long, and its highest resident set is read after each length, so that everything counts,
-scratch space of kernels included.
+All arms of a length are timed interleaved in one process. Memory is the resident set that the operating system
+reports: each arm runs at increasing lengths in a process of its own, and its peak is read after each length, so that
+the workspace of kernels counts too.
 """
 
 import itertools
@@ -28,18 +28,23 @@ from quaere.content.results import Finding, Lines, Series, Table
 from quaere.running.experiments import Run
 from reference_impl.experiments.judging import outcome
 from reference_impl.layers.attention import MultiHeadAttention
-from reference_impl.performer import FavorAttention, favor, orthogonal_directions, switched
+from reference_impl.performer import (
+    FavorAttention,
+    favor_attention,
+    gaussian_orthogonal_random_matrix,
+    replace_attention,
+)
 from reference_impl.transformer import EncoderLayer
 
 FAVOR, CAUSAL, FUSED, MATRIX, IDENTITY = "FAVOR+", "FAVOR+, causal", "exact, fused", "exact, as a matrix", "identity"
-DIRECTIONS = 256
-"""Random directions wherever time and memory are measured; the public code's."""
+NB_FEATURES = 256
+"""The number of random directions wherever time and memory are measured: the public code's default."""
 
 MODULE = "reference_impl.experiments.cost"
-"""Where a process that measures memory finds `each_apart`: this file, from wherever its text is run."""
+"""The module from which a process that measures memory imports `peaks_per_process`, also in a notebook."""
 
 NEARLY_LINEAR, CLOSE = 1.15, 2.0
-"""Below which power of the length a cost is called nearly linear, and up to which multiple it is close."""
+"""The largest power of the length that counts as nearly linear, and the largest ratio that counts as close."""
 
 NAMES = {"attention": "attention alone", "layer": "a whole layer"}
 
@@ -48,31 +53,31 @@ Arm = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Timing:
-    """At which lengths, and how often.
+    """Lengths and repeats of the timing.
 
     Attributes:
-        lengths: Lengths for attention alone; the plain matrix is made up to `matrix`.
-        layer: Lengths for a whole layer.
-        start: From which length on slopes are fitted.
-        repeats: Times that each is timed; `few` times from `long` on.
+        lengths: Lengths for attention alone; the plain matrix is made up to `max_matrix_length`.
+        layer_lengths: Lengths for a whole layer.
+        fit_from: The smallest length in the fit of the powers.
+        repeats: Repeats of each timing; from the length `long_from` on, `long_repeats`.
     """
 
     lengths: tuple[int, ...]
-    matrix: int
-    layer: tuple[int, ...]
-    start: int
+    max_matrix_length: int
+    layer_lengths: tuple[int, ...]
+    fit_from: int
     repeats: int
-    few: int
-    long: int
+    long_repeats: int
+    long_from: int
 
 
 class IdentityAttention(MultiHeadAttention):
-    """Attention that returns each place's own value: the least that a layer can cost.
+    """Attention whose output at each position is its own value: a lower bound on the cost of a layer.
 
     Source: Section 4.1 and Figure 3, where it is called X or OPT
 
     Args:
-        attention: Whose projections of values and of outputs are used.
+        attention: An exact attention; its value and output layers are shared.
     """
 
     def __init__(self, attention: MultiHeadAttention) -> None:
@@ -86,28 +91,28 @@ class IdentityAttention(MultiHeadAttention):
         value: Float[Tensor, "b m d"],
         mask: Any = None,
     ) -> Float[Tensor, "b n d"]:
-        """Return the values, projected twice; queries and keys are not made."""
+        """Return the projected values; queries and keys are not computed."""
         return self.output(self.value(value))
 
 
-def arms(what: str, device: str) -> dict[str, Arm]:
-    """Return what is timed, by name: functions of queries, keys and values, or of a layer's input."""
+def build_arms(what: str, device: str) -> dict[str, Arm]:
+    """Return the functions to time, by name: of queries, keys and values, or of a layer's input."""
     torch.manual_seed(0)
     if what == "layer":
         exact = EncoderLayer(512, 8, 2048, dropout=0.0).to(device).eval()
-        favored = switched(exact, partial(FavorAttention, features=DIRECTIONS))
-        return {FAVOR: favored.eval(), FUSED: exact, IDENTITY: switched(exact, IdentityAttention).eval()}
-    directions = orthogonal_directions(DIRECTIONS, 64).to(device)
+        favored = replace_attention(exact, partial(FavorAttention, nb_features=NB_FEATURES))
+        return {FAVOR: favored.eval(), FUSED: exact, IDENTITY: replace_attention(exact, IdentityAttention).eval()}
+    projection = gaussian_orthogonal_random_matrix(NB_FEATURES, 64).to(device)
     return {
-        FAVOR: lambda q, k, v: favor(q, k, v, directions),
-        CAUSAL: lambda q, k, v: favor(q, k, v, directions, causal=True),
+        FAVOR: lambda q, k, v: favor_attention(q, k, v, projection),
+        CAUSAL: lambda q, k, v: favor_attention(q, k, v, projection, causal=True),
         FUSED: F.scaled_dot_product_attention,
         MATRIX: lambda q, k, v: (q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1) @ v,
     }
 
 
-def inputs(what: str, length: int, device: str) -> list[Tensor]:
-    """Return what the arms are given."""
+def build_inputs(what: str, length: int, device: str) -> list[Tensor]:
+    """Return random arguments for the arms."""
     torch.manual_seed(0)
     shape = (1, 1, 1, length, 512) if what == "layer" else (3, 1, 1, length, 64)
     return (
@@ -118,32 +123,35 @@ def inputs(what: str, length: int, device: str) -> list[Tensor]:
 
 
 @torch.no_grad()
-def seconds(what: str, length: int, timing: Timing, device: str) -> dict[str, list[float]]:
-    """Time all arms at one length, in turns."""
-    ready, given = arms(what, device), inputs(what, length, device)
-    if length > timing.matrix:
+def measure_seconds(what: str, length: int, timing: Timing, device: str) -> dict[str, list[float]]:
+    """Time all arms at one length, interleaved."""
+    ready, given = build_arms(what, device), build_inputs(what, length, device)
+    if length > timing.max_matrix_length:
         ready.pop(MATRIX, None)
     for arm in ready.values():
-        arm(*inputs(what, 256, device))
+        arm(*build_inputs(what, 256, device))
     found: dict[str, list[float]] = {name: [] for name in ready}
-    for _ in range(timing.few if length >= timing.long else timing.repeats):
+    for _ in range(timing.long_repeats if length >= timing.long_from else timing.repeats):
         for name, arm in ready.items():
-            _synchronise(device)
+            _synchronize(device)
             start = time.perf_counter()
             arm(*given)
-            _synchronise(device)
+            _synchronize(device)
             found[name].append(time.perf_counter() - start)
     return found
 
 
-def memory(lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str) -> dict[str, dict[str, list[float]]]:
-    """Return the MiB that each arm takes at each of its lengths, inputs included, in processes without a past.
+def measure_memory(
+    lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str
+) -> dict[str, dict[str, list[float]]]:
+    """Return the peak MiB of each arm at each of its lengths, inputs included, measured in fresh processes.
 
     Args:
         lengths: For attention and for a layer, the lengths of each arm.
         device: Where to compute.
     """
-    code = f"import json, sys; from {MODULE} import each_apart; print(json.dumps(each_apart(*json.loads(sys.argv[1]))))"
+    code = f"import json, sys; from {MODULE} import peaks_per_process as run"
+    code += "; print(json.dumps(run(*json.loads(sys.argv[1]))))"
     command = [sys.executable, "-c", code, json.dumps([lengths, device])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     # In a session of its own, where a terminal's Ctrl-C does not reach it: the run ends the piece in hand.
@@ -151,32 +159,34 @@ def memory(lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str) -> d
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def each_apart(lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str) -> dict[str, dict[str, list[float]]]:
-    """Measure each arm's peaks in a process of its own, forked from this one, which has computed nothing yet."""
+def peaks_per_process(
+    lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str
+) -> dict[str, dict[str, list[float]]]:
+    """Measure each arm's peaks in a process of its own, forked before anything is computed."""
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
         return {
-            what: {arm: pool.apply(peaks, (what, arm, of_arm, device)) for arm, of_arm in arms_of.items()}
+            what: {arm: pool.apply(measure_peaks, (what, arm, of_arm, device)) for arm, of_arm in arms_of.items()}
             for what, arms_of in lengths.items()
         }
 
 
 @torch.no_grad()
-def peaks(what: str, arm: str, lengths: Sequence[int], device: str) -> list[float]:
-    """Run an arm at each length, from short to long, and return by how much each has raised the process's peak."""
-    run = arms(what, device)[arm]
-    run(*inputs(what, 256, device))
+def measure_peaks(what: str, arm: str, lengths: Sequence[int], device: str) -> list[float]:
+    """Run an arm at increasing lengths, and return by how much each raises the process's peak memory."""
+    run = build_arms(what, device)[arm]
+    run(*build_inputs(what, 256, device))
     # Starting up left a mark above what is held now. This much more lifts the process to a mark of its own.
     ballast = torch.ones(2**24, device=device)
     start, found = _mark(device), []
     for length in sorted(lengths):
-        run(*inputs(what, length, device))
+        run(*build_inputs(what, length, device))
         found.append((_mark(device) - start) / 2**20)
     del ballast
     return found
 
 
 def _mark(device: str) -> int:
-    """Return the most bytes that were held at any time up to now."""
+    """Return the peak memory of this process in bytes."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated()
     import resource
@@ -185,7 +195,7 @@ def _mark(device: str) -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def _synchronise(device: str) -> None:
+def _synchronize(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.synchronize()
 
@@ -196,13 +206,13 @@ class Cost:
 
     Attributes:
         what: Which of the two.
-        start: From which length on slopes are fitted.
+        fit_from: The smallest length in the fit of the powers.
         seconds: For each arm and length, the times of all repeats.
         mebibytes: For each arm and length, the peak.
     """
 
     what: str
-    start: int
+    fit_from: int
     seconds: Mapping[str, Mapping[int, Sequence[float]]]
     mebibytes: Mapping[str, Mapping[int, float]]
 
@@ -211,12 +221,12 @@ class Cost:
         return {length: float(np.median(times)) for length, times in self.seconds[arm].items()}
 
     def table(self) -> Table:
-        """Return slopes, and what the longest length costs."""
+        """Return the table of fitted powers and of the cost at the longest length."""
         rows: list[tuple[str | float, ...]] = []
         for arm in self.seconds:
             times, held = self.medians(arm), self.mebibytes[arm]
             longest = max(times)
-            slopes = [slope(times, self.start), slope(held, self.start)]
+            slopes = [fit_power(times, self.fit_from), fit_power(held, self.fit_from)]
             rows.append(
                 (
                     arm,
@@ -238,17 +248,18 @@ class Cost:
             "power of length, time",
             "power, memory",
         )
-        pays = said_length(pays_from(self.medians(FAVOR), self.medians(FUSED)))
+        pays = describe_crossover(crossover_length(self.medians(FAVOR), self.medians(FUSED)))
         return Table(
             title=f"Cost of {NAMES[self.what]} at its longest length",
             columns=columns,
             rows=tuple(rows),
-            note=f"FAVOR+ is faster than the fused kernel {pays}. Powers are fitted from {self.start:,} positions on.",
+            note=f"FAVOR+ is faster than the fused kernel {pays}. Powers are fitted from {self.fit_from:,} positions "
+            "on.",
         )
 
     def figures(self) -> tuple[Lines, Lines]:
-        """Return seconds and MiB against the length."""
-        times = tuple(timed_series(arm, of_length) for arm, of_length in self.seconds.items())
+        """Plot seconds and MiB against the length."""
+        times = tuple(timing_series(arm, of_length) for arm, of_length in self.seconds.items())
         held = tuple(
             # A logarithm has no place for what was too little to be seen.
             Series(name=arm, x=tuple(of_length), runs=(tuple(most or None for most in of_length.values()),))
@@ -260,7 +271,7 @@ class Cost:
                 id=f"seconds-of-{self.what}",
                 title=f"Seconds of {NAMES[self.what]}",
                 caption=f"Each repeat faintly, and their mean. {steep}",
-                alt=f"Seconds against length, both logarithmic. {ends_of(times, 's')}",
+                alt=f"Seconds against length, both logarithmic. {describe_ends(times, 's')}",
                 x=x,
                 y="seconds",
                 log=("x", "y"),
@@ -270,7 +281,7 @@ class Cost:
                 id=f"memory-of-{self.what}",
                 title=f"Peak memory of {NAMES[self.what]}",
                 caption=f"The highest resident set above the start, inputs included. {steep}",
-                alt=f"MiB against length, both logarithmic. {ends_of(held, 'MiB')}",
+                alt=f"MiB against length, both logarithmic. {describe_ends(held, 'MiB')}",
                 x=x,
                 y="MiB",
                 log=("x", "y"),
@@ -279,41 +290,41 @@ class Cost:
         )
 
 
-def costs(run: Run, timing: Timing, device: str) -> tuple[Cost, Cost]:
+def measure_costs(run: Run, timing: Timing, device: str) -> tuple[Cost, Cost]:
     """Measure attention alone, and a whole layer."""
     timed: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for what, lengths in (("attention", timing.lengths), ("layer", timing.layer)):
+    for what, lengths in (("attention", timing.lengths), ("layer", timing.layer_lengths)):
         by_arm = timed[what] = {}
         for length in lengths:
-            found = run.piece(f"seconds of {what} at {length}", partial(seconds, what, length, timing, device))
+            found = run.piece(f"seconds of {what} at {length}", partial(measure_seconds, what, length, timing, device))
             for arm, times in found.items():
                 by_arm.setdefault(arm, {})[length] = times
     lengths_of = {what: {arm: list(times) for arm, times in by_arm.items()} for what, by_arm in timed.items()}
-    held = run.piece("memory", partial(memory, lengths_of, device))
+    held = run.piece("memory", partial(measure_memory, lengths_of, device))
 
     def cost(what: str) -> Cost:
         peaks_of = {arm: dict(zip(timed[what][arm], peaks, strict=True)) for arm, peaks in held[what].items()}
-        return Cost(what, timing.start, timed[what], peaks_of)
+        return Cost(what, timing.fit_from, timed[what], peaks_of)
 
     return cost("attention"), cost("layer")
 
 
-def ends_of(series: Sequence[Series], unit: str) -> str:
-    """Tell where curves end."""
+def describe_ends(series: Sequence[Series], unit: str) -> str:
+    """Describe the curves' values at the longest length."""
     ends = [(each.name, [run[-1] for run in each.runs if run[-1] is not None], each.x[-1]) for each in series]
     told = (f"{name} {np.mean(values):.3g} {unit} at {at:,.0f}" for name, values, at in ends if values)
     return f"At the longest: {'; '.join(told)}."
 
 
-def timed_series(arm: str, times: Mapping[int, Sequence[float]]) -> Series:
-    """Return a curve with as many runs as there are repeats anywhere."""
+def timing_series(arm: str, times: Mapping[int, Sequence[float]]) -> Series:
+    """Return a curve with one run for each repeat."""
     most = max(map(len, times.values()))
     runs = tuple(tuple(each[i] if i < len(each) else None for each in times.values()) for i in range(most))
     return Series(name=arm, x=tuple(times), runs=runs)
 
 
-def slope(values: Mapping[int, float], start: int) -> float:
-    """Return the power of the length with which something grows from some length on."""
+def fit_power(values: Mapping[int, float], start: int) -> float:
+    """Fit the power of the length with which values grow, from the length `start` on."""
     points = [(length, value) for length, value in values.items() if length >= start and value > 0]
     if len(points) < 2:
         return math.nan
@@ -321,15 +332,15 @@ def slope(values: Mapping[int, float], start: int) -> float:
     return float(np.polyfit(lengths, grown, 1)[0])
 
 
-def steepest(values: Mapping[int, float], start: int) -> tuple[float, int, int]:
-    """Return the highest power of growth between two successive lengths from some length on, and these lengths."""
+def steepest_power(values: Mapping[int, float], start: int) -> tuple[float, int, int]:
+    """Return the largest power of growth between two successive lengths from `start` on, and these lengths."""
     lengths = sorted(length for length in values if length >= start)
     pairs = itertools.pairwise(lengths)
-    return max((slope({low: values[low], high: values[high]}, low), low, high) for low, high in pairs)
+    return max((fit_power({low: values[low], high: values[high]}, low), low, high) for low, high in pairs)
 
 
-def pays_from(fast: Mapping[int, float], slow: Mapping[int, float]) -> int | None:
-    """Return the length from which on one is faster than the other, between measured ones on a line of logarithms."""
+def crossover_length(fast: Mapping[int, float], slow: Mapping[int, float]) -> int | None:
+    """Return the length from which on `fast` beats `slow`, interpolated log-linearly between measured lengths."""
     ahead = {length: math.log(slow[length] / fast[length]) for length in fast}
     lengths = sorted(ahead)
     behind = [length for length in lengths if ahead[length] <= 0]
@@ -342,8 +353,8 @@ def pays_from(fast: Mapping[int, float], slow: Mapping[int, float]) -> int | Non
     return round(low * (high / low) ** share)
 
 
-def said_length(pays: int | None) -> str:
-    """Put into words from where on it pays."""
+def describe_crossover(pays: int | None) -> str:
+    """Describe from which length on it is faster."""
     return (
         "at none of these lengths"
         if pays is None
@@ -351,28 +362,28 @@ def said_length(pays: int | None) -> str:
     )
 
 
-def judged_cost(attention: Cost, layer: Cost) -> Finding:
-    """Say whether a layer's cost is nearly linear and close to the identity's."""
+def judge_cost(attention: Cost, layer: Cost) -> Finding:
+    """Judge whether a layer's cost is nearly linear and close to that with identity attention."""
     powers, alone = (
-        (slope(cost.medians(FAVOR), cost.start), slope(cost.mebibytes[FAVOR], cost.start))
+        (fit_power(cost.medians(FAVOR), cost.fit_from), fit_power(cost.mebibytes[FAVOR], cost.fit_from))
         for cost in (layer, attention)
     )
-    jump, low, high = steepest(attention.medians(FAVOR), attention.start)
+    jump, low, high = steepest_power(attention.medians(FAVOR), attention.fit_from)
     longest = max(layer.seconds[FAVOR])
     times = {arm: layer.medians(arm)[longest] for arm in layer.seconds}
     held = {arm: layer.mebibytes[arm][longest] for arm in layer.seconds}
     ratios = times[FAVOR] / times[IDENTITY], held[FAVOR] / held[IDENTITY] if held[IDENTITY] > 0 else math.nan
-    exact = times[FUSED] / times[IDENTITY], slope(layer.medians(FUSED), layer.start)
-    pays = pays_from(attention.medians(FAVOR), attention.medians(FUSED))
-    return judged_linear(powers, ratios, (
+    exact = times[FUSED] / times[IDENTITY], fit_power(layer.medians(FUSED), layer.fit_from)
+    pays = crossover_length(attention.medians(FAVOR), attention.medians(FUSED))
+    return judge_linear(powers, ratios, (
         f" With exact attention it takes {exact[0]:.2f} times the identity's time there, and grows with power "
         f"{exact[1]:.2f}. FAVOR+ alone grows with power {alone[0]:.2f} in time and {alone[1]:.2f} in memory; between "
         f"successive lengths its time grows fastest from {low:,} to {high:,}, with power {jump:.2f}. It is faster than "
-        f"exact attention alone {said_length(pays)}."
+        f"exact attention alone {describe_crossover(pays)}."
     ), longest)  # fmt: skip
 
 
-def judged_linear(powers: tuple[float, float], ratios: tuple[float, float], besides: str, longest: int) -> Finding:
+def judge_linear(powers: tuple[float, float], ratios: tuple[float, float], besides: str, longest: int) -> Finding:
     """Judge by a layer's powers of the length in time and memory, and by its ratios to the identity's in both."""
     # What could not be measured is neither: no comparison with NaN holds.
     linear, near = all(power <= NEARLY_LINEAR for power in powers), all(ratio <= CLOSE for ratio in ratios)

@@ -60,7 +60,7 @@ from reference_impl.experiments.control import (
     TrainingConfig,
     build_task_training,
 )
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
     Curve,
@@ -79,7 +79,7 @@ from reference_impl.experiments.probe import (
     table_rows,
     update_encoder_target,
 )
-from reference_impl.experiments.training import Batch, Training, gathered, parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters, gather_detached
 
 REPORTED = {
     "finger": (767, 56),
@@ -230,7 +230,7 @@ class ContrastiveModel(QueryKeyEncoder):
 
 def contrastive_loss(model: ContrastiveModel, obs_anchor: Tensor, obs_pos: Tensor) -> tuple[Tensor, int]:
     """Return the sum of the InfoNCE loss over the queries, against the keys of all processes, and their number."""
-    query, key = model.encoder(obs_anchor), gathered(model.encoder_target(obs_pos))
+    query, key = model.encoder(obs_anchor), gather_detached(model.encoder_target(obs_pos))
     own = PartialState().process_index * len(query) + torch.arange(len(query), device=query.device)
     return info_nce(model.similarity(query, key), own) * len(query), len(query)
 
@@ -264,7 +264,7 @@ def build_contrastive_training(
             batch,
             config.steps,
             seed,
-            optimiser=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr),
+            optimizer=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr),
             schedule=lambda made: LambdaLR(made, lr_schedule),
             measure=None if bare else measure,
             every=config.eval_every,
@@ -418,7 +418,7 @@ def judge_features(start: Sequence[Measures], pixels: Measures, last: Sequence[M
         return [each[what] for each in last]
 
     def rises(what: str) -> bool:
-        return in_every_seed(read(what), [each[what] for each in start]) and min(read(what)) > pixels[what]
+        return each_seed_above(read(what), [each[what] for each in start]) and min(read(what)) > pixels[what]
 
     are_all_read = all(rises(what) and min(read(what)) >= MIN_R_SQUARED for what in QUANTITIES)
     return Finding(
@@ -444,7 +444,7 @@ def judge_contrast(played: Mapping[str, GameRuns]) -> Finding:
     }
     # By both measures of a return, for each game and each pair of arms.
     better = [
-        [apart(returns[game, when][one], returns[game, when][other]) for when in RETURNS]
+        [all_runs_above(returns[game, when][one], returns[game, when][other]) for when in RETURNS]
         for game in played
         for one, other in PAIRS
     ]
@@ -503,7 +503,7 @@ def _games(played: Mapping[str, GameRuns], size: Size) -> Table:
     rows: list[tuple[str | int, ...]] = []
     for game, arms in played.items():
         in_channels, screen, _ = MinAtarEnvironment(game, 0, 0).frame_shape
-        count = parameters(PixelEncoder(screen, 50, MinAtarConvEncoder(in_channels)))
+        count = count_parameters(PixelEncoder(screen, 50, MinAtarConvEncoder(in_channels)))
         for arm, runs in arms.items():
             returns = (spread([each(run) for run in runs], ".1f") for each in RETURNS.values())
             rows.append((_label(game), arm, *returns, count))

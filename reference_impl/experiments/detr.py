@@ -1,24 +1,24 @@
-r"""DETR on scenes of shapes: what its decoder's layers add, what suppression would, and what "no object" weighs.
+r"""DETR on synthetic scenes: AP by decoder layer, with and without NMS, and ablations of ∅'s weight and the encoder.
 
-Claims: Average precision rises from one decoder layer to the next, and to suppress duplicates helps after the first of
-    them and no longer after the last (Section 4.2, Figure 4). Without an encoder, most is lost on large objects
-    (Table 2). The loss of predictions that are paired with no object, ∅, weighs a tenth (Section 3.1).
+Claims: Average precision rises with every decoder layer, and non-maximum suppression (NMS) helps after the first layer
+    and no longer after the last (Section 4.2, Figure 4). Without an encoder, most is lost on large objects (Table 2).
+    In the classification loss, the class ∅ ("no object") has a weight of a tenth (Section 3.1).
 
-Test: nets learn scenes of one to eight shapes of four classes, fresh ones at every step. Their predictions after each
-    decoder layer are scored by pycocotools on the same 200 scenes that no net learns from, as they are and after
-    suppression by class at an IoU of 0.5. Other nets learn with ∅ weighing as much as a class, or have no encoder; all
-    begin with the same weights, as far as they have them, and take as many steps with the same scenes.
+Test: models are trained on random scenes of one to eight shapes in four classes, new ones at every step. The
+    predictions after each decoder layer are evaluated by pycocotools on the same 200 test scenes, as they are and after
+    class-wise NMS at an IoU of 0.5. The ablations give ∅ the weight of any class, or leave out the encoder. All models
+    have the same initial weights where they share them, the same scenes, and the same number of steps.
 
-Stands in: shapes of 9 to 20 pixels on 48 × 48 for photographs. Small, medium and large are thirds of these sides. As
-    the paper begins with a backbone that ImageNet taught, so do these nets with one that was taught first, once for
-    all of them: to say of each of its cells which shape it lies in, and that shape's box. That is nearer to detection
-    than ImageNet's task. Without it a net was at an AP under 1 after 1,800 steps of 16 scenes.
+Stands in: shapes of 9 to 20 pixels on 48 × 48 for photographs. Small, medium and large are thirds of these sides. In
+    place of a backbone pre-trained on ImageNet, all models share one that was pre-trained on dense prediction: which
+    shape each cell of the feature map lies in, and that shape's box. This is closer to detection than ImageNet is.
+    Without pre-training, AP was below 1 after 1,800 steps of 16 scenes.
 
-Departs: one encoder layer, three decoder layers, width 64 and 20 queries; one rate for backbone and Transformer, with
-    warm-up and cosine; no dropout, since no scene is seen twice.
+Departs: one encoder layer, three decoder layers, width 64 and 20 queries; one learning rate for backbone and
+    Transformer, with warmup and cosine decay; no dropout, since no scene is repeated.
 
-Sizes: `small` takes about ten minutes on one thread. No detector with anchors is trained beside DETR, nor nets with
-    other positions or with one of the box losses alone. `full` has the paper's shape, for a GPU.
+Sizes: `small` takes about ten minutes on one thread. There is no detector with anchors to compare with, and no ablation
+    of the positions or of the box losses. `full` has the paper's sizes, for a GPU.
 """
 
 import math
@@ -56,54 +56,69 @@ from reference_impl.detr import (
     DETR,
     DecoderLayer,
     Detections,
-    FrozenBatchNorm,
-    Objects,
+    FrozenBatchNorm2d,
     Predictions,
     ResNet,
+    Targets,
+    box_cxcywh_to_xyxy,
+    box_intersection_and_union,
     box_loss,
-    corners,
-    detections,
-    intersection_and_union,
+    postprocess,
     total_loss,
 )
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
-from reference_impl.experiments.scenes import CLASSES, PRECISIONS, Canvas, Scenes, average_precision, draw, objects
-from reference_impl.experiments.training import Batch, Loss, Training, parameters
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
+from reference_impl.experiments.scenes import (
+    CLASSES,
+    METRICS,
+    Canvas,
+    Scenes,
+    average_precision,
+    draw_scenes,
+    to_targets,
+)
+from reference_impl.experiments.training import Batch, Loss, Training, count_parameters
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What is learnt with: the weight of ∅, and an encoder or none."""
+    """An arm of the experiment: the weight of ∅ in the loss, and whether there is an encoder."""
 
-    no_object: float = 0.1
+    eos_coef: float = 0.1
     encoder: bool = True
 
 
-PLAIN, UNWEIGHTED, BARE = "DETR", "∅ weighs 1", "no encoder"
-ARMS = {PLAIN: Arm(), UNWEIGHTED: Arm(no_object=1.0), BARE: Arm(encoder=False)}
-SURE = 0.7
-"""The score from which on a detection is drawn, and counted as one that finds an object again."""
-SHOWN = 4
-TEST = 2**40
-"""Seeds the scenes that are measured on; those of training have lower seeds."""
+PLAIN, UNWEIGHTED, NO_ENCODER = "DETR", "∅ weighs 1", "no encoder"
+ARMS = {PLAIN: Arm(), UNWEIGHTED: Arm(eos_coef=1.0), NO_ENCODER: Arm(encoder=False)}
+SCORE_THRESHOLD = 0.7
+"""Detections with a higher score are drawn, and counted as duplicates of others."""
+NUM_PICTURES = 4
+TEST_SEED = 2**40
+"""The seed of the test scenes; those of training are lower."""
 
-Layers = Sequence[Mapping[str, float]]
-"""What was measured after each decoder layer: average precisions, `suppressed` AP, and `repeats`."""
+LayerMetrics = Sequence[Mapping[str, float]]
+"""The metrics of each decoder layer: average precisions, `AP after NMS`, and `duplicates`."""
 Curve = Sequence[Mapping[str, Any]]
-"""AP and the loss at some of the steps."""
+"""AP and the loss at the steps of evaluation."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: steps of the backbone and of the nets, scenes a step, scenes to measure on, and DETR's shape."""
+    """The size of a run: steps of the backbone and of the models, batch size, test scenes, and DETR's sizes.
+
+    Attributes:
+        encoder: The number of encoder layers.
+        decoder: The number of decoder layers.
+        depths: The number of blocks in each stage of the backbone.
+        width: The number of channels of the backbone's stem.
+    """
 
     seeds: int
-    taught: int
+    backbone_steps: int
     steps: int
-    every: int
-    batch: int
-    scenes: int
-    queries: int
+    eval_every: int
+    batch_size: int
+    num_test_scenes: int
+    num_queries: int
     d_model: int
     heads: int
     d_ff: int
@@ -111,7 +126,7 @@ class Size:
     decoder: int
     depths: tuple[int, ...]
     width: int
-    rate: float
+    lr: float
     canvas: Canvas = field(default_factory=Canvas)
 
 
@@ -125,42 +140,45 @@ SIZES = {
 
 
 def experiment(run: Run) -> Report:
-    """Teach a backbone, train the nets of all arms, and compare them and their layers."""
+    """Pre-train a backbone, train the models of all arms, and compare them and their decoder layers."""
     size = SIZES[run.size]
     seeds = run.seeds(size.seeds)
     run.expect(1 + len(ARMS) * len(seeds))
     file = run.folder / "backbone.pt"
-    taught = run.loop("backbone", lambda: Teaching(size, file, run.seed + 1000, run.device))
-    found = {
-        arm: [run.loop(f"{arm} seed {seed}", partial(detecting, size, file, what, seed, run.device)) for seed in seeds]
-        for arm, what in ARMS.items()
+    backbone_curve = run.loop("backbone", lambda: BackboneTraining(size, file, run.seed + 1000, run.device))
+    results = {
+        name: [
+            run.loop(f"{name} seed {seed}", partial(build_training, size, file, arm, seed, run.device))
+            for seed in seeds
+        ]
+        for name, arm in ARMS.items()
     }
-    layers = {arm: [one["layers"] for one in runs] for arm, runs in found.items()}
-    learning = {arm: [one["curve"] for one in runs] for arm, runs in found.items()}
-    counts = {arm: runs[0]["parameters"] for arm, runs in found.items()}
-    first = found[PLAIN][0]
+    layers = {name: [one["layers"] for one in runs] for name, runs in results.items()}
+    learning = {name: [one["curve"] for one in runs] for name, runs in results.items()}
+    counts = {name: runs[0]["parameters"] for name, runs in results.items()}
+    first = results[PLAIN][0]
     return Report(
         findings=(
-            layers_finding(layers[PLAIN]),
-            duplicates_finding(layers[PLAIN]),
-            weight_finding(learning),
-            encoder_finding(layers, counts),
-            *untried(),
+            judge_layers(layers[PLAIN]),
+            judge_duplicates(layers[PLAIN]),
+            judge_no_object_weight(learning),
+            judge_encoder(layers, counts),
+            *not_tried_findings(),
         ),
         tables=(arms_table(layers, counts), layers_table(layers[PLAIN])),
         figures=(
-            curves(learning),
-            by_layer(layers[PLAIN]),
-            pictures(size, first["pictures"]),
-            attention(first["attention"]),
+            ap_curves(learning),
+            ap_by_layer(layers[PLAIN]),
+            scene_pictures(size, first["pictures"]),
+            attention_heatmap(first["attention"]),
         ),
         seeds=tuple(seeds),
         settings=asdict(size),
         notes=(
-            f"All nets begin with one backbone, taught for {size.taught:,} steps to say of each of its cells which "
-            f"shape it lies in, and that shape's box. On other scenes it then names {100 * taught[-1]['named']:.0f}% "
-            "of the cells in shapes rightly. The spread over seeds leaves out what another such backbone would change. "
-            "All rules were made stricter after a run had been looked at."
+            f"All models start from one backbone, pre-trained for {size.backbone_steps:,} steps to predict which shape "
+            "each of its cells lies in, and that shape's box. On the test scenes it then classifies "
+            f"{100 * backbone_curve[-1]['accuracy']:.0f}% of the cells in shapes correctly. The spread over seeds does "
+            "not include that over backbones. The criteria were made stricter after the results of a first run."
         ),
     )
 
@@ -168,34 +186,35 @@ def experiment(run: Run) -> Report:
 # The backbone
 
 
-class Cells(nn.Module):
-    """A backbone that says of each of its cells which shape it lies in, or none, and where that shape's box is."""
+class CellDetector(nn.Module):
+    """A backbone with a dense head: for a cell, the class of the shape that it lies in, or ∅, and that shape's box."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.backbone = ResNet(size.depths, size.width, frozen=0)
-        calibrate(self.backbone, seen(draw(64, torch.Generator().manual_seed(0), size.canvas).images))
-        self.head = nn.Conv2d(self.backbone.channels, len(CLASSES) + 1 + 4, 1)
+        self.backbone = ResNet(size.depths, size.width, frozen_layers=0)
+        scenes = draw_scenes(64, torch.Generator().manual_seed(0), size.canvas)
+        calibrate_batch_norm(self.backbone, normalize(scenes.images))
+        self.head = nn.Conv2d(self.backbone.num_channels, len(CLASSES) + 1 + 4, 1)
 
     def forward(self, images: Float[Tensor, "b 3 height width"]) -> Predictions:
-        """Return what each cell says, row by row."""
-        said: Tensor = self.head(self.backbone(images)).flatten(2).mT
-        return Predictions(said[..., :-4], said[..., -4:].sigmoid())
+        """Return the prediction of each cell, in row-major order."""
+        output: Tensor = self.head(self.backbone(images)).flatten(2).mT  # (b, m, classes + 1 + 4)
+        return Predictions(output[..., :-4], output[..., -4:].sigmoid())
 
 
-class Teaching(Training):
-    """Teach a backbone; its numbers go to a file."""
+class BackboneTraining(Training):
+    """The pre-training of the backbone, which saves its weights to a file."""
 
     def __init__(self, size: Size, file: Path, seed: int, device: str) -> None:
         super().__init__(
-            partial(Cells, size),
-            cells_loss,
-            partial(drawn, size),
-            size.taught,
+            partial(CellDetector, size),
+            cell_loss,
+            partial(sample_batch, size),
+            size.backbone_steps,
             seed,
-            optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=3e-3),
-            schedule=partial(warm_cosine, size.taught),
-            measure=partial(share_named, size),
+            optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=3e-3),
+            schedule=partial(warmup_cosine_schedule, size.backbone_steps),
+            measure=partial(evaluate_cells, size),
             clip=1.0,
             interval=300,
             device=device,
@@ -203,389 +222,398 @@ class Teaching(Training):
         self._file = file
 
     def result(self) -> Any:
-        """Write the backbone's numbers, and return the curve."""
-        self.written(lambda model: torch.save(model.get_submodule("backbone").state_dict(), self._file))
+        """Save the backbone's weights, and return the curve."""
+        self.save_on_main_process(lambda model: torch.save(model.get_submodule("backbone").state_dict(), self._file))
         return super().result()
 
 
 @torch.no_grad()
-def calibrate(backbone: ResNet, images: Float[Tensor, "b 3 height width"]) -> None:
-    """Give the frozen batch norms the statistics of some images: no loaded weights bring any."""
+def calibrate_batch_norm(backbone: ResNet, images: Float[Tensor, "b 3 height width"]) -> None:
+    """Set the statistics of the frozen batch norms to those of some images, as there are no pre-trained weights."""
 
     def keep(norm: Any, arguments: tuple[Tensor, ...]) -> None:
         norm.running_mean.copy_(arguments[0].mean(dim=(0, 2, 3)))
         norm.running_var.copy_(arguments[0].var(dim=(0, 2, 3)))
 
-    norms = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm)]
+    norms = [module for module in backbone.modules() if isinstance(module, FrozenBatchNorm2d)]
     hooks = [norm.register_forward_pre_hook(keep) for norm in norms]
     backbone(images)
     for hook in hooks:
         hook.remove()
 
 
-def cells_truth(
-    labels: Int[Tensor, "b k"], boxes: Float[Tensor, "b k 4"], real: Bool[Tensor, "b k"], side: int
+def cell_targets(
+    labels: Int[Tensor, "b k"], boxes: Float[Tensor, "b k 4"], valid: Bool[Tensor, "b k"], side: int
 ) -> tuple[Int[Tensor, "b m"], Float[Tensor, "b m 4"]]:
-    """Return whose box each cell's centre lies in, the last one's if several, and that box; or ∅, and any box."""
-    centre = (torch.arange(side, device=boxes.device) + 0.5) / side
-    left, top, right, bottom = corners(boxes)[..., None].unbind(dim=2)
-    across, down = (centre >= left) & (centre <= right), (centre >= top) & (centre <= bottom)
-    inside = (down[..., None] & across[..., None, :] & real[..., None, None]).flatten(2)
+    """Return the label and box of the last object whose box contains each cell's center; ∅ and any box if none does."""
+    center = (torch.arange(side, device=boxes.device) + 0.5) / side
+    left, top, right, bottom = box_cxcywh_to_xyxy(boxes)[..., None].unbind(dim=2)
+    across, down = (center >= left) & (center <= right), (center >= top) & (center <= bottom)
+    inside = (down[..., None] & across[..., None, :] & valid[..., None, None]).flatten(2)
     last = (inside * torch.arange(1, inside.shape[1] + 1, device=boxes.device)[:, None]).amax(dim=1) - 1
     owner = last.clamp(min=0)
     label = torch.where(last >= 0, labels.gather(1, owner), len(CLASSES))
     return label, boxes.gather(1, owner[..., None].expand(-1, -1, 4))
 
 
-def cells_loss(model: nn.Module, images: Tensor, labels: Tensor, boxes: Tensor, real: Tensor, _: Tensor) -> Any:
-    """Add up the losses of cells, of which those in no shape weigh a tenth; count the cells that lie in shapes."""
-    said = model(images)
-    label, box = cells_truth(labels, boxes, real, math.isqrt(said.logits.shape[1]))
+def cell_loss(model: nn.Module, images: Tensor, labels: Tensor, boxes: Tensor, valid: Tensor, _: Tensor) -> Any:
+    """Return the summed loss of the cells, with a weight of 0.1 for ∅, and the number of cells in shapes."""
+    predictions = model(images)
+    label, box = cell_targets(labels, boxes, valid, math.isqrt(predictions.logits.shape[1]))
     weight = torch.tensor([1.0] * len(CLASSES) + [0.1], device=images.device)
     covered = label < len(CLASSES)
-    named = F.cross_entropy(said.logits.mT, label, weight, reduction="sum")
-    return 2 * named + box_loss(said.boxes[covered], box[covered]).sum(), covered.sum()
+    class_loss = F.cross_entropy(predictions.logits.mT, label, weight, reduction="sum")
+    return 2 * class_loss + box_loss(predictions.boxes[covered], box[covered]).sum(), covered.sum()
 
 
-def share_named(size: Size, model: nn.Module) -> dict[str, float]:
-    """Return which share of the cells that lie in shapes of the test scenes is named rightly."""
+def evaluate_cells(size: Size, model: nn.Module) -> dict[str, float]:
+    """Return the accuracy of the labels of the test scenes' cells that lie in shapes."""
     scenes = test_scenes(size)
-    logits = torch.cat([model(part).logits.cpu() for part in parts_for(model, scenes.images)])
-    label, _ = cells_truth(scenes.labels, scenes.boxes, scenes.real, math.isqrt(logits.shape[1]))
+    logits = torch.cat([model(part).logits.cpu() for part in split_batches(model, scenes.images)])
+    label, _ = cell_targets(scenes.labels, scenes.boxes, scenes.valid, math.isqrt(logits.shape[1]))
     covered = label < len(CLASSES)
-    return {"named": (logits.argmax(dim=2) == label)[covered].float().mean().item()}
+    return {"accuracy": (logits.argmax(dim=2) == label)[covered].float().mean().item()}
 
 
-# The nets
+# The models
 
 
-def detecting(size: Size, backbone: Path, arm: Arm, seed: int, device: str) -> Training:
-    """Return a DETR's training on scenes."""
+def build_training(size: Size, backbone: Path, arm: Arm, seed: int, device: str) -> Training:
+    """Return the training of one arm's DETR."""
     return Training(
-        partial(detector, size, backbone, arm.encoder),
-        set_loss(arm.no_object, size.queries),
-        partial(drawn, size),
+        partial(build_detr, size, backbone, arm.encoder),
+        build_loss(arm.eos_coef, size.num_queries),
+        partial(sample_batch, size),
         size.steps,
         seed,
-        optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=size.rate, weight_decay=1e-4),
-        schedule=partial(warm_cosine, size.steps),
-        measure=partial(precision, size),
-        every=size.every,
+        optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=size.lr, weight_decay=1e-4),
+        schedule=partial(warmup_cosine_schedule, size.steps),
+        measure=partial(evaluate, size),
+        every=size.eval_every,
         clip=0.1,
-        ending=partial(all_layers, size),
+        ending=partial(probe_layers, size),
         interval=150,
         device=device,
     )
 
 
-def all_layers(size: Size, model: nn.Module) -> dict[str, Any]:
-    """Return what every decoder layer scores in the end, and what is drawn of the last."""
+def probe_layers(size: Size, model: nn.Module) -> dict[str, Any]:
+    """Return the metrics of every decoder layer of a trained model, and what the figures of the last layer show."""
     scenes = test_scenes(size)
-    layers = [boxes_of(said, size) for said in predictions(model, scenes.images)]
-    shown = layers[-1][:SHOWN]
+    layers = [to_detections(predictions, size) for predictions in predict(model, scenes.images)]
+    shown = layers[-1][:NUM_PICTURES]
     best = max(range(len(shown)), key=lambda scene: shown[scene].scores.max().item())
     return {
         "layers": [
-            {"layer": 1.0 + i, **layer_measured(scenes.objects(), found, size.canvas)} for i, found in enumerate(layers)
+            {"layer": 1.0 + i, **evaluate_layer(scenes.targets(), detections, size.canvas)}
+            for i, detections in enumerate(layers)
         ],
-        "pictures": [listed(found) for found in shown],
-        "attention": {"scene": best, **looked_at(model, scenes.images[best], size)},
-        "parameters": parameters(model),
+        "pictures": [to_json(detections) for detections in shown],
+        "attention": {"scene": best, **probe_attention(model, scenes.images[best], size)},
+        "parameters": count_parameters(model),
     }
 
 
-def detector(size: Size, backbone: Path, encoder: bool = True) -> DETR:
-    """Make a DETR around the backbone that was taught; one without encoder begins with the same weights otherwise."""
-    features = ResNet(size.depths, size.width, frozen=0)
+def build_detr(size: Size, backbone: Path, encoder: bool = True) -> DETR:
+    """Build a DETR with the pre-trained backbone; without an encoder, its other initial weights are the same."""
+    features = ResNet(size.depths, size.width, frozen_layers=0)
     features.load_state_dict(torch.load(backbone, weights_only=True))
     layers = max(size.encoder, size.decoder)
-    model = DETR(len(CLASSES), size.queries, size.d_model, size.heads, size.d_ff, layers, 0.0, features)
+    model = DETR(len(CLASSES), size.num_queries, size.d_model, size.heads, size.d_ff, layers, 0.0, features)
     model.encoder = model.encoder[: size.encoder if encoder else 0]
     model.decoder = model.decoder[: size.decoder]
     return model
 
 
-def drawn(size: Size, generator: torch.Generator) -> Batch:
-    """Draw a batch; its last tensor repeats, for every scene, how many objects the whole batch has a scene."""
-    scenes = draw(size.batch, generator, size.canvas)
-    crowd = scenes.real.sum(dim=1).float().mean().expand(size.batch)
-    return seen(scenes.images), scenes.labels, scenes.boxes, scenes.real, crowd
+def sample_batch(size: Size, generator: torch.Generator) -> Batch:
+    """Sample a batch; its last tensor is the mean number of objects per scene, repeated for every scene."""
+    scenes = draw_scenes(size.batch_size, generator, size.canvas)
+    crowd = scenes.valid.sum(dim=1).float().mean().expand(size.batch_size)
+    return normalize(scenes.images), scenes.labels, scenes.boxes, scenes.valid, crowd
 
 
-def set_loss(no_object: float, queries: int) -> Loss:
-    """Return DETR's loss, times the objects of the share, and their number.
+def build_loss(eos_coef: float, num_queries: int) -> Loss:
+    """Build DETR's loss, as a sum over the objects of a process's share of the batch, with their number.
 
-    The boxes' losses are a sum over objects, which `Training` divides by those of all processes. The classes' are a
-    weighted mean over predictions: a sum divided by the weights, which follow from the number of objects. A share's
-    weights for each object are not the whole batch's, so gradients of the classes are put right by the ratio of both;
-    it is 1 in one process. (The loss that is shown is not put right.)
+    The box loss is a sum over objects, which `Training` divides by those of all processes. The classification loss is a
+    weighted mean over predictions, whose total weight depends on the number of objects. Its total weight per object in
+    a share differs from that in the whole batch, so its gradient is scaled by the ratio of the two, which is 1 with one
+    process. (The value of the loss is not corrected.)
     """
 
     def per_weight(crowd: Tensor) -> Tensor:
-        return crowd / (crowd + no_object * (queries - crowd))
+        return crowd / (crowd + eos_coef * (num_queries - crowd))
 
-    def loss(model: nn.Module, images: Tensor, labels: Tensor, boxes: Tensor, real: Tensor, crowd: Tensor) -> Any:
-        ratio = per_weight(crowd[0]) / per_weight(real.sum(dim=1).float().mean())
-        layers = [Predictions(graded(said.logits, ratio), said.boxes) for said in model(images)]
-        return total_loss(layers, objects(labels, boxes, real), no_object) * real.sum(), real.sum()
+    def loss(model: nn.Module, images: Tensor, labels: Tensor, boxes: Tensor, valid: Tensor, crowd: Tensor) -> Any:
+        ratio = per_weight(crowd[0]) / per_weight(valid.sum(dim=1).float().mean())
+        layers = [Predictions(scale_gradient(layer.logits, ratio), layer.boxes) for layer in model(images)]
+        return total_loss(layers, to_targets(labels, boxes, valid), eos_coef) * valid.sum(), valid.sum()
 
     return loss
 
 
-def graded(x: Float[Tensor, "*b"], factor: Float[Tensor, ""]) -> Float[Tensor, "*b"]:
-    """Return the same numbers, whose gradients are multiplied."""
+def scale_gradient(x: Float[Tensor, "*b"], factor: Float[Tensor, ""]) -> Float[Tensor, "*b"]:
+    """Return x unchanged, with its gradient multiplied by a factor."""
     return x * factor + (x * (1 - factor)).detach()
 
 
-def warm_cosine(steps: int, optimiser: torch.optim.Optimizer) -> LRScheduler:
-    """Raise the rate over the first twentieth of the steps, then let it sink to zero."""
-    warm = max(steps // 20, 1)
-    return LambdaLR(optimiser, lambda step: min((step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * step / steps)))
+def warmup_cosine_schedule(steps: int, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    """Return linear warmup over a twentieth of the steps, and cosine decay to zero."""
+    warmup = max(steps // 20, 1)
+    return LambdaLR(optimizer, lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps)))
 
 
-def seen(images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b 3 height width"]:
-    """Bring the channels to about mean 0 and spread 1, by constants."""
+def normalize(images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b 3 height width"]:
+    """Normalize the channels to about zero mean and unit variance, by constants."""
     return (images - 0.3) / 0.25
 
 
 def test_scenes(size: Size) -> Scenes:
-    """Draw the scenes that every net is measured on."""
-    return draw(size.scenes, torch.Generator().manual_seed(TEST), size.canvas)
+    """Draw the scenes that every model is evaluated on."""
+    return draw_scenes(size.num_test_scenes, torch.Generator().manual_seed(TEST_SEED), size.canvas)
 
 
 test_scenes.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test
 
 
-# What is measured
+# Evaluation
 
 
-def parts_for(model: nn.Module, images: Float[Tensor, "b 3 height width"]) -> Sequence[Float[Tensor, "_ 3 _ _"]]:
-    """Return images as a model sees them, where it is, some at a time."""
-    return torch.split(seen(images).to(next(model.parameters()).device), 50)
+def split_batches(model: nn.Module, images: Float[Tensor, "b 3 height width"]) -> Sequence[Float[Tensor, "_ 3 _ _"]]:
+    """Return normalized images on the model's device, split into batches."""
+    return torch.split(normalize(images).to(next(model.parameters()).device), 50)
 
 
-def predictions(model: nn.Module, images: Float[Tensor, "b 3 height width"]) -> list[Predictions]:
-    """Return what is predicted of scenes after each decoder layer."""
-    parts = [model(part) for part in parts_for(model, images)]
+def predict(model: nn.Module, images: Float[Tensor, "b 3 height width"]) -> list[Predictions]:
+    """Return the predictions on images after each decoder layer."""
+    batches = [model(batch) for batch in split_batches(model, images)]
     return [
-        Predictions(torch.cat([said.logits for said in layer]).cpu(), torch.cat([said.boxes for said in layer]).cpu())
-        for layer in zip(*parts, strict=True)
+        Predictions(torch.cat([one.logits for one in layer]).cpu(), torch.cat([one.boxes for one in layer]).cpu())
+        for layer in zip(*batches, strict=True)
     ]
 
 
-def boxes_of(said: Predictions, size: Size) -> list[Detections]:
-    """Return all predictions as boxes in pixels, as the paper scores them."""
-    return detections(said, torch.full((len(said.boxes), 2), size.canvas.side))
+def to_detections(predictions: Predictions, size: Size) -> list[Detections]:
+    """Convert all predictions to detections, as the paper evaluates them, without a score threshold."""
+    return postprocess(predictions, torch.full((len(predictions.boxes), 2), size.canvas.image_size))
 
 
-def precision(size: Size, model: nn.Module) -> dict[str, float]:
-    """Return the average precision of the last layer."""
+def evaluate(size: Size, model: nn.Module) -> dict[str, float]:
+    """Return the AP of the last layer on the test scenes."""
     scenes = test_scenes(size)
-    found = boxes_of(predictions(model, scenes.images)[-1], size)
-    return {"AP": average_precision(scenes.objects(), found, size.canvas)["AP"]}
+    detections = to_detections(predict(model, scenes.images)[-1], size)
+    return {"AP": average_precision(scenes.targets(), detections, size.canvas)["AP"]}
 
 
-def layer_measured(truth: Sequence[Objects], found: Sequence[Detections], canvas: Canvas) -> dict[str, float]:
-    """Return a layer's average precisions, what the first becomes by suppression, and how much is found again."""
-    after = average_precision(truth, [suppressed(one) for one in found], canvas)["AP"]
-    again = sum(repeats(true, one, canvas.side) for true, one in zip(truth, found, strict=True))
-    count = sum(len(true.labels) for true in truth)
-    return {**average_precision(truth, found, canvas), "suppressed": after, "repeats": 100 * again / count}
-
-
-def suppressed(found: Detections, most: float = 0.5) -> Detections:
-    """Drop every box that has a higher IoU than `most` with a kept one of its class that scores higher."""
-    order = found.scores.argsort(descending=True, stable=True)
-    boxes, labels = found.boxes[order], found.labels[order]
-    shared, union = intersection_and_union(boxes[:, None], boxes)
-    rival = (shared > most * union) & (labels[:, None] == labels)
-    kept = torch.ones_like(labels, dtype=torch.bool)
-    for i in range(len(order)):
-        if kept[i]:
-            kept[i + 1 :] &= ~rival[i, i + 1 :]
-    return Detections(found.scores[order][kept], labels[kept], boxes[kept])
-
-
-def repeats(true: Objects, found: Detections, side: int) -> int:
-    """Count the sure boxes that find an object which another one finds too: its class, with an IoU of 0.5."""
-    sure = found.scores > SURE
-    shared, union = intersection_and_union(found.boxes[sure][:, None], corners(true.boxes) * side)
-    finds = (shared >= 0.5 * union) & (found.labels[sure][:, None] == true.labels)
-    return int((finds.sum(dim=0) - 1).clamp(min=0).sum())
-
-
-def listed(found: Detections) -> list[dict[str, Any]]:
-    """Return the sure boxes as JSON has them."""
-    rows = zip(found.boxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
-    return [{"box": box, "label": CLASSES[label], "score": score} for box, label, score in rows if score > SURE]
-
-
-def looked_at(model: nn.Module, image: Float[Tensor, "3 side side"], size: Size) -> dict[str, Any]:
-    """Return what the surest query finds on a scene, and the weights by which it looks, a mean over the heads."""
-    layer, caught = model.decoder[-1], []  # type: ignore[index]  # of a DETR
-    assert isinstance(layer, DecoderLayer)
-    hook = layer.cross_attention.register_forward_pre_hook(lambda _, arguments: caught.append(arguments))
-    (found,) = boxes_of(predictions(model, image[None])[-1], size)
-    hook.remove()
-    query, key, _, mask = caught[0]
-    best = int(found.scores.argmax())
-    weights = layer.cross_attention.weights(query, key, mask)[0, :, best].mean(dim=0)
+def evaluate_layer(targets: Sequence[Targets], detections: Sequence[Detections], canvas: Canvas) -> dict[str, float]:
+    """Return a layer's average precisions, its AP after NMS, and its duplicates per 100 objects."""
+    after = average_precision(targets, [non_maximum_suppression(one) for one in detections], canvas)["AP"]
+    pairs = zip(targets, detections, strict=True)
+    duplicates = sum(count_duplicates(target, found, canvas.image_size) for target, found in pairs)
+    count = sum(len(target.labels) for target in targets)
     return {
-        "label": CLASSES[int(found.labels[best])],
-        "score": found.scores[best].item(),
-        "box": found.boxes[best].tolist(),
-        "weights": weights.reshape(math.isqrt(len(weights)), -1).tolist(),
-        "side": size.canvas.side,
+        **average_precision(targets, detections, canvas),
+        "AP after NMS": after,
+        "duplicates": 100 * duplicates / count,
     }
 
 
-# What it says
+def non_maximum_suppression(detections: Detections, iou_threshold: float = 0.5) -> Detections:
+    """Drop every box that overlaps, by a higher IoU than the threshold, a kept one of its class with a higher score."""
+    order = detections.scores.argsort(descending=True, stable=True)
+    boxes, labels = detections.boxes[order], detections.labels[order]
+    intersection, union = box_intersection_and_union(boxes[:, None], boxes)
+    overlaps = (intersection > iou_threshold * union) & (labels[:, None] == labels)
+    kept = torch.ones_like(labels, dtype=torch.bool)
+    for i in range(len(order)):
+        if kept[i]:
+            kept[i + 1 :] &= ~overlaps[i, i + 1 :]
+    return Detections(detections.scores[order][kept], labels[kept], boxes[kept])
 
 
-def gains(runs: Sequence[Layers], layer: int) -> list[float]:
-    """Return for each seed what suppression adds to a layer's AP."""
-    return [layers[layer]["suppressed"] - layers[layer]["AP"] for layers in runs]
+def count_duplicates(target: Targets, detections: Detections, side: int) -> int:
+    """Count the confident detections of objects beyond the first: of their class, with an IoU of at least 0.5."""
+    confident = detections.scores > SCORE_THRESHOLD
+    boxes = box_cxcywh_to_xyxy(target.boxes) * side
+    intersection, union = box_intersection_and_union(detections.boxes[confident][:, None], boxes)
+    detects = (intersection >= 0.5 * union) & (detections.labels[confident][:, None] == target.labels)
+    return int((detects.sum(dim=0) - 1).clamp(min=0).sum())
 
 
-def layers_finding(runs: Sequence[Layers]) -> Finding:
-    """Judge whether every decoder layer adds to AP."""
-    by_layer = [[layers[i]["AP"] for layers in runs] for i in range(len(runs[0]))]
-    added = [last - first for first, last in zip(by_layer[0], by_layer[-1], strict=True)]
+def to_json(detections: Detections) -> list[dict[str, Any]]:
+    """Return the confident detections as plain lists and numbers."""
+    rows = zip(detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True)
+    return [
+        {"box": box, "label": CLASSES[label], "score": score} for box, label, score in rows if score > SCORE_THRESHOLD
+    ]
+
+
+def probe_attention(model: nn.Module, image: Float[Tensor, "3 side side"], size: Size) -> dict[str, Any]:
+    """Return the detection with the highest score on a scene, and its cross-attention weights averaged over heads."""
+    layer, calls = model.decoder[-1], []  # type: ignore[index]  # of a DETR
+    assert isinstance(layer, DecoderLayer)
+    hook = layer.cross_attention.register_forward_pre_hook(lambda _, arguments: calls.append(arguments))
+    (detections,) = to_detections(predict(model, image[None])[-1], size)
+    hook.remove()
+    query, key, _, mask = calls[0]
+    best = int(detections.scores.argmax())
+    weights = layer.cross_attention.attention_weights(query, key, mask)[0, :, best].mean(dim=0)
+    return {
+        "label": CLASSES[int(detections.labels[best])],
+        "score": detections.scores[best].item(),
+        "box": detections.boxes[best].tolist(),
+        "weights": weights.reshape(math.isqrt(len(weights)), -1).tolist(),
+        "side": size.canvas.image_size,
+    }
+
+
+# Findings, tables and figures
+
+
+def nms_gains(runs: Sequence[LayerMetrics], layer: int) -> list[float]:
+    """Return what NMS adds to a layer's AP, for each seed."""
+    return [layers[layer]["AP after NMS"] - layers[layer]["AP"] for layers in runs]
+
+
+def judge_layers(runs: Sequence[LayerMetrics]) -> Finding:
+    """Judge whether AP rises with every decoder layer."""
+    aps = [[layers[i]["AP"] for layers in runs] for i in range(len(runs[0]))]
+    added = [last - first for first, last in zip(aps[0], aps[-1], strict=True)]
     return Finding(
         claim="decoder-layers",
-        outcome=outcome(all(in_every_seed(high, low) for low, high in pairwise(by_layer)), min(added) > 0),
-        measured=f"AP {', '.join(f'{fmean(seeds):.1f}' for seeds in by_layer)} after layers 1 to {len(by_layer)}; "
+        outcome=outcome(all(each_seed_above(high, low) for low, high in pairwise(aps)), min(added) > 0),
+        measured=f"AP {', '.join(f'{fmean(seeds):.1f}' for seeds in aps)} after layers 1 to {len(aps)}; "
         f"the last adds {spread(added, '.1f')} to the first",
         why="reproduced if AP rises with every layer, with each seed; partly if with each seed it is higher after the "
         "last layer than after the first",
     )
 
 
-def duplicates_finding(runs: Sequence[Layers]) -> Finding:
-    """Judge whether suppression helps after the first layer, and harms after the last."""
-    first, last = gains(runs, 0), gains(runs, -1)
-    again = [fmean(layers[i]["repeats"] for layers in runs) for i in (0, -1)]
+def judge_duplicates(runs: Sequence[LayerMetrics]) -> Finding:
+    """Judge whether NMS helps after the first layer, and harms after the last."""
+    first, last = nms_gains(runs, 0), nms_gains(runs, -1)
+    duplicates = [fmean(layers[i]["duplicates"] for layers in runs) for i in (0, -1)]
     return Finding(
         claim="duplicates",
-        outcome=outcome(min(first) > 0 > max(last), min(first) > 0 and in_every_seed(first, last)),
-        measured=f"suppression adds {spread(first, '.2f')} AP after the first layer, {spread(last, '.2f')} after the "
-        f"last; of 100 objects {again[0]:.1f} and {again[1]:.1f} are surely found again",
-        why="reproduced if with each seed it adds to AP after the first layer, and takes from it after the last; "
-        "partly if with each seed it adds after the first layer, and adds less after the last. No two of these shapes "
-        "overlap so far that suppression takes one for the other, so harm can come only from a surer box that lies "
-        "worse",
+        outcome=outcome(min(first) > 0 > max(last), min(first) > 0 and each_seed_above(first, last)),
+        measured=f"NMS adds {spread(first, '.2f')} AP after the first layer, {spread(last, '.2f')} after the last; per "
+        f"100 objects there are {duplicates[0]:.1f} and {duplicates[1]:.1f} duplicates with a high score",
+        why="reproduced if with each seed NMS raises AP after the first layer, and lowers it after the last; partly if "
+        "with each seed it raises AP after the first layer, and by less after the last. No two of these shapes overlap "
+        "enough for NMS to remove one of them, so it can harm only where the better box has the lower score",
     )
 
 
-def weight_finding(runs: Mapping[str, Sequence[Curve]]) -> Finding:
-    """Judge whether AP is higher with ∅ weighted down, and whether nets without have learnt to their end."""
+def judge_no_object_weight(runs: Mapping[str, Sequence[Curve]]) -> Finding:
+    """Judge whether AP is higher with ∅ weighted down, and whether the models without have converged."""
     low, full = ([curve[-1]["AP"] for curve in runs[arm]] for arm in (PLAIN, UNWEIGHTED))
-    before = ", ".join(f"{earlier(curve):.1f}" for curve in runs[UNWEIGHTED])
-    is_higher = apart(low, full)
+    before = ", ".join(f"{ap_before_last_third(curve):.1f}" for curve in runs[UNWEIGHTED])
+    is_higher = all_runs_above(low, full)
     return Finding(
         claim="no-object-weight",
-        outcome=outcome(is_higher and all(map(levelled, runs[UNWEIGHTED])), is_higher),
+        outcome=outcome(is_higher and all(map(has_leveled, runs[UNWEIGHTED])), is_higher),
         measured=f"after {runs[PLAIN][0][-1]['step']:,} steps AP is {spread(low, '.1f')} with ∅ at 0.1, and "
         f"{spread(full, '.1f')} with ∅ at 1, by seed {', '.join(f'{ap:.1f}' for ap in full)}, where it was {before} "
         "when a third of the steps was left",
         why="reproduced if every seed with ∅ at 0.1 is above every seed with ∅ at 1, and the curves with ∅ at 1 have "
-        "levelled: over the last third of the steps AP rises by less than a tenth, with each seed; partly if they "
-        "still rise, since more steps may then close the gap. The rate sinks to zero meanwhile, which levels curves "
-        "too. The loss of classes is divided by all weights, as in the public code, so ∅ at 1 also makes an object's "
-        "class count for less",
+        "leveled off: over the last third of the steps AP rises by less than a tenth, with each seed; partly if they "
+        "still rise, since more steps may then close the gap. The learning rate decays to zero meanwhile, which levels "
+        "curves off too. The classification loss is divided by the sum of all weights, as in the public code, so ∅ at "
+        "1 also lowers the weight of the objects' classes",
     )
 
 
-def earlier(curve: Curve) -> float:
-    """Return the last AP that was measured before the last third of the steps; 0 if none was."""
+def ap_before_last_third(curve: Curve) -> float:
+    """Return the last AP before the last third of the steps; 0 if there is none."""
     before = [point["AP"] for point in curve if 3 * point["step"] <= 2 * curve[-1]["step"]]
     return float(before[-1]) if before else 0.0
 
 
-def levelled(curve: Curve) -> bool:
-    """Say whether AP rose by less than a tenth over the last third of the steps; one that stays at 0 has not begun."""
-    return bool(curve[-1]["AP"] < 1.1 * earlier(curve))
+def has_leveled(curve: Curve) -> bool:
+    """Return whether AP rose by less than a tenth over the last third of the steps; false if it is still 0."""
+    return bool(curve[-1]["AP"] < 1.1 * ap_before_last_third(curve))
 
 
-def encoder_finding(layers: Mapping[str, Sequence[Layers]], counts: Mapping[str, int]) -> Finding:
-    """Judge whether AP is lower without encoder, and on large objects most."""
-    whole, bare = ([one[-1]["AP"] for one in layers[arm]] for arm in (PLAIN, BARE))
+def judge_encoder(layers: Mapping[str, Sequence[LayerMetrics]], counts: Mapping[str, int]) -> Finding:
+    """Judge whether AP is lower without an encoder, and most on large objects."""
+    whole, bare = ([one[-1]["AP"] for one in layers[arm]] for arm in (PLAIN, NO_ENCODER))
     lost = {
-        name: [one[-1][name] - other[-1][name] for one, other in zip(layers[PLAIN], layers[BARE], strict=True)]
+        name: [one[-1][name] - other[-1][name] for one, other in zip(layers[PLAIN], layers[NO_ENCODER], strict=True)]
         for name in ("AP", "small", "medium", "large")
     }
-    most = all(in_every_seed(lost["large"], lost[name]) for name in ("small", "medium"))
+    most = all(each_seed_above(lost["large"], lost[name]) for name in ("small", "medium"))
     said = {name: ", ".join(f"{fall:.1f}" for fall in falls) for name, falls in lost.items()}
     return Finding(
         claim="encoder",
-        outcome=outcome(apart(whole, bare) and most, apart(whole, bare)),
+        outcome=outcome(all_runs_above(whole, bare) and most, all_runs_above(whole, bare)),
         measured=f"AP is {spread(whole, '.1f')} with an encoder, {spread(bare, '.1f')} without. By seed it falls "
         f"by {said['AP']}; on small objects by {said['small']}, on medium ones by {said['medium']}, on large ones by "
-        f"{said['large']}. The nets without have {counts[PLAIN] - counts[BARE]:,} of {counts[PLAIN]:,} weights fewer",
+        f"{said['large']}. The models without have {counts[PLAIN] - counts[NO_ENCODER]:,} of {counts[PLAIN]:,} "
+        "parameters fewer",
         why="reproduced if every seed with an encoder is above every seed without, and with each seed AP falls most on "
-        "large objects; partly if only the first. A negative fall is a rise. Nets without an encoder also have fewer "
-        "weights, and no others were added in their place. Those with one have fewer layers of it than the paper's six",
+        "large objects; partly if only the first. A negative fall is a rise. Models without an encoder also have fewer "
+        "parameters, which are not replaced. Those with one have fewer encoder layers than the paper's six",
     )
 
 
-def untried() -> tuple[Finding, ...]:
-    """Say what was left out, and what it would take."""
-    faster = "it takes COCO, pre-trained weights, and a Faster R-CNN trained beside it for days on GPUs"
-    ablation = "three more nets each would not fit into the minutes of this size"
+def not_tried_findings() -> tuple[Finding, ...]:
+    """Return the claims that are not tested, with the reasons."""
+    faster = "it requires COCO, pre-trained weights, and training a Faster R-CNN for days on GPUs"
+    ablation = "three more models each would not fit into the minutes of this size"
     reasons = {
         "average-precision": faster,
         "large-objects": faster,
         "small-objects": faster,
-        "larger-backbones": "it takes COCO and two pre-trained ResNets; shapes do not need a deep one",
-        "positions": f"it takes nets with positions at the input only, and with none: {ablation}",
-        "box-losses": f"it takes nets with either of the box losses alone: {ablation}",
+        "larger-backbones": "it requires COCO and two pre-trained ResNets; shapes do not need a deep one",
+        "positions": f"it requires models with positions at the input only, and without: {ablation}",
+        "box-losses": f"it requires models with either of the box losses alone: {ablation}",
     }
     return tuple(Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why) for claim, why in reasons.items())
 
 
-def arms_table(layers: Mapping[str, Sequence[Layers]], counts: Mapping[str, int]) -> Table:
-    """Put the arms side by side."""
-    names = (*PRECISIONS, "repeats")
+def arms_table(layers: Mapping[str, Sequence[LayerMetrics]], counts: Mapping[str, int]) -> Table:
+    """Return the metrics of the arms after the last decoder layer."""
+    names = (*METRICS, "duplicates")
     return Table(
         title="Average precision after the last decoder layer",
         columns=(
-            "nets",
+            "models",
             "parameters",
-            *(f"AP {n}" if n.islower() else n for n in PRECISIONS),
-            "found again, of 100",
+            *(f"AP {n}" if n.islower() else n for n in METRICS),
+            "duplicates per 100 objects",
         ),
         rows=tuple(
             (arm, counts[arm], *(spread([one[-1][name] for one in runs], ".1f") for name in names))
             for arm, runs in layers.items()
         ),
         note="Mean over seeds, lowest to highest in brackets. Small, medium and large are thirds of the shapes' sides, "
-        f"by the areas of boxes. Found again: boxes that score over {SURE} and find an object that another finds too.",
+        f"by the areas of boxes. Duplicates: detections that score over {SCORE_THRESHOLD} beyond an object's first.",
     )
 
 
-def layers_table(runs: Sequence[Layers]) -> Table:
-    """Put the decoder layers below one another."""
+def layers_table(runs: Sequence[LayerMetrics]) -> Table:
+    """Return the metrics of the decoder layers."""
     rows: list[tuple[Any, ...]] = [
         (
             i + 1,
-            *(spread([layers[i][name] for layers in runs], ".1f") for name in ("AP", "AP50", "suppressed")),
-            spread(gains(runs, i), ".2f"),
-            spread([layers[i]["repeats"] for layers in runs], ".1f"),
+            *(spread([layers[i][name] for layers in runs], ".1f") for name in ("AP", "AP50", "AP after NMS")),
+            spread(nms_gains(runs, i), ".2f"),
+            spread([layers[i]["duplicates"] for layers in runs], ".1f"),
         )
         for i in range(len(runs[0]))
     ]
-    columns = ("decoder layer", "AP", "AP50", "AP after suppression", "which adds", "found again, of 100")
+    columns = ("decoder layer", "AP", "AP50", "AP after NMS", "gain of NMS", "duplicates per 100 objects")
     return Table(title="DETR's decoder layers", columns=columns, rows=tuple(rows))
 
 
-def curves(runs: Mapping[str, Sequence[Curve]]) -> Lines:
-    """Draw AP against steps."""
+def ap_curves(runs: Mapping[str, Sequence[Curve]]) -> Lines:
+    """Plot AP against training steps."""
     ends = "; ".join(f"{arm}: {spread([curve[-1]['AP'] for curve in seeds], '.1f')}" for arm, seeds in runs.items())
     return Lines(
         id="ap-by-steps",
-        title="Average precision while learning",
-        caption="COCO's AP on scenes that no net learns from. Compare DETR with nets to which "
-        "∅, the prediction that there is no object, weighs as much as any, and with nets without encoder.",
+        title="Average precision during training",
+        caption="COCO's AP on the test scenes. Compare DETR with models in whose loss ∅ (no object) has the weight "
+        "of any class, and with models without an encoder.",
         alt=f"{len(runs)} curves. AP in the end, {ends}.",
         x="training steps",
         y="AP",
@@ -593,62 +621,62 @@ def curves(runs: Mapping[str, Sequence[Curve]]) -> Lines:
     )
 
 
-def by_layer(runs: Sequence[Layers]) -> Lines:
-    """Draw AP against the decoder layer, with and without suppression."""
-    names = {"as predicted": "AP", "after suppression": "suppressed"}
+def ap_by_layer(runs: Sequence[LayerMetrics]) -> Lines:
+    """Plot AP against the decoder layer, with and without NMS."""
+    names = {"as predicted": "AP", "after NMS": "AP after NMS"}
     means = [[fmean(layers[i][key] for layers in runs) for key in names.values()] for i in range(len(runs[0]))]
     said = "; ".join(f"layer {i}: {plain:.1f} and {after:.1f}" for i, (plain, after) in enumerate(means, start=1))
     return Lines(
         id="ap-by-layer",
-        title="What each decoder layer adds, and what suppression would",
-        caption="As the paper's Figure 4: every layer of the same nets is asked for its predictions. "
-        "Look at the distance between the curves: it is what duplicates cost.",
-        alt=f"Mean AP as predicted and after suppression, {said}.",
+        title="AP after each decoder layer, with and without NMS",
+        caption="As the paper's Figure 4: the predictions after every decoder layer of the same models. "
+        "The gap between the curves is what duplicates cost.",
+        alt=f"Mean AP as predicted and after NMS, {said}.",
         x="decoder layer",
         y="AP",
         series=tuple(Series.of(name, runs, key, x="layer") for name, key in names.items()),
     )
 
 
-def pictures(size: Size, found: Sequence[Sequence[Mapping[str, Any]]]) -> Pictures:
-    """Draw some test scenes with what is there and what was found."""
+def scene_pictures(size: Size, found: Sequence[Sequence[Mapping[str, Any]]]) -> Pictures:
+    """Return some test scenes with their true and detected boxes."""
     scenes = test_scenes(size)
     truths = [
-        [boxed(box, CLASSES[label], "true") for box, label in zip(boxes.tolist(), true.labels.tolist(), strict=True)]
-        for true in scenes.objects()[: len(found)]
-        for boxes in [corners(true.boxes) * size.canvas.side]
+        [to_box(box, CLASSES[label], "true") for box, label in zip(boxes.tolist(), true.labels.tolist(), strict=True)]
+        for true in scenes.targets()[: len(found)]
+        for boxes in [box_cxcywh_to_xyxy(true.boxes) * size.canvas.image_size]
     ]
-    finds = [[boxed(one["box"], f"{one['label']} {one['score']:.2f}", "found") for one in scene] for scene in found]
+    finds = [[to_box(one["box"], f"{one['label']} {one['score']:.2f}", "found") for one in scene] for scene in found]
     counts = ", ".join(f"{len(find)} found where {len(true)} are" for true, find in zip(truths, finds, strict=True))
     return Pictures(
         id="detections",
-        title="Test scenes with true and found boxes",
-        caption=f"The first test scenes, not chosen. Found boxes score over {SURE} ({PLAIN}, first seed); nothing "
-        "is suppressed. Look for shapes that are missed, found twice, or called by another's name.",
+        title="Test scenes with true and detected boxes",
+        caption=f"The first test scenes, not selected, with the detections that score over {SCORE_THRESHOLD} ({PLAIN}, "
+        "first seed), without NMS. Look for shapes that are missed, detected twice, or misclassified.",
         alt=f"{len(found)} scenes of shapes: {counts}.",
         pictures=tuple(
-            Picture(title=f"scene {i}", png=png(image), boxes=(*true, *find))
+            Picture(title=f"scene {i}", png=encode_png(image), boxes=(*true, *find))
             for i, (image, true, find) in enumerate(zip(scenes.images, truths, finds, strict=False), start=1)
         ),
     )
 
 
-def boxed(box: Sequence[float], label: str, kind: Any) -> Box:
-    """Make a box to draw."""
+def to_box(box: Sequence[float], label: str, kind: Any) -> Box:
+    """Return a box to draw."""
     left, top, right, bottom = box
     return Box(left=left, top=top, right=right, bottom=bottom, label=label, kind=kind)
 
 
-def png(image: Float[Tensor, "3 side side"]) -> str:
-    """Write a scene as PNG in Base64; of 64 colours, since noise does not compress."""
+def encode_png(image: Float[Tensor, "3 side side"]) -> str:
+    """Return a scene as PNG in Base64, with 64 colors, since noise does not compress."""
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return encoded(Image.fromarray(pixels).quantize(64))
 
 
-def attention(seen_by: Mapping[str, Any]) -> Heatmap:
-    """Draw where the surest query of the shown scenes looks."""
-    weights, side = seen_by["weights"], seen_by["side"]
-    left, top, right, bottom = seen_by["box"]
+def attention_heatmap(probe: Mapping[str, Any]) -> Heatmap:
+    """Return the cross-attention of the query with the highest score on the shown scenes."""
+    weights, side = probe["weights"], probe["side"]
+    left, top, right, bottom = probe["box"]
     cell = side / len(weights)
     inside = sum(
         weight
@@ -659,11 +687,11 @@ def attention(seen_by: Mapping[str, Any]) -> Heatmap:
     names = tuple(f"{i * cell:.0f}–{(i + 1) * cell:.0f}" for i in range(len(weights)))
     return Heatmap(
         id="decoder-attention",
-        title=f"Where a query looks on scene {seen_by['scene'] + 1}",
-        caption=f"The last decoder layer's weights on the cells of the feature map, a mean over heads, of the query "
-        f"that finds: {seen_by['label']}, score {seen_by['score']:.2f}, from ({left:.0f}, {top:.0f}) to ({right:.0f}, "
-        f"{bottom:.0f}). Compare the bright cells with the edges of that box in the picture.",
-        alt=f"{len(weights)} by {len(weights)} cells. Those with their centre in the box hold {100 * inside:.0f}% of "
+        title=f"Cross-attention of a query on scene {probe['scene'] + 1}",
+        caption=f"The last decoder layer's attention weights over the cells of the feature map, averaged over heads, "
+        f"of the query that detects: {probe['label']}, score {probe['score']:.2f}, from ({left:.0f}, {top:.0f}) to "
+        f"({right:.0f}, {bottom:.0f}). Compare the bright cells with the edges of that box in the picture.",
+        alt=f"{len(weights)} by {len(weights)} cells. Those with their center in the box hold {100 * inside:.0f}% of "
         f"the weight, the brightest cell {100 * max(map(max, weights)):.0f}%.",
         rows=names,
         columns=names,

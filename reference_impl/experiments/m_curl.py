@@ -40,7 +40,7 @@ from quaere.running.experiments import Run
 from reference_impl.curl import CURL, PixelEncoder, SoftActorCritic, center_crop, info_nce, random_crop, sample
 from reference_impl.experiments.control import ALL_TASKS, NO_TASKS, SMOKE_TASK, Suite, build_task_training
 from reference_impl.experiments.curl import build_contrastive_training
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
     Curve,
@@ -59,7 +59,7 @@ from reference_impl.experiments.probe import (
     table_rows,
     update_encoder_target,
 )
-from reference_impl.experiments.training import Batch, Training, gathered, parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters, gather_detached
 from reference_impl.layers.attention import dot_score
 from reference_impl.m_curl import (
     MCURL,
@@ -195,7 +195,7 @@ class MaskedModel(QueryKeyEncoder):
 def masked_loss(model: MaskedModel, masked_obs: Tensor, mask: Tensor, obs: Tensor) -> tuple[Tensor, int]:
     """Return the sum of the InfoNCE loss over masked timesteps, against the keys of all processes, and their number."""
     query = model.transformer(model.encoder(masked_obs.flatten(0, 1)).reshape(*mask.shape, -1))
-    key = gathered(model.encoder_target(obs.flatten(0, 1)))
+    key = gather_detached(model.encoder_target(obs.flatten(0, 1)))
     labels = PartialState().process_index * mask.numel() + mask.flatten().nonzero().squeeze(1)
     return info_nce(dot_score(query[mask], key), labels) * len(labels), len(labels)
 
@@ -227,7 +227,7 @@ def build_training(
             masked_obs, mask = mask_timesteps(obs, replacements)
             return _random_crops(masked_obs, config.image_size), mask, _random_crops(obs, config.image_size)
 
-    def optimiser(model: Any) -> torch.optim.Optimizer:
+    def optimizer(model: Any) -> torch.optim.Optimizer:
         groups = [
             {"params": model.encoder.parameters(), "lr": config.lr},
             {"params": model.transformer.parameters(), "lr": config.lr / 2},
@@ -247,7 +247,7 @@ def build_training(
             batch,
             config.steps,
             seed,
-            optimiser=optimiser,
+            optimizer=optimizer,
             schedule=schedule,
             measure=None if bare else measure,
             every=config.eval_every,
@@ -351,7 +351,9 @@ def judge_features(last: Mapping[str, Sequence[Measures]]) -> Finding:
     ours, curl = means["M-CURL"], means["CURL"]
     return Finding(
         claim="better-features",
-        outcome=outcome(apart(ours, curl) and apart(ours, means[OTHER_WINDOWS]), in_every_seed(ours, curl)),
+        outcome=outcome(
+            all_runs_above(ours, curl) and all_runs_above(ours, means[OTHER_WINDOWS]), each_seed_above(ours, curl)
+        ),
         measured="mean R² of five quantities: "
         + ", ".join(f"{arm} {spread(each, '.2f')}" for arm, each in means.items()),
         why="Reproduced if R² on held-out episodes, as a mean over position, angle (two) and both velocities, is after "
@@ -365,7 +367,7 @@ def judge_context(last: Sequence[Measures], chance: float) -> Finding:
 
     def above(*rivals: str) -> bool:
         return all(
-            in_every_seed(
+            each_seed_above(
                 [each[f"{CONTEXTS[0]}, {masked} masked"] for each in last],
                 [max(2 * chance, *(each[f"{rival}, {masked} masked"] for rival in rivals)) for each in last],
             )
@@ -394,7 +396,7 @@ def judge_tasks(tasks: Mapping[str, Mapping[str, Sequence[float]]], steps: int) 
     if steps < 100_000 or not tasks:
         why = "It takes tasks of 100,000 steps, hours each without a GPU; size full runs six of the 16."
         return Finding(claim="dmcontrol", outcome=Outcome.NOT_TRIED, why=why)
-    won = sum(apart(arms["M-CURL"], arms["CURL"]) for arms in tasks.values())
+    won = sum(all_runs_above(arms["M-CURL"], arms["CURL"]) for arms in tasks.values())
     share = won / len(tasks)
     return Finding(
         claim="dmcontrol",
@@ -423,12 +425,12 @@ def _features(start: Sequence[Measures], last: Mapping[str, Sequence[Measures]])
 
 
 def _costs(curves: Mapping[str, Sequence[Curve]], seconds: Mapping[str, float], size: Size) -> Table:
-    encoder, thrown = size.pretraining.build_encoder(), parameters(WindowTransformer())
+    encoder, thrown = size.pretraining.build_encoder(), count_parameters(WindowTransformer())
     rows = []
     for arm, runs in curves.items():
         step = min(1.0, seconds["CURL"] / seconds[arm]) * size.pretraining.steps
         after = spread([interpolate_curve(curve, step) for curve in runs], ".2f")
-        rows.append((arm, seconds[arm], after, parameters(encoder), 0 if arm == "CURL" else thrown))
+        rows.append((arm, seconds[arm], after, count_parameters(encoder), 0 if arm == "CURL" else thrown))
     return Table(
         title="The same at equal seconds",
         columns=("arm", "seconds a step", "mean R² after CURL's time", "encoder parameters", "Transformer parameters"),

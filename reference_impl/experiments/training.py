@@ -1,8 +1,8 @@
-"""The loop that trains every experiment's models, in one process or in many.
+"""The training loop of the experiments, in one process or distributed.
 
 It runs under Hugging Face accelerate: `accelerate launch --num_processes 2 -m quaere run …` is the same code. Every
-process draws the whole batch and takes its share, and a loss is a sum and a count, so that the gradients are those of
-one process on the whole batch, however many there are and however unequal the shares (padding) turn out.
+process samples the whole batch and takes its shard, and a loss is a sum and a count. So the gradients are those of one
+process on the whole batch, with any number of processes and with shards of unequal counts (as with padding).
 """
 
 import json
@@ -20,31 +20,31 @@ from quaere.running.experiments import DeviceError
 
 Batch = tuple[Tensor, ...]
 Loss = Callable[..., tuple[Tensor, Tensor | float | int]]
-"""From a model and a batch's tensors to the sum of the losses and the number of things that they are summed over."""
+"""A function of a model and a batch's tensors that returns the sum of the losses and the number of its terms."""
 
 
 class Training:
-    r"""Steps of gradient descent on one model; a `quaere.running.experiments.Loop`.
+    r"""Train one model by gradient descent; a `quaere.running.experiments.Loop`.
 
-    $$g = \frac{\nabla \sum_p \ell_p}{\sum_p c_p}$$ where process $p$ adds up $\ell_p$ over $c_p$ tokens, images or
-    boxes of its share.
+    $$g = \frac{\nabla \sum_p \ell_p}{\sum_p c_p}$$ where $\ell_p$ is the sum of the losses of the $c_p$ tokens,
+    images or boxes in the shard of process $p$.
 
     Args:
-        model: Makes the model; it is called after the seed is set.
-        loss: The sum of the losses on a share of a batch, and the count that it is divided by.
-        batch: Draws the whole batch of a step: tensors with one leading axis, from a generator of that step alone.
-        steps: Steps to take.
-        seed: Seeds the weights, the batches and the dropout.
-        optimiser: Makes the optimiser; AdamW at 1e-3 without weight decay if none is given.
-        schedule: Makes a schedule of the optimiser's rate, stepped once a step.
-        measure: Measures the model, in evaluation mode and without gradients; numbers by name.
-        every: Steps between two measurements; one is taken after the last step in any case.
-        clip: The largest norm of the gradient.
-        after: What is done after each step, such as moving an average of the weights.
-        ending: What is returned beside the curve: looks at the model once all steps are done, in evaluation mode and
+        model: Builds the model; called after the seed is set.
+        loss: Returns the sum of the losses on a shard of a batch, and the count to divide it by.
+        batch: Samples the whole batch of a step: tensors with one leading axis, from a generator of that step alone.
+        steps: Number of training steps.
+        seed: The seed of the weights, the batches and the dropout.
+        optimizer: Builds the optimizer; by default AdamW with a learning rate of 1e-3 and no weight decay.
+        schedule: Builds the learning rate schedule, stepped once a step.
+        measure: Returns metrics of the model by name; called in evaluation mode and without gradients.
+        every: Steps between two measurements; there is one after the last step in any case.
+        clip: The maximal norm of the gradient.
+        after: Called after each step, as for a moving average of the weights.
+        ending: Returns what is to be returned beside the curve; called after the last step, in evaluation mode and
             without gradients.
         interval: Steps between two checkpoints.
-        device: `auto`, or one to insist on.
+        device: `auto`, or a device that must be there.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Training:
         steps: int,
         seed: int,
         *,
-        optimiser: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
         schedule: Callable[[torch.optim.Optimizer], LRScheduler] | None = None,
         measure: Callable[[nn.Module], dict[str, float]] | None = None,
         every: int = 0,
@@ -67,13 +67,13 @@ class Training:
     ) -> None:
         self.steps, self.interval, self.seed = steps, interval, seed
         self._accelerator = accelerator(device)
-        # The same weights everywhere, and other dropout in each process.
+        # The same weights in all processes, and different dropout.
         set_seed(seed)
         self.model = model()
         set_seed(seed + 1000 * self._accelerator.process_index)
-        made = (optimiser or _adamw)(self.model)
-        self._whole, self._optimiser = self._accelerator.prepare(_WithLoss(self.model, loss), made)
-        self._schedule = schedule(made) if schedule else None
+        built = (optimizer or _adamw)(self.model)
+        self._model_with_loss, self._optimizer = self._accelerator.prepare(_WithLoss(self.model, loss), built)
+        self._schedule = schedule(built) if schedule else None
         if self._schedule:
             self._accelerator.register_for_checkpointing(self._schedule)
         self._batch, self._measure, self._every, self._clip = batch, measure, every, clip
@@ -82,66 +82,66 @@ class Training:
 
     def step(self, index: int) -> float:
         """Take one step, and return the mean loss over the whole batch."""
-        self._whole.train()
+        self._model_with_loss.train()
         loss = self.backward(index)
         if self._clip:
             self._accelerator.clip_grad_norm_(self.model.parameters(), self._clip)
-        self._optimiser.step()
-        self._optimiser.zero_grad()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
         if self._schedule:
             self._schedule.step()
         if self._after:
             self._after(self.model)
         done = index + 1
         if self._measure and (done == self.steps or self._every and done % self._every == 0):
-            self._curve.append({"step": done, "loss": loss, **self.measured()})
+            self._curve.append({"step": done, "loss": loss, **self.evaluate()})
         return loss
 
     def backward(self, index: int) -> float:
-        """Add the gradients of a step's batch to the weights', and return the mean loss over it."""
+        """Accumulate the gradients of a step's batch, and return its mean loss."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         processes, device = self._accelerator.num_processes, self._accelerator.device
         whole = self._batch(generator)
-        share = [_share(part, self._accelerator.process_index, processes).to(device) for part in whole]
-        total, count = self._whole(*share)
-        counted = reduce(torch.as_tensor(count, dtype=torch.float32, device=device), "sum").clamp(min=1)
-        # The gradients are averaged over the processes, and the sum is wanted.
-        self._accelerator.backward(total * (processes / counted))
-        return float(reduce(total.detach().float(), "sum") / counted)
+        shard = [_shard(part, self._accelerator.process_index, processes).to(device) for part in whole]
+        total, count = self._model_with_loss(*shard)
+        total_count = reduce(torch.as_tensor(count, dtype=torch.float32, device=device), "sum").clamp(min=1)
+        # Gradients are averaged over the processes, and we want the sum.
+        self._accelerator.backward(total * (processes / total_count))
+        return float(reduce(total.detach().float(), "sum") / total_count)
 
     @torch.no_grad()
-    def measured(self) -> dict[str, float]:
-        """Measure the model, leaving its mode and the processor's random numbers as they were."""
+    def evaluate(self) -> dict[str, float]:
+        """Measure the model; its mode and the CPU's random state are left as they were."""
         if not self._measure:
             return {}
         state = torch.get_rng_state()
         self.model.eval()
-        found = {name: float(value) for name, value in self._measure(self.model).items()}
+        metrics = {name: float(value) for name, value in self._measure(self.model).items()}
         self.model.train()
         torch.set_rng_state(state)
-        return found
+        return metrics
 
     def save(self, folder: Path) -> None:
-        """Write weights, optimiser, schedule, random numbers and the curve up to now; all processes call it."""
+        """Save weights, optimizer, schedule, random states and the curve so far; all processes must call it."""
         self._accelerator.save_state(str(folder), safe_serialization=False)
         if self._accelerator.is_main_process:
             (folder / "curve.json").write_text(json.dumps(self._curve))
         self._accelerator.wait_for_everyone()
 
     def restore(self, folder: Path) -> None:
-        """Read what `save` wrote."""
+        """Restore what `save` saved."""
         self._accelerator.load_state(str(folder))
         self._curve = json.loads((folder / "curve.json").read_text())
 
-    def written(self, write: Callable[[nn.Module], None]) -> None:
-        """Have the first process write something of the model, and all wait until it is there."""
-        by_the_first(lambda: write(self.model))
+    def save_on_main_process(self, write: Callable[[nn.Module], None]) -> None:
+        """Call `write` with the model on the main process, while the others wait."""
+        run_on_main_process(lambda: write(self.model))
 
     @torch.no_grad()
     def result(self) -> Any:
-        """Return the curve: what was measured, with the step and the loss there.
+        """Return the curve: the metrics, with the step and the loss of each measurement.
 
-        With an `ending`, a dictionary: the curve under `curve`, and what else it returned.
+        With an `ending`, return a dictionary: the curve under `curve`, and what `ending` returned.
         """
         if not self._ending:
             return self._curve
@@ -150,7 +150,7 @@ class Training:
 
 
 class _WithLoss(nn.Module):
-    """A model with its loss in one call, which is what gradients are gathered around in several processes."""
+    """A model and its loss as one module: distributed training synchronizes gradients around one `forward`."""
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         super().__init__()
@@ -161,18 +161,18 @@ class _WithLoss(nn.Module):
 
 
 def accelerator(device: str = "auto") -> Accelerator:
-    """Return what places models on devices and joins the processes.
+    """Return the `Accelerator` that places models on a device and connects the processes.
 
     Raises:
-        DeviceError: The device is not there.
+        DeviceError: The device is not available.
     """
     there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device, False):
         known = ", ".join(name for name, is_there in there.items() if is_there)
         raise DeviceError(f"there is no device {device} here; there is {known}")
-    # Told to look for itself, accelerate would not join processes on a machine without a GPU.
+    # By itself, accelerate would not connect processes on a machine without a GPU.
     is_cpu = device == "cpu" or (device == "auto" and _is_without_gpu())
-    # Some losses leave some weights out, such as a class token's in a model that is asked for its patches.
+    # Some losses do not use all weights, such as the class token in a model whose patches are used.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(cpu=is_cpu, kwargs_handlers=[unused])
 
@@ -181,8 +181,8 @@ def _is_without_gpu() -> bool:
     return not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
-def by_the_first(write: Callable[[], Any]) -> None:
-    """Have the first process write something once all have come so far, and all wait until it is there."""
+def run_on_main_process(write: Callable[[], Any]) -> None:
+    """Call `write` on the main process once all processes are here; the others wait until it has returned."""
     state = PartialState(cpu=_is_without_gpu())
     state.wait_for_everyone()
     if state.is_main_process:
@@ -190,13 +190,13 @@ def by_the_first(write: Callable[[], Any]) -> None:
     state.wait_for_everyone()
 
 
-def gathered(tensor: Tensor) -> Tensor:
-    """Return the rows of all processes, without gradients: the negatives of a contrast, say. Shares must be equal."""
+def gather_detached(tensor: Tensor) -> Tensor:
+    """Gather the rows of all processes, without gradients, as for contrastive negatives; shards must be equal."""
     return gather(tensor.detach())
 
 
-def _share(whole: Tensor, index: int, processes: int) -> Tensor:
-    """Return the rows of a batch that one process takes."""
+def _shard(whole: Tensor, index: int, processes: int) -> Tensor:
+    """Return the rows of a batch for one process."""
     return whole.tensor_split(processes)[index] if processes > 1 else whole
 
 
@@ -204,6 +204,6 @@ def _adamw(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
 
 
-def parameters(model: nn.Module) -> int:
-    """Count a model's trainable numbers."""
+def count_parameters(model: nn.Module) -> int:
+    """Count the trainable parameters of a model."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

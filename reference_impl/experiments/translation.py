@@ -1,12 +1,11 @@
-r"""Sequences to translate: real sentence pairs, and made ones whose right translation and alignment are known.
+r"""Data and metrics for translation: sentence pairs, and reversed sequences with known alignment.
 
-The real pairs are the messages that Django and Sphinx show to people, with their translations, from the message
-catalogues that both packages install: "Enter a valid date." and "Saisissez une date valide.". There are some 1,000 in
-French that are sentences, where the papers had 36 million pairs. So the models stay small, and the scores low; what
-can be compared is models with each other.
+The sentence pairs are the user messages of Django and Sphinx with their translations, from the message catalogs that
+both packages install: "Enter a valid date." and "Saisissez une date valide.". French has some 1,000 that are sentences;
+the papers had 36 million pairs. So the models are small and the scores low; they can only be compared with each other.
 
-A made pair is a row of symbols and the same row from its end to its beginning. The symbol at place $i$ of the target
-stands at place $n - 1 - i$ of the source.
+A reversal is a sequence of random symbols with the reversed sequence as its target. The target symbol at position $i$
+is aligned with position $n - 1 - i$ of the source.
 
 Axes: $b$ pairs of a batch, $n$ source tokens, $m$ target tokens, $v$ tokens of the vocabulary.
 """
@@ -31,14 +30,14 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor, nn
 
 from quaere.content.results import Heatmap, Lines, Series
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 
-END, BEGIN, UNKNOWN = 0, 1, 2
-"""The token that ends a sentence, and fills up what follows; the one that stands before the first; any unknown sign."""
+EOS, BOS, UNK = 0, 1, 2
+"""The tokens at the end of a sentence (also the padding), at its beginning, and for unknown characters."""
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[sdr]|\{\w*\}")
 Curve = Sequence[Mapping[str, float]]
-"""What was measured of one training: points in the order of steps."""
+"""A learning curve: measurements in the order of training steps."""
 _Batch = tuple[Tensor, Tensor, Tensor]
 
 
@@ -47,7 +46,7 @@ class Pair:
     """A sentence and its translation.
 
     Attributes:
-        language: Of the translation, such as `fr`.
+        language: The language of the translation, such as `fr`.
     """
 
     source: str
@@ -57,30 +56,30 @@ class Pair:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Pairs to learn from and pairs to be tested on: no source and no target of the one is in the other."""
+    """Training pairs and test pairs, without a source or a target in common."""
 
     train: tuple[Pair, ...]
     test: tuple[Pair, ...]
 
     def __str__(self) -> str:
         return (
-            f"{len(self.train):,} pairs to train on and {len(self.test):,} held out, from the catalogues of Django and "
-            "Sphinx. No English message and no translation is on both sides, but many differ in a word only."
+            f"{len(self.train):,} pairs to train on and {len(self.test):,} held out, from the catalogs of Django and "
+            "Sphinx. No English message and no translation is in both, but many differ in one word only."
         )
 
 
-def corpus(languages: Sequence[str] = ("fr",), longest: int = 16) -> Corpus:
-    """Return English messages of 2 to `longest` words with their translations into these languages.
+def load_corpus(languages: Sequence[str] = ("fr",), max_words: int = 16) -> Corpus:
+    """Return English messages of 2 to `max_words` words with their translations into these languages.
 
-    About an eighth is for the test. A hash of the English letters decides: "Search:" and "search" fall on one side.
+    About an eighth is test data, chosen by a hash of the English letters: "Search:" and "search" are in the same part.
 
     Raises:
         ModuleNotFoundError: A package is not installed.
-        ValueError: No catalogue is in one of the languages.
+        ValueError: There is no catalog in one of the languages.
     """
     found: dict[str, list[Pair]] = {"train": [], "test": []}
     for language in languages:
-        pairs = {_letters(pair.source): pair for pair in _messages(language) if _is_sentence(pair, longest)}
+        pairs = {_letters(pair.source): pair for pair in _messages(language) if _is_sentence(pair, max_words)}
         if not pairs:
             raise ValueError(f"no message of Django or Sphinx is translated into {language}")
         for letters, pair in sorted(pairs.items()):
@@ -90,7 +89,7 @@ def corpus(languages: Sequence[str] = ("fr",), longest: int = 16) -> Corpus:
 
 
 def _messages(language: str) -> Iterator[Pair]:
-    """Yield what the catalogues of one language hold, with placeholders numbered, in the same order everywhere."""
+    """Yield the pairs in the catalogs of one language, with numbered placeholders, in a fixed order."""
     for package in ("django", "sphinx"):
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
@@ -104,14 +103,14 @@ def _messages(language: str) -> Iterator[Pair]:
 
 
 def _plain(text: str) -> str:
-    """Return text on one line, with the common blanks, quotation marks and dots."""
+    """Return text on one line, with ASCII spaces, quotation marks and dots."""
     for sign, common in (("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\u2026", "..."), ("\u200b", "")):
         text = text.replace(sign, common)
     return " ".join(text.split())
 
 
 def _numbered(source: str, target: str, language: str) -> Pair | None:
-    """Return a pair with what a program fills in called {1}, {2}, …; nothing if source and target differ in it."""
+    """Return a pair with placeholders {1}, {2}, …; None if source and target have different placeholders."""
     names = PLACEHOLDER.findall(source)
     if Counter(names) != Counter(PLACEHOLDER.findall(target)):
         return None
@@ -120,30 +119,32 @@ def _numbered(source: str, target: str, language: str) -> Pair | None:
     return Pair(source, target, language)
 
 
-def _is_sentence(pair: Pair, longest: int) -> bool:
+def _is_sentence(pair: Pair, max_words: int) -> bool:
     lengths = [len(text.split()) for text in (pair.source, pair.target)]
     has_markup = any(sign in pair.source + pair.target for sign in ("<", "http", "`", "\\"))
-    return 2 <= lengths[0] <= longest and 1 <= lengths[1] <= longest and not has_markup and pair.source != pair.target
+    return (
+        2 <= lengths[0] <= max_words and 1 <= lengths[1] <= max_words and not has_markup and pair.source != pair.target
+    )
 
 
 def _letters(text: str) -> str:
     return "".join(sign for sign in text.casefold() if sign.isalnum())
 
 
-class Subwords:
-    """Text as pieces of words, the same for all languages: byte-pair encoding, learnt from the pairs to train on.
+class SubwordTokenizer:
+    """Byte-pair encoding with one vocabulary for all languages, trained on the training pairs.
 
     Args:
-        text: What `learnt` returned.
+        text: The tokenizer as JSON, as `train` returns it.
     """
 
     def __init__(self, text: str) -> None:
         self._tokenizer = Tokenizer.from_str(text)
-        self.vocabulary: int = self._tokenizer.get_vocab_size()
+        self.vocab_size: int = self._tokenizer.get_vocab_size()
 
     @staticmethod
-    def learnt(pairs: Sequence[Pair], vocabulary: int) -> str:
-        """Learn so many pieces, and return them as JSON."""
+    def train(pairs: Sequence[Pair], vocab_size: int) -> str:
+        """Train a tokenizer with a vocabulary of this size, and return it as JSON."""
         tokenizer = Tokenizer(models.BPE(unk_token="<unknown>"))
         kinds = Regex(r"▁?(\{\d\}|[\p{L}\p{M}]+|\p{N}+|[^▁\p{L}\p{M}\p{N}]|$)")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -152,139 +153,147 @@ class Subwords:
         tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
         special = ["<end>", "<begin>", "<unknown>"]
         languages = sorted({f"<{pair.language}>" for pair in pairs})
-        trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special + languages, show_progress=False)
+        trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special + languages, show_progress=False)
         tokenizer.train_from_iterator((text for pair in pairs for text in (pair.source, pair.target)), trainer)
         return tokenizer.to_str()
 
-    def read(self, pair: Pair) -> tuple[list[int], list[int]]:
-        """Return the tokens of a pair: the source says first into which language; the target ends with `END`."""
+    def encode(self, pair: Pair) -> tuple[list[int], list[int]]:
+        """Return the tokens of a pair: the source begins with the target language; both end with `EOS`."""
         language = self._tokenizer.token_to_id(f"<{pair.language}>")
         source, target = (self._tokenizer.encode(text).ids for text in (pair.source, pair.target))
-        return [UNKNOWN if language is None else language, *source, END], [*target, END]
+        return [UNK if language is None else language, *source, EOS], [*target, EOS]
 
-    def pieces(self, tokens: Sequence[int]) -> list[str]:
-        """Return each token as people can read it."""
+    def convert_ids_to_tokens(self, tokens: Sequence[int]) -> list[str]:
+        """Return the tokens as readable text."""
         names = [self._tokenizer.id_to_token(token) or "" for token in tokens]
         return [name.replace("▁", " ").strip() or name for name in names]
 
-    def text(self, tokens: Sequence[int]) -> str:
-        """Return what was written, up to its end."""
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, up to `EOS`."""
         tokens = list(tokens)
-        return self._tokenizer.decode(tokens[: tokens.index(END)] if END in tokens else tokens)
+        return self._tokenizer.decode(tokens[: tokens.index(EOS)] if EOS in tokens else tokens)
 
 
-class Pairs:
-    """Pairs as tokens, from which batches are drawn."""
+class PairDataset:
+    """Pairs as tokens, from which batches are sampled."""
 
     def __init__(self, tokens: Sequence[tuple[list[int], list[int]]]) -> None:
         self.tokens = list(tokens)
 
-    def batch(self, count: int, generator: torch.Generator) -> _Batch:
-        """Draw some pairs that are about equally long, so that little is padding."""
-        drawn = torch.randperm(len(self.tokens), generator=generator)[: 4 * count].tolist()
-        drawn.sort(key=lambda index: tuple(map(len, self.tokens[index])))
-        start = int(torch.randint(max(1, len(drawn) - count + 1), (), generator=generator))
-        return joined([self.tokens[index] for index in drawn[start : start + count]])
+    def sample_batch(self, count: int, generator: torch.Generator) -> _Batch:
+        """Sample pairs of about the same length, so that there is little padding."""
+        sample = torch.randperm(len(self.tokens), generator=generator)[: 4 * count].tolist()
+        sample.sort(key=lambda index: tuple(map(len, self.tokens[index])))
+        start = int(torch.randint(max(1, len(sample) - count + 1), (), generator=generator))
+        return collate([self.tokens[index] for index in sample[start : start + count]])
 
 
-def joined(pairs: Sequence[tuple[list[int], list[int]]]) -> _Batch:
-    """Return sources, filled up with `END`; how long they are; and targets, `BEGIN` first, filled up likewise."""
+def collate(pairs: Sequence[tuple[list[int], list[int]]]) -> _Batch:
+    """Return sources and their lengths, and targets that begin with `BOS`; both are padded with `EOS`."""
     sources = [torch.tensor(source) for source, _ in pairs]
-    targets = [torch.tensor([BEGIN, *target]) for _, target in pairs]
+    targets = [torch.tensor([BOS, *target]) for _, target in pairs]
     pad = nn.utils.rnn.pad_sequence
     lengths = torch.tensor([len(source) for source in sources])
-    return pad(sources, batch_first=True, padding_value=END), lengths, pad(targets, batch_first=True, padding_value=END)
+    return pad(sources, batch_first=True, padding_value=EOS), lengths, pad(targets, batch_first=True, padding_value=EOS)
 
 
-def reversals(count: int, length: int, symbols: int, generator: torch.Generator) -> _Batch:
-    """Draw rows of symbols of one length, and write each from its end: a batch as `joined` returns it."""
-    source = torch.randint(UNKNOWN, UNKNOWN + symbols, (count, length), generator=generator)
-    begin, end = torch.full((count, 1), BEGIN), torch.full((count, 1), END)
+def sample_reversals(count: int, length: int, num_symbols: int, generator: torch.Generator) -> _Batch:
+    """Sample sequences of symbols and their reversals: a batch as `collate` returns it."""
+    source = torch.randint(UNK, UNK + num_symbols, (count, length), generator=generator)
+    begin, end = torch.full((count, 1), BOS), torch.full((count, 1), EOS)
     return source, torch.full((count,), length), torch.cat([begin, source.flip(1), end], dim=1)
 
 
-Scores = Callable[[Any, Int[Tensor, "b n"], Int[Tensor, " b"], Int[Tensor, "b m"]], Float[Tensor, "b m v"]]
-"""From a model, sources, their lengths and what stands before each target token to the scores of that token."""
+ScoreFunction = Callable[[Any, Int[Tensor, "b n"], Int[Tensor, " b"], Int[Tensor, "b m"]], Float[Tensor, "b m v"]]
+"""Takes a model, sources, their lengths and target prefixes; returns the logits of the next tokens."""
 
-Writes = Callable[[Any, Int[Tensor, "b n"], Int[Tensor, " b"], int], Int[Tensor, "b m"]]
-"""From a model, sources, their lengths and the most tokens to write to what it writes."""
+TranslateFunction = Callable[[Any, Int[Tensor, "b n"], Int[Tensor, " b"], int], Int[Tensor, "b m"]]
+"""Takes a model, sources, their lengths and the maximum length of outputs; returns the outputs."""
 
 
-def search_scores(model: Any, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
-    """Score as the modules do that return their alignments too (`Scores`)."""
+def score_recurrent(model: Any, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
+    """Return the logits of a model that also returns alignments (a `ScoreFunction`)."""
     return model(source, lengths, target)[0]
 
 
-def search_writes(model: Any, source: Tensor, lengths: Tensor, limit: int) -> Tensor:
-    """Write as the modules do that have a `translate` (`Writes`)."""
-    return model.translate(source, lengths, BEGIN, END, limit)
+def translate_recurrent(model: Any, source: Tensor, lengths: Tensor, max_length: int) -> Tensor:
+    """Return the outputs of a model with a method `translate` (a `TranslateFunction`)."""
+    return model.translate(source, lengths, BOS, EOS, max_length)
 
 
-def real(target: Int[Tensor, "b m"]) -> Tensor:
-    """Return where a target, without its `BEGIN`, has tokens to be learnt: up to its first `END`."""
-    ended = (target == END).cumsum(dim=1) - (target == END).long()
+def target_mask(target: Int[Tensor, "b m"]) -> Tensor:
+    """Return the mask of a target without its `BOS`: true up to its first `EOS`, false at padding."""
+    ended = (target == EOS).cumsum(dim=1) - (target == EOS).long()
     return ended == 0
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, scores: Scores, batch: _Batch) -> float:
-    """Return the share of target tokens that get the highest score, given all that stand before them."""
+def accuracy(model: nn.Module, score: ScoreFunction, batch: _Batch) -> float:
+    """Return the accuracy of next-token prediction, given the previous target tokens."""
     source, lengths, target = (part.to(next(model.parameters()).device) for part in batch)
-    counts = real(target[:, 1:])
-    right = scores(model, source, lengths, target[:, :-1]).argmax(dim=-1) == target[:, 1:]
+    counts = target_mask(target[:, 1:])
+    right = score(model, source, lengths, target[:, :-1]).argmax(dim=-1) == target[:, 1:]
     return float(right[counts].float().mean())
 
 
 @torch.no_grad()
-def translated(
-    model: nn.Module, writes: Writes, subwords: Subwords, pairs: Sequence[Pair], limit: int = 60, batch: int = 128
+def translate_pairs(
+    model: nn.Module,
+    translate: TranslateFunction,
+    tokenizer: SubwordTokenizer,
+    pairs: Sequence[Pair],
+    max_length: int = 60,
+    batch_size: int = 128,
 ) -> list[str]:
-    """Return the model's own translations, written greedily."""
+    """Return the model's translations, decoded greedily."""
     device = next(model.parameters()).device
     texts: list[str] = []
-    for start in range(0, len(pairs), batch):
-        source, lengths, _ = joined([subwords.read(pair) for pair in pairs[start : start + batch]])
-        written = writes(model, source.to(device), lengths.to(device), limit)
-        texts += [subwords.text(row) for row in written.tolist()]
+    for start in range(0, len(pairs), batch_size):
+        source, lengths, _ = collate([tokenizer.encode(pair) for pair in pairs[start : start + batch_size]])
+        written = translate(model, source.to(device), lengths.to(device), max_length)
+        texts += [tokenizer.decode(row) for row in written.tolist()]
     return texts
 
 
 def bleu(texts: Sequence[str], pairs: Sequence[Pair]) -> float:
-    """Return sacrebleu's corpus BLEU of translations, with its own tokenisation and smoothing."""
+    """Return sacrebleu's corpus BLEU of translations, with its default tokenization and smoothing."""
     return float(BLEU().corpus_score(list(texts), [[pair.target for pair in pairs]]).score)
 
 
-def short_example(pairs: Sequence[Pair], subwords: Subwords, pieces: int = 16) -> Pair:
-    """Return the longest pair that a figure can show, the first of them: the same for every model."""
-    lengths = [max(map(len, subwords.read(pair))) for pair in pairs]
-    return pairs[lengths.index(max((length for length in lengths if length <= pieces), default=min(lengths)))]
+def short_example(pairs: Sequence[Pair], tokenizer: SubwordTokenizer, max_tokens: int = 16) -> Pair:
+    """Return the first of the longest pairs that fit in a figure: the same one for every model."""
+    lengths = [max(map(len, tokenizer.encode(pair))) for pair in pairs]
+    return pairs[lengths.index(max((length for length in lengths if length <= max_tokens), default=min(lengths)))]
 
 
-def matched_width(
-    make: Callable[[int], nn.Module], budget: int, count: Callable[[Any], int] = parameters, widest: int = 1 << 14
+def match_width(
+    build_model: Callable[[int], nn.Module],
+    budget: int,
+    count: Callable[[Any], int] = count_parameters,
+    max_width: int = 1 << 14,
 ) -> int:
-    """Return the width at which a model has about so many numbers; more width is more numbers."""
+    """Return the width at which a model's number of parameters is closest to the budget."""
 
     def size(width: int) -> int:
         with torch.device("meta"):  # shapes alone
-            return count(make(width))
+            return count(build_model(width))
 
-    above = bisect.bisect_left(range(1, widest), budget, key=size) + 1
+    above = bisect.bisect_left(range(1, max_width), budget, key=size) + 1
     return min((max(1, above - 1), above), key=lambda width: abs(size(width) - budget))
 
 
-def settled(curve: Curve, measure: str = "bleu", last: int = 3) -> list[float]:
-    """Return at each point the mean of it and the two before it: single ones jump on so few sentences."""
+def moving_average(curve: Curve, measure: str = "bleu", window: int = 3) -> list[float]:
+    """Return the moving average of a measure: single measurements are noisy on so few sentences."""
     values = [point[measure] for point in curve]
-    return [fmean(values[max(0, end - last) : end]) for end in range(1, len(values) + 1)]
+    return [fmean(values[max(0, end - window) : end]) for end in range(1, len(values) + 1)]
 
 
-def quality(curves: Mapping[str, Sequence[Curve]], caption: str) -> Lines:
-    """Return BLEU while learning, by model."""
-    last = {name: fmean(settled(curve)[-1] for curve in found) for name, found in curves.items()}
+def bleu_figure(curves: Mapping[str, Sequence[Curve]], caption: str) -> Lines:
+    """Return the learning curves in BLEU, by model."""
+    last = {name: fmean(moving_average(curve)[-1] for curve in found) for name, found in curves.items()}
     return Lines(
         id="bleu",
-        title="Quality of translation while learning",
+        title="BLEU during training",
         caption=caption,
         alt="BLEU at the end: " + "; ".join(f"{name} {value:.1f}" for name, value in last.items()),
         x="step",
@@ -293,40 +302,44 @@ def quality(curves: Mapping[str, Sequence[Curve]], caption: str) -> Lines:
     )
 
 
-def backwards(
-    right: Mapping[str, Sequence[Sequence[float]]], lengths: Sequence[int], at: int, symbols: int, caption: str
+def reversal_figure(
+    accuracies: Mapping[str, Sequence[Sequence[float]]],
+    lengths: Sequence[int],
+    at_length: int,
+    num_symbols: int,
+    caption: str,
 ) -> Lines:
-    """Return the share of right tokens by length, a curve for each model, and say what it is at one length."""
-    told = {name: fmean(one[lengths.index(at)] for one in found) for name, found in right.items()}
+    """Return token accuracy by length, one curve for each model; the text alternative states it at one length."""
+    means = {name: fmean(one[lengths.index(at_length)] for one in found) for name, found in accuracies.items()}
     return Lines(
         id="length",
-        title="Writing backwards, by length",
+        title="Reversing sequences: accuracy by length",
         caption=caption,
-        alt=f"right at length {at}: " + "; ".join(f"{name} {value:.2f}" for name, value in told.items()),
+        alt=f"accuracy at length {at_length}: " + "; ".join(f"{name} {value:.2f}" for name, value in means.items()),
         x="length",
-        y="share of right tokens",
+        y="token accuracy",
         log=("x",),
         series=tuple(
-            Series(name=name, x=tuple(lengths), runs=tuple(map(tuple, found))) for name, found in right.items()
+            Series(name=name, x=tuple(lengths), runs=tuple(map(tuple, found))) for name, found in accuracies.items()
         ),
-        levels={"chance": 1 / symbols},
+        levels={"chance": 1 / num_symbols},
     )
 
 
-def alignment(id: str, title: str, of_whom: str, shown: Mapping[str, Any]) -> Heatmap:
-    """Return where a model looks in one sentence: `source`, `target` and `weights` of what is shown."""
-    source, target = tuple(shown["source"]), tuple(shown["target"])
-    most = [source[max(range(len(source)), key=weights.__getitem__)] for weights in shown["weights"]]
+def attention_heatmap(id: str, title: str, caption: str, example: Mapping[str, Any]) -> Heatmap:
+    """Return the attention weights of one sentence as a heatmap: `source`, `target` and `weights` of the example."""
+    source, target = tuple(example["source"]), tuple(example["target"])
+    most = [source[max(range(len(source)), key=weights.__getitem__)] for weights in example["weights"]]
     return Heatmap(
         id=id,
         title=title,
-        caption="Down: the piece that is to be written next, from the translation by people. Across: the pieces of the "
-        f"source, the language first. {of_whom}",
-        alt="most weight, piece by piece: "
-        + ", ".join(f"“{wrote}” from “{read}”" for wrote, read in zip(target, most, strict=True)),
+        caption="Rows: the next target token, from the reference translation. Columns: the source tokens, the first "
+        f"of which is the target language. {caption}",
+        alt="most weight, token by token: "
+        + ", ".join(f"“{predicted}” from “{attended}”" for predicted, attended in zip(target, most, strict=True)),
         rows=target,
         columns=source,
         x="source",
-        y="written next",
-        values=tuple(map(tuple, shown["weights"])),
+        y="next target token",
+        values=tuple(map(tuple, example["weights"])),
     )

@@ -1,57 +1,11 @@
-r"""Attention: scores that align queries with keys, and weighted means of values.
+r"""Attention: alignment scores, masks, scaled dot-product attention and multi-head attention.
 
 Source: Vaswani et al. 2017, Section 3.2; the scores from Graves et al. 2014, Bahdanau et al. 2015, Luong et al. 2015
 
-Axes: $n$ queries, $m$ keys and values, $b$ sequences of a batch, $h$ heads. A mask is a tensor of booleans that is true
-where a query may attend. It broadcasts to (b, n, m); a query that may attend nowhere receives zeros.
+Axes: $n$ queries, $m$ keys and values, $b$ sequences of a batch, $h$ heads. A mask is a boolean tensor, true where a
+query may attend, as in torch. It broadcasts to (b, n, m); a query that may attend nowhere gets zeros.
 
-Answers: transformer.alignment-scores
-    Six, for a query $q$ and a key $k$. *Dot*: $q^\top k$. *Scaled dot*: $q^\top k/\sqrt{d}$. *Content-based*: the
-    cosine of $q$ and $k$. *General*: $q^\top W k$. *Additive*: $v^\top\tanh(Wq + Uk)$, in Luong's terms *concat*.
-    *Location-based*: $Wq$, one number a place, which never looks at the keys. The first three learn nothing.
-
-    >>> import torch
-    >>> from reference_impl.layers.attention import AdditiveScore, GeneralScore, LocationScore
-    >>> from reference_impl.layers.attention import cosine_score, dot_score, scaled_dot_score
-    >>> _ = torch.manual_seed(0)
-    >>> queries, keys = torch.randn(3, 4), torch.randn(5, 4)
-    >>> general, additive, location = GeneralScore(4, 4), AdditiveScore(4, 4, d_hidden=6), LocationScore(4, 9)
-    >>> q, k = queries[1], keys[2]
-    >>> by_hand = {
-    ...     dot_score: q @ k,
-    ...     scaled_dot_score: q @ k / 2,
-    ...     cosine_score: q @ k / (q.norm() * k.norm()),
-    ...     general: q @ general.key.weight @ k,
-    ...     additive: additive.vector.weight[0] @ torch.tanh(additive.query.weight @ q + additive.key.weight @ k),
-    ...     location: location.places.weight[2] @ q,
-    ... }
-    >>> [torch.allclose(score(queries, keys)[1, 2], expected, atol=1e-6) for score, expected in by_hand.items()]
-    [True, True, True, True, True, True]
-    >>> [sum(w.numel() for w in score.parameters()) for score in (general, additive, location)]
-    [16, 54, 36]
-    >>> torch.equal(location(queries, keys), location(queries, 0 * keys))
-    True
-
-Answers: transformer.score-decides-self
-    No. A score sees one query and one key, and not where they come from; any of the six makes either kind. What
-    decides is the source of the keys and values: below, place 0 depends on place 3 of its own sequence when that is
-    the source, and does not when another sequence is, with every score alike.
-
-    >>> import torch
-    >>> from reference_impl.layers.attention import AdditiveScore, GeneralScore, LocationScore
-    >>> from reference_impl.layers.attention import attention_weights, cosine_score, dot_score, scaled_dot_score
-    >>> _ = torch.manual_seed(0)
-    >>> x, other = torch.randn(5, 4, requires_grad=True), torch.randn(7, 4)
-    >>> def reads_its_own(score, source):
-    ...     output = attention_weights(score(x, source)) @ source
-    ...     (gradient,) = torch.autograd.grad(output[0].sum(), x, allow_unused=True)
-    ...     return gradient is not None and bool(gradient[3].any())
-    >>> scores = [dot_score, scaled_dot_score, cosine_score]
-    >>> scores += [GeneralScore(4, 4), AdditiveScore(4, 4, 6), LocationScore(4, 9)]
-    >>> [reads_its_own(score, source=x) for score in scores]
-    [True, True, True, True, True, True]
-    >>> [reads_its_own(score, source=other) for score in scores]
-    [False, False, False, False, False, False]
+Asked: transformer.alignment-scores, transformer.score-decides-self
 """
 
 import math
@@ -63,7 +17,7 @@ from torch.nn import functional as F
 
 
 def dot_score(query: Float[Tensor, "*b n d"], key: Float[Tensor, "*b m d"]) -> Float[Tensor, "*b n m"]:
-    r"""Score each pair by its inner product.
+    r"""Dot-product score.
 
     Source: Luong et al. 2015, Section 3.1 (dot)
         $$s_{ij} = q_i^\top k_j$$
@@ -72,43 +26,18 @@ def dot_score(query: Float[Tensor, "*b n d"], key: Float[Tensor, "*b m d"]) -> F
 
 
 def scaled_dot_score(query: Float[Tensor, "*b n d"], key: Float[Tensor, "*b m d"]) -> Float[Tensor, "*b n m"]:
-    r"""Score each pair by its inner product over the root of the width.
+    r"""Dot-product score divided by the square root of the width of the keys.
 
     Source: Vaswani et al. 2017, Eq. 1
         $$s_{ij} = q_i^\top k_j / \sqrt{d_k}$$
 
-    Answers: transformer.scaled-dot-product
-        The factor is $1/\sqrt{d_k}$, with $d_k$ the width of one head's keys, 64 in the paper; the length of the
-        sequence has no part in it (an $n$ in that place is a width too). If the components of $q$ and $k$ are
-        independent with variance 1, then $q^\top k$ is a sum of $d_k$ products and has variance $d_k$.
-
-        >>> import torch
-        >>> from reference_impl.layers.attention import attention_weights, dot_score, scaled_dot_score
-        >>> _ = torch.manual_seed(0)
-        >>> draw = {d: (torch.randn(64, d), torch.randn(1000, d)) for d in (16, 64, 256, 1024)}
-        >>> [round(float(dot_score(q, k).std())) for q, k in draw.values()]
-        [4, 8, 16, 32]
-        >>> [round(float(scaled_dot_score(q, k).std())) for q, k in draw.values()]
-        [1, 1, 1, 1]
-        >>> [round(float(dot_score(torch.randn(512, 64), torch.randn(n, 64)).std())) for n in (8, 64, 512)]
-        [8, 8, 8]
-
-        Scores that far apart saturate the softmax: one key takes nearly all of the weight, and since
-        $\partial\alpha_j/\partial s_j = \alpha_j(1 - \alpha_j)$, next to no gradient passes.
-
-        >>> q, k = draw[1024]
-        >>> unscaled, scaled = attention_weights(dot_score(q, k)), attention_weights(scaled_dot_score(q, k))
-        >>> bool(unscaled.max(dim=1).values.mean() > 0.8), bool(scaled.max(dim=1).values.mean() < 0.05)
-        (True, True)
-        >>> gradient = [float((w * (1 - w)).sum(dim=1).mean()) for w in (unscaled, scaled)]
-        >>> gradient[1] > 5 * gradient[0]
-        True
+    Asked: transformer.scaled-dot-product
     """
     return dot_score(query, key) / math.sqrt(query.shape[-1])
 
 
 def cosine_score(query: Float[Tensor, "*b n d"], key: Float[Tensor, "*b m d"]) -> Float[Tensor, "*b n m"]:
-    r"""Score each pair by the cosine of its angle; a zero vector scores 0. In [-1, 1].
+    r"""Cosine similarity, in [-1, 1]; 0 for a zero vector.
 
     Source: Graves et al. 2014, Eq. 6 (content-based addressing, without its key strength)
         $$s_{ij} = \frac{q_i^\top k_j}{\lVert q_i\rVert \lVert k_j\rVert}$$
@@ -117,7 +46,7 @@ def cosine_score(query: Float[Tensor, "*b n d"], key: Float[Tensor, "*b m d"]) -
 
 
 class GeneralScore(nn.Module):
-    r"""Score each pair by a learnt bilinear form; query and key may differ in width.
+    r"""Bilinear score with a learned matrix; queries and keys may have different widths.
 
     Source: Luong et al. 2015, Section 3.1 (general)
         $$s_{ij} = q_i^\top W k_j$$
@@ -135,12 +64,12 @@ class GeneralScore(nn.Module):
 
 
 class AdditiveScore(nn.Module):
-    r"""Score each pair by a network with one hidden layer.
+    r"""Additive score: a network with one hidden layer on each pair of query and key.
 
     Source: Bahdanau et al. 2015, Appendix A.1.2
         $$s_{ij} = v^\top \tanh(W q_i + U k_j)$$
 
-    Every pair has a hidden layer of its own, so the memory is $n m d_{hidden}$, not $n m$.
+    The hidden layer is computed for every pair, which takes $n m d_{hidden}$ memory, not $n m$.
     """
 
     def __init__(self, d_query: int, d_key: int, d_hidden: int) -> None:
@@ -153,93 +82,60 @@ class AdditiveScore(nn.Module):
         self, query: Float[Tensor, "*b n d_query"], key: Float[Tensor, "*b m d_key"]
     ) -> Float[Tensor, "*b n m"]:
         """Return the scores of all pairs."""
-        pairs = self.query(query).unsqueeze(-2) + self.key(key).unsqueeze(-3)
-        return self.vector(pairs.tanh()).squeeze(-1)
+        pairs = self.query(query).unsqueeze(-2) + self.key(key).unsqueeze(-3)  # (*b, n, m, d_hidden)
+        return self.vector(pairs.tanh()).squeeze(-1)  # (*b, n, m)
 
 
 class LocationScore(nn.Module):
-    r"""Score each place by the query alone: what stands there is not looked at.
+    r"""Location-based score: a linear layer on the query, with one output for each position; keys are ignored.
 
     Source: Luong et al. 2015, Eq. 8 (location)
         $$s_{i\cdot} = W q_i$$
 
-    A sentence shorter than the longest uses the first scores.
+    A sequence shorter than `max_length` uses the first scores.
 
-    Departs: the paper ignores the words that a longer sentence has beyond those; here it is refused.
+    Departs: the paper ignores the words beyond `max_length`; here a longer sequence is an error.
 
     Args:
         d_query: The width of a query.
-        max_length: How many places have a score.
+        max_length: The number of positions that have a score.
     """
 
     def __init__(self, d_query: int, max_length: int) -> None:
         super().__init__()
-        self.places = nn.Linear(d_query, max_length, bias=False)
+        self.projection = nn.Linear(d_query, max_length, bias=False)
 
     def forward(
         self, query: Float[Tensor, "*b n d_query"], key: Float[Tensor, "*b m d_key"]
     ) -> Float[Tensor, "*b n m"]:
-        """Return the scores of the first m places.
+        """Return the scores of the first m positions.
 
         Raises:
-            ValueError: There are more keys than places.
+            ValueError: There are more than `max_length` keys.
         """
-        m, places = key.shape[-2], self.places.out_features
-        if m > places:
-            raise ValueError(f"{m} keys exceed the {places} places that have a score")
-        return self.places(query)[..., :m]
+        m, max_length = key.shape[-2], self.projection.out_features
+        if m > max_length:
+            raise ValueError(f"{m} keys exceed max_length {max_length}")
+        return self.projection(query)[..., :m]  # (*b, n, m)
 
 
 def causal_mask(n: int, device: torch.device | str | None = None) -> Bool[Tensor, "n n"]:
-    """Let each position attend to itself and to what precedes it."""
+    """Return the mask by which each position attends to itself and to the positions before it."""
     return torch.ones(n, n, dtype=torch.bool, device=device).tril()
 
 
 def padding_mask(lengths: Int[Tensor, " b"], n: int) -> Bool[Tensor, "b 1 n"]:
-    """Let every query attend to the first `lengths[b]` of n keys, and not to the padding after them."""
+    """Return the mask by which every query attends to the first `lengths[b]` of n keys, and not to the padding."""
     return (torch.arange(n, device=lengths.device) < lengths[:, None])[:, None, :]
 
 
-def attention_weights(
-    scores: Float[Tensor, "*b n m"], mask: Bool[Tensor, "..."] | None = None
-) -> Float[Tensor, "*b n m"]:
-    r"""Turn scores into weights that sum to 1 over the keys, or to 0 for a query that may attend nowhere.
+def masked_softmax(scores: Float[Tensor, "*b n m"], mask: Bool[Tensor, "..."] | None = None) -> Float[Tensor, "*b n m"]:
+    r"""Softmax over the keys that the mask allows; all weights are 0 for a query that may attend nowhere.
 
     Source: Vaswani et al. 2017, Eq. 1 and Section 3.2.3 (masking)
         $$\alpha_{ij} = \frac{\exp s_{ij}}{\sum_{j'} \exp s_{ij'}}$$
 
-    Answers: transformer.soft-hard-global-local
-        Two questions, not one. *Soft or hard* asks how the weights are used: soft attention takes the mean under them,
-        hard attention draws one place. *Global or local* asks which places have a weight at all: every one, or those in
-        a window. So soft is not global and hard is not local: Luong's local attention is soft within its window.
-
-        >>> import torch
-        >>> from reference_impl.layers.attention import attention_weights
-        >>> _ = torch.manual_seed(0)
-        >>> scores, values = torch.randn(1, 8, requires_grad=True), torch.randn(8, 1)
-        >>> window = (torch.arange(8) - 3).abs() <= 1
-        >>> everywhere, nearby = attention_weights(scores), attention_weights(scores, window)
-        >>> def places_with_a_gradient(output):
-        ...     return int(torch.autograd.grad(output.sum(), scores, retain_graph=True)[0].count_nonzero())
-        >>> places_with_a_gradient(everywhere @ values), places_with_a_gradient(nearby @ values)
-        (8, 3)
-
-        A draw returns one of the values as it stands, and passes no gradient to the scores; it may be local too.
-
-        >>> drawn, drawn_nearby = (w.multinomial(100_000, replacement=True)[0] for w in (everywhere, nearby))
-        >>> drawn.unique().tolist(), drawn_nearby.unique().tolist()
-        ([0, 1, 2, 3, 4, 5, 6, 7], [2, 3, 4])
-        >>> values[drawn].requires_grad
-        False
-
-        So hard attention learns by REINFORCE: weigh the gradient of each draw's log-probability by what the draw
-        earned. Here it earns the value drawn, and the mean over many draws is soft attention's gradient.
-
-        >>> rewarded = (everywhere.log()[0, drawn] * values[drawn, 0]).mean()
-        >>> (estimate,) = torch.autograd.grad(rewarded, scores, retain_graph=True)
-        >>> (exact,) = torch.autograd.grad((everywhere @ values).sum(), scores)
-        >>> torch.allclose(estimate, exact, atol=0.02), bool(exact.abs().max() > 0.1)
-        (True, True)
+    Asked: transformer.soft-hard-global-local
     """
     if mask is None:
         return scores.softmax(dim=-1)
@@ -248,66 +144,125 @@ def attention_weights(
     return allowed.softmax(dim=-1).masked_fill(~mask, 0.0)
 
 
-def scaled_dot_product(
+def scaled_dot_product_attention(
     query: Float[Tensor, "*b n d"],
     key: Float[Tensor, "*b m d"],
     value: Float[Tensor, "*b m dv"],
     mask: Bool[Tensor, "..."] | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "*b n dv"]:
-    r"""Return the values' means under scaled dot-product attention, by torch's fused kernel.
+    r"""Scaled dot-product attention, by torch's fused kernel.
 
     Source: Vaswani et al. 2017, Eq. 1
         $$\operatorname{softmax}\Bigl(\frac{QK^\top}{\sqrt{d_k}}\Bigr)V$$
 
     Args:
-        query: What is asked for.
-        key: What each value is found by.
-        value: What is returned.
+        query: The queries.
+        key: The keys.
+        value: The values.
         mask: True where a query may attend; broadcasts to (..., n, m).
-        dropout: The share of the weights that are dropped; give 0 when not training.
+        dropout: The dropout rate on the attention weights; pass 0 when not training.
     """
     if mask is None:
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-    # Kernels differ over rows that may attend nowhere: let those see everything, then take it back.
+    # Kernels differ on rows without any allowed key: allow all keys there, then set the output to 0.
     somewhere = mask.any(dim=-1, keepdim=True)
     mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask | ~somewhere, dropout_p=dropout)
     return mixed.masked_fill(~somewhere, 0.0)
 
 
 class MultiHeadAttention(nn.Module):
-    r"""Attend in several subspaces at once.
+    r"""Multi-head attention.
 
     Source: Vaswani et al. 2017, Section 3.2.2
         $$\operatorname{MultiHead}(Q, K, V) = \operatorname{Concat}(head_1, \dots, head_h) W^O$$
         $$head_i = \operatorname{Attention}(QW_i^Q, KW_i^K, VW_i^V)$$
 
-    The $h$ matrices of each kind stand side by side in one; a head is $d_{model}/h$ wide.
+    The $h$ matrices of each kind are one linear layer; a head is $d_{model}/h$ wide.
 
-    Departs: the paper's projections have no bias. Give `bias=False` for those.
+    Departs: the projections have biases, the paper's have none (`bias=False`).
 
     Args:
         d_model: The width of queries, keys, values and the output.
         heads: How many heads share that width.
         bias: Whether the four projections add a bias.
-        dropout: The share of weights dropped in training.
+        dropout: The dropout rate on the attention weights.
 
     Raises:
-        ValueError: The width does not divide among the heads.
+        ValueError: `d_model` is not a multiple of `heads`.
 
+    Asked: transformer.self-or-cross, transformer.how-self-attention-works, transformer.single-head
+    """
+
+    def __init__(self, d_model: int, heads: int, bias: bool = True, dropout: float = 0.0) -> None:
+        super().__init__()
+        if heads < 1 or d_model % heads:
+            raise ValueError(f"d_model {d_model} is not a multiple of heads {heads}")
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(d_model, d_model, bias=bias)
+        self.key = nn.Linear(d_model, d_model, bias=bias)
+        self.value = nn.Linear(d_model, d_model, bias=bias)
+        self.output = nn.Linear(d_model, d_model, bias=bias)
+
+    def forward(
+        self,
+        query: Float[Tensor, "b n d"],
+        key: Float[Tensor, "b m d"],
+        value: Float[Tensor, "b m d"],
+        mask: Bool[Tensor, "..."] | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        """Return the output for each query; for one that may attend nowhere, the bias of the output projection."""
+        return self.attend(query, *self.keys_values(key, value), mask)
+
+    def keys_values(
+        self, key: Float[Tensor, "b m d"], value: Float[Tensor, "b m d"]
+    ) -> tuple[Float[Tensor, "b h m dh"], Float[Tensor, "b h m dh"]]:
+        """Return the projected keys and values of all heads, which a decoder caches."""
+        return self._split(self.key(key)), self._split(self.value(value))
+
+    def attend(
+        self,
+        query: Float[Tensor, "b n d"],
+        key: Float[Tensor, "b h m dh"],
+        value: Float[Tensor, "b h m dh"],
+        mask: Bool[Tensor, "..."] | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        """Return the output for each query, given keys and values from `keys_values`."""
+        mask = None if mask is None else mask.unsqueeze(-3)  # the same for every head
+        dropout = self.dropout if self.training else 0.0
+        query = self._split(self.query(query))  # (b, h, n, dh)
+        heads = scaled_dot_product_attention(query, key, value, mask, dropout)  # (b, h, n, dh)
+        return self.output(heads.transpose(1, 2).flatten(2))  # (b, n, d)
+
+    def attention_weights(
+        self, query: Float[Tensor, "b n d"], key: Float[Tensor, "b m d"], mask: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b h n m"]:
+        """Return the attention weights, before dropout; torch's fused kernel does not return them."""
+        scores = scaled_dot_score(self._split(self.query(query)), self._split(self.key(key)))  # (b, h, n, m)
+        return masked_softmax(scores, None if mask is None else mask.unsqueeze(-3))
+
+    def _split(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b h n dh"]:
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+# Answers
+
+
+def self_or_cross() -> None:
+    r"""
     Answers: transformer.self-or-cross
-        The source. In *self*-attention (*intra*-attention) queries, keys and values are made of one sequence, and the
-        weights are $n \times n$. A decoder's *cross*-attention (*inter*-attention) asks with its own sequence and finds
-        keys and values in the encoder's output: $n \times m$. The module is the same. Alter one word, and count the
-        outputs that change: with one source all of them, with two only that word's own, unless the word is one of the
-        memory.
+        The source of keys and values. In *self*-attention (*intra*-attention) queries, keys and values come from one
+        sequence, and the weights are $n \times n$. In a decoder's *cross*-attention (*inter*-attention) the queries
+        come from the decoder, and the keys and values from the encoder's output: $n \times m$. The module is the same.
+        Below, one word is changed, and the outputs that change are counted: in self-attention all of them; in
+        cross-attention only the output at that word, unless the word is part of the memory.
 
         >>> import torch
         >>> from reference_impl.layers.attention import MultiHeadAttention
         >>> _ = torch.manual_seed(0)
         >>> attention = MultiHeadAttention(d_model=16, heads=2).eval()
         >>> x, memory = torch.randn(1, 5, 16), torch.randn(1, 7, 16)
-        >>> attention.weights(x, x).shape, attention.weights(x, memory).shape
+        >>> attention.attention_weights(x, x).shape, attention.attention_weights(x, memory).shape
         (torch.Size([1, 2, 5, 5]), torch.Size([1, 2, 5, 7]))
         >>> def altered(sequence):
         ...     return sequence.index_add(1, torch.tensor([2]), torch.ones(1, 1, 16))
@@ -319,11 +274,16 @@ class MultiHeadAttention(nn.Module):
         1
         >>> changed(attention(x, memory, memory), attention(x, altered(memory), altered(memory)))
         5
+    """
 
+
+def how_self_attention_works() -> None:
+    r"""
     Answers: transformer.how-self-attention-works
-        For each word and each head: project the word to a query; score it against the key of every word by a dot
-        product over $\sqrt{d_k}$; turn the scores into weights that sum to 1; take the mean of the values under these
-        weights. Then lay the heads side by side and project once more. Written out as loops over words and heads:
+        For each word and each head: project the word to a query; score the query against the key of every word by a dot
+        product divided by $\sqrt{d_k}$; turn the scores into weights by a softmax; take the mean of the values under
+        these weights. Then concatenate the heads and apply the output projection. Written out as loops over words and
+        heads:
 
         >>> import math, torch
         >>> from reference_impl.layers.attention import MultiHeadAttention
@@ -344,17 +304,150 @@ class MultiHeadAttention(nn.Module):
         >>> torch.allclose(attention(x, x, x)[0], torch.stack(rows), rtol=0, atol=1e-12)
         True
 
-        No step looks at where a word stands: words in another order give the same outputs in that order.
+        No step depends on the position of a word: if the words are permuted, the outputs are the same, permuted
+        likewise.
 
         >>> order = torch.tensor([3, 0, 4, 1, 2])
         >>> torch.allclose(attention(x[:, order], x[:, order], x[:, order]), attention(x, x, x)[:, order])
         True
+    """
 
+
+def scaled_dot_product() -> None:
+    r"""
+    Answers: transformer.scaled-dot-product
+        To keep the variance of the scores at 1, so that the softmax does not saturate. The factor is $1/\sqrt{d_k}$,
+        with $d_k$ the width of a head's keys, 64 in the paper; the length of the sequence does not enter (an $n$ in
+        that place is a width too). If the components of $q$ and $k$ are independent with mean 0 and variance 1, then
+        $q^\top k$ is a sum of $d_k$ products and has variance $d_k$.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import masked_softmax, dot_score, scaled_dot_score
+        >>> _ = torch.manual_seed(0)
+        >>> draw = {d: (torch.randn(64, d), torch.randn(1000, d)) for d in (16, 64, 256, 1024)}
+        >>> [round(float(dot_score(q, k).std())) for q, k in draw.values()]
+        [4, 8, 16, 32]
+        >>> [round(float(scaled_dot_score(q, k).std())) for q, k in draw.values()]
+        [1, 1, 1, 1]
+        >>> [round(float(dot_score(torch.randn(512, 64), torch.randn(n, 64)).std())) for n in (8, 64, 512)]
+        [8, 8, 8]
+
+        Without the factor, scores are so far apart that the softmax saturates: one key gets nearly all of the weight,
+        and since $\partial\alpha_j/\partial s_j = \alpha_j(1 - \alpha_j)$, the gradient nearly vanishes.
+
+        >>> q, k = draw[1024]
+        >>> unscaled, scaled = masked_softmax(dot_score(q, k)), masked_softmax(scaled_dot_score(q, k))
+        >>> bool(unscaled.max(dim=1).values.mean() > 0.8), bool(scaled.max(dim=1).values.mean() < 0.05)
+        (True, True)
+        >>> gradient = [float((w * (1 - w)).sum(dim=1).mean()) for w in (unscaled, scaled)]
+        >>> gradient[1] > 5 * gradient[0]
+        True
+    """
+
+
+def alignment_scores() -> None:
+    r"""
+    Answers: transformer.alignment-scores
+        Six, for a query $q$ and a key $k$. *Dot*: $q^\top k$. *Scaled dot*: $q^\top k/\sqrt{d}$. *Content-based*: the
+        cosine of $q$ and $k$. *General*: $q^\top W k$. *Additive*: $v^\top\tanh(Wq + Uk)$, called *concat* by Luong et
+        al. *Location-based*: $Wq$, one score for each position, independent of the keys. The first three have no
+        parameters.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import AdditiveScore, GeneralScore, LocationScore
+        >>> from reference_impl.layers.attention import cosine_score, dot_score, scaled_dot_score
+        >>> _ = torch.manual_seed(0)
+        >>> queries, keys = torch.randn(3, 4), torch.randn(5, 4)
+        >>> general, additive, location = GeneralScore(4, 4), AdditiveScore(4, 4, d_hidden=6), LocationScore(4, 9)
+        >>> q, k = queries[1], keys[2]
+        >>> by_hand = {
+        ...     dot_score: q @ k,
+        ...     scaled_dot_score: q @ k / 2,
+        ...     cosine_score: q @ k / (q.norm() * k.norm()),
+        ...     general: q @ general.key.weight @ k,
+        ...     additive: additive.vector.weight[0] @ torch.tanh(additive.query.weight @ q + additive.key.weight @ k),
+        ...     location: location.projection.weight[2] @ q,
+        ... }
+        >>> [torch.allclose(score(queries, keys)[1, 2], expected, atol=1e-6) for score, expected in by_hand.items()]
+        [True, True, True, True, True, True]
+        >>> [sum(w.numel() for w in score.parameters()) for score in (general, additive, location)]
+        [16, 54, 36]
+        >>> torch.equal(location(queries, keys), location(queries, 0 * keys))
+        True
+    """
+
+
+def score_decides_self() -> None:
+    """
+    Answers: transformer.score-decides-self
+        No. A score is a function of a query and a key, wherever they come from; each of the six can be used for both.
+        What decides is the source of keys and values. Below, for every score, the output at position 0 depends on
+        position 3 of the sequence if keys and values come from that sequence, and does not if they come from another
+        one.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import AdditiveScore, GeneralScore, LocationScore
+        >>> from reference_impl.layers.attention import masked_softmax, cosine_score, dot_score, scaled_dot_score
+        >>> _ = torch.manual_seed(0)
+        >>> x, other = torch.randn(5, 4, requires_grad=True), torch.randn(7, 4)
+        >>> def reads_its_own(score, source):
+        ...     output = masked_softmax(score(x, source)) @ source
+        ...     (gradient,) = torch.autograd.grad(output[0].sum(), x, allow_unused=True)
+        ...     return gradient is not None and bool(gradient[3].any())
+        >>> scores = [dot_score, scaled_dot_score, cosine_score]
+        >>> scores += [GeneralScore(4, 4), AdditiveScore(4, 4, 6), LocationScore(4, 9)]
+        >>> [reads_its_own(score, source=x) for score in scores]
+        [True, True, True, True, True, True]
+        >>> [reads_its_own(score, source=other) for score in scores]
+        [False, False, False, False, False, False]
+    """
+
+
+def soft_hard_global_local() -> None:
+    """
+    Answers: transformer.soft-hard-global-local
+        These are two distinctions. *Soft or hard* is how the weights are used: soft attention takes the weighted mean
+        of the values, hard attention samples one position. *Global or local* is which positions can have weight: all of
+        them, or those in a window. They are independent: Luong's local attention is soft within its window.
+
+        >>> import torch
+        >>> from reference_impl.layers.attention import masked_softmax
+        >>> _ = torch.manual_seed(0)
+        >>> scores, values = torch.randn(1, 8, requires_grad=True), torch.randn(8, 1)
+        >>> window = (torch.arange(8) - 3).abs() <= 1
+        >>> everywhere, nearby = masked_softmax(scores), masked_softmax(scores, window)
+        >>> def places_with_a_gradient(output):
+        ...     return int(torch.autograd.grad(output.sum(), scores, retain_graph=True)[0].count_nonzero())
+        >>> places_with_a_gradient(everywhere @ values), places_with_a_gradient(nearby @ values)
+        (8, 3)
+
+        A sample is one of the values, unchanged, and passes no gradient to the scores; hard attention may be local too.
+
+        >>> drawn, drawn_nearby = (w.multinomial(100_000, replacement=True)[0] for w in (everywhere, nearby))
+        >>> drawn.unique().tolist(), drawn_nearby.unique().tolist()
+        ([0, 1, 2, 3, 4, 5, 6, 7], [2, 3, 4])
+        >>> values[drawn].requires_grad
+        False
+
+        So hard attention is trained by REINFORCE: the gradient of each sample's log-probability is weighted by its
+        reward. Below the reward is the sampled value, and the mean over many samples approximates the gradient of soft
+        attention.
+
+        >>> rewarded = (everywhere.log()[0, drawn] * values[drawn, 0]).mean()
+        >>> (estimate,) = torch.autograd.grad(rewarded, scores, retain_graph=True)
+        >>> (exact,) = torch.autograd.grad((everywhere @ values).sum(), scores)
+        >>> torch.allclose(estimate, exact, atol=0.02), bool(exact.abs().max() > 0.1)
+        (True, True)
+    """
+
+
+def single_head() -> None:
+    """
     Answers: transformer.single-head
-        Yes: one head is plain attention between projections, with as many weights as any other number of heads has.
-        What more heads buy is more than one mean at a time. Below, one query must fetch the contents of two marked
-        words and keep them apart: two heads learn it, one blends them. In the paper (Table 3, rows A) one head scores
-        0.9 BLEU less than the best setting.
+        Yes. One head is plain attention between linear projections, with as many parameters as any other number of
+        heads. More heads give more than one weighted mean. Below, one query must retrieve the contents of two marked
+        words separately: two heads learn it, one head can only mix them. In the paper (Table 3, rows A) one head is 0.9
+        BLEU worse than the best number of heads.
 
         >>> import torch
         >>> from reference_impl.layers.attention import MultiHeadAttention
@@ -363,68 +456,16 @@ class MultiHeadAttention(nn.Module):
         >>> def trained_error(heads, steps=100):
         ...     _ = torch.manual_seed(0)
         ...     attention = MultiHeadAttention(8, heads)
-        ...     optimiser = torch.optim.Adam(attention.parameters(), lr=0.05)
+        ...     optimizer = torch.optim.Adam(attention.parameters(), lr=0.05)
         ...     for _ in range(steps):
         ...         words = torch.cat([torch.randn(64, 6, 3), torch.zeros(64, 6, 5)], dim=-1)
         ...         words[:, 0, 6] = words[:, 1, 7] = 1  # the marks; without positions the order is nothing
         ...         fetched = attention(torch.ones(64, 1, 8), words, words)[:, 0, :6]
         ...         error = (fetched - words[:, :2, :3].flatten(1)).square().mean()
-        ...         optimiser.zero_grad()
+        ...         optimizer.zero_grad()
         ...         error.backward()
-        ...         optimiser.step()
+        ...         optimizer.step()
         ...     return error.item()
         >>> trained_error(heads=1) > 0.2, trained_error(heads=2) < 0.02
         (True, True)
     """
-
-    def __init__(self, d_model: int, heads: int, bias: bool = True, dropout: float = 0.0) -> None:
-        super().__init__()
-        if heads < 1 or d_model % heads:
-            raise ValueError(f"d_model {d_model} is not a multiple of heads {heads}")
-        self.heads, self.dropout = heads, dropout
-        self.query = nn.Linear(d_model, d_model, bias=bias)
-        self.key = nn.Linear(d_model, d_model, bias=bias)
-        self.value = nn.Linear(d_model, d_model, bias=bias)
-        self.output = nn.Linear(d_model, d_model, bias=bias)
-
-    def forward(
-        self,
-        query: Float[Tensor, "b n d"],
-        key: Float[Tensor, "b m d"],
-        value: Float[Tensor, "b m d"],
-        mask: Bool[Tensor, "..."] | None = None,
-    ) -> Float[Tensor, "b n d"]:
-        """Attend from each query to the keys, and return the values found there.
-
-        A query that may attend nowhere returns the output's bias.
-        """
-        return self.attend(query, *self.keys_values(key, value), mask)
-
-    def keys_values(
-        self, key: Float[Tensor, "b m d"], value: Float[Tensor, "b m d"]
-    ) -> tuple[Float[Tensor, "b h m dh"], Float[Tensor, "b h m dh"]]:
-        """Return the heads' keys and values: what a decoder keeps from one step to the next."""
-        return self._split(self.key(key)), self._split(self.value(value))
-
-    def attend(
-        self,
-        query: Float[Tensor, "b n d"],
-        key: Float[Tensor, "b h m dh"],
-        value: Float[Tensor, "b h m dh"],
-        mask: Bool[Tensor, "..."] | None = None,
-    ) -> Float[Tensor, "b n d"]:
-        """Attend to keys and values that have been projected already."""
-        mask = None if mask is None else mask.unsqueeze(-3)  # the same for every head
-        dropout = self.dropout if self.training else 0.0
-        heads = scaled_dot_product(self._split(self.query(query)), key, value, mask, dropout)
-        return self.output(heads.transpose(1, 2).flatten(2))
-
-    def weights(
-        self, query: Float[Tensor, "b n d"], key: Float[Tensor, "b m d"], mask: Bool[Tensor, "..."] | None = None
-    ) -> Float[Tensor, "b h n m"]:
-        """Return the weights that `forward` uses when it drops none: the fused kernel does not show them."""
-        scores = scaled_dot_score(self._split(self.query(query)), self._split(self.key(key)))
-        return attention_weights(scores, None if mask is None else mask.unsqueeze(-3))
-
-    def _split(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b h n dh"]:
-        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)

@@ -325,7 +325,8 @@ class Net:
 
 
 def depth():
-    """Answers: toy.depth
+    """
+    Answers: toy.depth
         Deep.
 
         >>> from pkg import Net
@@ -335,7 +336,8 @@ def depth():
 
 
 def width():
-    r"""Answers: toy.width
+    r"""
+    Answers: toy.width
         >>> 2
         2
 
@@ -347,9 +349,9 @@ def width():
 def test_an_answer_may_stand_apart_from_what_it_is_about(tmp_path: Path) -> None:
     found = read(tmp_path, {"pkg/__init__.py": APART})
     assert {id: (one.object, one.place.line) for id, one in found.items()} == {
-        "toy.depth": ("pkg.Net", 23),
+        "toy.depth": ("pkg.Net", 24),
         "toy.short": ("pkg.Net.forward", 13),
-        "toy.width": ("pkg.Net", 33),
+        "toy.width": ("pkg.Net", 35),
     }
     assert (found["toy.depth"].prose, found["toy.width"].code) == ("Deep.", ">>> 2\n2")
     assert found["toy.depth"].imports == ("pkg",)

@@ -114,11 +114,11 @@ def test_a_figure_is_drawn_for_either_ground_and_always_the_same(figure: Figure)
 
 
 def without_ids(drawing: str) -> str:
-    """Return a drawing without the names of its shapes, which tell their colours, too."""
+    """Return a drawing without the names of its shapes, which tell their colors, too."""
     return re.sub(r"\bm[0-9a-f]{10}\b", "m", drawing)
 
 
-def test_a_colour_that_is_named_in_words_stays() -> None:
+def test_a_color_that_is_named_in_words_stays() -> None:
     named = figures.draw(lines(series("#0063a6"), series("b")).model_dump_json(), "dark")
     assert "#0063a6" in words(lines(series("#0063a6"), series("b")))
     assert ">#0063a6<" in named
@@ -126,7 +126,7 @@ def test_a_colour_that_is_named_in_words_stays() -> None:
 
 @pytest.mark.parametrize(("ground", "paper"), [("light", "#ffffff"), ("dark", "#191b22")])
 def test_every_curve_stands_out_from_its_ground(ground: str, paper: str) -> None:
-    for ink in (*figures._COLOURS[ground], figures._INK[ground]):
+    for ink in (*figures._COLORS[ground], figures._INK[ground]):
         assert contrast(ink, paper) >= 4.5, ink
 
 
@@ -136,7 +136,7 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def luminance(colour: str) -> float:
-    parts = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+def luminance(color: str) -> float:
+    parts = (int(color[n : n + 2], 16) / 255 for n in (1, 3, 5))
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -36,6 +36,7 @@ FILES = (
     "tests/papers/test_toy.py",
     "benchmarks/results.json",
     "mkdocs.yml",
+    "renamed.txt",
 )
 FOLDERS = ("papers", "papers/results", "reference_impl", "docs", "templates", "tests/papers")
 

@@ -92,12 +92,114 @@ def test_every_axis_of_the_implementation_is_in_the_glossary() -> None:
         for shape in re.findall(r'\b(?:Float|Int|Bool|Shaped)\[Tensor, "([^"]*)"\]', source)
         for axis in shape.split()
     }
-    glossary = (ROOT / "docs/guide/conventions.md").read_text(encoding="utf-8").partition("## Axes")[2]
+    glossary = (ROOT / "docs/guide/glossary.md").read_text(encoding="utf-8").partition("## Axes")[2]
     known = {
         name for row in re.findall(r"^\| (`.*?`) \|", glossary, re.MULTILINE) for name in re.findall("`(.*?)`", row)
     }
     assert {"n", "d"} <= axes
     assert sorted(axis for axis in axes - known if re.fullmatch(r"[a-z]\w*", axis)) == []
+
+
+def definitions(source: str) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
+    """Yield the public classes and functions of a module, and the public methods of its classes, with their names."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, node
+            for inner in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
+                    yield f"{node.name}.{inner.name}", inner
+
+
+def answered(node: ast.AST) -> str:
+    """Return the question that a function answers which holds an answer and nothing else; empty if it isn't one."""
+    docstring = ast.get_docstring(node) if isinstance(node, ast.FunctionDef) else ""
+    return (docstring or "").partition("\n")[0].partition("Answers: ")[2]
+
+
+MODELS = {path: source for path, source in sources("reference_impl").items() if "/experiments/" not in path}
+
+
+def test_answers_apart_stand_behind_the_code_in_the_card_s_order_under_the_names_of_their_questions(
+    library: Library,
+) -> None:
+    asked = list(library.questions)
+    faults = []
+    for path, source in MODELS.items():
+        apart = {id: node for _, node in definitions(source) if (id := answered(node))}
+        for id, node in apart.items():
+            if node.name.removesuffix("_") != id.partition(".")[2].replace("-", "_"):
+                faults.append(f"{path}: {node.name} answers {id}")
+            if not re.search(rf"^ *Asked: .*\b{re.escape(id)}(,|$)", source, re.MULTILINE):
+                faults.append(f"{path}: no docstring names {id} as `Asked:`")
+        own = [id for id in apart if id.partition(".")[0] == Path(path).stem]
+        if own != sorted(own, key=asked.index):
+            faults.append(f"{path}: its answers are not in the card's order")
+        behind = source.partition("\n# Answers\n")[0].count("\n")
+        if any(node.lineno < behind for node in apart.values()) or (apart and behind == source.count("\n")):
+            faults.append(f"{path}: answers do not stand under `# Answers`")
+    assert not faults
+
+
+def test_a_docstring_of_a_model_holds_at_most_one_answer_of_twelve_lines() -> None:
+    faults = []
+    for path, source in MODELS.items():
+        for name, node in definitions(source):
+            lines = [line.strip() for line in (ast.get_docstring(node) or "").splitlines()]
+            answers = sum(line.startswith("Answers: ") for line in lines)
+            examples = sum(line.startswith((">>>", "...")) for line in lines)
+            if not answered(node) and (answers > 1 or examples > 12):
+                faults.append(f"{path}: {name} holds {answers} answers, {examples} lines")
+    assert not faults
+
+
+def test_no_constructor_of_a_model_takes_more_than_eight_arguments() -> None:
+    faults = [
+        f"{path}: {node.name}"
+        for path, source in MODELS.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+        for inner in node.body
+        if isinstance(inner, ast.FunctionDef) and inner.name == "__init__"
+        if len([*inner.args.args, *inner.args.kwonlyargs]) > 9
+    ]
+    assert not faults
+
+
+BRITISH = re.compile(
+    r"\b\w*(colour|neighbour|behaviour|(?<!a)centre|learnt|optimis|normalis|initialis|generalis|tokenis|specialis)\w*",
+    re.IGNORECASE,
+)
+
+
+def test_words_are_spelled_as_in_torch() -> None:
+    known = {path.stem for path in ROOT.glob("papers/*.yml")}
+    faults = []
+    for folder, pattern in (("reference_impl", "*.py"), ("src", "*.py"), ("docs", "*.md"), ("papers", "*.yml")):
+        for path in sorted((ROOT / folder).rglob(pattern)):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                # A question keeps its id.
+                words = re.sub(rf"\b({'|'.join(known)})\.[a-z0-9-]+|\b(id|claim)\b.*|^def .*", "", line)
+                if found := BRITISH.search(words):
+                    faults.append(f"{path.relative_to(ROOT)}:{number}: {found[0]}")
+    assert not faults, "\n".join(faults)
+
+
+def test_every_public_name_of_the_implementation_is_in_the_glossary() -> None:
+    names = (ROOT / "docs/guide/glossary.md").read_text(encoding="utf-8").partition("## Names")[2]
+    modules = re.split(r"^### `(.+?)`$", names, flags=re.MULTILINE)[1:]
+    rows = {
+        (module, name)
+        for module, table in zip(modules[::2], modules[1::2], strict=True)
+        for name in re.findall(r"^\| `([\w.]+)` \|", table, re.MULTILINE)
+    }
+    public = {
+        (path.removeprefix("reference_impl/").removesuffix(".py").replace("/", "."), name)
+        for path, source in sources("reference_impl").items()
+        for name, node in definitions(source)
+        if not answered(node) and name.rpartition(".")[2] != "forward"
+    }
+    assert public - rows == set()
+    assert rows - public == set()
 
 
 # The engine

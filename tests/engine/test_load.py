@@ -1,6 +1,7 @@
 """Bad input: each case under cards/ gets the report that stands beside it, and nothing is run or written."""
 
 import datetime
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,13 @@ def test_a_scalar_of_ten_megabytes_is_refused_before_it_is_parsed(base: Base) ->
         "papers/large.yml:1:1: the file has 10.0 MB; a card may have 1 MB\n"
         "  hint: put data beside the card and link to it"
     )
+
+
+def test_former_names_are_read_and_a_line_without_two_names_is_told(base: Base) -> None:
+    base.write({"renamed.txt": "# names\nref.toy.old  ref.toy.new\n\nref.toy.one ref.toy.two # since 0.3\n"})
+    assert base.library().renamed == {"ref.toy.old": "ref.toy.new", "ref.toy.one": "ref.toy.two"}
+    base.write({"renamed.txt": "a.b c.d\na.b\na-b c.d\n"})
+    assert re.findall(r"^renamed.txt:(\d+):1: expected two names$", base.report(), re.MULTILINE) == ["2", "3"]
 
 
 def test_a_folder_without_bibliography_is_told_so_once(base: Base) -> None:

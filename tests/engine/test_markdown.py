@@ -57,7 +57,7 @@ def test_a_link_is_found_by_its_kind_with_its_target_and_where_it_stands(text: s
         "Term [[red]]\n: defined",
         "Term\n: defined as [[red]]",
         "| a | b |\n| - | - |\n| 1 | [[red]] |",
-        r"| a | b |" + "\n| - | - |\n" + r"| 1 | [[red\|a colour]] |",
+        r"| a | b |" + "\n| - | - |\n" + r"| 1 | [[red\|a color]] |",
         "| a |\n| - |\n" + r"| c\|d [[red]] |",
         "a[^1]\n\n[^1]: as in [[red]]",
         "a^[as in [[red]]]",

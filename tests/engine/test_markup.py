@@ -243,7 +243,7 @@ def test_a_table_aligns_its_columns_without_a_style() -> None:
         ("|$|x|$|a|b|", [r"\(|x|\)", "a", "b"]),
         ("| $p(a|b)$ is $|b|$ | $$|x|$$ | 1 |", [r"\(p(a|b)\) is \(|b|\)", r"\[|x|\]", "1"]),
         ("| $6 | $7 | 1 |", ["$6", "$7", "1"]),
-        (r"| `a\|b` | [[red\|a colour]] | c\|d |", ["a|b", "a colour", "c|d"]),
+        (r"| `a\|b` | [[red\|a color]] | c\|d |", ["a|b", "a color", "c|d"]),
     ],
 )
 def test_mathematics_in_a_cell_may_hold_bars(before: str, row: str, cells: list[str]) -> None:
@@ -301,7 +301,7 @@ def test_code_is_shown_as_it_is_with_the_first_word_of_its_fence_for_a_language(
 
 
 @pytest.mark.parametrize("language", ["python", "pycon", "sh", "json", "klingon", "text", ""])
-def test_colours_change_nothing_of_code(language: str) -> None:
+def test_colors_change_nothing_of_code(language: str) -> None:
     code = "\n\n>>> \"<b>&amp;\" + 'x'  # c\n<b>&amp;x\n\n$ a | b\n"
     reading = Reading(str(markup.highlighted(code, language)))
     assert reading.text.rstrip("\n") == code.rstrip("\n")

@@ -65,8 +65,8 @@ def small(**more: Any) -> Library:
     questions = tuple(question(id) for id in ("held", "changed", "failed", "unasked"))
     red = paper(
         "red",
-        title="Red: a colour",
-        tags=("Warm colours", "light"),
+        title="Red: a color",
+        tags=("Warm colors", "light"),
         affiliations=("École",),
         implementation="red",
         questions=(*questions, question("said", answer="It is *so*.")),
@@ -235,9 +235,7 @@ def test_there_is_a_page_for_each_card_and_for_each_list() -> None:
 
 
 def test_a_page_written_by_hand_is_not_made() -> None:
-    made = render.pages(
-        view(small(docs={"index.md": "# Home", "topics/colour.md": "# Colour", "papers/red.md": "# R"}))
-    )
+    made = render.pages(view(small(docs={"index.md": "# Home", "topics/color.md": "# Color", "papers/red.md": "# R"})))
     assert "index.md" not in made
     assert "papers/red.md" not in made
     assert "papers/blue.md" in made
@@ -254,7 +252,7 @@ def test_a_page_is_whole_and_has_one_title(path: str) -> None:
 
 
 NOTES = """\
-[a](red.md), [b](red.yml#held), [c](../questions.md?state=open#red), [d](../topics/colour.md#deep), [e](wall%201.png),
+[a](red.md), [b](red.yml#held), [c](../questions.md?state=open#red), [d](../topics/color.md#deep), [e](wall%201.png),
 ![f](<wall 1.png>), [g](#notes_), [h](../reference/red.md), [i](../files/x.pdf), [j](../index.md), [k](index.md),
 [[red]], [[red.held]], [[blue#A]], ![[wall 1.png]], a[^1]
 
@@ -269,7 +267,7 @@ def linked() -> Library:
     return dataclasses.replace(
         base,
         papers={**base.papers, "green": green},
-        docs={"topics/colour.md": "# Colours\n\n[[red]] [[green]]", "topics/é & b.md": "[[green]]"},
+        docs={"topics/color.md": "# Colors\n\n[[red]] [[green]]", "topics/é & b.md": "[[green]]"},
         files=frozenset({"files/x.pdf"}),
         attachments={"papers/wall 1.png": "papers/wall 1.png"},
     )
@@ -311,7 +309,7 @@ def test_pages_without_folders_have_addresses_that_end_in_html() -> None:
 def test_a_page_in_a_folder_of_its_own_is_one_step_further_from_the_others() -> None:
     wanted = (
         *(("a", "../red/"), ("b", "../red/#held"), ("c", "../../questions/?state=open#red"), ("e", "../wall%201.png")),
-        *(("d", "../../topics/colour/#deep"), ("g", "#notes_"), ("h", "../../reference/red/"), ("j", "../../")),
+        *(("d", "../../topics/color/#deep"), ("g", "#notes_"), ("h", "../../reference/red/"), ("j", "../../")),
         *(("i", "../../files/x.pdf"), ("k", "../"), ("← Papers", "../"), ("Why held?", "../red/#held")),
     )
     links = links_of(body(linked(), "papers/green.md"))
@@ -439,21 +437,21 @@ def test_a_question_that_names_itself_is_shown_all_the_same() -> None:
 def test_lineage_goes_both_ways() -> None:
     made = pages(small())
     red, blue = made["papers/red.md"].body, made["papers/blue.md"].body
-    assert "Lineage this paper Red: a colour → built on by On blue" in Reading(red).text
+    assert "Lineage this paper Red: a color → built on by On blue" in Reading(red).text
     assert links_of(red)["On blue"] == "../blue/"
-    assert "Lineage builds on Red: a colour → this paper On blue" in Reading(blue).text
-    assert links_of(blue)["Red: a colour"] == "../red/"
+    assert "Lineage builds on Red: a color → this paper On blue" in Reading(blue).text
+    assert links_of(blue)["Red: a color"] == "../red/"
 
 
 def test_a_card_names_the_pages_that_discuss_it() -> None:
     docs = {
-        "topics/colour.md": "# Colours\n\n[[red]]",
+        "topics/color.md": "# Colors\n\n[[red]]",
         "code.md": "# No\n\n`[[red]]`",
         "part.md": "# Part\n\n[[red.held]]",
     }
     made = body(small(docs=docs))
-    assert "Discussed in Colours, Part" in Reading(made).text
-    assert links_of(made)["Colours"] == "../../topics/colour/"
+    assert "Discussed in Colors, Part" in Reading(made).text
+    assert links_of(made)["Colors"] == "../../topics/color/"
 
 
 @pytest.mark.parametrize(
@@ -545,7 +543,7 @@ def test_a_card_shows_its_experiment_with_where_it_ran() -> None:
 
 
 def test_an_experiment_that_was_not_run_says_so() -> None:
-    assert "It has not been run at a size that says anything." in Reading(body(small(modules=(EXPERIMENT,)))).text
+    assert "There is no result yet." in Reading(body(small(modules=(EXPERIMENT,)))).text
 
 
 def test_a_card_folds_away_what_the_experiment_was_set_to() -> None:
@@ -584,7 +582,7 @@ def test_notes_of_a_result_are_markdown_with_headings_below_the_experiments() ->
 
 def test_the_page_of_experiments_counts_what_became_of_the_claims() -> None:
     made = body(tried(), "experiments.md")
-    assert links_of(made)["Red: a colour"] == "../papers/red/#experiment_"
+    assert links_of(made)["Red: a color"] == "../papers/red/#experiment_"
     assert ("1 partly" in Reading(made).text, "blue" in made) == (True, False)
     assert [image["src"] for image in Reading(made).all("img")] == [
         f"../assets/results/red-curve-{ground}.svg#only-{ground}" for ground in ("light", "dark")
@@ -616,11 +614,11 @@ def test_filters_know_state_tag_and_paper() -> None:
     reading = Reading(body(small(), "questions.md"))
     groups = [attributes for _, attributes in reading.elements if "data-paper" in attributes]
     assert [(group["data-paper"], json.loads(group["data-tags"])) for group in groups] == [
-        ("red", ["Warm colours", "light"])
+        ("red", ["Warm colors", "light"])
     ]
     options = [option["value"] for option in reading.all("option")]
     states = ["demonstrated", "answered", "unverified", "broken", "open"]
-    assert options == ["", *states, "", "light", "Warm colours", "", "red"]
+    assert options == ["", *states, "", "light", "Warm colors", "", "red"]
     assert "hidden" in reading.all("form")[0]
     assert [text for text in reading.texts["li"] if "Why" in text] == [
         *("Why held? demonstrated", "Why changed? unverified", "Why failed? broken", "Why unasked? open"),
@@ -753,7 +751,7 @@ def test_a_page_is_described_in_plain_words() -> None:
     assert pages(library(card, paper("two")))["papers/one.md"].description == "Not a_b, see that & more."
 
 
-def test_code_has_its_language_and_its_colours() -> None:
+def test_code_has_its_language_and_its_colors() -> None:
     notes = "```python\nif a < b:\n    pass\n```\n\n```klingon\na < b\n```\n\n    a < b"
     made = body(library(paper("one", notes=notes)), "papers/one.md", citations={})
     reading = Reading(made)
@@ -930,8 +928,8 @@ def test_a_page_can_ask_for_the_states_and_the_newest_cards() -> None:
         f"questions/?state={state}" for state in ("demonstrated", "answered", "unverified", "broken", "open")
     ]
     assert Reading(states).texts["strong"] == ["1"] * 5
-    assert links_of(newest)["Red: a colour"] == "papers/red/"
-    assert links_of(part("newest", small(), "topics/x.md"))["Red: a colour"] == "../../papers/red/"
+    assert links_of(newest)["Red: a color"] == "papers/red/"
+    assert links_of(part("newest", small(), "topics/x.md"))["Red: a color"] == "../../papers/red/"
 
 
 def test_the_newest_cards_are_those_with_the_newest_questions() -> None:
@@ -956,18 +954,18 @@ def test_a_page_of_a_module_tells_what_it_implements_and_answers() -> None:
     made = pages(small())
     red = made["reference/red.md"]
     assert Reading(red.body).text == (
-        "← Reference house.red Implements Red: a colour. Answers: 1 demonstrated 1 unverified 1 broken. "
+        "← Reference house.red Implements Red: a color. Answers: 1 demonstrated 1 unverified 1 broken. "
         "Source: house/red.py. Door"
     )
     assert '<h2 id="house.red.Door">Door</h2>' in red.body, "its documentation is HTML"
-    assert links_of(red.body)["Red: a colour"] == "../../papers/red/"
+    assert links_of(red.body)["Red: a color"] == "../../papers/red/"
     assert links_of(red.body)["house/red.py"] == f"{REPO}/blob/main/house/red.py#L1"
     assert "demonstrated" not in made["reference/house.md"].body
 
 
 def test_a_link_to_a_former_name_leads_to_the_name_of_today() -> None:
     renamed = {"house.red.Gate": "house.red.Door", "house.red.lost": "house.blue.x", "house.red.Door": "house.red.Door"}
-    made = pages(small(settings=Settings(renamed=renamed)))
+    made = pages(small(renamed=renamed))
     body = made["reference/red.md"].body
     assert '<a id="house.red.lost"></a><a id="house.red.Gate"></a><h2 id="house.red.Door">' in body
     assert body.count('id="house.red.Door"') == 1
@@ -1003,8 +1001,8 @@ def test_a_page_tells_search_engines_and_the_search_what_it_is() -> None:
 def test_without_cards_there_are_pages_all_the_same() -> None:
     made = {path: Reading(page.body) for path, page in pages(library()).items()}
     assert "There is no card yet." in made["papers/index.md"].text
-    assert "Nobody has asked yet." in made["questions.md"].text
-    assert "No card names any." in made["tags.md"].text
+    assert "There are no questions yet." in made["questions.md"].text
+    assert "No card has any." in made["tags.md"].text
     assert "There is no experiment yet." in made["experiments.md"].text
     nothing = Library({}, {}, (), (), {})
     assert "There is no module yet." in Reading(body(nothing, addresses.REFERENCE)).text
@@ -1019,7 +1017,7 @@ def test_a_template_of_the_library_stands_in_for_ours() -> None:
         pages(small(templates={"card.html": "<h1>{{ title }}</h1>{{ here.inline(card.idea) }}"})),
         pages(small()),
     )
-    assert own["papers/red.md"].body == "<h1>Red: a colour</h1>An idea."
+    assert own["papers/red.md"].body == "<h1>Red: a color</h1>An idea."
     assert own["questions.md"] == ours["questions.md"]
     assert ours["papers/red.md"].body.startswith("<p>")
 

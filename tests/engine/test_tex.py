@@ -1,7 +1,6 @@
 """TeX becomes Unicode, with its marks and its mathematics; what can't be set is told."""
 
 import contextlib
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from quaere.content.bibliography import tex
 from quaere.content.bibliography.tex import TexError, literal, read
+from tests.engine.test_time import assert_linear, repeated
 
 
 @pytest.mark.parametrize(
@@ -175,13 +175,10 @@ def test_any_text_is_read_or_told(written: str) -> None:
     "part",
     [r"\'e", "$a$", "{a}", "{a", "$", "$a", "--", r"\emph{a}", r"\begin{a}", r"\(", "``", r"\noopsort{a}", r"\foo "],
 )
-def test_time_grows_as_the_text_does(part: str) -> None:
-    def seconds(count: int) -> float:
-        started = time.process_time()
+def test_a_text_is_read_in_linear_time(part: str) -> None:
+    def run(text: str) -> None:
         with contextlib.suppress(TexError):
-            _ = read(part * count).plain
-        return time.process_time() - started
+            _ = read(text).plain
 
-    seconds(100)
-    # Four times the text may take ten times as long, and no more; a square would take sixteen times.
-    assert seconds(8000) < 10 * max(seconds(2000), 0.02)
+    assert_linear(run, repeated(part), 2_000)
+    assert_linear(run, repeated(part, after=r"{\)\]}"), 2_000)

@@ -1,6 +1,6 @@
-"""Take the gradients of the first batch of experiments' trainings, in as many processes as this one was started with.
+"""Compute the gradients of the first batch of experiments' trainings, in as many processes as were launched.
 
-A training that others build on is then run, at size smoke.
+A training whose result others need is then run, at size smoke.
 
 Dropout is off: each process draws its own. The first process prints, for each training, its mean loss and the norm of
 each weight's gradient, with a projection that tells its direction.
@@ -22,15 +22,15 @@ from quaere.running.experiments import Loop, Run
 from reference_impl.experiments.training import Training
 
 MOST = 2
-"""Trainings of one experiment: the first ones."""
+"""Trainings per experiment: the first ones."""
 
 
 class Enough(Exception):  # noqa: N818  (nothing went wrong)
-    """All gradients that are wanted have been taken."""
+    """All wanted gradients are recorded."""
 
 
-class Taking(Run):
-    """A run that takes each training's first gradients."""
+class GradientRun(Run):
+    """A run that records each training's first gradients."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -69,7 +69,7 @@ def main() -> None:
     folder, *slugs = sys.argv[1:]
     found = {}
     for slug in slugs:
-        run = Taking(Path(folder) / slug)
+        run = GradientRun(Path(folder) / slug)
         with contextlib.suppress(Enough):
             importlib.import_module(f"reference_impl.experiments.{slug}").experiment(run)
         found.update({f"{slug} {name}": one for name, one in run.found.items()})

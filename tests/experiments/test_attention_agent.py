@@ -34,7 +34,7 @@ from reference_impl.experiments.attention_agent import (
     run_episode,
     set_params,
 )
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.training import count_parameters
 
 
 def far_from_one(candidates: Sequence[np.ndarray], generation: int) -> list[float]:
@@ -77,7 +77,7 @@ def test_evolution_nears_the_best_and_returns_the_loss_that_falls():
 
 
 def test_both_arms_have_the_same_number_of_parameters_within_two_per_cent():
-    votes, pixels = (parameters(build_agent(arm)) for arm in (VOTES, PIXELS))
+    votes, pixels = (count_parameters(build_agent(arm)) for arm in (VOTES, PIXELS))
     assert (votes, pixels) == (263, 259)
     assert abs(votes - pixels) / votes < 0.02
 

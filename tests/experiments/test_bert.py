@@ -11,87 +11,89 @@ from torch import nn
 from quaere.content.results import Outcome
 from quaere.running.experiments import Run
 from reference_impl import checkpoints
-from reference_impl.bert import Bert, BertMaskedWords
+from reference_impl.bert import BertConfig, BertForMaskedLM, BertModel
 from reference_impl.experiments import bert, prose, sentence_vectors
 from reference_impl.experiments.bert import (
     ARMS,
-    HIDDEN_WORDS,
     LEFT_TO_RIGHT,
+    MASKED_LM,
     SCRATCH,
     SIZES,
-    Learnt,
-    LeftToRight,
-    compared,
-    corpus,
-    fine_tuning,
-    followed,
-    judged_bidirectional,
-    judged_few_labels,
+    LeftToRightBertModel,
+    PretrainingSummary,
+    add_task_head,
+    build_finetuning,
+    build_model,
+    has_next_token,
+    judge_bidirectional,
+    judge_cases,
+    judge_few_labels,
     left_to_right_loss,
-    network,
-    with_head,
-    word_scores,
+    load_corpus,
+    token_logits,
 )
-from reference_impl.experiments.sentence_tasks import SPECIAL, TASKS, real
-from reference_impl.experiments.training import parameters
+from reference_impl.experiments.sentence_tasks import SPECIAL_TOKENS, TASKS, attention_mask
+from reference_impl.experiments.training import count_parameters
 
 YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
 SMOKE = SIZES["smoke"]
 
 
-def tiny(kind=Bert):
+def tiny(kind=BertModel):
     torch.manual_seed(0)
-    return kind(40, 16, 2, 32, 2, max_length=9, deviation=0.3).eval()
+    return kind(BertConfig(40, 16, 2, 32, 2, max_position_embeddings=9, initializer_range=0.3)).eval()
 
 
 def test_markup_goes_and_what_was_code_is_known():
     source = """Return the  :class:`~Graph` of\n    ``nodes`` in *this* order.\n\n    >>> No prose `here`.\n    """
-    (found,) = prose.sentences(f'def f():\n    """{source}"""')
-    sentence = prose.without_markup(found)
+    (found,) = prose.extract_sentences(f'def f():\n    """{source}"""')
+    sentence = prose.strip_markup(found)
     assert sentence.text == "Return the Graph of nodes in this order."
     assert [sentence.text[slice(*one)] for one in sentence.code] == ["Graph", "nodes"]
 
 
-def test_no_file_and_no_sentence_is_both_learnt_from_and_tested_on():
-    text = corpus(SMOKE)
-    assert not {(one.package, one.file) for one in text.seen} & {(one.package, one.file) for one in text.unseen}
-    seen = {one.text.lower() for one in text.seen}
+def test_no_file_and_no_sentence_is_both_trained_on_and_tested_on():
+    text = load_corpus(SMOKE)
+    train, test = ({(one.package, one.file) for one in split} for split in (text.train_sentences, text.test_sentences))
+    assert not train & test
+    seen = {one.text.lower() for one in text.train_sentences}
     for name in TASKS:
-        task = text.task(name, 0, 32)
+        task = text.build_task(name, 0, 32)
         assert {one.lower() for one in task.texts} <= seen
         assert not {one.lower() for one in task.test_texts} & seen
 
 
 def test_more_labels_are_the_fewer_ones_and_others():
-    few, many, other = (corpus(SMOKE).task("topic", seed, n) for seed, n in ((0, 16), (0, 32), (1, 16)))
+    few, many, other = (load_corpus(SMOKE).build_task("topic", seed, n) for seed, n in ((0, 16), (0, 32), (1, 16)))
     assert few.texts == many.texts[:16]
     assert few.texts != other.texts
 
 
 def test_topics_are_balanced_and_no_sentence_names_its_package():
-    task = corpus(SMOKE).task("topic", 0, 32)
-    assert task.answers.bincount().tolist() == [4] * len(prose.PACKAGES)
+    task = load_corpus(SMOKE).build_task("topic", 0, 32)
+    assert task.labels.bincount().tolist() == [4] * len(prose.PACKAGES)
     for name in ("django", "matplotlib", "networkx", "numpy", "scipy", "scikit", "sklearn", "sympy", "torch"):
         assert not any(name in text.lower() for text in [*task.texts, *task.test_texts])
 
 
 def test_a_span_is_the_word_that_was_code_and_its_spelling_does_not_tell():
-    text = corpus(SMOKE)
-    code = {one.text: one.text[slice(*one.code[0])] for one in text.seen if len(one.code) == 1}
-    task = text.task("span", 0, 32)
-    for sentence, tokens, (first, last) in zip(task.texts, task.tokens, task.answers.tolist(), strict=True):
+    text = load_corpus(SMOKE)
+    code = {one.text: one.text[slice(*one.code[0])] for one in text.train_sentences if len(one.code) == 1}
+    task = text.build_task("span", 0, 32)
+    for sentence, tokens, (first, last) in zip(task.texts, task.input_ids, task.labels.tolist(), strict=True):
         word = code[sentence]
-        assert text.pieces.tokenizer.decode(tokens[first : last + 1].tolist()) == word
+        assert text.tokenizer.tokenizer.decode(tokens[first : last + 1].tolist()) == word
         assert word.isalpha()
         assert word.islower()
 
 
 def test_a_vocabulary_does_not_depend_on_chance_and_spells_every_word():
-    texts = [one.text for one in corpus(SMOKE).seen]
-    assert prose.vocabulary(texts, 300) == prose.vocabulary(texts, 300)
-    tokens = corpus(SMOKE).tokens
-    assert not (tokens == prose.SPECIAL_PIECES.index("[UNK]")).any()
-    assert [prose.SPECIAL_PIECES[i] for i in (SPECIAL.pad, SPECIAL.cls, SPECIAL.sep, SPECIAL.mask)] == [
+    texts = [one.text for one in load_corpus(SMOKE).train_sentences]
+    assert prose.build_vocab(texts, 300) == prose.build_vocab(texts, 300)
+    tokens = load_corpus(SMOKE).input_ids
+    assert not (tokens == prose.SPECIAL_TOKENS.index("[UNK]")).any()
+    ids = SPECIAL_TOKENS.pad, SPECIAL_TOKENS.cls, SPECIAL_TOKENS.sep, SPECIAL_TOKENS.mask
+    assert [prose.SPECIAL_TOKENS[i] for i in ids] == [
         "[PAD]",
         "[CLS]",
         "[SEP]",
@@ -100,33 +102,33 @@ def test_a_vocabulary_does_not_depend_on_chance_and_spells_every_word():
 
 
 def test_left_to_right_no_token_sees_what_follows_and_padding_changes_nothing():
-    model, tokens = tiny(LeftToRight), torch.randint(5, 40, (1, 6))
+    model, tokens = tiny(LeftToRightBertModel), torch.randint(5, 40, (1, 6))
     altered = tokens.index_fill(1, torch.tensor(3), 39)
     changed = (model(altered) - model(tokens)).abs().amax(dim=-1)[0] > 1e-6
     assert changed.tolist() == [False, False, False, True, True, True]
     padded = torch.nn.functional.pad(tokens, (0, 3))
-    torch.testing.assert_close(model(padded, mask=real(padded))[:, :6], model(tokens))
+    torch.testing.assert_close(model(padded, mask=attention_mask(padded))[:, :6], model(tokens))
 
 
 def test_left_to_right_each_real_token_is_asked_for_where_the_one_before_it_stands():
     tokens = torch.tensor([[2, 7, 8, 3, 0], [2, 9, 3, 0, 0]])
     right = {(0, 0): 7, (0, 1): 8, (0, 2): 3, (1, 0): 9, (1, 1): 3}
-    asked = followed(tokens)
+    asked = has_next_token(tokens)
     assert [tuple(place) for place in asked.nonzero().tolist()] == list(right)
 
     class Sure(nn.Module):
-        def forward(self, tokens, mask, chosen):
+        def forward(self, input_ids, mask, masked_indices):
             return 100 * torch.eye(10)[list(right.values())]
 
     loss, count = left_to_right_loss(Sure(), tokens, tokens, asked)
     assert (round(float(loss), 3), count) == (0, 5)
 
 
-@pytest.mark.parametrize(("kind", "sees"), [(Bert, [0, 1, 3, 4, 5]), (LeftToRight, [0, 1])])
+@pytest.mark.parametrize(("kind", "sees"), [(BertModel, [0, 1, 3, 4, 5]), (LeftToRightBertModel, [0, 1])])
 def test_a_guess_never_sees_the_word_itself(kind, sees):
-    model, tokens, place = BertMaskedWords(tiny(kind)).eval(), torch.randint(5, 39, (1, 6)), torch.tensor([2])
-    before = word_scores(model, tokens, place)
-    altered = [word_scores(model, tokens.index_fill(1, torch.tensor(i), 39), place) for i in range(6)]
+    model, tokens, place = BertForMaskedLM(tiny(kind)).eval(), torch.randint(5, 39, (1, 6)), torch.tensor([2])
+    before = token_logits(model, tokens, place)
+    altered = [token_logits(model, tokens.index_fill(1, torch.tensor(i), 39), place) for i in range(6)]
     assert [i for i in range(6) if (altered[i] - before).abs().max() > 1e-6] == sees
 
 
@@ -134,17 +136,17 @@ def test_a_guess_never_sees_the_word_itself(kind, sees):
 @pytest.mark.parametrize("task", TASKS)
 def test_all_networks_have_as_many_weights(size, task):
     with torch.device("meta"):
-        assert len({parameters(with_head(network(SIZES[size], arm).bert, task)) for arm in ARMS}) == 1
+        assert len({count_parameters(add_task_head(build_model(SIZES[size], arm).bert, task)) for arm in ARMS}) == 1
 
 
 def test_the_topic_is_read_where_the_whole_sentence_has_been_seen():
     tokens = torch.tensor([[2, 7, 8, 9, 3, 0, 0]])
-    for kind in (Bert, LeftToRight):
-        model = with_head(tiny(kind), "topic").eval()
-        before = model(tokens, mask=real(tokens))
+    for kind in (BertModel, LeftToRightBertModel):
+        model = add_task_head(tiny(kind), "topic").eval()
+        before = model(tokens, mask=attention_mask(tokens))
         for place, token in ((1, 30), (3, 30)):
             altered = tokens.index_fill(1, torch.tensor(place), token)
-            assert (model(altered, mask=real(altered)) - before).abs().max() > 1e-6
+            assert (model(altered, mask=attention_mask(altered)) - before).abs().max() > 1e-6
 
 
 @pytest.mark.parametrize(
@@ -159,46 +161,46 @@ def test_the_topic_is_read_where_the_whole_sentence_has_been_seen():
     ],
 )
 def test_the_rule_can_come_out_in_every_way(one, other, outcome):
-    assert compared(one, other) is outcome
+    assert judge_cases(one, other) is outcome
 
 
 def test_each_claim_is_judged_against_its_own_rival():
-    level = {HIDDEN_WORDS: 0.5, LEFT_TO_RIGHT: 0.7, SCRATCH: 0.3}
+    level = {MASKED_LM: 0.5, LEFT_TO_RIGHT: 0.7, SCRATCH: 0.3}
     scores = {(task, arm): {64: [level[arm], level[arm] + 0.02]} for task in TASKS for arm in ARMS}
-    learnt = Learnt({HIDDEN_WORDS: [5.0, 5.5], LEFT_TO_RIGHT: [4.0, 4.1]}, by_frequency=7.0, passes=2.0)
-    few = judged_few_labels(scores, learnt)
+    summary = PretrainingSummary({MASKED_LM: [5.0, 5.5], LEFT_TO_RIGHT: [4.0, 4.1]}, unigram_nats=7.0, epochs=2.0)
+    few = judge_few_labels(scores, summary)
     assert few.outcome is YES
-    assert judged_bidirectional(scores, learnt).outcome is NO
+    assert judge_bidirectional(scores, summary).outcome is NO
     assert "0.51 (0.50 to 0.52) against 0.31 (0.30 to 0.32)" in few.measured
-    assert "5.25 (5.00 to 5.50) nats with hidden words; by frequencies alone, 7.00" in few.measured
-    assert "After 2.0 passes" in few.why
-    assert "75% of what it costs by frequencies alone" in few.why
+    assert "5.25 (5.00 to 5.50) nats with masked LM; by frequencies alone, 7.00" in few.measured
+    assert "After 2.0 epochs" in few.why
+    assert "75% of that by frequencies alone" in few.why
 
 
-@pytest.mark.parametrize(("arm", "rate"), [(HIDDEN_WORDS, 1.0), (LEFT_TO_RIGHT, 1.0), (SCRATCH, 2.0)])
+@pytest.mark.parametrize(("arm", "rate"), [(MASKED_LM, 1.0), (LEFT_TO_RIGHT, 1.0), (SCRATCH, 2.0)])
 def test_what_was_pre_trained_is_tuned_at_its_own_rate(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arm: str, rate: float
 ) -> None:
     highest = []
 
-    def adam_of(rate: float, steps: int) -> dict[str, Any]:
-        highest.append(rate)
+    def optimizer_options(lr: float, steps: int) -> dict[str, Any]:
+        highest.append(lr)
         return {}
 
-    monkeypatch.setattr(bert, "adam_of", adam_of)
+    monkeypatch.setattr(bert, "optimizer_options", optimizer_options)
     monkeypatch.setattr(checkpoints, "load", lambda *_: None)
     run = Run(tmp_path / "run", device="cpu")
-    fine_tuning(replace(SMOKE, tuning_rates=(1.0, 2.0)), arm, "topic", 16, 0, run)
+    build_finetuning(replace(SMOKE, finetuning_lrs=(1.0, 2.0)), arm, "topic", 16, 0, run)
     assert highest == [rate]
 
 
-def test_a_question_is_not_its_own_neighbour_and_chance_is_that_of_a_draw():
+def test_a_question_is_not_its_own_neighbor_and_chance_is_that_of_a_draw():
     names = ["a.one", "a.two", "b.one", "b.two"]
     cosines = torch.tensor([[1, 0.9, 0.1, 0.2], [0.9, 1, 0.1, 0.2], [0.8, 0.1, 1, 0.3], [0.1, 0.2, 0.3, 1]])
-    assert sentence_vectors.nearest(cosines).tolist() == [1, 0, 0, 2]
-    assert sentence_vectors.agreement(cosines, names) == 0.75
-    assert sentence_vectors.chance(names) == pytest.approx(1 / 3)
-    assert sentence_vectors.nearest(cosines, ~sentence_vectors.same_card(names)).tolist() == [3, 3, 0, 1]
+    assert sentence_vectors.nearest_neighbors(cosines).tolist() == [1, 0, 0, 2]
+    assert sentence_vectors.same_card_rate(cosines, names) == 0.75
+    assert sentence_vectors.chance_rate(names) == pytest.approx(1 / 3)
+    assert sentence_vectors.nearest_neighbors(cosines, ~sentence_vectors.same_card(names)).tolist() == [3, 3, 0, 1]
 
 
 def test_without_the_trained_weights_it_says_what_to_install(monkeypatch):

@@ -1,4 +1,4 @@
-"""The experiment of DETR: its judgements on made-up numbers, its losses in shares, and its suppression."""
+"""The criteria, the loss on shares of a batch, and the NMS of the DETR experiment."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,22 +9,22 @@ import torch
 import yaml
 
 from quaere.content.results import Outcome
-from reference_impl.detr import DETR, Detections, Objects, Predictions, ResNet, corners, total_loss
+from reference_impl.detr import DETR, Detections, Predictions, ResNet, Targets, box_cxcywh_to_xyxy, total_loss
 from reference_impl.experiments import detr
-from reference_impl.experiments.detr import BARE, PLAIN, SIZES, UNWEIGHTED
-from reference_impl.experiments.scenes import CLASSES, objects
+from reference_impl.experiments.detr import NO_ENCODER, PLAIN, SIZES, UNWEIGHTED
+from reference_impl.experiments.scenes import CLASSES, to_targets
 
-SIZE = replace(SIZES["smoke"], batch=7)
+SIZE = replace(SIZES["smoke"], batch_size=7)
 YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
 
 
 def layers(*values: tuple[float, float]) -> list[dict[str, float]]:
-    return [{"AP": float(ap), "suppressed": float(after), "repeats": 0.0} for ap, after in values]
+    return [{"AP": float(ap), "AP after NMS": float(after), "duplicates": 0.0} for ap, after in values]
 
 
 def tiny() -> DETR:
     torch.manual_seed(0)
-    return DETR(len(CLASSES), SIZE.queries, 16, 2, 32, 2, 0.0, ResNet((1, 1), 4, frozen=0))
+    return DETR(len(CLASSES), SIZE.num_queries, 16, 2, 32, 2, 0.0, ResNet((1, 1), 4, frozen_layers=0))
 
 
 # The loss
@@ -36,61 +36,61 @@ def gradient(model: DETR, loss: Any) -> torch.Tensor:
     return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
 
 
-@pytest.mark.parametrize("no_object", [0.1, 1.0])
-def test_shares_add_up_to_the_gradient_of_the_whole_batch(no_object: float) -> None:
-    model, batch = tiny(), detr.drawn(SIZE, torch.Generator().manual_seed(3))
-    images, labels, boxes, real, _ = batch
-    counts = real.sum(dim=1)
+@pytest.mark.parametrize("eos_coef", [0.1, 1.0])
+def test_shares_add_up_to_the_gradient_of_the_whole_batch(eos_coef: float) -> None:
+    model, batch = tiny(), detr.sample_batch(SIZE, torch.Generator().manual_seed(3))
+    images, labels, boxes, valid, _ = batch
+    counts = valid.sum(dim=1)
     assert counts[:5].float().mean() != counts[5:].float().mean()  # otherwise the shares' weights would agree anyhow
-    whole = gradient(model, total_loss(model(images), objects(labels, boxes, real), no_object))
-    loss = detr.set_loss(no_object, SIZE.queries)
+    whole = gradient(model, total_loss(model(images), to_targets(labels, boxes, valid), eos_coef))
+    loss = detr.build_loss(eos_coef, SIZE.num_queries)
     parts = [loss(model, *(tensor[rows] for tensor in batch)) for rows in (slice(0, 5), slice(5, 7))]
     joined = gradient(model, sum(total for total, _ in parts) / float(sum(count for _, count in parts)))
     torch.testing.assert_close(joined, whole, rtol=1e-4, atol=1e-6)
 
 
 def test_in_one_process_the_loss_is_the_modules_own() -> None:
-    model, batch = tiny(), detr.drawn(SIZE, torch.Generator().manual_seed(3))
-    total, count = detr.set_loss(0.1, SIZE.queries)(model, *batch)
-    own = total_loss(model(batch[0]), objects(*batch[1:4]), 0.1)
+    model, batch = tiny(), detr.sample_batch(SIZE, torch.Generator().manual_seed(3))
+    total, count = detr.build_loss(0.1, SIZE.num_queries)(model, *batch)
+    own = total_loss(model(batch[0]), to_targets(*batch[1:4]), 0.1)
     torch.testing.assert_close(total / count, own)
 
 
-def test_a_cell_is_told_of_the_last_box_that_holds_its_centre() -> None:
-    labels, real = torch.tensor([[2, 1, 0]]), torch.tensor([[True, True, False]])
+def test_the_target_of_a_cell_is_the_last_box_that_contains_its_center() -> None:
+    labels, valid = torch.tensor([[2, 1, 0]]), torch.tensor([[True, True, False]])
     boxes = torch.tensor([[[0.25, 0.5, 0.5, 1.0], [0.25, 0.25, 0.5, 0.5], [0.75, 0.5, 0.5, 1.0]]])
-    label, box = detr.cells_truth(labels, boxes, real, side=2)
+    label, box = detr.cell_targets(labels, boxes, valid, side=2)
     none = len(CLASSES)
-    assert label.tolist() == [[1, none, 2, none]]  # row by row; the third box is not real
+    assert label.tolist() == [[1, none, 2, none]]  # row by row; the third box is not valid
     assert torch.equal(box[0, 0], boxes[0, 1])
     assert torch.equal(box[0, 2], boxes[0, 0])
 
 
-# The data and the nets
+# The data and the models
 
 
 def test_no_step_of_training_draws_from_the_seed_of_the_test(tmp_path: Path) -> None:
-    teaching, drawn = detr.Teaching(SIZE, tmp_path / "backbone.pt", 1_000_000, "cpu"), []
+    training, seeds = detr.BackboneTraining(SIZE, tmp_path / "backbone.pt", 1_000_000, "cpu"), []
 
     def noted(generator: torch.Generator) -> Any:
-        drawn.append(generator.initial_seed())
-        return detr.drawn(SIZE, generator)
+        seeds.append(generator.initial_seed())
+        return detr.sample_batch(SIZE, generator)
 
-    teaching._batch = noted
-    teaching.step(SIZES["full"].steps - 1)
-    assert 0 < drawn[0] < detr.TEST  # so are all before, and those of lower seeds
+    training._batch = noted
+    training.step(SIZES["full"].steps - 1)
+    assert 0 < seeds[0] < detr.TEST_SEED  # so are all before, and those of lower seeds
 
 
-def test_nets_of_all_arms_begin_alike_and_with_the_backbone_that_was_taught(tmp_path: Path) -> None:
+def test_models_of_all_arms_have_the_same_initial_weights_and_the_pretrained_backbone(tmp_path: Path) -> None:
     file = tmp_path / "backbone.pt"
-    teaching = detr.Teaching(replace(SIZE, taught=1), file, 5, "cpu")
-    teaching.step(0)
-    assert teaching.result()[-1]["named"] >= 0
-    nets = [detr.detecting(SIZE, file, arm, 1, "cpu").model.state_dict() for arm in detr.ARMS.values()]
-    assert all(torch.equal(nets[0][name], net[name]) for net in nets for name in net)
-    assert [any(name.startswith("encoder") for name in net) for net in nets] == [True, True, False]
-    for name, numbers in teaching.model.get_submodule("backbone").state_dict().items():
-        assert torch.equal(nets[0][f"backbone.{name}"], numbers)
+    training = detr.BackboneTraining(replace(SIZE, backbone_steps=1), file, 5, "cpu")
+    training.step(0)
+    assert training.result()[-1]["accuracy"] >= 0
+    states = [detr.build_training(SIZE, file, arm, 1, "cpu").model.state_dict() for arm in detr.ARMS.values()]
+    assert all(torch.equal(states[0][name], state[name]) for state in states for name in state)
+    assert [any(name.startswith("encoder") for name in state) for state in states] == [True, True, False]
+    for name, numbers in training.model.get_submodule("backbone").state_dict().items():
+        assert torch.equal(states[0][f"backbone.{name}"], numbers)
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
@@ -98,24 +98,24 @@ def test_every_size_has_the_layers_that_it_says(size: detr.Size, tmp_path: Path)
     file = tmp_path / "backbone.pt"
     size = replace(size, depths=(1,), width=4)
     torch.save(ResNet(size.depths, size.width).state_dict(), file)
-    model = detr.detector(size, file)
+    model = detr.build_detr(size, file)
     assert (len(model.encoder), len(model.decoder)) == (size.encoder, size.decoder)
-    assert size.queries >= size.canvas.objects
+    assert size.num_queries >= size.canvas.max_objects
 
 
-def test_norms_bring_the_images_they_were_calibrated_on_to_mean_0_and_variance_1() -> None:
+def test_calibrated_norms_have_mean_0_and_variance_1() -> None:
     torch.manual_seed(0)
     backbone, images = ResNet((1,), 4), 3 + 2 * torch.randn(8, 3, 32, 32)
-    detr.calibrate(backbone, images)
+    detr.calibrate_batch_norm(backbone, images)
     normed = backbone[1](backbone[0](images))
     torch.testing.assert_close(normed.mean(dim=(0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
     torch.testing.assert_close(normed.var(dim=(0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
 
 
-# What is measured
+# Evaluation
 
 
-def found(*rows: tuple[float, int, tuple[float, ...]]) -> Detections:
+def detections(*rows: tuple[float, int, tuple[float, ...]]) -> Detections:
     scores, labels, boxes = zip(*rows, strict=True)
     return Detections(torch.tensor(scores), torch.tensor(labels), torch.tensor(boxes))
 
@@ -123,38 +123,40 @@ def found(*rows: tuple[float, int, tuple[float, ...]]) -> Detections:
 BOX, NEAR, FAR = (0.0, 0.0, 10.0, 10.0), (1.0, 0.0, 11.0, 10.0), (6.0, 0.0, 16.0, 10.0)
 
 
-def test_suppression_keeps_the_surest_of_each_class_and_place() -> None:
-    kept = detr.suppressed(found((0.5, 0, BOX), (0.9, 0, NEAR), (0.4, 1, BOX), (0.3, 0, FAR)))
+def test_nms_keeps_the_best_box_of_each_class_and_place() -> None:
+    kept = detr.non_maximum_suppression(detections((0.5, 0, BOX), (0.9, 0, NEAR), (0.4, 1, BOX), (0.3, 0, FAR)))
     torch.testing.assert_close(kept.scores, torch.tensor([0.9, 0.4, 0.3]))
     assert kept.labels.tolist() == [0, 1, 0]
 
 
-def test_what_was_suppressed_suppresses_nothing() -> None:
-    chain = found((0.9, 0, BOX), (0.8, 0, (3.0, 0.0, 13.0, 10.0)), (0.7, 0, (6.0, 0.0, 16.0, 10.0)))
-    torch.testing.assert_close(detr.suppressed(chain).scores, torch.tensor([0.9, 0.7]))
+def test_suppressed_boxes_suppress_nothing() -> None:
+    chain = detections((0.9, 0, BOX), (0.8, 0, (3.0, 0.0, 13.0, 10.0)), (0.7, 0, (6.0, 0.0, 16.0, 10.0)))
+    torch.testing.assert_close(detr.non_maximum_suppression(chain).scores, torch.tensor([0.9, 0.7]))
 
 
-def test_an_object_is_found_again_by_the_second_sure_box_of_its_class() -> None:
-    true = Objects(torch.tensor([0]), torch.tensor([[0.25, 0.25, 0.5, 0.5]]))
-    assert torch.equal(corners(true.boxes) * 20, torch.tensor([BOX]))
-    assert detr.repeats(true, found((0.9, 0, BOX), (0.6, 0, NEAR), (0.9, 1, NEAR), (0.9, 0, FAR)), 20) == 0
-    assert detr.repeats(true, found((0.9, 0, BOX), (0.8, 0, NEAR), (0.8, 0, BOX)), 20) == 2
+def test_a_duplicate_is_a_second_confident_box_of_an_objects_class() -> None:
+    true = Targets(torch.tensor([0]), torch.tensor([[0.25, 0.25, 0.5, 0.5]]))
+    assert torch.equal(box_cxcywh_to_xyxy(true.boxes) * 20, torch.tensor([BOX]))
+    assert (
+        detr.count_duplicates(true, detections((0.9, 0, BOX), (0.6, 0, NEAR), (0.9, 1, NEAR), (0.9, 0, FAR)), 20) == 0
+    )
+    assert detr.count_duplicates(true, detections((0.9, 0, BOX), (0.8, 0, NEAR), (0.8, 0, BOX)), 20) == 2
 
 
-def test_the_weights_that_are_drawn_are_the_surest_querys() -> None:
+def test_the_attention_weights_shown_are_those_of_the_best_query() -> None:
     model, scenes = tiny().eval(), detr.test_scenes(SIZE)
     with torch.no_grad():
-        seen = detr.looked_at(model, scenes.images[0], SIZE)
-        said: Predictions = detr.predictions(model, scenes.images[:1])[-1]
+        seen = detr.probe_attention(model, scenes.images[0], SIZE)
+        said: Predictions = detr.predict(model, scenes.images[:1])[-1]
     scores = said.logits[0].softmax(dim=1)[:, :-1].amax(dim=1)
-    side = SIZE.canvas.side
+    side = SIZE.canvas.image_size
     assert seen["score"] == pytest.approx(scores.max().item())
-    torch.testing.assert_close(torch.tensor(seen["box"]), corners(said.boxes[0, scores.argmax()]) * side)
+    torch.testing.assert_close(torch.tensor(seen["box"]), box_cxcywh_to_xyxy(said.boxes[0, scores.argmax()]) * side)
     assert torch.tensor(seen["weights"]).shape == (4, 4)
     assert torch.tensor(seen["weights"]).sum().item() == pytest.approx(1.0)
 
 
-# What it says
+# Findings
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_the_weights_that_are_drawn_are_the_surest_querys() -> None:
     ],
 )
 def test_layers_are_judged(seeds: list[tuple[float, ...]], outcome: Outcome) -> None:
-    assert detr.layers_finding([layers(*((ap, ap) for ap in seed)) for seed in seeds]).outcome is outcome
+    assert detr.judge_layers([layers(*((ap, ap) for ap in seed)) for seed in seeds]).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_layers_are_judged(seeds: list[tuple[float, ...]], outcome: Outcome) -> 
 )
 def test_duplicates_are_judged(first: tuple[float, ...], last: tuple[float, ...], outcome: Outcome) -> None:
     runs = [layers((10, 10 + one), (20, 20 + other)) for one, other in zip(first, last, strict=True)]
-    assert detr.duplicates_finding(runs).outcome is outcome
+    assert detr.judge_duplicates(runs).outcome is outcome
 
 
 def curve(*values: float) -> list[dict[str, Any]]:
@@ -200,17 +202,17 @@ def curve(*values: float) -> list[dict[str, Any]]:
         ((15, 18), (curve(1, 20, 20, 20), curve(1, 22, 22, 22)), NO),
     ],
 )
-def test_the_weight_is_judged(low: tuple[float, ...], full: Any, outcome: Outcome) -> None:
-    finding = detr.weight_finding({PLAIN: [curve(0, 0, 0, ap) for ap in low], UNWEIGHTED: full})
+def test_the_weight_of_no_object_is_judged(low: tuple[float, ...], full: Any, outcome: Outcome) -> None:
+    finding = detr.judge_no_object_weight({PLAIN: [curve(0, 0, 0, ap) for ap in low], UNWEIGHTED: full})
     assert finding.outcome is outcome
     assert f"after 40 steps AP is {sum(low) / 2:.1f} ({min(low):.1f} to {max(low):.1f}" in finding.measured
     assert ", ".join(f"{one[1]['AP']:.1f}" for one in full) in finding.measured
 
 
-def test_a_curve_has_levelled_by_what_it_rose_over_the_last_third_of_the_steps() -> None:
-    assert detr.levelled(curve(1, 2, 3, 10, 10.5, 10.9))  # 40 of 60 steps
-    assert not detr.levelled(curve(1, 2, 3, 10, 10.9, 11.1))
-    assert not detr.levelled(curve(5))  # what it was before is not known
+def test_a_curve_has_leveled_off_if_it_hardly_rises_over_the_last_third_of_the_steps() -> None:
+    assert detr.has_leveled(curve(1, 2, 3, 10, 10.5, 10.9))  # 40 of 60 steps
+    assert not detr.has_leveled(curve(1, 2, 3, 10, 10.9, 11.1))
+    assert not detr.has_leveled(curve(5))  # what it was before is not known
 
 
 @pytest.mark.parametrize(
@@ -229,17 +231,17 @@ def test_the_encoder_is_judged(without: list[tuple[float, ...]], outcome: Outcom
     def run(ap: float, small: float, large: float) -> list[dict[str, float]]:
         return [{"AP": 0.0}, {"AP": float(ap), "small": float(small), "medium": 35.0, "large": float(large)}]
 
-    arms = {PLAIN: [run(40, 35, 45), run(39, 35, 45)], BARE: [run(*values) for values in without]}
-    finding = detr.encoder_finding(arms, {PLAIN: 12_000, BARE: 9_000})
+    arms = {PLAIN: [run(40, 35, 45), run(39, 35, 45)], NO_ENCODER: [run(*values) for values in without]}
+    finding = detr.judge_encoder(arms, {PLAIN: 12_000, NO_ENCODER: 9_000})
     assert finding.outcome is outcome
     assert f"By seed it falls by {40 - without[0][0]:.1f}, {39 - without[1][0]:.1f};" in finding.measured
     assert f"on large ones by {45 - without[0][2]:.1f}, {45 - without[1][2]:.1f}." in finding.measured
-    assert "3,000 of 12,000 weights fewer" in finding.measured
+    assert "3,000 of 12,000 parameters fewer" in finding.measured
 
 
-def test_every_claim_of_the_card_is_judged_or_said_to_be_untried() -> None:
+def test_every_claim_of_the_card_is_judged_or_listed_as_not_tried() -> None:
     card = yaml.safe_load((Path(__file__).parents[2] / "papers" / "detr.yml").read_text(encoding="utf-8"))
     tried = {"decoder-layers", "duplicates", "encoder", "no-object-weight"}
-    untried = {finding.claim for finding in detr.untried()}
+    untried = {finding.claim for finding in detr.not_tried_findings()}
     assert {claim["id"] for claim in card["claims"]} == tried | untried
     assert not tried & untried

@@ -3,7 +3,7 @@
 import pytest
 
 from quaere.content.results import Outcome
-from reference_impl.experiments.judging import apart, in_every_seed, outcome
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
 
 
 @pytest.mark.parametrize(
@@ -15,24 +15,24 @@ from reference_impl.experiments.judging import apart, in_every_seed, outcome
         (False, False, "not reproduced"),
     ],
 )
-def test_the_word_is_for_the_most_that_came_out(whole: bool, part: bool, word: str) -> None:
+def test_the_outcome_is_the_strongest_that_holds(whole: bool, part: bool, word: str) -> None:
     assert outcome(whole, part) is Outcome(word)
 
 
-def test_arms_are_apart_if_the_worst_of_the_one_is_better_than_the_best_of_the_other() -> None:
-    assert apart([3.0, 4.0, 5.0], [1.0, 2.0, 2.9])
-    assert not apart([3.0, 4.0, 50.0], [1.0, 2.0, 3.0])
-    assert not apart([1.0, 2.0], [3.0, 4.0])
+def test_all_runs_of_an_arm_are_above_if_the_worst_of_the_one_is_better_than_the_best_of_the_other() -> None:
+    assert all_runs_above([3.0, 4.0, 5.0], [1.0, 2.0, 2.9])
+    assert not all_runs_above([3.0, 4.0, 50.0], [1.0, 2.0, 3.0])
+    assert not all_runs_above([1.0, 2.0], [3.0, 4.0])
 
 
 def test_one_seed_says_nothing() -> None:
-    assert not apart([3.0], [1.0, 2.0])
-    assert not apart([3.0, 4.0], [1.0])
+    assert not all_runs_above([3.0], [1.0, 2.0])
+    assert not all_runs_above([3.0, 4.0], [1.0])
 
 
-def test_in_every_seed_compares_seed_with_seed() -> None:
-    assert in_every_seed([2.0, 11.0], [1.0, 10.0])
-    assert not in_every_seed([2.0, 10.0], [1.0, 10.0])
-    assert not in_every_seed([2.0, 11.0], [1.0, 10.0], by=1.0)
+def test_each_seed_above_compares_seed_with_seed() -> None:
+    assert each_seed_above([2.0, 11.0], [1.0, 10.0])
+    assert not each_seed_above([2.0, 10.0], [1.0, 10.0])
+    assert not each_seed_above([2.0, 11.0], [1.0, 10.0], margin=1.0)
     with pytest.raises(ValueError, match="shorter"):
-        in_every_seed([1.0, 2.0], [0.0])
+        each_seed_above([1.0, 2.0], [0.0])

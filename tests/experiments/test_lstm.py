@@ -11,32 +11,32 @@ from quaere.content.results import Outcome
 from reference_impl.experiments.lstm import (
     ATTENTION,
     CELL,
+    LEARNING_RATES,
     OPEN,
     PLAIN,
-    RATES,
+    REBER_TASK,
     SHUT,
     SIZES,
-    SPELLING,
-    LastPlace,
-    adding,
-    always_half,
-    by_torch,
-    judged_adding,
-    judged_lags,
-    judged_reach,
-    judged_reber,
-    made,
-    reach,
-    reber,
-    recall,
-    recalling,
-    right,
-    string,
-    summing,
-    wrong,
+    LastPositionEncoder,
+    adding_error_rate,
+    adding_task,
+    build_model,
+    constant_answer_error_rate,
+    gradient_reach,
+    judge_adding,
+    judge_lags,
+    judge_reach,
+    judge_reber,
+    reber_accuracy,
+    recall_task,
+    sample_adding,
+    sample_reber,
+    sample_reber_string,
+    sample_recall,
+    to_torch,
 )
-from reference_impl.experiments.training import parameters
-from reference_impl.lstm import LSTMCell, Recurrent, RNNCell
+from reference_impl.experiments.training import count_parameters
+from reference_impl.lstm import RNN, LSTMCell, RNNCell
 
 YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
 
@@ -48,8 +48,8 @@ def drawing(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("cell", [RNNCell(5, 7), LSTMCell(5, 7, forget_bias=1.0), LSTMCell(5, 7, forget_bias=0.0)])
 def test_torchs_layers_compute_what_the_reference_cells_do_and_so_do_their_gradients(cell):
     x = torch.randn(3, 20, 5)
-    layer, outputs, gradients = by_torch(cell), [], []
-    for network in (Recurrent(cell), layer):
+    layer, outputs, gradients = to_torch(cell), [], []
+    for network in (RNN(cell), layer):
         leaf = x.clone().requires_grad_()
         outputs.append(network(leaf)[0])
         weights = [weight for _, weight in sorted(network.named_parameters())]
@@ -63,25 +63,28 @@ def test_torchs_layers_compute_what_the_reference_cells_do_and_so_do_their_gradi
 
 
 def test_attention_read_at_the_last_place_is_the_whole_layers_last_place():
-    model = LastPlace(5, 3, d_model=8, d_ff=12)
+    model = LastPositionEncoder(5, 3, d_model=8, d_ff=12)
     x = torch.randn(2, 9, 5)
     whole = model.head(model.norm(model.layer(model.embed(x))))
     torch.testing.assert_close(model(x), whole[:, -1:], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("problem", "name"),
-    [(recalling(5), "recall"), (summing(20), "adding"), (SPELLING, "reber")],
+    ("task", "name"),
+    [(recall_task(5), "recall"), (adding_task(20), "adding"), (REBER_TASK, "reber")],
     ids=["recall", "adding", "reber"],
 )
-def test_the_models_of_a_problem_have_as_many_parameters_up_to_six_in_a_hundred(problem, name):
-    d_input, d_output = problem.width
-    counts = {arm: parameters(made(arm, d_input, d_output, SIZES["small"].cells)) for arm in RATES[name]}
+def test_the_models_of_a_problem_have_as_many_parameters_up_to_six_in_a_hundred(task, name):
+    input_size, output_size = task.sizes
+    counts = {
+        arm: count_parameters(build_model(arm, input_size, output_size, SIZES["small"].num_cells))
+        for arm in LEARNING_RATES[name]
+    }
     assert max(counts.values()) < 1.06 * min(counts.values()), counts
 
 
 def test_recall_asks_for_what_only_the_first_place_tells():
-    x, first = recall(lag=30, count=200, generator=drawing())
+    x, first = sample_recall(lag=30, count=200, generator=drawing())
     symbols = x.argmax(dim=2)
     assert x.shape == (200, 31, 10)
     assert torch.equal(x.sum(dim=2), torch.ones(200, 31))
@@ -91,7 +94,7 @@ def test_recall_asks_for_what_only_the_first_place_tells():
 
 
 def test_adding_sums_what_is_marked_and_loses_a_mark_on_the_first_place():
-    x, target = adding(length=20, count=2000, generator=drawing())
+    x, target = sample_adding(length=20, count=2000, generator=drawing())
     values, marks = x.unbind(dim=2)
     marked = marks == 1
     assert (marks[:, [0, -1]] == -1).all()
@@ -108,13 +111,13 @@ def test_adding_sums_what_is_marked_and_loses_a_mark_on_the_first_place():
 
 def test_a_sum_is_wrong_from_four_hundredths_on():
     sums = torch.tensor([[[9.0], [0.5]], [[9.0], [0.545]], [[9.0], [0.4]], [[9.0], [0.53]]])
-    assert wrong(sums, torch.full((4, 1), 0.5)) == 0.5
+    assert adding_error_rate(sums, torch.full((4, 1), 0.5)) == 0.5
 
 
 def test_strings_are_embedded_rebers_and_each_symbol_is_among_those_that_may_follow():
     inner = re.compile(r"B(TS*X(XT*V(PXT*V)*(PS|V)|S)|PT*V(PXT*V)*(PS|V))E")
     generator = drawing()
-    for text, follow in itertools.starmap(lambda *found: found, (string(generator) for _ in range(300))):
+    for text, follow in itertools.starmap(lambda *found: found, (sample_reber_string(generator) for _ in range(300))):
         assert text[0] == "B"
         assert text[-1] == "E"
         assert text[1] == text[-2]
@@ -124,16 +127,16 @@ def test_strings_are_embedded_rebers_and_each_symbol_is_among_those_that_may_fol
 
 
 def test_a_string_is_right_only_if_the_last_symbol_but_one_repeats_the_second():
-    _, target, may = reber(50, drawing())
+    _, target, may = sample_reber(50, drawing())
     perfect = may.clone()
-    assert right(perfect, target, may) == 1
+    assert reber_accuracy(perfect, target, may) == 1
     rows, before_last = torch.arange(50), (target >= 0).sum(dim=1) - 2
     forgetful = perfect.clone()
     forgetful[rows, before_last] = torch.eye(7)[1]  # always T
     share = (target[rows, before_last] == 1).float().mean().item()
     assert 0.2 < share < 0.8
-    assert right(forgetful, target, may) == pytest.approx(share)
-    assert right(torch.zeros_like(may), target, may) == 0
+    assert reber_accuracy(forgetful, target, may) == pytest.approx(share)
+    assert reber_accuracy(torch.zeros_like(may), target, may) == 0
 
 
 def test_reach_is_the_share_of_the_last_gradient_but_one_that_is_left_at_the_first():
@@ -142,13 +145,16 @@ def test_reach_is_the_share_of_the_last_gradient_but_one_that_is_left_at_the_fir
             weights = 0.5 ** torch.arange(x.shape[1] - 1, -1, -1, dtype=x.dtype)
             return (x * weights[:, None]).sum(dim=1, keepdim=True)
 
-    assert reach(Halving(), torch.randn(2, 12, 3)) == pytest.approx(0.5**10)
+    assert gradient_reach(Halving(), torch.randn(2, 12, 3)) == pytest.approx(0.5**10)
 
 
 def test_the_reach_of_the_cell_of_1997_is_longer_than_that_of_the_plain_one():
     torch.manual_seed(0)
-    x = recall(lag=60, count=4, generator=drawing())[0]
-    found = {arm: reach(made(arm, *recalling(1).width, 8), x) for arm in (PLAIN, CELL, SHUT, OPEN, ATTENTION)}
+    x = sample_recall(lag=60, count=4, generator=drawing())[0]
+    found = {
+        arm: gradient_reach(build_model(arm, *recall_task(1).sizes, 8), x)
+        for arm in (PLAIN, CELL, SHUT, OPEN, ATTENTION)
+    }
     assert found[PLAIN] < found[SHUT] * 1e6
     assert found[SHUT] < found[OPEN] < found[CELL]
     assert found[CELL] > 0.1
@@ -167,7 +173,7 @@ def test_the_reach_of_the_cell_of_1997_is_longer_than_that_of_the_plain_one():
 )
 def test_reach_is_judged_at_the_longest_lag_before_training(plain, cell, outcome):
     before = {PLAIN: {1: [1.0, 1.0], 200: plain}, CELL: {1: [1.0, 1.0], 200: cell}}
-    found = judged_reach(before, {PLAIN: {10: [3e-7], 100: [0.5]}, CELL: {10: [300.0], 100: [4e5]}})
+    found = judge_reach(before, {PLAIN: {10: [3e-7], 100: [0.5]}, CELL: {10: [300.0], 100: [4e5]}})
     assert found.outcome is outcome
     assert "LSTM of 1997 3.0e+02 to 4.0e+05" in found.measured
 
@@ -182,7 +188,7 @@ def test_reach_is_judged_at_the_longest_lag_before_training(plain, cell, outcome
     ],
 )
 def test_lags_are_judged_by_who_bridges_them(plain, cell, outcome):
-    assert judged_lags({PLAIN: plain, CELL: cell}).outcome is outcome
+    assert judge_lags({PLAIN: plain, CELL: cell}).outcome is outcome
 
 
 def test_adding_is_judged_by_the_worst_trial_at_the_longest():
@@ -192,14 +198,14 @@ def test_adding_is_judged_by_the_worst_trial_at_the_longest():
         (1000, [0.01, 0.3], NO),
         (50, [0.01, 0.06], NO),  # far less than the plain network's, and not stored
     ):
-        found = judged_adding({PLAIN: {20: [0.1, 0.1], most: [0.9, 0.8]}, CELL: {20: [0.0, 0.0], most: cell}})
+        found = judge_adding({PLAIN: {20: [0.1, 0.1], most: [0.9, 0.8]}, CELL: {20: [0.0, 0.0], most: cell}})
         assert found.outcome is outcome
 
 
 def test_the_plain_networks_sums_are_held_against_one_constant_answer():
-    assert 0.8 < always_half(50) < 0.86
-    found = judged_adding({PLAIN: {50: [0.9, 0.7, 0.6]}, CELL: {50: [0.0, 0.0, 0.0]}})
-    assert f"Always to answer 0.5 has {always_half(50):.3f} wrong at 50" in found.measured
+    assert 0.8 < constant_answer_error_rate(50) < 0.86
+    found = judge_adding({PLAIN: {50: [0.9, 0.7, 0.6]}, CELL: {50: [0.0, 0.0, 0.0]}})
+    assert f"Always to answer 0.5 has {constant_answer_error_rate(50):.3f} wrong at 50" in found.measured
     assert "of 3 trials of the plain network 2 do better, 1 worse" in found.measured
 
 
@@ -220,5 +226,5 @@ def test_reber_is_judged_by_how_often_and_how_soon_the_cell_of_1997_learns_it(pl
 
     for modern in ((10, 10), (30, None)):  # which is not asked
         arms = {PLAIN: plain, CELL: cell, OPEN: modern}
-        found = judged_reber({arm: [*map(curve, solved)] for arm, solved in arms.items()}, batch=32)
+        found = judge_reber({arm: [*map(curve, solved)] for arm, solved in arms.items()}, batch=32)
         assert found.outcome is outcome

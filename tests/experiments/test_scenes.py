@@ -1,41 +1,44 @@
-"""Scenes of shapes: their boxes against their pixels, and pycocotools' scores of answers that are known."""
+"""Synthetic scenes: their boxes against their pixels, and pycocotools' metrics of known detections."""
 
 import math
 
 import pytest
 import torch
 
-from reference_impl.detr import Detections, Objects, corners
-from reference_impl.experiments.scenes import CLASSES, Canvas, Scenes, areas, average_precision, draw
+from reference_impl.detr import Detections, Targets, box_cxcywh_to_xyxy
+from reference_impl.experiments.scenes import CLASSES, Canvas, Scenes, area_ranges, average_precision, draw_scenes
 
-CANVAS = Canvas(side=40, objects=6, least=8, most=16)
+CANVAS = Canvas(image_size=40, max_objects=6, min_size=8, max_size=16)
 COUNT = 40
 
 
-def drawn(seed: int = 0, canvas: Canvas = CANVAS) -> Scenes:
-    return draw(COUNT, torch.Generator().manual_seed(seed), canvas)
+def sample(seed: int = 0, canvas: Canvas = CANVAS) -> Scenes:
+    return draw_scenes(COUNT, torch.Generator().manual_seed(seed), canvas)
 
 
-def all_found(truth: list[Objects]) -> list[Detections]:
-    return [Detections(torch.ones(len(o.labels)), o.labels, corners(o.boxes) * CANVAS.side) for o in truth]
+def perfect_detections(targets: list[Targets]) -> list[Detections]:
+    return [
+        Detections(torch.ones(len(target.labels)), target.labels, box_cxcywh_to_xyxy(target.boxes) * CANVAS.image_size)
+        for target in targets
+    ]
 
 
-def test_boxes_are_the_bounds_of_each_colour_that_is_seen() -> None:
-    scenes = drawn(canvas=Canvas(side=40, objects=6, least=8, most=16, noise=0.0))
-    for image, true in zip(scenes.images, scenes.objects(), strict=True):
+def test_boxes_are_tight_around_each_visible_color() -> None:
+    scenes = sample(canvas=Canvas(image_size=40, max_objects=6, min_size=8, max_size=16, noise=0.0))
+    for image, true in zip(scenes.images, scenes.targets(), strict=True):
         pixels = image.flatten(1).mT
-        colours, owner, counts = pixels.unique(dim=0, return_inverse=True, return_counts=True)
+        colors, owner, counts = pixels.unique(dim=0, return_inverse=True, return_counts=True)
         bounds = set()
-        for colour in set(range(len(colours))) - {int(counts.argmax())}:  # the ground covers most
-            rows, columns = (owner.reshape(40, 40) == colour).nonzero().unbind(dim=1)
+        for color in set(range(len(colors))) - {int(counts.argmax())}:  # the ground covers most
+            rows, columns = (owner.reshape(40, 40) == color).nonzero().unbind(dim=1)
             bounds.add((int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1))
-        assert {tuple(box) for box in (corners(true.boxes) * 40).round().int().tolist()} == bounds
+        assert {tuple(box) for box in (box_cxcywh_to_xyxy(true.boxes) * 40).round().int().tolist()} == bounds
 
 
 def test_a_shape_is_what_its_label_says() -> None:
-    scenes = drawn(canvas=Canvas(side=40, objects=1, least=20, most=30, noise=0.0))
-    for image, true in zip(scenes.images, scenes.objects(), strict=True):
-        left, top, right, bottom = (corners(true.boxes[0]) * 40).round().int().tolist()
+    scenes = sample(canvas=Canvas(image_size=40, max_objects=1, min_size=20, max_size=30, noise=0.0))
+    for image, true in zip(scenes.images, scenes.targets(), strict=True):
+        left, top, right, bottom = (box_cxcywh_to_xyxy(true.boxes[0]) * 40).round().int().tolist()
         patch = image[:, top:bottom, left:right]
         middle = (bottom - top) // 2
         is_ground = (image[:, 0, 0][:, None] if left or top else image[:, -1, -1][:, None]) == patch.flatten(1)
@@ -49,18 +52,18 @@ def test_a_shape_is_what_its_label_says() -> None:
 
 
 def test_every_number_of_objects_class_and_seed_occurs_and_differs() -> None:
-    scenes = drawn()
-    counts, labels = scenes.real.sum(dim=1), scenes.labels[scenes.real]
-    assert set(counts.tolist()) == set(range(1, CANVAS.objects + 1))
+    scenes = sample()
+    counts, labels = scenes.valid.sum(dim=1), scenes.labels[scenes.valid]
+    assert set(counts.tolist()) == set(range(1, CANVAS.max_objects + 1))
     assert set(labels.tolist()) == set(range(len(CLASSES)))
-    assert torch.equal(scenes.images, drawn().images)
-    assert not torch.equal(scenes.images, drawn(seed=1).images)
+    assert torch.equal(scenes.images, sample().images)
+    assert not torch.equal(scenes.images, sample(seed=1).images)
 
 
 def test_shapes_overlap_but_no_further_than_allowed() -> None:
     def most(allowed: float) -> float:
-        scenes = drawn(canvas=Canvas(side=40, objects=6, least=8, most=16, overlap=allowed))
-        box = corners(scenes.boxes)
+        scenes = sample(canvas=Canvas(image_size=40, max_objects=6, min_size=8, max_size=16, max_overlap=allowed))
+        box = box_cxcywh_to_xyxy(scenes.boxes)
         shared = (
             torch.minimum(box[:, :, None, 2:], box[:, None, :, 2:])
             - torch.maximum(box[:, :, None, :2], box[:, None, :, :2])
@@ -73,18 +76,18 @@ def test_shapes_overlap_but_no_further_than_allowed() -> None:
     assert most(0.9) > 0.5
 
 
-def test_all_found_scores_100_and_none_0() -> None:
-    truth = drawn().objects()
-    assert list(average_precision(truth, all_found(truth), CANVAS).values()) == pytest.approx([100.0] * 6)
+def test_perfect_detections_score_100_and_none_0() -> None:
+    truth = sample().targets()
+    assert list(average_precision(truth, perfect_detections(truth), CANVAS).values()) == pytest.approx([100.0] * 6)
     nothing = [Detections(torch.zeros(0), torch.zeros(0, dtype=torch.long), torch.zeros(0, 4)) for _ in truth]
     assert set(average_precision(truth, nothing, CANVAS).values()) == {0.0}
 
 
 def test_boxes_that_are_too_large_count_at_low_thresholds_only() -> None:
-    truth = drawn().objects()
+    truth = sample().targets()
     found = [
         Detections(o.scores, o.labels, o.boxes + torch.cat([-b, b], dim=1))
-        for o in all_found(truth)
+        for o in perfect_detections(truth)
         for b in [(o.boxes[:, 2:] - o.boxes[:, :2]) * 0.1]
     ]
     scores = average_precision(truth, found, CANVAS)
@@ -94,20 +97,20 @@ def test_boxes_that_are_too_large_count_at_low_thresholds_only() -> None:
     assert scores["AP"] == pytest.approx(40.0)
 
 
-def test_a_wrong_class_finds_nothing() -> None:
-    truth = drawn().objects()
-    found = [Detections(o.scores, (o.labels + 1) % len(CLASSES), o.boxes) for o in all_found(truth)]
+def test_detections_of_a_wrong_class_do_not_count() -> None:
+    truth = sample().targets()
+    found = [Detections(o.scores, (o.labels + 1) % len(CLASSES), o.boxes) for o in perfect_detections(truth)]
     assert average_precision(truth, found, CANVAS)["AP50"] < 20
 
 
-def test_a_size_that_no_object_has_is_left_open() -> None:
-    truth = [Objects(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))]
-    scores = average_precision(truth, all_found(truth), CANVAS)
+def test_the_metric_of_a_size_that_no_object_has_is_nan() -> None:
+    truth = [Targets(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))]
+    scores = average_precision(truth, perfect_detections(truth), CANVAS)
     assert scores["small"] == pytest.approx(100.0)
     assert math.isnan(scores["large"])
 
 
 def test_thirds_of_the_sides_are_small_medium_and_large() -> None:
-    limits = areas(Canvas(least=9, most=21))
+    limits = area_ranges(Canvas(min_size=9, max_size=21))
     assert limits["small"][1] == limits["medium"][0] == 13**2
     assert limits["medium"][1] == limits["large"][0] == 17**2

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from quaere.running.experiments import DeviceError, Run
-from reference_impl.experiments.training import Training, parameters
+from reference_impl.experiments.training import Training, count_parameters
 
 ROOT = Path(__file__).parents[2]
 GRADIENTS, TOGETHER = (Path(__file__).with_name(name) for name in ("gradients.py", "together.py"))
@@ -35,8 +35,8 @@ def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def training(seed: int = 0, steps: int = 40, **more: Any) -> Training:
-    def decay(optimiser: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-        return torch.optim.lr_scheduler.StepLR(optimiser, 10, 0.5)
+    def decay(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        return torch.optim.lr_scheduler.StepLR(optimizer, 10, 0.5)
 
     def measure(model: nn.Module) -> dict[str, float]:
         return {"drawn": float(torch.rand(())), "out": float(model(torch.ones(1, 3)))}
@@ -126,7 +126,7 @@ def test_a_device_that_is_not_there_is_named() -> None:
 def test_parameters_that_do_not_train_are_not_counted() -> None:
     model = nn.Linear(3, 2)
     model.bias.requires_grad_(False)
-    assert parameters(model) == 6
+    assert count_parameters(model) == 6
 
 
 def test_two_processes_are_joined_and_the_first_of_them_writes(tmp_path: Path) -> None:

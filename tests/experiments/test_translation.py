@@ -1,36 +1,36 @@
-"""The sentence pairs and the rows: nothing leaks into the test, and what is read can be written."""
+"""Sentence pairs and reversals: no leak from training to test, and tokenization is invertible."""
 
 import pytest
 import torch
 
 from reference_impl.experiments.translation import (
-    BEGIN,
-    END,
-    UNKNOWN,
+    BOS,
+    EOS,
+    UNK,
     Corpus,
     Pair,
-    Pairs,
-    Subwords,
+    PairDataset,
+    SubwordTokenizer,
     _letters,
     _numbered,
     bleu,
-    corpus,
-    joined,
-    matched_width,
-    real,
-    reversals,
-    settled,
+    collate,
+    load_corpus,
+    match_width,
+    moving_average,
+    sample_reversals,
+    target_mask,
 )
 
 
 @pytest.fixture(scope="module")
 def french() -> Corpus:
-    return corpus(("fr",), longest=8)
+    return load_corpus(("fr",), max_words=8)
 
 
 @pytest.fixture(scope="module")
-def subwords(french: Corpus) -> Subwords:
-    return Subwords(Subwords.learnt(french.train, 400))
+def tokenizer(french: Corpus) -> SubwordTokenizer:
+    return SubwordTokenizer(SubwordTokenizer.train(french.train, 400))
 
 
 def test_no_source_and_no_target_of_the_test_was_trained_on(french: Corpus) -> None:
@@ -42,15 +42,15 @@ def test_no_source_and_no_target_of_the_test_was_trained_on(french: Corpus) -> N
 
 
 def test_an_english_message_is_on_the_same_side_in_every_language(french: Corpus) -> None:
-    both = corpus(("es", "fr"), longest=8)
+    both = load_corpus(("es", "fr"), max_words=8)
     trained = {_letters(pair.source) for pair in both.train}
     assert not trained & {_letters(pair.source) for pair in both.test}
     assert {pair.language for pair in both.test} == {"es", "fr"}
 
 
-def test_a_language_without_a_catalogue_is_refused() -> None:
+def test_a_language_without_a_catalog_is_refused() -> None:
     with pytest.raises(ValueError, match="no message of Django or Sphinx is translated into xx"):
-        corpus(("xx",))
+        load_corpus(("xx",))
 
 
 def test_placeholders_are_numbered_as_the_source_has_them_and_must_agree() -> None:
@@ -58,48 +58,48 @@ def test_placeholders_are_numbered_as_the_source_has_them_and_must_agree() -> No
     assert _numbered("%(a)s of %s", "von %(a)s", "de") is None
 
 
-def test_what_is_read_is_written_as_it_was(french: Corpus, subwords: Subwords) -> None:
-    # Signs that no training pair has become unknown ones.
-    known = [pair for pair in french.test if UNKNOWN not in subwords.read(pair)[1]]
+def test_decoding_inverts_encoding(french: Corpus, tokenizer: SubwordTokenizer) -> None:
+    # Characters that occur in no training pair become unknown tokens.
+    known = [pair for pair in french.test if UNK not in tokenizer.encode(pair)[1]]
     assert len(known) > 0.9 * len(french.test)
-    assert [subwords.text(subwords.read(pair)[1]) for pair in known] == [pair.target for pair in known]
+    assert [tokenizer.decode(tokenizer.encode(pair)[1]) for pair in known] == [pair.target for pair in known]
 
 
-def test_a_source_says_its_language_and_a_placeholder_is_one_piece(subwords: Subwords) -> None:
-    source, target = subwords.read(Pair("Delete {1}", "Supprimer {1}", "fr"))
-    assert subwords.pieces(source)[0] == "<fr>"
-    assert subwords.pieces(target)[-2:] == ["{1}", "<end>"]
+def test_a_source_begins_with_the_target_language_and_a_placeholder_is_one_token(tokenizer: SubwordTokenizer) -> None:
+    source, target = tokenizer.encode(Pair("Delete {1}", "Supprimer {1}", "fr"))
+    assert tokenizer.convert_ids_to_tokens(source)[0] == "<fr>"
+    assert tokenizer.convert_ids_to_tokens(target)[-2:] == ["{1}", "<end>"]
 
 
-def test_pieces_are_learnt_alike_each_time(french: Corpus) -> None:
-    assert Subwords.learnt(french.train, 400) == Subwords.learnt(french.train, 400)
+def test_tokenizer_training_is_deterministic(french: Corpus) -> None:
+    assert SubwordTokenizer.train(french.train, 400) == SubwordTokenizer.train(french.train, 400)
 
 
-def test_a_batch_holds_pairs_that_belong_together(french: Corpus, subwords: Subwords) -> None:
-    pairs = Pairs([subwords.read(pair) for pair in french.train])
-    source, lengths, target = pairs.batch(16, torch.Generator().manual_seed(1))
+def test_a_batch_holds_pairs_that_belong_together(french: Corpus, tokenizer: SubwordTokenizer) -> None:
+    pairs = PairDataset([tokenizer.encode(pair) for pair in french.train])
+    source, lengths, target = pairs.sample_batch(16, torch.Generator().manual_seed(1))
     assert len(source) == 16
     for row, length, written in zip(source.tolist(), lengths.tolist(), target.tolist(), strict=True):
-        assert written[0] == BEGIN
-        read = row[:length], written[1 : written.index(END) + 1]
+        assert written[0] == BOS
+        read = row[:length], written[1 : written.index(EOS) + 1]
         assert read in pairs.tokens
 
 
 def test_only_tokens_up_to_the_first_end_count() -> None:
-    _, _, target = joined([([5, END], [7, END]), ([5, END], [7, 8, 9, END])])
-    assert real(target[:, 1:]).tolist() == [[True, True, False, False], [True, True, True, True]]
+    _, _, target = collate([([5, EOS], [7, EOS]), ([5, EOS], [7, 8, 9, EOS])])
+    assert target_mask(target[:, 1:]).tolist() == [[True, True, False, False], [True, True, True, True]]
 
 
-def test_a_row_is_reversed_and_holds_no_sign_that_means_something_else() -> None:
-    source, lengths, target = reversals(50, 5, 7, torch.Generator().manual_seed(0))
+def test_targets_are_reversed_sources_without_special_tokens() -> None:
+    source, lengths, target = sample_reversals(50, 5, 7, torch.Generator().manual_seed(0))
     assert torch.equal(target[:, 1:-1].flip(1), source)
     assert (lengths == 5).all()
-    assert (target[:, 0] == BEGIN).all()
-    assert (target[:, -1] == END).all()
-    assert set(source.flatten().tolist()) == set(range(UNKNOWN, UNKNOWN + 7))
+    assert (target[:, 0] == BOS).all()
+    assert (target[:, -1] == EOS).all()
+    assert set(source.flatten().tolist()) == set(range(UNK, UNK + 7))
 
 
-def test_bleu_is_full_for_the_peoples_own_words_alone() -> None:
+def test_bleu_is_100_for_the_reference_alone() -> None:
     pairs = [Pair("Please choose a valid file.", "Veuillez choisir un fichier valide.")]
     assert bleu(["Veuillez choisir un fichier valide."], pairs) == pytest.approx(100)
     assert bleu(["Un fichier."], pairs) < 20
@@ -109,9 +109,9 @@ def test_the_width_is_the_nearest_to_the_budget() -> None:
     def square(width: int) -> torch.nn.Module:
         return torch.nn.Linear(width, width, bias=False)
 
-    assert [matched_width(square, budget) for budget in (1, 99, 105, 111)] == [1, 10, 10, 11]
+    assert [match_width(square, budget) for budget in (1, 99, 105, 111)] == [1, 10, 10, 11]
 
 
-def test_a_score_has_settled_where_single_measurements_jump() -> None:
+def test_a_moving_average_takes_the_last_three_points() -> None:
     curve = [{"bleu": score} for score in (3.0, 9.0, 6.0, 0.0)]
-    assert settled(curve) == [3.0, 6.0, 6.0, 5.0]
+    assert moving_average(curve) == [3.0, 6.0, 6.0, 5.0]

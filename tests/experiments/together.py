@@ -1,9 +1,9 @@
-"""Have the first of the processes that this one was started with write a line, and say how many they are."""
+"""Write the number of launched processes to a file, on the main process."""
 
 import sys
 from pathlib import Path
 
-from reference_impl.experiments.training import accelerator, by_the_first
+from reference_impl.experiments.training import accelerator, run_on_main_process
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
         with file.open("a") as lines:
             lines.write(f"{joined.num_processes} processes\n")
 
-    by_the_first(write)
+    run_on_main_process(write)
     # Every process finds it there.
     assert file.exists()
 

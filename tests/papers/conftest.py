@@ -1,4 +1,4 @@
-"""What the tests of all papers share: a seed, and precisions."""
+"""Fixtures of the tests of all papers: the seed and the precision."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ def seeded() -> None:
 
 @pytest.fixture
 def float64() -> Iterator[None]:
-    """Have torch make everything in double precision."""
+    """Set torch's default dtype to float64."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -21,7 +21,7 @@ def float64() -> Iterator[None]:
 
 @pytest.fixture(params=[torch.float64, torch.float32])
 def tolerance(request: pytest.FixtureRequest) -> Iterator[float]:
-    """Return the largest difference that is allowed, in either precision; torch makes everything in that one."""
+    """Set torch's default dtype to float64, then float32, and return the tolerance for each."""
     torch.set_default_dtype(request.param)
     yield 1e-8 if request.param is torch.float64 else 1e-5
     torch.set_default_dtype(torch.float32)

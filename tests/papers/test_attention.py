@@ -16,12 +16,12 @@ from reference_impl.layers.attention import (
     GeneralScore,
     LocationScore,
     MultiHeadAttention,
-    attention_weights,
     causal_mask,
     cosine_score,
     dot_score,
+    masked_softmax,
     padding_mask,
-    scaled_dot_product,
+    scaled_dot_product_attention,
     scaled_dot_score,
 )
 
@@ -70,7 +70,7 @@ def test_multi_head_attention_agrees_with_torch(
     inputs = [torch.randn(b, length, d, dtype=dtype, requires_grad=True) for length in (n, m, m)]
     output, weights = theirs(*inputs, attn_mask=forbidden, average_attn_weights=False)
     assert close(mine(*inputs, mask), output, tolerance)
-    assert close(mine.weights(inputs[0], inputs[1], mask), weights, tolerance)
+    assert close(mine.attention_weights(inputs[0], inputs[1], mask), weights, tolerance)
 
     pull = torch.randn(b, n, d, dtype=dtype)
     parts = [mine.query, mine.key, mine.value]
@@ -96,8 +96,8 @@ def test_the_fused_kernel_computes_the_equation(
     mask = a_mask(kind, 1, 4, 5)
     with sdpa_kernel(SDPBackend.MATH):
         oracle = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    written_out = attention_weights(scaled_dot_score(query, key), mask) @ value
-    fused = scaled_dot_product(query, key, value, mask)
+    written_out = masked_softmax(scaled_dot_score(query, key), mask) @ value
+    fused = scaled_dot_product_attention(query, key, value, mask)
     for output in (written_out, fused):
         assert close(output, oracle, tolerance)
         found, expected = (
@@ -120,9 +120,9 @@ def test_no_matrix_of_all_pairs_is_kept_for_the_backward_pass(masked: bool) -> N
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         if masked:
             lengths = torch.tensor([n, n - 1])
-            scaled_dot_product(query, key, value, padding_mask(lengths, n).unsqueeze(1))
+            scaled_dot_product_attention(query, key, value, padding_mask(lengths, n).unsqueeze(1))
         else:
-            scaled_dot_product(query, key, value)
+            scaled_dot_product_attention(query, key, value)
     assert kept
     assert max(kept) < 2 * 3 * n * n
 
@@ -132,8 +132,8 @@ def test_a_query_that_may_attend_nowhere_gets_zeros_and_no_nan() -> None:
     mask = torch.tensor([[True, True, False], [False, False, False]])
     query, key, value = (torch.randn(2, length, 4, requires_grad=True) for length in (2, 3, 3))
     for output in (
-        scaled_dot_product(query, key, value, mask),
-        attention_weights(scaled_dot_score(query, key), mask) @ value,
+        scaled_dot_product_attention(query, key, value, mask),
+        masked_softmax(scaled_dot_score(query, key), mask) @ value,
     ):
         assert (output[:, 1] == 0).all()
         assert (output[:, 0] != 0).all()
@@ -153,7 +153,7 @@ def test_an_empty_sentence_passes_through_every_precision_without_nan(dtype: tor
     mask = padding_mask(torch.tensor([4, 0, 1]), 4)
     output = attention(x, x, x, mask)
     assert torch.equal(output[1], attention.output.bias.expand(4, 8))
-    assert (attention.weights(x, x, mask)[1] == 0).all()
+    assert (attention.attention_weights(x, x, mask)[1] == 0).all()
     output.square().sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
@@ -161,10 +161,10 @@ def test_an_empty_sentence_passes_through_every_precision_without_nan(dtype: tor
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
 
 
-def test_a_forbidden_score_may_be_anything() -> None:
+def test_a_masked_score_may_be_anything() -> None:
     scores = torch.tensor([[0.0, 1.0, math.inf], [math.nan, 3.0, -math.inf]], requires_grad=True)
     mask = torch.tensor([[True, True, False], [False, True, False]])
-    weights = attention_weights(scores, mask)
+    weights = masked_softmax(scores, mask)
     assert torch.equal(weights[0, :2], scores[0, :2].softmax(dim=0))
     assert torch.equal(weights[1], torch.tensor([0.0, 1.0, 0.0]))
     (gradient,) = torch.autograd.grad(weights[0, 0], scores)
@@ -173,7 +173,7 @@ def test_a_forbidden_score_may_be_anything() -> None:
 
 
 def test_large_scores_do_not_overflow() -> None:
-    weights = attention_weights(torch.tensor([[1e30, -1e30, 0.0]]), torch.tensor([[False, True, True]]))
+    weights = masked_softmax(torch.tensor([[1e30, -1e30, 0.0]]), torch.tensor([[False, True, True]]))
     assert torch.equal(weights, torch.tensor([[0.0, 0.0, 1.0]]))
 
 
@@ -186,7 +186,7 @@ def test_weights_sum_to_one_where_anything_is_allowed_and_are_zero_where_not(
     generator: torch.Generator, b: int, n: int, m: int
 ) -> None:
     mask = torch.rand(b, n, m, generator=generator) < 0.5
-    weights = attention_weights(torch.randn(b, n, m, generator=generator, dtype=torch.float64), mask)
+    weights = masked_softmax(torch.randn(b, n, m, generator=generator, dtype=torch.float64), mask)
     assert close(weights.sum(dim=-1), mask.any(dim=-1).double(), 1e-12)
     assert (weights >= 0).all()
     assert (weights[~mask] == 0).all()
@@ -204,7 +204,7 @@ def test_self_attention_is_equivariant_to_order(generator: torch.Generator, n: i
 
 @settings(deadline=None, max_examples=50)
 @given(masks, st.integers(1, 5), st.integers(0, 4))
-def test_what_stands_in_the_padding_changes_nothing(generator: torch.Generator, length: int, padding: int) -> None:
+def test_the_content_of_padding_changes_nothing(generator: torch.Generator, length: int, padding: int) -> None:
     attention = MultiHeadAttention(8, 2).double()
     x = torch.randn(1, length + padding, 8, generator=generator, dtype=torch.float64)
     mask = padding_mask(torch.tensor([length]), length + padding)
@@ -232,7 +232,7 @@ def test_masks_are_true_where_a_query_may_attend() -> None:
     assert causal_mask(2, device="meta").device.type == "meta"
 
 
-def test_keys_and_values_that_were_kept_give_the_same_as_all_at_once() -> None:
+def test_cached_keys_and_values_give_the_same_as_all_at_once() -> None:
     torch.manual_seed(0)
     attention = MultiHeadAttention(12, 3).double()
     x = torch.randn(2, 5, 12, dtype=torch.float64)
@@ -258,7 +258,7 @@ def test_dropout_drops_weights_in_training_only_and_keeps_their_mean() -> None:
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(True, 1_050_624), (False, 1_048_576)])
-def test_the_base_transformers_attention_has_its_number_of_weights(bias: bool, expected: int) -> None:
+def test_the_base_transformers_attention_has_its_number_of_parameters(bias: bool, expected: int) -> None:
     assert sum(p.numel() for p in MultiHeadAttention(512, 8, bias=bias).parameters()) == expected
 
 
@@ -284,7 +284,7 @@ def scores_and_their_formulas() -> list[tuple[Score, ByHand]]:
         (cosine_score, lambda q, k, j: F.cosine_similarity(q, k, dim=0)),
         (general, lambda q, k, j: F.bilinear(q, k, general.key.weight[None])[0]),
         (additive, lambda q, k, j: (additive.vector.weight[0] * (w @ q + u @ k).tanh()).sum()),
-        (location, lambda q, k, j: location.places.weight[j] @ q),
+        (location, lambda q, k, j: location.projection.weight[j] @ q),
     ]
 
 
@@ -317,11 +317,11 @@ def test_the_gradient_of_a_score_agrees_with_finite_differences(which: int) -> N
 
 
 @pytest.mark.parametrize("make", [GeneralScore, lambda d_query, d_key: AdditiveScore(d_query, d_key, 5)])
-def test_learnt_scores_compare_queries_and_keys_of_different_widths(make: Callable[[int, int], nn.Module]) -> None:
+def test_learned_scores_compare_queries_and_keys_of_different_widths(make: Callable[[int, int], nn.Module]) -> None:
     assert make(3, 6)(torch.randn(2, 4, 3), torch.randn(2, 7, 6)).shape == (2, 4, 7)
 
 
-def test_the_cosine_of_a_zero_vector_is_zero_and_so_is_no_nan() -> None:
+def test_the_cosine_score_of_a_zero_vector_is_zero_and_not_nan() -> None:
     query = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
     scores = cosine_score(query, torch.tensor([[30.0, 40.0], [0.0, 0.0]]))
     assert torch.allclose(scores, torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
@@ -329,10 +329,10 @@ def test_the_cosine_of_a_zero_vector_is_zero_and_so_is_no_nan() -> None:
     assert gradient.isfinite().all()
 
 
-def test_location_scores_do_not_read_the_keys_and_refuse_more_than_they_have_places() -> None:
+def test_location_scores_ignore_the_keys_and_refuse_more_than_max_length() -> None:
     score = LocationScore(4, max_length=3)
     query = torch.randn(2, 5, 4)
     assert torch.equal(score(query, torch.randn(2, 3, 6)), score(query, torch.zeros(2, 3, 6)))
     assert torch.equal(score(query, torch.randn(2, 2, 6)), score(query, torch.zeros(2, 3, 6))[..., :2])
-    with pytest.raises(ValueError, match=r"^4 keys exceed the 3 places that have a score$"):
+    with pytest.raises(ValueError, match=r"^4 keys exceed max_length 3$"):
         score(query, torch.randn(2, 4, 6))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from reference_impl.bahdanau import Encoder, GatedUnit, RNNencdec, RNNsearch
+from reference_impl.bahdanau import Encoder, GRUCell, RNNencdec, RNNsearch
 
 PRECISION = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 SOURCE = torch.tensor([[3, 1, 4, 1, 5], [2, 6, 0, 0, 0], [7, 0, 0, 0, 0]])
@@ -27,7 +27,7 @@ def count(module: nn.Module) -> int:
 
 def small(kind: type[RNNsearch] = RNNsearch, spread: float = 0.5, hidden: int = 4, words: int = 6) -> RNNsearch:
     """Return a model whose widths all differ and whose weights are large enough to matter."""
-    model = kind(8, words, d_embedding=3, d_hidden=hidden, d_alignment=5, d_maxout=7)
+    model = kind(8, words, embedding_dim=3, hidden_size=hidden, alignment_size=5, maxout_size=7)
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(std=spread)
@@ -42,9 +42,9 @@ def letters(model: RNNsearch) -> dict[str, dict[str, Tensor]]:
     m = model.decoder.embedding.embedding_dim
     n = model.decoder.initial.in_features
 
-    def unit(of: GatedUnit) -> dict[str, Tensor]:
+    def unit(of: GRUCell) -> dict[str, Tensor]:
         both = dict(zip(["", "z", "r"], of.input.weight.chunk(3), strict=True))
-        own = {"": of.proposal.weight} | dict(zip(["z", "r"], of.gates.weight.chunk(2), strict=True))
+        own = {"": of.candidate.weight} | dict(zip(["z", "r"], of.gates.weight.chunk(2), strict=True))
         bias = dict(zip(["", "z", "r"], of.input.bias.chunk(3), strict=True))
         return {
             f"{letter}{gate}": part
@@ -59,9 +59,9 @@ def letters(model: RNNsearch) -> dict[str, dict[str, Tensor]]:
 
     decoder, encoder = model.decoder, model.encoder
     return {
-        "left": unit(encoder.from_left),
-        "right": unit(encoder.from_right),
-        "decoder": unit(decoder.unit),
+        "left": unit(encoder.forward_rnn),
+        "right": unit(encoder.backward_rnn),
+        "decoder": unit(decoder.gru),
         "alignment": {
             "W": decoder.score.query.weight,
             "U": decoder.score.key.weight,
@@ -158,29 +158,29 @@ def test_one_word_sentences_equal_the_appendix(n, m):
 # torch's GRU: z keeps where the paper's renews, and r acts after U. With U diagonal, r ∘ (U s) = U (r ∘ s).
 
 
-def as_torch(unit: GatedUnit) -> list[Tensor]:
+def as_torch(unit: GRUCell) -> list[Tensor]:
     """Return the unit's weights for torch.nn.GRUCell, in its order; the unit's U must be diagonal."""
     proposal, update, reset = unit.input.weight.chunk(3)
     own_update, own_reset = unit.gates.weight.chunk(2)
     bias, update_bias, reset_bias = unit.input.bias.chunk(3)
     return [
         torch.cat([reset, -update, proposal]),
-        torch.cat([own_reset, -own_update, unit.proposal.weight]),
+        torch.cat([own_reset, -own_update, unit.candidate.weight]),
         torch.cat([reset_bias, -update_bias, bias]),
         torch.zeros_like(unit.input.bias),
     ]
 
 
-def diagonal(unit: GatedUnit) -> GatedUnit:
+def diagonal(unit: GRUCell) -> GRUCell:
     with torch.no_grad():
-        unit.proposal.weight.copy_(unit.proposal.weight.diagonal().diag())
+        unit.candidate.weight.copy_(unit.candidate.weight.diagonal().diag())
     return unit
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISION)
 @pytest.mark.parametrize(("b", "d", "h"), [(3, 5, 4), (1, 5, 4), (3, 1, 1), (1, 1, 1)])
 def test_the_unit_equals_torchs_gru_where_each_state_resets_itself_alone(b, d, h, dtype, tolerance):
-    unit = diagonal(GatedUnit(d, h)).to(dtype)
+    unit = diagonal(GRUCell(d, h)).to(dtype)
     x, state = torch.randn(b, d, dtype=dtype, requires_grad=True), torch.randn(b, h, dtype=dtype, requires_grad=True)
     oracle = nn.GRUCell(d, h, dtype=dtype)
     names = [name for name, _ in oracle.named_parameters()]
@@ -197,9 +197,9 @@ def test_the_unit_equals_torchs_gru_where_each_state_resets_itself_alone(b, d, h
 
 
 def test_the_encoder_equals_torchs_packed_bidirectional_gru():
-    encoder = Encoder(words=8, d_embedding=3, d_hidden=4).double()
+    encoder = Encoder(vocab_size=8, embedding_dim=3, hidden_size=4).double()
     oracle = nn.GRU(3, 4, batch_first=True, bidirectional=True, dtype=torch.float64)
-    weights = [*as_torch(diagonal(encoder.from_left)), *as_torch(diagonal(encoder.from_right))]
+    weights = [*as_torch(diagonal(encoder.forward_rnn)), *as_torch(diagonal(encoder.backward_rnn))]
     with torch.no_grad():
         for theirs, ours in zip(oracle.parameters(), weights, strict=True):
             theirs.copy_(ours)
@@ -230,7 +230,7 @@ def test_the_number_of_parameters_has_a_closed_form(source, target, m, n, a, max
 
 def test_rnnsearch_50_has_80_million_parameters():
     with torch.device("meta"):
-        model = RNNsearch(source_words=30_000, target_words=30_000)
+        model = RNNsearch(source_vocab_size=30_000, target_vocab_size=30_000)
     biases = sum(p.numel() for name, p in model.named_parameters() if name.endswith("bias"))
     assert count(model) - biases == 80_401_000
     assert count(model) == 80_442_000
@@ -247,7 +247,7 @@ def test_all_target_sentences_share_a_probability_of_one():
         for words in itertools.product(range(3), repeat=3)
     }
     total = sum(
-        model.log_probability(SOURCE[:1], LENGTHS[:1], torch.tensor([[0, *words]]), end=0).exp().item()
+        model.log_probability(SOURCE[:1], LENGTHS[:1], torch.tensor([[0, *words]]), eos=0).exp().item()
         for words in sentences
     )
     assert len(sentences) == 15
@@ -256,8 +256,8 @@ def test_all_target_sentences_share_a_probability_of_one():
 
 def test_words_after_the_end_do_not_count_and_the_end_does():
     model = small().double()
-    ends = model.log_probability(SOURCE[:1], LENGTHS[:1], torch.tensor([[0, 5, 3]]), end=3)
-    padded = model.log_probability(SOURCE[:1], LENGTHS[:1], torch.tensor([[0, 5, 3, 1, 3, 2]]), end=3)
+    ends = model.log_probability(SOURCE[:1], LENGTHS[:1], torch.tensor([[0, 5, 3]]), eos=3)
+    padded = model.log_probability(SOURCE[:1], LENGTHS[:1], torch.tensor([[0, 5, 3, 1, 3, 2]]), eos=3)
     logits, _ = model(SOURCE[:1], LENGTHS[:1], torch.tensor([[0, 5]]))
     by_hand = logits.log_softmax(-1)[0, 0, 5] + logits.log_softmax(-1)[0, 1, 3]
     close(ends[0], by_hand, 1e-12)
@@ -266,10 +266,10 @@ def test_words_after_the_end_do_not_count_and_the_end_does():
 
 def test_a_batch_is_translated_as_its_sentences_are_alone_and_ends_are_filled():
     model = small(spread=1.5)
-    together = model.translate(SOURCE, LENGTHS, begin=0, end=2, limit=9)
+    together = model.translate(SOURCE, LENGTHS, bos=0, eos=2, max_length=9)
     lengths = set()
     for i, n in enumerate(LENGTHS.tolist()):
-        alone = model.translate(SOURCE[i : i + 1, :n], LENGTHS[i : i + 1], begin=0, end=2, limit=9)[0]
+        alone = model.translate(SOURCE[i : i + 1, :n], LENGTHS[i : i + 1], bos=0, eos=2, max_length=9)[0]
         assert together[i, : len(alone)].tolist() == alone.tolist()
         assert together[i, len(alone) :].tolist() == [2] * (together.shape[1] - len(alone))
         lengths.add(len(alone))
@@ -302,11 +302,11 @@ def test_the_context_is_looked_up_anew_for_every_word():
 
 
 def test_the_reset_gate_acts_before_the_matrix_and_the_update_gate_renews():
-    unit, x, state = GatedUnit(1, 2), torch.zeros(1, 1), torch.tensor([[0.5, -0.25]])
+    unit, x, state = GRUCell(1, 2), torch.zeros(1, 1), torch.tensor([[0.5, -0.25]])
     with torch.no_grad():
         for p in unit.parameters():
             p.zero_()
-        unit.proposal.weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))  # each state proposes the other's
+        unit.candidate.weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))  # each state proposes the other's
         unit.input.bias.copy_(torch.tensor([0.0, 0.0, 40.0, 40.0, 40.0, -40.0]))  # renew both, reset the second
     close(unit(x, state), torch.tensor([[0.0, math.tanh(0.5)]]), 1e-6)  # torch's GRU would give tanh(-0.25), 0
 
@@ -316,7 +316,7 @@ def test_the_readout_reads_the_state_before_the_step():
     annotations, mask, _ = model.encode(SOURCE[:1], LENGTHS[:1])
     before, renewed, _ = model.decoder(torch.tensor([1]), state, annotations, mask)
     with torch.no_grad():
-        for p in model.decoder.unit.parameters():
+        for p in model.decoder.gru.parameters():
             p.add_(1.0)
     after, changed, _ = model.decoder(torch.tensor([1]), state, annotations, mask)
     assert not torch.equal(renewed, changed)
@@ -325,24 +325,24 @@ def test_the_readout_reads_the_state_before_the_step():
 
 def test_gates_initial_state_readout_and_output_have_biases_and_alignment_has_none():
     assert [name for name, _ in small().named_parameters() if name.endswith("bias")] == [
-        "encoder.from_left.input.bias",
-        "encoder.from_right.input.bias",
+        "encoder.forward_rnn.input.bias",
+        "encoder.backward_rnn.input.bias",
         "decoder.initial.bias",
-        "decoder.unit.input.bias",
+        "decoder.gru.input.bias",
         "decoder.readout.bias",
         "decoder.output.bias",
     ]
 
 
 def test_the_alignment_does_not_begin_uniform():
-    model = RNNsearch(8, 6, d_embedding=3, d_hidden=4, d_alignment=5, d_maxout=7)
+    model = RNNsearch(8, 6, embedding_dim=3, hidden_size=4, alignment_size=5, maxout_size=7)
     assert model.decoder.score.vector.weight.abs().min() > 0
     _, alignments = model(SOURCE[:1], LENGTHS[:1], TARGET[:1])
     assert alignments.std(dim=-1).min() > 1e-4
 
 
 def test_translation_is_greedy_even_where_another_sentence_is_likelier():
-    model = RNNsearch(8, 4, d_embedding=4, d_hidden=2, d_alignment=2, d_maxout=4)
+    model = RNNsearch(8, 4, embedding_dim=4, hidden_size=2, alignment_size=2, maxout_size=4)
     chances = torch.tensor([[0.01, 0.54, 0.44, 0.01], [0.25] * 4, [0.01, 0.01, 0.01, 0.97], [0.25] * 4])
     with torch.no_grad():
         for p in model.decoder.parameters():
@@ -352,7 +352,7 @@ def test_translation_is_greedy_even_where_another_sentence_is_likelier():
         model.decoder.output.weight.copy_(chances.log().T)  # whose row are the chances of the next
     sentences = torch.tensor([[0, *words] for words in itertools.product(range(4), repeat=2)])
     source, lengths = SOURCE[:1].expand(16, -1), LENGTHS[:1].expand(16)
-    likeliest = sentences[model.log_probability(source, lengths, sentences, end=-1).argmax(), 1:]
+    likeliest = sentences[model.log_probability(source, lengths, sentences, eos=-1).argmax(), 1:]
     assert likeliest.tolist() == [2, 3]  # 0.44 · 0.97
-    greedy = model.translate(SOURCE[:1], LENGTHS[:1], begin=0, end=-1, limit=2)[0]
+    greedy = model.translate(SOURCE[:1], LENGTHS[:1], bos=0, eos=-1, max_length=2)[0]
     assert greedy[0] == 1  # 0.54, and then 0.25 at best

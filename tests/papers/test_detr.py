@@ -1,4 +1,4 @@
-"""DETR against transformers' own, against pairs and positions written out by hand, and against the paper's numbers."""
+"""DETR against transformers', against matching and positions computed by hand, and against the paper's numbers."""
 
 import itertools
 import math
@@ -21,32 +21,32 @@ from reference_impl.detr import (
     DecoderLayer,
     EncoderLayer,
     Memory,
-    Objects,
     Predictions,
     ResNet,
-    adamw,
+    Targets,
+    box_cxcywh_to_xyxy,
+    box_intersection_and_union,
     box_loss,
-    corners,
-    detections,
-    generalised_iou,
+    build_optimizer,
+    generalized_box_iou,
     hungarian_loss,
-    intersection_and_union,
-    match,
-    pad,
-    sine_positions,
+    hungarian_match,
+    pad_images,
+    postprocess,
+    sine_position_embedding,
     total_loss,
     train_step,
 )
 from reference_impl.layers.attention import MultiHeadAttention
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.transformer import FeedForward, PostNorm
 
 CLASSES = 3
 their_losses: Any = loss_for_object_detection
 
 
-def drawn(model: nn.Module) -> nn.Module:
-    """Draw what begins as zeros and ones too, statistics among them: such numbers would hide a fault."""
+def randomize_weights(model: nn.Module) -> nn.Module:
+    """Randomize what is initialized to zeros and ones too, statistics among them: such values would hide a fault."""
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if name.endswith("running_var"):
             nn.init.uniform_(tensor, 0.5, 2.0)
@@ -56,24 +56,24 @@ def drawn(model: nn.Module) -> nn.Module:
 
 
 def tiny(
-    size: tuple[int, int, int, int] = (12, 3, 20, 2), queries: int = 5, dropout: float = 0.0, frozen: int = 0
+    size: tuple[int, int, int, int] = (12, 3, 20, 2), queries: int = 5, dropout: float = 0.0, frozen_layers: int = 0
 ) -> DETR:
     d_model, heads, d_ff, layers = size
-    backbone = ResNet((1, 2, 1, 1), width=2, frozen=frozen)
+    backbone = ResNet((1, 2, 1, 1), width=2, frozen_layers=frozen_layers)
     model = DETR(CLASSES, queries, d_model, heads, d_ff, layers, dropout, backbone)
-    drawn(model)
+    randomize_weights(model)
     return model.eval()
 
 
-def some_objects(*counts: int) -> list[Objects]:
-    return [Objects(torch.randint(CLASSES, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in counts]
+def some_targets(*counts: int) -> list[Targets]:
+    return [Targets(torch.randint(CLASSES, (count,)), 0.3 + 0.4 * torch.rand(count, 4)) for count in counts]
 
 
 def some_predictions(b: int, n: int) -> Predictions:
     return Predictions(2 * torch.randn(b, n, CLASSES + 1), 0.2 + 0.6 * torch.rand(b, n, 4))
 
 
-# transformers as an oracle
+# Against transformers
 
 
 def transformers_own(size: tuple[int, int, int, int], queries: int) -> Any:
@@ -110,10 +110,10 @@ def in_transformers_names(ours: str) -> str:
         else:
             named = f"{names[sublayer]}.{rest[0]}_proj.{rest.partition('.')[2]}"
         return f"model.{part}.layers.{layer}.{named}"
-    if part == "locate":
+    if part == "bbox_embed":
         return f"bbox_predictor.layers.{int(rest[0]) // 2}{rest[1:]}"
-    heads = {"project": "model.input_projection", "decoder_norm": "model.decoder.layernorm"}
-    heads |= {"classify": "class_labels_classifier", "queries": "model.query_position_embeddings"}
+    heads = {"input_proj": "model.input_projection", "decoder_norm": "model.decoder.layernorm"}
+    heads |= {"class_embed": "class_labels_classifier", "query_embed": "model.query_position_embeddings"}
     return f"{heads[part]}.{rest or 'weight'}"
 
 
@@ -135,21 +135,21 @@ def check_against_transformers(
     ours, theirs = tiny(size, queries).train(training), transformers_own(size, queries).train(training)
     theirs.load_state_dict({in_transformers_names(name): tensor for name, tensor in ours.state_dict().items()})
     theirs.requires_grad_()  # transformers freezes the whole of its own ResNet
-    objects = some_objects(*counts)
-    images, real = pad([torch.randn(3, *shape) for shape in shapes])
+    targets = some_targets(*counts)
+    images, valid = pad_images([torch.randn(3, *shape) for shape in shapes])
 
-    layers = ours(images, real)
-    loss = total_loss(layers, objects)
+    layers = ours(images, valid)
+    loss = total_loss(layers, targets)
     torch.autograd.backward(loss)
 
-    # With its auxiliary losses on, transformers gives each decoder layer the *normalised* output of the one before.
-    # The authors' code normalises for the heads only. So the losses are taken of a model that has them off.
-    output = theirs(images, pixel_mask=real.long(), output_hidden_states=True)
-    normalised = [theirs.model.decoder.layernorm(y) for y in output.decoder_hidden_states[1:-1]]
-    found = torch.stack([*normalised, output.last_hidden_state])
+    # With its auxiliary losses on, transformers gives each decoder layer the *normalized* output of the one before.
+    # The authors' code normalizes for the heads only. So the losses are taken of a model that has them off.
+    output = theirs(images, pixel_mask=valid.long(), output_hidden_states=True)
+    normalized = [theirs.model.decoder.layernorm(y) for y in output.decoder_hidden_states[1:-1]]
+    found = torch.stack([*normalized, output.last_hidden_state])
     logits, boxes = theirs.class_labels_classifier(found), theirs.bbox_predictor(found).sigmoid()
     theirs.config.auxiliary_loss = True
-    labels = [{"class_labels": true.labels, "boxes": true.boxes} for true in objects]
+    labels = [{"class_labels": target.labels, "boxes": target.boxes} for target in targets]
     expected, *_ = their_losses.ForObjectDetectionLoss(
         output.logits, labels, images.device, output.pred_boxes, theirs.config, logits, boxes
     )
@@ -169,7 +169,7 @@ def check_against_transformers(
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(("size", "queries", "shapes", "counts"), ODD_SIZES)
-def test_predictions_loss_and_gradients_are_transformers_in_float64(
+def test_predictions_loss_and_gradients_agree_with_transformers_in_float64(
     float64: None,
     size: tuple[int, int, int, int],
     queries: int,
@@ -181,25 +181,25 @@ def test_predictions_loss_and_gradients_are_transformers_in_float64(
 
 
 @pytest.mark.parametrize(("size", "queries", "shapes", "counts"), ODD_SIZES)
-def test_predictions_loss_and_gradients_are_transformers_in_float32(
+def test_predictions_loss_and_gradients_agree_with_transformers_in_float32(
     size: tuple[int, int, int, int], queries: int, shapes: list[tuple[int, int]], counts: tuple[int, ...]
 ) -> None:
     check_against_transformers(size, queries, shapes, counts, True, 1e-5)
 
 
-def test_pairs_are_those_of_transformers_matcher() -> None:
+def test_matching_agrees_with_transformers() -> None:
     matcher = their_losses.HungarianMatcher(class_cost=1, bbox_cost=5, giou_cost=2)
     for n in (4, 9, 30):
-        predictions, objects = some_predictions(5, n), some_objects(4, 1, 0, 3, 2)
-        labels = [{"class_labels": true.labels, "boxes": true.boxes} for true in objects]
+        predictions, targets = some_predictions(5, n), some_targets(4, 1, 0, 3, 2)
+        labels = [{"class_labels": target.labels, "boxes": target.boxes} for target in targets]
         expected = matcher({"logits": predictions.logits, "pred_boxes": predictions.boxes}, labels)
-        for pairs, pairs_expected in zip(match(predictions, objects), expected, strict=True):
+        for pairs, pairs_expected in zip(hungarian_match(predictions, targets), expected, strict=True):
             assert all(torch.equal(one, other) for one, other in zip(pairs, pairs_expected, strict=True))
 
 
-def test_generalised_iou_and_its_gradient_are_transformers(float64: None) -> None:
-    one, other = (corners(torch.rand(count, 4)).requires_grad_() for count in (40, 30))
-    ours, theirs = generalised_iou(one[:, None], other), their_losses.generalized_box_iou(one, other)
+def test_generalized_iou_and_its_gradient_agree_with_transformers(float64: None) -> None:
+    one, other = (box_cxcywh_to_xyxy(torch.rand(count, 4)).requires_grad_() for count in (40, 30))
+    ours, theirs = generalized_box_iou(one[:, None], other), their_losses.generalized_box_iou(one, other)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
     gradients = [torch.autograd.grad(pairwise.square().sum(), (one, other)) for pairwise in (ours, theirs)]
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
@@ -212,17 +212,17 @@ def count(*parts: nn.Module) -> int:
     return sum(p.numel() for part in parts for p in part.parameters())
 
 
-def test_the_papers_model_has_exactly_this_many_numbers() -> None:
+def test_the_papers_model_has_exactly_this_many_parameters() -> None:
     with torch.device("meta"):
         model = DETR()
     parts = {
         "backbone": count(model.backbone),
-        "projection": count(model.project),
+        "projection": count(model.input_proj),
         "encoder": count(model.encoder),
         "decoder": count(model.decoder, model.decoder_norm),
-        "queries": model.queries.numel(),
-        "class": count(model.classify),
-        "box": count(model.locate),
+        "queries": model.query_embed.numel(),
+        "class": count(model.class_embed),
+        "box": count(model.bbox_embed),
     }
     assert parts == {
         "backbone": 23_454_912,
@@ -236,7 +236,7 @@ def test_the_papers_model_has_exactly_this_many_numbers() -> None:
     assert count(model) == sum(parts.values()) == 41_524_768
 
 
-def test_the_model_with_a_resnet_101_has_exactly_this_many_numbers() -> None:
+def test_the_model_with_a_resnet_101_has_exactly_this_many_parameters() -> None:
     with torch.device("meta"):
         backbone = ResNet((3, 4, 23, 3))
         assert count(backbone) == 42_394_816
@@ -259,20 +259,22 @@ BOXES = st.tuples(SHARES, SHARES, SHARES, SHARES).map(torch.tensor)
 
 @given(BOXES, BOXES)
 @settings(deadline=None, max_examples=50)
-def test_generalised_iou_is_symmetric_and_bounded_by_iou(one: Tensor, other: Tensor) -> None:
-    value = generalised_iou(corners(one), corners(other))
-    assert torch.equal(value, generalised_iou(corners(other), corners(one)))
-    intersection, union = intersection_and_union(corners(one), corners(other))
+def test_generalized_iou_is_symmetric_and_bounded_by_iou(one: Tensor, other: Tensor) -> None:
+    value = generalized_box_iou(box_cxcywh_to_xyxy(one), box_cxcywh_to_xyxy(other))
+    assert torch.equal(value, generalized_box_iou(box_cxcywh_to_xyxy(other), box_cxcywh_to_xyxy(one)))
+    intersection, union = box_intersection_and_union(box_cxcywh_to_xyxy(one), box_cxcywh_to_xyxy(other))
     assert -1 < value <= intersection / union + 1e-6
-    torch.testing.assert_close(generalised_iou(corners(one), corners(one)), torch.tensor(1.0))
+    torch.testing.assert_close(generalized_box_iou(box_cxcywh_to_xyxy(one), box_cxcywh_to_xyxy(one)), torch.tensor(1.0))
 
 
 @given(BOXES, BOXES, st.floats(0.1, 10), st.floats(-5, 5))
 @settings(deadline=None, max_examples=50)
-def test_generalised_iou_knows_neither_scale_nor_place(one: Tensor, other: Tensor, scale: float, shift: float) -> None:
-    moved = [corners(box.double()) * scale + shift for box in (one, other)]
-    expected = generalised_iou(corners(one.double()), corners(other.double()))
-    torch.testing.assert_close(generalised_iou(*moved), expected, rtol=0, atol=1e-8)
+def test_generalized_iou_is_invariant_to_scale_and_translation(
+    one: Tensor, other: Tensor, scale: float, shift: float
+) -> None:
+    moved = [box_cxcywh_to_xyxy(box.double()) * scale + shift for box in (one, other)]
+    expected = generalized_box_iou(box_cxcywh_to_xyxy(one.double()), box_cxcywh_to_xyxy(other.double()))
+    torch.testing.assert_close(generalized_box_iou(*moved), expected, rtol=0, atol=1e-8)
 
 
 @given(BOXES, BOXES)
@@ -292,94 +294,94 @@ def test_box_loss_by_hand() -> None:
 
 def test_boxes_without_any_area_give_finite_numbers() -> None:
     point = torch.tensor([0.5, 0.5, 0.0, 0.0], requires_grad=True)
-    value = generalised_iou(corners(point), corners(point.detach()))
+    value = generalized_box_iou(box_cxcywh_to_xyxy(point), box_cxcywh_to_xyxy(point.detach()))
     assert value == 0
     assert torch.autograd.grad(value, point)[0].isfinite().all()
 
 
 def test_width_comes_before_height() -> None:
     torch.testing.assert_close(
-        corners(torch.tensor([0.5, 0.5, 0.2, 0.6])), torch.tensor([0.4, 0.2, 0.6, 0.8]), rtol=0, atol=1e-6
+        box_cxcywh_to_xyxy(torch.tensor([0.5, 0.5, 0.2, 0.6])), torch.tensor([0.4, 0.2, 0.6, 0.8]), rtol=0, atol=1e-6
     )
 
 
-# pairs
+# matching
 
 SCENES = st.tuples(st.integers(0, 2**31), st.integers(1, 4), st.integers(0, 2)).map(
-    lambda drawn: (drawn[0], drawn[1], drawn[1] + drawn[2])
+    lambda sizes: (sizes[0], sizes[1], sizes[1] + sizes[2])
 )
 
 
-def scene(seed: int, objects: int, queries: int) -> tuple[Predictions, list[Objects]]:
+def scene(seed: int, objects: int, queries: int) -> tuple[Predictions, list[Targets]]:
     torch.manual_seed(seed)
-    return some_predictions(1, queries), some_objects(objects)
+    return some_predictions(1, queries), some_targets(objects)
 
 
 @given(SCENES)
 @settings(deadline=None, max_examples=50)
-def test_no_pairing_is_cheaper(drawn: tuple[int, int, int]) -> None:
-    predictions, (true,) = scene(*drawn)
+def test_no_matching_is_cheaper(sizes: tuple[int, int, int]) -> None:
+    predictions, (target,) = scene(*sizes)
     costs = [
-        [float(box_loss(box, b) - logits.softmax(dim=0)[c]) for c, b in zip(true.labels, true.boxes, strict=True)]
+        [float(box_loss(box, b) - logits.softmax(dim=0)[c]) for c, b in zip(target.labels, target.boxes, strict=True)]
         for logits, box in zip(predictions.logits[0], predictions.boxes[0], strict=True)
     ]
-    ((queries, chosen),) = match(predictions, [true])
-    assert sorted(chosen.tolist()) == list(range(len(true.labels)))
+    ((queries, chosen),) = hungarian_match(predictions, [target])
+    assert sorted(chosen.tolist()) == list(range(len(target.labels)))
     assert len(set(queries.tolist())) == len(queries)
     cost = sum(costs[query][one] for query, one in zip(queries.tolist(), chosen.tolist(), strict=True))
-    ways = itertools.permutations(range(len(costs)), len(true.labels))
+    ways = itertools.permutations(range(len(costs)), len(target.labels))
     assert cost <= min(sum(costs[query][one] for one, query in enumerate(way)) for way in ways) + 1e-5
 
 
 @given(SCENES, st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=50)
-def test_pairs_and_loss_do_not_depend_on_any_order(drawn: tuple[int, int, int], random: Any) -> None:
-    predictions, (true,) = scene(*drawn)
+def test_pairs_and_loss_do_not_depend_on_any_order(sizes: tuple[int, int, int], random: Any) -> None:
+    predictions, (target,) = scene(*sizes)
     order = list(range(predictions.boxes.shape[1]))
-    order_of_objects = list(range(len(true.labels)))
+    order_of_objects = list(range(len(target.labels)))
     random.shuffle(order)
     random.shuffle(order_of_objects)
     shuffled = Predictions(predictions.logits[:, order], predictions.boxes[:, order])
-    shuffled_true = Objects(true.labels[order_of_objects], true.boxes[order_of_objects])
+    shuffled_target = Targets(target.labels[order_of_objects], target.boxes[order_of_objects])
 
-    ((queries, chosen),) = match(predictions, [true])
-    ((queries_shuffled, chosen_shuffled),) = match(shuffled, [shuffled_true])
+    ((queries, chosen),) = hungarian_match(predictions, [target])
+    ((queries_shuffled, chosen_shuffled),) = hungarian_match(shuffled, [shuffled_target])
     pairs = {(order[q], order_of_objects[c]) for q, c in zip(queries_shuffled, chosen_shuffled, strict=True)}
     assert pairs == set(zip(queries.tolist(), chosen.tolist(), strict=True))
-    torch.testing.assert_close(hungarian_loss(shuffled, [shuffled_true]), hungarian_loss(predictions, [true]))
+    torch.testing.assert_close(hungarian_loss(shuffled, [shuffled_target]), hungarian_loss(predictions, [target]))
 
 
 @given(st.integers(0, 2**31), st.integers(1, 6))
 @settings(deadline=None, max_examples=50)
-def test_matching_is_symmetric_where_classes_say_nothing(seed: int, n: int) -> None:
+def test_matching_is_symmetric_if_all_classes_are_equally_likely(seed: int, n: int) -> None:
     torch.manual_seed(seed)
     boxes, others = torch.rand(n, 4), torch.rand(n, 4)
 
     def pairs(predicted: Tensor, true: Tensor) -> set[tuple[int, int]]:
-        objects = Objects(torch.zeros(n, dtype=torch.long), true)
-        ((queries, chosen),) = match(Predictions(torch.zeros(1, n, 2), predicted[None]), [objects])
+        target = Targets(torch.zeros(n, dtype=torch.long), true)
+        ((queries, chosen),) = hungarian_match(Predictions(torch.zeros(1, n, 2), predicted[None]), [target])
         return set(zip(queries.tolist(), chosen.tolist(), strict=True))
 
     assert pairs(boxes, others) == {(query, one) for one, query in pairs(others, boxes)}
 
 
-def test_the_cost_of_a_class_is_its_probability() -> None:
+def test_the_matching_cost_of_a_class_is_its_probability() -> None:
     """A logarithm would choose the second: its class is 20,000 times as likely, and its box misses."""
-    true = Objects(torch.tensor([0]), torch.tensor([[0.3, 0.3, 0.2, 0.2]]))
+    target = Targets(torch.tensor([0]), torch.tensor([[0.3, 0.3, 0.2, 0.2]]))
     logits = torch.tensor([[[-10.0, 0.0], [10.0, 0.0]]])
-    boxes = torch.stack([true.boxes, torch.tensor([[0.7, 0.7, 0.2, 0.2]])], dim=1)
-    ((queries, _),) = match(Predictions(logits, boxes), [true])
+    boxes = torch.stack([target.boxes, torch.tensor([[0.7, 0.7, 0.2, 0.2]])], dim=1)
+    ((queries, _),) = hungarian_match(Predictions(logits, boxes), [target])
     assert queries.tolist() == [0]
 
 
 def test_more_objects_than_queries_are_refused() -> None:
     with pytest.raises(ValueError, match="3 objects exceed the 2 predictions"):
-        match(some_predictions(1, 2), some_objects(3))
+        hungarian_match(some_predictions(1, 2), some_targets(3))
 
 
 def test_no_gradient_passes_through_the_matching() -> None:
     predictions = Predictions(torch.randn(1, 3, 4, requires_grad=True), torch.rand(1, 3, 4, requires_grad=True))
-    assert all(not side.requires_grad for pairs in match(predictions, some_objects(2)) for side in pairs)
+    assert all(not side.requires_grad for pairs in hungarian_match(predictions, some_targets(2)) for side in pairs)
 
 
 # loss
@@ -387,56 +389,56 @@ def test_no_gradient_passes_through_the_matching() -> None:
 
 def test_the_loss_by_hand() -> None:
     """Two images, three objects; four predictions each."""
-    predictions, objects = some_predictions(2, 4), some_objects(2, 1)
+    predictions, targets = some_predictions(2, 4), some_targets(2, 1)
     weighted, weights, boxes = 0.0, 0.0, 0.0
-    for i, (queries, chosen) in enumerate(match(predictions, objects)):
+    for i, (queries, chosen) in enumerate(hungarian_match(predictions, targets)):
         taken = dict(zip(queries.tolist(), chosen.tolist(), strict=True))
         for query in range(4):
             log_p = predictions.logits[i, query].log_softmax(dim=-1)
-            label = int(objects[i].labels[taken[query]]) if query in taken else CLASSES
+            label = int(targets[i].labels[taken[query]]) if query in taken else CLASSES
             weight = 1.0 if query in taken else 0.1
             weighted -= weight * log_p[label].item()
             weights += weight
             if query in taken:
-                boxes += box_loss(predictions.boxes[i, query], objects[i].boxes[taken[query]]).item()
-    assert hungarian_loss(predictions, objects).item() == pytest.approx(weighted / weights + boxes / 3, rel=1e-5)
+                boxes += box_loss(predictions.boxes[i, query], targets[i].boxes[taken[query]]).item()
+    assert hungarian_loss(predictions, targets).item() == pytest.approx(weighted / weights + boxes / 3, rel=1e-5)
 
 
-def test_the_classes_loss_is_a_weighted_mean() -> None:
+def test_the_classification_loss_is_a_weighted_mean() -> None:
     """Divided by the number of objects instead, it would grow with the number of predictions that say ∅."""
-    true = Objects(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
+    target = Targets(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
 
     def loss(n: int) -> float:
         logits = torch.zeros(1, n, 2)
-        return hungarian_loss(Predictions(logits, true.boxes.expand(1, n, 4)), [true]).item()
+        return hungarian_loss(Predictions(logits, target.boxes.expand(1, n, 4)), [target]).item()
 
     assert loss(10) == pytest.approx(math.log(2), rel=1e-5)
     assert loss(100) == pytest.approx(math.log(2), rel=1e-5)
 
 
-def test_no_object_weighs_a_tenth() -> None:
-    true = Objects(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
+def test_no_object_has_a_weight_of_a_tenth() -> None:
+    target = Targets(torch.tensor([0]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
     logits = torch.zeros(1, 11, 2, requires_grad=True)
-    torch.autograd.backward(hungarian_loss(Predictions(logits, true.boxes.expand(1, 11, 4)), [true]))
+    torch.autograd.backward(hungarian_loss(Predictions(logits, target.boxes.expand(1, 11, 4)), [target]))
     assert logits.grad is not None
     pull = logits.grad[0, :, 0].abs()
     torch.testing.assert_close(pull.max() / pull.min(), torch.tensor(10.0))
 
 
-def test_images_without_objects_teach_nothing_but_no_object() -> None:
+def test_images_without_objects_train_nothing_but_no_object() -> None:
     logits, boxes = torch.randn(2, 3, 4, requires_grad=True), torch.rand(2, 3, 4, requires_grad=True)
-    loss = hungarian_loss(Predictions(logits, boxes), some_objects(0, 0))
+    loss = hungarian_loss(Predictions(logits, boxes), some_targets(0, 0))
     torch.autograd.backward(loss)
     torch.testing.assert_close(loss, F.cross_entropy(logits.flatten(0, 1), torch.full((6,), 3)))
     assert boxes.grad is not None
     assert not boxes.grad.any()
 
 
-def test_every_layer_pays_and_is_paired_anew() -> None:
+def test_every_layer_has_a_loss_and_a_matching_of_its_own() -> None:
     """The second layer's predictions are the first's in another order, so its pairs must be others."""
-    predictions, objects = some_predictions(2, 5), some_objects(3, 2)
+    predictions, targets = some_predictions(2, 5), some_targets(3, 2)
     turned = Predictions(predictions.logits.flip(1), predictions.boxes.flip(1))
-    torch.testing.assert_close(total_loss([predictions, turned], objects), 2 * hungarian_loss(predictions, objects))
+    torch.testing.assert_close(total_loss([predictions, turned], targets), 2 * hungarian_loss(predictions, targets))
 
 
 # backbone
@@ -454,8 +456,8 @@ def test_the_parts_of_the_backbone_have_the_names_of_the_public_checkpoints() ->
 def test_batch_norm_is_frozen() -> None:
     model = tiny().train()
     before = {name: buffer.clone() for name, buffer in model.backbone.named_buffers()}
-    optimiser, _ = adamw(model)
-    train_step(model, optimiser, torch.randn(2, 3, 40, 40), some_objects(1, 1))
+    optimizer, _ = build_optimizer(model)
+    train_step(model, optimizer, torch.randn(2, 3, 40, 40), some_targets(1, 1))
     assert before.keys() == {name for name in model.backbone.state_dict() if "bn" in name or "downsample.1" in name}
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.backbone.named_buffers())
 
@@ -469,9 +471,9 @@ def test_the_stem_and_the_first_stage_are_frozen() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (45, 77)])
-def test_a_dilated_last_stage_sees_the_same_at_every_second_place(height: int, width: int) -> None:
-    plain, dilated = ResNet((1, 1, 3), width=2), ResNet((1, 1, 3), width=2, dilated=True)
-    drawn(plain)
+def test_a_dilated_last_stage_has_the_same_features_at_every_second_place(height: int, width: int) -> None:
+    plain, dilated = ResNet((1, 1, 3), width=2), ResNet((1, 1, 3), width=2, dilation=True)
+    randomize_weights(plain)
     dilated.load_state_dict(plain.state_dict())
     image = torch.randn(2, 3, height, width)
     torch.testing.assert_close(dilated(image)[:, :, ::2, ::2], plain(image), rtol=1e-5, atol=1e-4)
@@ -482,7 +484,7 @@ def test_a_dilated_last_stage_sees_the_same_at_every_second_place(height: int, w
 
 def test_positions_are_sines_of_the_row_and_of_the_column() -> None:
     rows, columns, d = 3, 5, 8
-    got = sine_positions(torch.ones(1, rows, columns, dtype=torch.bool), d)[0]
+    got = sine_position_embedding(torch.ones(1, rows, columns, dtype=torch.bool), d)[0]
     for row, column, place in itertools.product(range(rows), range(columns), range(d)):
         half, entry = divmod(place, d // 2)
         turn = (column + 1) / columns if half else (row + 1) / rows
@@ -491,24 +493,24 @@ def test_positions_are_sines_of_the_row_and_of_the_column() -> None:
         assert got[row, column, place].item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_last_row_and_column_stand_at_a_full_turn() -> None:
+def test_the_last_row_and_column_are_at_2_pi() -> None:
     """Of whatever size the image is; in whole numbers, as in a sentence, a larger image would go on turning."""
-    real = torch.zeros(2, 9, 9, dtype=torch.bool)
-    real[0, :4, :7], real[1, :9, :5] = True, True
-    small, large = sine_positions(real, 16)
+    valid = torch.zeros(2, 9, 9, dtype=torch.bool)
+    valid[0, :4, :7], valid[1, :9, :5] = True, True
+    small, large = sine_position_embedding(valid, 16)
     torch.testing.assert_close(small[3, 6], large[8, 4], rtol=0, atol=1e-5)
     torch.testing.assert_close(small[3, 6, 0], torch.tensor(0.0), rtol=0, atol=1e-5)
-    assert not torch.allclose(small[3, 6, :8], sinusoidal(5, 8)[4], atol=0.1)
+    assert not torch.allclose(small[3, 6, :8], sinusoidal_positions(5, 8)[4], atol=0.1)
 
 
-def test_cells_of_a_batch_stand_where_they_stand_alone() -> None:
-    real = torch.zeros(1, 6, 9, dtype=torch.bool)
-    real[0, :4, :7] = True
-    alone = sine_positions(torch.ones(1, 4, 7, dtype=torch.bool), 12)
-    torch.testing.assert_close(sine_positions(real, 12)[:, :4, :7], alone)
+def test_positions_in_a_padded_batch_are_those_of_the_image_alone() -> None:
+    valid = torch.zeros(1, 6, 9, dtype=torch.bool)
+    valid[0, :4, :7] = True
+    alone = sine_position_embedding(torch.ones(1, 4, 7, dtype=torch.bool), 12)
+    torch.testing.assert_close(sine_position_embedding(valid, 12)[:, :4, :7], alone)
 
 
-# the Transformer, and where it differs from the first
+# the Transformer, and its departures
 
 
 def test_positions_reach_queries_and_keys_but_not_values() -> None:
@@ -530,7 +532,7 @@ def test_positions_reach_queries_and_keys_but_not_values() -> None:
     decoder.self_attention = MultiHeadAttention(8, 2)
     decoder(y, queries, Memory(x, positions, mask))
     ((query, key, value, _),) = given
-    after = decoder.around_self_attention.after(y, decoder.self_attention(y + queries, y + queries, y))
+    after = decoder.around_self_attention.output(y, decoder.self_attention(y + queries, y + queries, y))
     torch.testing.assert_close(query, after + queries)
     assert torch.equal(key, x + positions)
     assert torch.equal(value, x)
@@ -546,12 +548,16 @@ def test_positions_are_added_in_every_layer() -> None:
     memory = model.encode(torch.randn(1, 3, 70, 70, dtype=torch.float64))
     places = [key - value for _, key, value, *_ in given[:9]]
     encoder, decoder_self, decoder_cross = places[:3], places[3::2], places[4::2]
-    for added, expected in ((encoder, memory.positions), (decoder_self, model.queries[None]), (decoder_cross, None)):
+    for added, expected in (
+        (encoder, memory.positions),
+        (decoder_self, model.query_embed[None]),
+        (decoder_cross, None),
+    ):
         for place in added:
             torch.testing.assert_close(place, memory.positions if expected is None else expected)
 
 
-def test_no_query_is_hidden_from_another() -> None:
+def test_no_query_is_masked_from_another() -> None:
     layer, queries, cells = DecoderLayer(8, 2, 9).eval(), torch.randn(1, 4, 8), torch.randn(1, 5, 8)
     memory = Memory(cells, torch.randn_like(cells), torch.ones(1, 1, 5, dtype=torch.bool))
     y = torch.randn(1, 4, 8, requires_grad=True)
@@ -560,7 +566,7 @@ def test_no_query_is_hidden_from_another() -> None:
         assert (heard[0].abs().amax(dim=1) > 1e-5).all()
 
 
-def test_the_decoder_begins_with_zeros() -> None:
+def test_the_input_of_the_decoder_is_zero() -> None:
     model = tiny()
     given: list[Tensor] = []
     model.decoder[0].register_forward_hook(lambda module, args, result: given.append(args[0]))
@@ -569,8 +575,8 @@ def test_the_decoder_begins_with_zeros() -> None:
     assert not given[0].any()
 
 
-def test_one_norm_serves_the_heads_after_every_layer_and_no_layer() -> None:
-    """Transformers feeds the normalised outputs to the next layer when its auxiliary losses are on."""
+def test_one_norm_is_applied_before_the_heads_and_not_between_layers() -> None:
+    """Transformers feeds the normalized outputs to the next layer when its auxiliary losses are on."""
     model = tiny((12, 3, 20, 3))
     given: list[Tensor] = []
     for layer in model.decoder:
@@ -582,7 +588,7 @@ def test_one_norm_serves_the_heads_after_every_layer_and_no_layer() -> None:
     assert all(torch.equal(entering, left) for entering, left in zip(given[2::2], outputs, strict=False))
 
 
-def test_dropout_stands_after_sublayers_only() -> None:
+def test_dropout_is_applied_after_sublayers_only() -> None:
     model = tiny(dropout=0.5).train()
     images = torch.randn(1, 3, 40, 40)
     assert not torch.equal(model(images)[-1].boxes, model(images)[-1].boxes)
@@ -593,7 +599,7 @@ def test_dropout_stands_after_sublayers_only() -> None:
     assert torch.equal(model(images)[-1].boxes, model(images)[-1].boxes)
 
 
-def test_query_key_and_value_are_drawn_apart() -> None:
+def test_query_key_and_value_are_initialized_separately() -> None:
     """As one matrix of three times the rows, the bound of each would be smaller by the root of 2."""
     model = DETR(CLASSES, 5, 64, 4, 96, 1, backbone=ResNet((1,), 2))
     bound = math.sqrt(6 / (64 + 64))
@@ -605,7 +611,7 @@ def test_query_key_and_value_are_drawn_apart() -> None:
             assert not linear.bias.any()
 
 
-def test_what_stands_in_padded_cells_does_not_matter() -> None:
+def test_the_content_of_padded_cells_does_not_matter() -> None:
     model = tiny()
     cells, positions, mask = torch.randn(2, 6, 12), torch.randn(2, 6, 12), torch.ones(2, 1, 6, dtype=torch.bool)
     mask[0, 0, 1:] = False
@@ -619,13 +625,13 @@ def test_what_stands_in_padded_cells_does_not_matter() -> None:
 
 def test_an_image_that_is_all_padding_gives_finite_numbers() -> None:
     model = tiny()
-    real = torch.ones(2, 40, 40, dtype=torch.bool)
-    real[1] = False
-    torch.autograd.backward(total_loss(model(torch.randn(2, 3, 40, 40), real), some_objects(2, 0)))
+    valid = torch.ones(2, 40, 40, dtype=torch.bool)
+    valid[1] = False
+    torch.autograd.backward(total_loss(model(torch.randn(2, 3, 40, 40), valid), some_targets(2, 0)))
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_an_image_without_a_mask_is_all_real() -> None:
+def test_without_a_mask_all_pixels_are_valid() -> None:
     model, images = tiny(), torch.randn(2, 3, 40, 70)
     without, with_mask = model(images), model(images, torch.ones(2, 40, 70, dtype=torch.bool))
     assert torch.equal(without[-1].boxes, with_mask[-1].boxes)
@@ -645,45 +651,45 @@ def test_impossible_sizes_are_refused(arguments: dict[str, int], message: str) -
 
 
 def test_impossible_positions_are_refused() -> None:
-    with pytest.raises(ValueError, match="d 6 is not a multiple of 4"):
-        sine_positions(torch.ones(1, 2, 2, dtype=torch.bool), 6)
+    with pytest.raises(ValueError, match="d_model 6 is not a multiple of 4"):
+        sine_position_embedding(torch.ones(1, 2, 2, dtype=torch.bool), 6)
 
 
-# before and after
+# inputs, outputs and training
 
 
 def test_images_are_padded_at_the_right_and_at_the_bottom() -> None:
     one, other = torch.randn(3, 4, 2), torch.randn(3, 1, 5)
-    images, real = pad([one, other])
+    images, valid = pad_images([one, other])
     assert images.shape == (2, 3, 4, 5)
     assert torch.equal(images[0, :, :4, :2], one)
     assert torch.equal(images[1, :, :1, :5], other)
-    assert real.sum().item() == 4 * 2 + 1 * 5
-    assert not images.masked_select(~real[:, None]).any()
+    assert valid.sum().item() == 4 * 2 + 1 * 5
+    assert not images.masked_select(~valid[:, None]).any()
 
 
-def test_detections_are_in_pixels_and_an_empty_slot_counts_with_its_second_class() -> None:
+def test_detections_are_in_pixels_and_no_object_is_replaced_by_the_second_class() -> None:
     probabilities = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.1, 0.25, 0.05, 0.6]])
     boxes = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.25, 0.5, 0.5, 1.0]])
     predictions = Predictions(probabilities.log()[None], boxes[None])
-    (every,) = detections(predictions, torch.tensor([[50, 200]]))
+    (every,) = postprocess(predictions, torch.tensor([[50, 200]]))
     assert every.labels.tolist() == [0, 1]
     torch.testing.assert_close(every.scores, torch.tensor([0.7, 0.25]))
     torch.testing.assert_close(every.boxes, torch.tensor([[80.0, 15.0, 120.0, 35.0], [0.0, 0.0, 100.0, 50.0]]))
-    (sure,) = detections(predictions, torch.tensor([[50, 200]]), threshold=0.5)
-    assert sure.labels.tolist() == [0]
+    (confident,) = postprocess(predictions, torch.tensor([[50, 200]]), threshold=0.5)
+    assert confident.labels.tolist() == [0]
 
 
-def test_the_backbone_learns_ten_times_more_slowly_and_both_fall_after_200_passes() -> None:
-    model = tiny(frozen=2)
-    optimiser, schedule = adamw(model)
-    rest, backbone = optimiser.param_groups
+def test_the_backbone_has_a_tenth_of_the_learning_rate_and_both_drop_after_200_epochs() -> None:
+    model = tiny(frozen_layers=2)
+    optimizer, schedule = build_optimizer(model)
+    rest, backbone = optimizer.param_groups
     assert (rest["lr"], backbone["lr"]) == (1e-4, 1e-5)
     assert rest["weight_decay"] == backbone["weight_decay"] == 1e-4
     trained = {id(p) for p in model.parameters() if p.requires_grad}
-    assert {id(p) for group in optimiser.param_groups for p in group["params"]} == trained
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == trained
     assert {id(p) for p in backbone["params"]} == trained & {id(p) for p in model.backbone.parameters()}
-    optimiser.step()
+    optimizer.step()
     for _ in range(200):
         schedule.step()
     assert (rest["lr"], backbone["lr"]) == (pytest.approx(1e-5), pytest.approx(1e-6))
@@ -691,13 +697,13 @@ def test_the_backbone_learns_ten_times_more_slowly_and_both_fall_after_200_passe
 
 def test_a_step_clips_the_gradient_and_learns() -> None:
     model = tiny()
-    images, objects = torch.randn(2, 3, 40, 40), some_objects(1, 2)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
-    first = train_step(model, optimiser, images, objects)
+    images, targets = torch.randn(2, 3, 40, 40), some_targets(1, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    first = train_step(model, optimizer, images, targets)
     norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
     torch.testing.assert_close(norm, torch.tensor(0.1), rtol=1e-3, atol=0)
     for _ in range(5):
-        last = train_step(model, optimiser, images, objects)
+        last = train_step(model, optimizer, images, targets)
     assert last < first
 
 
@@ -712,7 +718,7 @@ def equal_states(one: nn.Module, other: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("size", [(12, 3, 20, 2), (4, 1, 7, 1)])
-def test_numbers_come_back_from_a_file(tmp_path: Path, size: tuple[int, int, int, int]) -> None:
+def test_weights_are_restored_from_a_file(tmp_path: Path, size: tuple[int, int, int, int]) -> None:
     saved, loaded = tiny(size), tiny(size)
     assert not equal_states(saved, loaded)
     save(saved, tmp_path / "model.safetensors")
@@ -749,7 +755,7 @@ def test_a_file_has_the_names_of_the_public_checkpoint(tmp_path: Path) -> None:
 def test_a_file_that_transformers_wrote_gives_transformers_predictions(tmp_path: Path) -> None:
     size = (12, 3, 20, 2)
     theirs = transformers_own(size, queries=5).eval()
-    drawn(theirs)
+    randomize_weights(theirs)
     theirs.save_pretrained(tmp_path)
     ours = tiny(size)
     load(ours, tmp_path / "model.safetensors")
@@ -759,7 +765,7 @@ def test_a_file_that_transformers_wrote_gives_transformers_predictions(tmp_path:
     torch.testing.assert_close(got.boxes, expected.pred_boxes, rtol=1e-5, atol=1e-5)
 
 
-def test_counters_of_batch_norm_are_no_numbers_of_the_model(tmp_path: Path) -> None:
+def test_counters_of_batch_norm_are_ignored(tmp_path: Path) -> None:
     """The public file has four, left over in its shortcuts."""
     saved, loaded = tiny(), tiny()
     save(saved, tmp_path / "model.safetensors")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from reference_impl.lstm import LSTMCell, MemoryCell, Recurrent, RNNCell, windows
+from reference_impl.lstm import RNN, LSTM1997Cell, LSTMCell, RNNCell, truncated_bptt
 
 # Batch, steps, width of the input, width of the state: among them each at its least.
 SIZES = [(3, 7, 5, 4), (1, 7, 5, 4), (3, 1, 5, 4), (3, 7, 1, 1), (1, 1, 1, 1)]
@@ -29,7 +29,7 @@ def blank(cell: LSTMCell, *drives: float) -> LSTMCell:
     with torch.no_grad():
         for p in cell.parameters():
             p.zero_()
-        cell.bias_ih.copy_(torch.tensor(drives, dtype=cell.bias_ih.dtype).repeat_interleave(cell.d_hidden))
+        cell.bias_ih.copy_(torch.tensor(drives, dtype=cell.bias_ih.dtype).repeat_interleave(cell.hidden_size))
     return cell
 
 
@@ -42,7 +42,7 @@ def test_a_step_equals_torchs_forwards_and_backwards(ours, peer, size, dtype, to
     cell = ours(d, h).to(dtype)
     cell.load_state_dict(oracle.state_dict())
     x = torch.randn(b, d, dtype=dtype)
-    state = tuple(torch.randn(b, h, dtype=dtype) for _ in cell.start(x))
+    state = tuple(torch.randn(b, h, dtype=dtype) for _ in cell.init_state(x))
     leaves = [[part.clone().requires_grad_() for part in (x, *state)] for _ in range(2)]
     mine = cell(leaves[0][0], tuple(leaves[0][1:]))
     theirs = oracle(leaves[1][0], leaves[1][1] if ours is RNNCell else tuple(leaves[1][1:]))
@@ -59,10 +59,11 @@ def test_a_step_equals_torchs_forwards_and_backwards(ours, peer, size, dtype, to
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISION)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("ours", "peer"), [(RNNCell, nn.RNN), (LSTMCell, nn.LSTM)])
-def test_a_sequence_equals_torchs_forwards_and_backwards(ours, peer, size, dtype, tolerance):
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_sequence_equals_torchs_forwards_and_backwards(ours, peer, fused, size, dtype, tolerance):
     b, n, d, h = size
     oracle = peer(d, h, batch_first=True, dtype=dtype)
-    layer = Recurrent(ours(d, h)).to(dtype)
+    layer = RNN(ours(d, h), fused).to(dtype)
     layer.cell.load_state_dict({name.removesuffix("_l0"): p for name, p in oracle.state_dict().items()})
     x = torch.randn(b, n, d, dtype=dtype)
     mine_x, their_x = x.clone().requires_grad_(), x.clone().requires_grad_()
@@ -77,6 +78,22 @@ def test_a_sequence_equals_torchs_forwards_and_backwards(ours, peer, size, dtype
     close(mine_x.grad, their_x.grad, tolerance)
     for a, c in zip(layer.parameters(), oracle.parameters(), strict=True):
         close(a.grad, c.grad, tolerance)
+
+
+@pytest.mark.parametrize("cell", [RNNCell(3, 4), LSTMCell(3, 4)])
+def test_torchs_kernel_goes_on_from_a_state_as_the_loop_does(cell):
+    x = torch.randn(2, 5, 3)
+    state = tuple(torch.randn(2, 4) for _ in cell.init_state(x))
+    (shown, last), (fused, fused_last) = RNN(cell)(x, state), RNN(cell, fused=True)(x, state)
+    close(shown, fused, 1e-5)
+    assert len(last) == len(fused_last)
+    for one, other in zip(last, fused_last, strict=True):
+        close(one, other, 1e-5)
+
+
+def test_a_cell_that_torch_does_not_know_is_not_fused():
+    with pytest.raises(ValueError, match="no kernel for LSTM1997Cell"):
+        RNN(LSTM1997Cell(3, 2), fused=True)
 
 
 @pytest.mark.parametrize(("ours", "peer"), [(RNNCell, nn.RNNCell), (LSTMCell, nn.LSTMCell)])
@@ -96,9 +113,9 @@ def test_a_flat_vector_of_torchs_parameters_gives_torchs_cell():
     close(mine(x, state)[0], theirs(x, state)[0], 1e-6)
 
 
-@pytest.mark.parametrize("cell", [RNNCell(3, 4), MemoryCell(3, 2, size=2), LSTMCell(3, 4)])
+@pytest.mark.parametrize("cell", [RNNCell(3, 4), LSTM1997Cell(3, 2, block_size=2), LSTMCell(3, 4)])
 def test_a_run_goes_on_from_the_state_it_ended_in(cell):
-    layer, x = Recurrent(cell), torch.randn(2, 9, 3)
+    layer, x = RNN(cell), torch.randn(2, 9, 3)
     whole, end = layer(x)
     first, middle = layer(x[:, :4])
     rest, last = layer(x[:, 4:], middle)
@@ -109,11 +126,11 @@ def test_a_run_goes_on_from_the_state_it_ended_in(cell):
 
 def test_windows_show_the_whole_run_and_give_the_gradient_of_each_window_alone():
     oracle = nn.LSTM(3, 4, batch_first=True, dtype=torch.float64)
-    layer = Recurrent(LSTMCell(3, 4)).double()
+    layer = RNN(LSTMCell(3, 4)).double()
     layer.cell.load_state_dict({name.removesuffix("_l0"): p for name, p in oracle.state_dict().items()})
     x = torch.randn(2, 10, 3, dtype=torch.float64)
     shown = []
-    for window in windows(layer, x, length=4):
+    for window in truncated_bptt(layer, x, window_length=4):
         torch.autograd.backward(window.square().sum())  # before the next window runs, as in training
         shown.append(window.detach())
     assert [window.shape[1] for window in shown] == [4, 4, 2]
@@ -129,19 +146,19 @@ def test_windows_show_the_whole_run_and_give_the_gradient_of_each_window_alone()
 
 def test_no_steps_are_refused_with_the_numbers():
     with pytest.raises(ValueError, match="2 sequences of 0 steps"):
-        Recurrent(RNNCell(3, 4))(torch.zeros(2, 0, 3))
+        RNN(RNNCell(3, 4))(torch.zeros(2, 0, 3))
     with pytest.raises(ValueError, match="windows of 0 steps do not cover 5"):
-        next(windows(Recurrent(RNNCell(3, 4)), torch.zeros(2, 5, 3), length=0))
+        next(truncated_bptt(RNN(RNNCell(3, 4)), torch.zeros(2, 5, 3), window_length=0))
 
 
-def biases(cell: MemoryCell) -> Tensor:
+def biases(cell: LSTM1997Cell) -> Tensor:
     assert cell.bias is not None
     return cell.bias
 
 
-def drawn(d: int, blocks: int, size: int) -> MemoryCell:
+def random_cell(d: int, blocks: int, size: int) -> LSTM1997Cell:
     """Return a memory cell whose weights are large enough to matter."""
-    cell = MemoryCell(d, blocks, size).double()
+    cell = LSTM1997Cell(d, blocks, size).double()
     with torch.no_grad():
         for p in cell.parameters():
             p.normal_(std=0.7)
@@ -150,11 +167,11 @@ def drawn(d: int, blocks: int, size: int) -> MemoryCell:
 
 @pytest.mark.parametrize(("d", "blocks", "size"), [(3, 2, 2), (3, 1, 3), (1, 3, 1), (1, 1, 1)])
 def test_the_memory_cell_equals_the_papers_equations_unit_by_unit(d, blocks, size):
-    cell = drawn(d, blocks, size)
+    cell = random_cell(d, blocks, size)
     w_in, w_back, bias = (p.detach().numpy() for p in cell.parameters())
     cells, x = blocks * size, torch.randn(6, d, dtype=torch.float64)
     y, s = np.zeros(cells + 2 * blocks), np.zeros(cells)
-    state = cell.start(x[:1])
+    state = cell.init_state(x[:1])
     for step in x.numpy():
         net = [float(w_in[u] @ step + w_back[u] @ y + bias[u]) for u in range(len(y))]
         new = [0.0] * cells + [1 / (1 + math.exp(-value)) for value in net[cells:]]  # Eqs. 3, 7, 8
@@ -170,7 +187,7 @@ def test_the_memory_cell_equals_the_papers_equations_unit_by_unit(d, blocks, siz
 def test_the_memory_cell_equals_torchs_lstm_whose_forget_gate_is_stuck_open():
     # 4σ(x) - 2 = 2 tanh(x/2) and 2σ(s) - 1 = tanh(s/2): torch's cell state is half the internal state.
     d, h = 3, 4
-    cell, oracle = drawn(d, h, 1), nn.LSTM(d, h, batch_first=True, dtype=torch.float64)
+    cell, oracle = random_cell(d, h, 1), nn.LSTM(d, h, batch_first=True, dtype=torch.float64)
     with torch.no_grad():
         cell.weight_hh[:, h:] = 0.0  # torch's gates do not see gates
         unused = torch.zeros(3 * h, dtype=torch.float64)
@@ -181,7 +198,7 @@ def test_the_memory_cell_equals_torchs_lstm_whose_forget_gate_is_stuck_open():
             forget = torch.full_like(write, 50.0 if ours.dim() == 1 else 0.0)
             theirs.copy_(torch.cat([write, forget, candidate / 2, read]))
     x = torch.randn(2, 20, d, dtype=torch.float64)
-    mine, (_, internal, _) = Recurrent(cell)(x)
+    mine, (_, internal, _) = RNN(cell)(x)
     theirs, (_, state) = oracle(x)
     close(mine, theirs, 1e-10)
     close(internal, 2 * state[0], 1e-10)
@@ -189,9 +206,9 @@ def test_the_memory_cell_equals_torchs_lstm_whose_forget_gate_is_stuck_open():
 
 def test_the_memory_cells_gradient_is_that_of_the_papers_forward_recursion():
     d, blocks, size, steps = 3, 2, 2, 8
-    cell, cells = drawn(d, blocks, size), blocks * size
+    cell, cells = random_cell(d, blocks, size), blocks * size
     x, e = torch.randn(steps, d, dtype=torch.float64), torch.randn(cells, dtype=torch.float64)
-    (Recurrent(cell)(x[None])[0][0, -1] @ e).backward()
+    (RNN(cell)(x[None])[0][0, -1] @ e).backward()
 
     weights = torch.cat([p.detach().reshape(cells + 2 * blocks, -1) for p in cell.parameters()], dim=1).numpy()
     y, s = np.zeros(cells + 2 * blocks), np.zeros(cells)
@@ -229,9 +246,9 @@ def test_the_memory_cells_gradient_is_that_of_the_papers_forward_recursion():
     ],
 )
 def test_the_memory_cell_has_the_published_number_of_weights(inputs, blocks, size, outputs, biased, weights):
-    cell = MemoryCell(inputs, blocks, size, bias=biased != "none")
-    output = nn.Linear(cell.d_hidden, outputs, bias=biased == "all")
-    unbiased_cells = cell.d_hidden if biased == "gates" else 0
+    cell = LSTM1997Cell(inputs, blocks, size, bias=biased != "none")
+    output = nn.Linear(cell.hidden_size, outputs, bias=biased == "all")
+    unbiased_cells = cell.hidden_size if biased == "gates" else 0
     assert count(cell) + count(output) - unbiased_cells == weights
 
 
@@ -239,8 +256,8 @@ def test_the_memory_cell_has_the_published_number_of_weights(inputs, blocks, siz
 
 
 def test_the_carousel_carries_an_error_unchanged_for_a_thousand_steps():
-    cell = drawn(3, 2, 2)
-    output, internal, gates = cell.start(torch.zeros(1, 3, dtype=torch.float64))
+    cell = random_cell(3, 2, 2)
+    output, internal, gates = cell.init_state(torch.zeros(1, 3, dtype=torch.float64))
     state = (output, internal.requires_grad_(), gates)
     for x in torch.randn(1000, 1, 3, dtype=torch.float64):
         state = cell(x, state)
@@ -252,7 +269,7 @@ def test_the_modern_cell_can_forget_what_the_cell_of_1997_must_keep():
     x, kept = torch.zeros(1, 3), torch.full((1, 4), 5.0)
     shut = blank(LSTMCell(3, 4), -30.0, -30.0, 0.0, 0.0)
     assert shut(x, (kept, kept))[1].abs().max() < 1e-10
-    old = MemoryCell(3, 4)
+    old = LSTM1997Cell(3, 4)
     with torch.no_grad():
         biases(old).copy_(torch.tensor([0.0, -30.0, -30.0]).repeat_interleave(4))
     assert torch.allclose(old(x, (kept, kept, torch.zeros(1, 8)))[1], kept)
@@ -263,31 +280,31 @@ def test_the_modern_cell_sends_errors_through_its_gates_to_earlier_steps():
     hidden = torch.randn(1, 4, requires_grad=True)
     modern = LSTMCell(3, 4)(x, (hidden, torch.zeros(1, 4)))
     assert torch.autograd.grad(modern[0].sum(), hidden)[0].abs().min() > 0
-    old = MemoryCell(3, 4)(x, (hidden, torch.zeros(1, 4), torch.zeros(1, 8)))
+    old = LSTM1997Cell(3, 4)(x, (hidden, torch.zeros(1, 4), torch.zeros(1, 8)))
     assert torch.autograd.grad(old[0].sum(), hidden, allow_unused=True)[0] is None
 
 
 def test_the_modern_cell_takes_in_less_than_one_a_step_where_the_paper_takes_two():
     x = torch.zeros(1, 1)
     modern = blank(LSTMCell(1, 1), 30.0, 30.0, 30.0, 0.0)
-    assert modern(x, modern.start(x))[1].item() == pytest.approx(1.0)
-    old = MemoryCell(1, 1)
+    assert modern(x, modern.init_state(x))[1].item() == pytest.approx(1.0)
+    old = LSTM1997Cell(1, 1)
     with torch.no_grad():
         biases(old).fill_(30.0)
-    assert old(x, old.start(x))[1].item() == pytest.approx(2.0)
+    assert old(x, old.init_state(x))[1].item() == pytest.approx(2.0)
 
 
 def test_a_modern_gate_sees_cells_and_no_gates_and_serves_one_cell():
     assert LSTMCell(5, 4).weight_hh.shape == (4 * 4, 4)
-    assert MemoryCell(5, blocks=2, size=2).weight_hh.shape == (4 + 2 * 2, 4 + 2 * 2)
+    assert LSTM1997Cell(5, num_blocks=2, block_size=2).weight_hh.shape == (4 + 2 * 2, 4 + 2 * 2)
 
 
 def test_a_modern_unit_has_two_biases_where_the_paper_has_one_at_most():
     assert [n for n, p in LSTMCell(5, 4).named_parameters() if p.shape == (16,)] == ["bias_ih", "bias_hh"]
-    assert [n for n, p in MemoryCell(5, 4).named_parameters() if p.shape == (12,)] == ["bias"]
+    assert [n for n, p in LSTM1997Cell(5, 4).named_parameters() if p.shape == (12,)] == ["bias"]
 
 
 def test_the_forget_gate_begins_open_by_a_bias_of_one_and_all_other_biases_at_zero():
     cell = LSTMCell(5, 4)
     assert (cell.bias_ih + cell.bias_hh).tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
-    assert biases(MemoryCell(5, 4)).abs().sum() == 0
+    assert biases(LSTM1997Cell(5, 4)).abs().sum() == 0

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reference_impl.curl import CURL, ConvEncoder, PixelEncoder, ReplayBuffer, Transitions, optimizer_step
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.m_curl import (
     MCURL,
     EncoderLayer,
@@ -191,7 +191,7 @@ def test_the_feed_forward_network_is_twice_as_wide() -> None:
 
 def test_features_and_positions_are_added_as_they_are() -> None:
     transformer, features = WindowTransformer(6, layers=0), torch.randn(2, 4, 6)
-    assert torch.equal(transformer.train()(features), features + sinusoidal(4, 6))
+    assert torch.equal(transformer.train()(features), features + sinusoidal_positions(4, 6))
 
 
 def test_dropout_stands_behind_each_sublayer_and_nowhere_else() -> None:

@@ -1,4 +1,4 @@
-"""layers.positions against the formula entry by entry, and against what the sinusoids are known to do."""
+"""layers.positions against the formula entry by entry, and against known properties of sinusoids."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_impl.layers.positions import LearnedPositions, integer_positions, sigmoid_positions, sinusoidal
+from reference_impl.layers.positions import LearnedPositions, integer_positions, sigmoid_positions, sinusoidal_positions
 
 
 @pytest.fixture
@@ -28,31 +28,31 @@ def by_hand(position: int, column: int, d: int) -> float:
 @pytest.mark.usefixtures("float64")
 def test_sinusoids_agree_with_the_formula_in_float64(length: int, d: int) -> None:
     expected = torch.tensor([[by_hand(t, c, d) for c in range(d)] for t in range(length)])
-    assert sinusoidal(length, d).dtype == torch.float64
-    assert torch.allclose(sinusoidal(length, d), expected, rtol=0, atol=1e-10)
+    assert sinusoidal_positions(length, d).dtype == torch.float64
+    assert torch.allclose(sinusoidal_positions(length, d), expected, rtol=0, atol=1e-10)
 
 
-def test_far_sinusoids_are_as_exact_as_float32_can_hold() -> None:
-    last = sinusoidal(100_000, 8)[-1]
+def test_sinusoids_at_late_positions_are_exact_in_float32() -> None:
+    last = sinusoidal_positions(100_000, 8)[-1]
     assert last.dtype == torch.float32
     assert torch.allclose(last, torch.tensor([by_hand(99_999, c, 8) for c in range(8)]), rtol=0, atol=1e-6)
 
 
 def test_sines_and_cosines_alternate_from_position_zero() -> None:
-    assert torch.equal(sinusoidal(1, 6)[0], torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0, 1.0]))
-    assert sinusoidal(0, 6).shape == (0, 6)
+    assert torch.equal(sinusoidal_positions(1, 6)[0], torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0, 1.0]))
+    assert sinusoidal_positions(0, 6).shape == (0, 6)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 400), st.integers(0, 400), st.integers(0, 100))
 def test_the_product_of_two_positions_depends_on_their_offset_alone(first: int, second: int, offset: int) -> None:
-    positions = sinusoidal(501, 32).double()
+    positions = sinusoidal_positions(501, 32).double()
     one, other = (positions[start] @ positions[start + offset] for start in (first, second))
     assert torch.allclose(one, other, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("max_length", "d", "weights"), [(512, 768, 393_216), (197, 768, 151_296)])
-def test_learned_positions_have_one_row_a_position(max_length: int, d: int, weights: int) -> None:
+def test_learned_positions_have_one_row_for_each_position(max_length: int, d: int, weights: int) -> None:
     positions = LearnedPositions(max_length, d)
     assert sum(p.numel() for p in positions.parameters()) == weights
     assert torch.equal(positions(5), positions.table[:5])
@@ -65,14 +65,14 @@ def test_learned_positions_refuse_a_longer_sequence_with_both_numbers() -> None:
         LearnedPositions(512, 4)(513)
 
 
-def test_only_the_positions_in_use_learn() -> None:
+def test_only_the_positions_in_use_get_a_gradient() -> None:
     positions = LearnedPositions(6, 4)
     positions(2).sum().backward()
     assert positions.table.grad is not None
     assert positions.table.grad.sum(dim=1).tolist() == [4, 4, 0, 0, 0, 0]
 
 
-def test_the_rejected_positions_are_columns_that_can_be_added_to_any_width() -> None:
+def test_integer_and_sigmoid_positions_are_columns_that_can_be_added_to_any_width() -> None:
     assert integer_positions(4).tolist() == [[0], [1], [2], [3]]
     expected = [[1 / (1 + math.exp(-t))] for t in range(4)]
     assert torch.allclose(sigmoid_positions(4), torch.tensor(expected))

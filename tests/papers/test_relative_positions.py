@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from reference_impl.layers.attention import causal_mask, padding_mask
-from reference_impl.layers.positions import sinusoidal
+from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.relative_positions import (
     RelativeMultiHeadAttention,
-    RelativePositions,
-    clipped_distances,
-    mean_of_edges,
-    scores_of_edges,
+    RelativePositionEmbedding,
+    relative_positions_matrix,
+    relative_scores,
+    relative_values,
 )
 
 SIZES = [(2, 7, 12, 3, 2), (1, 5, 8, 1, 4), (3, 4, 8, 8, 0), (1, 1, 4, 2, 3), (2, 3, 6, 2, 20)]
@@ -54,13 +54,13 @@ def pair_by_pair(attention: RelativeMultiHeadAttention, x: Tensor, mask: Tensor)
 
 
 def differentiable(attention: RelativeMultiHeadAttention, x: Tensor, mask: Tensor) -> Tensor:
-    """Return Eqs. 3 and 4 with the vectors added to a copy of keys and values for every pair: slow, and no Eq. 5."""
+    """Return Eqs. 3 and 4 with the vectors added to keys and values of every pair, without the split of Eq. 5."""
     b, n, d = x.shape
     h = attention.heads
     query, key, value = (
         part(x).view(b, n, h, d // h).permute(0, 2, 1, 3) for part in (attention.query, attention.key, attention.value)
     )
-    k = attention.key_positions.k
+    k = attention.key_positions.max_relative_position
     row = torch.tensor([[max(-k, min(k, j - i)) + k for j in range(n)] for i in range(n)])
     keys = key[:, :, None] + attention.key_positions.table[:, row]
     values = value[:, :, None] + attention.value_positions.table[:, row]
@@ -97,7 +97,7 @@ def test_attention_agrees_with_a_loop_over_pairs(
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_without_its_vectors_it_is_torchs_attention(heads: int, shared: bool) -> None:
+def test_without_relative_positions_it_is_torchs_attention(heads: int, shared: bool) -> None:
     torch.manual_seed(0)
     mine = RelativeMultiHeadAttention(8, heads, 3, shared).double()
     theirs = nn.MultiheadAttention(8, heads, bias=False, batch_first=True).double()
@@ -109,12 +109,12 @@ def test_without_its_vectors_it_is_torchs_attention(heads: int, shared: bool) ->
     x = torch.randn(2, 5, 8, dtype=torch.float64)
     output, weights = theirs(x, x, x, average_attn_weights=False)
     assert close(mine(x), output, 1e-10)
-    assert close(mine.weights(x), weights, 1e-10)
+    assert close(mine.attention_weights(x), weights, 1e-10)
 
 
 def test_gradients_agree_with_finite_differences() -> None:
     torch.manual_seed(0)
-    attention = RelativeMultiHeadAttention(4, 2, 1, shared=False).double()
+    attention = RelativeMultiHeadAttention(4, 2, 1, heads_share_relative_embedding=False).double()
     x = torch.randn(1, 4, 4, dtype=torch.float64, requires_grad=True)
     names = ["key_positions.table", "value_positions.table"]
     tables = [attention.get_parameter(name) for name in names]
@@ -126,11 +126,11 @@ def test_gradients_agree_with_finite_differences() -> None:
 
 
 def test_the_key_term_is_in_the_scores() -> None:
-    """Departure: Eq. 4. Of words that are all the same, plain attention weighs each alike."""
+    """Departure: Eq. 4. For equal words, plain attention has uniform weights."""
     torch.manual_seed(0)
     attention = RelativeMultiHeadAttention(8, 1, 2)
     words = torch.randn(1, 1, 8).expand(1, 5, 8)
-    weights = attention.weights(words)[0, 0]
+    weights = attention.attention_weights(words)[0, 0]
     extra = attention.query(words)[0, 0] @ attention.key_positions.table[0].T / math.sqrt(8)
     expected = extra[[2, 3, 4, 4, 4]].softmax(dim=0)  # from the first place: distances 0, 1, 2 and beyond
     assert close(weights[0], expected, 1e-6)
@@ -138,33 +138,33 @@ def test_the_key_term_is_in_the_scores() -> None:
 
 
 def test_the_value_term_is_in_the_output() -> None:
-    """Departure: Eq. 3. With no values of words at all, the output is the mean of the distances' vectors."""
+    """Departure: Eq. 3. With zero values, the output is the weighted mean of the relative positions."""
     torch.manual_seed(0)
     attention = RelativeMultiHeadAttention(8, 1, 2)
     nn.init.zeros_(attention.value.weight)
     words = torch.randn(1, 4, 8)
     rows = torch.tensor([[2, 3, 4, 4], [1, 2, 3, 4], [0, 1, 2, 3], [0, 0, 1, 2]])
     vectors = attention.value_positions.table[0, rows]
-    expected = attention.output((attention.weights(words)[0, 0, :, :, None] * vectors).sum(dim=1))
+    expected = attention.output((attention.attention_weights(words)[0, 0, :, :, None] * vectors).sum(dim=1))
     assert close(attention(words)[0], expected, 1e-6)
     assert expected.abs().max() > 0.05
 
 
 def test_distances_are_signed_and_clipped() -> None:
     """Departure: Section 3.2."""
-    assert clipped_distances(5, 2).tolist() == [
+    assert relative_positions_matrix(5, 2).tolist() == [
         [2, 3, 4, 4, 4],
         [1, 2, 3, 4, 4],
         [0, 1, 2, 3, 4],
         [0, 0, 1, 2, 3],
         [0, 0, 0, 1, 2],
     ]
-    assert clipped_distances(3, 0).tolist() == [[0, 0, 0]] * 3
-    assert RelativePositions(1, 2, 4)(50).shape == (1, 50, 50, 4)
+    assert relative_positions_matrix(3, 0).tolist() == [[0, 0, 0]] * 3
+    assert RelativePositionEmbedding(1, 2, 4)(50).shape == (1, 50, 50, 4)
 
 
-def test_a_sentence_may_stand_anywhere_in_its_window() -> None:
-    """Departure: Section 4.2. Nothing absolute is added; sinusoids, if one adds them, do change the output."""
+def test_the_output_does_not_depend_on_the_absolute_position_of_a_sentence() -> None:
+    """Departure: Section 4.2. No absolute positions are added; added sinusoids do change the output."""
     torch.manual_seed(0)
     attention = RelativeMultiHeadAttention(8, 2, 3).double()
     sentence = torch.randn(1, 5, 8, dtype=torch.float64)
@@ -176,14 +176,14 @@ def test_a_sentence_may_stand_anywhere_in_its_window() -> None:
         mask = ((place >= before) & (place < before + 5))[None, None]
         here = slice(before, before + 5)
         assert close(attention(window, mask)[:, here], attention(sentence), 1e-12)
-        moved = attention(window + sinusoidal(n, 8).double(), mask)[:, here]
-        assert (moved - attention(sentence + sinusoidal(5, 8).double())).abs().max() > 1e-3
+        moved = attention(window + sinusoidal_positions(n, 8).double(), mask)[:, here]
+        assert (moved - attention(sentence + sinusoidal_positions(5, 8).double())).abs().max() > 1e-3
 
 
 def test_the_tables_have_the_sizes_of_the_published_models() -> None:
-    """Departure: Section 4.1. Twelve layers of self-attention; base: k = 16, a table a head; big: k = 8, shared."""
-    base = RelativeMultiHeadAttention(512, 8, 16, shared=False)
-    big = RelativeMultiHeadAttention(1024, 16, 8, shared=True)
+    """Departure: Section 4.1. Twelve layers of self-attention; base: k = 16, a table per head; big: k = 8, shared."""
+    base = RelativeMultiHeadAttention(512, 8, 16, heads_share_relative_embedding=False)
+    big = RelativeMultiHeadAttention(1024, 16, 8, heads_share_relative_embedding=True)
     assert base.key_positions.table.shape == base.value_positions.table.shape == (8, 33, 64)
     assert big.key_positions.table.shape == big.value_positions.table.shape == (1, 17, 64)
     assert sum(p.numel() for p in base.parameters()) == 4 * 512**2 + 405_504 // 12
@@ -191,7 +191,7 @@ def test_the_tables_have_the_sizes_of_the_published_models() -> None:
 
 
 def test_a_query_that_may_attend_nowhere_returns_zeros_without_nan() -> None:
-    """Departure of the code: the paper's softmax has no value there."""
+    """Departure of the code: the paper's softmax is undefined there."""
     torch.manual_seed(0)
     attention = RelativeMultiHeadAttention(8, 2, 3)
     x = torch.randn(2, 4, 8, requires_grad=True)
@@ -205,9 +205,12 @@ def test_a_query_that_may_attend_nowhere_returns_zeros_without_nan() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
 
 
-def test_heads_with_tables_of_their_own_differ_from_heads_that_share() -> None:
+def test_heads_with_their_own_tables_differ_from_heads_that_share_them() -> None:
     torch.manual_seed(0)
-    own, shared = RelativeMultiHeadAttention(8, 2, 1, shared=False), RelativeMultiHeadAttention(8, 2, 1, shared=True)
+    own, shared = (
+        RelativeMultiHeadAttention(8, 2, 1, heads_share_relative_embedding=False),
+        RelativeMultiHeadAttention(8, 2, 1, heads_share_relative_embedding=True),
+    )
     x = torch.randn(1, 4, 8)
     with torch.no_grad():
         for part in (own.query, own.key):
@@ -215,7 +218,7 @@ def test_heads_with_tables_of_their_own_differ_from_heads_that_share() -> None:
             part.weight[4:, :4], part.weight[4:, 4:] = torch.eye(4), 0.0
         shared.query.weight.copy_(own.query.weight)
         shared.key.weight.copy_(own.key.weight)
-    alike, different = shared.weights(x)[0], own.weights(x)[0]
+    alike, different = shared.attention_weights(x)[0], own.attention_weights(x)[0]
     assert close(alike[0], alike[1], 1e-6)
     assert (different[0] - different[1]).abs().max() > 0.01
 
@@ -226,14 +229,14 @@ def test_weights_sum_to_one_where_anything_is_allowed(seed: int, n: int, k: int,
     generator = torch.Generator().manual_seed(seed)
     mask = torch.rand(2, n, n, generator=generator) < 0.5
     attention = RelativeMultiHeadAttention(4, 2, k, shared).double()
-    weights = attention.weights(torch.randn(2, n, 4, generator=generator, dtype=torch.float64), mask)
+    weights = attention.attention_weights(torch.randn(2, n, 4, generator=generator, dtype=torch.float64), mask)
     assert close(weights.sum(dim=-1), mask.any(dim=-1).double()[:, None].expand(2, 2, n), 1e-12)
     assert (weights[~mask[:, None].expand_as(weights)] == 0).all()
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6))
-def test_with_one_vector_for_all_pairs_order_is_lost_and_with_more_it_is_not(seed: int, n: int) -> None:
+def test_with_k_0_order_is_lost_and_with_k_1_it_is_not(seed: int, n: int) -> None:
     torch.manual_seed(seed)
     x, order = torch.randn(1, n, 8, dtype=torch.float64), torch.arange(n).roll(1)
     one, more = (RelativeMultiHeadAttention(8, 2, k).double() for k in (0, 1))
@@ -246,11 +249,11 @@ def test_products_with_edges_agree_with_sums_over_pairs(tables: int) -> None:
     torch.manual_seed(0)
     query, weights = torch.randn(2, 3, 4, 5, dtype=torch.float64), torch.rand(2, 3, 4, 4, dtype=torch.float64)
     edges = torch.randn(tables, 4, 4, 5, dtype=torch.float64)
-    assert close(scores_of_edges(query, edges), (query[:, :, :, None] * edges).sum(-1), 1e-12)
-    assert close(mean_of_edges(weights, edges), (weights[..., None] * edges).sum(3), 1e-12)
+    assert close(relative_scores(query, edges), (query[:, :, :, None] * edges).sum(-1), 1e-12)
+    assert close(relative_values(weights, edges), (weights[..., None] * edges).sum(3), 1e-12)
 
 
-def test_what_cannot_be_built_is_refused_with_its_numbers() -> None:
+def test_errors_name_the_invalid_arguments() -> None:
     with pytest.raises(ValueError, match=r"^d_model 10 is not a multiple of heads 4$"):
         RelativeMultiHeadAttention(10, 4, 2)
     with pytest.raises(ValueError, match=r"^clipping distance -1 is less than 0$"):

@@ -39,7 +39,7 @@ TABS = 6
 TEXTS, ANSWERS = 2, 60
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 SETTINGS = "site_name: Hostile\nstrict: false\n"
-# The smallest PNG, of one grey point.
+# The smallest PNG, of one gray point.
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 EXECUTED = "from pathlib import Path\nPath(__file__).parents[{depth}].joinpath('executed').write_text('alive')\n"
 """Code that leaves a file in the folder of the knowledge base if it is ever run."""
@@ -549,7 +549,7 @@ class Eyes:
 def pages(site: Path) -> list[str]:
     """List the pages of a site, and its pictures, which a reader can open alone; paths from its folder."""
     paths = (path.relative_to(site).as_posix() for path in site.rglob("*") if path.suffix in {".html", ".svg"})
-    # A drawing for dark pages is the one for light pages in other colours.
+    # A drawing for dark pages is the one for light pages in other colors.
     return sorted(path for path in paths if not path.startswith("assets/images/") and not path.endswith("-dark.svg"))
 
 
@@ -794,8 +794,8 @@ def test_a_figure_that_cannot_be_drawn_is_refused(tmp_path: Path, name: str) -> 
 def test_verdicts_of_another_form_are_not_trusted(tmp_path: Path) -> None:
     base = sound(tmp_path)
     verdict = {"key": "0", "passed": True, "failure": "", "commit": "", "at": "", "seconds": 1.0, "versions": {}}
-    for spoilt in ({"at": ["<script>"]}, {"versions": {"x": 1}}, {"<script>": 1}, {"seconds": "1"}, {"passed": 1}):
-        base.write({".quaere/evidence.json": json.dumps({"schema": 1, "verdicts": {"toy.why": verdict | spoilt}})})
+    for spoiled in ({"at": ["<script>"]}, {"versions": {"x": 1}}, {"<script>": 1}, {"seconds": "1"}, {"passed": 1}):
+        base.write({".quaere/evidence.json": json.dumps({"schema": 1, "verdicts": {"toy.why": verdict | spoiled}})})
         evidence = base.project.evidence
         assert not evidence.verdicts
         assert "is not trusted" in evidence.warning
@@ -844,17 +844,17 @@ def test_the_eyes_see_what_is_alive_and_nothing_on_a_sound_page(browser: Browser
             page = (hostile.folder / kind / "tags/index.html").read_text(encoding="utf-8")
             # A diagram of ours is drawn already.
             page = re.sub(r"<script[^>]*render\.js[^>]*>", "", page)
-            spoilt = hostile.folder / kind / "tags/spoilt.html"
-            stack.callback(spoilt.unlink)
-            spoilt.write_text(page.replace("</article>", "".join(ALIVE) + "</article>"), encoding="utf-8")
+            spoiled = hostile.folder / kind / "tags/spoiled.html"
+            stack.callback(spoiled.unlink)
+            spoiled.write_text(page.replace("</article>", "".join(ALIVE) + "</article>"), encoding="utf-8")
         # Nothing is drawn there, however long one waits.
-        eyes = seen(browser, hostile.folder / "bare", ["tags/spoilt.html", "index.html"], patience=3_000)
-        stopped = seen(browser, hostile.folder / "site", ["tags/spoilt.html"], patience=3_000)
+        eyes = seen(browser, hostile.folder / "bare", ["tags/spoiled.html", "index.html"], patience=3_000)
+        stopped = seen(browser, hostile.folder / "site", ["tags/spoiled.html"], patience=3_000)
     assert [said for said in ALIVE.values() if not any(said in fault for fault in eyes.faults)] == []
     assert [fault for fault in eyes.faults if fault.startswith("index.html")] == []
     assert "What holds" in eyes.texts["index.html"]
     assert any("the policy had to stop script-src" in fault for fault in stopped.faults)
     assert any("the policy had to stop img-src https://host0004" in fault for fault in stopped.faults)
     assert not any(" ran" in fault or "a dialog" in fault for fault in stopped.faults)
-    lost = Placed("vek9999", "x", "x", "x", "tags/spoilt.html")
+    lost = Placed("vek9999", "x", "x", "x", "tags/spoiled.html")
     assert len(unread([lost], eyes)) == 1

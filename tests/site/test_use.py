@@ -58,7 +58,7 @@ def test_mathematics_is_drawn_by_katex(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_each_figure_of_a_result_is_shown_in_the_colours_of_the_page(
+def test_each_figure_of_a_result_is_shown_in_the_colors_of_the_page(
     page: Page, library: Library, scheme: Literal["light", "dark"]
 ) -> None:
     page.emulate_media(color_scheme=scheme)
@@ -92,7 +92,7 @@ def test_on_a_phone_each_part_of_a_claim_has_the_width_of_the_page(page: Page) -
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_diagram_is_drawn_in_the_colours_of_the_page(page: Page) -> None:
+def test_a_diagram_is_drawn_in_the_colors_of_the_page(page: Page) -> None:
     page.emulate_media(color_scheme="light")
     page.goto("architecture/")
     drawing = page.locator(".diagram svg").first

@@ -26,7 +26,7 @@ from quaere.content import files
 from quaere.content.model import Answer, Module
 from quaere.errors import AnswerError, Place, nearest
 
-_HEADER = re.compile(r'^(?P<indent>[ \t]*)(?:[rR]?""")?Answers:[ ]*(?P<id>\S.*?)?[ ]*$', re.MULTILINE)
+_HEADER = re.compile(r"^(?P<indent>[ \t]*)Answers:[ ]*(?P<id>\S.*?)?[ ]*$", re.MULTILINE)
 _NAME = r"[a-z][a-z0-9_]*\.[a-z0-9]+(?:-[a-z0-9]+)*"
 _ASKED = re.compile(rf"^[ \t]*Asked:[ ]*(?P<ids>{_NAME}(?:,[ ]*{_NAME})*)[ ]*$", re.MULTILINE)
 _ID = re.compile(rf"^{_NAME}$")
@@ -256,9 +256,6 @@ def _docstrings(node: ast.AST, path: str) -> Iterator[tuple[str, griffe.Docstrin
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             match node.body:
                 case [ast.Expr(ast.Constant(str(text))) as first, *_]:
-                    if _HEADER.match(text):
-                        # On a line of its own, as sections are, it shows how far what follows is indented.
-                        text = f"\n{' ' * first.col_offset}{text}"
                     yield path, griffe.Docstring(text, lineno=first.lineno, endlineno=first.end_lineno)
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):  # what a function defines, no page shows
             parts = (*getattr(node, "body", ()), *getattr(node, "orelse", ()))

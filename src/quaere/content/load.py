@@ -50,6 +50,7 @@ def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[L
     templates, template_faults = _texts(root, settings.templates, ".html", made, ConfigError)
     attached, attachment_faults = attachments.read(root, settings.papers)
     tests, test_faults = _tests(root, settings.tests)
+    renamed, name_faults = _renamed(root, settings.renamed)
     library = Library(
         papers=papers,
         bibliography={key: book.place(key) for key in book.entries},
@@ -64,9 +65,10 @@ def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[L
         unsound=unsound,
         results=tried,
         benchmarks=speed,
+        renamed=renamed,
     )
     faults: list[AuthorError] = [*card_faults, *bib_faults, *cite_faults, *answer_faults, *attachment_faults]
-    faults += [*page_faults, *doc_faults, *folder_faults, *template_faults, *test_faults]
+    faults += [*page_faults, *doc_faults, *folder_faults, *template_faults, *test_faults, *name_faults]
     # The same folder is looked through for one thing and for another.
     return library, list({str(fault): fault for fault in [*faults, *result_faults, *speed_faults]}.values())
 
@@ -102,6 +104,23 @@ def _cited(drafts: Iterable[cards.Draft], book: Bibliography, file: str) -> tupl
             place = draft.document.place(("cite",))
             faults.append(CardError(place, f"{file} has no entry `{cite}`", nearest(cite, book.entries)))
     return papers, faults
+
+
+def _renamed(root: Path, file: str) -> tuple[dict[str, str], list[ConfigError]]:
+    """Read former names with today's: two names a line, each with the module's; `#` begins a comment."""
+    try:
+        text, faults = files.text(files.read(root, file, ConfigError) or b"", file, ConfigError)
+    except ConfigError as error:
+        return {}, [error]
+    renamed: dict[str, str] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        names = line.partition("#")[0].split()
+        if len(names) == 2 and all(part.isidentifier() for name in names for part in name.split(".")):
+            renamed[names[0]] = names[1]
+        elif names:
+            problem, hint = "expected two names", "write the former name and today's, each as `package.module.name`"
+            faults.append(ConfigError(Place(file, number), problem, hint))
+    return renamed, faults
 
 
 def _bibliography(root: Path, file: str) -> tuple[Bibliography, list[BibError]]:

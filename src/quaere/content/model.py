@@ -208,7 +208,8 @@ class Library:
     `docs` the pages written by hand, by path below their folder, and `files` the other files there; `attachments` the
     pictures and documents beside the cards, by their path in the site; `templates` those that stand in for ours;
     `unsound` the cards that are there but at fault: what points at them is not judged; `results` what came of each
-    paper's experiment, and `benchmarks` how fast the implementation is.
+    paper's experiment, and `benchmarks` how fast the implementation is; `renamed` former names of what the
+    implementation holds, with today's.
     """
 
     papers: Mapping[str, Paper]
@@ -224,6 +225,7 @@ class Library:
     unsound: frozenset[str] = frozenset()
     results: Mapping[str, Result] = field(default_factory=dict)
     benchmarks: Result | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def questions(self) -> Mapping[str, Asked]:

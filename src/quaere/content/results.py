@@ -96,7 +96,7 @@ class Lines(_Figure):
 
 
 class Heatmap(_Figure):
-    """A matrix as colours, such as attention by query (down) and key (across)."""
+    """A matrix as colors, such as attention by query (down) and key (across)."""
 
     kind: Literal["heatmap"] = "heatmap"
     rows: tuple[str, ...]

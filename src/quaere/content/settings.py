@@ -49,7 +49,7 @@ def _distribution(name: str) -> str:
 
 def _module(name: str) -> str:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise PydanticCustomError("name", "expected a name with dots, as `package.module`")
+        raise PydanticCustomError("name", "expected the name of a module")
     return name
 
 
@@ -83,8 +83,8 @@ class Settings(BaseModel):
         default=[], description="distributions whose versions answers depend on, besides Python"
     )
     timeout: float = Field(default=60, gt=0, le=86400, description="seconds that an answer may take")
-    renamed: dict[Annotated[str, AfterValidator(_module)], Annotated[str, AfterValidator(_module)]] = Field(
-        default={}, description="former names of what the reference documents, with today's; links to them lead on"
+    renamed: Below = Field(
+        default="renamed.txt", description="the file of former names in the implementation, each with today's"
     )
     preload: list[Annotated[str, AfterValidator(_module)]] = Field(
         default=[], description="modules that are imported once for all answers that run"
@@ -133,7 +133,7 @@ def read(file: Path) -> Settings | None:
 
 _FOLDERS = ("papers", "implementation", "docs", "templates")
 _WRITTEN = ("evidence", "benchmarks")
-_READ = ("bibliography", "tests")
+_READ = ("bibliography", "tests", "renamed")
 _TAKEN = ("pyproject.toml", "mkdocs.yml", ".git", ".quaere/runs")
 
 
@@ -198,7 +198,7 @@ _WANTED = {
 
 
 def _setting_fault(file: Path, text: str, path: tuple[str | int, ...], kind: str, message: str) -> ConfigError:
-    if path and path[0] in ("environment", "renamed") and path[-1] == "[key]":
+    if path and path[0] == "environment" and path[-1] == "[key]":
         path = path[:-1]
     if path and path[0] not in Settings.model_fields:
         known = Settings.model_fields

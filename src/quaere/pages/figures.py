@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-_COLOURS = {
-    # Okabe and Ito's, which people with any kind of colour vision tell apart; darkened or lightened for the ground.
+_COLORS = {
+    # Okabe and Ito's, which people with any kind of color vision tell apart; darkened or lightened for the ground.
     "light": ("#0063a6", "#b34700", "#00795c", "#a8337a", "#7a5c00", "#333333", "#5b4bb5", "#1d7f9c"),
     "dark": ("#6cb8f0", "#f0955a", "#4fc9a4", "#e38cc0", "#e0c050", "#dddddd", "#a99cf0", "#7fd3e8"),
 }
 _INK = {"light": "#24292f", "dark": "#d7dbe2"}
 _FAINT = {"light": "#c9ced6", "dark": "#4a5060"}
 _MAPS = {"light": "Blues", "dark": "magma"}
-_COLOUR = re.compile("#[0-9a-f]{6}")
+_COLOR = re.compile("#[0-9a-f]{6}")
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = "osD^vPX*"
 
@@ -40,9 +40,9 @@ class _Ground:
 
     name: str
 
-    def colour(self, index: int) -> str:
-        colours = _COLOURS[self.name]
-        return colours[index % len(colours)]
+    def color(self, index: int) -> str:
+        colors = _COLORS[self.name]
+        return colors[index % len(colors)]
 
     @property
     def settings(self) -> dict[Any, Any]:
@@ -102,11 +102,11 @@ def _drawn(figure: Figure, ground: _Ground) -> str:
 
 
 def _darkened(drawing: str) -> str:
-    """Return a drawing for light pages in the colours for dark ones, in half of the time that drawing it anew takes."""
-    colours = dict(zip(_COLOURS["light"], _COLOURS["dark"], strict=True))
-    colours |= {kind["light"]: kind["dark"] for kind in (_INK, _FAINT)}
-    # Words between the tags may name a colour, too.
-    return re.sub(r"<[^<>]*>", lambda tag: _COLOUR.sub(lambda found: colours.get(found[0], found[0]), tag[0]), drawing)
+    """Return a drawing for light pages in the colors for dark ones, in half of the time that drawing it anew takes."""
+    colors = dict(zip(_COLORS["light"], _COLORS["dark"], strict=True))
+    colors |= {kind["light"]: kind["dark"] for kind in (_INK, _FAINT)}
+    # Words between the tags may name a color, too.
+    return re.sub(r"<[^<>]*>", lambda tag: _COLOR.sub(lambda found: colors.get(found[0], found[0]), tag[0]), drawing)
 
 
 def _lines(figure: Lines, canvas: Canvas, ground: _Ground) -> None:
@@ -145,20 +145,20 @@ def _mark_places(axes: Axes, places: Sequence[float], is_log: bool) -> None:
 
 def _curve(axes: Axes, series: Series, index: int, ground: _Ground) -> None:
     """Draw the mean over seeds, each seed faintly, and a band from the lowest to the highest."""
-    colour = ground.colour(index)
+    color = ground.color(index)
     # Where a value is missing the line breaks off, and a mean of the seeds that are left would be another thing.
     runs = [[math.nan if y is None else y for y in run] for run in series.runs]
     places = list(zip(*runs, strict=True))
     if len(runs) > 1:
         known = [not any(map(math.isnan, ys)) for ys in places]
         lowest, highest = ([of(ys) for ys in places] for of in (min, max))
-        axes.fill_between(series.x, lowest, highest, where=known, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(series.x, lowest, highest, where=known, color=color, alpha=0.18, linewidth=0)
         for run in runs:
-            axes.plot(series.x, run, color=colour, linewidth=0.6, alpha=0.45)
+            axes.plot(series.x, run, color=color, linewidth=0.6, alpha=0.45)
     axes.plot(
         series.x,
         [sum(ys) / len(ys) for ys in places],
-        color=colour,
+        color=color,
         linewidth=1.9,
         linestyle=_DASHES[index % len(_DASHES)],
         marker=_MARKERS[index % len(_MARKERS)] if len(places) <= 20 else None,
@@ -223,21 +223,21 @@ def _plain(words: str) -> str:
 
 
 def _boxes(axes: Axes, boxes: Sequence[Any], side: int) -> None:
-    """Mark rectangles: what is true dashed and white, what was found in colour, each on a dark rim."""
+    """Mark rectangles: what is true dashed and white, what was found in color, each on a dark rim."""
     from matplotlib import patheffects
     from matplotlib.patches import Rectangle
 
     rim = [patheffects.withStroke(linewidth=2.6, foreground="black")]
     for box in boxes:
         is_true = box.kind == "true"
-        colour = "white" if is_true else "#ffb000"
+        color = "white" if is_true else "#ffb000"
         corner = (box.left - 0.5, box.top - 0.5)
-        patch = Rectangle(corner, box.right - box.left, box.bottom - box.top, fill=False, edgecolor=colour)
+        patch = Rectangle(corner, box.right - box.left, box.bottom - box.top, fill=False, edgecolor=color)
         patch.set(linewidth=1.2, linestyle="--" if is_true else "-", path_effects=rim)
         axes.add_patch(patch)
         if box.label:
             plate = {"facecolor": "black", "alpha": 0.65, "linewidth": 0, "pad": 0.8}
             # Above the box, or in it where there is no room above.
             y, va = (box.top, "top") if box.top < 0.1 * side else (box.top - 0.03 * side, "bottom")
-            words = axes.text(box.left, y, _plain(box.label), color=colour, fontsize=6.5, va=va, bbox=plate)
+            words = axes.text(box.left, y, _plain(box.label), color=color, fontsize=6.5, va=va, bbox=plate)
             words.set_in_layout(False)

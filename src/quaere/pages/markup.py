@@ -145,7 +145,7 @@ def runs(text: Text) -> Markup:
 
 
 def highlighted(text: str, language: str) -> Markup:
-    """Return code with colours, where Pygments knows the language."""
+    """Return code with colors, where Pygments knows the language."""
     lexer = _lexer(language)
     return Markup(highlight(text, lexer, _formatter())) if lexer else Markup.escape(text.rstrip("\n") + "\n")
 

@@ -24,7 +24,7 @@ def context(view: View, module: Module, documentation: str) -> dict[str, Any]:
 def _former_names(library: Library, module: Module) -> Iterator[tuple[str, str]]:
     """Yield the former names of what a module holds, or held, each with today's."""
     modules = {one.name for one in library.modules}
-    for former, name in library.settings.renamed.items():
+    for former, name in library.renamed.items():
         parts = former.split(".")
         around = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
         if next((one for one in around if one in modules), None) == module.name:

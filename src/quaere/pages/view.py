@@ -27,11 +27,11 @@ SECTIONS = frozenset({"lineage", "links", "notes", "questions", "departures", "c
 """The sections of a card's page."""
 
 MEANINGS = {
-    State.DEMONSTRATED: "Answered in code, and it passed on exactly this code and these versions.",
+    State.DEMONSTRATED: "Answered by code that passed on the current code and versions.",
     State.ANSWERED: "Answered in prose only.",
-    State.UNVERIFIED: "Answered in code that has not been run as it stands now.",
-    State.BROKEN: "Answered in code that ran and failed.",
-    State.OPEN: "Nobody has answered.",
+    State.UNVERIFIED: "Answered by code that has changed since it last ran, or never ran.",
+    State.BROKEN: "Answered by code that ran and failed.",
+    State.OPEN: "Not answered yet.",
 }
 """The states in the order in which pages list them, and what each means."""
 

@@ -120,7 +120,7 @@ def tabulated(report: Any) -> str:
 
 
 def drawn(figure: Any) -> str:
-    """Draw a figure as SVG, on a light ground whatever the notebook's colours."""
+    """Draw a figure as SVG, on a light ground whatever the notebook's colors."""
     from quaere.pages import figures
 
     return (

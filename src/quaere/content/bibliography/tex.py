@@ -487,6 +487,8 @@ class _Reader:
     is_math: bool = False
     depth: int = 0
     ends: dict[int, int] = field(init=False)
+    unclosed: dict[tuple[str, int], int] = field(init=False, default_factory=dict)
+    """Up to where no mathematics begins, by the sign that would close it, and by the end of the group."""
 
     def __post_init__(self) -> None:
         self.ends = _braces(self.source)
@@ -550,9 +552,12 @@ class _Reader:
     def _sign(self, sign: str, at: int, end: int, marks: Marks, runs: list[Run]) -> int:
         if sign in "([" and not self.is_math:
             close = "\\)" if sign == "(" else "\\]"
-            if (stop := self.source.find(close, at, end)) >= 0 and _is_balanced(self.source[at:stop]):
-                runs.append(Run(self.source[at:stop].strip(), marks, is_math=True))
-                return stop + 2
+            if at > self.unclosed.get((close, end), -1):
+                if (stop := self.source.find(close, at, end)) >= 0 and _is_balanced(self.source[at:stop]):
+                    runs.append(Run(self.source[at:stop].strip(), marks, is_math=True))
+                    return stop + 2
+                # What begins later in this group would be closed by the same sign, or by none.
+                self.unclosed[close, end] = end if stop < 0 else stop
         if sign in _ACCENTS and not self.is_math:
             return self._accent(sign, at, end, marks, runs)
         runs.append(Run(_SIGNS.get(sign, sign), marks))

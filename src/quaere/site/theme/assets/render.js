@@ -21,7 +21,7 @@ const drawMath = async (elements) => {
   for (const element of elements) {
     const written = element.textContent.trim();
     const displayMode = written.startsWith("\\[");
-    // Displays on neighbouring lines arrive as one.
+    // Displays on neighboring lines arrive as one.
     const equations = written.replace(/^\\[[(]|\\[\])]$/g, "").split(/\$\$\s*\$\$/);
     element.replaceChildren(...equations.map((equation) => drawEquation(equation, displayMode)));
   }
