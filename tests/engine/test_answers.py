@@ -305,6 +305,8 @@ def test_what_stands_around_an_answer_stays(tmp_path: Path) -> None:
 APART = '''\
 """A module."""
 
+import os
+
 
 class Net:
     """A net.
@@ -349,9 +351,9 @@ def width():
 def test_an_answer_may_stand_apart_from_what_it_is_about(tmp_path: Path) -> None:
     found = read(tmp_path, {"pkg/__init__.py": APART})
     assert {id: (one.object, one.place.line) for id, one in found.items()} == {
-        "toy.depth": ("pkg.Net", 24),
-        "toy.short": ("pkg.Net.forward", 13),
-        "toy.width": ("pkg.Net", 35),
+        "toy.depth": ("pkg.Net", 26),
+        "toy.short": ("pkg.Net.forward", 15),
+        "toy.width": ("pkg.Net", 37),
     }
     assert (found["toy.depth"].prose, found["toy.width"].code) == ("Deep.", ">>> 2\n2")
     assert found["toy.depth"].imports == ("pkg",)
@@ -373,7 +375,7 @@ def test_an_answer_that_is_asked_for_and_missing_is_named_with_its_place(tmp_pat
     (tmp_path / "pkg/__init__.py").write_text(APART.replace("Asked: toy.depth", "Asked: toy.dept"), encoding="utf-8")
     (fault,) = answers.read(tmp_path, "pkg", {})[2]
     assert str(fault).splitlines() == [
-        "pkg/__init__.py:7:12: no answer `toy.dept` in this module",
+        "pkg/__init__.py:9:12: no answer `toy.dept` in this module",
         "  hint: did you mean `toy.depth` or `toy.width`?",
     ]
 
@@ -382,5 +384,5 @@ def test_the_extension_leaves_out_what_stands_apart(tmp_path: Path) -> None:
     read(tmp_path, {"pkg/__init__.py": APART})
     extensions = griffe.load_extensions(answers.AnswersExtension)
     module = griffe.load("pkg", search_paths=[tmp_path], extensions=extensions)
-    assert list(module.members) == ["Net"]
+    assert list(module.members) == ["os", "Net"]
     assert module["Net"].docstring.value == "A net.\n\n\n*Answers* [[toy.depth]]\n\n*Answers* [[toy.width]]\n"

@@ -45,7 +45,8 @@ class AnswersExtension(griffe.Extension):
         """Rewrite the docstring of a module, of the outermost griffe tells only here; leave out what only answers."""
         self.on_object(obj=mod)
         for name, member in list(mod.members.items()):
-            if member.is_function and member.docstring and _HEADER.match(member.docstring.value):
+            is_own = isinstance(member, griffe.Function)  # what is imported is not looked up
+            if is_own and member.docstring and _HEADER.match(member.docstring.value):
                 del mod.members[name]
 
 
