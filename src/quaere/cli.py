@@ -69,6 +69,10 @@ def verify(
         list[str] | None, typer.Argument(help="Papers or questions (`paper.question`); all stale answers if none.")
     ] = None,
     timeout: Timeout = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Answers that run at once; default: one a processor, up to 4, if there are many."),
+    ] = None,
     project: Base = Path(),
 ) -> None:
     """Run the answers whose code or versions changed since.
@@ -78,7 +82,7 @@ def verify(
     base = _find(project)
     library, faults = base.read()
     chosen = _answers(library, names) if names else base.stale(library)
-    broken = _run(base, library, chosen, timeout, show=bool(names))
+    broken = _run(base, library, chosen, timeout, jobs, show=bool(names))
     _show_faults(faults)
     raise typer.Exit(1 if broken or faults else 0)
 
@@ -435,7 +439,13 @@ def _answers(library: Library, names: Sequence[str]) -> list[Answer]:
 
 
 def _run(
-    base: Project, library: Library, answers: Sequence[Answer], timeout: float | None, *, show: bool = False
+    base: Project,
+    library: Library,
+    answers: Sequence[Answer],
+    timeout: float | None,
+    jobs: int | None = None,
+    *,
+    show: bool = False,
 ) -> int:
     """Run answers under a progress bar; return how many are broken."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -445,11 +455,14 @@ def _run(
     started, broken = time.monotonic(), 0
     # Those that reach the same modules follow each other, so that these are imported once.
     answers = sorted(answers, key=lambda answer: answer.imports)
+    left = dict.fromkeys(answer.id for answer in answers)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=_err(), transient=True) as progress:
-        task = progress.add_task(answers[0].id if answers else "", total=len(answers))
-        for index, (answer, verdict, transcript) in enumerate(base.verify(library, answers, timeout), 1):
-            progress.update(task, advance=1, description=answers[index].id if index < len(answers) else "")
+        task = progress.add_task(next(iter(left), ""), total=len(answers))
+        for answer, verdict, transcript in base.verify(library, answers, timeout, jobs):
+            del left[answer.id]
+            # Of those that run it began first.
+            progress.update(task, advance=1, description=next(iter(left), ""))
             broken += not verdict.passed
             if show or not verdict.passed:
                 (_console() if show else progress.console).print(terminal.ran(answer, verdict, transcript))

@@ -228,6 +228,19 @@ def test_an_edited_line_changes_the_keys_of_the_answers_that_reach_it_and_no_oth
     assert changed, "no answer reaches this file: the case shows nothing"
 
 
+def test_what_others_import_orders_the_imports_of_an_answer_and_leaves_its_key(tmp_path: Path) -> None:
+    files = {
+        "pkg/__init__.py": "",
+        "pkg/a.py": "",
+        "pkg/z.py": "",
+        "pkg/toy.py": answering("toy.why", ">>> import pkg.a, pkg.z"),
+    }
+    before = read(tmp_path, files)["toy.why"]
+    after = read(tmp_path, {"pkg/more.py": "import pkg.z\n"})["toy.why"]
+    assert (before.imports, after.imports) == (("pkg", "pkg.a", "pkg.z"), ("pkg", "pkg.z", "pkg.a"))
+    assert before.key == after.key
+
+
 def test_an_edited_docstring_changes_the_key_of_its_own_answer_if_that_does_not_import_the_module(
     tmp_path: Path,
 ) -> None:
