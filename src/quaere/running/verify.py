@@ -340,7 +340,7 @@ class _Process:
                 with contextlib.suppress(ValueError):
                     found: dict[str, Any] = json.loads(line)
                     return found
-                raise _Gone("spoilt its report")
+                raise _Gone("sent a broken report")
             if self._end in ready:
                 raise _Gone
             if time.monotonic() >= deadline:
