@@ -32,7 +32,7 @@ from reference_impl.curl import (
 )
 from reference_impl.layers.attention import dot_score, scaled_dot_product_attention
 from reference_impl.layers.positions import sinusoidal_positions
-from reference_impl.transformer import FeedForward, PostNorm
+from reference_impl.transformer import FeedForward
 
 
 class EncoderLayer(nn.Module):
@@ -56,12 +56,14 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.query, self.key, self.value = (nn.Linear(d_model, d_model) for _ in range(3))
         self.feed_forward = FeedForward(d_model, 2 * d_model)
-        self.around_attention, self.around_feed_forward = PostNorm(d_model, dropout), PostNorm(d_model, dropout)
+        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return the output of the layer."""
-        x = self.around_attention.output(x, scaled_dot_product_attention(self.query(x), self.key(x), self.value(x)))
-        return self.around_feed_forward.output(x, self.feed_forward(x))
+        head = scaled_dot_product_attention(self.query(x), self.key(x), self.value(x))  # (b, n, d)
+        x = self.norm1(x + self.dropout(head))
+        return self.norm2(x + self.dropout(self.feed_forward(x)))
 
 
 class WindowTransformer(nn.Module):
