@@ -1,8 +1,8 @@
 r"""M-CURL: soft actor-critic from pixels, with masked contrastive learning over windows of consecutive observations.
 
-Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": its abstract. The body
-    was not at hand; what the abstract leaves unsaid is taken from the authors' public code, teslacool/m-curl, and named
-    by its files. The defaults are those of its README.
+Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": the abstract. The full
+    text was not available; what the abstract does not say is taken from the authors' public code, teslacool/m-curl,
+    whose files are named below. The defaults are those of its README.
 
 This module holds what differs from CURL. Encoder, actor, critic, replay buffer, crops and InfoNCE are imported from
 `reference_impl.curl`. A *timestep* of a window is one observation, itself a stack of three frames.
@@ -161,11 +161,11 @@ def mask_timesteps(
 
     Asked: m_curl.pixels-or-features, m_curl.overlapping-stacks
     """
-    draw, fate = torch.rand(2, *obs.shape[:2], device=obs.device)
+    draw, action = torch.rand(2, *obs.shape[:2], device=obs.device)  # (b, n) each
     mask = draw < mask_ratio
-    black, strange = mask & (fate < 0.8), mask & (fate >= 0.9)
+    black, replaced = mask & (action < 0.8), mask & (action >= 0.9)
     masked_obs = obs.masked_fill(black[..., None, None, None], 0)
-    return torch.where(strange[..., None, None, None], replacements, masked_obs), mask
+    return torch.where(replaced[..., None, None, None], replacements, masked_obs), mask
 
 
 def warmup_schedule(step: int, warmup_steps: int = 6000) -> float:
@@ -606,8 +606,8 @@ def layer_size() -> None:
         >>> from reference_impl.transformer import EncoderLayer as TransformerLayer
         >>> def count(module):
         ...     return sum(numbers.numel() for numbers in module.parameters())
-        >>> [count(part) for part in EncoderLayer().children()]  # query, key, value, feed-forward network, two norms
-        [2550, 2550, 2550, 10150, 100, 100]
+        >>> [count(part) for part in EncoderLayer().children()]  # query, key, value, feed-forward, norms, dropout
+        [2550, 2550, 2550, 10150, 100, 100, 0]
         >>> count(EncoderLayer()), count(WindowTransformer()), count(TransformerLayer(d_model=50, heads=1, d_ff=100))
         (18000, 36000, 20550)
         >>> count(PixelEncoder()) // count(WindowTransformer())

@@ -140,8 +140,8 @@ def masked_softmax(scores: Float[Tensor, "*b n m"], mask: Bool[Tensor, "..."] | 
     if mask is None:
         return scores.softmax(dim=-1)
     # The lowest finite number: a row of -inf would be NaN until zeros overwrite it, and anomaly detection stops there.
-    allowed = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return allowed.softmax(dim=-1).masked_fill(~mask, 0.0)
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return scores.softmax(dim=-1).masked_fill(~mask, 0.0)
 
 
 def scaled_dot_product_attention(
@@ -166,9 +166,9 @@ def scaled_dot_product_attention(
     if mask is None:
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
     # Kernels differ on rows without any allowed key: allow all keys there, then set the output to 0.
-    somewhere = mask.any(dim=-1, keepdim=True)
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask | ~somewhere, dropout_p=dropout)
-    return mixed.masked_fill(~somewhere, 0.0)
+    is_empty = ~mask.any(dim=-1, keepdim=True)
+    output = F.scaled_dot_product_attention(query, key, value, attn_mask=mask | is_empty, dropout_p=dropout)
+    return output.masked_fill(is_empty, 0.0)
 
 
 class MultiHeadAttention(nn.Module):

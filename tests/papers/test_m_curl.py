@@ -275,7 +275,7 @@ def test_a_window_stays_within_one_episode(stack: int, more: int, episodes: list
             if seen[start][0] >= oldest:
                 whole.add(tuple(map(tuple, seen[start : start + length])))
     if not whole:
-        with pytest.raises(ValueError, match="cannot draw 40 from 0 slots"):
+        with pytest.raises(ValueError, match="cannot sample 40 of 0 indices"):
             sample_windows(buffer, 40, length)
         return
     found = {
