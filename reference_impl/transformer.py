@@ -213,7 +213,7 @@ class DecoderState:
         """The number of positions that have been decoded."""
         return self.past[0][0].shape[2]
 
-    def index_select(self, rows: Int[Tensor, " selected"]) -> "DecoderState":
+    def index_select(self, rows: Int[Tensor, " picked"]) -> "DecoderState":
         """Return the state of a batch that consists of these rows of this one; a row may be selected twice."""
         memory = tuple((keys[rows], values[rows]) for keys, values in self.memory)
         past = tuple((keys[rows], values[rows]) for keys, values in self.past)
