@@ -409,13 +409,13 @@ def can_evolution_find_it() -> None:
         >>> from reference_impl.attention_agent import AttentionAgent
         >>> _ = torch.manual_seed(0)
         >>> agent = AttentionAgent(20, patch_size=4, channels=1, query_dim=1, top_k=1, hidden_size=8, action_dim=1)
-        >>> frames, told = 0.2 * torch.rand(5, 20, 20, 1), torch.linspace(-0.6, 0.6, 5)
+        >>> frames, targets = 0.2 * torch.rand(5, 20, 20, 1), torch.linspace(-0.6, 0.6, 5)
         >>> for i in range(5):
         ...     frames[i, 4 * (i % 3) : 4 * (i % 3) + 4, 4 * i : 4 * i + 4] = 1
         >>> @torch.no_grad()
         ... def error(params):
         ...     agent.set_params(params)
-        ...     return (torch.cat([agent(frame)[0] for frame in frames]) - told).square().mean().item()
+        ...     return (torch.cat([agent(frame)[0] for frame in frames]) - targets).square().mean().item()
         >>> params, spread = agent.get_params(), 2.0
         >>> first = error(params)
         >>> for generation in range(20):

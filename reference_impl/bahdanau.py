@@ -404,8 +404,8 @@ def alignment() -> None:
 
         On 200 new words, nearly every letter is aligned with its place in the source:
 
-        >>> looked_at = write(words(200))[1].argmax(dim=-1)
-        >>> bool((looked_at == torch.arange(4, -1, -1)).float().mean() > 0.85)
+        >>> aligned = write(words(200))[1].argmax(dim=-1)
+        >>> bool((aligned == torch.arange(4, -1, -1)).float().mean() > 0.85)
         True
     """
 

@@ -488,8 +488,8 @@ def what_breaks() -> None:
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell, RNN
         >>> _ = torch.manual_seed(0)
-        >>> value, told = 0.3 * torch.randn(200), torch.tensor([[0.3], [0.3], [0.05]])
-        >>> write, read, reset = (torch.rand(3, 200) < told).float()
+        >>> value, rates = 0.3 * torch.randn(200), torch.tensor([[0.3], [0.3], [0.05]])
+        >>> write, read, reset = (torch.rand(3, 200) < rates).float()
         >>> total, wanted = 0.0, []
         >>> for v, w, r, clear in zip(value.tolist(), write.tolist(), read.tolist(), reset.tolist(), strict=True):
         ...     total = (1 - clear) * total + w * v
@@ -503,8 +503,8 @@ def what_breaks() -> None:
         ...     for gate, drive in stuck.items():
         ...         row = ["input", "forget", "candidate", "output"].index(gate)
         ...         cell.weight_ih.data[row], cell.bias_ih.data[row] = 0.0, drive
-        ...     shown = RNN(cell)(lines)[0].flatten() / 0.1  # small values: tanh hardly bends them
-        ...     return (shown - torch.tensor(wanted)).square().mean().sqrt().item()
+        ...     output = RNN(cell)(lines)[0].flatten() / 0.1  # small values: tanh hardly bends them
+        ...     return (output - torch.tensor(wanted)).square().mean().sqrt().item()
         >>> error() < 0.01
         True
         >>> error(input=20) > 0.2, error(forget=20) > 0.2, error(forget=-20) > 0.2, error(output=20) > 0.2

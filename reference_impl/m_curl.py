@@ -345,16 +345,16 @@ def why_transformers() -> None:
         >>> transformer = WindowTransformer(d_model=16, layers=1, dropout=0.0)
         >>> optimizer = torch.optim.Adam(transformer.parameters(), lr=0.02)
         >>> for _ in range(150):
-        ...     moments, chosen = walks(32), torch.rand(32, 5) < 0.5
-        ...     rebuilt = transformer(moments.masked_fill(chosen[..., None], 0.0))
-        ...     own = chosen.flatten().nonzero().squeeze(1)
-        ...     optimizer_step(optimizer, info_nce(dot_score(rebuilt[chosen], moments.flatten(0, 1)), own))
-        >>> moments = walks(1000)
-        >>> def found(*shown):
-        ...     hidden = [place for place in range(5) if place not in shown]
-        ...     guess = transformer(moments.index_fill(1, torch.tensor(hidden), 0.0))[:, 2]
-        ...     return int((dot_score(guess, moments[:, 2]).argmax(dim=1) == torch.arange(1000)).sum())
-        >>> both, before, after, neither = found(0, 1, 3, 4), found(0, 1), found(3, 4), found()
+        ...     features, mask = walks(32), torch.rand(32, 5) < 0.5
+        ...     query = transformer(features.masked_fill(mask[..., None], 0.0))[mask]
+        ...     labels = mask.flatten().nonzero().squeeze(1)
+        ...     optimizer_step(optimizer, info_nce(dot_score(query, features.flatten(0, 1)), labels))
+        >>> features = walks(1000)
+        >>> def identified(*visible):
+        ...     masked = [timestep for timestep in range(5) if timestep not in visible]
+        ...     query = transformer(features.index_fill(1, torch.tensor(masked), 0.0))[:, 2]
+        ...     return int((dot_score(query, features[:, 2]).argmax(dim=1) == torch.arange(1000)).sum())
+        >>> both, before, after, neither = (identified(*visible) for visible in ((0, 1, 3, 4), (0, 1), (3, 4), ()))
         >>> both > 1.2 * before, both > 1.2 * after, before > 20 * neither
         (True, True, True)
 

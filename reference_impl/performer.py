@@ -44,7 +44,8 @@ def gaussian_orthogonal_random_matrix(m: int, d: int) -> Float[Tensor, "m d"]:
     signs of the QR decomposition are corrected: as LAPACK returns it, the first component of the first vector is
     negative in every draw.
 
-    Departs: the public codes use the vectors as LAPACK returns them, which biases their estimates.
+    Departs: the public codes use the vectors as LAPACK returns them, which biases their estimates; one of them corrects
+    the signs on request (`qr_uniform_q`).
 
     Asked: performer.why-orthogonal
     """

@@ -423,17 +423,17 @@ def soft_hard_global_local() -> None:
 
         A sample is one of the values, unchanged, and passes no gradient to the scores; hard attention may be local too.
 
-        >>> drawn, drawn_nearby = (w.multinomial(100_000, replacement=True)[0] for w in (everywhere, nearby))
-        >>> drawn.unique().tolist(), drawn_nearby.unique().tolist()
+        >>> samples, samples_nearby = (w.multinomial(100_000, replacement=True)[0] for w in (everywhere, nearby))
+        >>> samples.unique().tolist(), samples_nearby.unique().tolist()
         ([0, 1, 2, 3, 4, 5, 6, 7], [2, 3, 4])
-        >>> values[drawn].requires_grad
+        >>> values[samples].requires_grad
         False
 
         So hard attention is trained by REINFORCE: the gradient of each sample's log-probability is weighted by its
         reward. Below the reward is the sampled value, and the mean over many samples approximates the gradient of soft
         attention.
 
-        >>> rewarded = (everywhere.log()[0, drawn] * values[drawn, 0]).mean()
+        >>> rewarded = (everywhere.log()[0, samples] * values[samples, 0]).mean()
         >>> (estimate,) = torch.autograd.grad(rewarded, scores, retain_graph=True)
         >>> (exact,) = torch.autograd.grad((everywhere @ values).sum(), scores)
         >>> torch.allclose(estimate, exact, atol=0.02), bool(exact.abs().max() > 0.1)
