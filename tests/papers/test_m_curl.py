@@ -28,7 +28,7 @@ from reference_impl.m_curl import (
 
 # Largest difference that is allowed, for each precision.
 PRECISIONS = [(torch.float64, 1e-8), (torch.float32, 1e-5)]
-# Windows, moments, features: one window, one moment and an odd width among them.
+# Windows, timesteps, features: one window, one timestep and an odd width among them.
 SIZES = [(1, 1, 2), (2, 1, 5), (1, 7, 3), (3, 5, 8), (2, 32, 50)]
 
 
@@ -44,8 +44,8 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def drawn_anew(network: nn.Module) -> None:
-    """Draw gains and biases too: those of one and zero would hide a fault."""
+def randomize(network: nn.Module) -> None:
+    """Randomize gains and biases too: those of one and zero would hide a fault."""
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.4)
 
@@ -54,10 +54,10 @@ def pixels(*shape: int) -> Tensor:
     return torch.randint(256, shape, dtype=torch.uint8)
 
 
-def tiny(lr: float = 1e-3, chosen: float = 0.5, warmup: int = 6000) -> MCURL:
+def tiny(lr: float = 1e-3, mask_ratio: float = 0.5, warmup: int = 6000) -> MCURL:
     encoder = PixelEncoder(9, 3, ConvEncoder(1, 4, 2))
     config = MCURLConfig(
-        mtm_bsz=2, mtm_length=4, mtm_ratio=chosen, num_attn_layer=1, dropout=0.0, adam_warmup_step=warmup
+        mtm_bsz=2, mtm_length=4, mtm_ratio=mask_ratio, num_attn_layer=1, dropout=0.0, adam_warmup_step=warmup
     )
     return MCURL(encoder, 2, 8, lr, config)
 
@@ -86,7 +86,7 @@ def through(linear: nn.Module, x: np.ndarray) -> np.ndarray:
 
 
 def by_hand(transformer: WindowTransformer, features: np.ndarray) -> np.ndarray:
-    """Rebuild moments in numpy, one at a time."""
+    """Reconstruct timesteps in numpy, one at a time."""
     b, n, d = features.shape
     places = [[math.sin(t / 10000 ** (c / d)) if c % 2 == 0 else math.cos(t / 10000 ** ((c - 1) / d)) for c in range(d)]
               for t in range(n)]  # fmt: skip
@@ -110,7 +110,7 @@ def by_hand(transformer: WindowTransformer, features: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", SIZES)
 def test_the_transformer_is_its_loop(size: tuple[int, int, int], dtype: torch.dtype, tolerance: float) -> None:
     transformer = WindowTransformer(size[2], layers=2, dropout=0.0)
-    drawn_anew(transformer)
+    randomize(transformer)
     transformer.to(dtype)
     features = torch.randn(size, dtype=dtype)
     # positions are made in float64 here, and rounded there
@@ -145,7 +145,7 @@ def test_a_layer_is_torch_s_without_its_projection(
     size: tuple[int, int, int], dtype: torch.dtype, tolerance: float
 ) -> None:
     layer = EncoderLayer(size[2], dropout=0.0)
-    drawn_anew(layer)
+    randomize(layer)
     layer.to(dtype)
     theirs = torchs_own(layer, size[2])
     mine, other = (torch.randn(size, dtype=dtype, generator=torch.Generator().manual_seed(3)) for _ in range(2))
@@ -212,40 +212,40 @@ def test_a_layer_knows_no_order(b: int, n: int, d: int, seed: int) -> None:
     assert torch.allclose(layer(x[:, order]), layer(x)[:, order], atol=1e-10)
 
 
-# What is hidden
+# Masking
 
 
 @given(st.integers(1, 4), st.integers(1, 6), st.floats(0, 1), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_what_is_not_chosen_is_not_touched(b: int, n: int, share: float, seed: int) -> None:
+def test_what_is_not_masked_stays(b: int, n: int, share: float, seed: int) -> None:
     torch.manual_seed(seed)
-    whole = 1 + torch.randint(100, (b, n, 2, 3, 3), dtype=torch.uint8)
-    strangers = whole + 100
-    seen, chosen = mask_timesteps(whole, strangers, share)
-    assert torch.equal(seen[~chosen], whole[~chosen])
-    for left, moment, stranger in zip(seen[chosen], whole[chosen], strangers[chosen], strict=True):
-        assert not left.any() or torch.equal(left, moment) or torch.equal(left, stranger)
-    assert chosen.shape == (b, n)
-    assert share > 0 or not chosen.any()
-    assert share < 1 or chosen.all()
+    obs = 1 + torch.randint(100, (b, n, 2, 3, 3), dtype=torch.uint8)
+    replacements = obs + 100
+    masked_obs, mask = mask_timesteps(obs, replacements, share)
+    assert torch.equal(masked_obs[~mask], obs[~mask])
+    for left, timestep, replacement in zip(masked_obs[mask], obs[mask], replacements[mask], strict=True):
+        assert not left.any() or torch.equal(left, timestep) or torch.equal(left, replacement)
+    assert mask.shape == (b, n)
+    assert share > 0 or not mask.any()
+    assert share < 1 or mask.all()
 
 
-def test_eight_tenths_turn_black_and_a_tenth_into_strangers() -> None:
-    whole = torch.full((400, 100, 1, 1, 1), 1, dtype=torch.uint8)
-    seen, chosen = mask_timesteps(whole, 2 * whole, mask_ratio=0.5)
-    # 40,000 draws: five standard deviations are 500 of the chosen 20,000
-    assert abs(int(chosen.sum()) - 20_000) < 500
-    kept = Counter(seen[chosen].flatten().tolist())
-    assert abs(kept[0] - 0.8 * chosen.sum()) < 300
-    assert abs(kept[2] - 0.1 * chosen.sum()) < 220
-    assert abs(kept[1] - 0.1 * chosen.sum()) < 220
+def test_eight_tenths_of_the_masked_turn_black_and_a_tenth_are_replaced() -> None:
+    obs = torch.full((400, 100, 1, 1, 1), 1, dtype=torch.uint8)
+    masked_obs, mask = mask_timesteps(obs, 2 * obs, mask_ratio=0.5)
+    # 40,000 draws: five standard deviations are 500 of the masked 20,000
+    assert abs(int(mask.sum()) - 20_000) < 500
+    kept = Counter(masked_obs[mask].flatten().tolist())
+    assert abs(kept[0] - 0.8 * mask.sum()) < 300
+    assert abs(kept[2] - 0.1 * mask.sum()) < 220
+    assert abs(kept[1] - 0.1 * mask.sum()) < 220
 
 
-def test_each_moment_is_chosen_by_itself() -> None:
-    whole = torch.zeros(3000, 4, 1, 1, 1, dtype=torch.uint8)
-    _, chosen = mask_timesteps(whole, whole, mask_ratio=0.25)
-    # were so many of each window chosen as in BERT, every window would have one
-    assert set(chosen.sum(dim=1).tolist()) == {0, 1, 2, 3, 4}
+def test_each_timestep_is_masked_by_itself() -> None:
+    obs = torch.zeros(3000, 4, 1, 1, 1, dtype=torch.uint8)
+    _, mask = mask_timesteps(obs, obs, mask_ratio=0.25)
+    # if a fixed number of each window were masked, as in BERT, every window would have one
+    assert set(mask.sum(dim=1).tolist()) == {0, 1, 2, 3, 4}
 
 
 # Windows
@@ -268,20 +268,20 @@ def numbered(episodes: list[int], capacity: int, stack: int) -> tuple[ReplayBuff
 def test_a_window_stays_within_one_episode(stack: int, more: int, episodes: list[int], length: int) -> None:
     buffer, numbers = numbered(episodes, stack + more, stack)
     oldest = max(0, numbers[-1][-1] + 1 - buffer.capacity)
-    whole = set()
+    expected = set()
     for episode in numbers:
-        seen = [[episode[max(0, i - back)] for back in range(stack - 1, -1, -1)] for i in range(len(episode))]
-        for start in range(len(seen) - length + 1):
-            if seen[start][0] >= oldest:
-                whole.add(tuple(map(tuple, seen[start : start + length])))
-    if not whole:
+        stacks = [[episode[max(0, i - back)] for back in range(stack - 1, -1, -1)] for i in range(len(episode))]
+        for start in range(len(stacks) - length + 1):
+            if stacks[start][0] >= oldest:
+                expected.add(tuple(map(tuple, stacks[start : start + length])))
+    if not expected:
         with pytest.raises(ValueError, match="cannot sample 40 of 0 indices"):
             sample_windows(buffer, 40, length)
         return
     found = {
-        tuple(map(tuple, window)) for window in sample_windows(buffer, 30 * len(whole), length).flatten(2).tolist()
+        tuple(map(tuple, window)) for window in sample_windows(buffer, 30 * len(expected), length).flatten(2).tolist()
     }
-    assert found == whole
+    assert found == expected
 
 
 def test_windows_are_stacks_in_a_row() -> None:
@@ -296,23 +296,25 @@ def test_windows_are_stacks_in_a_row() -> None:
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("b", "n"), [(1, 1), (1, 4), (3, 1), (4, 5)])
-def test_the_loss_is_that_of_the_chosen_against_all(b: int, n: int) -> None:
+def test_the_loss_is_that_of_the_masked_against_all(b: int, n: int) -> None:
     agent = tiny()
     for network in (agent.critic.encoder, agent.critic_target.encoder, agent.transformer):
-        drawn_anew(network)
-    seen, whole = pixels(b, n, 1, 9, 9), pixels(b, n, 1, 9, 9)
-    chosen = torch.rand(b, n) < 0.5
-    chosen[0, 0] = True
-    rebuilt = by_hand(agent.transformer, numpy_of(agent.critic.encoder(seen.flatten(0, 1))).reshape(b, n, -1))
-    keys = numpy_of(agent.critic_target.encoder(whole.flatten(0, 1)))
+        randomize(network)
+    masked_obs, obs = pixels(b, n, 1, 9, 9), pixels(b, n, 1, 9, 9)
+    mask = torch.rand(b, n) < 0.5
+    mask[0, 0] = True
+    reconstructed = by_hand(
+        agent.transformer, numpy_of(agent.critic.encoder(masked_obs.flatten(0, 1))).reshape(b, n, -1)
+    )
+    keys = numpy_of(agent.critic_target.encoder(obs.flatten(0, 1)))
     losses = []
-    for window, place in chosen.nonzero().tolist():
-        likeness = [math.exp(rebuilt[window, place] @ key) for key in keys]
+    for window, place in mask.nonzero().tolist():
+        likeness = [math.exp(reconstructed[window, place] @ key) for key in keys]
         losses.append(-math.log(likeness[n * window + place] / sum(likeness)))
-    loss = agent.masked_loss(seen, chosen, whole)
+    loss = agent.masked_loss(masked_obs, mask, obs)
     assert abs(loss.item() - sum(losses) / len(losses)) < 1e-8
-    logits = torch.tensor(rebuilt[chosen.numpy()] @ keys.T)
-    assert abs(loss.item() - F.cross_entropy(logits, chosen.flatten().nonzero().squeeze(1)).item()) < 1e-8
+    logits = torch.tensor(reconstructed[mask.numpy()] @ keys.T)
+    assert abs(loss.item() - F.cross_entropy(logits, mask.flatten().nonzero().squeeze(1)).item()) < 1e-8
 
 
 def outputs(agent: MCURL) -> list[Tensor]:
@@ -323,69 +325,69 @@ def outputs(agent: MCURL) -> list[Tensor]:
 
 
 @pytest.mark.usefixtures("float64")
-def test_only_chosen_moments_pay() -> None:
-    agent, whole = tiny(), pixels(3, 5, 1, 9, 9)
-    chosen, rebuilt = torch.rand(3, 5) < 0.4, outputs(agent)
-    drawn_anew(agent.critic_target.encoder)
-    (gradient,) = torch.autograd.grad(agent.masked_loss(whole, chosen, whole), rebuilt[0])
-    keys = numpy_of(agent.critic_target.encoder(whole.flatten(0, 1)))
-    likeness = np.exp(numpy_of(rebuilt[0]).reshape(15, -1) @ keys.T)
-    wrong = (likeness / likeness.sum(axis=1, keepdims=True) - np.eye(15)) * numpy_of(chosen.flatten())[:, None]
-    assert close(gradient.flatten(0, 1), wrong @ keys / int(chosen.sum()), 1e-8)
-    assert torch.equal(gradient.any(dim=2), chosen)
+def test_only_masked_timesteps_have_a_loss() -> None:
+    agent, obs = tiny(), pixels(3, 5, 1, 9, 9)
+    mask, reconstructed = torch.rand(3, 5) < 0.4, outputs(agent)
+    randomize(agent.critic_target.encoder)
+    (gradient,) = torch.autograd.grad(agent.masked_loss(obs, mask, obs), reconstructed[0])
+    keys = numpy_of(agent.critic_target.encoder(obs.flatten(0, 1)))
+    likeness = np.exp(numpy_of(reconstructed[0]).reshape(15, -1) @ keys.T)
+    wrong = (likeness / likeness.sum(axis=1, keepdims=True) - np.eye(15)) * numpy_of(mask.flatten())[:, None]
+    assert close(gradient.flatten(0, 1), wrong @ keys / int(mask.sum()), 1e-8)
+    assert torch.equal(gradient.any(dim=2), mask)
 
 
 @pytest.mark.usefixtures("float64")
 def test_the_gradients_of_the_loss_are_those_of_differences() -> None:
-    agent, seen, whole = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
+    agent, masked_obs, obs = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
     for network in (agent.critic.encoder, agent.critic_target.encoder, agent.transformer):
-        drawn_anew(network)
-    chosen = torch.tensor([[True, False, True, True], [False, False, True, False]])
+        randomize(network)
+    mask = torch.tensor([[True, False, True, True], [False, False, True, False]])
     parameters = [*agent.critic.encoder.parameters(), *agent.transformer.parameters()]
-    gradients = torch.autograd.grad(agent.masked_loss(seen, chosen, whole), parameters)
+    gradients = torch.autograd.grad(agent.masked_loss(masked_obs, mask, obs), parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         at = np.unravel_index(int(gradient.abs().argmax()), gradient.shape)
         ends = []
         for step in (1e-6, -2e-6):
             parameter.data[at] += step
-            ends.append(agent.masked_loss(seen, chosen, whole).item())
+            ends.append(agent.masked_loss(masked_obs, mask, obs).item())
         parameter.data[at] += 1e-6
         assert abs(gradient[at].item() - (ends[0] - ends[1]) / 2e-6) < 1e-6
 
 
 def test_similarities_are_plain_products() -> None:
-    agent, whole = tiny(), pixels(2, 3, 1, 9, 9)
+    agent, obs = tiny(), pixels(2, 3, 1, 9, 9)
     everywhere = torch.ones(2, 3, dtype=torch.bool)
-    rebuilt = outputs(agent)
-    loss = agent.masked_loss(whole, everywhere, whole)
-    logits = rebuilt[0].flatten(0, 1) @ agent.critic_target.encoder(whole.flatten(0, 1)).T
+    reconstructed = outputs(agent)
+    loss = agent.masked_loss(obs, everywhere, obs)
+    logits = reconstructed[0].flatten(0, 1) @ agent.critic_target.encoder(obs.flatten(0, 1)).T
     assert torch.allclose(loss, F.cross_entropy(logits, torch.arange(6)), atol=1e-6)
     moved = {id(parameter) for group in agent.cpc_optimizer.param_groups for parameter in group["params"]}
     assert moved == {id(p) for p in (*agent.critic.encoder.parameters(), *agent.transformer.parameters())}
     assert not any(name.startswith("similarity") for name, _ in agent.named_parameters())
 
 
-def test_keys_are_all_moments_of_all_windows() -> None:
-    agent, whole = tiny(), pixels(2, 3, 1, 9, 9)
-    chosen = torch.zeros(2, 3, dtype=torch.bool)
-    chosen[0, 0] = True
-    loss = agent.masked_loss(whole, chosen, whole)
+def test_keys_are_all_timesteps_of_all_windows() -> None:
+    agent, obs = tiny(), pixels(2, 3, 1, 9, 9)
+    mask = torch.zeros(2, 3, dtype=torch.bool)
+    mask[0, 0] = True
+    loss = agent.masked_loss(obs, mask, obs)
     for window in range(2):
         for place in range(3):
-            other = whole.clone()
+            other = obs.clone()
             other[window, place] = pixels(1, 9, 9)
-            assert agent.masked_loss(whole, chosen, other) != loss
+            assert agent.masked_loss(obs, mask, other) != loss
 
 
-def test_the_loss_depends_on_the_order_of_moments_and_curl_s_does_not() -> None:
-    agent, seen, whole = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
+def test_the_loss_depends_on_the_order_of_timesteps_and_curl_s_does_not() -> None:
+    agent, masked_obs, obs = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
     curl = CURL(PixelEncoder(9, 3, ConvEncoder(1, 4, 2)), action_dim=2, hidden_dim=8)
-    chosen, order = torch.tensor([[True, False, True, False]]).expand(2, 4), torch.tensor([2, 0, 3, 1])
-    one = agent.masked_loss(seen, chosen, whole)
-    other = agent.masked_loss(seen[:, order], chosen[:, order], whole[:, order])
+    mask, order = torch.tensor([[True, False, True, False]]).expand(2, 4), torch.tensor([2, 0, 3, 1])
+    one = agent.masked_loss(masked_obs, mask, obs)
+    other = agent.masked_loss(masked_obs[:, order], mask[:, order], obs[:, order])
     assert (one - other).abs() > 1e-3
     of_curl = [
-        curl.contrastive_loss(seen[:, places].flatten(0, 1), whole[:, places].flatten(0, 1))
+        curl.contrastive_loss(masked_obs[:, places].flatten(0, 1), obs[:, places].flatten(0, 1))
         for places in (torch.arange(4), order)
     ]
     assert torch.allclose(of_curl[0], of_curl[1], atol=1e-5)
@@ -395,23 +397,23 @@ def test_the_loss_depends_on_the_order_of_moments_and_curl_s_does_not() -> None:
 @settings(max_examples=20, deadline=None)
 def test_shuffling_windows_leaves_the_loss(b: int, n: int, seed: int) -> None:
     torch.manual_seed(seed)
-    agent, seen, whole = tiny(), pixels(b, n, 1, 9, 9), pixels(b, n, 1, 9, 9)
-    chosen, order = torch.rand(b, n) < 0.5, torch.randperm(b)
-    one, other = agent.masked_loss(seen, chosen, whole), agent.masked_loss(seen[order], chosen[order], whole[order])
+    agent, masked_obs, obs = tiny(), pixels(b, n, 1, 9, 9), pixels(b, n, 1, 9, 9)
+    mask, order = torch.rand(b, n) < 0.5, torch.randperm(b)
+    one, other = agent.masked_loss(masked_obs, mask, obs), agent.masked_loss(masked_obs[order], mask[order], obs[order])
     assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_nothing_chosen_costs_nothing() -> None:
-    agent, whole = tiny(), pixels(2, 3, 1, 9, 9)
-    loss = agent.masked_loss(whole, torch.zeros(2, 3, dtype=torch.bool), whole)
+def test_without_masked_timesteps_the_loss_is_zero() -> None:
+    agent, obs = tiny(), pixels(2, 3, 1, 9, 9)
+    loss = agent.masked_loss(obs, torch.zeros(2, 3, dtype=torch.bool), obs)
     torch.autograd.backward(loss)
     assert loss.item() == 0
     assert all(p.grad is None or not p.grad.isnan().any() for p in agent.parameters())
 
 
 def test_the_loss_reaches_encoder_and_transformer_and_nothing_else() -> None:
-    agent, whole = tiny(), pixels(2, 4, 1, 9, 9)
-    torch.autograd.backward(agent.masked_loss(whole, torch.ones(2, 4, dtype=torch.bool), whole))
+    agent, obs = tiny(), pixels(2, 4, 1, 9, 9)
+    torch.autograd.backward(agent.masked_loss(obs, torch.ones(2, 4, dtype=torch.bool), obs))
     reached = {name.rsplit(".", 1)[0].split(".")[0] for name, p in agent.named_parameters() if p.grad is not None}
     assert reached == {"actor", "critic", "transformer"}  # of the actor, the convolutions that it shares
     assert all(p.grad is None for p in (*agent.actor.trunk.parameters(), *agent.actor.encoder.fc.parameters()))
@@ -421,49 +423,49 @@ def test_the_loss_reaches_encoder_and_transformer_and_nothing_else() -> None:
 def test_the_masked_contrast_learns() -> None:
     encoder = PixelEncoder(9, 16, ConvEncoder(1, 4, 2))
     config = MCURLConfig(num_attn_layer=1, dropout=0.0)
-    agent, whole = MCURL(encoder, action_dim=2, hidden_dim=8, lr=0.01, config=config), pixels(6, 4, 1, 9, 9)
-    chosen = torch.rand(6, 4) < 0.5
-    seen = whole.masked_fill(chosen[..., None, None, None], 0)
+    agent, obs = MCURL(encoder, action_dim=2, hidden_dim=8, lr=0.01, config=config), pixels(6, 4, 1, 9, 9)
+    mask = torch.rand(6, 4) < 0.5
+    masked_obs = obs.masked_fill(mask[..., None, None, None], 0)
     for group in agent.cpc_optimizer.param_groups:
         group["lr"] = 0.01
     for _ in range(100):
-        loss = agent.masked_loss(seen, chosen, whole)
+        loss = agent.masked_loss(masked_obs, mask, obs)
         optimizer_step(agent.cpc_optimizer, loss)
     assert loss < math.log(24) / 2  # half of what guessing costs
 
 
-# The whole
+# The obs
 
 
 def recorded(agent: MCURL, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
     """Return a list to which the pixels that the loss is given will be added."""
     given_to: list[tuple[Tensor, Tensor]] = []
 
-    def loss(seen: Tensor, chosen: Tensor, whole: Tensor) -> Tensor:
-        given_to.append((seen, whole))
+    def loss(masked_obs: Tensor, mask: Tensor, obs: Tensor) -> Tensor:
+        given_to.append((masked_obs, obs))
         return torch.zeros((), requires_grad=True)
 
     monkeypatch.setattr(agent, "masked_loss", loss)
     return given_to
 
 
-def test_pixels_are_hidden_before_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = tiny(chosen=1.0)
+def test_pixels_are_masked_before_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = tiny(mask_ratio=1.0)
     given_to = recorded(agent, monkeypatch)
     agent.config = replace(agent.config, mtm_bsz=40, mtm_length=5)
     agent.update(filled([9, 9]), step=1, batch_size=4)
-    seen, whole = given_to[0]
-    black = (seen == 0).flatten(2).all(dim=2)
-    assert seen.shape == whole.shape == (40, 5, 1, 9, 9)
+    masked_obs, obs = given_to[0]
+    black = (masked_obs == 0).flatten(2).all(dim=2)
+    assert masked_obs.shape == obs.shape == (40, 5, 1, 9, 9)
     assert 130 < int(black.sum()) < 190  # 80% of 200
-    assert not (whole == 0).flatten(2).all(dim=2).any()
-    # a black observation still goes through the encoder, whose biases learn what it stands for
+    assert not (obs == 0).flatten(2).all(dim=2).any()
+    # a black observation still goes through the encoder, whose biases are learned
     nn.init.normal_(agent.critic.encoder.fc.bias)
     assert agent.critic.encoder(torch.zeros(1, 1, 9, 9)).any()
 
 
-def test_a_moment_and_its_key_are_cropped_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = tiny(chosen=0.0)
+def test_a_timestep_and_its_key_are_cropped_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = tiny(mask_ratio=0.0)
     given_to = recorded(agent, monkeypatch)
     agent.update(filled([9, 9]), step=1, batch_size=4)
     alike = (given_to[0][0] == given_to[0][1]).flatten(2).all(dim=2)
@@ -476,8 +478,8 @@ def test_the_encoder_learns_at_twice_the_rate() -> None:
     assert (encoder["lr"], transformer["lr"]) == (0.02, pytest.approx(0.01 * 5e-4))
     agent = tiny(lr=0.01)
     before = agent.critic.encoder.fc.weight.detach().clone()
-    whole = pixels(2, 4, 1, 9, 9)
-    optimizer_step(agent.cpc_optimizer, agent.masked_loss(whole, torch.ones(2, 4, dtype=torch.bool), whole))
+    obs = pixels(2, 4, 1, 9, 9)
+    optimizer_step(agent.cpc_optimizer, agent.masked_loss(obs, torch.ones(2, 4, dtype=torch.bool), obs))
     moved = (agent.critic.encoder.fc.weight - before).abs().max().item()
     assert moved == pytest.approx(0.02, rel=1e-3)  # Adam's first step is the rate, whatever the gradient
 
@@ -504,7 +506,7 @@ def test_an_update_moves_all_that_learns() -> None:
 
 def test_acting_never_calls_the_transformer() -> None:
     agent, observation = tiny(), pixels(8, 1, 11, 11)
-    rebuilt = outputs(agent)
+    reconstructed = outputs(agent)
     actions = agent.act(observation)
     torch.manual_seed(5)
     explored = agent.act(observation, explore=True)
@@ -514,7 +516,7 @@ def test_acting_never_calls_the_transformer() -> None:
         )
     )
     agent.actor_losses(pixels(4, 1, 9, 9))
-    assert rebuilt == []
+    assert reconstructed == []
     del agent.transformer
     assert torch.equal(agent.act(observation), actions)
     torch.manual_seed(5)
