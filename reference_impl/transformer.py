@@ -316,7 +316,7 @@ class Transformer(nn.Module):
         self, memory: Float[Tensor, "b n d"], source_mask: Bool[Tensor, "b 1 n"] | None = None
     ) -> DecoderState:
         """Return the decoder's state before the first target token: the memory's keys and values, and an empty past."""
-        layers = cast(Iterable[DecoderLayer], self.decoder)  # mypy takes the layers of a ModuleList for any modules
+        layers = cast(Iterable[DecoderLayer], self.decoder)  # to mypy a ModuleList holds plain modules
         keys_values = tuple(layer.cross_attention.keys_values(memory, memory) for layer in layers)  # (b, h, n, dh) each
         empty = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in keys_values)  # (b, h, 0, dh) each
         return DecoderState(keys_values, empty, source_mask)
