@@ -49,7 +49,7 @@ class ConvEncoder(nn.Sequential):
         """
         side = (image_size - 3) // 2 + 1 - 2 * (self.layers - 1)
         if side < 1:
-            raise ValueError(f"{image_size} rows of pixels are too few for {self.layers} convolutions")
+            raise ValueError(f"image_size {image_size} is too small for {self.layers} convolutions")
         return side
 
 
@@ -263,7 +263,7 @@ class ReplayBuffer:
             ValueError: `add_first` was never called.
         """
         if not self.num_frames:
-            raise ValueError("no episode has begun: 0 frames are kept")
+            raise ValueError("call add_first before add: the buffer holds 0 frames")
         self._write(frame, int(self.episode_step[self.idx - 1]) + 1, action, reward, terminal)
 
     def _write(self, frame: Tensor, episode_step: int, action: Tensor, reward: float, terminal: bool) -> None:
@@ -312,7 +312,7 @@ def sample(indices: Int[Tensor, " slots"], n: int) -> Int[Tensor, " b"]:
         ValueError: There is nothing to sample from.
     """
     if not len(indices):
-        raise ValueError(f"cannot draw {n} from 0 slots")
+        raise ValueError(f"cannot sample {n} of 0 indices")
     return indices[torch.randint(len(indices), (n,), device=indices.device)]
 
 

@@ -198,9 +198,9 @@ def test_attended_pixels_are_those_of_the_selected_patches() -> None:
 
 
 def test_public_faults_name_both_numbers() -> None:
-    with pytest.raises(ValueError, match="a frame of 5 × 9 holds no patch of 7 × 7"):
+    with pytest.raises(ValueError, match="a frame of 5 × 9 is smaller than a patch of 7 × 7"):
         extract_patches(torch.zeros(5, 9, 3))
-    with pytest.raises(ValueError, match="10 patches can't be chosen out of 1"):
+    with pytest.raises(ValueError, match="top_k 10 exceeds the 1 patches of a frame"):
         AttentionAgent(image_size=7)
     with pytest.raises(ValueError, match="3 parameters for 3667"):
         AttentionAgent().set_params(torch.zeros(3))

@@ -317,7 +317,7 @@ def test_pixels_may_be_bytes_or_numbers() -> None:
 
 
 def test_too_few_pixels_are_refused() -> None:
-    with pytest.raises(ValueError, match="8 rows of pixels are too few for 4 convolutions"):
+    with pytest.raises(ValueError, match="image_size 8 is too small for 4 convolutions"):
         PixelEncoder(8)
 
 
@@ -763,10 +763,10 @@ def test_a_buffer_that_holds_no_transition_is_refused() -> None:
     with pytest.raises(ValueError, match="capacity 3 is too small for a transition between stacks of 3"):
         ReplayBuffer(3, 1)
     buffer = ReplayBuffer(9, 2, (1, 2, 2))
-    with pytest.raises(ValueError, match="no episode has begun: 0 frames are kept"):
+    with pytest.raises(ValueError, match="call add_first before add: the buffer holds 0 frames"):
         buffer.add(torch.zeros(2), 0.0, pixels(1, 2, 2))
     buffer.add_first(pixels(1, 2, 2))
-    with pytest.raises(ValueError, match="cannot draw 4 from 0 slots"):
+    with pytest.raises(ValueError, match="cannot sample 4 of 0 indices"):
         buffer.sample(4)
 
 

@@ -174,8 +174,8 @@ def test_the_head_has_no_output_projection() -> None:
     layer = EncoderLayer(6, dropout=0.0)
     x = torch.randn(1, 1, 6)
     # one timestep attends to itself alone, so the output is its value, which is added without a projection
-    inner = layer.around_attention.norm(x + layer.value(x))
-    assert torch.allclose(layer(x), layer.around_feed_forward.norm(inner + layer.feed_forward(inner)), atol=1e-6)
+    inner = layer.norm1(x + layer.value(x))
+    assert torch.allclose(layer(x), layer.norm2(inner + layer.feed_forward(inner)), atol=1e-6)
     assert [name for name, part in layer.named_modules() if isinstance(part, nn.Linear)] == [
         "query",
         "key",
@@ -275,7 +275,7 @@ def test_a_window_stays_within_one_episode(stack: int, more: int, episodes: list
             if masked_obs[start][0] >= oldest:
                 whole.add(tuple(map(tuple, masked_obs[start : start + length])))
     if not whole:
-        with pytest.raises(ValueError, match="cannot draw 40 from 0 slots"):
+        with pytest.raises(ValueError, match="cannot sample 40 of 0 indices"):
             sample_windows(buffer, 40, length)
         return
     found = {
