@@ -100,9 +100,9 @@ def by_hand(transformer: WindowTransformer, features: np.ndarray) -> np.ndarray:
                 scores = [query @ through(layer.key, x[w, j]) / math.sqrt(d) for j in range(n)]
                 weights = np.exp(np.array(scores) - max(scores))
                 mixed[w, i] = sum(a * through(layer.value, x[w, j]) for j, a in enumerate(weights / weights.sum()))
-        x = normalized(x + mixed, layer.around_attention.norm)
+        x = normalized(x + mixed, layer.norm1)
         change = through(layer.feed_forward[2], np.maximum(through(layer.feed_forward[0], x), 0))
-        x = normalized(x + change, layer.around_feed_forward.norm)
+        x = normalized(x + change, layer.norm2)
     return x
 
 
@@ -132,8 +132,8 @@ def torch_layer(layer: EncoderLayer, d: int) -> nn.TransformerEncoderLayer:
         for mine, other in (
             (first, theirs.linear1),
             (second, theirs.linear2),
-            (layer.around_attention.norm, theirs.norm1),
-            (layer.around_feed_forward.norm, theirs.norm2),
+            (layer.norm1, theirs.norm1),
+            (layer.norm2, theirs.norm2),
         ):
             other.load_state_dict(mine.state_dict())
     return theirs
@@ -154,7 +154,7 @@ def test_a_layer_is_torch_s_without_its_projection(
         torch.autograd.backward((network(x.requires_grad_()) * weight).sum())
         assert one.training
     assert close(layer(mine), theirs(other), tolerance)
-    pairs = [(mine.grad, other.grad), (layer.around_attention.norm.weight.grad, theirs.norm1.weight.grad)]
+    pairs = [(mine.grad, other.grad), (layer.norm1.weight.grad, theirs.norm1.weight.grad)]
     projections = [linear.weight.grad for linear in (layer.query, layer.key, layer.value)]
     assert all(gradient is not None for gradient in projections)
     pairs.append((torch.cat([g for g in projections if g is not None]), theirs.self_attn.in_proj_weight.grad))
@@ -200,7 +200,7 @@ def test_dropout_stands_behind_each_sublayer_and_nowhere_else() -> None:
     transformer.eval()
     assert torch.equal(transformer(features), transformer(features))
     everything = EncoderLayer(8, dropout=1.0).train()
-    norms = everything.around_feed_forward.norm(everything.around_attention.norm(features))
+    norms = everything.norm2(everything.norm1(features))
     assert torch.allclose(everything(features), norms, atol=1e-6)
 
 
