@@ -1,7 +1,7 @@
-"""The Markdown of cards and answers: CommonMark with what GitHub and Obsidian add, and links between cards.
+"""The Markdown of cards and answers: CommonMark with extensions of GitHub and Obsidian, and wikilinks.
 
-What is a link, what is code and what is mathematics is decided here, once for all who read such a text: `links` for
-those who check it, `parser` for those who show it. Raw HTML is text.
+The link check (`links`) and the renderer (`parser`) use the same rules for links, code and mathematics. Raw HTML is
+text.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _BAR = "\x00"
 
 @dataclass(frozen=True)
 class Link:
-    """Where a text leads: `target` as it was meant, `offset` of the link in the text.
+    """A link in a text: its decoded `target`, and its `offset` in the text.
 
     A `wikilink` names a card or a question, an `address` and an `image` are what Markdown calls a destination.
     """

@@ -1,4 +1,4 @@
-"""What the page of one card shows, for its template."""
+"""The context of the template of a card's page."""
 
 from __future__ import annotations
 

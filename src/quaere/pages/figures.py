@@ -36,7 +36,7 @@ _MARKERS = "osD^vPX*"
 
 @dataclass(frozen=True)
 class _Ground:
-    """What a figure is drawn on."""
+    """The background of a figure."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""A library as its pages show it: what stands where, how a page links to another, and how its texts look there."""
+"""A library as its pages show it: paths, links between pages, and rendered texts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class View:
-    """What pages are made of.
+    """Everything that pages are rendered from.
 
     `templates` makes them; `repo` is the address of the repository, without which nothing can be edited there, and
     `branch` the one that is linked; `has_documentation` tells whether the modules' pages say what is in them;

@@ -1,4 +1,4 @@
-"""Links of a built site that lead nowhere, and where their authors wrote them."""
+"""Find the dead links of a built site, and where their authors wrote them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ID = re.compile(r"\s(?:id|name)=\"([^\"]+)\"")
 
 
 def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
-    """Return a fault for each link inside the bodies of the pages that leads to no page, file or anchor of the site.
+    """Return an error for each link in the pages' bodies that leads to no page, file or anchor of the site.
 
     Args:
         site: The folder of the site.

@@ -1,4 +1,4 @@
-"""A bibliography in BibTeX or BibLaTeX: what is written stays as it is, what is shown is Unicode."""
+"""Read a bibliography in BibTeX or BibLaTeX: the source is kept as it is, texts are converted to Unicode."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _COMMENT = re.compile(r"(?:\s|%[^\n]*)*")
 
 
 class Bibliography:
-    """The entries of one file. Only those in use are read as TeX, which takes its time."""
+    """The entries of one file. Only those in use are converted from TeX, which is slow."""
 
     def __init__(self, text: str, file: str) -> None:
         self._file = file
@@ -82,11 +82,11 @@ class Bibliography:
 
     @cached_property
     def faults(self) -> tuple[BibError, ...]:
-        """What is wrong with the file, whatever is used of it: what is wrong in an entry counts where it is used."""
+        """The errors of the file itself; errors in an entry are reported where the entry is used."""
         return tuple(error for block in self._library.blocks for error in self._faults(block)) + tuple(self._strings[1])
 
     def has(self, key: str) -> bool:
-        """Tell whether there is an entry with this key, even one that can't be read."""
+        """Tell whether there is an entry with this key, even if it can't be read."""
         return self._named(key) is not None or key in self._failed
 
     def place(self, key: str) -> Place:
@@ -94,7 +94,7 @@ class Bibliography:
         return self._place(self.entries[key])
 
     def references(self, keys: Iterable[str]) -> tuple[dict[str, Reference], list[BibError]]:
-        """Return the references with these keys, as far as they are there and in order, and what is wrong with them."""
+        """Return the references with these keys, as far as they exist and can be read, and their errors."""
         found: dict[str, Reference] = {}
         faults: dict[str, BibError] = {}
         for key in keys:
@@ -258,7 +258,7 @@ def _value(written: str, strings: Mapping[str, str], place: Place, where: str) -
     while True:
         found = _PART.match(written, _after(_COMMENT, written, at))
         if not found:
-            raise BibError(place, f"{where} has no value", "write `{…}` behind the `=`")
+            raise BibError(place, f"{where} has no value", "write `{…}` after the `=`")
         if name := found["name"]:
             parts.append(_named(name, strings))
             at = found.end()
@@ -312,7 +312,7 @@ def _end(text: str, at: int, closing: str) -> int:
 
 
 class _Read:
-    """Reads one entry, with what it inherits; `faults` say what is wrong with it."""
+    """Reads one entry, with what it inherits; `faults` are its errors."""
 
     def __init__(self, book: Bibliography, entry: Entry) -> None:
         self.book, self.entry = book, entry

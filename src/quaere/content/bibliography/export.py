@@ -1,4 +1,4 @@
-"""References in the formats that other programs read.
+"""Export references in the formats of other programs.
 
 Other distributions add theirs by the entry point `quaere.exports`.
 """

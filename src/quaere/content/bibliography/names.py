@@ -1,4 +1,4 @@
-"""Names as BibTeX and BibLaTeX write them."""
+"""Parse names in the formats of BibTeX and BibLaTeX."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Read = Callable[[str], str]
 
 
 class NameFormError(ValueError):
-    """A name that can't be read: the message says why."""
+    """A name that can't be parsed; the message says why."""
 
 
 def read(written: str, show: Read, *, keeps_prefix: bool = False) -> tuple[Name, ...]:
@@ -73,7 +73,7 @@ def _name(written: str, show: Read, keeps_prefix: bool) -> Name:
     written = re.sub(r"(?<=\S)[\s~]+\d{4}$", "", written)
     parts = [part for part in split(written, _COMMA) if part.strip("~ ")]
     if len(split(written, _SEMICOLON)) > 1:
-        raise NameFormError("semicolons part no people")
+        raise NameFormError("semicolons don't separate names")
     if len(parts) > 3:
         raise NameFormError("too many commas")
     if not parts:
