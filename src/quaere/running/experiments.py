@@ -2,7 +2,8 @@
 
 An experiment is a function `experiment(run) -> Report` in `<implementation>.experiments.<slug>`. It consists of named
 pieces. The result of a piece is stored, so a resumed run skips it. A long piece is a loop, whose state is saved at
-regular intervals. This module doesn't depend on what the loops compute. With several processes, only the first one writes.
+regular intervals. This module doesn't depend on what the loops compute. With several processes, only the
+first one writes.
 """
 
 from __future__ import annotations
