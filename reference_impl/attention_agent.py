@@ -40,8 +40,8 @@ def extract_patches(
     """
     height, width, _ = frame.shape
     if min(height, width) < patch_size:
-        raise ValueError(f"a frame of {height} × {width} holds no patch of {patch_size} × {patch_size}")
-    windows = frame.unfold(0, patch_size, stride).unfold(1, patch_size, stride)  # (rows, columns, c, size, size)
+        raise ValueError(f"a frame of {height} × {width} is smaller than a patch of {patch_size} × {patch_size}")
+    windows = frame.unfold(0, patch_size, stride).unfold(1, patch_size, stride)  # (rows, columns, c, p, p)
     return windows.permute(0, 1, 3, 4, 2).reshape(windows.shape[0] * windows.shape[1], -1)  # (n, d_in)
 
 
@@ -159,7 +159,7 @@ class AttentionAgent(nn.Module):
         self.image_size, self.patch_size, self.stride, self.top_k = image_size, patch_size, stride, top_k
         self.register_buffer("centers", patch_centers(image_size, image_size, patch_size, stride), persistent=False)
         if len(self.centers) < top_k:
-            raise ValueError(f"{top_k} patches can't be chosen out of {len(self.centers)}")
+            raise ValueError(f"top_k {top_k} exceeds the {len(self.centers)} patches of a frame")
         self.vote = PatchVote(patch_size * patch_size * channels, query_dim)
         self.controller = LSTMCell(2 * top_k, hidden_size)
         self.action = nn.Linear(hidden_size, action_dim)
@@ -168,11 +168,12 @@ class AttentionAgent(nn.Module):
         self, frame: Float[Tensor, "side side c"], state: State | None = None
     ) -> tuple[Float[Tensor, " a"], State]:
         """Return the action and the LSTM's next state; the state is zero if none is given."""
-        seen = self.attended_positions(frame)[None]
-        state = self.controller(seen, self.controller.init_state(seen) if state is None else state)
-        return self.action(state[0])[0].tanh(), state
+        positions = self.attended_positions(frame)[None]  # (1, 2 k)
+        state = self.controller.init_state(positions) if state is None else state
+        hidden, cell = self.controller(positions, state)  # (1, h) each
+        return self.action(hidden)[0].tanh(), (hidden, cell)  # (a,)
 
-    def attended_positions(self, frame: Float[Tensor, "side side c"]) -> Float[Tensor, " seen"]:
+    def attended_positions(self, frame: Float[Tensor, "side side c"]) -> Float[Tensor, " input_size"]:
         """Return the input of the controller: row and column of each selected center, divided by the frame's size."""
         return self.centers[self.top_patches(frame)].flatten() / self.image_size  # (2 k,)
 
@@ -183,10 +184,10 @@ class AttentionAgent(nn.Module):
 
     def attended_pixels(self, frame: Float[Tensor, "side side c"]) -> Tensor:
         """Return a mask that is true where a selected patch covers the pixel."""
-        shown = torch.zeros(self.image_size, self.image_size, dtype=torch.bool)
+        mask = torch.zeros(self.image_size, self.image_size, dtype=torch.bool)
         for row, column in (self.centers[self.top_patches(frame)].long() - self.patch_size // 2).tolist():
-            shown[row : row + self.patch_size, column : column + self.patch_size] = True
-        return shown
+            mask[row : row + self.patch_size, column : column + self.patch_size] = True
+        return mask
 
     def get_params(self) -> Float[Tensor, " p"]:
         """Return all parameters as one vector, in the order of the authors' checkpoints.
@@ -408,13 +409,13 @@ def can_evolution_find_it() -> None:
         >>> from reference_impl.attention_agent import AttentionAgent
         >>> _ = torch.manual_seed(0)
         >>> agent = AttentionAgent(20, patch_size=4, channels=1, query_dim=1, top_k=1, hidden_size=8, action_dim=1)
-        >>> frames, told = 0.2 * torch.rand(5, 20, 20, 1), torch.linspace(-0.6, 0.6, 5)
+        >>> frames, targets = 0.2 * torch.rand(5, 20, 20, 1), torch.linspace(-0.6, 0.6, 5)
         >>> for i in range(5):
         ...     frames[i, 4 * (i % 3) : 4 * (i % 3) + 4, 4 * i : 4 * i + 4] = 1
         >>> @torch.no_grad()
         ... def error(params):
         ...     agent.set_params(params)
-        ...     return (torch.cat([agent(frame)[0] for frame in frames]) - told).square().mean().item()
+        ...     return (torch.cat([agent(frame)[0] for frame in frames]) - targets).square().mean().item()
         >>> params, spread = agent.get_params(), 2.0
         >>> first = error(params)
         >>> for generation in range(20):

@@ -47,7 +47,7 @@ class GRUCell(nn.Module):
     def step(
         self, projected: Float[Tensor, "b units"], state: Float[Tensor, "b hidden_size"]
     ) -> Float[Tensor, "b hidden_size"]:
-        """Return the next state, given what `input` made of the input: it needs no state."""
+        """Return the next state, given the output of `self.input`, which does not depend on the state."""
         candidate, gates = torch.split(projected, [state.shape[-1], 2 * state.shape[-1]], dim=-1)
         update, reset = torch.addmm(gates, state, self.gates.weight.T).sigmoid().chunk(2, dim=-1)
         candidate = torch.addmm(candidate, reset * state, self.candidate.weight.T).tanh()
@@ -91,9 +91,9 @@ class Encoder(nn.Module):
                 states[j] = state = torch.where(valid[j], cell.step(projected[j], state), state)
             return states
 
-        left = run(self.forward_rnn, range(n))
-        right = run(self.backward_rnn, reversed(range(n)))
-        return torch.stack([torch.cat([left[j], right[j]], dim=-1) for j in range(n)], dim=1)  # (b, n, annotation_size)
+        forward, backward = run(self.forward_rnn, range(n)), run(self.backward_rnn, reversed(range(n)))
+        annotations = [torch.cat([forward[j], backward[j]], dim=-1) for j in range(n)]
+        return torch.stack(annotations, dim=1)  # (b, n, annotation_size)
 
 
 class Decoder(nn.Module):
@@ -210,7 +210,7 @@ class RNNsearch(nn.Module):
             ValueError: A length exceeds the padded length of source.
         """
         if int(lengths.max()) > source.shape[1]:
-            raise ValueError(f"length {int(lengths.max())} exceeds the {source.shape[1]} words of a row")
+            raise ValueError(f"length {int(lengths.max())} exceeds the padded length {source.shape[1]}")
         annotations = self.encoder(source, lengths)
         return annotations, padding_mask(lengths, source.shape[1]), self.decoder.init_state(annotations)
 
@@ -243,17 +243,18 @@ class RNNsearch(nn.Module):
             target: The target sentences from $y_0$ on; words after the end symbol are ignored.
             eos: The symbol that ends a sentence.
         """
-        logits, _ = self(source, lengths, target[:, :-1])
+        logits, _ = self(source, lengths, target[:, :-1])  # (b, m - 1, vocab_size)
         words = target[:, 1:]
-        chosen = logits.log_softmax(dim=-1).gather(-1, words[..., None])[..., 0]
-        ended = (words == eos).cumsum(dim=1) - (words == eos).long()
-        return chosen.masked_fill(ended > 0, 0.0).sum(dim=1)
+        log_p = logits.log_softmax(dim=-1).gather(-1, words[..., None])[..., 0]  # (b, m - 1)
+        is_end = words == eos
+        after_end = is_end.cumsum(dim=1) > is_end.long()
+        return log_p.masked_fill(after_end, 0.0).sum(dim=1)
 
     @torch.no_grad()
     def translate(
         self, source: Int[Tensor, "b n"], lengths: Int[Tensor, " b"], bos: int, eos: int, max_length: int
     ) -> Int[Tensor, "b m"]:
-        """Return the greedy translations, from the first word to the end symbol; what follows is padded with it.
+        """Return the greedy translations, from the first word to the end symbol, and padded with it.
 
         Args:
             source: The source sentences, padded.
@@ -265,13 +266,13 @@ class RNNsearch(nn.Module):
         annotations, mask, state = self.encode(source, lengths)
         words: list[Tensor] = []
         word = torch.full_like(lengths, bos)
-        over = torch.zeros_like(lengths, dtype=torch.bool)
-        while len(words) < max_length and not over.all():
-            logits, state, _ = self.decoder(word, state, annotations, mask)
-            word = logits.argmax(dim=-1).masked_fill(over, eos)
+        done = torch.zeros_like(lengths, dtype=torch.bool)
+        while len(words) < max_length and not done.all():
+            logits, state, _ = self.decoder(word, state, annotations, mask)  # (b, vocab_size)
+            word = logits.argmax(dim=-1).masked_fill(done, eos)  # (b,)
             words.append(word)
-            over = over | (word == eos)
-        return torch.stack(words, dim=1)
+            done = done | (word == eos)
+        return torch.stack(words, dim=1)  # (b, m)
 
 
 class RNNencdec(RNNsearch):
@@ -403,8 +404,8 @@ def alignment() -> None:
 
         On 200 new words, nearly every letter is aligned with its place in the source:
 
-        >>> looked_at = write(words(200))[1].argmax(dim=-1)
-        >>> bool((looked_at == torch.arange(4, -1, -1)).float().mean() > 0.85)
+        >>> aligned = write(words(200))[1].argmax(dim=-1)
+        >>> bool((aligned == torch.arange(4, -1, -1)).float().mean() > 0.85)
         True
     """
 

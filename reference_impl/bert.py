@@ -7,7 +7,7 @@ Axes: $b$ inputs of a batch, $n$ tokens, $d$ the model's width, $v$ word pieces 
 $t$ real tokens of a batch (all but padding), $c$ classes. Masks are true where a token may be attended to.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,9 +20,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from reference_impl.layers.attention import MultiHeadAttention, scaled_dot_product_attention
 from reference_impl.layers.positions import LearnedPositions
-
-Attend = Callable[[MultiHeadAttention, Tensor], Tensor]
-"""Calls a layer's self-attention on the layer's input, with the mask of the batch."""
 
 
 @dataclass(frozen=True)
@@ -154,10 +151,23 @@ class BertLayer(nn.Module):
         self.attention_norm, self.output_norm = layer_norm(d_model), layer_norm(d_model)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Float[Tensor, "b n d"], attend: Attend) -> Float[Tensor, "b n d"]:
-        """Return the layer's output; `attend` calls the self-attention, and masks it."""
-        x = self.attention_norm(x + self.dropout(attend(self.attention, x)))
-        return self.output_norm(x + self.dropout(self.output(self.gelu(self.intermediate(x)))))
+    def forward(
+        self,
+        x: Float[Tensor, "b n d"],
+        mask: Bool[Tensor, "..."] | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        """Return the layer's output.
+
+        Args:
+            x: The input of the layer.
+            mask: True where a token may be attended to; broadcasts to (b, n, n).
+            lengths: The length of each sequence, if x is a packed batch (`varlen_attention`), which needs no mask.
+        """
+        y = self.attention(x, x, x, mask) if lengths is None else varlen_attention(self.attention, x, lengths)
+        x = self.attention_norm(x + self.dropout(y))
+        y = self.output(self.gelu(self.intermediate(x)))
+        return self.output_norm(x + self.dropout(y))
 
 
 def varlen_attention(
@@ -230,16 +240,16 @@ class BertModel(nn.Module):
         token_type_ids = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         x = self.embeddings(input_ids, token_type_ids)  # (b, n, d)
         if mask is None or not self.unpadded:
-            return self._encode(x, lambda attention, x: attention(x, x, x, mask))
+            return self._encode(x, mask)
         real = mask[:, 0]  # (b, n)
-        lengths = real.sum(dim=1).tolist()
-        packed = x[real][None]  # (1, t, d)
-        packed = self._encode(packed, lambda attention, x: varlen_attention(attention, x, lengths))
+        packed = self._encode(x[real][None], lengths=real.sum(dim=1).tolist())  # (1, t, d)
         return torch.zeros_like(x).masked_scatter(real[..., None], packed)  # (b, n, d)
 
-    def _encode(self, x: Float[Tensor, "b n d"], attend: Attend) -> Float[Tensor, "b n d"]:
+    def _encode(
+        self, x: Float[Tensor, "b n d"], mask: Bool[Tensor, "..."] | None = None, lengths: Sequence[int] | None = None
+    ) -> Float[Tensor, "b n d"]:
         for layer in self.layers:
-            x = layer(x, attend)
+            x = layer(x, mask, lengths)
         return x
 
     def pool(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
@@ -306,15 +316,17 @@ def mask_tokens(
 
     Asked: bert.how-a-token-is-masked
     """
-    draw, fate = torch.rand(2, *input_ids.shape, generator=generator, device=input_ids.device)
+    order, action = torch.rand(2, *input_ids.shape, generator=generator, device=input_ids.device)  # (b, n) each
     is_real = input_ids != special_tokens.pad
     candidates = is_real & (input_ids != special_tokens.cls) & (input_ids != special_tokens.sep)
     length = is_real.sum(dim=1, keepdim=True).double()
     count = (length * masked_lm_prob).round().clamp(min=1, max=max_predictions_per_seq)
-    masked_indices = candidates & (draw.masked_fill(~candidates, 2.0).argsort(dim=1).argsort(dim=1) < count)
+    rank = order.masked_fill(~candidates, 2.0).argsort(dim=1).argsort(dim=1)  # (b, n)
+    masked_indices = candidates & (rank < count)
+    indices_replaced, indices_random = masked_indices & (action < 0.8), masked_indices & (action >= 0.9)
     random_tokens = torch.randint(vocab_size, input_ids.shape, generator=generator, device=input_ids.device)
-    masked = input_ids.masked_fill(masked_indices & (fate < 0.8), special_tokens.mask)
-    return torch.where(masked_indices & (fate >= 0.9), random_tokens, masked), masked_indices
+    corrupted = input_ids.masked_fill(indices_replaced, special_tokens.mask)
+    return torch.where(indices_random, random_tokens, corrupted), masked_indices
 
 
 class BertLMPredictionHead(nn.Module):
@@ -551,7 +563,7 @@ def which_half() -> None:
         >>> theirs.load_state_dict(weights)
         <All keys matched successfully>
         >>> x = torch.randn(3, 5, 16)
-        >>> torch.allclose(ours(x, lambda attention, x: attention(x, x, x)), theirs(x), atol=1e-4)
+        >>> torch.allclose(ours(x), theirs(x), atol=1e-4)
         True
 
         >>> with torch.device("meta"):
@@ -613,7 +625,7 @@ def why_masking() -> None:
         >>> all_but_the_next = ~torch.eye(6).roll(1, dims=1).bool()
         >>> x = words = torch.randn(1, 6, 16, requires_grad=True)
         >>> for layer in bert.layers:
-        ...     x = layer(x, lambda attention, x: attention(x, x, x, all_but_the_next))
+        ...     x = layer(x, all_but_the_next)
         ...     (gradient,) = torch.autograd.grad(x[0, 2, 0], words, retain_graph=True)
         ...     print("output 2 depends on input 3:", bool(gradient[0, 3].any()))
         output 2 depends on input 3: False
@@ -873,7 +885,7 @@ def longest_input() -> None:
         ValueError: length 513 exceeds the 512 positions of the table
         >>> x = torch.randn(1, 513, 16)
         >>> for layer in bert.layers:
-        ...     x = layer(x, lambda attention, x: attention(x, x, x))
+        ...     x = layer(x)
         >>> x.shape
         torch.Size([1, 513, 16])
     """
@@ -899,7 +911,7 @@ def which_gelu() -> None:
         >>> _ = by_erf.load_state_dict(by_tanh.state_dict())
         >>> x = y = torch.randn(1, 20, 64)
         >>> for _ in range(12):
-        ...     x, y = (layer(h, lambda attention, h: attention(h, h, h)) for layer, h in ((by_tanh, x), (by_erf, y)))
+        ...     x, y = by_tanh(x), by_erf(y)
         >>> bool(1e-4 < (x - y).abs().max() < 1e-2)
         True
     """

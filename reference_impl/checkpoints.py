@@ -148,7 +148,7 @@ _VIT_SHAPES: dict[str, Callable[[Shape], Shape]] = {
 
 # DETR. The public files have torchvision's names for the backbone; transformers' own ResNet has others.
 
-_DETR_SUBLAYERS = {
+_DETR_ATTENTIONS = {
     "encoder.{}.self_attention": "model.encoder.layers.{}.self_attn",
     "decoder.{}.self_attention": "model.decoder.layers.{}.self_attn",
     "decoder.{}.cross_attention": "model.decoder.layers.{}.encoder_attn",
@@ -158,19 +158,17 @@ _DETR = {
     "input_proj": "model.input_projection",
     **{
         f"{ours}.{kind}": f"{theirs}.{named}"
-        for ours, theirs in _DETR_SUBLAYERS.items()
+        for ours, theirs in _DETR_ATTENTIONS.items()
         for kind, named in {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}.items()
     },
-    **{ours.replace("}.", "}.around_") + ".norm": f"{theirs}_layer_norm" for ours, theirs in _DETR_SUBLAYERS.items()},
     **{
         f"{stack}.{{}}.{ours}": f"model.{stack}.layers.{{}}.{theirs}"
         for stack in ("encoder", "decoder")
-        for ours, theirs in {
-            "feed_forward.0": "fc1",
-            "feed_forward.2": "fc2",
-            "around_feed_forward.norm": "final_layer_norm",
-        }.items()
+        for ours, theirs in {"feed_forward.0": "fc1", "feed_forward.2": "fc2", "norm1": "self_attn_layer_norm"}.items()
     },
+    "encoder.{}.norm2": "model.encoder.layers.{}.final_layer_norm",
+    "decoder.{}.norm2": "model.decoder.layers.{}.encoder_attn_layer_norm",
+    "decoder.{}.norm3": "model.decoder.layers.{}.final_layer_norm",
     "decoder_norm": "model.decoder.layernorm",
     "query_embed": "model.query_position_embeddings.weight",
     "class_embed": "class_labels_classifier",

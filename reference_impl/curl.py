@@ -7,7 +7,7 @@ Source: Laskin, Srinivas and Abbeel 2020, "CURL: Contrastive Unsupervised Repres
 An observation is a stack of three frames, nine channels of pixels in [0, 255]. The buffer holds frames of 100 × 100;
 networks read crops of 84 × 84.
 
-Axes: $b$ observations of a batch, $n$ queries, $m$ keys; and by name the features, the channels, rows and columns of
+Axes: $b$ observations of a batch, $n$ queries, $m$ keys, $d$ features; and by name the channels, rows and columns of
 images, and the components of an action.
 """
 
@@ -49,7 +49,7 @@ class ConvEncoder(nn.Sequential):
         """
         side = (image_size - 3) // 2 + 1 - 2 * (self.layers - 1)
         if side < 1:
-            raise ValueError(f"{image_size} rows of pixels are too few for {self.layers} convolutions")
+            raise ValueError(f"image_size {image_size} is too small for {self.layers} convolutions")
         return side
 
 
@@ -84,9 +84,7 @@ class PixelEncoder(nn.Module):
         maps = self.convs.num_filters * self.convs.output_size(image_size) ** 2
         self.fc, self.ln = nn.Linear(maps, feature_dim), nn.LayerNorm(feature_dim)
 
-    def forward(
-        self, obs: Num[Tensor, "b channels rows columns"], detach: bool = False
-    ) -> Float[Tensor, "b feature_dim"]:
+    def forward(self, obs: Num[Tensor, "b channels rows columns"], detach: bool = False) -> Float[Tensor, "b d"]:
         """Return the features of each observation, in [-1, 1] with tanh.
 
         Args:
@@ -94,7 +92,7 @@ class PixelEncoder(nn.Module):
             detach: Whether to detach the feature maps, so that no gradient reaches the convolutions.
         """
         maps = self.convs(obs.to(self.fc.weight.dtype) / 255).flatten(1)  # (b, filters · rows · columns)
-        features = self.ln(self.fc(maps.detach() if detach else maps))  # (b, feature_dim)
+        features = self.ln(self.fc(maps.detach() if detach else maps))  # (b, d)
         return features.tanh() if self.squash else features
 
 
@@ -194,7 +192,7 @@ class Critic(nn.Module):
         detach: bool = False,
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """Return both Q-values of each action."""
-        obs_action = torch.cat([self.encoder(obs, detach), action], dim=1)  # (b, feature_dim + actions)
+        obs_action = torch.cat([self.encoder(obs, detach), action], dim=1)  # (b, d + actions)
         return self.Q1(obs_action).squeeze(1), self.Q2(obs_action).squeeze(1)  # (b,) each
 
 
@@ -265,7 +263,7 @@ class ReplayBuffer:
             ValueError: `add_first` was never called.
         """
         if not self.num_frames:
-            raise ValueError("no episode has begun: 0 frames are kept")
+            raise ValueError("call add_first before add: the buffer holds 0 frames")
         self._write(frame, int(self.episode_step[self.idx - 1]) + 1, action, reward, terminal)
 
     def _write(self, frame: Tensor, episode_step: int, action: Tensor, reward: float, terminal: bool) -> None:
@@ -314,7 +312,7 @@ def sample(indices: Int[Tensor, " slots"], n: int) -> Int[Tensor, " b"]:
         ValueError: There is nothing to sample from.
     """
     if not len(indices):
-        raise ValueError(f"cannot draw {n} from 0 slots")
+        raise ValueError(f"cannot sample {n} of 0 indices")
     return indices[torch.randint(len(indices), (n,), device=indices.device)]
 
 
@@ -584,9 +582,9 @@ class CURL(SoftActorCritic):
             obs_anchor: Crops that make the queries.
             obs_pos: Other crops of the same observations, which make the keys.
         """
-        query = self.critic.encoder(obs_anchor)  # (b, feature_dim)
+        query = self.critic.encoder(obs_anchor)  # (b, d)
         with torch.no_grad():
-            key = self.critic_target.encoder(obs_pos)  # (b, feature_dim)
+            key = self.critic_target.encoder(obs_pos)  # (b, d)
         return info_nce(self.similarity(query, key), torch.arange(len(query), device=query.device))
 
     def update_representation(

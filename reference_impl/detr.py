@@ -6,7 +6,7 @@ Axes: $b$ images of a batch, $n$ object queries ($N$ in the paper), $m$ cells of
 of the Transformer, $h$ heads. A box is (center x, center y, width, height) as fractions of the image size, in [0, 1].
 The last class, ∅, is "no object". Masks are true where the image is, and false at padding.
 
-The module is longer than most: besides the Transformer it has a backbone, the matching and the loss.
+In the paper's order: matching and loss (Section 3.1), then backbone, Transformer and prediction heads (Section 3.2).
 """
 
 import math
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import StepLR
 
 from reference_impl.layers.attention import MultiHeadAttention
-from reference_impl.transformer import FeedForward, PostNorm
+from reference_impl.transformer import FeedForward
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,11 @@ def hungarian_match(
     counts = [len(target.labels) for _, target in zip(predictions.boxes, targets, strict=True)]
     if max(counts, default=0) > predictions.boxes.shape[1]:
         raise ValueError(f"{max(counts)} objects exceed the {predictions.boxes.shape[1]} predictions")
-    # The objects of all images in one list, each with the predictions of its own image: a few large operations.
-    image = torch.arange(len(targets)).repeat_interleave(torch.tensor(counts))
+    # The costs of all images at once: one row for each object, with the predictions of its image.
+    image = torch.arange(len(targets)).repeat_interleave(torch.tensor(counts))  # (all objects,)
     labels, boxes = torch.cat([target.labels for target in targets]), torch.cat([target.boxes for target in targets])
-    cost = box_loss(predictions.boxes[image], boxes[:, None]) - predictions.logits.softmax(dim=-1)[image, :, labels]
+    class_cost = -predictions.logits.softmax(dim=-1)[image, :, labels]  # (all objects, n)
+    cost = box_loss(predictions.boxes[image], boxes[:, None]) + class_cost  # (all objects, n)
     pairs = [linear_sum_assignment(each.T.numpy()) for each in cost.cpu().split(counts)]  # each: (objects, n)
     return [(torch.from_numpy(src).to(boxes.device), torch.from_numpy(tgt).to(boxes.device)) for src, tgt in pairs]
 
@@ -137,12 +138,12 @@ def hungarian_loss(predictions: Predictions, targets: Sequence[Targets], eos_coe
     Asked: detr.without-suppression, detr.order-free, detr.no-object-weight
     """
     pairs = hungarian_match(predictions, targets)
-    image = torch.cat([torch.full_like(src, i) for i, (src, _) in enumerate(pairs)])
-    query = torch.cat([src for src, _ in pairs])
+    image = torch.cat([torch.full_like(src, i) for i, (src, _) in enumerate(pairs)])  # (all objects,)
+    query = torch.cat([src for src, _ in pairs])  # (all objects,)
     labels = torch.cat([target.labels[tgt] for target, (_, tgt) in zip(targets, pairs, strict=True)])
-    boxes = torch.cat([target.boxes[tgt] for target, (_, tgt) in zip(targets, pairs, strict=True)])
+    boxes = torch.cat([target.boxes[tgt] for target, (_, tgt) in zip(targets, pairs, strict=True)])  # (all objects, 4)
     b, n, classes = predictions.logits.shape
-    target_classes = labels.new_full((b, n), classes - 1)
+    target_classes = labels.new_full((b, n), classes - 1)  # ∅
     target_classes[image, query] = labels
     weight = predictions.logits.new_ones(classes)
     weight[-1] = eos_coef
@@ -302,16 +303,16 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.self_attention = MultiHeadAttention(d_model, heads)
         self.feed_forward = FeedForward(d_model, d_ff)
-        self.around_self_attention = PostNorm(d_model, dropout)
-        self.around_feed_forward = PostNorm(d_model, dropout)
+        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(
         self, x: Float[Tensor, "b m d"], positions: Float[Tensor, "b m d"], mask: Bool[Tensor, "b 1 m"]
     ) -> Float[Tensor, "b m d"]:
         """Return the layer's output for each cell."""
         q = k = x + positions
-        x = self.around_self_attention.output(x, self.self_attention(q, k, x, mask))
-        return self.around_feed_forward.output(x, self.feed_forward(x))
+        x = self.norm1(x + self.dropout(self.self_attention(q, k, x, mask)))
+        return self.norm2(x + self.dropout(self.feed_forward(x)))
 
 
 @dataclass(frozen=True)
@@ -336,20 +337,18 @@ class DecoderLayer(nn.Module):
         self.self_attention = MultiHeadAttention(d_model, heads)
         self.cross_attention = MultiHeadAttention(d_model, heads)
         self.feed_forward = FeedForward(d_model, d_ff)
-        self.around_self_attention = PostNorm(d_model, dropout)
-        self.around_cross_attention = PostNorm(d_model, dropout)
-        self.around_feed_forward = PostNorm(d_model, dropout)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(d_model) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
 
     def forward(
         self, y: Float[Tensor, "b n d"], query_pos: Float[Tensor, "b n d"], memory: Memory
     ) -> Float[Tensor, "b n d"]:
         """Return the layer's output for each query; the object queries are added as positions."""
         q = k = y + query_pos
-        y = self.around_self_attention.output(y, self.self_attention(q, k, y))
-        k = memory.features + memory.positions  # (b, m, d)
-        attended = self.cross_attention(y + query_pos, k, memory.features, memory.mask)  # (b, n, d)
-        y = self.around_cross_attention.output(y, attended)
-        return self.around_feed_forward.output(y, self.feed_forward(y))
+        y = self.norm1(y + self.dropout(self.self_attention(q, k, y)))
+        q, k = y + query_pos, memory.features + memory.positions  # (b, n, d), (b, m, d)
+        y = self.norm2(y + self.dropout(self.cross_attention(q, k, memory.features, memory.mask)))
+        return self.norm3(y + self.dropout(self.feed_forward(y)))
 
 
 class DETR(nn.Module):

@@ -54,7 +54,7 @@ class RNNCell(nn.Module):
     def step(
         self, projected: Float[Tensor, "b hidden_size"], state: tuple[Float[Tensor, "b hidden_size"]]
     ) -> tuple[Float[Tensor, "b hidden_size"]]:
-        """Return the next state, given what `project` made of the input."""
+        """Return the next state, given the output of `project` for the input."""
         return (torch.addmm(projected, state[0], self.weight_hh.T).tanh(),)
 
 
@@ -117,15 +117,14 @@ class LSTM1997Cell(nn.Module):
         projected: Float[Tensor, "b units"],
         state: tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"], Float[Tensor, "b gates"]],
     ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"], Float[Tensor, "b gates"]]:
-        """Return the next state, given what `project` made of the input."""
-        output, internal, gates = state
-        others = torch.cat([output, gates], dim=-1).detach()
-        net = projected + F.linear(others, self.weight_hh)
+        """Return the next state, given the output of `project` for the input."""
+        y, s, gates = state
+        net = projected + F.linear(torch.cat([y, gates], dim=-1).detach(), self.weight_hh)  # (b, units)
         cells, gates = torch.split(net, [self.hidden_size, 2 * self.num_blocks], dim=-1)
         gates = gates.sigmoid()
-        write, read = gates.repeat_interleave(self.block_size, dim=-1).chunk(2, dim=-1)  # (b, hidden_size) each
-        internal = internal + write * (4 * cells.sigmoid() - 2)
-        return read * (2 * internal.sigmoid() - 1), internal, gates
+        y_in, y_out = gates.repeat_interleave(self.block_size, dim=-1).chunk(2, dim=-1)  # (b, hidden_size) each
+        s = s + y_in * (4 * cells.sigmoid() - 2)
+        return y_out * (2 * s.sigmoid() - 1), s, gates
 
 
 class LSTMCell(nn.Module):
@@ -183,13 +182,13 @@ class LSTMCell(nn.Module):
         projected: Float[Tensor, "b units"],
         state: tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"]],
     ) -> tuple[Float[Tensor, "b hidden_size"], Float[Tensor, "b hidden_size"]]:
-        """Return the next state, given what `project` made of the input."""
-        hidden, cell = state
-        net = torch.addmm(projected, hidden, self.weight_hh.T)
-        gates, candidate, read = torch.split(net, [2 * self.hidden_size, self.hidden_size, self.hidden_size], dim=-1)
-        write, keep = gates.sigmoid().chunk(2, dim=-1)
-        cell = torch.addcmul(keep * cell, write, candidate.tanh())
-        return read.sigmoid() * cell.tanh(), cell
+        """Return the next state, given the output of `project` for the input."""
+        h, c = state
+        net = torch.addmm(projected, h, self.weight_hh.T)  # (b, 4 hidden_size)
+        i_f, g, o = torch.split(net, [2 * self.hidden_size, self.hidden_size, self.hidden_size], dim=-1)
+        i, f = i_f.sigmoid().chunk(2, dim=-1)  # (b, hidden_size) each
+        c = torch.addcmul(f * c, i, g.tanh())
+        return o.sigmoid() * c.tanh(), c
 
 
 class RNN(nn.Module):
@@ -227,7 +226,7 @@ class RNN(nn.Module):
             ValueError: The sequences have no steps.
         """
         if not x.shape[1]:
-            raise ValueError(f"{len(x)} sequences of {x.shape[1]} steps leave nothing to show")
+            raise ValueError(f"{len(x)} sequences of {x.shape[1]} steps: at least 1 is needed")
         state = self.cell.init_state(x) if state is None else state
         if self.fused:
             return self._run_kernel(x, state)
@@ -272,7 +271,7 @@ def truncated_bptt(
         ValueError: window_length is less than 1.
     """
     if window_length < 1:
-        raise ValueError(f"windows of {window_length} steps do not cover {x.shape[1]}")
+        raise ValueError(f"window_length {window_length} is less than 1")
     state: State | None = None
     for window in torch.split(x, window_length, dim=1):
         output, state = rnn(window, state)
@@ -489,8 +488,8 @@ def what_breaks() -> None:
         >>> import torch
         >>> from reference_impl.lstm import LSTMCell, RNN
         >>> _ = torch.manual_seed(0)
-        >>> value, told = 0.3 * torch.randn(200), torch.tensor([[0.3], [0.3], [0.05]])
-        >>> write, read, reset = (torch.rand(3, 200) < told).float()
+        >>> value, rates = 0.3 * torch.randn(200), torch.tensor([[0.3], [0.3], [0.05]])
+        >>> write, read, reset = (torch.rand(3, 200) < rates).float()
         >>> total, wanted = 0.0, []
         >>> for v, w, r, clear in zip(value.tolist(), write.tolist(), read.tolist(), reset.tolist(), strict=True):
         ...     total = (1 - clear) * total + w * v
@@ -504,8 +503,8 @@ def what_breaks() -> None:
         ...     for gate, drive in stuck.items():
         ...         row = ["input", "forget", "candidate", "output"].index(gate)
         ...         cell.weight_ih.data[row], cell.bias_ih.data[row] = 0.0, drive
-        ...     shown = RNN(cell)(lines)[0].flatten() / 0.1  # small values: tanh hardly bends them
-        ...     return (shown - torch.tensor(wanted)).square().mean().sqrt().item()
+        ...     output = RNN(cell)(lines)[0].flatten() / 0.1  # small values: tanh hardly bends them
+        ...     return (output - torch.tensor(wanted)).square().mean().sqrt().item()
         >>> error() < 0.01
         True
         >>> error(input=20) > 0.2, error(forget=20) > 0.2, error(forget=-20) > 0.2, error(output=20) > 0.2

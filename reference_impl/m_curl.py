@@ -1,8 +1,8 @@
 r"""M-CURL: soft actor-critic from pixels, with masked contrastive learning over windows of consecutive observations.
 
-Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": its abstract. The body
-    was not at hand; what the abstract leaves unsaid is taken from the authors' public code, teslacool/m-curl, and named
-    by its files. The defaults are those of its README.
+Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": the abstract. The full
+    text was not available; what the abstract does not say is taken from the authors' public code, teslacool/m-curl,
+    whose files are named below. The defaults are those of its README.
 
 This module holds what differs from CURL. Encoder, actor, critic, replay buffer, crops and InfoNCE are imported from
 `reference_impl.curl`. A *timestep* of a window is one observation, itself a stack of three frames.
@@ -32,7 +32,7 @@ from reference_impl.curl import (
 )
 from reference_impl.layers.attention import dot_score, scaled_dot_product_attention
 from reference_impl.layers.positions import sinusoidal_positions
-from reference_impl.transformer import FeedForward, PostNorm
+from reference_impl.transformer import FeedForward
 
 
 class EncoderLayer(nn.Module):
@@ -56,12 +56,14 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.query, self.key, self.value = (nn.Linear(d_model, d_model) for _ in range(3))
         self.feed_forward = FeedForward(d_model, 2 * d_model)
-        self.around_attention, self.around_feed_forward = PostNorm(d_model, dropout), PostNorm(d_model, dropout)
+        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Return the output of the layer."""
-        x = self.around_attention.output(x, scaled_dot_product_attention(self.query(x), self.key(x), self.value(x)))
-        return self.around_feed_forward.output(x, self.feed_forward(x))
+        head = scaled_dot_product_attention(self.query(x), self.key(x), self.value(x))  # (b, n, d)
+        x = self.norm1(x + self.dropout(head))
+        return self.norm2(x + self.dropout(self.feed_forward(x)))
 
 
 class WindowTransformer(nn.Module):
@@ -159,11 +161,11 @@ def mask_timesteps(
 
     Asked: m_curl.pixels-or-features, m_curl.overlapping-stacks
     """
-    draw, fate = torch.rand(2, *obs.shape[:2], device=obs.device)
+    draw, action = torch.rand(2, *obs.shape[:2], device=obs.device)  # (b, n) each
     mask = draw < mask_ratio
-    black, strange = mask & (fate < 0.8), mask & (fate >= 0.9)
+    black, replaced = mask & (action < 0.8), mask & (action >= 0.9)
     masked_obs = obs.masked_fill(black[..., None, None, None], 0)
-    return torch.where(strange[..., None, None, None], replacements, masked_obs), mask
+    return torch.where(replaced[..., None, None, None], replacements, masked_obs), mask
 
 
 def warmup_schedule(step: int, warmup_steps: int = 6000) -> float:
@@ -343,16 +345,16 @@ def why_transformers() -> None:
         >>> transformer = WindowTransformer(d_model=16, layers=1, dropout=0.0)
         >>> optimizer = torch.optim.Adam(transformer.parameters(), lr=0.02)
         >>> for _ in range(150):
-        ...     moments, chosen = walks(32), torch.rand(32, 5) < 0.5
-        ...     rebuilt = transformer(moments.masked_fill(chosen[..., None], 0.0))
-        ...     own = chosen.flatten().nonzero().squeeze(1)
-        ...     optimizer_step(optimizer, info_nce(dot_score(rebuilt[chosen], moments.flatten(0, 1)), own))
-        >>> moments = walks(1000)
-        >>> def found(*shown):
-        ...     hidden = [place for place in range(5) if place not in shown]
-        ...     guess = transformer(moments.index_fill(1, torch.tensor(hidden), 0.0))[:, 2]
-        ...     return int((dot_score(guess, moments[:, 2]).argmax(dim=1) == torch.arange(1000)).sum())
-        >>> both, before, after, neither = found(0, 1, 3, 4), found(0, 1), found(3, 4), found()
+        ...     features, mask = walks(32), torch.rand(32, 5) < 0.5
+        ...     query = transformer(features.masked_fill(mask[..., None], 0.0))[mask]
+        ...     labels = mask.flatten().nonzero().squeeze(1)
+        ...     optimizer_step(optimizer, info_nce(dot_score(query, features.flatten(0, 1)), labels))
+        >>> features = walks(1000)
+        >>> def identified(*visible):
+        ...     masked = [timestep for timestep in range(5) if timestep not in visible]
+        ...     query = transformer(features.index_fill(1, torch.tensor(masked), 0.0))[:, 2]
+        ...     return int((dot_score(query, features[:, 2]).argmax(dim=1) == torch.arange(1000)).sum())
+        >>> both, before, after, neither = (identified(*visible) for visible in ((0, 1, 3, 4), (0, 1), (3, 4), ()))
         >>> both > 1.2 * before, both > 1.2 * after, before > 20 * neither
         (True, True, True)
 
@@ -604,8 +606,8 @@ def layer_size() -> None:
         >>> from reference_impl.transformer import EncoderLayer as TransformerLayer
         >>> def count(module):
         ...     return sum(numbers.numel() for numbers in module.parameters())
-        >>> [count(part) for part in EncoderLayer().children()]  # query, key, value, feed-forward network, two norms
-        [2550, 2550, 2550, 10150, 100, 100]
+        >>> [count(part) for part in EncoderLayer().children()]  # query, key, value, feed-forward, norms, dropout
+        [2550, 2550, 2550, 10150, 100, 100, 0]
         >>> count(EncoderLayer()), count(WindowTransformer()), count(TransformerLayer(d_model=50, heads=1, d_ff=100))
         (18000, 36000, 20550)
         >>> count(PixelEncoder()) // count(WindowTransformer())

@@ -44,14 +44,15 @@ def gaussian_orthogonal_random_matrix(m: int, d: int) -> Float[Tensor, "m d"]:
     signs of the QR decomposition are corrected: as LAPACK returns it, the first component of the first vector is
     negative in every draw.
 
-    Departs: the public codes use the vectors as LAPACK returns them, which biases their estimates.
+    Departs: the public codes use the vectors as LAPACK returns them, which biases their estimates; one of them corrects
+    the signs on request (`qr_uniform_q`).
 
     Asked: performer.why-orthogonal
     """
     q, r = torch.linalg.qr(torch.randn(-(-m // d), d, d))  # (ceil(m / d), d, d)
     q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-    lengths = torch.randn(m, d).norm(dim=1, keepdim=True)
-    return q.mT.flatten(0, 1)[:m] * lengths  # (m, d)
+    norms = torch.randn(m, d).norm(dim=1, keepdim=True)  # (m, 1)
+    return q.mT.flatten(0, 1)[:m] * norms  # (m, d)
 
 
 def positive_features(x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"]) -> tuple[Tensor, Tensor]:
@@ -140,8 +141,8 @@ def random_features(
         exponent = exponent.masked_fill(~valid, torch.finfo(exponent.dtype).min)
     if stabilizer_dims:
         exponent = exponent - exponent.detach().amax(dim=stabilizer_dims, keepdim=True)
-    found = factor / projection.shape[0] ** 0.5 * exponent.exp()
-    return found if valid is None else found.masked_fill(~valid, 0.0)
+    features = factor / projection.shape[0] ** 0.5 * exponent.exp()  # (*b, n, r)
+    return features if valid is None else features.masked_fill(~valid, 0.0)
 
 
 def prefix_sum(
@@ -206,9 +207,9 @@ class PrefixSum(torch.autograd.Function):
         """Return the gradients, which are prefix sums: that of queries forward, those of keys and values in reverse."""
         query, key, value = ctx.saved_tensors
         grad_query = prefix_sum(grad_output, value, key, ctx.chunk_size)
-        back = [tensor.flip(-2) for tensor in (query, key, value, grad_output)]
-        grad_key = prefix_sum(back[2], back[3], back[0], ctx.chunk_size).flip(-2)
-        grad_value = prefix_sum(back[1], back[0], back[3], ctx.chunk_size).flip(-2)
+        query, key, value, grad_output = (tensor.flip(-2) for tensor in (query, key, value, grad_output))
+        grad_key = prefix_sum(value, grad_output, query, ctx.chunk_size).flip(-2)
+        grad_value = prefix_sum(key, query, grad_output, ctx.chunk_size).flip(-2)
         return grad_query, grad_key, grad_value, None
 
 
@@ -252,7 +253,7 @@ def favor_attention(
     Asked: performer.no-attention-matrix, performer.how-many-features, performer.where-linear-pays
     """
     if mask is not None and mask.shape[-2] != 1:
-        raise ValueError(f"the mask has {mask.shape[-2]} rows, not 1: only keys can be hidden, from all queries alike")
+        raise ValueError(f"the mask has {mask.shape[-2]} rows, not 1: keys can only be masked for all queries")
     if causal and query.shape[-2] != key.shape[-2]:
         raise ValueError(f"{query.shape[-2]} queries and {key.shape[-2]} keys cannot be causal: their numbers differ")
     scale = query.shape[-1] ** -0.25
@@ -261,13 +262,12 @@ def favor_attention(
         key * scale, projection, feature_map, stabilizer_dims=(-2, -1), valid=None if mask is None else mask.mT
     )  # (*b, l, r)
     value = F.pad(value, (0, 1), value=1.0)  # [V 1], (*b, l, e + 1): one product gives the denominators too
-    mixed = (
-        prefix_sum(query_features, key_features, value, chunk_size)
-        if causal
-        else query_features @ (key_features.mT @ value)
-    )  # (*b, n, e + 1)
-    total, weight = mixed[..., :-1], mixed[..., -1:]
-    return total / weight.masked_fill(weight == 0, 1.0)  # (*b, n, e)
+    if causal:
+        output = prefix_sum(query_features, key_features, value, chunk_size)  # (*b, n, e + 1)
+    else:
+        output = query_features @ (key_features.mT @ value)  # (*b, n, e + 1)
+    numerator, denominator = output[..., :-1], output[..., -1:]
+    return numerator / denominator.masked_fill(denominator == 0, 1.0)  # (*b, n, e)
 
 
 class FavorAttention(MultiHeadAttention):

@@ -28,7 +28,7 @@ def relative_positions_matrix(
     Args:
         n: The number of positions.
         max_relative_position: The clipping distance $k$.
-        device: Where the indices are made.
+        device: The device of the indices.
 
     Returns:
         The clipped distance plus $k$: from 0 ($k$ or more to the left) to $2k$ ($k$ or more to the right).
@@ -58,13 +58,14 @@ class RelativePositionEmbedding(nn.Module):
     def __init__(self, num_tables: int, max_relative_position: int, d_z: int) -> None:
         super().__init__()
         if max_relative_position < 0:
-            raise ValueError(f"clipping distance {max_relative_position} is less than 0")
+            raise ValueError(f"max_relative_position {max_relative_position} is less than 0")
         self.max_relative_position = max_relative_position
         self.table = nn.Parameter(torch.randn(num_tables, 2 * max_relative_position + 1, d_z) / math.sqrt(d_z))
 
     def forward(self, n: int) -> Float[Tensor, "tables n n d_z"]:
         """Return the vectors of all pairs of n positions."""
-        return self.table[:, relative_positions_matrix(n, self.max_relative_position, self.table.device)]
+        indices = relative_positions_matrix(n, self.max_relative_position, self.table.device)  # (n, n)
+        return self.table[:, indices]  # (tables, n, n, d_z)
 
 
 class RelativeMultiHeadAttention(nn.Module):
@@ -114,8 +115,8 @@ class RelativeMultiHeadAttention(nn.Module):
             mask: True where a query may attend; broadcasts to (b, n, n).
         """
         weights = self.attention_weights(x, mask)  # (b, h, n, n)
-        edges = relative_values(weights, self.value_positions(x.shape[1]))
-        heads = weights @ self._split(self.value(x)) + edges  # (b, h, n, d_z)
+        value = self._split(self.value(x))  # (b, h, n, d_z)
+        heads = weights @ value + relative_values(weights, self.value_positions(x.shape[1]))  # (b, h, n, d_z)
         return self.output(heads.transpose(1, 2).flatten(2))  # (b, n, d)
 
     def attention_weights(

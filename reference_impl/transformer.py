@@ -288,7 +288,9 @@ class Transformer(nn.Module):
 
         Asked: transformer.lengths-of-input-and-output
         """
-        return self.decode_step(target, self.init_state(self.encode(source, source_mask), source_mask), target_mask)[0]
+        memory = self.encode(source, source_mask)  # (b, n, d)
+        logits, _ = self.decode_step(target, self.init_state(memory, source_mask), target_mask)  # (b, m, v)
+        return logits
 
     def encode(
         self, source: Int[Tensor, "b n"], source_mask: Bool[Tensor, "b 1 n"] | None = None
@@ -314,10 +316,10 @@ class Transformer(nn.Module):
         self, memory: Float[Tensor, "b n d"], source_mask: Bool[Tensor, "b 1 n"] | None = None
     ) -> DecoderState:
         """Return the decoder's state before the first target token: the memory's keys and values, and an empty past."""
-        layers = cast(Iterable[DecoderLayer], self.decoder)  # a ModuleList does not tell what it holds
-        keys_values = tuple(layer.cross_attention.keys_values(memory, memory) for layer in layers)
-        nothing = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in keys_values)
-        return DecoderState(keys_values, nothing, source_mask)
+        layers = cast(Iterable[DecoderLayer], self.decoder)  # to mypy a ModuleList holds plain modules
+        keys_values = tuple(layer.cross_attention.keys_values(memory, memory) for layer in layers)  # (b, h, n, dh) each
+        empty = tuple((keys[:, :, :0], values[:, :, :0]) for keys, values in keys_values)  # (b, h, 0, dh) each
+        return DecoderState(keys_values, empty, source_mask)
 
     def decode_step(
         self, target: Int[Tensor, "b m"], state: DecoderState, target_mask: Bool[Tensor, "b 1 seen"] | None = None
@@ -330,8 +332,8 @@ class Transformer(nn.Module):
         self, y: Float[Tensor, "b m d"], state: DecoderState, target_mask: Bool[Tensor, "b 1 seen"] | None = None
     ) -> tuple[Float[Tensor, "b m d"], DecoderState]:
         """Run the decoder's layers on embeddings of the next target tokens."""
-        mask = causal_mask(state.length + y.shape[1], y.device)[state.length :]
-        mask = mask if target_mask is None else mask & target_mask
+        mask = causal_mask(state.length + y.shape[1], y.device)[state.length :]  # (m, seen)
+        mask = mask if target_mask is None else mask & target_mask  # (b, m, seen)
         pasts = []
         for layer, memory, past in zip(self.decoder, state.memory, state.past, strict=True):
             y, past = layer(y, memory, past, mask, state.memory_mask)
@@ -349,7 +351,7 @@ def noam_learning_rate(step: int, d_model: int = 512, warmup: int = 4000) -> flo
         ValueError: `step` is less than 1, the first step.
     """
     if step < 1:
-        raise ValueError(f"step {step} comes before the first step, 1")
+        raise ValueError(f"step {step} is less than 1")
     return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
 
 
@@ -360,7 +362,7 @@ def build_optimizer(model: Transformer, warmup: int = 4000) -> tuple[torch.optim
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
     d_model = model.embedding.weight.shape[1]
-    return optimizer, LambdaLR(optimizer, lambda done: noam_learning_rate(done + 1, d_model, warmup))
+    return optimizer, LambdaLR(optimizer, lambda step: noam_learning_rate(step + 1, d_model, warmup))
 
 
 def label_smoothed_cross_entropy(
@@ -390,9 +392,10 @@ def label_smoothed_cross_entropy(
     """
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing {label_smoothing} is not in [0, 1)")
-    log_p = logits.log_softmax(dim=-1)
-    right = log_p.gather(-1, target[..., None]).squeeze(-1)
-    loss = -(1 - label_smoothing) * right - label_smoothing * log_p.mean(dim=-1)
+    log_p = logits.log_softmax(dim=-1)  # (b, m, v)
+    nll_loss = -log_p.gather(-1, target[..., None]).squeeze(-1)  # (b, m)
+    smooth_loss = -log_p.mean(dim=-1)  # (b, m)
+    loss = (1 - label_smoothing) * nll_loss + label_smoothing * smooth_loss
     if mask is None:
         return loss.mean()
     return loss.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
@@ -430,13 +433,13 @@ def greedy_search(
     Returns:
         The outputs, padded with `eos`.
     """
-    mask = padding_mask(lengths, source.shape[1])
+    mask = padding_mask(lengths, source.shape[1])  # (b, 1, n)
     state = model.init_state(model.encode(source, mask), mask)
     tokens = source.new_full((len(source), 1), bos)
-    done = lengths + extra_length < 1
+    done = lengths + extra_length < 1  # (b,)
     while not done.all():
-        logits, state = model.decode_step(tokens[:, -1:], state)
-        token = logits[:, -1].argmax(dim=-1).masked_fill(done, eos)
+        logits, state = model.decode_step(tokens[:, -1:], state)  # (b, 1, v)
+        token = logits[:, -1].argmax(dim=-1).masked_fill(done, eos)  # (b,)
         tokens = torch.cat([tokens, token[:, None]], dim=1)
         done = done | (token == eos) | (tokens.shape[1] > lengths + extra_length)
     return tokens[:, 1:]
@@ -471,13 +474,14 @@ class Beam:
         """
         log_probs = log_probs.masked_fill(self.done[..., None], -math.inf)
         log_probs[..., eos] = log_probs[..., eos].masked_fill(self.done, 0.0)
-        total, length = self.log_probs[..., None] + log_probs, self.length + ~self.done
-        ranked = (total / length_penalty(length, alpha)[..., None]).flatten(1)
-        best = ranked.topk(self.log_probs.shape[1], dim=1).indices
-        parent, token = best // log_probs.shape[2], best % log_probs.shape[2]
+        log_probs = self.log_probs[..., None] + log_probs  # (b, k, v)
+        length = self.length + ~self.done  # (b, k)
+        scores = log_probs / length_penalty(length, alpha)[..., None]  # (b, k, v)
+        best = scores.flatten(1).topk(scores.shape[1], dim=1).indices  # (b, k), into k · v continuations
+        parent, token = best // scores.shape[2], best % scores.shape[2]  # (b, k) each
         tokens = torch.cat([self.tokens.take_along_dim(parent[..., None], dim=1), token[..., None]], dim=2)
-        length = length.gather(1, parent)
-        return Beam(tokens, total.flatten(1).gather(1, best), length, (token == eos) | (length >= max_length)), parent
+        log_probs, length = log_probs.flatten(1).gather(1, best), length.gather(1, parent)
+        return Beam(tokens, log_probs, length, done=(token == eos) | (length >= max_length)), parent
 
 
 @torch.no_grad()
@@ -519,8 +523,8 @@ def beam_search(
     """
     if beam_size < 1:
         raise ValueError(f"beam_size {beam_size} is less than 1")
-    b, mask = len(source), padding_mask(lengths, source.shape[1])
-    rows = torch.arange(b, device=source.device)[:, None]
+    b, mask = len(source), padding_mask(lengths, source.shape[1])  # (b, 1, n)
+    rows = torch.arange(b, device=source.device)[:, None]  # (b, 1)
     state = model.init_state(model.encode(source, mask), mask).index_select(rows.expand(b, beam_size).flatten())
     max_length = (lengths + extra_length)[:, None]
     # All hypotheses are equal at the start: only the first may be extended, or each would be found `beam_size` times.
@@ -528,7 +532,7 @@ def beam_search(
     length = torch.zeros_like(log_probs, dtype=torch.long)
     beam = Beam(source.new_full((b, beam_size, 1), bos), log_probs, length, length >= max_length)
     while not beam.done.all():
-        logits, state = model.decode_step(beam.tokens[:, :, -1].reshape(-1, 1), state)
+        logits, state = model.decode_step(beam.tokens[:, :, -1].reshape(-1, 1), state)  # (b · k, 1, v)
         beam, parent = beam.grow(logits[:, -1].log_softmax(dim=-1).reshape(b, beam_size, -1), eos, max_length, alpha)
         state = state.index_select((rows * beam_size + parent).flatten())
     score, best = (beam.log_probs / length_penalty(beam.length, alpha)).max(dim=1)

@@ -131,7 +131,7 @@ def interpolate_positions(
     Asked: vit.higher-resolution
     """
     if len(table) != 1 + math.prod(old):
-        raise ValueError(f"{len(table)} positions are not those of a class token and {old[0]} × {old[1]} patches")
+        raise ValueError(f"{len(table)} positions do not fit a class token and {old[0]} × {old[1]} patches")
     if old == new:
         return table
     grid = table[1:].reshape(*old, -1).permute(2, 0, 1)[None]  # (1, d, rows, columns)
@@ -202,7 +202,8 @@ class ViT(nn.Module):
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
-        self.config, self.grid_size = config, grid_size(config.image_size, config.patch_size)
+        self.config = config
+        self.grid_size = grid_size(config.image_size, config.patch_size)
         d_model, hidden = config.d_model, config.representation_size
         self.patch_embeddings = nn.Linear(config.num_channels * config.patch_size**2, d_model)
         self.cls_token = nn.Parameter(torch.zeros(d_model))
@@ -230,12 +231,13 @@ class ViT(nn.Module):
         Raises:
             ValueError: The image size is not a multiple of the patch size.
         """
-        patch_size, (rows, columns) = self.config.patch_size, images.shape[2:]
-        patches = self.patch_embeddings(patchify(images, patch_size))  # (b, n, d)
-        grid = rows // patch_size, columns // patch_size
+        b, _, rows, columns = images.shape
+        patches = self.patch_embeddings(patchify(images, self.config.patch_size))  # (b, n, d)
+        tokens = torch.cat([self.cls_token.expand(b, 1, -1), patches], dim=1)  # (b, m, d)
+        grid = grid_size((rows, columns), self.config.patch_size)
         table, mode = self.position_embeddings.table, self.config.interpolation_mode
-        tokens = torch.cat([self.cls_token.expand(len(images), 1, -1), patches], dim=1)  # (b, m, d)
-        return self.dropout(tokens + interpolate_positions(table, self.grid_size, grid, mode))
+        positions = interpolate_positions(table, self.grid_size, grid, mode)  # (m, d)
+        return self.dropout(tokens + positions)  # (b, m, d)
 
     def attention_weights(self, images: Float[Tensor, "b c _ _"]) -> list[Float[Tensor, "b h m m"]]:
         """Return the attention weights of each block, from the first to the last."""
@@ -276,7 +278,7 @@ def vit(name: str, num_classes: int = 1000, image_size: Grid = (224, 224)) -> Vi
     """
     size, _, patch_size = name.partition("/")
     if size not in CONFIGS or not patch_size.isdecimal():
-        raise ValueError(f"no size is called {name}; it is one of {', '.join(CONFIGS)}, a slash and the patch size")
+        raise ValueError(f"no model is called {name}: a name is {', '.join(CONFIGS)}, then a slash and the patch size")
     config = replace(CONFIGS[size], patch_size=int(patch_size), num_classes=num_classes, image_size=image_size)
     return ViT(config)
 
@@ -328,12 +330,12 @@ def replace_head(model: ViT, num_classes: int, image_size: Grid) -> ViT:
     Raises:
         ValueError: The image size is not a multiple of the patch size.
     """
-    new, grid = copy.deepcopy(model), grid_size(image_size, model.config.patch_size)
-    table, mode = model.position_embeddings.table.detach(), model.config.interpolation_mode
-    table = interpolate_positions(table, model.grid_size, grid, mode)
-    new.position_embeddings.table = nn.Parameter(table.clone())
+    new = copy.deepcopy(model)
     new.config = replace(model.config, num_classes=num_classes, image_size=image_size, representation_size=None)
-    new.grid_size = grid
+    new.grid_size = grid_size(image_size, model.config.patch_size)
+    table, mode = model.position_embeddings.table.detach(), model.config.interpolation_mode
+    table = interpolate_positions(table, model.grid_size, new.grid_size, mode)
+    new.position_embeddings.table = nn.Parameter(table.clone())
     head = nn.Linear(table.shape[1], num_classes, device=table.device, dtype=table.dtype)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -359,7 +361,7 @@ def attention_rollout(weights: Sequence[Float[Tensor, "b h m m"]]) -> Float[Tens
     Asked: vit.where-it-looks
     """
     if not weights:
-        raise ValueError("0 blocks have no attention")
+        raise ValueError("0 blocks: attention rollout needs at least 1")
     rollout = identity = torch.eye(weights[0].shape[-1], device=weights[0].device, dtype=weights[0].dtype)
     for block in weights:
         rollout = (block.mean(dim=1) + identity) / 2 @ rollout  # (b, m, m)

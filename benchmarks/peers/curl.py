@@ -171,8 +171,8 @@ class PublicMCURL(PublicSAC):
         x: Any = features + self.positions
         for layer in self.transformer.layers:
             scores = layer.query(x) @ layer.key(x).transpose(1, 2) / math.sqrt(x.shape[-1])
-            x = layer.around_attention.norm(x + torch.softmax(scores, dim=-1) @ layer.value(x))
-            x = layer.around_feed_forward.norm(x + layer.feed_forward(x))
+            x = layer.norm1(x + torch.softmax(scores, dim=-1) @ layer.value(x))
+            x = layer.norm2(x + layer.feed_forward(x))
         return x
 
     def update_contrast(self, whole: Any, pixels: Tensor) -> None:

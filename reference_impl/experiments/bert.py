@@ -141,7 +141,7 @@ class LeftToRightBertModel(BertModel):
         causal = causal_mask(input_ids.shape[1], input_ids.device)[None]  # (1, n, n)
         causal = causal if mask is None else causal & mask  # (b, n, n)
         x = self.embeddings(input_ids, torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids)
-        return self._encode(x, lambda attention, x: attention(x, x, x, causal))
+        return self._encode(x, causal)
 
 
 class LastTokenClassifier(BertForSequenceClassification):
@@ -493,7 +493,7 @@ def sharpest_head(bert: BertModel, text: Corpus) -> dict[str, Any]:
     x = bert.embeddings(input_ids, torch.zeros_like(input_ids))
     for layer in bert.layers:
         heads = cast(BertLayer, layer).attention.attention_weights(x, x)[0]
-        x = layer(x, lambda attention, x: attention(x, x, x))
+        x = layer(x)
     head = int(heads.amax(dim=-1).mean(dim=-1).argmax())
     return {"words": _names(text, input_ids[0].tolist()), "weights": heads[head].tolist(), "head": head + 1}
 

@@ -384,10 +384,10 @@ def judge_context(last: Sequence[Measures], chance: float) -> Finding:
         )
         + f"; chance {chance:.2f}",
         why="Reproduced if in every seed, with one timestep masked and with five, the Transformer identifies the "
-        "window "
-        "more than twice as often as chance, more often than with the neighbors in another order, and more often than "
-        "the mean of the neighbors' features does without it, of all that are visible or of the nearest two; partly if "
-        "more than twice as often as chance, and more often than in another order or than the mean of all.",
+        "window more than twice as often as chance, more often than with the neighbors in another order, and more "
+        "often than the mean of the neighbors' features does without it, of all that are visible or of the nearest "
+        "two; partly if more than twice as often as chance, and more often than in another order or than the mean of "
+        "all.",
     )
 
 

@@ -541,7 +541,7 @@ def judge_claims(
         "english-french": "The 36 million pairs of WMT 2014 and days on eight GPUs are out of reach here.",
         "training-cost": "The numbers compare training runs at full size with those of other groups.",
         "one-head": "It needs the paper's size: on so few pairs a difference of one BLEU says nothing.",
-        "learned-positions": "It needs the paper's size: on so few pairs a difference of one BLEU says nothing.",
+        "learnt-positions": "It needs the paper's size: on so few pairs a difference of one BLEU says nothing.",
         "parsing": "The Penn Treebank is not free.",
     }
     return (

@@ -140,8 +140,8 @@ def masked_softmax(scores: Float[Tensor, "*b n m"], mask: Bool[Tensor, "..."] | 
     if mask is None:
         return scores.softmax(dim=-1)
     # The lowest finite number: a row of -inf would be NaN until zeros overwrite it, and anomaly detection stops there.
-    allowed = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return allowed.softmax(dim=-1).masked_fill(~mask, 0.0)
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return scores.softmax(dim=-1).masked_fill(~mask, 0.0)
 
 
 def scaled_dot_product_attention(
@@ -166,9 +166,9 @@ def scaled_dot_product_attention(
     if mask is None:
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
     # Kernels differ on rows without any allowed key: allow all keys there, then set the output to 0.
-    somewhere = mask.any(dim=-1, keepdim=True)
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask | ~somewhere, dropout_p=dropout)
-    return mixed.masked_fill(~somewhere, 0.0)
+    is_empty = ~mask.any(dim=-1, keepdim=True)
+    output = F.scaled_dot_product_attention(query, key, value, attn_mask=mask | is_empty, dropout_p=dropout)
+    return output.masked_fill(is_empty, 0.0)
 
 
 class MultiHeadAttention(nn.Module):
@@ -423,17 +423,17 @@ def soft_hard_global_local() -> None:
 
         A sample is one of the values, unchanged, and passes no gradient to the scores; hard attention may be local too.
 
-        >>> drawn, drawn_nearby = (w.multinomial(100_000, replacement=True)[0] for w in (everywhere, nearby))
-        >>> drawn.unique().tolist(), drawn_nearby.unique().tolist()
+        >>> samples, samples_nearby = (w.multinomial(100_000, replacement=True)[0] for w in (everywhere, nearby))
+        >>> samples.unique().tolist(), samples_nearby.unique().tolist()
         ([0, 1, 2, 3, 4, 5, 6, 7], [2, 3, 4])
-        >>> values[drawn].requires_grad
+        >>> values[samples].requires_grad
         False
 
         So hard attention is trained by REINFORCE: the gradient of each sample's log-probability is weighted by its
         reward. Below the reward is the sampled value, and the mean over many samples approximates the gradient of soft
         attention.
 
-        >>> rewarded = (everywhere.log()[0, drawn] * values[drawn, 0]).mean()
+        >>> rewarded = (everywhere.log()[0, samples] * values[samples, 0]).mean()
         >>> (estimate,) = torch.autograd.grad(rewarded, scores, retain_graph=True)
         >>> (exact,) = torch.autograd.grad((everywhere @ values).sum(), scores)
         >>> torch.allclose(estimate, exact, atol=0.02), bool(exact.abs().max() > 0.1)

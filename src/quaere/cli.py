@@ -51,7 +51,7 @@ Base = Annotated[Path, typer.Option("--project", help="A folder of the knowledge
 
 @app.command()
 def check(project: Base = Path()) -> None:
-    """Report all that is wrong with cards, bibliography and answers. Nothing is run or written."""
+    """Check cards, bibliography and answers, and report all faults. Nothing is run or written."""
     from quaere.project import Project
 
     library, faults = Project.find(project).check()
@@ -66,9 +66,13 @@ def check(project: Base = Path()) -> None:
 @app.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Papers or questions (`paper.question`); all stale answers if none.")
+        list[str] | None, typer.Argument(help="Papers or questions (`paper.question`); default: all stale answers.")
     ] = None,
     timeout: Timeout = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Answers to run in parallel; default: one per CPU, 4 at most, if there are many."),
+    ] = None,
     project: Base = Path(),
 ) -> None:
     """Run the answers whose code or versions changed since.
@@ -78,16 +82,14 @@ def verify(
     base = _find(project)
     library, faults = base.read()
     chosen = _answers(library, names) if names else base.stale(library)
-    broken = _run(base, library, chosen, timeout, show=bool(names))
+    broken = _run(base, library, chosen, timeout, jobs, show=bool(names))
     _show_faults(faults)
     raise typer.Exit(1 if broken or faults else 0)
 
 
 @app.command()
 def build(
-    site: Annotated[
-        Path | None, typer.Option(help="The folder of the built site; `site` in that of the knowledge base.")
-    ] = None,
+    site: Annotated[Path | None, typer.Option(help="The output folder; default: `site` in the knowledge base.")] = None,
     timeout: Timeout = None,
     project: Base = Path(),
 ) -> None:
@@ -115,11 +117,11 @@ def build(
 
 @app.command()
 def serve(
-    port: Annotated[int | None, typer.Option(help="The port; a free one if none is given.", min=1, max=65535)] = None,
+    port: Annotated[int | None, typer.Option(help="The port; default: a free one.", min=1, max=65535)] = None,
     timeout: Timeout = None,
     project: Base = Path(),
 ) -> None:
-    """Verify, and serve the site, built anew whenever a file changes."""
+    """Verify, and serve the site with live reload."""
     _require_site()
     from quaere.site.serve import serve as serve_site
 
@@ -197,14 +199,12 @@ def run(
         Size, typer.Option(help="smoke: seconds; small: minutes on two cores; full: the paper's, on GPUs.")
     ] = Size.SMOKE,
     seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the last run of this size was stopped.")
-    ] = False,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the last run of this size and seed.")] = False,
+    device: Annotated[Device, typer.Option(help="The device to run on.")] = Device.AUTO,
     listed: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
     project: Base = Path(),
 ) -> None:
-    """Put a paper's claims to the test, and show what came out."""
+    """Run a paper's experiment, and show the outcome of each claim."""
     from quaere import terminal
 
     base = _find(project)
@@ -245,7 +245,7 @@ def _stopping(command: str) -> Iterator[None]:
     except KeyboardInterrupt:
         # Of several processes the first says it, for all.
         if os.environ.get("RANK", "0") == "0":
-            _err().print(f"stopped; go on with `{command} --resume`", markup=False, soft_wrap=True)
+            _err().print(f"stopped; resume with `{command} --resume`", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
     except BusyError as error:
         _misuse(str(error), "wait for it, or choose another --seed")
@@ -262,11 +262,9 @@ def _stopping(command: str) -> Iterator[None]:
 @app.command()
 def notebook(
     slug: Annotated[str, typer.Argument(help="The paper whose experiment to write.")],
-    output: Annotated[
-        Path | None, typer.Option(help="The file to write; SLUG.ipynb if left out.", dir_okay=False)
-    ] = None,
-    size: Annotated[Size, typer.Option(help="The size that it runs.")] = Size.SMOKE,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    output: Annotated[Path | None, typer.Option(help="The output file; default: SLUG.ipynb.", dir_okay=False)] = None,
+    size: Annotated[Size, typer.Option(help="The size that the notebook runs.")] = Size.SMOKE,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     project: Base = Path(),
 ) -> None:
     """Write an experiment as a Jupyter notebook.
@@ -284,7 +282,7 @@ def notebook(
 
 @app.command()
 def export(
-    slugs: Annotated[list[str] | None, typer.Argument(help="Papers; all if none.")] = None,
+    slugs: Annotated[list[str] | None, typer.Argument(help="Papers; default: all.")] = None,
     form: Annotated[
         str, typer.Option("--format", help="bibtex, csl-json, ris or json, or the format of a plugin.")
     ] = "bibtex",
@@ -435,7 +433,13 @@ def _answers(library: Library, names: Sequence[str]) -> list[Answer]:
 
 
 def _run(
-    base: Project, library: Library, answers: Sequence[Answer], timeout: float | None, *, show: bool = False
+    base: Project,
+    library: Library,
+    answers: Sequence[Answer],
+    timeout: float | None,
+    jobs: int | None = None,
+    *,
+    show: bool = False,
 ) -> int:
     """Run answers under a progress bar; return how many are broken."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -445,11 +449,14 @@ def _run(
     started, broken = time.monotonic(), 0
     # Those that reach the same modules follow each other, so that these are imported once.
     answers = sorted(answers, key=lambda answer: answer.imports)
+    left = dict.fromkeys(answer.id for answer in answers)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=_err(), transient=True) as progress:
-        task = progress.add_task(answers[0].id if answers else "", total=len(answers))
-        for index, (answer, verdict, transcript) in enumerate(base.verify(library, answers, timeout), 1):
-            progress.update(task, advance=1, description=answers[index].id if index < len(answers) else "")
+        task = progress.add_task(next(iter(left), ""), total=len(answers))
+        for answer, verdict, transcript in base.verify(library, answers, timeout, jobs):
+            del left[answer.id]
+            # Of those that run it began first.
+            progress.update(task, advance=1, description=next(iter(left), ""))
             broken += not verdict.passed
             if show or not verdict.passed:
                 (_console() if show else progress.console).print(terminal.ran(answer, verdict, transcript))

@@ -101,9 +101,9 @@ class Project:
         return verify.stale(self._answers(library), self.verdicts())
 
     def verify(
-        self, library: Library, answers: Iterable[Answer], timeout: float | None = None
+        self, library: Library, answers: Iterable[Answer], timeout: float | None = None, jobs: int | None = None
     ) -> Iterator[tuple[Answer, Verdict, str]]:
-        """Run answers, and keep the verdicts, each as soon as it is there.
+        """Run answers, and keep the verdicts, each as soon as it is there (`verify.run` tells of the arguments).
 
         Yields:
             Each answer with its verdict and the doctest as it ran.
@@ -112,7 +112,7 @@ class Project:
         known = {answer.id for answer in library.answers}
         limit = timeout or self.settings.timeout
         for answer, verdict, transcript in verify.run(
-            list(answers), self.root, self.settings.environment, self.versions, limit, self.settings.preload
+            list(answers), self.root, self.settings.environment, self.versions, limit, self.settings.preload, jobs
         ):
             self.evidence.verdicts[answer.id] = verdict
             self.evidence.save(known)

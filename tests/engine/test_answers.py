@@ -228,6 +228,19 @@ def test_an_edited_line_changes_the_keys_of_the_answers_that_reach_it_and_no_oth
     assert changed, "no answer reaches this file: the case shows nothing"
 
 
+def test_what_others_import_orders_the_imports_of_an_answer_and_leaves_its_key(tmp_path: Path) -> None:
+    files = {
+        "pkg/__init__.py": "",
+        "pkg/a.py": "",
+        "pkg/z.py": "",
+        "pkg/toy.py": answering("toy.why", ">>> import pkg.a, pkg.z"),
+    }
+    before = read(tmp_path, files)["toy.why"]
+    after = read(tmp_path, {"pkg/more.py": "import pkg.z\n"})["toy.why"]
+    assert (before.imports, after.imports) == (("pkg", "pkg.a", "pkg.z"), ("pkg", "pkg.z", "pkg.a"))
+    assert before.key == after.key
+
+
 def test_an_edited_docstring_changes_the_key_of_its_own_answer_if_that_does_not_import_the_module(
     tmp_path: Path,
 ) -> None:
@@ -305,6 +318,8 @@ def test_what_stands_around_an_answer_stays(tmp_path: Path) -> None:
 APART = '''\
 """A module."""
 
+import os
+
 
 class Net:
     """A net.
@@ -349,9 +364,9 @@ def width():
 def test_an_answer_may_stand_apart_from_what_it_is_about(tmp_path: Path) -> None:
     found = read(tmp_path, {"pkg/__init__.py": APART})
     assert {id: (one.object, one.place.line) for id, one in found.items()} == {
-        "toy.depth": ("pkg.Net", 24),
-        "toy.short": ("pkg.Net.forward", 13),
-        "toy.width": ("pkg.Net", 35),
+        "toy.depth": ("pkg.Net", 26),
+        "toy.short": ("pkg.Net.forward", 15),
+        "toy.width": ("pkg.Net", 37),
     }
     assert (found["toy.depth"].prose, found["toy.width"].code) == ("Deep.", ">>> 2\n2")
     assert found["toy.depth"].imports == ("pkg",)
@@ -373,7 +388,7 @@ def test_an_answer_that_is_asked_for_and_missing_is_named_with_its_place(tmp_pat
     (tmp_path / "pkg/__init__.py").write_text(APART.replace("Asked: toy.depth", "Asked: toy.dept"), encoding="utf-8")
     (fault,) = answers.read(tmp_path, "pkg", {})[2]
     assert str(fault).splitlines() == [
-        "pkg/__init__.py:7:12: no answer `toy.dept` in this module",
+        "pkg/__init__.py:9:12: no answer `toy.dept` in this module",
         "  hint: did you mean `toy.depth` or `toy.width`?",
     ]
 
@@ -382,5 +397,5 @@ def test_the_extension_leaves_out_what_stands_apart(tmp_path: Path) -> None:
     read(tmp_path, {"pkg/__init__.py": APART})
     extensions = griffe.load_extensions(answers.AnswersExtension)
     module = griffe.load("pkg", search_paths=[tmp_path], extensions=extensions)
-    assert list(module.members) == ["Net"]
+    assert list(module.members) == ["os", "Net"]
     assert module["Net"].docstring.value == "A net.\n\n\n*Answers* [[toy.depth]]\n\n*Answers* [[toy.width]]\n"

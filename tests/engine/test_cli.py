@@ -690,7 +690,7 @@ def test_run_that_is_stopped_says_how_to_go_on(toy: Base) -> None:
     result = run_toy(toy, "--size", "small", "--seed", "2", "--device", "cpu", "--project", str(toy.root))
     assert result.returncode == 130
     told = f"quaere run toy --size small --seed 2 --device cpu --project {toy.root} --resume"
-    assert result.stderr == f"stopped; go on with `{told}`\n"
+    assert result.stderr == f"stopped; resume with `{told}`\n"
 
 
 def test_notebook_writes_a_file_once(toy: Base) -> None:

@@ -377,6 +377,24 @@ def test_the_ids_of_headings_are_unique_on_a_page_and_none_that_is_reserved() ->
     assert all(re.fullmatch(r"\w[\w-]*", id) for id in found)
 
 
+@pytest.mark.parametrize(
+    ("source", "ids", "words"),
+    [
+        ("### Why *masks* {#why-hidden}", ["why-hidden"], ["Why masks"]),
+        ("### A\n### B { #a }", ["a", "a_1"], ["A", "B"]),
+        ("### {#alone}", ["alone"], [""]),
+        ("### {a} {#A} {#b} c", ["a-a-b-c"], ["{a} {#A} {#b} c"]),
+        ("### A `{#b}`", ["a-b"], ["A {#b}"]),
+        ("### A {#<b>}", ["a-b"], ["A {#<b>}"]),
+    ],
+)
+def test_a_heading_may_end_with_its_id(source: str, ids: list[str], words: list[str]) -> None:
+    made = shown(source)
+    assert [id for _, id in headings(made)] == ids
+    lines = re.findall(r"<h\d[^>]*>(.*?)<a ", made)
+    assert [html.unescape(re.sub("<[^>]*>", "", line)) for line in lines] == words
+
+
 def test_a_headings_id_does_not_change_with_the_state_of_a_question() -> None:
     ((_, id),) = headings(shown("# About [[red.held|it]]"))
     assert id == "about-it"

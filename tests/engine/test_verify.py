@@ -313,7 +313,7 @@ def neighbours(tmp_path_factory: pytest.TempPathFactory) -> tuple[Base, Mapping[
     library = base.library()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verify, "_PATIENCE", 3.0)
-        ran = list(project.verify(library, project.stale(library)))
+        ran = list(project.verify(library, project.stale(library), jobs=1))
     return base, {answer.id.removeprefix("toy."): (verdict, transcript) for answer, verdict, transcript in ran}
 
 
@@ -358,7 +358,7 @@ def test_answers_without_fork_run_each_in_a_process_of_its_own(base: Base, monke
     fill(base, {id: code for id, (code, _) in cases.items()})
     base.write({"reference_impl/kills.py": "import os\nos.kill(os.getpid(), 9)\n"})
     library = base.library()
-    for answer, verdict, _ in base.project.verify(library, library.answers):
+    for answer, verdict, _ in base.project.verify(library, library.answers, jobs=2):
         expected = cases[answer.id.removeprefix("toy.")][1]
         assert verdict.failure == "" if expected is PASS else re.fullmatch(expected, verdict.failure), answer.id
 
@@ -395,6 +395,16 @@ def test_what_is_preloaded_is_there_before_several_answers_and_imported_once(bas
     assert [v.passed for _, v, _ in base.project.verify(library, library.answers[:1])] == [False]
 
 
+def test_a_module_that_several_answers_reach_is_imported_once_in_a_line(base: Base) -> None:
+    fill(base, {name: f">>> import reference_impl.{name}\n>>> 1\n1" for name in ("a", "b", "c")})
+    users = {f"reference_impl/{name}.py": "import reference_impl.shared\n" for name in ("a", "b", "c")}
+    base.write({**users, "reference_impl/shared.py": "open('count', 'a').write('x')\n"})
+    library = base.library()
+    answers = sorted(library.answers, key=lambda answer: answer.imports)
+    assert all(verdict.passed for _, verdict, _ in base.project.verify(library, answers, jobs=1))
+    assert (base.root / "count").read_text() == "x"
+
+
 def test_the_path_of_this_process_is_theirs_wherever_they_run(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -417,14 +427,158 @@ def test_a_verify_that_is_ended_ends_its_processes(base: Base, number: signal.Si
         ">>> _ = open('pids.new', 'w').write(f'{os.getpid()} {os.getppid()} {other.pid}')\n"
         ">>> os.rename('pids.new', 'pids')\n>>> time.sleep(1000)"
     )
-    fill(base, {"sleeps": code, "after": ">>> 1\n1"})
-    command = [sys.executable, "-c", "from quaere.cli import main; main()", "verify"]
+    fill(base, {"sleeps": code, "sleeps-too": code.replace("pids", "pids-too"), "quick": ">>> 1\n1"})
+    command = [sys.executable, "-c", "from quaere.cli import main; main()", "verify", "--jobs", "3"]
+    files = [base.root / name for name in ("pids", "pids-too", ".quaere/evidence.json")]
     with subprocess.Popen(command, cwd=base.root, stderr=subprocess.DEVNULL, env={**os.environ, **PATHS}) as process:
-        until(lambda: (base.root / "pids").exists())
+        until(lambda: all(file.exists() for file in files))
         process.send_signal(number)
         process.wait(30)
-    pids = [int(pid) for pid in (base.root / "pids").read_text().split()]
+    pids = [int(pid) for file in files[:2] for pid in file.read_text().split()]
     until(lambda: not any(map(lives, pids)))
+    assert list(Evidence(files[2]).verdicts) == ["toy.quick"]
+
+
+# Several at once
+
+
+def waits_for(name: str) -> str:
+    """Return lines that wait for a file."""
+    return f">>> import os, time\n>>> while not os.path.exists('{name}'): time.sleep(0.01)"
+
+
+def makes(name: str) -> str:
+    """Return a line that makes an empty file."""
+    return f">>> open('{name}', 'w').close()"
+
+
+def test_answers_run_at_once_and_are_told_as_they_end(base: Base) -> None:
+    meet = {"a": f"{makes('a')}\n{waits_for('b')}\n{waits_for('c')}", "b": f"{waits_for('a')}\n{makes('b')}"}
+    fill(base, {**meet, "c": makes("c")})
+    library = base.library()
+    ran = [(answer.id, verdict.failure) for answer, verdict, _ in base.project.verify(library, library.answers, jobs=2)]
+    assert sorted(ran) == [("toy.a", ""), ("toy.b", ""), ("toy.c", "")]
+    assert ran[0][0] == "toy.b", "the second line goes on while the first is busy"
+
+
+@pytest.mark.parametrize("jobs", [2, 9])
+def test_the_verdicts_of_several_lines_are_those_of_one(base: Base, jobs: int) -> None:
+    ids = ("first", "exit", "abort", "sys-exit", "wrong", "loud", "defines", "leaks", "environment", "import-exits")
+    fill(base, {id: ANSWERS[id][0] for id in ids})
+    library = base.library()
+    alone, together = (
+        sorted(
+            (answer.id, verdict.key, verdict.failure, transcript)
+            for answer, verdict, transcript in base.project.verify(library, library.answers, jobs=number)
+        )
+        for number in (1, jobs)
+    )
+    assert together == alone
+    assert [id for id, *_ in alone] == sorted(f"toy.{id}" for id in ids)
+
+
+ENDS_ITS_LINE = """\
+>>> import os, pathlib, signal
+>>> def parent(pid): return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+>>> line = [os.getppid()]
+>>> while parent(line[-1]) != VERIFY: line.append(parent(line[-1]))
+>>> for pid in line: os.killpg(pid, signal.SIGKILL)"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells an answer its line")
+def test_no_answer_disturbs_those_of_another_line(base: Base) -> None:
+    steady = (
+        ">>> import subprocess, sys\n>>> child = subprocess.Popen("
+        "[sys.executable, '-c', 'import time; time.sleep(1000)'], start_new_session=True)\n"
+        f"{makes('begun')}\n{waits_for('last')}\n>>> child.poll()\n>>> 1 + 1\n2"
+    )
+    fill(
+        base,
+        {
+            "steady": steady,
+            "begins": f"{waits_for('begun')}\n>>> 1\n1",
+            "exits": ">>> import os\n>>> os._exit(3)",
+            "daemon": HOSTILE["daemon"][0],
+            "kills": HOSTILE["kills-its-parent"][0],
+            "ends": ENDS_ITS_LINE.replace("VERIFY", str(os.getpid())),
+            "last": makes("last"),
+        },
+    )
+    library = base.library()
+    ran = base.project.verify(library, library.answers, timeout=20, jobs=2)
+    failures = {answer.id.removeprefix("toy."): verdict.failure for answer, verdict, _ in ran}
+    assert failures == {
+        **dict.fromkeys(("steady", "begins", "daemon", "kills", "ends", "last"), ""),
+        "exits": "ended its process with exit code 3",
+    }
+    assert not lives(int((base.root / "daemon.pid").read_text()))
+
+
+def test_an_answer_that_hangs_takes_no_time_of_another_line(base: Base) -> None:
+    ids = [f"turn-{number}" for number in range(6)]
+    fill(base, {"hangs": ">>> while True: pass", **dict.fromkeys(ids, ">>> import time\n>>> time.sleep(0.5)")})
+    library = base.library()
+    ran = [
+        (answer.id.removeprefix("toy."), verdict.failure)
+        for answer, verdict, _ in base.project.verify(library, library.answers, timeout=2, jobs=2)
+    ]
+    assert dict(ran) == {"hangs": "took longer than the time limit of 2 s", **dict.fromkeys(ids, "")}
+
+
+def children() -> set[str]:
+    """Return the children of this process, zombies included."""
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def files() -> list[str]:
+    """Return the names of the open files of this process."""
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+@pytest.mark.parametrize("how", ["closed", "fails"])
+def test_a_run_that_ends_early_leaves_nothing(base: Base, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    sleeps = (
+        ">>> import os, subprocess, sys, time\n"
+        ">>> other = subprocess.Popen("
+        "[sys.executable, '-c', 'import time; time.sleep(1000)'], start_new_session=True)\n"
+        ">>> _ = open('NAME.new', 'w').write(f'{os.getpid()} {os.getppid()} {other.pid}')\n"
+        ">>> os.rename('NAME.new', 'NAME')\n>>> time.sleep(1000)"
+    )
+    quick = f"{waits_for('one')}\n{waits_for('two')}"
+    fill(base, {"one": sleeps.replace("NAME", "one"), "two": sleeps.replace("NAME", "two"), "quick": quick})
+    library = base.library()
+    before = children(), files()
+    if how == "fails":
+
+        def fail(self: object) -> None:
+            raise OSError("no more of these")
+
+        # The first process to be ended is that of `quick`.
+        monkeypatch.setattr(verify._Processes, "_end", fail)
+        with pytest.raises(OSError, match="no more of these"):
+            list(base.project.verify(library, library.answers, jobs=3))
+    else:
+        ran = base.project.verify(library, library.answers, jobs=3)
+        assert next(ran)[0].id == "toy.quick"
+        ran.close()  # type: ignore[attr-defined]
+    assert (children(), files()) == before
+    pids = [int(pid) for name in ("one", "two") for pid in (base.root / name).read_text().split()]
+    until(lambda: not any(map(lives, pids)))
+
+
+@pytest.mark.parametrize(
+    ("processors", "answers", "lines"),
+    [(1, 500, 1), (2, 1, 1), (2, 31, 1), (2, 32, 2), (2, 500, 2), (64, 48, 3), (64, 500, 4)],
+)
+def test_there_are_as_many_lines_as_pay(
+    monkeypatch: pytest.MonkeyPatch, processors: int, answers: int, lines: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    assert verify._worthwhile(answers) == lines
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    assert verify._worthwhile(answers) == lines
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -83,7 +83,7 @@ def test_votes_are_counted_down_the_columns_of_the_patches_that_vote_by_key() ->
     assert votes[0] > 2.9
 
 
-def test_attention_here_mixes_nothing_and_knows_no_positions() -> None:
+def test_attention_averages_no_values_and_adds_no_positions() -> None:
     assert [name for name, _ in PatchVote(147, 4).named_parameters()] == [
         "key.weight", "key.bias", "query.weight", "query.bias",
     ]  # fmt: skip
@@ -174,12 +174,12 @@ def votes_of_torch(agent: AttentionAgent, frame: torch.Tensor) -> np.ndarray:
     return scores.softmax(dim=-1).sum(dim=0).numpy()
 
 
-def test_ties_fall_to_the_patch_that_stands_first() -> None:
+def test_ties_select_the_first_patch() -> None:
     agent = AttentionAgent()
     assert agent.top_patches(torch.zeros(96, 96, 3)).tolist() == list(range(10))
 
 
-def test_choosing_is_hard_and_passes_no_gradient() -> None:
+def test_selection_is_hard_and_passes_no_gradient() -> None:
     torch.manual_seed(0)
     agent = AttentionAgent()
     agent(torch.rand(96, 96, 3))[0].sum().backward()
@@ -187,7 +187,7 @@ def test_choosing_is_hard_and_passes_no_gradient() -> None:
     assert all(p.grad is not None for p in [*agent.controller.parameters(), *agent.action.parameters()])
 
 
-def test_the_mask_shows_the_chosen_patches() -> None:
+def test_attended_pixels_are_those_of_the_selected_patches() -> None:
     torch.manual_seed(0)
     agent, frame = AttentionAgent(top_k=2), torch.rand(96, 96, 3)
     expected = np.zeros((96, 96), dtype=bool)
@@ -198,9 +198,9 @@ def test_the_mask_shows_the_chosen_patches() -> None:
 
 
 def test_public_faults_name_both_numbers() -> None:
-    with pytest.raises(ValueError, match="a frame of 5 × 9 holds no patch of 7 × 7"):
+    with pytest.raises(ValueError, match="a frame of 5 × 9 is smaller than a patch of 7 × 7"):
         extract_patches(torch.zeros(5, 9, 3))
-    with pytest.raises(ValueError, match="10 patches can't be chosen out of 1"):
+    with pytest.raises(ValueError, match="top_k 10 exceeds the 1 patches of a frame"):
         AttentionAgent(image_size=7)
     with pytest.raises(ValueError, match="3 parameters for 3667"):
         AttentionAgent().set_params(torch.zeros(3))

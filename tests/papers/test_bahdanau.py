@@ -286,7 +286,7 @@ def test_an_empty_source_sentence_gives_numbers_and_finite_gradients():
 
 
 def test_a_length_beyond_the_row_is_refused_with_the_numbers():
-    with pytest.raises(ValueError, match="length 6 exceeds the 5 words of a row"):
+    with pytest.raises(ValueError, match="length 6 exceeds the padded length 5"):
         small()(SOURCE, torch.tensor([6, 2, 1]), TARGET)
 
 

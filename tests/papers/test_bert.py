@@ -380,7 +380,7 @@ def test_the_layer_is_the_transformers_but_for_gelu(float64: None) -> None:
     }
     theirs.load_state_dict(state)
     x = torch.randn(2, 5, 12)
-    got = ours(x, lambda attention, x: attention(x, x, x))
+    got = ours(x)
     assert (got - theirs(x)).abs().max() > 0.01
     theirs.feed_forward[1] = nn.GELU()
     torch.testing.assert_close(got, theirs(x), rtol=0, atol=1e-4)  # but for the epsilon of the norms
@@ -467,7 +467,7 @@ def test_every_place_of_dropout_drops() -> None:
         """Return what the sublayer's change looks like when it is added: nothing is added to a norm of zero weight."""
         seen: list[Tensor] = []
         hook = part.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        layer(given, lambda attention, x: attention(x, x, x))
+        layer(given)
         hook.remove()
         return seen
 

@@ -64,14 +64,14 @@ def linear(trunk: nn.Sequential, index: int) -> nn.Linear:
     return layer
 
 
-def constant(trunk: nn.Sequential, value: float) -> None:
-    """Let a perceptron put out this number, whatever goes in."""
+def set_constant(trunk: nn.Sequential, value: float) -> None:
+    """Make a perceptron return this value for every input."""
     nn.init.zeros_(linear(trunk, 4).weight)
     nn.init.constant_(linear(trunk, 4).bias, value)
 
 
-def drawn_anew(network: nn.Module) -> None:
-    """Draw gains and biases too: those of one and zero would hide a fault."""
+def randomize(network: nn.Module) -> None:
+    """Draw gains and biases at random too: ones and zeros would hide a fault."""
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.4)
 
@@ -80,10 +80,10 @@ def pixels(*shape: int) -> Tensor:
     return torch.randint(256, shape, dtype=torch.uint8)
 
 
-def filled(
+def fill_buffer(
     episodes: list[int], capacity: int = 40, frame: tuple[int, int, int] = (1, 11, 11), stack: int = 1
 ) -> ReplayBuffer:
-    """Return a buffer that has seen episodes of so many decisions, in frames of noise."""
+    """Return a buffer with episodes of so many actions, in frames of noise."""
     buffer = ReplayBuffer(capacity, 2, frame, stack)
     for decisions in episodes:
         buffer.add_first(pixels(*frame))
@@ -179,7 +179,7 @@ def test_shuffling_pairs_together_leaves_the_loss(n: int, d: int, seed: int) -> 
 @pytest.mark.usefixtures("float64")
 def test_the_contrast_compares_the_encoder_with_its_average() -> None:
     agent = CURL(tiny(), 2, hidden_dim=8)
-    drawn_anew(agent.critic_target)
+    randomize(agent.critic_target)
     one, other = pixels(6, 1, 9, 9), pixels(6, 1, 9, 9)
     loss = agent.contrastive_loss(one, other)
     query, key = numpy_of(agent.critic.encoder(one)), numpy_of(agent.critic_target.encoder(other))
@@ -248,7 +248,7 @@ def test_the_encoder_is_its_sketch(
     b: int, channels: int, size: int, layers: int, squash: bool, dtype: torch.dtype, tolerance: float
 ) -> None:
     encoder = PixelEncoder(size, 5, ConvEncoder(channels, 4, layers), squash)
-    drawn_anew(encoder)
+    randomize(encoder)
     encoder.to(dtype)
     seen = pixels(b, channels, size, size)
     maps = numpy_of(seen) / 255
@@ -267,7 +267,7 @@ def test_the_encoder_is_its_sketch(
 @pytest.mark.usefixtures("float64")
 def test_the_encoder_s_gradients_are_those_of_differences() -> None:
     encoder = tiny()
-    drawn_anew(encoder)
+    randomize(encoder)
     seen = (255 * torch.rand(2, 1, 9, 9)).requires_grad_()
     assert torch.autograd.gradcheck(encoder, (seen,), eps=1e-4, atol=1e-6)
     target = torch.randn(2, 3)
@@ -302,7 +302,7 @@ def test_the_encoder_has_no_hidden_layer() -> None:
 
 def test_features_end_in_tanh_unless_that_is_switched_off() -> None:
     squashed, published = tiny(), tiny(squash=False)
-    drawn_anew(squashed)
+    randomize(squashed)
     published.load_state_dict(squashed.state_dict())
     seen = pixels(4, 1, 9, 9)
     assert torch.equal(squashed(seen), published(seen).tanh())
@@ -317,7 +317,7 @@ def test_pixels_may_be_bytes_or_numbers() -> None:
 
 
 def test_too_few_pixels_are_refused() -> None:
-    with pytest.raises(ValueError, match="8 rows of pixels are too few for 4 convolutions"):
+    with pytest.raises(ValueError, match="image_size 8 is too small for 4 convolutions"):
         PixelEncoder(8)
 
 
@@ -386,11 +386,11 @@ def test_the_log_density_is_exact_where_tanh_saturates() -> None:
     assert (log_p - published)[0] > 40
 
 
-def test_the_spread_stays_within_its_limits() -> None:
+def test_the_standard_deviation_stays_within_its_bounds() -> None:
     actor = Actor(tiny(), 2, hidden_dim=8)
     seen = pixels(3, 1, 9, 9)
     for bias, log_std in ((-1e3, -10.0), (0.0, -4.0), (1e3, 2.0)):
-        constant(actor.trunk, bias)
+        set_constant(actor.trunk, bias)
         assert close(actor(seen)[1], torch.full((3, 2), log_std), 1e-5)
 
 
@@ -408,19 +408,19 @@ def test_acting_draws_only_to_explore() -> None:
 
 
 def through(trunk: nn.Sequential, x: np.ndarray) -> np.ndarray:
-    """Return what a perceptron puts out, in numpy."""
+    """Return the output of a perceptron, in numpy."""
     for index in (0, 2, 4):
         x = x @ numpy_of(linear(trunk, index).weight).T + numpy_of(linear(trunk, index).bias)
         x = np.maximum(x, 0) if index < 4 else x
     return x
 
 
-def valued(critic: Critic, seen: Tensor, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def q_values(critic: Critic, seen: Tensor, action: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = np.concatenate([numpy_of(critic.encoder(seen)), action], axis=1)
     return through(critic.Q1, known)[:, 0], through(critic.Q2, known)[:, 0]
 
 
-def acted(actor: Actor, seen: Tensor, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def act(actor: Actor, seen: Tensor, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, spread = np.split(through(actor.trunk, numpy_of(actor.encoder(seen))), 2, axis=1)
     std = np.exp(-10 + (2 + 10) / 2 * (np.tanh(spread) + 1))
     u = mean + std * noise
@@ -433,7 +433,7 @@ def agent(float64: None, monkeypatch: pytest.MonkeyPatch) -> CURL:
     """Return an agent whose every network is its own, and whose noise is always the same."""
     agent = CURL(tiny(), 2, hidden_dim=8, init_temperature=0.3)
     for network in (agent.actor, agent.critic, agent.critic_target):
-        drawn_anew(network)
+        randomize(network)
     noise = torch.randn(6, 2)
     monkeypatch.setattr(torch, "randn_like", lambda mean: noise[: len(mean)])
     return agent
@@ -449,10 +449,10 @@ def test_the_critic_s_loss_is_eqs_1_and_2(agent: CURL, b: int) -> None:
     seen = six()
     seen = replace(seen, **{name: getattr(seen, name)[:b] for name in vars(seen)})
     noise = numpy_of(torch.randn_like(torch.empty(b, 2)))
-    action, log_p = acted(agent.actor, seen.next_obs, noise)
-    target = np.minimum(*valued(agent.critic_target, seen.next_obs, action)) - 0.3 * log_p
+    action, log_p = act(agent.actor, seen.next_obs, noise)
+    target = np.minimum(*q_values(agent.critic_target, seen.next_obs, action)) - 0.3 * log_p
     goal = numpy_of(seen.reward) + 0.99 * (1 - numpy_of(seen.terminal)) * target
-    values = valued(agent.critic, seen.obs, numpy_of(seen.action))
+    values = q_values(agent.critic, seen.obs, numpy_of(seen.action))
     expected = sum(((value - goal) ** 2).mean() for value in values)
     loss = agent.critic_loss(seen)
     assert abs(loss.item() - expected) < 1e-8
@@ -466,8 +466,8 @@ def test_the_critic_s_loss_is_eqs_1_and_2(agent: CURL, b: int) -> None:
 
 def test_the_actor_s_loss_is_eq_3_and_the_temperature_s_keeps_the_entropy(agent: CURL) -> None:
     seen = pixels(6, 1, 9, 9)
-    action, log_p = acted(agent.actor, seen, numpy_of(torch.randn_like(torch.empty(6, 2))))
-    expected = (0.3 * log_p - np.minimum(*valued(agent.critic, seen, action))).mean()
+    action, log_p = act(agent.actor, seen, numpy_of(torch.randn_like(torch.empty(6, 2))))
+    expected = (0.3 * log_p - np.minimum(*q_values(agent.critic, seen, action))).mean()
     actor_loss, alpha_loss = agent.actor_losses(seen)
     assert abs(actor_loss.item() - expected) < 1e-8
     # an action has two numbers, so the target is an entropy of -2
@@ -479,8 +479,8 @@ def test_the_actor_s_loss_is_eq_3_and_the_temperature_s_keeps_the_entropy(agent:
 
 
 def test_the_actor_lowers_what_eq_3_raises(agent: CURL) -> None:
-    constant(agent.critic.Q1, 9.0)
-    constant(agent.critic.Q2, 8.0)
+    set_constant(agent.critic.Q1, 9.0)
+    set_constant(agent.critic.Q2, 8.0)
     agent.log_alpha.data.fill_(-math.inf)
     assert agent.actor_losses(pixels(6, 1, 9, 9))[0].item() == pytest.approx(-8.0)
 
@@ -544,24 +544,24 @@ def test_actor_and_critic_share_convolutions_and_nothing_else() -> None:
 
 @given(st.floats(0, 1), st.integers(1, 6))
 @settings(max_examples=20, deadline=None)
-def test_an_average_closes_its_share_of_the_gap(share: float, steps: int) -> None:
+def test_a_moving_average_closes_a_fraction_tau_of_the_gap(tau: float, steps: int) -> None:
     one, other = nn.Linear(2, 3).double(), nn.Linear(2, 3).double()
     start = one.weight.detach().clone()
     for _ in range(steps):
-        ema_update(one, other, share)
-    m = (1 - share) ** steps
+        ema_update(one, other, tau)
+    m = (1 - tau) ** steps
     assert close(one.weight, m * start + (1 - m) * other.weight.detach(), 1e-12)
 
 
-def test_averages_move_at_their_own_shares() -> None:
+def test_moving_averages_have_their_own_rates() -> None:
     # without contrast nothing moves after the averages have
     agent = SoftActorCritic(tiny(), 2, hidden_dim=8, lr=0.01, tau=0.25, encoder_tau=0.5)
     before = copy.deepcopy(agent.critic_target)
-    agent.update(filled([9]), step=0, batch_size=4)
+    agent.update(fill_buffer([9]), step=0, batch_size=4)
     shares = {"Q1.0.weight": 0.25, "Q2.0.weight": 0.25, "encoder.fc.weight": 0.5}
-    for name, share in shares.items():
+    for name, tau in shares.items():
         old, new, network = (part.state_dict()[name] for part in (before, agent.critic_target, agent.critic))
-        assert close(new, old + share * (network - old), 1e-6)
+        assert close(new, old + tau * (network - old), 1e-6)
         assert not torch.equal(old, new)
 
 
@@ -573,9 +573,9 @@ def changed(before: dict[str, Tensor], module: nn.Module) -> set[str]:
     return {name.split(".")[0] for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
 
 
-def test_actor_temperature_and_averages_take_every_second_step() -> None:
+def test_actor_temperature_and_targets_are_updated_at_every_second_step() -> None:
     agent = CURL(tiny(), 2, hidden_dim=8)
-    buffer = filled([9, 9])
+    buffer = fill_buffer([9, 9])
     before = state(agent)
     trunk = state(agent.actor.trunk)
     agent.update(buffer, step=1, batch_size=4)
@@ -587,9 +587,9 @@ def test_actor_temperature_and_averages_take_every_second_step() -> None:
     assert changed(trunk, agent.actor.trunk)
 
 
-def test_the_average_moves_before_the_contrast() -> None:
+def test_the_target_encoder_is_updated_before_the_contrastive_step() -> None:
     agent = CURL(tiny(), 2, hidden_dim=8, lr=0.01, encoder_tau=1.0)
-    agent.update(filled([9]), step=0, batch_size=4)
+    agent.update(fill_buffer([9]), step=0, batch_size=4)
     mine, averaged = (part.encoder.fc.weight for part in (agent.critic, agent.critic_target))
     assert not torch.equal(mine, averaged)  # the contrast has moved the encoder since
 
@@ -603,18 +603,18 @@ def test_critic_actor_and_query_see_the_same_crop_and_the_key_another(monkeypatc
     monkeypatch.setattr(
         agent, "contrastive_loss", lambda q, k: [calls.update(query=q, key=k), contrastive_loss(q, k)][1]
     )
-    agent.update(filled([9, 9]), step=0, batch_size=16)
+    agent.update(fill_buffer([9, 9]), step=0, batch_size=16)
     assert torch.equal(calls["critic"], calls["actor"])
     assert torch.equal(calls["critic"], calls["query"])
     assert not torch.equal(calls["query"], calls["key"])
 
 
-def test_the_contrast_steps_the_encoder_once() -> None:
+def test_the_contrastive_update_steps_the_encoder_once() -> None:
     agent = CURL(tiny(), 2, hidden_dim=8, lr=0.01)
     before = agent.critic.encoder.fc.weight.detach().clone()
     whole = six(11)
     seen = replace(whole, obs=whole.obs[:, :, :9, :9], next_obs=whole.next_obs[:, :, :9, :9])
-    agent.update_representation(filled([9]), whole, seen)
+    agent.update_representation(fill_buffer([9]), whole, seen)
     moved = (agent.critic.encoder.fc.weight - before).abs().max().item()
     assert moved == pytest.approx(0.01, rel=1e-3)  # Adam's first step is the rate, whatever the gradient
 
@@ -646,13 +646,13 @@ def test_learning_finds_the_rewarded_action() -> None:
     assert (agent.act(pixels(20, 1, 11, 11)) - 0.5).abs().max() < 0.35
 
 
-def test_without_another_task_it_is_soft_actor_critic() -> None:
+def test_without_an_auxiliary_loss_it_is_soft_actor_critic() -> None:
     agents = []
     for kind in (SoftActorCritic, CURL):
         torch.manual_seed(1)
         agents.append(kind(tiny(), 2, hidden_dim=8))
     assert set(state(agents[1])) - set(state(agents[0])) == {"similarity.key.weight"}
-    buffer = filled([9])
+    buffer = fill_buffer([9])
     for agent in agents:
         torch.manual_seed(2)
         agent.update(buffer, step=0, batch_size=4)
@@ -682,7 +682,7 @@ class FrameStack:
         self.seen.append(list(self.frames))
 
 
-def replayed(capacity: int, stack: int, episodes: list[int]) -> tuple[ReplayBuffer, FrameStack, int]:
+def replay(capacity: int, stack: int, episodes: list[int]) -> tuple[ReplayBuffer, FrameStack, int]:
     """Play episodes whose frames hold their own number, to a buffer and to one that remembers everything."""
     buffer, everything, frame = ReplayBuffer(capacity, 1, (1, 1, 2), stack), FrameStack(stack), 0
     for decisions in episodes:
@@ -701,7 +701,7 @@ def replayed(capacity: int, stack: int, episodes: list[int]) -> tuple[ReplayBuff
 @settings(max_examples=120, deadline=None)
 def test_the_buffer_returns_exactly_what_was_seen(stack: int, more: int, episodes: list[int]) -> None:
     capacity = stack + more
-    buffer, everything, frames = replayed(capacity, stack, episodes)
+    buffer, everything, frames = replay(capacity, stack, episodes)
     oldest = max(0, frames - capacity)
     slots = buffer.transition_indices()
     found = {
@@ -723,7 +723,7 @@ def test_the_buffer_returns_exactly_what_was_seen(stack: int, more: int, episode
 
 
 def test_a_sample_is_made_of_transitions() -> None:
-    buffer, everything, _ = replayed(12, 3, [4, 0, 5, 2])
+    buffer, everything, _ = replay(12, 3, [4, 0, 5, 2])
     sample = buffer.sample(200)
     steps = {(tuple(before), tuple(after)): (reward, terminal) for before, reward, after, terminal in everything.steps}
     for i in range(200):
@@ -736,13 +736,13 @@ def test_a_sample_is_made_of_transitions() -> None:
 
 
 def test_an_episode_begins_with_copies_of_its_first_frame() -> None:
-    buffer = replayed(20, 3, [3, 3])[0]
+    buffer = replay(20, 3, [3, 3])[0]
     stacks = buffer.stack_frames(buffer.observation_indices())[:, :, 0, 0].tolist()
     assert stacks == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3], [4, 4, 4], [4, 4, 5], [4, 5, 6], [5, 6, 7]]
 
 
 def test_memory_is_bounded_and_as_stated() -> None:
-    buffer = filled([3])
+    buffer = fill_buffer([3])
     before = buffer.nbytes
     for _ in range(5):
         buffer.add_first(pixels(1, 11, 11))
@@ -763,10 +763,10 @@ def test_a_buffer_that_holds_no_transition_is_refused() -> None:
     with pytest.raises(ValueError, match="capacity 3 is too small for a transition between stacks of 3"):
         ReplayBuffer(3, 1)
     buffer = ReplayBuffer(9, 2, (1, 2, 2))
-    with pytest.raises(ValueError, match="no episode has begun: 0 frames are kept"):
+    with pytest.raises(ValueError, match="call add_first before add: the buffer holds 0 frames"):
         buffer.add(torch.zeros(2), 0.0, pixels(1, 2, 2))
     buffer.add_first(pixels(1, 2, 2))
-    with pytest.raises(ValueError, match="cannot draw 4 from 0 slots"):
+    with pytest.raises(ValueError, match="cannot sample 4 of 0 indices"):
         buffer.sample(4)
 
 

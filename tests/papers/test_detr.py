@@ -39,7 +39,7 @@ from reference_impl.detr import (
 )
 from reference_impl.layers.attention import MultiHeadAttention
 from reference_impl.layers.positions import sinusoidal_positions
-from reference_impl.transformer import FeedForward, PostNorm
+from reference_impl.transformer import FeedForward
 
 CLASSES = 3
 their_losses: Any = loss_for_object_detection
@@ -102,9 +102,10 @@ def in_transformers_names(ours: str) -> str:
         return f"{block}.layer.{int(inside[1][-1]) - 1}.{convolution_or_norm[inside[1][0]]}.{kind}"
     if part in ("encoder", "decoder"):
         layer, sublayer, rest = rest.split(".", 2)
-        names = {"self_attention": "self_attn", "cross_attention": "encoder_attn", "feed_forward": "final"}
-        if sublayer.startswith("around_"):
-            named = f"{names[sublayer.removeprefix('around_')]}_layer_norm.{rest.removeprefix('norm.')}"
+        names = {"self_attention": "self_attn", "cross_attention": "encoder_attn"}
+        norms = ["self_attn", "final"] if part == "encoder" else ["self_attn", "encoder_attn", "final"]
+        if sublayer.startswith("norm"):
+            named = f"{norms[int(sublayer[-1]) - 1]}_layer_norm.{rest}"
         elif sublayer == "feed_forward":
             named = f"mlp.fc{1 if rest[0] == '0' else 2}{rest[1:]}"
         else:
@@ -532,7 +533,7 @@ def test_positions_reach_queries_and_keys_but_not_values() -> None:
     decoder.self_attention = MultiHeadAttention(8, 2)
     decoder(y, queries, Memory(x, positions, mask))
     ((query, key, value, _),) = given
-    after = decoder.around_self_attention.output(y, decoder.self_attention(y + queries, y + queries, y))
+    after = decoder.norm1(y + decoder.dropout(decoder.self_attention(y + queries, y + queries, y)))
     torch.testing.assert_close(query, after + queries)
     assert torch.equal(key, x + positions)
     assert torch.equal(value, x)
@@ -592,10 +593,14 @@ def test_dropout_is_applied_after_sublayers_only() -> None:
     model = tiny(dropout=0.5).train()
     images = torch.randn(1, 3, 40, 40)
     assert not torch.equal(model(images)[-1].boxes, model(images)[-1].boxes)
-    around = [module for module in model.modules() if isinstance(module, PostNorm)]
-    assert [norm.dropout.p for norm in around] == [0.5] * (2 * 2 + 3 * 2)
-    for norm in around:
-        norm.dropout.p = 0.0
+    dropped: list[float] = []
+    dropouts = [module for module in model.modules() if isinstance(module, nn.Dropout)]
+    for dropout in dropouts:
+        dropout.register_forward_hook(lambda module, args, output: dropped.append(module.p))
+    model(images)
+    assert dropped == [0.5] * (2 * 2 + 3 * 2)
+    for dropout in dropouts:
+        dropout.p = 0.0
     assert torch.equal(model(images)[-1].boxes, model(images)[-1].boxes)
 
 

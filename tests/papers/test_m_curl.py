@@ -28,7 +28,7 @@ from reference_impl.m_curl import (
 
 # Largest difference that is allowed, for each precision.
 PRECISIONS = [(torch.float64, 1e-8), (torch.float32, 1e-5)]
-# Windows, moments, features: one window, one moment and an odd width among them.
+# Windows, timesteps, features: one window, one timestep and an odd width among them.
 SIZES = [(1, 1, 2), (2, 1, 5), (1, 7, 3), (3, 5, 8), (2, 32, 50)]
 
 
@@ -44,8 +44,8 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def drawn_anew(network: nn.Module) -> None:
-    """Draw gains and biases too: those of one and zero would hide a fault."""
+def randomize(network: nn.Module) -> None:
+    """Draw gains and biases at random too: ones and zeros would hide a fault."""
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.4)
 
@@ -54,16 +54,16 @@ def pixels(*shape: int) -> Tensor:
     return torch.randint(256, shape, dtype=torch.uint8)
 
 
-def tiny(lr: float = 1e-3, chosen: float = 0.5, warmup: int = 6000) -> MCURL:
+def tiny(lr: float = 1e-3, mask_ratio: float = 0.5, warmup: int = 6000) -> MCURL:
     encoder = PixelEncoder(9, 3, ConvEncoder(1, 4, 2))
     config = MCURLConfig(
-        mtm_bsz=2, mtm_length=4, mtm_ratio=chosen, num_attn_layer=1, dropout=0.0, adam_warmup_step=warmup
+        mtm_bsz=2, mtm_length=4, mtm_ratio=mask_ratio, num_attn_layer=1, dropout=0.0, adam_warmup_step=warmup
     )
     return MCURL(encoder, 2, 8, lr, config)
 
 
-def filled(episodes: list[int], capacity: int = 40) -> ReplayBuffer:
-    """Return a buffer that has seen episodes of so many decisions, in frames of noise."""
+def fill_buffer(episodes: list[int], capacity: int = 40) -> ReplayBuffer:
+    """Return a buffer with episodes of so many actions, in frames of noise."""
     buffer = ReplayBuffer(capacity, 2, (1, 11, 11), frame_stack=1)
     for decisions in episodes:
         buffer.add_first(pixels(1, 11, 11))
@@ -86,7 +86,7 @@ def through(linear: nn.Module, x: np.ndarray) -> np.ndarray:
 
 
 def by_hand(transformer: WindowTransformer, features: np.ndarray) -> np.ndarray:
-    """Rebuild moments in numpy, one at a time."""
+    """Reconstruct timesteps in numpy, one at a time."""
     b, n, d = features.shape
     places = [[math.sin(t / 10000 ** (c / d)) if c % 2 == 0 else math.cos(t / 10000 ** ((c - 1) / d)) for c in range(d)]
               for t in range(n)]  # fmt: skip
@@ -110,15 +110,15 @@ def by_hand(transformer: WindowTransformer, features: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", SIZES)
 def test_the_transformer_is_its_loop(size: tuple[int, int, int], dtype: torch.dtype, tolerance: float) -> None:
     transformer = WindowTransformer(size[2], layers=2, dropout=0.0)
-    drawn_anew(transformer)
+    randomize(transformer)
     transformer.to(dtype)
     features = torch.randn(size, dtype=dtype)
     # positions are made in float64 here, and rounded there
     assert close(transformer(features), by_hand(transformer, numpy_of(features)), max(tolerance, 2e-7))
 
 
-def torchs_own(layer: EncoderLayer, d: int) -> nn.TransformerEncoderLayer:
-    """Return torch's layer with this one's weights, and a projection behind its head that does nothing."""
+def torch_layer(layer: EncoderLayer, d: int) -> nn.TransformerEncoderLayer:
+    """Return torch's layer with this one's weights, and the identity as output projection."""
     theirs = nn.TransformerEncoderLayer(d, 1, 2 * d, dropout=0.0, batch_first=True).to(layer.query.weight.dtype)
     first, second = layer.feed_forward[0], layer.feed_forward[2]
     assert isinstance(first, nn.Linear)
@@ -145,9 +145,9 @@ def test_a_layer_is_torch_s_without_its_projection(
     size: tuple[int, int, int], dtype: torch.dtype, tolerance: float
 ) -> None:
     layer = EncoderLayer(size[2], dropout=0.0)
-    drawn_anew(layer)
+    randomize(layer)
     layer.to(dtype)
-    theirs = torchs_own(layer, size[2])
+    theirs = torch_layer(layer, size[2])
     mine, other = (torch.randn(size, dtype=dtype, generator=torch.Generator().manual_seed(3)) for _ in range(2))
     weight = torch.randn(size, dtype=dtype)
     for one, network, x in ((layer, layer, mine), (theirs, theirs, other)):
@@ -173,9 +173,9 @@ def test_the_published_transformer_has_its_count() -> None:
 def test_the_head_has_no_output_projection() -> None:
     layer = EncoderLayer(6, dropout=0.0)
     x = torch.randn(1, 1, 6)
-    # one moment attends to itself alone, so its mean is its value, and the value is added as it is
-    inner = layer.around_attention.norm(x + layer.value(x))
-    assert torch.allclose(layer(x), layer.around_feed_forward.norm(inner + layer.feed_forward(inner)), atol=1e-6)
+    # one timestep attends to itself alone, so the output is its value, which is added without a projection
+    inner = layer.norm1(x + layer.value(x))
+    assert torch.allclose(layer(x), layer.norm2(inner + layer.feed_forward(inner)), atol=1e-6)
     assert [name for name, part in layer.named_modules() if isinstance(part, nn.Linear)] == [
         "query",
         "key",
@@ -212,40 +212,40 @@ def test_a_layer_knows_no_order(b: int, n: int, d: int, seed: int) -> None:
     assert torch.allclose(layer(x[:, order]), layer(x)[:, order], atol=1e-10)
 
 
-# What is hidden
+# Masks
 
 
 @given(st.integers(1, 4), st.integers(1, 6), st.floats(0, 1), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_what_is_not_chosen_is_not_touched(b: int, n: int, share: float, seed: int) -> None:
+def test_unmasked_timesteps_are_unchanged(b: int, n: int, mask_ratio: float, seed: int) -> None:
     torch.manual_seed(seed)
     whole = 1 + torch.randint(100, (b, n, 2, 3, 3), dtype=torch.uint8)
-    strangers = whole + 100
-    seen, chosen = mask_timesteps(whole, strangers, share)
-    assert torch.equal(seen[~chosen], whole[~chosen])
-    for left, moment, stranger in zip(seen[chosen], whole[chosen], strangers[chosen], strict=True):
-        assert not left.any() or torch.equal(left, moment) or torch.equal(left, stranger)
-    assert chosen.shape == (b, n)
-    assert share > 0 or not chosen.any()
-    assert share < 1 or chosen.all()
+    replacements = whole + 100
+    masked_obs, mask = mask_timesteps(whole, replacements, mask_ratio)
+    assert torch.equal(masked_obs[~mask], whole[~mask])
+    for left, timestep, replacement in zip(masked_obs[mask], whole[mask], replacements[mask], strict=True):
+        assert not left.any() or torch.equal(left, timestep) or torch.equal(left, replacement)
+    assert mask.shape == (b, n)
+    assert mask_ratio > 0 or not mask.any()
+    assert mask_ratio < 1 or mask.all()
 
 
-def test_eight_tenths_turn_black_and_a_tenth_into_strangers() -> None:
+def test_eight_tenths_turn_black_and_a_tenth_are_replaced() -> None:
     whole = torch.full((400, 100, 1, 1, 1), 1, dtype=torch.uint8)
-    seen, chosen = mask_timesteps(whole, 2 * whole, mask_ratio=0.5)
+    masked_obs, mask = mask_timesteps(whole, 2 * whole, mask_ratio=0.5)
     # 40,000 draws: five standard deviations are 500 of the chosen 20,000
-    assert abs(int(chosen.sum()) - 20_000) < 500
-    kept = Counter(seen[chosen].flatten().tolist())
-    assert abs(kept[0] - 0.8 * chosen.sum()) < 300
-    assert abs(kept[2] - 0.1 * chosen.sum()) < 220
-    assert abs(kept[1] - 0.1 * chosen.sum()) < 220
+    assert abs(int(mask.sum()) - 20_000) < 500
+    kept = Counter(masked_obs[mask].flatten().tolist())
+    assert abs(kept[0] - 0.8 * mask.sum()) < 300
+    assert abs(kept[2] - 0.1 * mask.sum()) < 220
+    assert abs(kept[1] - 0.1 * mask.sum()) < 220
 
 
-def test_each_moment_is_chosen_by_itself() -> None:
+def test_each_timestep_is_masked_independently() -> None:
     whole = torch.zeros(3000, 4, 1, 1, 1, dtype=torch.uint8)
-    _, chosen = mask_timesteps(whole, whole, mask_ratio=0.25)
-    # were so many of each window chosen as in BERT, every window would have one
-    assert set(chosen.sum(dim=1).tolist()) == {0, 1, 2, 3, 4}
+    _, mask = mask_timesteps(whole, whole, mask_ratio=0.25)
+    # were a fixed number of each window masked, as in BERT, every window would have one
+    assert set(mask.sum(dim=1).tolist()) == {0, 1, 2, 3, 4}
 
 
 # Windows
@@ -270,12 +270,12 @@ def test_a_window_stays_within_one_episode(stack: int, more: int, episodes: list
     oldest = max(0, numbers[-1][-1] + 1 - buffer.capacity)
     whole = set()
     for episode in numbers:
-        seen = [[episode[max(0, i - back)] for back in range(stack - 1, -1, -1)] for i in range(len(episode))]
-        for start in range(len(seen) - length + 1):
-            if seen[start][0] >= oldest:
-                whole.add(tuple(map(tuple, seen[start : start + length])))
+        masked_obs = [[episode[max(0, i - back)] for back in range(stack - 1, -1, -1)] for i in range(len(episode))]
+        for start in range(len(masked_obs) - length + 1):
+            if masked_obs[start][0] >= oldest:
+                whole.add(tuple(map(tuple, masked_obs[start : start + length])))
     if not whole:
-        with pytest.raises(ValueError, match="cannot draw 40 from 0 slots"):
+        with pytest.raises(ValueError, match="cannot sample 40 of 0 indices"):
             sample_windows(buffer, 40, length)
         return
     found = {
@@ -285,7 +285,7 @@ def test_a_window_stays_within_one_episode(stack: int, more: int, episodes: list
 
 
 def test_windows_are_stacks_in_a_row() -> None:
-    buffer = filled([9, 9, 9])
+    buffer = fill_buffer([9, 9, 9])
     windows = sample_windows(buffer, 5, 4)
     assert windows.shape == (5, 4, 1, 11, 11)
     assert windows.dtype == torch.uint8
@@ -296,96 +296,98 @@ def test_windows_are_stacks_in_a_row() -> None:
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("b", "n"), [(1, 1), (1, 4), (3, 1), (4, 5)])
-def test_the_loss_is_that_of_the_chosen_against_all(b: int, n: int) -> None:
+def test_the_loss_is_that_of_masked_timesteps_against_all(b: int, n: int) -> None:
     agent = tiny()
     for network in (agent.critic.encoder, agent.critic_target.encoder, agent.transformer):
-        drawn_anew(network)
-    seen, whole = pixels(b, n, 1, 9, 9), pixels(b, n, 1, 9, 9)
-    chosen = torch.rand(b, n) < 0.5
-    chosen[0, 0] = True
-    rebuilt = by_hand(agent.transformer, numpy_of(agent.critic.encoder(seen.flatten(0, 1))).reshape(b, n, -1))
+        randomize(network)
+    masked_obs, whole = pixels(b, n, 1, 9, 9), pixels(b, n, 1, 9, 9)
+    mask = torch.rand(b, n) < 0.5
+    mask[0, 0] = True
+    reconstructed = by_hand(
+        agent.transformer, numpy_of(agent.critic.encoder(masked_obs.flatten(0, 1))).reshape(b, n, -1)
+    )
     keys = numpy_of(agent.critic_target.encoder(whole.flatten(0, 1)))
     losses = []
-    for window, place in chosen.nonzero().tolist():
-        likeness = [math.exp(rebuilt[window, place] @ key) for key in keys]
+    for window, place in mask.nonzero().tolist():
+        likeness = [math.exp(reconstructed[window, place] @ key) for key in keys]
         losses.append(-math.log(likeness[n * window + place] / sum(likeness)))
-    loss = agent.masked_loss(seen, chosen, whole)
+    loss = agent.masked_loss(masked_obs, mask, whole)
     assert abs(loss.item() - sum(losses) / len(losses)) < 1e-8
-    logits = torch.tensor(rebuilt[chosen.numpy()] @ keys.T)
-    assert abs(loss.item() - F.cross_entropy(logits, chosen.flatten().nonzero().squeeze(1)).item()) < 1e-8
+    logits = torch.tensor(reconstructed[mask.numpy()] @ keys.T)
+    assert abs(loss.item() - F.cross_entropy(logits, mask.flatten().nonzero().squeeze(1)).item()) < 1e-8
 
 
 def outputs(agent: MCURL) -> list[Tensor]:
-    """Return a list to which the Transformer's outputs will be added."""
+    """Return a list that collects the Transformer's outputs."""
     put_out: list[Tensor] = []
     agent.transformer.register_forward_hook(lambda module, given, output: put_out.append(output))
     return put_out
 
 
 @pytest.mark.usefixtures("float64")
-def test_only_chosen_moments_pay() -> None:
+def test_only_masked_timesteps_contribute() -> None:
     agent, whole = tiny(), pixels(3, 5, 1, 9, 9)
-    chosen, rebuilt = torch.rand(3, 5) < 0.4, outputs(agent)
-    drawn_anew(agent.critic_target.encoder)
-    (gradient,) = torch.autograd.grad(agent.masked_loss(whole, chosen, whole), rebuilt[0])
+    mask, reconstructed = torch.rand(3, 5) < 0.4, outputs(agent)
+    randomize(agent.critic_target.encoder)
+    (gradient,) = torch.autograd.grad(agent.masked_loss(whole, mask, whole), reconstructed[0])
     keys = numpy_of(agent.critic_target.encoder(whole.flatten(0, 1)))
-    likeness = np.exp(numpy_of(rebuilt[0]).reshape(15, -1) @ keys.T)
-    wrong = (likeness / likeness.sum(axis=1, keepdims=True) - np.eye(15)) * numpy_of(chosen.flatten())[:, None]
-    assert close(gradient.flatten(0, 1), wrong @ keys / int(chosen.sum()), 1e-8)
-    assert torch.equal(gradient.any(dim=2), chosen)
+    likeness = np.exp(numpy_of(reconstructed[0]).reshape(15, -1) @ keys.T)
+    wrong = (likeness / likeness.sum(axis=1, keepdims=True) - np.eye(15)) * numpy_of(mask.flatten())[:, None]
+    assert close(gradient.flatten(0, 1), wrong @ keys / int(mask.sum()), 1e-8)
+    assert torch.equal(gradient.any(dim=2), mask)
 
 
 @pytest.mark.usefixtures("float64")
 def test_the_gradients_of_the_loss_are_those_of_differences() -> None:
-    agent, seen, whole = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
+    agent, masked_obs, whole = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
     for network in (agent.critic.encoder, agent.critic_target.encoder, agent.transformer):
-        drawn_anew(network)
-    chosen = torch.tensor([[True, False, True, True], [False, False, True, False]])
+        randomize(network)
+    mask = torch.tensor([[True, False, True, True], [False, False, True, False]])
     parameters = [*agent.critic.encoder.parameters(), *agent.transformer.parameters()]
-    gradients = torch.autograd.grad(agent.masked_loss(seen, chosen, whole), parameters)
+    gradients = torch.autograd.grad(agent.masked_loss(masked_obs, mask, whole), parameters)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         at = np.unravel_index(int(gradient.abs().argmax()), gradient.shape)
         ends = []
         for step in (1e-6, -2e-6):
             parameter.data[at] += step
-            ends.append(agent.masked_loss(seen, chosen, whole).item())
+            ends.append(agent.masked_loss(masked_obs, mask, whole).item())
         parameter.data[at] += 1e-6
         assert abs(gradient[at].item() - (ends[0] - ends[1]) / 2e-6) < 1e-6
 
 
-def test_similarities_are_plain_products() -> None:
+def test_similarities_are_dot_products() -> None:
     agent, whole = tiny(), pixels(2, 3, 1, 9, 9)
     everywhere = torch.ones(2, 3, dtype=torch.bool)
-    rebuilt = outputs(agent)
+    reconstructed = outputs(agent)
     loss = agent.masked_loss(whole, everywhere, whole)
-    logits = rebuilt[0].flatten(0, 1) @ agent.critic_target.encoder(whole.flatten(0, 1)).T
+    logits = reconstructed[0].flatten(0, 1) @ agent.critic_target.encoder(whole.flatten(0, 1)).T
     assert torch.allclose(loss, F.cross_entropy(logits, torch.arange(6)), atol=1e-6)
     moved = {id(parameter) for group in agent.cpc_optimizer.param_groups for parameter in group["params"]}
     assert moved == {id(p) for p in (*agent.critic.encoder.parameters(), *agent.transformer.parameters())}
     assert not any(name.startswith("similarity") for name, _ in agent.named_parameters())
 
 
-def test_keys_are_all_moments_of_all_windows() -> None:
+def test_keys_are_all_timesteps_of_all_windows() -> None:
     agent, whole = tiny(), pixels(2, 3, 1, 9, 9)
-    chosen = torch.zeros(2, 3, dtype=torch.bool)
-    chosen[0, 0] = True
-    loss = agent.masked_loss(whole, chosen, whole)
+    mask = torch.zeros(2, 3, dtype=torch.bool)
+    mask[0, 0] = True
+    loss = agent.masked_loss(whole, mask, whole)
     for window in range(2):
         for place in range(3):
             other = whole.clone()
             other[window, place] = pixels(1, 9, 9)
-            assert agent.masked_loss(whole, chosen, other) != loss
+            assert agent.masked_loss(whole, mask, other) != loss
 
 
-def test_the_loss_depends_on_the_order_of_moments_and_curl_s_does_not() -> None:
-    agent, seen, whole = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
+def test_the_loss_depends_on_the_order_of_timesteps_and_curl_s_does_not() -> None:
+    agent, masked_obs, whole = tiny(), pixels(2, 4, 1, 9, 9), pixels(2, 4, 1, 9, 9)
     curl = CURL(PixelEncoder(9, 3, ConvEncoder(1, 4, 2)), action_dim=2, hidden_dim=8)
-    chosen, order = torch.tensor([[True, False, True, False]]).expand(2, 4), torch.tensor([2, 0, 3, 1])
-    one = agent.masked_loss(seen, chosen, whole)
-    other = agent.masked_loss(seen[:, order], chosen[:, order], whole[:, order])
+    mask, order = torch.tensor([[True, False, True, False]]).expand(2, 4), torch.tensor([2, 0, 3, 1])
+    one = agent.masked_loss(masked_obs, mask, whole)
+    other = agent.masked_loss(masked_obs[:, order], mask[:, order], whole[:, order])
     assert (one - other).abs() > 1e-3
     of_curl = [
-        curl.contrastive_loss(seen[:, places].flatten(0, 1), whole[:, places].flatten(0, 1))
+        curl.contrastive_loss(masked_obs[:, places].flatten(0, 1), whole[:, places].flatten(0, 1))
         for places in (torch.arange(4), order)
     ]
     assert torch.allclose(of_curl[0], of_curl[1], atol=1e-5)
@@ -395,13 +397,16 @@ def test_the_loss_depends_on_the_order_of_moments_and_curl_s_does_not() -> None:
 @settings(max_examples=20, deadline=None)
 def test_shuffling_windows_leaves_the_loss(b: int, n: int, seed: int) -> None:
     torch.manual_seed(seed)
-    agent, seen, whole = tiny(), pixels(b, n, 1, 9, 9), pixels(b, n, 1, 9, 9)
-    chosen, order = torch.rand(b, n) < 0.5, torch.randperm(b)
-    one, other = agent.masked_loss(seen, chosen, whole), agent.masked_loss(seen[order], chosen[order], whole[order])
+    agent, masked_obs, whole = tiny(), pixels(b, n, 1, 9, 9), pixels(b, n, 1, 9, 9)
+    mask, order = torch.rand(b, n) < 0.5, torch.randperm(b)
+    one, other = (
+        agent.masked_loss(masked_obs, mask, whole),
+        agent.masked_loss(masked_obs[order], mask[order], whole[order]),
+    )
     assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_nothing_chosen_costs_nothing() -> None:
+def test_an_empty_mask_costs_nothing() -> None:
     agent, whole = tiny(), pixels(2, 3, 1, 9, 9)
     loss = agent.masked_loss(whole, torch.zeros(2, 3, dtype=torch.bool), whole)
     torch.autograd.backward(loss)
@@ -422,39 +427,39 @@ def test_the_masked_contrast_learns() -> None:
     encoder = PixelEncoder(9, 16, ConvEncoder(1, 4, 2))
     config = MCURLConfig(num_attn_layer=1, dropout=0.0)
     agent, whole = MCURL(encoder, action_dim=2, hidden_dim=8, lr=0.01, config=config), pixels(6, 4, 1, 9, 9)
-    chosen = torch.rand(6, 4) < 0.5
-    seen = whole.masked_fill(chosen[..., None, None, None], 0)
+    mask = torch.rand(6, 4) < 0.5
+    masked_obs = whole.masked_fill(mask[..., None, None, None], 0)
     for group in agent.cpc_optimizer.param_groups:
         group["lr"] = 0.01
     for _ in range(100):
-        loss = agent.masked_loss(seen, chosen, whole)
+        loss = agent.masked_loss(masked_obs, mask, whole)
         optimizer_step(agent.cpc_optimizer, loss)
     assert loss < math.log(24) / 2  # half of what guessing costs
 
 
-# The whole
+# The agent
 
 
 def recorded(agent: MCURL, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
-    """Return a list to which the pixels that the loss is given will be added."""
+    """Return a list that collects the inputs of the loss."""
     given_to: list[tuple[Tensor, Tensor]] = []
 
-    def loss(seen: Tensor, chosen: Tensor, whole: Tensor) -> Tensor:
-        given_to.append((seen, whole))
+    def loss(masked_obs: Tensor, mask: Tensor, whole: Tensor) -> Tensor:
+        given_to.append((masked_obs, whole))
         return torch.zeros((), requires_grad=True)
 
     monkeypatch.setattr(agent, "masked_loss", loss)
     return given_to
 
 
-def test_pixels_are_hidden_before_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = tiny(chosen=1.0)
+def test_pixels_are_masked_before_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = tiny(mask_ratio=1.0)
     given_to = recorded(agent, monkeypatch)
     agent.config = replace(agent.config, mtm_bsz=40, mtm_length=5)
-    agent.update(filled([9, 9]), step=1, batch_size=4)
-    seen, whole = given_to[0]
-    black = (seen == 0).flatten(2).all(dim=2)
-    assert seen.shape == whole.shape == (40, 5, 1, 9, 9)
+    agent.update(fill_buffer([9, 9]), step=1, batch_size=4)
+    masked_obs, whole = given_to[0]
+    black = (masked_obs == 0).flatten(2).all(dim=2)
+    assert masked_obs.shape == whole.shape == (40, 5, 1, 9, 9)
     assert 130 < int(black.sum()) < 190  # 80% of 200
     assert not (whole == 0).flatten(2).all(dim=2).any()
     # a black observation still goes through the encoder, whose biases learn what it stands for
@@ -462,10 +467,10 @@ def test_pixels_are_hidden_before_the_encoder(monkeypatch: pytest.MonkeyPatch) -
     assert agent.critic.encoder(torch.zeros(1, 1, 9, 9)).any()
 
 
-def test_a_moment_and_its_key_are_cropped_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = tiny(chosen=0.0)
+def test_a_timestep_and_its_key_are_cropped_independently(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = tiny(mask_ratio=0.0)
     given_to = recorded(agent, monkeypatch)
-    agent.update(filled([9, 9]), step=1, batch_size=4)
+    agent.update(fill_buffer([9, 9]), step=1, batch_size=4)
     alike = (given_to[0][0] == given_to[0][1]).flatten(2).all(dim=2)
     assert not alike.all()
 
@@ -486,7 +491,7 @@ def test_rates_follow_their_schedules() -> None:
     assert [warmup_schedule(t, 4) for t in (0, 2, 4, 16)] == [5e-4, pytest.approx(0.50025), 1.0, 0.5]
     assert [decay_schedule(t, 4) for t in (0, 2, 4, 16)] == [1.0, 1.0, 1.0, 0.5]
     assert warmup_schedule(24_000) == decay_schedule(24_000) == 0.5
-    agent, buffer = tiny(lr=0.01, warmup=4), filled([9, 9])
+    agent, buffer = tiny(lr=0.01, warmup=4), fill_buffer([9, 9])
     for step in range(16):
         agent.update(buffer, step, batch_size=4)
     encoder, transformer = agent.cpc_optimizer.param_groups
@@ -496,7 +501,7 @@ def test_rates_follow_their_schedules() -> None:
 def test_an_update_moves_all_that_learns() -> None:
     agent = tiny()
     before = copy.deepcopy(agent.state_dict())
-    agent.update(filled([9, 9]), step=0, batch_size=4)
+    agent.update(fill_buffer([9, 9]), step=0, batch_size=4)
     same = {name for name, tensor in agent.state_dict().items() if torch.equal(tensor, before[name])}
     # a key's bias adds the same to every score of a query, and softmax takes it off again
     assert {name for name in same if not name.endswith("bias")} == set()
@@ -504,7 +509,7 @@ def test_an_update_moves_all_that_learns() -> None:
 
 def test_acting_never_calls_the_transformer() -> None:
     agent, observation = tiny(), pixels(8, 1, 11, 11)
-    rebuilt = outputs(agent)
+    reconstructed = outputs(agent)
     actions = agent.act(observation)
     torch.manual_seed(5)
     explored = agent.act(observation, explore=True)
@@ -514,7 +519,7 @@ def test_acting_never_calls_the_transformer() -> None:
         )
     )
     agent.actor_losses(pixels(4, 1, 9, 9))
-    assert rebuilt == []
+    assert reconstructed == []
     del agent.transformer
     assert torch.equal(agent.act(observation), actions)
     torch.manual_seed(5)

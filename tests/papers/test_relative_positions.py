@@ -256,5 +256,5 @@ def test_products_with_edges_agree_with_sums_over_pairs(tables: int) -> None:
 def test_errors_name_the_invalid_arguments() -> None:
     with pytest.raises(ValueError, match=r"^d_model 10 is not a multiple of heads 4$"):
         RelativeMultiHeadAttention(10, 4, 2)
-    with pytest.raises(ValueError, match=r"^clipping distance -1 is less than 0$"):
+    with pytest.raises(ValueError, match=r"^max_relative_position -1 is less than 0$"):
         RelativeMultiHeadAttention(8, 2, -1)

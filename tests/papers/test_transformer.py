@@ -474,10 +474,10 @@ def test_the_decoder_attends_to_the_source_by_scaled_dot_products(float64: None)
     keys, values = layer.cross_attention.keys_values(memory, memory)
     got, _ = layer(y, (keys, values), (keys[:, :, :0], values[:, :, :0]))
     middle = layer.around_self_attention.norm(y + layer.self_attention(y, y, y))
-    asked = layer.cross_attention.query(middle).reshape(2, 4, 3, 4).transpose(1, 2)
-    seen = (asked @ keys.mT / 4**0.5).softmax(-1) @ values
-    looked = layer.cross_attention.output(seen.transpose(1, 2).reshape(2, 4, 12))
-    upper = layer.around_cross_attention.norm(middle + looked)
+    query = layer.cross_attention.query(middle).reshape(2, 4, 3, 4).transpose(1, 2)
+    heads = (query @ keys.mT / 4**0.5).softmax(-1) @ values
+    attended = layer.cross_attention.output(heads.transpose(1, 2).reshape(2, 4, 12))
+    upper = layer.around_cross_attention.norm(middle + attended)
     expected = layer.around_feed_forward.norm(upper + layer.feed_forward(upper))
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
@@ -520,8 +520,8 @@ def test_post_norm_normalizes_the_sum() -> None:
 
 def test_pre_norm_normalizes_the_input_of_the_sublayer() -> None:
     layer, x = EncoderLayer(12, 3, 20, 0.0, residual=PreNorm), 100 * torch.randn(2, 5, 12)
-    calm = layer.around_self_attention.norm(x)
-    y = x + layer.self_attention(calm, calm, calm)
+    inner = layer.around_self_attention.norm(x)
+    y = x + layer.self_attention(inner, inner, inner)
     torch.testing.assert_close(layer(x), y + layer.feed_forward(layer.around_feed_forward.norm(y)))
 
 
@@ -598,7 +598,7 @@ def test_errors_name_both_numbers() -> None:
         Transformer(8, heads=7)
     with pytest.raises(ValueError, match="layers 0 is less than 1"):
         Transformer(8, layers=0)
-    with pytest.raises(ValueError, match="step 0 comes before the first step, 1"):
+    with pytest.raises(ValueError, match="step 0 is less than 1"):
         noam_learning_rate(0)
     with pytest.raises(ValueError, match=r"label_smoothing 1.0 is not in \[0, 1\)"):
         label_smoothed_cross_entropy(torch.zeros(1, 1, 3), torch.zeros(1, 1, dtype=torch.long), label_smoothing=1.0)

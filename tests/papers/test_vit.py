@@ -254,7 +254,7 @@ def test_an_image_that_does_not_divide_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["G/14", "B", "B/x", "16"])
 def test_unknown_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"no size is called {name}; it is one of Ti, S, B, L, H"):
+    with pytest.raises(ValueError, match=f"no model is called {name}: a name is Ti, S, B, L, H, then a slash"):
         vit(name)
 
 
@@ -272,7 +272,7 @@ def test_positions_are_interpolated_as_in_the_authors_code(old: int, new: int) -
 def test_positions_of_the_same_grid_stay() -> None:
     table = torch.randn(7, 4)
     assert interpolate_positions(table, (2, 3), (2, 3)) is table
-    with pytest.raises(ValueError, match="7 positions are not those of a class token and 3 × 3 patches"):
+    with pytest.raises(ValueError, match="7 positions do not fit a class token and 3 × 3 patches"):
         interpolate_positions(table, (3, 3), (4, 4))
 
 
@@ -450,7 +450,7 @@ def test_rollout_is_abnar_and_zuidemas() -> None:
 def test_rollout_of_identity_attention_is_the_identity() -> None:
     itself = torch.eye(4).expand(1, 2, 4, 4)
     assert torch.equal(attention_rollout([itself, itself])[0], torch.eye(4))
-    with pytest.raises(ValueError, match="0 blocks"):
+    with pytest.raises(ValueError, match="0 blocks: attention rollout needs at least 1"):
         attention_rollout([])
 
 

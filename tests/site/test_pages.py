@@ -141,7 +141,8 @@ def test_every_internal_link_leads_to_a_page_and_an_anchor(site: Path) -> None:
 
 
 def test_every_address_that_the_site_had_still_leads_somewhere(site: Path) -> None:
-    # Of the site as it was when its pages were Markdown; numbers of lines, and the theme's own anchors, are left out.
+    # Of the site as it was when its pages were Markdown, and before names in code changed; without numbers of lines and
+    # the theme's own anchors.
     kept = (Path(__file__).parent / "addresses.txt").read_text(encoding="utf-8").split()
     home = "http://site.invalid/"
     lost = []

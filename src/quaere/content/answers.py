@@ -15,8 +15,10 @@ import hashlib
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
@@ -45,7 +47,8 @@ class AnswersExtension(griffe.Extension):
         """Rewrite the docstring of a module, of the outermost griffe tells only here; leave out what only answers."""
         self.on_object(obj=mod)
         for name, member in list(mod.members.items()):
-            if member.is_function and member.docstring and _HEADER.match(member.docstring.value):
+            is_own = isinstance(member, griffe.Function)  # what is imported is not looked up
+            if is_own and member.docstring and _HEADER.match(member.docstring.value):
                 del mod.members[name]
 
 
@@ -150,13 +153,21 @@ class _Package:
         return prefixes & self.files.keys()
 
     def reached(self, tree: ast.AST) -> tuple[str, ...]:
-        """Return all modules of the package that some code reaches through imports, however indirectly."""
+        """Return all modules of the package that some code reaches through imports, however indirectly.
+
+        Those come first that most modules import.
+        """
         found: set[str] = set()
         waiting = self.imported(tree, "")
         while waiting:
             found.add(name := waiting.pop())
             waiting |= self.imports[name] - found
-        return tuple(sorted(found))
+        return tuple(sorted(found, key=lambda name: (-self.importers[name], name)))
+
+    @cached_property
+    def importers(self) -> Counter[str]:
+        """How many modules import each."""
+        return Counter(name for names in self.imports.values() for name in names)
 
 
 def _parsed(code: str) -> ast.Module:
@@ -240,7 +251,7 @@ def _answers(module: str, package: _Package, versions: Mapping[str, str]) -> tup
             continue
         reached = package.reached(tree)
         code = [part for kind, part in parts if kind == "code"]
-        basis = [code, {name: package.digests[name] for name in reached}, dict(sorted(versions.items()))]
+        basis = [code, {name: package.digests[name] for name in sorted(reached)}, dict(sorted(versions.items()))]
         key = _digest(json.dumps(basis))
         answers.append(Answer(id, module, asked_by.get(id, path), place, parts, reached, key))
     faults += _misasked(file, lines, {answer.id for answer in answers})

@@ -123,8 +123,8 @@ class Answer:
     """An answer in code: a section `Answers: <paper>.<question>` of a docstring.
 
     `parts` are its prose (Markdown) and its doctest in their order; `module` and `object` say where it stands;
-    `imports` are the implementation's modules that it reaches; `key` changes whenever its code, one of these modules,
-    or a version that it runs on changes.
+    `imports` are the implementation's modules that it reaches, the most shared first; `key` changes whenever its code,
+    one of these modules, or a version that it runs on changes.
     """
 
     id: str

@@ -48,6 +48,7 @@ _ATTRIBUTES = {
 _MARKS = {"italic": "em", "bold": "strong", "code": "code", "sub": "sub", "sup": "sup"}
 _LANGUAGE = re.compile(r"[\w+#.-]+")
 _DEEPEST = 6
+_ID_AT_END = re.compile(r"(?:^|[ \t]+)\{[ \t]*#([a-z0-9][a-z0-9_-]*)[ \t]*\}$")
 
 
 @dataclass(frozen=True)
@@ -309,6 +310,15 @@ def _plain(tokens: Sequence[Token]) -> str:
     return "".join(" " if token.type in breaks else token.content for token in said)
 
 
+def _given_id(line: Token) -> str:
+    """Take the id that a heading ends with, `{#id}`, from it; links to it stay when the heading is reworded."""
+    last = line.children[-1] if line.children else None
+    if last and last.type == "text" and (found := _ID_AT_END.search(last.content)):
+        last.content = last.content[: found.start()]
+        return found[1]
+    return ""
+
+
 def _headings(tokens: Sequence[Token], environment: Any) -> Iterator[Token]:
     """Yield the tokens with the headings moved below the page's own, each with an id and a link to itself."""
     levels = [int(token.tag[1]) for token in tokens if token.type == "heading_open"]
@@ -318,7 +328,7 @@ def _headings(tokens: Sequence[Token], environment: Any) -> Iterator[Token]:
             token.tag = f"h{min(_DEEPEST, int(token.tag[1]) + down)}"
         if token.type == "heading_open":
             line = tokens[index + 1]
-            id = environment["ids"].name(_plain(line.children or ()))
+            id = environment["ids"].name(_given_id(line) or _plain(line.children or ()))
             token.attrs = {"id": id}
             attributes: dict[str, Any] = {"class": "headerlink", "href": f"#{id}", "title": "Link to this heading"}
             link = [Token("link_open", "a", 1, attrs=attributes), Token("text", "", 0, content="#")]

@@ -1,6 +1,7 @@
-"""Run answers, each in a process of its own.
+"""Run answers, each in a process of its own, several at once.
 
-This side imports nothing that answers import: `child` is the other side.
+This side imports nothing that answers import: `child` is the other side. It has one thread. What waits for a process is
+a generator, which yields the files that it waits for.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from quaere.content.model import Answer, Verdict
 
@@ -29,6 +30,12 @@ _FORKS = hasattr(os, "fork")
 _FOR_IMPORTS = 60.0  # seconds more than for the answer itself
 _PATIENCE = 10.0  # seconds for what takes no time
 _LIMIT = 1 << 20  # bytes that are kept of what a process writes; a report is far shorter
+_MOST = 4  # lines of processes, unless more are asked for: each has the memory of what is preloaded
+_WORTH = 16  # answers that take longer than to begin one more line
+
+_T = TypeVar("_T")
+_Wait = tuple[Collection[int], float]  # files to be read from, and when to wait no longer
+_Work = Generator[_Wait, Collection[int], _T]  # it is sent the files that are ready
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
@@ -80,30 +87,66 @@ def run(
     versions: Mapping[str, str],
     timeout: float,
     preload: Sequence[str] = (),
+    jobs: int | None = None,
 ) -> Iterator[tuple[Answer, Verdict, str]]:
-    """Run answers one after another, each in a process of its own.
+    """Run answers, each in a process of its own.
 
     Args:
-        answers: The answers.
+        answers: The answers, which begin in this order. Those that follow each other share imports.
         root: The folder in which they run and from which they import.
         environment: Variables added to the processes' environment.
         versions: What the verdicts say they ran on.
         timeout: Seconds for each answer, the imports of the implementation not counted.
         preload: Modules that are imported once for all of them, if there are several.
+        jobs: How many run at once; if left out, as many as there are processors and as it pays.
 
     Yields:
-        Each answer with its verdict and the doctest as it ran.
+        Each answer with its verdict and the doctest as it ran, as soon as it has ended.
     """
     if not answers:
         return
     at_commit = commit(root)
-    with _Processes(root, environment, tuple(preload) if len(answers) > 1 else ()) as processes:
-        for answer in answers:
-            outcome = processes.run(answer, timeout)
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            failure, seconds = outcome.failure, round(outcome.seconds, 3)
-            verdict = Verdict(answer.key, not failure, failure, at_commit, versions, now, seconds)
-            yield answer, verdict, outcome.transcript
+    shared = tuple(preload) if len(answers) > 1 else ()
+    waiting, ended, works = iter(answers), list[tuple[Answer, _Outcome]](), list[_Work[None]]()
+    with contextlib.ExitStack() as stack:
+        for _ in range(min(jobs or _worthwhile(len(answers)), len(answers))):
+            line = stack.enter_context(_Processes(root, environment, shared))
+            works.append(line.run_all(waiting, timeout, ended))
+        for _ in _together(works):
+            for answer, outcome in ended:
+                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                failure, seconds = outcome.failure, round(outcome.seconds, 3)
+                verdict = Verdict(answer.key, not failure, failure, at_commit, versions, now, seconds)
+                yield answer, verdict, outcome.transcript
+            ended.clear()
+
+
+def _worthwhile(answers: int) -> int:
+    """Return in how many lines to run so many answers."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(processors, _MOST, answers // _WORTH))
+
+
+def _together(works: Iterable[_Work[None]]) -> Iterator[None]:
+    """Do several works at once, each whenever one of its files is ready or its time is up; yield after each round."""
+    waits: dict[_Work[None], _Wait] = {}
+    for work in works:
+        with contextlib.suppress(StopIteration):
+            waits[work] = next(work)
+    while waits:
+        with selectors.DefaultSelector() as events:
+            for files, _ in waits.values():
+                for file in files:
+                    events.register(file, selectors.EVENT_READ)
+            first = min(deadline for _, deadline in waits.values())
+            ready = {key.fd for key, _ in events.select(max(0.0, first - time.monotonic()))}
+        for work, (files, deadline) in list(waits.items()):
+            if not ready.isdisjoint(files) or time.monotonic() >= deadline:
+                try:
+                    waits[work] = work.send(ready)
+                except StopIteration:
+                    del waits[work]
+        yield
 
 
 @dataclass(frozen=True)
@@ -115,8 +158,8 @@ class _Outcome:
 
 class _Processes:
     """A line of processes, each forked from the one before: the first, one with the modules that all answers share, one
-    with those that an answer reaches, and the answer's own. What an answer or an import does to its process, only those
-    further down the line can see; when an answer ends, its process does, with all that it started.
+    for each module that an answer reaches, and the answer's own. What an answer or an import does to its process, only
+    those further down the line can see; when an answer ends, its process does, with all that it started.
 
     Each but the answer's own reads from its socket all the time, and ends what it forked, and itself, when the other
     side is closed. So none outlives this one, however it ends. Without `os.fork` each answer starts the first anew.
@@ -136,55 +179,63 @@ class _Processes:
             if not self._line:
                 self._end_first()
 
-    def run(self, answer: Answer, timeout: float) -> _Outcome:
+    def run_all(self, answers: Iterator[Answer], timeout: float, ended: list[tuple[Answer, _Outcome]]) -> _Work[None]:
+        """Run answers one after another, and add each to those that have ended; other lines may take some of them."""
+        for answer in answers:
+            outcome = yield from self._run(answer, timeout)
+            ended.append((answer, outcome))
+
+    def _run(self, answer: Answer, timeout: float) -> _Work[_Outcome]:
         """Run one answer to its end, whatever that is."""
         # A cold start of a large library is not the answer's fault, and is not timed.
         started, limit, name = time.monotonic(), timeout + _FOR_IMPORTS, "its imports took longer than"
         gone, outcome = "", None
         try:
-            process = self._prepared(answer.imports, limit)
+            process = yield from self._prepared(answer.imports, limit)
             started, limit, name = time.monotonic(), timeout, "took longer than the time limit of"
-            report = process.ask({"run": answer.code, "id": answer.id}, limit)
+            report = yield from process.ask({"run": answer.code, "id": answer.id}, limit)
             outcome = _Outcome(report["failure"], report["seconds"], report["transcript"])
         except TimeoutError:
             outcome = _Outcome(f"{name} {limit:g} s", time.monotonic() - started)
         except _Gone as error:
             gone = str(error)
         seconds, words = time.monotonic() - started, self._line[-1][1].words
-        code = self._end()
+        code = yield from self._end()
         if outcome:
             return outcome
         how = gone or "ended its process with " + (f"signal {_signal(-code)}" if code < 0 else f"exit code {code}")
         last = words.decode("utf-8", errors="replace").splitlines()[-20:]
         return _Outcome("\n".join([how, *last]).rstrip(), seconds)
 
-    def _prepared(self, imports: tuple[str, ...], seconds: float) -> _Process:
+    def _prepared(self, imports: tuple[str, ...], seconds: float) -> _Work[_Process]:
         """Return a fresh process with these modules; what there is of the line for it is used."""
-        stages = [(), *filter(None, (self._preload, imports))] if _FORKS else [imports]
+        each = [(name,) for name in imports]
+        stages = [(), *filter(None, [self._preload]), *each] if _FORKS else [imports]
         while [modules for modules, _ in self._line] != stages[: len(self._line)]:
-            self._end()
+            yield from self._end()
         for modules in stages[len(self._line) :]:
-            self._begin(modules)
+            yield from self._begin(modules)
             try:
-                self._line[-1][1].ask({"import": modules}, seconds)
+                yield from self._line[-1][1].ask({"import": modules}, seconds)
             except (_Gone, TimeoutError):
                 if not modules or modules != self._preload:
                     raise
                 # Whoever needs one of them imports it by itself, and is broken alone.
-                self._end()
+                yield from self._end()
                 self._preload = ()
-                return self._prepared(imports, seconds)
+                return (yield from self._prepared(imports, seconds))
         if _FORKS:
-            self._begin()
+            yield from self._begin()
         return self._line[-1][1]
 
-    def _begin(self, modules: tuple[str, ...] = ()) -> None:
+    def _begin(self, modules: tuple[str, ...] = ()) -> _Work[None]:
         """Add a process to the line."""
         here, there = socket.socketpair()
         log, written = os.pipe()
         try:
             if self._line:
-                pid = self._line[-1][1].ask({"fork": True}, _PATIENCE, [there.fileno(), written])["pid"]
+                order, files = {"fork": True}, [there.fileno(), written]
+                pid = (yield from self._line[-1][1].ask(order, _PATIENCE, files))["pid"]
             else:
                 pid = self._begin_first(there, written)
             self._line.append((modules, _Process(here, log, pid)))
@@ -215,17 +266,17 @@ class _Processes:
             self._first.communicate(channel.share(self._first.pid))
         return self._first.pid
 
-    def _end(self) -> int:
+    def _end(self) -> _Work[int]:
         """End the last process of the line, with all that it started; return its exit code, or minus its signal."""
         self._line.pop()[1].close()
         if not self._line:
             return self._end_first()
         try:
-            status = self._line[-1][1].ask({"end": True}, _PATIENCE)["status"]
-            return os.waitstatus_to_exitcode(status)
+            report = yield from self._line[-1][1].ask({"end": True}, _PATIENCE)
+            return os.waitstatus_to_exitcode(report["status"])
         except (_Gone, TimeoutError):
             # It is itself gone, or stands still: then the one before it ends both.
-            return self._end()
+            return (yield from self._end())
 
     def _end_first(self) -> int:
         # It sees that its socket is closed. Without forks it runs an answer, and sees nothing.
@@ -255,23 +306,20 @@ class _Process:
         self._end: int | None = None
         channel.setblocking(False)
         os.set_blocking(log, False)
-        self._events = selectors.DefaultSelector()
-        self._events.register(channel, selectors.EVENT_READ)
-        self._events.register(log, selectors.EVENT_READ)
+        self._files = {channel.fileno(), log}
         # A process may be gone while others, which it forked, hold its socket open.
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
                 self._end = os.pidfd_open(pid)
-                self._events.register(self._end, selectors.EVENT_READ)
+                self._files.add(self._end)
 
     def close(self) -> None:
         """Close this side."""
-        self._events.close()
         self._channel.close()
         for file in filter(None, (self._log, self._end)):
             os.close(file)
 
-    def ask(self, order: Mapping[str, object], seconds: float, files: Sequence[int] = ()) -> dict[str, Any]:
+    def ask(self, order: Mapping[str, object], seconds: float, files: Sequence[int] = ()) -> _Work[dict[str, Any]]:
         """Give an order, with open files if need be, and return the report on it.
 
         Raises:
@@ -282,7 +330,7 @@ class _Process:
         self._tell(json.dumps({**order, "nonce": nonce}).encode() + b"\n", files, seconds)
         heard, gone = b"", ""
         while True:
-            ready = self._events.select(max(0.0, deadline - time.monotonic()))
+            ready = yield self._files, deadline
             more, is_open = _read(self._channel.recv)
             heard = (heard + more)[-_LIMIT:]
             self._listen()
@@ -292,8 +340,8 @@ class _Process:
                 with contextlib.suppress(ValueError):
                     found: dict[str, Any] = json.loads(line)
                     return found
-                raise _Gone("spoilt its report")
-            if any(key.fd == self._end for key, _ in ready):
+                raise _Gone("sent a broken report")
+            if self._end in ready:
                 raise _Gone
             if time.monotonic() >= deadline:
                 if gone:
@@ -301,7 +349,7 @@ class _Process:
                 raise TimeoutError
             if not is_open and not gone:
                 # Mostly it is about to end.
-                self._events.unregister(self._channel)
+                self._files.discard(self._channel.fileno())
                 gone, deadline = "closed the socket of its report", min(deadline, time.monotonic() + 1)
 
     def _tell(self, line: bytes, files: Sequence[int], seconds: float) -> None:
@@ -322,8 +370,8 @@ class _Process:
         """Take in what it printed since."""
         more, is_open = _read(lambda size: os.read(self._log, size))
         self.words = (self.words + more)[-_LIMIT:]
-        if not is_open and self._log in self._events.get_map():
-            self._events.unregister(self._log)
+        if not is_open:
+            self._files.discard(self._log)
 
 
 def _read(source: Callable[[int], bytes]) -> tuple[bytes, bool]:
