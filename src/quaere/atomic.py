@@ -49,7 +49,7 @@ def write(file: Path, text: str) -> None:
 
 
 def _mode(file: Path) -> int | None:
-    """Return the permissions of a file; None if there is none, or a link that leads nowhere."""
+    """Return the permissions of a file; None if there is no file, or a broken link."""
     try:
         found = file.stat()
     except FileNotFoundError:

@@ -1177,7 +1177,7 @@ REFUSED: Mapping[str, tuple[str, str, str]] = {
     "null character in a title": ("papers/references.bib", "@misc{toy2020, title = {a\x00b}}\n", "U+0000"),
     "key of a result": ("papers/results/toy.json", _RESULT + ', "<script>": 1}', "not permitted"),
     "half a result": ("papers/results/toy.json", _RESULT, "not the result of an experiment"),
-    "half a character of a result": ("papers/results/toy.json", _RESULT + ', "notes": "\\ud800"}', "no result"),
+    "half a character of a result": ("papers/results/toy.json", _RESULT + ', "notes": "\\ud800"}', "not the result"),
     "outcome": (
         "papers/results/toy.json",
         _RESULT + ', "findings": [{"claim": "a", "outcome": "<script>", "why": "x"}]}',

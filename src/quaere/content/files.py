@@ -180,7 +180,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _of_folder(entry: os.DirEntry[str], path: str) -> Problem | None:
-    """Say what is wrong with a folder inside another."""
+    """Return the problem of a folder inside another, if it has one."""
     if entry.is_symlink():
         return _FOLDER_LINK
     if path.count("/") + 1 >= DEEPEST:

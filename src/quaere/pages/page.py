@@ -19,7 +19,7 @@ _ID = re.compile(r'\sid="([^"]+)"')
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading with what stands below it; `words` are plain text."""
+    """A heading with the headings below it; `words` are plain text."""
 
     level: int
     id: str

@@ -197,7 +197,7 @@ def _page(
 
 
 def _compile(view: View, name: str) -> None:
-    """Read a template of the library, so that what is wrong with the whole of it is told by its name."""
+    """Load a template of the library, so that an error in it is reported with its name."""
     place = Place(f"{view.library.settings.templates}/{name}")
     try:
         view.templates.get_template(name)

@@ -86,7 +86,7 @@ def settings(given: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def is_wide(table: Table) -> bool:
-    """Tell whether a table ends in remarks. They get room, and the table is scrolled sideways."""
+    """Tell whether a table's last column has remarks, which need a wide table that scrolls sideways."""
     return any(isinstance(row[-1], str) and len(row[-1]) > _WIDE for row in table.rows)
 
 

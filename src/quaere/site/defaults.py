@@ -194,7 +194,7 @@ def without_trace(message: str) -> str:
 
 
 def _place(written: str, name: str, file: str = FILE) -> Place:
-    """Return where a setting stands in mkdocs.yml, or in another file that it inherits."""
+    """Return the place of a setting in mkdocs.yml, or in a file that it inherits."""
     found = re.search(rf"^{re.escape(name)}\s*:", written, re.MULTILINE)
     return Place(file, written.count("\n", 0, found.start()) + 1 if found else 1)
 

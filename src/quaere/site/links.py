@@ -37,7 +37,7 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
         return frozenset(map(html.unescape, _ID.findall(file.read_text(encoding="utf-8"))))
 
     def dead_part(here: Path, href: str) -> str | None:
-        """Return what to say of an address that leads nowhere: a hint, or nothing; None if it leads somewhere."""
+        """Return a hint for a dead link, which may be empty; None if the link is not dead."""
         try:
             parts = urlsplit(href)
         except ValueError:  # half an IPv6 address
@@ -71,7 +71,7 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
 
 
 def written(library: Library, page: str, link: str) -> tuple[str, int, int]:
-    """Return the file, the line and the column where a page's author wrote a link, as far as it can be told."""
+    """Return the file, the line and the column where a page's author wrote a link, as far as they are known."""
     file, text = _source(library, page)
     try:
         parts = urlsplit(link)

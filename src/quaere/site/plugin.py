@@ -53,7 +53,7 @@ _log = get_plugin_logger("quaere")
 
 
 class Settings(Config):  # type: ignore[no-untyped-call]  # MkDocs leaves its hooks untyped
-    """The plugin has none: those of a knowledge base stand in its pyproject.toml."""
+    """The plugin has no options: the settings of a knowledge base are in its pyproject.toml."""
 
 
 class _Made(File):

@@ -124,7 +124,7 @@ class Bibliography:
             raise _undefined(error.name, strings, place, where) from None
 
     def faults_of(self, entry: Entry) -> Iterator[BibError]:
-        """Yield what is wrong with the key of an entry and the names of its fields.
+        """Yield the errors in the key of an entry and the names of its fields.
 
         To BibTeX, `Title` and `title` are one.
         """
@@ -176,7 +176,7 @@ class Bibliography:
 
     @cached_property
     def _strings(self) -> tuple[Mapping[str, str], list[BibError]]:
-        """What the names of @strings stand for, whatever their order; and what is wrong with them."""
+        """The values of @strings by name, whatever their order; and their errors."""
         found: dict[str, str] = {}
         faults: list[BibError] = []
         ready = [block for block in self._library.blocks if isinstance(block, String)]
@@ -321,7 +321,7 @@ class _Read:
         self.is_biblatex = False
 
     def reference(self) -> Reference | None:
-        """Return the reference, unless what it holds can't be read."""
+        """Return the reference, or None if the entry can't be read."""
         kind = self.entry.entry_type.lower()
         written = self._written(self.entry, ())
         if self.faults:
@@ -416,7 +416,7 @@ class _Read:
         return fields
 
     def _granular(self, entry: Entry, name: str, value: str, chain: tuple[str, ...]) -> str:
-        """Return a value with what stands for `xdata=key-field` and `xdata=key-field-number` in its list."""
+        """Return a value with `xdata=key-field` and `xdata=key-field-number` in its list replaced."""
         if not re.search(r"\bxdata\s*=", value):
             return value
         field = _field(entry, name)

@@ -217,7 +217,7 @@ def _in_words(written: str) -> Date:
 
 
 def _with_month(date: Date, month: str, day: str) -> Date:
-    """Add month and day, in whatever order and language of numbers they stand there."""
+    """Add month and day, in any order and form."""
     if not month:
         return date
     year = date.parts[0][0]

@@ -49,7 +49,7 @@ AND, _COMMA, _SEMICOLON, _SPACE = (
 
 
 def split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """Split a text where a separator stands outside of all braces."""
+    """Split a text at separators outside of all braces."""
     parts, depth, start = [], 0, 0
     for match in separator.finditer(text):
         if match[0] == "{":
@@ -112,7 +112,7 @@ def _made(
 
 
 def _extended(written: str, show: Read, keeps_prefix: bool) -> Name:
-    """Read BibLaTeX's format `family=…, given=…, prefix=…`; each value may stand in quotes or braces."""
+    """Read BibLaTeX's format `family=…, given=…, prefix=…`; each value may be in quotes or braces."""
     parts: dict[str, str] = {}
     for part in split(written.strip().strip('"'), _COMMA):
         key, equals, value = part.strip().strip('"').partition("=")
@@ -129,7 +129,7 @@ def _extended(written: str, show: Read, keeps_prefix: bool) -> Name:
 
 
 def _is_braced(text: str) -> bool:
-    """Tell whether one pair of braces goes around all of a text: it is a name as it stands."""
+    """Tell whether one pair of braces encloses all of a text, which is then a literal name."""
     if not (text.startswith("{") and text.endswith("}")):
         return False
     depth = 0
@@ -151,7 +151,7 @@ def _without_suffix(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_lower(word: str, show: Read) -> bool:
-    """Tell whether a word begins with a small letter; what stands in braces does not."""
+    """Tell whether a word begins with a lower-case letter; a word in braces does not."""
     if word.startswith("{") and not word.startswith("{\\"):
         return False
     # What stands in parentheses is a remark, such as (ed.).

@@ -15,7 +15,7 @@ from quaere.errors import Place
 
 @dataclass(frozen=True)
 class Name:
-    """A person, or with `is_literal` an organization, whose name is `family` as it stands.
+    """A person, or with `is_literal` an organization, whose whole name is `family`.
 
     A dropping particle is left out before a family name alone, as in "Beethoven"; the other stays, as in "d’Alembert".
     """
@@ -110,7 +110,7 @@ class Reference:
 
     @property
     def has_title(self) -> bool:
-        """Tell whether the entry has a title, be it that of what holds it."""
+        """Tell whether the entry has a title of its own or of the work that contains it."""
         return any(self.texts.get(name) for name in _TITLES)
 
     @property

@@ -439,7 +439,7 @@ def _braces(text: str) -> dict[int, int]:
 
 
 def _expanded(latex: str, defined: Mapping[str, Command]) -> str:
-    """Put what stands for them in the place of the file's own commands."""
+    """Expand the commands that the file defines."""
     for _ in range(DEEPEST):
         ends: dict[int, int] | None = None
         parts: list[str] = []
@@ -481,7 +481,7 @@ def _arguments(text: str, at: int, count: int, name: str, ends: Mapping[int, int
 
 @dataclass
 class _Reader:
-    """Reads TeX from the left to the right; each group by a call of its own, no deeper than braces may lie."""
+    """Reads TeX from left to right, with a recursive call for each group."""
 
     source: str
     is_math: bool = False
