@@ -1,5 +1,6 @@
-"""Paper cards, answers that run, and the site that shows what holds.
+"""Paper cards, answers that run, and the site that shows them.
 
-Data take one road through five rooms (see docs/architecture.md): `content` reads what people wrote into one `Library`,
-`running` executes its code, `pages` makes pages of both, `site` puts them into a site, `authoring` changes files.
+Data flow through five packages (see docs/architecture.md): `content` reads an author's files into one `Library`,
+`running` executes its code, `pages` renders pages from both, `site` builds a site from them, and `authoring` will edit
+files.
 """

@@ -1,4 +1,4 @@
-"""Write a file all or nothing: whoever reads it sees the former content or the new one, never a part."""
+"""Write files atomically: a reader sees the old content or the new content, never a part of it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _OWN = set[str]()
 
 
 def write(file: Path, text: str) -> None:
-    """Put a text into a file, and have both on the disk when this returns. The folders above it are made.
+    """Write a text to a file and sync it to disk. Missing folders are created.
 
     A file that was there hands on its permissions. A link is replaced, and what it leads to stays.
 
     Raises:
-        WriteError: The disk is full, the folder can't be written to, or there is something else than a file.
+        WriteError: The disk is full, the folder can't be written to, or something other than a file is there.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -49,18 +49,18 @@ def write(file: Path, text: str) -> None:
 
 
 def _mode(file: Path) -> int | None:
-    """Return the permissions of a file; None if there is none, or a link that leads nowhere."""
+    """Return the permissions of a file; None if there is no file, or a broken link."""
     try:
         found = file.stat()
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(found.st_mode):
-        raise WriteError(Place(str(file), 0), "there is something else than a file", "name another file")
+        raise WriteError(Place(str(file), 0), "this is not a regular file", "name another file")
     return stat.S_IMODE(found.st_mode)
 
 
 def _sync(folder: Path) -> None:
-    """Have a folder's list of files on the disk, where the system can do that."""
+    """Sync a folder's entries to disk, where the system can do that."""
     with contextlib.suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -70,14 +70,14 @@ def _sync(folder: Path) -> None:
 
 
 def scratch(folder: Path) -> Path:
-    """Return a new name in a folder, for what lies there until it is done; it tells which process is at it."""
+    """Return a new name in a folder for a temporary file; it contains the id of this process."""
     name = f".quaere-{os.getpid()}-{secrets.token_hex(8)}"
     _OWN.add(name)
     return folder / name
 
 
 def sweep(folder: Path) -> None:
-    """Remove from a folder what processes that are gone were at."""
+    """Remove from a folder the temporary files of processes that have ended."""
     for path in folder.iterdir():
         if (found := _SCRATCH.fullmatch(path.name)) and path.name not in _OWN and not _lives(int(found[1])):
             with contextlib.suppress(OSError):
@@ -85,7 +85,7 @@ def sweep(folder: Path) -> None:
 
 
 def _lives(pid: int) -> bool:
-    """Tell whether another process lives, as far as that can be asked."""
+    """Tell whether another process is running, as far as the system can say."""
     if pid == os.getpid():
         return False
     if sys.platform == "win32":

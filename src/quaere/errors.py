@@ -1,4 +1,4 @@
-"""Mistakes that an author can mend: where, what, and how."""
+"""Errors that an author can correct: where, what, and how to correct them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Place:
 
 
 class AuthorError(Exception):
-    """A mistake in what somebody wrote; shown as place, problem, path and hint, never as a traceback."""
+    """An error in an author's file; shown as place, problem, path and hint, never as a traceback."""
 
     def __init__(self, place: Place, problem: str, hint: str = "") -> None:
         super().__init__(place, problem, hint)
@@ -48,27 +48,27 @@ class AuthorError(Exception):
 
 
 class CardError(AuthorError):
-    """A card is at fault."""
+    """An error in a card."""
 
 
 class BibError(AuthorError):
-    """The bibliography is at fault."""
+    """An error in the bibliography."""
 
 
 class AnswerError(AuthorError):
-    """An answer in the implementation's docstrings is at fault."""
+    """An error in an answer in the implementation's docstrings."""
 
 
 class ResultError(AuthorError):
-    """A file of results is at fault."""
+    """An error in a file of results."""
 
 
 class PageError(AuthorError):
-    """A page is at fault, written by hand or made."""
+    """An error in a page, hand-written or generated."""
 
 
 class ConfigError(AuthorError):
-    """The `[tool.quaere]` table, mkdocs.yml or a template is at fault."""
+    """An error in the `[tool.quaere]` table, mkdocs.yml or a template."""
 
 
 class WriteError(AuthorError):
@@ -76,21 +76,21 @@ class WriteError(AuthorError):
 
     @classmethod
     def refused(cls, path: Path, error: OSError) -> WriteError:
-        """Make the error of what the system refused."""
+        """Make the error from an `OSError`."""
         problem = f"this can't be written: {error.strerror or error}"
-        return cls(Place(str(path), 0), problem, "look at the disk, and at whose folder it is")
+        return cls(Place(str(path), 0), problem, "check the disk, and who owns the folder")
 
 
 class MisuseError(ConfigError):
-    """A command was called in a folder, or on one, that is not for it."""
+    """A command was called in, or on, a folder that it can't be used with."""
 
 
 class PluginError(AuthorError):
-    """Another distribution's part of quaere can't be loaded, or failed."""
+    """A plugin can't be loaded, or failed."""
 
 
 class Faults(Exception):  # noqa: N818  (a report, not one error)
-    """All the mistakes that one run found, in the order of their places."""
+    """All the errors that one run found, in the order of their places."""
 
     def __init__(self, errors: Iterable[AuthorError]) -> None:
         self.errors: Sequence[AuthorError] = sorted(errors, key=lambda error: (error.place, error.problem))
@@ -101,7 +101,7 @@ class Faults(Exception):  # noqa: N818  (a report, not one error)
 
 
 def visible(text: str, quoted: Callable[[str], str] = ascii) -> str:
-    """Return a text with escapes, as in `\\x1b`, for what a terminal would obey in the place of showing it.
+    """Return a text with escapes, as in `\\x1b`, for the characters that control a terminal.
 
     Args:
         text: The text.

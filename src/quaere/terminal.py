@@ -1,4 +1,4 @@
-"""Cards, questions and verdicts as a terminal shows them."""
+"""Print cards, questions and verdicts in a terminal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FAINT = "bright_black"
 
 
 class Terminal(Console):
-    """Shows what comes from files, and writes escapes for whatever of it a terminal would obey or can't show."""
+    """A console that escapes control characters, and characters that the terminal can't show."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, emoji=False)
@@ -51,7 +51,7 @@ class Terminal(Console):
 
 
 def questions(asked: Iterable[Asked], verdicts: Mapping[str, Verdict]) -> RenderableType:
-    """Show questions as a table, a line each."""
+    """Show questions as a table, one per line."""
     table = _table("state", "question", "")
     for one in asked:
         table.add_row(_badge(one.state(verdicts.get(one.id))), Text(one.id), Text(one.question.ask))
@@ -97,7 +97,7 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
 
 
 def question(asked: Asked, verdict: Verdict | None) -> RenderableType:
-    """Show a question with its answer, the code, and what came of running it."""
+    """Show a question with its answer, the code, and the verdict."""
     parts: list[RenderableType] = [
         Text(asked.question.ask, "bold"),
         Text.assemble(_badge(asked.state(verdict)), f"  {asked.id}  ", (str(asked.place), _FAINT)),
@@ -114,7 +114,7 @@ def question(asked: Asked, verdict: Verdict | None) -> RenderableType:
 
 
 def experiments(library: Library) -> RenderableType:
-    """List the experiments, and what became of the claims that each put to the test."""
+    """List the experiments, with the outcomes of their claims."""
     table = _table("experiment", "", "last result", "")
     for slug, module in library.experiments.items():
         found = library.results.get(slug)
@@ -126,7 +126,7 @@ def experiments(library: Library) -> RenderableType:
 
 
 def result(one: Result) -> RenderableType:
-    """Show what an experiment found: its tables, and what became of each claim."""
+    """Show the result of an experiment: its tables, and the outcome of each claim."""
     parts: list[RenderableType] = []
     for table in one.tables:
         shown = _table(*table.columns)
@@ -152,7 +152,7 @@ def ran(answer: Answer, verdict: Verdict, transcript: str) -> RenderableType:
 
 
 def _verdict(verdict: Verdict) -> RenderableType:
-    """Show what came of running an answer."""
+    """Show a verdict."""
     versions = " · ".join(f"{name} {version}" for name, version in verdict.versions.items())
     on = f" in {verdict.seconds:.2f} s on {versions}, commit {verdict.commit or 'none'}, {verdict.at}"
     if verdict.passed:

@@ -97,7 +97,7 @@ def test_what_is_no_file_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to("/dev/null")
     for name in ("folder", "fifo", "null"):
         path = tmp_path / name
-        assert told(path) == f"{path}: there is something else than a file\n  hint: name another file"
+        assert told(path) == f"{path}: this is not a regular file\n  hint: name another file"
         assert not path.is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "folder", "null"]
 

@@ -287,7 +287,9 @@ def test_a_figure_that_can_not_be_drawn_ends_the_build_with_its_place(base: Base
 @pytest.mark.parametrize("setting", ['docs = "papers"', 'docs = "."', 'templates = "papers/looks"', 'docs = "../docs"'])
 def test_no_setting_makes_pages_or_templates_of_what_lies_beside_the_cards(base: Base, setting: str) -> None:
     base.write({"pyproject.toml": f"[tool.quaere]\n{setting}\n"})
-    assert re.match(r"pyproject.toml:2:1: .*(lie in each other|a path from this file's folder|or is it)", base.report())
+    assert re.match(
+        r"pyproject.toml:2:1: .*(overlap|a path relative to this file's folder|or outside of it)", base.report()
+    )
 
 
 @pytest.mark.parametrize("name", ["card.html", "module.html", "states.html"])
@@ -331,7 +333,7 @@ def test_a_folder_that_can_not_hold_a_site_is_told(base: Base) -> None:
     base.write({"file": "", "docs/index.md": "# Home\n"})
     with pytest.raises(MisuseError, match="the site can't be written: File exists"):
         build(base.project, base.library(), base.root / "file/site")
-    with pytest.raises(MisuseError, match="this and the place of `docs` lie in each other"):
+    with pytest.raises(MisuseError, match="this and the path of `docs` overlap"):
         build(base.project, base.library(), base.root / "docs/site")
 
 
@@ -381,7 +383,7 @@ def test_links_to_sources_name_the_branch_that_is_edited(base: Base) -> None:
 
 def test_a_folder_that_holds_something_else_is_no_site(base: Base) -> None:
     base.write({"site/letter.txt": "Dear"})
-    with pytest.raises(MisuseError, match="this holds something else than a site"):
+    with pytest.raises(MisuseError, match="this contains something other than a site"):
         build(base.project, base.library(), base.root / "site")
     assert (base.root / "site/letter.txt").read_text() == "Dear"
 

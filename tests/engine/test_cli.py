@@ -671,9 +671,7 @@ def test_run_shows_what_an_experiment_says_of_a_package_that_it_misses(toy: Base
 def test_run_has_nothing_to_go_on_with(toy: Base) -> None:
     result = run_toy(toy, "--resume")
     assert result.returncode == 2
-    assert result.stderr.startswith(
-        "there is no run of this size and seed to take up again\n  hint: start anew: quaere"
-    )
+    assert result.stderr.startswith("there is no run of this size and seed to resume\n  hint: start anew: quaere")
 
 
 def test_run_goes_on_with_the_same_code_only(toy: Base) -> None:

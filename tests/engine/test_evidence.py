@@ -80,7 +80,7 @@ def test_evidence_in_any_other_form_is_set_aside_with_a_warning(
     found = Evidence(file)
     assert found.verdicts == {}
     told = re.escape(reason) if reason else ".+"
-    pattern = rf"{file} is not trusted \({told}\); it is now evidence\.set-aside\.json, and the answers run anew"
+    pattern = rf"{file} is not trusted \({told}\); it is now evidence\.set-aside\.json, and the answers run again"
     assert re.fullmatch(pattern, found.warning), found.warning
     assert not file.exists()
     assert (tmp_path / "evidence.set-aside.json").read_bytes() == data
@@ -120,8 +120,8 @@ def test_what_is_no_file_stays_where_it_is(tmp_path: Path, kind: str) -> None:
         file.symlink_to("/dev/null" if kind.endswith("device") else tmp_path)
     before = file.lstat()
     found = Evidence(file)
-    what = "there is something else than a file"
-    assert found.warning == f"{file} is not trusted ({what}); it stays where it is ({what}), and the answers run anew"
+    what = "this is not a regular file"
+    assert found.warning == f"{file} is not trusted ({what}); it stays where it is ({what}), and the answers run again"
     with pytest.raises(WriteError, match=what):
         found.save(["toy.why"])
     assert file.lstat().st_ino == before.st_ino

@@ -435,8 +435,11 @@ DEEP = {
     ("papers/toy.yml", "[" * 20_000): "papers/toy.yml:1:22: the card is nested more than 20 levels deep",
     ("papers/toy.yml", "{a: " * 20_000): "papers/toy.yml:1:85: the card is nested more than 20 levels deep",
     ("papers/toy.yml", "- " * 20_000): "papers/toy.yml:1:43: the card is nested more than 20 levels deep",
-    ("papers/results/toy.json", RESULT % ("[" * 20_000)): "papers/results/toy.json:1:1: no result of an experiment",
-    ("papers/results/toy.json", RESULT % ("1" * 5_000)): "papers/results/toy.json:1:1: no result of an experiment",
+    (
+        "papers/results/toy.json",
+        RESULT % ("[" * 20_000),
+    ): "papers/results/toy.json:1:1: not the result of an experiment",
+    ("papers/results/toy.json", RESULT % ("1" * 5_000)): "papers/results/toy.json:1:1: not the result of an experiment",
     ("papers/results/toy.json", RESULT % '{"a": 1e999999, "b": NaN}'): "",
     ("papers/toy.yml", CARD + '"' + ">" * 5_000 + ' x"'): "",
     ("papers/toy.yml", CARD + '"' + "- " * 5_000 + 'x"'): "",

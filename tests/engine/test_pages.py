@@ -407,7 +407,7 @@ def test_a_stamp_says_when_and_on_what_an_answer_held() -> None:
 
 def test_a_stale_verdict_is_shown_as_past_and_a_failure_with_its_output() -> None:
     changed, failed = one_question(small(), "changed"), one_question(small(), "failed")
-    assert "changed since it last held: 2026-02-01" in Reading(changed).text
+    assert "changed since its last successful run: 2026-02-01" in Reading(changed).text
     assert "passed" not in changed
     assert "Expected:\n    2\nGot:\n    ```3\n" in Reading(failed).texts["pre"]
 
@@ -942,7 +942,7 @@ def test_the_newest_cards_are_those_with_the_newest_questions() -> None:
 
 def test_the_home_page_without_one_written_by_hand_shows_what_holds_and_the_newest_cards() -> None:
     reading = Reading(body(small(), addresses.HOME))
-    assert reading.texts["h2"] == ["What holds", "Newest cards"]
+    assert reading.texts["h2"] == ["Questions by state", "Newest cards"]
     assert {"papers/", "tags/", "affiliations/", "papers/red/", "questions/?state=open"} <= set(reading.links())
     assert pages(small(), name="")[addresses.HOME].title == "Papers"
 
@@ -1002,7 +1002,7 @@ def test_without_cards_there_are_pages_all_the_same() -> None:
     made = {path: Reading(page.body) for path, page in pages(library()).items()}
     assert "There is no card yet." in made["papers/index.md"].text
     assert "There are no questions yet." in made["questions.md"].text
-    assert "No card has any." in made["tags.md"].text
+    assert "There are none yet." in made["tags.md"].text
     assert "There is no experiment yet." in made["experiments.md"].text
     nothing = Library({}, {}, (), (), {})
     assert "There is no module yet." in Reading(body(nothing, addresses.REFERENCE)).text

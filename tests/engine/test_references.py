@@ -128,7 +128,7 @@ def test_and_parts_names_outside_of_braces_only() -> None:
     ("written", "problem"),
     [
         ("author = {A, B, C, D and E}", "the name `A, B, C, D` can't be read: too many commas"),
-        ("author = {Doe, J.; Roe, R.}", "the name `Doe, J.; Roe, R.` can't be read: semicolons part no people"),
+        ("author = {Doe, J.; Roe, R.}", "the name `Doe, J.; Roe, R.` can't be read: semicolons don't separate names"),
         ("author = {family=A, given}", "the name `family=A, given` can't be read: `given` has no `=`"),
         ("author = {prefix=von, suffix=Jr}", "it has no `family=`"),
         (r"author = {\emph}", r"`\emph` lacks its argument"),
@@ -590,7 +590,7 @@ def test_broken_tex_is_told_with_its_line(base: Base, field: str, value: str) ->
 def test_a_year_of_five_thousand_digits_is_told(base: Base) -> None:
     with_entry(base, f"@misc{{k,\n  author = {{Doe, Jo}}, title = {{T}},\n  year = {{{'1' * 5000}}}}}")
     assert base.report() == (
-        "papers/references.bib:3:1: entry `k`: a year of 5,000 characters is none\n"
+        "papers/references.bib:3:1: entry `k`: a year of 5,000 characters can't be read\n"
         "  hint: write 2020, 2020-05-06, a span as 1999/2000, or words such as `in press`"
     )
 
@@ -616,7 +616,10 @@ def test_a_parent_is_cited_by_its_heirs(base: Base) -> None:
 @pytest.mark.parametrize(
     ("entry", "remark"),
     [
-        ("@manual{k, organization = {Some Institute}, title = {H}, year = {2001}}", ": `Some Institute` stands in"),
+        (
+            "@manual{k, organization = {Some Institute}, title = {H}, year = {2001}}",
+            ": `Some Institute` is shown instead",
+        ),
         ("@proceedings{k, title = {P}, year = {2001}}", ""),
         ("@misc{k, title = {P}, year = {2001}}", ""),
     ],

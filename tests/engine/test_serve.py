@@ -34,7 +34,7 @@ def test_a_port_that_was_taken_meanwhile_is_told_before_anything_is_built(
         with pytest.raises(MisuseError) as caught:
             serve.serve(base.project, base.library(), port, said.append)
     assert str(caught.value) == (
-        f"http://127.0.0.1:{port}/: nobody can listen on port {port}: address already in use\n"
+        f"http://127.0.0.1:{port}/: can't listen on port {port}: address already in use\n"
         "  hint: name another with --port, or leave it out"
     )
     assert said == []

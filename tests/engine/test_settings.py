@@ -46,7 +46,7 @@ def test_a_path_that_leads_elsewhere_somewhere_is_told(tmp_path: Path, name: str
     file.write_text("[tool.quaere]\n" + f'{name} = "{value}"'.replace("C:\\x", "C:\\\\x").replace("a\\b", "a\\\\b"))
     with pytest.raises((ConfigError, Faults)) as caught:
         read(file)
-    assert str(caught.value) == f"{file}:2:1: expected a path from this file's folder (at tool.quaere.{name})"
+    assert str(caught.value) == f"{file}:2:1: expected a path relative to this file's folder (at tool.quaere.{name})"
 
 
 @pytest.mark.parametrize("value", ["", "a.b", "a/b", "1", "a\\nb", "../x", "a b", "a\\u0000"])
@@ -84,7 +84,7 @@ def test_no_two_settings_share_a_place(tmp_path: Path, one: str, other: str) -> 
         if reads and (second.endswith("er") or len(reads) == 2):
             assert read(file), "what is only read may lie in a folder, and hold others"
         else:
-            with pytest.raises(Faults, match=r"and the place of `(same|\w+)` lie in each other"):
+            with pytest.raises(Faults, match=r"and the path of `(same|\w+)` overlap"):
                 read(file)
 
 
@@ -100,11 +100,11 @@ def test_a_link_that_leads_out_or_to_another_place_is_told(tmp_path: Path, name:
         if name == "implementation" and "/" in value:
             continue
         file.write_text(f'[tool.quaere]\n{name} = "{value}"\n')
-        with pytest.raises(Faults, match=rf":2:1: `{value}` leads out of this file's folder"):
+        with pytest.raises(Faults, match=rf":2:1: `{value}` is this file's folder, or outside of it"):
             read(file)
     if name not in ("bibliography", "tests"):
         file.write_text(f'[tool.quaere]\n{name} = "link"\n')
-        with pytest.raises(Faults, match=r":2:1: `link` and the place of `(docs|papers)` lie in each other"):
+        with pytest.raises(Faults, match=r":2:1: `link` and the path of `(docs|papers)` overlap"):
             read(file)
 
 
@@ -166,8 +166,8 @@ def test_evidence_that_was_named_before_is_evidence_still(base: Base) -> None:
         ("versions = ['']", "expected the name of a distribution"),
         ("versions = ['../x']", "expected the name of a distribution"),
         ('versions = ["a\\nb"]', "expected the name of a distribution"),
-        ("versions = ['python']", "`python` has another meaning"),
-        ("versions = ['state']", "`state` has another meaning"),
+        ("versions = ['python']", "`python` is the name of another field"),
+        ("versions = ['state']", "`state` is the name of another field"),
         ("preload = ['']", "expected the name of a module"),
         ("preload = ['a b']", "expected the name of a module"),
         ("preload = ['.a']", "expected the name of a module"),

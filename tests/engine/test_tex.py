@@ -93,11 +93,11 @@ def test_mathematics_keeps_its_source() -> None:
         (r"\char55555555", "`\\char` names no character"),
         (r"\char27", "`\\char` names no character"),
         (r"\symbol{55296}", "`\\symbol` names no character"),
-        ("{" * 3000, "braces lie more than 100 deep in each other"),
+        ("{" * 3000, "braces are nested more than 100 levels deep"),
         ("{" * 99 + "a", "a brace is opened and not closed"),
         ("a}", "a brace is closed that was not opened"),
         (r"\noopsort", r"`\noopsort` lacks its argument"),
-        (r"\frac" * 3000, "commands lie more than 30 deep in each other"),
+        (r"\frac" * 3000, "commands are nested more than 30 levels deep"),
     ],
 )
 def test_what_tex_could_not_set_is_told(written: str, problem: str) -> None:

@@ -852,7 +852,7 @@ def test_the_eyes_see_what_is_alive_and_nothing_on_a_sound_page(browser: Browser
         stopped = seen(browser, hostile.folder / "site", ["tags/spoiled.html"], patience=3_000)
     assert [said for said in ALIVE.values() if not any(said in fault for fault in eyes.faults)] == []
     assert [fault for fault in eyes.faults if fault.startswith("index.html")] == []
-    assert "What holds" in eyes.texts["index.html"]
+    assert "Questions by state" in eyes.texts["index.html"]
     assert any("the policy had to stop script-src" in fault for fault in stopped.faults)
     assert any("the policy had to stop img-src https://host0004" in fault for fault in stopped.faults)
     assert not any(" ran" in fault or "a dialog" in fault for fault in stopped.faults)

@@ -1176,29 +1176,29 @@ REFUSED: Mapping[str, tuple[str, str, str]] = {
     "start of text in a title": ("papers/references.bib", "@misc{toy2020, title = {\x02wzxhzdk:0\x03}}\n", "U+0002"),
     "null character in a title": ("papers/references.bib", "@misc{toy2020, title = {a\x00b}}\n", "U+0000"),
     "key of a result": ("papers/results/toy.json", _RESULT + ', "<script>": 1}', "not permitted"),
-    "half a result": ("papers/results/toy.json", _RESULT, "no result of an experiment"),
-    "half a character of a result": ("papers/results/toy.json", _RESULT + ', "notes": "\\ud800"}', "no result"),
+    "half a result": ("papers/results/toy.json", _RESULT, "not the result of an experiment"),
+    "half a character of a result": ("papers/results/toy.json", _RESULT + ', "notes": "\\ud800"}', "not the result"),
     "outcome": (
         "papers/results/toy.json",
         _RESULT + ', "findings": [{"claim": "a", "outcome": "<script>", "why": "x"}]}',
-        "no result of an experiment",
+        "not the result of an experiment",
     ),
     "id of a claim": (
         "papers/results/toy.json",
         _RESULT + ', "findings": [{"claim": "a\\" onclick=\\"POP", "outcome": "partly", "why": "x"}]}',
-        "no result of an experiment",
+        "not the result of an experiment",
     ),
     "id of a figure": (
         "papers/results/toy.json",
         _RESULT
         + ', "figures": [{"id": "../../x", "kind": "lines", "title": "x", "caption": "x", "alt": "x", "x": "x", '
         '"y": "y", "series": []}]}',
-        "no result of an experiment",
+        "not the result of an experiment",
     ),
     "depth of a result": (
         "papers/results/toy.json",
         _RESULT + ', "settings": ' + '{"a":' * 3000 + "1" + "}" * 3001,
-        "no result of an experiment",
+        "not the result of an experiment",
     ),
     "name of a result": ("papers/results/<script>POP<script>.json", _RESULT + "}", "there is no card"),
     "name of an answer": (

@@ -1,1 +1,1 @@
-"""Changes an author's files. Nothing does so yet."""
+"""Edits an author's files. Still empty."""

@@ -1,7 +1,7 @@
-"""Where each page stands in the site, and where a relative address in a card's text leads.
+"""The path of each page in the site, and the target of a relative address in a card's text.
 
-A page is named by the path of a Markdown file, whether there is such a file or not: `papers/toy.md` is the page of the
-card `toy`. What lies beside the cards stands beside their pages.
+A page is named by the path of a Markdown file, whether or not the file exists: `papers/toy.md` is the page of the card
+`toy`. Files in the folder of the cards are in the same folder of the site as the cards' pages.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _CARD = re.compile(r"papers/([^/]+)\.ya?ml")
 
 
 def card(slug: str) -> str:
-    """Return where a card's page stands."""
+    """Return the path of a card's page."""
     return f"papers/{slug}.md"
 
 
 def module(name: str) -> str:
-    """Return where a module's page stands. All stand in one folder, so that links between pages are alike."""
+    """Return the path of a module's page. All are in one folder, so that links between pages have the same form."""
     package, _, own = name.partition(".")
     # The list and the package itself have these names.
     return f"reference/{own or package}{'_' * (own in ('index', package))}.md"
@@ -44,7 +44,7 @@ def file(page: str, has_folders: bool) -> str:
 
 
 def led_to(page: str, written: str, pages: Set[str], files: Set[str]) -> str | None:
-    """Return where a relative address leads.
+    """Return the target of a relative address.
 
     Args:
         page: The page that the text is shown on.

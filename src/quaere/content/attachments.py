@@ -1,4 +1,4 @@
-"""Pictures and documents that lie beside the cards, and that a card can show or link to."""
+"""Images and documents in the folder of the cards, which a card can show or link to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FETCHES = re.compile(r"@import|(?:image|image-set|src|cross-fade|element)\s*\(|
 
 
 def read(root: Path, papers: str) -> tuple[dict[str, str], list[CardError]]:
-    """Choose what may be shown of the files beside the cards.
+    """Choose the files in the folder of the cards that may be shown.
 
     Args:
         root: The folder of the project.
@@ -56,7 +56,7 @@ def _suffix(path: str) -> str:
 
 
 def _alive(svg: bytes) -> str:
-    """Say what could run or fetch something when a browser opens an SVG file by itself; empty if nothing could."""
+    """Return what in an SVG file could run or fetch something in a browser; empty if nothing could."""
     inspection = _Inspection()
     try:
         inspection.parser.Parse(svg, True)
@@ -66,7 +66,7 @@ def _alive(svg: bytes) -> str:
 
 
 class _Inspection:
-    """Looks through a picture while it is parsed; `found` is the first thing that is alive in it."""
+    """Inspects an SVG file while it is parsed; `found` is the first thing that could run or fetch something."""
 
     def __init__(self) -> None:
         self.found = ""

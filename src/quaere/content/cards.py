@@ -1,4 +1,4 @@
-"""Cards: the files papers/*.yml, each read by itself."""
+"""Read the cards, the files papers/*.yml, each independently of the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SUFFIXES = {".yml", ".yaml"}
 
 @dataclass(frozen=True)
 class Draft:
-    """A card that was read and is sound by itself."""
+    """A card without errors of its own."""
 
     slug: str
     file: str
@@ -77,7 +77,7 @@ def _slug(file: str) -> str:
 
 
 def _card(document: Document, slug: str, file: str) -> tuple[Card | None, list[CardError]]:
-    """Return the card, if it is one, and what is wrong with it."""
+    """Return the card, if it is valid, and its errors."""
     if not isinstance(document.value, dict):
         problem = f"expected a mapping, found {_describe(document, ())}"
         return None, [CardError(document.place(()), problem, "write `name: value`")]
@@ -97,7 +97,7 @@ def _card(document: Document, slug: str, file: str) -> tuple[Card | None, list[C
 
 
 def _taken(part: str, items: Iterable[Question | Claim], document: Document) -> Iterator[CardError]:
-    """Yield a fault for each id that stands in the card for the second time."""
+    """Yield an error for each duplicate id in the card."""
     first: dict[str, int] = {}
     for index, item in enumerate(items):
         place = document.place((part, index, "id"))
@@ -123,7 +123,7 @@ _PATTERNS = {
 
 
 def _fault(kind: str, path: Path, context: Mapping[str, object], document: Document) -> CardError:
-    """Put one of pydantic's errors into the card's own words."""
+    """Rewrite one of pydantic's errors in the terms of a card."""
     place = document.place(path)
     last = str(path[-1])
     written = document.written.get(path, "")
@@ -153,11 +153,11 @@ def _fault(kind: str, path: Path, context: Mapping[str, object], document: Docum
     if kind == "string_pattern_mismatch":
         problem, hint = _PATTERNS.get(last, ("no slug", "use lower-case letters, digits and _, a letter first"))
         return CardError(place, f"`{_short(written)}` is {problem}", hint)
-    return CardError(place, f"not as it should be ({kind})")
+    return CardError(place, f"invalid value ({kind})")
 
 
 def _known(path: Path) -> Iterable[str]:
-    """Return the keys that may stand at a path."""
+    """Return the keys that are allowed at a path."""
     parts: dict[str, type[BaseModel]] = {
         "reading": Reading,
         "links": Link,
@@ -170,7 +170,7 @@ def _known(path: Path) -> Iterable[str]:
 
 
 def _describe(document: Document, path: Path) -> str:
-    """Say what stands at a path, as in "int `1184`"."""
+    """Describe the value at a path, as in "int `1184`"."""
     value = document.value_at(path)
     if value is None:
         return "nothing"

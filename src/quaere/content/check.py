@@ -1,4 +1,4 @@
-"""What is wrong between sound parts: a registry of small functions from a library to problems.
+"""Checks of a whole library: a registry of small functions from a library to errors.
 
 Other distributions add theirs by the entry point `quaere.checks`.
 """
@@ -36,7 +36,7 @@ _LOST = 100
 
 
 def check(library: Library) -> list[AuthorError]:
-    """Return all that the registered checks find."""
+    """Return all errors that the registered checks find."""
     found = [problem for one in CHECKS for problem in one(library)]
     try:
         return found + [problem for _, one in plugins.loaded("quaere.checks") for problem in one(library)]
@@ -70,7 +70,7 @@ def questions_answered_twice(library: Library) -> Iterator[AuthorError]:
 
 @_registered
 def lineage(library: Library) -> Iterator[AuthorError]:
-    """A card builds on other cards that are there, and not on itself by any road."""
+    """A card builds on cards that exist, and not on itself, directly or indirectly."""
     for paper in library.papers.values():
         for index, slug in enumerate(paper.card.builds_on):
             if not library.has(slug):
@@ -98,7 +98,7 @@ def _circle(ancestors: Mapping[str, set[str]]) -> list[str]:
 
 @_registered
 def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
-    """Each [[link]] names a card or a question that is there."""
+    """Each [[link]] names a card or a question that exists."""
     known = (*library.papers, *library.questions)
     for text in _texts(library):
         for link in text.links():
@@ -117,7 +117,7 @@ def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
 
 @_registered
 def dead_links(library: Library) -> Iterator[AuthorError]:
-    """Each relative link of a card or an answer leads to a page or a file that is there, each picture too."""
+    """Each relative link or image of a card or an answer leads to a page or a file that exists."""
     beside = tuple(path.removeprefix("papers/") for path in library.attachments)
     pages = (*beside, *(f"{slug}.md" for slug in library.papers))
     for text in _texts(library):
@@ -158,7 +158,7 @@ class _Text:
         return self.kind(self._within(offset, written), problem, hint)
 
     def _within(self, offset: int, written: str) -> Place:
-        """Return where something stands in the file, whatever YAML did to indentation and lines."""
+        """Return a place in the file for a position in the text, which YAML may have indented or folded."""
         if self._told and self._told[0] == offset:
             return self._told[1]
         start, source = self.place, self.source
@@ -214,7 +214,7 @@ def _part(card: Card, path: Iterable[str | int]) -> str | None:
 
 @_registered
 def pages_where_generated_ones_go(library: Library) -> Iterator[AuthorError]:
-    """No page written by hand stands where a generated one goes; the home page is the one that may be either."""
+    """No hand-written page has the path of a generated one, except the home page."""
     generated = {
         **dict.fromkeys(addresses.LISTS - {addresses.HOME}, "a list"),
         **{addresses.card(slug): f"the page of the card `{slug}`" for slug in library.papers},
@@ -223,11 +223,11 @@ def pages_where_generated_ones_go(library: Library) -> Iterator[AuthorError]:
     generated |= {path: f"`{file}`" for path, file in library.attachments.items()}
     for path in library.docs:
         if path.rpartition("/")[2] == "README.md":
-            problem = "MkDocs makes the index of its folder of this page"
+            problem = "MkDocs would make this page the index of its folder"
             yield PageError(Place(f"{library.settings.docs}/{path}"), problem, "name it index.md")
     for path in (*library.docs, *library.files):
         if path in generated:
-            problem = f"{generated[path]} is made in this place"
+            problem = f"{generated[path]} is generated at this path"
             yield PageError(Place(f"{library.settings.docs}/{path}"), problem, "give this page another name")
 
 
@@ -249,7 +249,7 @@ def _uncited(library: Library) -> list[str]:
 
 @_registered
 def incomplete_references(library: Library) -> Iterator[AuthorError]:
-    """Each reference tells who wrote what, and when."""
+    """Each reference has an author, a title and a year."""
     for paper in library.papers.values():
         reference = paper.reference
         has_author = reference.authors or reference.editors or reference.kind in WITHOUT_AUTHOR
@@ -260,12 +260,12 @@ def incomplete_references(library: Library) -> Iterator[AuthorError]:
 
 
 def remarks(library: Library) -> list[str]:
-    """Return what is worth knowing of a library, and no fault."""
+    """Return remarks on what is not an error but may be worth knowing."""
     found = []
     for paper in library.papers.values():
         reference = paper.reference
         if not (reference.authors or reference.editors) and reference.kind in WITHOUT_AUTHOR:
-            instead = f": `{reference.credits}` stands in" if reference.credits else ""
+            instead = f": `{reference.credits}` is shown instead" if reference.credits else ""
             found.append(f"{reference.place}: entry `{reference.key}` has no author{instead}")
     if count := 0 if library.settings.every_entry_cited else len(_uncited(library)):
         entries = "1 entry that no card cites" if count == 1 else f"{count:,} entries that no card cites"
@@ -275,7 +275,7 @@ def remarks(library: Library) -> list[str]:
 
 @_registered
 def tags_outside_the_vocabulary(library: Library) -> Iterator[AuthorError]:
-    """Each tag is one of those agreed on, once a card."""
+    """Each tag is in the settings, and a card has it only once."""
     for paper in library.papers.values():
         seen: set[str] = set()
         for index, tag in enumerate(paper.card.tags):
@@ -301,7 +301,7 @@ def links_without_encryption(library: Library) -> Iterator[AuthorError]:
 
 @_registered
 def missing_implementations(library: Library) -> Iterator[AuthorError]:
-    """A card's module is there, unless the card says that it has none."""
+    """A card's module exists, unless the card says that it has none."""
     for paper in library.papers.values():
         if paper.card.implementation and not library.module_of(paper):
             modules = [module.name.partition(".")[2] for module in library.modules]

@@ -1,4 +1,4 @@
-"""The one door to an author's files: what only bears the name of one is told, and never waited for, followed or obeyed.
+"""List and read an author's files; anything else in their place is reported, and neither opened nor followed.
 
 A folder, a pipe, a device or a link can stand wherever a file is expected, and the file can be of any size.
 """
@@ -37,7 +37,7 @@ _HINTS = {
     errno.EACCES: "let whoever runs this read it: chmod u+r, for a folder u+rx",
     errno.ELOOP: "it is a link that leads back to itself: remove it",
     errno.ENOENT: "it is a link to what is not there: remove it, or put the file itself here",
-    errno.ENAMETOOLONG: "give it a shorter name, or put it less deep",
+    errno.ENAMETOOLONG: "give it a shorter name, or move it up",
 }
 # What a terminal would obey and what breaks lines: no name needs them, though what has one can be read.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -52,7 +52,7 @@ _Error = TypeVar("_Error", bound=AuthorError)
 
 
 def read(root: Path, file: str, kind: type[_Error], within: str = "") -> bytes | None:
-    """Return what a file holds; None if there is nothing of that name.
+    """Return the content of a file; None if there is nothing of that name.
 
     Args:
         root: The folder of the project.
@@ -84,7 +84,7 @@ def read(root: Path, file: str, kind: type[_Error], within: str = "") -> bytes |
 
 
 def text(data: bytes, file: str, kind: type[_Error]) -> tuple[str, list[_Error]]:
-    """Return the text of a file in UTF-8, and a fault for what of it is not, in whose place stands U+FFFD."""
+    """Decode a file as UTF-8, with U+FFFD for invalid bytes and an error for the first of them."""
     try:
         return data.decode(), []
     except UnicodeDecodeError as error:
@@ -162,7 +162,7 @@ def below(
 
 
 def problems(root: Path, files: Iterable[str]) -> Iterator[tuple[str, Problem]]:
-    """Yield what keeps files from being read that somebody else will read."""
+    """Yield the problems of files that another program will read."""
     for file in files:
         if os.path.lexists(root / file) and (problem := _problem(root / file, root)):
             yield file, problem
@@ -180,11 +180,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _of_folder(entry: os.DirEntry[str], path: str) -> Problem | None:
-    """Say what is wrong with a folder inside another."""
+    """Return the problem of a folder inside another, if it has one."""
     if entry.is_symlink():
         return _FOLDER_LINK
     if path.count("/") + 1 >= DEEPEST:
-        return f"this folder lies more than {DEEPEST - 1} levels deep", "put it less deep"
+        return f"this folder lies more than {DEEPEST - 1} levels deep", "move it up"
     return _of_name(entry.name)
 
 
@@ -198,7 +198,7 @@ def _of_name(name: str) -> Problem | None:
 
 
 def _problem(path: Path, folder: Path) -> Problem | None:
-    """Say what keeps something from being read as a file of a folder's own; None if nothing does."""
+    """Return why a path can't be read as a regular file in a folder; None if it can."""
     try:
         if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
             return ELSEWHERE

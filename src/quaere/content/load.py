@@ -1,4 +1,4 @@
-"""Cards, bibliography, answers and results into one library, with all that is wrong with them."""
+"""Combine cards, bibliography, answers and results in one library, together with all errors."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _cited(drafts: Iterable[cards.Draft], book: Bibliography, file: str) -> tupl
 
 
 def _renamed(root: Path, file: str) -> tuple[dict[str, str], list[ConfigError]]:
-    """Read former names with today's: two names a line, each with the module's; `#` begins a comment."""
+    """Read former names with their current names: two dotted names per line; `#` begins a comment."""
     try:
         text, faults = files.text(files.read(root, file, ConfigError) or b"", file, ConfigError)
     except ConfigError as error:
@@ -143,7 +143,7 @@ def _bibliography(root: Path, file: str) -> tuple[Bibliography, list[BibError]]:
 
 
 def _results(root: Path, papers: str, slugs: Iterable[str]) -> tuple[dict[str, Result], list[ResultError]]:
-    """Read what experiments wrote, each for a card."""
+    """Read the results of experiments, one per card."""
     slugs = set(slugs)
     found: dict[str, Result] = {}
     written, faults = files.below(root, f"{papers}/results", ResultError, lambda path: path.endswith(".json"), levels=1)
@@ -159,7 +159,7 @@ def _results(root: Path, papers: str, slugs: Iterable[str]) -> tuple[dict[str, R
 
 
 def _result(root: Path, file: str) -> tuple[Result | None, list[ResultError]]:
-    """Read what a run wrote, if it did and is whole."""
+    """Read a file of results, if it exists and is valid."""
     try:
         if (data := files.read(root, file, ResultError)) is None:
             return None, []
@@ -169,7 +169,7 @@ def _result(root: Path, file: str) -> tuple[Result | None, list[ResultError]]:
         return None, [error]
     except ValidationError as error:
         first = error.errors()[0]
-        problem = f"no result of an experiment: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        problem = f"not the result of an experiment: {first['msg'][:1].lower()}{first['msg'][1:]}"
         at = located_yaml.show(first["loc"])
     hint = "results are written by a run, not by hand: run it again"
     return None, [ResultError(Place(file, at=at), problem, hint)]

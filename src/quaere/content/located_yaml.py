@@ -1,7 +1,7 @@
-"""YAML into plain values that remember where they stand.
+"""Read YAML into plain values with their places.
 
-PyYAML's C parser gives events; from them come plain values and, for each, its place. Only plain data pass: tags and
-aliases are refused before anything is built, so a card can neither run code nor grow in memory.
+Values and places are built from the events of PyYAML's C parser. Only plain data are accepted: tags and aliases are
+rejected before anything is built, so a card can neither run code nor exhaust memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BREAKS = "\0\r\n\x85\u2028\u2029"
 
 
 class _Pure(yaml.SafeLoader):
-    """PyYAML's own parser, which reads what the one in C reads: questions in braces, and tabs between words."""
+    """PyYAML's Python parser, changed to accept what the C parser accepts: `?` in braces, and tabs between words."""
 
     def scan_to_next_token(self) -> None:
         while True:
@@ -92,7 +92,7 @@ _DIRECTIVE = re.compile(r"\A(?:[ \t]*(?:#.*)?\n)*(?=%)")
 
 @dataclass
 class Document:
-    """A document: its value, the place of each part and of its key, each scalar as written, and faults it survived."""
+    """A document: its value, the places of its parts and keys, its scalars as written, and non-fatal errors."""
 
     value: object
     places: dict[Path, Place] = field(default_factory=dict)
@@ -134,18 +134,18 @@ def read(data: bytes, file: str) -> Document:
 
 
 def control_character(text: str) -> tuple[int, str] | None:
-    """Return where the first control character of a text stands, and which it is; None if it holds none."""
+    """Return the position of the first control character in a text, and the character; None if there is none."""
     found = _CONTROL.search(text)
     return (found.start(), found[0]) if found else None
 
 
 def without_control_characters(text: str) -> str:
-    """Return a text with U+FFFD for each control character: whoever prints it, no terminal obeys it."""
+    """Return a text with U+FFFD for each control character."""
     return _CONTROL.sub("\ufffd", text)
 
 
 def _text(data: bytes, file: str) -> tuple[str, list[CardError]]:
-    """Return the text of a file with LF line ends, and what is wrong with its form."""
+    """Return the text of a file with LF line ends, and the errors in its encoding and line ends."""
     faults: list[CardError] = []
     if len(data) > LARGEST:
         raise CardError(
@@ -184,7 +184,7 @@ def _parsed(text: str, loader: Any) -> Iterator[yaml.Event]:
 
 
 def _told(text: str, error: yaml.YAMLError) -> yaml.YAMLError:
-    """Return an error as PyYAML's own parser tells it: the one in C, which not every machine has, has other words."""
+    """Return an error with the message of PyYAML's Python parser, which differs from that of the C parser."""
     try:
         collections.deque(yaml.parse(text, Loader=_Pure), 0)
     except yaml.YAMLError as own:
@@ -216,7 +216,7 @@ def _syntax_hint(line: str) -> str:
 
 
 class _Reading:
-    """One document while it is read: its events are used up as its parts are found."""
+    """Reads one document from its events."""
 
     def __init__(self, text: str, file: str, faults: list[CardError]) -> None:
         self._file, self._events = file, _events(text, file)

@@ -1,7 +1,7 @@
-"""The Markdown of cards and answers: CommonMark with what GitHub and Obsidian add, and links between cards.
+"""The Markdown of cards and answers: CommonMark with extensions of GitHub and Obsidian, and wikilinks.
 
-What is a link, what is code and what is mathematics is decided here, once for all who read such a text: `links` for
-those who check it, `parser` for those who show it. Raw HTML is text.
+The link check (`links`) and the renderer (`parser`) use the same rules for links, code and mathematics. Raw HTML is
+text.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _BAR = "\x00"
 
 @dataclass(frozen=True)
 class Link:
-    """Where a text leads: `target` as it was meant, `offset` of the link in the text.
+    """A link in a text: its decoded `target`, and its `offset` in the text.
 
     A `wikilink` names a card or a question, an `address` and an `image` are what Markdown calls a destination.
     """
@@ -102,7 +102,7 @@ def links(text: str, *, inline: bool = False) -> Iterator[Link]:
 
 
 class _Source:
-    """A text that blocks stand in: where its lines start, and where it defines addresses."""
+    """The text around blocks: the offsets of its lines and of its link definitions."""
 
     def __init__(self, text: str, environment: Mapping[str, Any]) -> None:
         self.text = text
@@ -147,7 +147,7 @@ class _Block:
         return max(begin, _found(text, ("]: ", "]: <", ""), address, *defined))
 
     def _offset(self, at: int) -> int:
-        """Return where something in the block stands in the text."""
+        """Return the offset in the text for a position in the block."""
         if not self._starts:
             self._starts = [0, *(match.end() for match in re.finditer("\n", self._written))]
         number = bisect_right(self._starts, at) - 1
@@ -169,7 +169,7 @@ class _Block:
         return self._shift
 
     def _line(self, number: int) -> tuple[int, Sequence[int] | None]:
-        """Return where a line of the block stands, and which of its characters had a backslash before them.
+        """Return the offset of a line of the block, and which of its characters had a backslash before them.
 
         None for the latter says that the line is not found as it is, and the place is the nearest to it.
         """
@@ -194,7 +194,7 @@ class _Block:
 
 
 def _found(text: str, before: Sequence[str], address: str, begin: int, end: int) -> int:
-    """Return where an address stands in a part of a text behind one of some signs, the first ones first; -1 if not."""
+    """Return the offset of an address after one of some signs, tried in order; -1 if there is none."""
     for sign in before:
         if (place := text.find(sign + address, begin, end)) >= 0:
             return place + len(sign)
@@ -223,7 +223,7 @@ def is_allowed(address: str) -> bool:
 
 
 def is_relative(address: str) -> bool:
-    """Tell whether an address leads to the site itself."""
+    """Tell whether an address is relative to the site itself."""
     return not _SCHEME.match(_PASSED_OVER.sub("", address))
 
 
@@ -275,7 +275,7 @@ def _remember_written(state: StateCore) -> None:
 
 
 def _shorten_definitions(state: StateCore) -> None:
-    """Cut the titles of definitions, which stand wherever their names do."""
+    """Cut the titles of definitions, which are repeated wherever their names occur."""
     for reference in state.env.get("references", {}).values():
         reference["title"] = reference["title"][:LONGEST]
 
@@ -331,7 +331,7 @@ def _rule(markdown: MarkdownIt, name: str) -> Callable[[StateInline, bool], bool
 
 
 def _remember_place(markdown: MarkdownIt, name: str) -> None:
-    """Have the tokens of a rule's links say in their `meta` where they stand in the block's content."""
+    """Store in the `meta` of a link's tokens their offset in the block's content."""
     rule = _rule(markdown, name)
 
     def placed(state: StateInline, silent: bool) -> bool:
@@ -488,7 +488,7 @@ def _masking(text: str) -> _Masking:
 
 @lru_cache(maxsize=8)
 def _last(text: str, sign: str) -> int:
-    """Return where a sign stands in a text for the last time; -1 if it does not."""
+    """Return the offset of the last occurrence of a sign in a text; -1 if there is none."""
     return text.rfind(sign)
 
 

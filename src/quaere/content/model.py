@@ -1,4 +1,4 @@
-"""What a knowledge base consists of: cards, references, answers, verdicts, and the state that follows from them."""
+"""The data model of a knowledge base: cards, references, answers, verdicts, and the state of a question."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 
 
 class _Part(BaseModel):
-    """Part of a card: nothing unknown, nothing converted, nothing changed after reading."""
+    """Part of a card: no unknown keys, no conversion of values, immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Reading(_Part):
-    """How far the reader has come."""
+    """How far the paper has been read."""
 
     state: Literal["to-read", "reading", "read"]
     through: Text | None = Field(None, description="the last part read, such as a page or a section")
 
 
 class Link(_Part):
-    """An address worth following."""
+    """A link to a related page."""
 
     kind: Literal["paper", "code", "article", "video", "blog", "discussion"]
     title: Text
@@ -62,7 +62,7 @@ class Departure(_Part):
 
 
 class Question(_Part):
-    """A reader's question. Its state is derived, never written."""
+    """A reader's question. Its state is computed, never written."""
 
     id: Id
     ask: Line
@@ -71,7 +71,7 @@ class Question(_Part):
 
 
 class Claim(_Part):
-    """What the paper says it shows."""
+    """A claim of the paper."""
 
     id: Id
     says: Text
@@ -86,7 +86,7 @@ class Card(_Part):
     idea: Line = Field(description="the paper in one sentence")
     short: Annotated[str, Field(min_length=1, max_length=60)] | None = Field(
         None,
-        description="what links call the paper; if absent, what stands before its title's colon",
+        description="the paper's name in links; if absent, its title up to the first colon",
     )
     tags: tuple[Text, ...] = ()
     affiliations: tuple[Text, ...] = ()
@@ -161,7 +161,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of running an answer: on what, when (UTC, ISO 8601), and in how many seconds."""
+    """The verdict on an answer: passed or failed, versions, time (UTC, ISO 8601), and duration in seconds."""
 
     key: str
     passed: bool
@@ -188,11 +188,11 @@ class Asked:
 
     @property
     def place(self) -> Place:
-        """Where the question stands in its card."""
+        """The question's place in its card."""
         return self.paper.place("questions", self.index)
 
     def state(self, verdict: Verdict | None) -> State:
-        """Derive the state from the answers and from what came of running the one in code, if it was run."""
+        """Compute the state from the answers and from the verdict on the one in code, if it has run."""
         if self.answer is None:
             return State.OPEN if self.question.answer is None else State.ANSWERED
         if verdict is None or verdict.key != self.answer.key:
@@ -202,7 +202,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Library:
-    """Everything that was read, by name.
+    """Everything in a knowledge base, by name.
 
     `bibliography` tells where each entry stands; `tests` holds the names of the functions in each paper's test file;
     `docs` the pages written by hand, by path below their folder, and `files` the other files there; `attachments` the
@@ -239,7 +239,7 @@ class Library:
         return {one.id: one for one in asked}
 
     def has(self, name: str) -> bool:
-        """Tell whether a card or a question of this name is there, or may be, in a card at fault.
+        """Tell whether a card or a question of this name exists, or may exist in a card with errors.
 
         A part of a page, as in `toy#notes`, is not looked at.
         """

@@ -1,4 +1,4 @@
-"""What other distributions add to quaere, by entry points: `quaere.checks` and `quaere.exports`."""
+"""Plugins of other distributions, by entry points: `quaere.checks` and `quaere.exports`."""
 
 from __future__ import annotations
 

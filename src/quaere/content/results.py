@@ -1,7 +1,7 @@
-"""What an experiment found: numbers, figures as data, and what became of each claim that it put to the test.
+"""The result of an experiment: tables, figures as data, and the outcome of each claim.
 
-An experiment returns a `Report`. With where, when and on what it ran it is a `Result`, one JSON file. Figures are
-data, never pictures of data: every point of every curve is in the file, and is drawn when the site is built.
+An experiment returns a `Report`. A `Result` adds where, when and on what it ran, and is stored as one JSON file.
+Figures are stored as data: every point of every curve is in the file, and is drawn when the site is built.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 
 def _finite(value: Any) -> Any:
-    """Store a number that JSON has not, such as a loss that diverged, as null, and no more digits than readers need."""
+    """Round a number to six digits; return None for one that JSON can't store, such as a loss that diverged."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value
@@ -36,7 +36,7 @@ class _Part(BaseModel):
 
 
 class Outcome(StrEnum):
-    """What became of a claim at the size that was tried."""
+    """The outcome of a claim at the size that was run."""
 
     YES = "reproduced"
     PARTLY = "partly"
@@ -45,12 +45,12 @@ class Outcome(StrEnum):
 
 
 class Finding(_Part):
-    """A paper's claim put to the test."""
+    """The outcome of a paper's claim, with the measured values."""
 
     claim: Name = Field(description="the claim's id on the card")
     outcome: Outcome
-    measured: Annotated[str, Field(description="what came out, with numbers; empty if it was not tried")] = ""
-    why: Text = Field(description="by which rule the outcome follows, or why it was not tried")
+    measured: Annotated[str, Field(description="the measured values; empty if it was not tried")] = ""
+    why: Text = Field(description="the criterion for the outcome, or why it was not tried")
 
 
 class Series(_Part):
@@ -69,7 +69,7 @@ class Series(_Part):
 
     @classmethod
     def of(cls, name: str, curves: Sequence[Sequence[Mapping[str, Any]]], y: str, x: str = "step") -> Self:
-        """Return what curves say of one measure: a curve for each seed, whose points are numbers by name."""
+        """Return one measure of several runs as a series; each point of a run has numbers by name."""
         return cls(
             name=name,
             x=tuple(point[x] for point in curves[0]),
@@ -81,11 +81,11 @@ class _Figure(_Part):
     id: Name
     title: Text
     caption: Text = Field(description="what to look at (Markdown)")
-    alt: Text = Field(description="what a reader who can't see it is told: the shape of the curves, with numbers")
+    alt: Text = Field(description="alternative text: the shape of the curves, with numbers")
 
 
 class Lines(_Figure):
-    """Curves with the mean over seeds, each seed faintly behind, and a band from the lowest to the highest."""
+    """Curves: the mean over seeds, each seed as a faint line, and a band from the lowest to the highest."""
 
     kind: Literal["lines"] = "lines"
     x: Text = Field(description="the axis's name, with its unit")
@@ -96,7 +96,7 @@ class Lines(_Figure):
 
 
 class Heatmap(_Figure):
-    """A matrix as colors, such as attention by query (down) and key (across)."""
+    """A heat map, such as attention weights by query (rows) and key (columns)."""
 
     kind: Literal["heatmap"] = "heatmap"
     rows: tuple[str, ...]
@@ -125,7 +125,7 @@ class Box(_Part):
 
 
 class Picture(_Part):
-    """An image of pixels with what is marked on it."""
+    """An image with boxes drawn on it."""
 
     title: Text
     png: Text = Field(description="the image as PNG, in Base64")
@@ -166,16 +166,16 @@ class Report(_Part):
     figures: tuple[Figure, ...] = ()
     seeds: tuple[int, ...]
     settings: Annotated[Mapping[str, Any], Field(description="the sizes that were run: steps, widths, lengths")] = {}
-    notes: Annotated[str, Field(description="what else a reader must know (Markdown)")] = ""
+    notes: Annotated[str, Field(description="further notes for the reader (Markdown)")] = ""
 
 
 class Result(Report):
-    """A report with where it comes from."""
+    """A report with its provenance."""
 
     schema_version: Literal[2] = Field(2, alias="schema")
     experiment: Text
     size: Text
-    key: Text = Field(description="changes with the code that the experiment reaches")
+    key: Text = Field(description="a hash of the code that the experiment imports")
     commit: str
     at: Text = Field(description="when it ended, UTC, ISO 8601")
     seconds: Number
@@ -199,14 +199,14 @@ def read(text: str) -> Result:
 
 
 def spread(values: Sequence[float], form: str = ".3f") -> str:
-    """Say a mean over seeds with the lowest and the highest value, as in "0.912 (0.893 to 0.934)"."""
+    """Format the mean over seeds with the lowest and the highest value, as in "0.912 (0.893 to 0.934)"."""
     mean, lowest, highest = sum(values) / len(values), min(values), max(values)
     said = f"{mean:{form}} ({lowest:{form}} to {highest:{form}})" if len(values) > 1 else f"{mean:{form}}"
     return said.replace("nan", "–")
 
 
 def encoded(image: _Image) -> str:
-    """Write an image, such as Pillow's, as a picture of a figure holds it: PNG in Base64."""
+    """Encode an image, such as Pillow's, as PNG in Base64."""
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
@@ -217,7 +217,7 @@ class _Image(Protocol):
 
 
 def cell(value: float | str | None) -> str:
-    """Write a table's cell: numbers with the digits that a reader needs."""
+    """Format a table's cell; numbers are rounded."""
     if value is None:
         return "–"
     if isinstance(value, float):

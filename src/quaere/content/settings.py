@@ -18,10 +18,10 @@ from quaere.errors import ConfigError, Faults, Place, nearest
 
 
 def _below(path: str) -> str:
-    """Return a path in its shortest form, if it is one that means the same everywhere."""
+    """Return a normalized path, if it means the same on every system."""
     is_plain = path.isprintable() and "\\" not in path and len(path) <= 1000
     if not path or not is_plain or path.startswith(("/", "~")) or ".." in path.split("/") or re.match(r"\w:", path):
-        raise PydanticCustomError("string_pattern_mismatch", "expected a path from this file's folder")
+        raise PydanticCustomError("string_pattern_mismatch", "expected a path relative to this file's folder")
     return PurePosixPath(path).as_posix()
 
 
@@ -43,7 +43,7 @@ def _distribution(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", name, re.IGNORECASE | re.ASCII) or len(name) > 200:
         raise PydanticCustomError("name", "expected the name of a distribution")
     if name in _COLUMNS:
-        raise PydanticCustomError("name", f"`{name}` has another meaning beside the versions")
+        raise PydanticCustomError("name", f"`{name}` is the name of another field beside the versions")
     return name
 
 
@@ -68,29 +68,29 @@ class Settings(BaseModel):
     papers: Below = Field(default="papers", description="the folder of the cards")
     bibliography: Below = Field(default="papers/references.bib", description="the bibliography, BibTeX or BibLaTeX")
     implementation: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = Field(
-        default="reference_impl", description="the package whose docstrings answer"
+        default="reference_impl", description="the package whose docstrings contain the answers"
     )
     tests: Below = Field(default="tests/papers", description="the folder of the papers' tests")
-    docs: Below = Field(default="docs", description="the folder of the pages written by hand")
-    templates: Below = Field(default="templates", description="the folder of templates that stand in for ours")
+    docs: Below = Field(default="docs", description="the folder of the hand-written pages")
+    templates: Below = Field(default="templates", description="the folder of templates that override the package's")
     evidence: Below = Field(default=".quaere/evidence.json", description="the file of verdicts")
-    benchmarks: Below = Field(default="benchmarks/results.json", description="the file of the benchmarks' result")
+    benchmarks: Below = Field(default="benchmarks/results.json", description="the file of the benchmarks' results")
     every_entry_cited: bool = Field(
-        default=False, description="whether an entry of the bibliography that no card cites is a fault"
+        default=False, description="whether an entry of the bibliography that no card cites is an error"
     )
-    tags: list[str] | None = Field(default=None, description="the tags that cards may carry; any, if absent")
+    tags: list[str] | None = Field(default=None, description="the tags that cards may have; any, if absent")
     versions: list[Annotated[str, AfterValidator(_distribution)]] = Field(
-        default=[], description="distributions whose versions answers depend on, besides Python"
+        default=[], description="distributions, besides Python, whose versions answers depend on"
     )
-    timeout: float = Field(default=60, gt=0, le=86400, description="seconds that an answer may take")
+    timeout: float = Field(default=60, gt=0, le=86400, description="the time limit of an answer in seconds")
     renamed: Below = Field(
-        default="renamed.txt", description="the file of former names in the implementation, each with today's"
+        default="renamed.txt", description="the file of former names in the implementation, each with its current name"
     )
     preload: list[Annotated[str, AfterValidator(_module)]] = Field(
-        default=[], description="modules that are imported once for all answers that run"
+        default=[], description="modules that are imported once for all answers"
     )
     environment: dict[Annotated[str, AfterValidator(_variable)], Annotated[str, AfterValidator(_value)]] = Field(
-        default={}, description="variables of the processes that run answers"
+        default={}, description="environment variables of the processes that run answers"
     )
 
 
@@ -138,13 +138,13 @@ _TAKEN = ("pyproject.toml", "mkdocs.yml", ".git", ".quaere/runs")
 
 
 def places(root: Path, settings: Settings) -> dict[str, Path]:
-    """Return where each part lies once links are followed, by the name of its setting."""
+    """Return the resolved path of each part, by the name of its setting."""
     names = (*_FOLDERS, *_WRITTEN, *_READ)
     return {name: Path(os.path.realpath(root / getattr(settings, name))) for name in names}
 
 
 def _misplaced(root: Path, settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, the problem and a hint for each setting whose place is not its own.
+    """Yield the name, the problem and a hint for each setting whose path is not allowed.
 
     All that a folder holds becomes cards, modules, pages or templates, and a file is written over. So none of them may
     be another one, or lie in it, once links are followed. What is only read may lie in a folder, and hold others.
@@ -157,24 +157,24 @@ def _misplaced(root: Path, settings: Settings) -> Iterator[tuple[str, str, str]]
         is_named, is_folder = name in settings.model_fields_set, name in (*_FOLDERS, "tests")
         is_used = is_named or name == "evidence" or (is_folder and place.is_dir())
         if is_used and (root == place or root not in place.parents):
-            told[name] = f"`{value}` leads out of this file's folder, or is it", "name a place in the folder"
+            told[name] = f"`{value}` is this file's folder, or outside of it", "name a place in the folder"
         elif is_named and place.exists() and place.is_dir() != is_folder:
             told[name] = f"`{value}` is {'a folder' if place.is_dir() else 'no folder'}", "name another"
         elif name == "evidence" and value != Settings().evidence and not _may_be_evidence(place):
-            told[name] = f"`{value}` holds something else than verdicts", "name a new file"
+            told[name] = f"`{value}` contains something other than verdicts", "name a new file"
     taken = {name: Path(os.path.realpath(root / name)) for name in _TAKEN}
     for (one, here), (other, there) in combinations({**taken, **found}.items(), 2):
         is_read = {one, other} & set(_READ)
         if here == there or ((here in there.parents or there in here.parents) and not is_read):
             name, beside = (one, other) if one in settings.model_fields_set else (other, one)
             if name in settings.model_fields_set and not is_read >= {name, beside}:
-                problem = f"`{getattr(settings, name)}` and the place of `{beside}` lie in each other"
+                problem = f"`{getattr(settings, name)}` and the path of `{beside}` overlap"
                 told.setdefault(name, (problem, "name another"))
     yield from ((name, *fault) for name, fault in told.items())
 
 
 def _may_be_evidence(file: Path) -> bool:
-    """Tell whether a file is absent, or begins as evidence does; one that is broken later on is set aside."""
+    """Tell whether a file is absent or begins like evidence; a corrupt one is set aside later."""
     if not file.is_file():
         return True
     try:
@@ -204,7 +204,7 @@ def _setting_fault(file: Path, text: str, path: tuple[str | int, ...], kind: str
         known = Settings.model_fields
         return _fault(file, text, path, f"unknown setting `{_shown(path[0])}`", nearest(str(path[0]), known))
     if kind == "string_pattern_mismatch":
-        wanted = "the name of a package" if path[0] == "implementation" else "a path from this file's folder"
+        wanted = "the name of a package" if path[0] == "implementation" else "a path relative to this file's folder"
         return _fault(file, text, path, f"expected {wanted}")
     return _fault(file, text, path, _WANTED.get(kind, message[:1].lower() + message[1:]))
 

@@ -1,10 +1,10 @@
-"""The states of a question. They need nothing else, so that the help of the command need not load the model."""
+"""The states of a question, in a module without other imports, so that the command's help loads fast."""
 
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """What is known of a question's answer."""
+    """The state of a question."""
 
     OPEN = "open"
     ANSWERED = "answered"

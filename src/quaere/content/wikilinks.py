@@ -1,4 +1,4 @@
-"""The links of hand-written pages to cards, `[[card]]`, `[[card.question]]` or `[[card|text]]`, and where they count.
+"""The wikilinks of hand-written pages: `[[card]]`, `[[card.question]]` or `[[card|text]]`, outside of code.
 
 These pages are Python-Markdown's; `site.handwritten` shows the links. Those of cards are read by `content.markdown`.
 """
@@ -24,7 +24,7 @@ _LINK = re.compile(r"(?<!\\)\[\[(?P<target>[^\[\]|\\\n]+?)(?:\\?\|(?P<text>[^\[\
 
 
 def _pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:
-    """Cut Markdown into pieces: where each starts, its text, and whether it is shown as it stands (code and math)."""
+    """Split Markdown into pieces: the offset, the text, and whether it is shown literally (code and math)."""
     end = sought = 0
     last = markdown.rfind("-->")
     while match := _VERBATIM.search(markdown, sought):
@@ -44,7 +44,7 @@ def _pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def wikilinks(markdown: str) -> Iterator[tuple[int, str]]:
-    """Yield where each link starts, and what it names."""
+    """Yield the offset and the target of each link."""
     for start, text, verbatim in _pieces(markdown):
         if not verbatim:
             yield from ((start + match.start(), match["target"].strip()) for match in _LINK.finditer(text))

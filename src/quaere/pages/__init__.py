@@ -1,4 +1,4 @@
-"""A library and its verdicts come in, pages go out; no disk is touched.
+"""Render pages from a library and its verdicts, without reading or writing files.
 
 Others call `render.view`, and with it `render.pages`, `render.module`, `render.part` and `render.drawings`.
 """

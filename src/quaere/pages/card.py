@@ -1,4 +1,4 @@
-"""What the page of one card shows, for its template."""
+"""The context of the template of a card's page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LANGUAGES = {"BibTeX": "bibtex", "CSL-JSON": "json"}
 
 
 def context(view: View, paper: Paper) -> dict[str, Any]:
-    """Return what the template `card.html` needs besides the card itself."""
+    """Return the context of the template `card.html`."""
     library, card = view.library, paper.card
     # The ids of questions are addresses that people keep; no section's id can be one, because of its underscore.
     reserved = {f"{name}_" for name in SECTIONS} | {question.id for question in card.questions}

@@ -1,4 +1,4 @@
-"""Templates that were compiled, kept as long as the process: each build after the first compiles only what changed."""
+"""A cache of compiled templates in this process: later builds compile only what changed."""
 
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket

@@ -46,7 +46,7 @@ _DETAILS = re.compile(r"\bdetails\s+", re.IGNORECASE)
 
 
 def drawable(source: str) -> str | None:
-    """Return what Mermaid is given of a diagram; None for one that is shown as code."""
+    """Return the source that Mermaid draws; None if the diagram is shown as code."""
     drawn = _UNDRAWN.sub("", source)
     is_plain = bool(_PLAIN.match(drawn.lstrip()))
     places = [found for place in (_SETTINGS, _SHAPE, _STYLE) for found in place.findall(drawn)] if is_plain else [drawn]

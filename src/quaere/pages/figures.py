@@ -36,7 +36,7 @@ _MARKERS = "osD^vPX*"
 
 @dataclass(frozen=True)
 class _Ground:
-    """What a figure is drawn on."""
+    """The background of a figure."""
 
     name: str
 
@@ -102,7 +102,7 @@ def _drawn(figure: Figure, ground: _Ground) -> str:
 
 
 def _darkened(drawing: str) -> str:
-    """Return a drawing for light pages in the colors for dark ones, in half of the time that drawing it anew takes."""
+    """Recolor a drawing for light pages for dark ones, which takes half the time of drawing it again."""
     colors = dict(zip(_COLORS["light"], _COLORS["dark"], strict=True))
     colors |= {kind["light"]: kind["dark"] for kind in (_INK, _FAINT)}
     # Words between the tags may name a color, too.
@@ -213,7 +213,7 @@ def _pictures(figure: Pictures, canvas: Canvas, ground: _Ground) -> None:
 
 
 def _short(name: str, most: int) -> str:
-    """Cut a name that would leave the figure no room."""
+    """Shorten a name that is too long for the figure."""
     return _plain(name if len(name) <= most else f"{name[: most - 1]}…")
 
 

@@ -1,4 +1,4 @@
-"""What the pages show that list papers and questions, for their templates."""
+"""The contexts of the templates that list papers and questions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def affiliations(view: View) -> dict[str, Any]:
 
 
 def questions(view: View) -> dict[str, Any]:
-    """Return the papers with questions, and what a reader can choose among them by."""
+    """Return the papers with questions, and the options of the filters."""
     counts = view.count(view.states)
     asked = [paper for paper in view.papers if view.asked[paper.slug]]
     tags = [tag for tag, papers in view.tags.items() if any(view.asked[paper.slug] for paper in papers)]

@@ -71,7 +71,7 @@ class Surroundings(Protocol):
         """Return where a wikilink leads; None if nowhere."""
 
     def address(self, written: str) -> str | None:
-        """Return the address that a link leads to from this page; None if there is nothing."""
+        """Return the address of a link from this page; None if it is dead."""
 
     def image(self, written: str) -> str | None:
         """Return the address of an image of the library from this page; None if it is none of its own."""
@@ -121,13 +121,13 @@ def block(text: str, here: Surroundings, ids: Ids, below: int) -> Markup:
 
 
 def inline(text: str, here: Surroundings, *, links: bool = True) -> Markup:
-    """Show a line; without links where it stands inside one."""
+    """Render a line; without links if it is inside one."""
     environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": links}
     return _clean(_parser(lines=True).renderInline(" ".join(text.split()), environment))
 
 
 def words(text: str, here: Surroundings) -> str:
-    """Return a line in plain words, for where no markup can stand."""
+    """Return a line as plain text, where no markup is allowed."""
     environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": False}
     return _plain(_parser(lines=True).parseInline(" ".join(text.split()), environment)[0].children or ())
 

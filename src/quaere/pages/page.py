@@ -1,4 +1,4 @@
-"""What a page is: the body that is put into the site's shell, and what the shell says of it."""
+"""A page: the body that is put into the site's shell, and its metadata."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ID = re.compile(r'\sid="([^"]+)"')
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading with what stands below it; `words` are plain text."""
+    """A heading with the headings below it; `words` are plain text."""
 
     level: int
     id: str
@@ -57,12 +57,12 @@ class Page:
 
     @cached_property
     def ids(self) -> frozenset[str]:
-        """All places in the page that an address can name."""
+        """The ids of all anchors in the page."""
         return ids(self.body)
 
 
 def ids(body: str) -> frozenset[str]:
-    """Return all places in some HTML that an address can name."""
+    """Return the ids of all anchors in some HTML."""
     return frozenset(map(html.unescape, _ID.findall("".join(_TAG.findall(body)))))
 
 

@@ -1,4 +1,4 @@
-"""What the page of a module shows around its documentation, for its template."""
+"""The context of the template of a module's page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def context(view: View, module: Module, documentation: str) -> dict[str, Any]:
 
 
 def _former_names(library: Library, module: Module) -> Iterator[tuple[str, str]]:
-    """Yield the former names of what a module holds, or held, each with today's."""
+    """Yield the former names of a module's members, each with its current name."""
     modules = {one.name for one in library.modules}
     for former, name in library.renamed.items():
         parts = former.split(".")
@@ -32,7 +32,7 @@ def _former_names(library: Library, module: Module) -> Iterator[tuple[str, str]]
 
 
 def _with_former_names(documentation: str, names: Iterable[tuple[str, str]]) -> str:
-    """Put an anchor of each former name where today's is documented; at the start if that is elsewhere."""
+    """Put an anchor for each former name where the current one is documented, or otherwise at the start."""
     for former, name in names:
         if f'id="{former}"' not in documentation:
             start = max(0, documentation.rfind("<", 0, max(0, documentation.find(f'id="{name}"'))))

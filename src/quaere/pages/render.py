@@ -1,4 +1,4 @@
-"""Pages out of a library: pure, so that any shell can be put around them."""
+"""Render the pages of a library, without a shell and without reading or writing files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from quaere.pages.page import Page
 from quaere.pages.view import MEANINGS, Here, View, anchor
 
 PARTS: Mapping[str, str] = {"states": "states.html", "newest": "newest.html", "benchmarks": "benchmarks.html"}
-"""What a page written by hand can ask for by `<!-- quaere:NAME -->`, and the template that makes it."""
+"""The parts that a hand-written page can contain by `<!-- quaere:NAME -->`, and their templates."""
 
 _COMPILED = Compiled()
 
@@ -197,7 +197,7 @@ def _page(
 
 
 def _compile(view: View, name: str) -> None:
-    """Read a template of the library, so that what is wrong with the whole of it is told by its name."""
+    """Load a template of the library, so that an error in it is reported with its name."""
     place = Place(f"{view.library.settings.templates}/{name}")
     try:
         view.templates.get_template(name)
@@ -220,7 +220,9 @@ def _rendered(view: View, template: str, here: Here, context: Mapping[str, Any])
         if view.library.templates and isinstance(error, TemplateError):
             # Ours asks for what one of the library's that stands in for another has not.
             place = Place(view.library.settings.templates, 0)
-            raise ConfigError(place, f"a template here lacks something: {error}", "compare it with ours") from error
+            raise ConfigError(
+                place, f"a template here uses something that is not defined: {error}", "compare it with ours"
+            ) from error
         raise
 
 

@@ -1,4 +1,4 @@
-"""What experiments found, for the templates: claims with what was measured, what a result comes from, drawings."""
+"""The results of experiments for the templates: claims with measured values, provenance, drawings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def drawings(view: View) -> dict[str, bytes]:
 
 
 def of_paper(view: View, paper: Paper) -> dict[str, Any]:
-    """Return what became of a paper's claims, and its experiment with the result."""
+    """Return the outcomes of a paper's claims, and its experiment with the result."""
     result = view.library.results.get(paper.slug)
     return {
         "claims": list(_claims(view, paper, result)),
@@ -56,7 +56,7 @@ def of_paper(view: View, paper: Paper) -> dict[str, Any]:
 
 
 def _claims(view: View, paper: Paper, result: Result | None) -> Iterator[tuple[Claim, Finding]]:
-    """Yield the claims with what was found; what was tried comes first."""
+    """Yield the claims with their findings; those that were tried come first."""
     found = {finding.claim: finding for finding in result.findings} if result else {}
     why = "there is no experiment of this paper"
     if paper.slug in view.library.experiments:
@@ -69,7 +69,7 @@ def _claims(view: View, paper: Paper, result: Result | None) -> Iterator[tuple[C
 
 
 def counted(view: View, slugs: Iterable[str]) -> dict[Outcome, int]:
-    """Count the findings on some papers by what became of the claims; outcomes that none had are left out."""
+    """Count the findings on some papers by outcome; outcomes without findings are left out."""
     results = [view.library.results[slug] for slug in slugs if slug in view.library.results]
     found = [finding.outcome for result in results for finding in result.findings]
     return {outcome: found.count(outcome) for outcome in COUNTED if outcome in found}
@@ -86,7 +86,7 @@ def settings(given: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def is_wide(table: Table) -> bool:
-    """Tell whether a table ends in remarks. They get room, and the table is scrolled sideways."""
+    """Tell whether a table's last column has remarks, which need a wide table that scrolls sideways."""
     return any(isinstance(row[-1], str) and len(row[-1]) > _WIDE for row in table.rows)
 
 

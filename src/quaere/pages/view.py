@@ -1,4 +1,4 @@
-"""A library as its pages show it: what stands where, how a page links to another, and how its texts look there."""
+"""A library as its pages show it: paths, links between pages, and rendered texts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class View:
-    """What pages are made of.
+    """Everything that pages are rendered from.
 
     `templates` makes them; `repo` is the address of the repository, without which nothing can be edited there, and
     `branch` the one that is linked; `has_documentation` tells whether the modules' pages say what is in them;
@@ -164,7 +164,7 @@ class Here:
     ids: Ids = field(default_factory=Ids)
 
     def to(self, target: str) -> str:
-        """Return the way from this page to another, with what follows its path."""
+        """Return the relative link from this page to another, with its query and fragment."""
         path, mark, rest = re.fullmatch(r"([^#?]*)([#?]?)(.*)", target, re.DOTALL).groups()  # type: ignore[union-attr]
         if target in self.view.library.pages:  # a file's name may hold such signs
             path, mark, rest = target, "", ""
@@ -175,38 +175,38 @@ class Here:
         return (f"{way}/" if not there or there.endswith("/") else way) + mark + rest
 
     def paper(self, paper: Paper) -> str:
-        """Return the way to a card."""
+        """Return the relative link to a card."""
         return self.to(addresses.card(paper.slug))
 
     def question(self, asked: Asked) -> str:
-        """Return the way to a question."""
+        """Return the relative link to a question."""
         return self.to(f"{addresses.card(asked.paper.slug)}#{asked.question.id}")
 
     def module(self, module: Module) -> str:
-        """Return the way to a module's page."""
+        """Return the relative link to a module's page."""
         return self.to(addresses.module(module.name))
 
     def answer(self, answer: Answer) -> str:
-        """Return the way to what an answer is about, or to what is shown around it."""
+        """Return the relative link to the object that an answer documents, or to the nearest one around it."""
         parts = answer.object.removeprefix(answer.module).strip(".").split(".")
         shown = list(takewhile(lambda part: part and not part.startswith("_"), parts))
         page = addresses.module(answer.module)
         return self.to(f"{page}#{'.'.join([answer.module, *shown])}" if self.view.has_documentation else page)
 
     def tag(self, tag: str) -> str:
-        """Return the way to a tag's papers."""
+        """Return the relative link to a tag's papers."""
         return self.to(f"{addresses.TAGS}#{self.view.tag_anchors[tag]}")
 
     def affiliation(self, name: str) -> str:
-        """Return the way to an affiliation's papers."""
+        """Return the relative link to an affiliation's papers."""
         return self.to(f"{addresses.AFFILIATIONS}#{self.view.affiliation_anchors[name]}")
 
     def drawing(self, name: str, figure: Figure, ground: str) -> str:
-        """Return the way to a figure's drawing."""
+        """Return the relative link to a figure's drawing."""
         return self.to(f"{drawing(name, figure, ground)}#only-{ground}")
 
     def wikilink(self, target: str) -> Target | None:
-        """Return where a wikilink leads. That one leads nowhere is for `check` to say."""
+        """Return the target of a wikilink, or None; `check` reports dead ones."""
         name, _, part = target.partition("#")
         if paper := self.view.library.papers.get(name):
             at = f"#{_part(paper, markup.slug(part))}" if part else ""
@@ -218,14 +218,14 @@ class Here:
         return None
 
     def address(self, written: str) -> str | None:
-        """Return the address that a link leads to; None if there is nothing."""
+        """Return the address of a link; None if it is dead."""
         if not is_relative(written):
             return written
         path = self.view.library.led_to(self.path, written)
         return None if path is None else self.to(path)
 
     def image(self, written: str) -> str | None:
-        """Return the address of a picture that lies beside the cards or the hand-written pages; None if none does."""
+        """Return the address of an image beside the cards or the hand-written pages; None if there is none."""
         path = self.view.library.led_to(self.path, written) if is_relative(written) else None
         is_picture = path is not None and posixpath.splitext(path)[1].lower() in PICTURES
         return self.to(path) if path is not None and is_picture else None
@@ -239,7 +239,7 @@ class Here:
         return markup.inline(line, self)
 
     def words(self, line: str) -> Markup:
-        """Show a line that stands in a link, without links."""
+        """Show a line inside a link, without links of its own."""
         return markup.inline(line, self, links=False)
 
     def block(self, text: str, below: int) -> Markup:
@@ -263,7 +263,7 @@ def _part(paper: Paper, name: str) -> str:
 
 
 def drawing(name: str, figure: Figure, ground: str) -> str:
-    """Return where the drawing of a figure lies, for light or for dark pages."""
+    """Return the path of a figure's drawing, for light or for dark pages."""
     return f"assets/results/{name}-{figure.id}-{ground}.svg"
 
 

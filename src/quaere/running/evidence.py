@@ -1,4 +1,4 @@
-"""What came of running answers: one file, which several processes may read and write at once."""
+"""The verdicts of answers: one file, which several processes may read and write at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from quaere.content.model import Verdict
 from quaere.errors import Place, WriteError
 
 SCHEMA = 1
-"""Version of the file's form."""
+"""Version of the file's format."""
 
 
 class Evidence:
@@ -64,7 +64,7 @@ class Evidence:
                 self.verdicts[id] = verdict
 
     def _mend(self, reason: str) -> None:
-        """Set aside what is not trusted, unless another process was faster and has written anew; say what was done."""
+        """Set an untrusted file aside, unless another process has already written a new one; set the warning."""
         try:
             with self._locked():
                 try:
@@ -75,7 +75,7 @@ class Evidence:
                     return
         except WriteError as error:
             done = f"it stays where it is ({error.problem})"
-        self.warning = f"{self.file} is not trusted ({reason}); {done}, and the answers run anew"
+        self.warning = f"{self.file} is not trusted ({reason}); {done}, and the answers run again"
 
     def _set_aside(self) -> str:
         """Rename the file, and return its new name, which nothing had before."""
@@ -100,18 +100,18 @@ class Evidence:
             raise WriteError.refused(self.file, error) from error
 
     def _identity(self) -> object:
-        """Return what changes whenever the file is written."""
+        """Return a value that changes whenever the file is written."""
         with contextlib.suppress(OSError):
             found = self.file.stat()
             return found.st_ino, found.st_mtime_ns, found.st_size
         return None
 
 
-_NO_FILE = "there is something else than a file"
+_NO_FILE = "this is not a regular file"
 
 
 class _DistrustError(Exception):
-    """What the file holds is not evidence; the text says why."""
+    """The content of the file is not evidence; the message says why."""
 
 
 def _read(file: Path) -> dict[str, Verdict]:
@@ -133,7 +133,7 @@ def _read(file: Path) -> dict[str, Verdict]:
 
 
 def _verdict(stored: Mapping[str, object]) -> Verdict:
-    """Make a verdict of what the file holds; anything but its exact form is an error."""
+    """Make a verdict from an entry of the file; any other form is an error."""
     verdict = Verdict(**stored)  # type: ignore[arg-type]  # checked right below
     forms = {"key": str, "passed": bool, "failure": str, "commit": str, "at": str, "seconds": float, "versions": dict}
     for name, form in forms.items():

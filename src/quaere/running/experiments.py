@@ -1,9 +1,9 @@
-"""Run an experiment so that it can be stopped at any moment and taken up again.
+"""Run an experiment so that it can be stopped at any moment and resumed.
 
-An experiment is a function `experiment(run) -> Outcome` in `<implementation>.experiments.<slug>`. It is made of pieces,
-each with a name: what a piece returned is kept, so a run that is taken up again skips it. A piece that takes long is a
-loop, which is saved every so many steps. Nothing here knows what the loops compute, nor of more than one process than
-that only the first one writes.
+An experiment is a function `experiment(run) -> Report` in `<implementation>.experiments.<slug>`. It consists of named
+pieces. The result of a piece is stored, so a resumed run skips it. A long piece is a loop, whose state is saved at
+regular intervals. This module doesn't depend on what the loops compute. With several processes, only the
+first one writes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KEY, _DEVICE, _SECONDS = "key", "device", "seconds"
 
 
 class Loop(Protocol):
-    """Steps that can be saved and restored. After `restore` it goes on to the same numbers as if never stopped."""
+    """Steps whose state can be saved and restored. After `restore` the numbers are those of an uninterrupted run."""
 
     steps: int
     interval: int
@@ -42,25 +42,25 @@ class Loop(Protocol):
         """Take one step, and return its loss."""
 
     def save(self, folder: Path) -> None:
-        """Write the whole state, that of random numbers included, into an empty folder."""
+        """Write the whole state, including the random state, into an empty folder."""
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote."""
 
     def result(self) -> Any:
-        """Return what came out, once all steps are done: anything that JSON holds."""
+        """Return the result after the last step, as a value that can be stored as JSON."""
 
 
 class DeviceError(ValueError):
-    """The device that a run was told to compute on is not there."""
+    """The selected device is not available."""
 
 
 class ResumeError(RuntimeError):
-    """A run can't be taken up again."""
+    """A run can't be resumed."""
 
 
 class BusyError(RuntimeError):
-    """Another process is at the same run."""
+    """Another process is working on the same run."""
 
 
 class Run:
@@ -112,32 +112,30 @@ class Run:
 
     def _compare_with_former(self, key: str) -> None:
         if not (self.folder / _DEVICE).exists():
-            raise ResumeError("there is no run of this size and seed to take up again")
+            raise ResumeError("there is no run of this size and seed to resume")
         if (self.folder / _KEY).read_text(encoding="utf-8") != key:
-            raise ResumeError("the code has changed since that run: its numbers and new ones don't belong together")
+            raise ResumeError("the code has changed since that run: its numbers and new ones are not comparable")
         device = (self.folder / _DEVICE).read_text(encoding="utf-8")
         if device != self.device:
-            raise ResumeError(
-                f"that run was started with --device {device}: its numbers and others don't belong together"
-            )
+            raise ResumeError(f"that run was started with --device {device}: its numbers and others are not comparable")
 
     def seeds(self, count: int) -> range:
-        """Return the seeds of a run with so many repetitions."""
+        """Return the seeds of a run with `count` repetitions."""
         return range(self.seed, self.seed + count)
 
     def expect(self, loops: int) -> None:
-        """Say how many pieces and loops there will be, so that the time left can be told."""
+        """Set the number of pieces and loops, so that the remaining time can be estimated."""
         self._progress.update(self._bar, total=loops)
 
     @property
     def seconds(self) -> float:
-        """The seconds that the run has taken, with those up to the last piece before it was taken up again."""
+        """The seconds that the run has taken, including those before it was resumed."""
         return time.monotonic() - self._started
 
     def piece(self, name: str, work: Callable[[], Any]) -> Any:
-        """Return what a piece of work returns, anything that JSON holds; from the disk if it was done before.
+        """Return the result of a piece of work, a value that JSON can store; from the disk if it was done before.
 
-        It seeds what it draws by itself: work that was skipped must not change the numbers of what comes after.
+        The work sets its own seed: a resumed run skips finished work, which must not change the numbers of later work.
 
         Raises:
             ValueError: Another piece of this run has the name.
@@ -192,7 +190,7 @@ class Run:
         return loop.result()
 
     def _save(self, loop: Loop, checkpoint: Path, done: int) -> None:
-        """Save a loop's state: it appears whole or not at all, and then the former ones go."""
+        """Save a loop's state atomically, then remove the former ones."""
         part = checkpoint / f"part-{done}"
         part.mkdir(parents=True, exist_ok=True)
         loop.save(part)
@@ -204,7 +202,7 @@ class Run:
                     shutil.rmtree(former)
 
     def _log(self, name: str) -> None:
-        """Write a line for a piece that is done, where a bar can't be drawn: into a log."""
+        """Print a line for a finished piece where a progress bar can't be shown, such as in a log."""
         if not self._console.is_terminal:
             self._console.print(f"done: {name}", markup=False, soft_wrap=True)
 
@@ -213,7 +211,7 @@ class Run:
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Show the progress, and let Ctrl-C end the run after the step in hand, with its state saved."""
+        """Show the progress, and let Ctrl-C stop the run after the current step, with its state saved."""
 
         def stop(number: int, frame: types.FrameType | None) -> None:
             # Several processes may be at different steps, and have no common state to save.
@@ -232,14 +230,14 @@ class Run:
 
 
 def _locked(folder: Path) -> FileLock:
-    """Keep other processes away from a run's folder until this one ends."""
+    """Lock a run's folder until this process ends."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # A notebook makes its run anew in the same process, which is no other.
         lock = FileLock(f"{folder}.lock", timeout=0, is_singleton=True)
         lock.acquire()
     except Timeout:
-        raise BusyError(f"another process is at this run, in {folder}") from None
+        raise BusyError(f"another process is working on this run, in {folder}") from None
     except OSError as error:
         raise WriteError.refused(folder, error) from error
     return lock

@@ -1,4 +1,4 @@
-"""What a result says that it ran on."""
+"""Describe the hardware that a result was computed on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def describe(device: str = "auto") -> str:
 
 
 def _accelerators(device: str) -> list[str]:
-    """Name what torch computes on besides the processor, if it is loaded and may."""
+    """Name the accelerators that torch uses, if torch is loaded."""
     torch = sys.modules.get("torch")
     if torch is None or device == "cpu":
         return []

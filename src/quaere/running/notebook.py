@@ -1,4 +1,4 @@
-"""An experiment as a Jupyter notebook: its source from the top, a cell a definition, then the run and what it found."""
+"""An experiment as a Jupyter notebook: its source, one cell per definition, then the run and its result."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def written(source: str, module: str, size: str) -> str:
     cells = [
         _cell("code", _SETUP),
         *(_cell(kind, text) for kind, text in _pieces(source)),
-        _cell("markdown", f"## Run\n\nThe size is `{size}`; `quaere run --list` tells of others."),
+        _cell("markdown", f"## Run\n\nThe size is `{size}`; `quaere run --help` lists the others."),
         _cell("code", _RUN.format(slug=slug, size=size)),
         _cell("markdown", "## What came out"),
         _cell("code", _TABLES),
@@ -73,7 +73,7 @@ def _cell(kind: str, text: str) -> dict[str, Any]:
 
 
 def _pieces(source: str) -> Iterator[tuple[str, str]]:
-    """Cut code into its docstring as Markdown, a cell of imports, one of what stands between, and one a definition."""
+    """Split code into cells: its docstring as Markdown, the imports, other statements, and each definition."""
     tree, lines = ast.parse(source), source.split("\n")
     body = tree.body
     if docstring := ast.get_docstring(tree):

@@ -1,10 +1,10 @@
-"""How an experiment may be started. They need nothing else, so that the help of the command need not load the rest."""
+"""The options of an experiment, in a module without other imports, so that the command's help loads fast."""
 
 from enum import StrEnum
 
 
 class Size(StrEnum):
-    """How much an experiment does: seconds, minutes on two cores, or what the paper did."""
+    """The size of an experiment: seconds, minutes on two cores, or the paper's size."""
 
     SMOKE = "smoke"
     SMALL = "small"
@@ -12,7 +12,7 @@ class Size(StrEnum):
 
 
 class Device(StrEnum):
-    """Where an experiment computes."""
+    """The device that an experiment runs on."""
 
     AUTO = "auto"
     CPU = "cpu"

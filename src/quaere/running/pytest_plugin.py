@@ -1,4 +1,4 @@
-"""Answers as pytest items, named by their questions: `pytest -k scaled-dot-product`."""
+"""Answers as pytest items, named after their questions: `pytest -k scaled-dot-product`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class AnswersFile(pytest.File):
     """A module with answers."""
 
     def collect(self) -> Iterable[pytest.Item]:
-        """Yield an item an answer."""
+        """Yield one item per answer."""
         top = self.path.parent
         while (top.parent / "__init__.py").exists():
             top = top.parent
@@ -72,5 +72,5 @@ class AnswerItem(pytest.Item):
         return f"{self._answer.place}\n{excinfo.value}"
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Say where the answer stands."""
+        """Return the place of the answer."""
         return self.path, self._answer.place.line - 1, self.name

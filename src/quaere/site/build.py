@@ -1,4 +1,4 @@
-"""Build a site in a folder: all of it, or nothing of it where a link is dead or MkDocs has something to say."""
+"""Build a site in a folder; leave it unchanged if a link is dead or MkDocs reports an error or a warning."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
     site = Path(os.path.realpath(site))
     for name, place in places(project.root, library.settings).items():
         if place == site or site in place.parents or place in site.parents:
-            problem = f"this and the place of `{name}` lie in each other"
+            problem = f"this and the path of `{name}` overlap"
             raise MisuseError(Place(str(site), 0), problem, "name a folder elsewhere")
     try:
         if os.path.lexists(site) and not (site.is_dir() and (not any(site.iterdir()) or (site / _FORMER).exists())):
-            raise MisuseError(Place(str(site), 0), "this holds something else than a site", "name a new folder")
+            raise MisuseError(Place(str(site), 0), "this contains something other than a site", "name a new folder")
         site.parent.mkdir(parents=True, exist_ok=True)
         atomic.sweep(site.parent)
         scratch = atomic.scratch(site.parent)
@@ -85,7 +85,7 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
 def _made(
     project: Project, library: Library, site: Path, scratch: Path, *, served_at: str
 ) -> tuple[list[AuthorError], bool]:
-    """Have MkDocs make a site; return what is wrong with it, and whether that counts."""
+    """Have MkDocs build a site; return its errors, and whether they prevent that it is written."""
     from mkdocs.commands.build import build as build_pages
 
     from quaere.site import defaults
@@ -118,7 +118,7 @@ def _made(
 
 @contextmanager
 def _said() -> Iterator[list[logging.LogRecord]]:
-    """Collect what MkDocs and its plugins warn of, in the place of printing it."""
+    """Collect the warnings of MkDocs and its plugins instead of printing them."""
     records: list[logging.LogRecord] = []
 
     class Collector(logging.Handler):
@@ -136,10 +136,10 @@ def _said() -> Iterator[list[logging.LogRecord]]:
 
 
 def _fault(message: str, root: Path, library: Library) -> AuthorError:
-    """Return what MkDocs warned of as a fault with its place."""
+    """Return a warning of MkDocs as an error with its place."""
     if found := _PAGE.match(message):
         file, _, _ = links.written(library, found["page"], "")
-        return PageError(Place(file), f"this page can't be made: {found['what']}", "look for what was written last")
+        return PageError(Place(file), f"this page can't be made: {found['what']}", "look at the last change to it")
     if (found := _CODE.match(message)) and Path(found["file"]).is_relative_to(root):
         file = Path(found["file"]).relative_to(root).as_posix()
         return PageError(Place(file, int(found["line"])), f"this can't be documented: {found['what']}")
@@ -152,7 +152,7 @@ def _fault(message: str, root: Path, library: Library) -> AuthorError:
 
 
 def _update(site: Path, fresh: Path) -> None:
-    """Make a site what a fresh one is; files that are the same are not touched, and the folder's time is now."""
+    """Update a site to a fresh one; identical files are not touched, and the folder's modification time is now."""
     if not site.exists() or not any(site.iterdir()):
         if site.exists():
             site.rmdir()  # Windows puts no folder in another's place

@@ -1,4 +1,4 @@
-"""What MkDocs is told: the settings of mkdocs.yml beside this file, and over them those of the knowledge base."""
+"""The configuration of MkDocs: the mkdocs.yml beside this file, overridden by that of the knowledge base."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def load(root: Path, library: Library, site: Path, docs: Path) -> MkDocsConfig:
     except (Exception, SystemExit) as error:
         # Plugins and hooks run here, and MkDocs itself takes some values for what they are not.
         problem = f"MkDocs can't read the settings: {error!r}"
-        raise ConfigError(Place(FILE, 0), problem, "look for a value of another form than MkDocs asks for") from error
+        raise ConfigError(Place(FILE, 0), problem, "look for a value of the wrong type") from error
     if errors:
         raise Faults(
             ConfigError(_place(written, name), f"{name}: {without_trace(str(error))}") for name, error in errors
@@ -100,7 +100,7 @@ def _read(root: Path, file: str, below: tuple[str, ...] = ()) -> tuple[dict[str,
         raise
     except (Exception, SystemExit) as error:
         # A tag can call whatever it names, and a mapping can be a key.
-        hint = "leave out tags but `!ENV`, and mappings and lists before a colon"
+        hint = "use no tags except `!ENV`, and no mappings or lists as keys"
         raise ConfigError(Place(file), f"not YAML: {error!r}", hint) from error
     if settings is not None and not isinstance(settings, dict):
         raise ConfigError(Place(file), "expected a mapping", "write `name: value`")
@@ -122,7 +122,7 @@ def _read(root: Path, file: str, below: tuple[str, ...] = ()) -> tuple[dict[str,
 
 
 def _measure(text: str, file: str) -> None:
-    """Refuse nesting that MkDocs can't follow, and aliases that stand for more than it can hold."""
+    """Reject nesting that is too deep for MkDocs, and aliases that expand to too many values."""
     sizes: dict[str, int] = {}
     open_: list[tuple[str, int]] = []  # each collection's anchor, and how many values it holds so far
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -138,10 +138,14 @@ def _measure(text: str, file: str) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             added = sizes[event.anchor or ""] = 1
             if len(event.value) > _LONGEST and event.implicit[0] and re.fullmatch(r"[-+\d_.:]+", event.value):
-                raise ConfigError(place, f"a number of {len(event.value):,} signs", "quote it if it is meant as text")
+                raise ConfigError(
+                    place, f"a number of {len(event.value):,} characters", "quote it if it is meant as text"
+                )
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise ConfigError(place, f"*{event.anchor} stands for what it is in, or for nothing", "write it out")
+                raise ConfigError(
+                    place, f"*{event.anchor} refers to a value that contains it, or to nothing", "write it out"
+                )
             added = sizes[event.anchor]
         if open_:
             anchor, size = open_.pop()
@@ -149,11 +153,11 @@ def _measure(text: str, file: str) -> None:
             if len(open_) > _DEEPEST:
                 raise ConfigError(place, f"nested more than {_DEEPEST} levels deep", "flatten it")
             if size + added > _MOST:
-                raise ConfigError(place, f"more than {_MOST:,} values, those of aliases counted", "write less")
+                raise ConfigError(place, f"more than {_MOST:,} values, counting those of aliases", "write less")
 
 
 def _of_files(root: Path, settings: Mapping[str, Any], written: str) -> Iterator[ConfigError]:
-    """Yield a fault for each file that MkDocs would open, and that is none."""
+    """Yield an error for each path that MkDocs would open and that is not a regular file."""
     hooks = [name for name in settings.get("hooks") or () if isinstance(name, str)]
     for file, problem in files.problems(root, hooks):
         yield ConfigError(_place(written, "hooks"), f"`{file}`: {problem[0]}", problem[1])
@@ -184,13 +188,13 @@ def _check(settings: Mapping[str, Any], written: str) -> None:
 
 
 def without_trace(message: str) -> str:
-    """Return what MkDocs says without the lines of Python that it may show in between."""
+    """Return a message of MkDocs without the traceback that it may contain."""
     lines = message.strip().split("\n")
     return f"{lines[0]} {lines[-1]}" if any(line.startswith('  File "') for line in lines) else message
 
 
 def _place(written: str, name: str, file: str = FILE) -> Place:
-    """Return where a setting stands in mkdocs.yml, or in another file that it inherits."""
+    """Return the place of a setting in mkdocs.yml, or in a file that it inherits."""
     found = re.search(rf"^{re.escape(name)}\s*:", written, re.MULTILINE)
     return Place(file, written.count("\n", 0, found.start()) + 1 if found else 1)
 

@@ -1,6 +1,6 @@
-"""What a page written by hand, or a docstring, may ask of the knowledge base: wikilinks, and parts by a comment.
+"""Wikilinks, and generated parts by a comment, in hand-written pages and docstrings.
 
-What they show is of cards, so it goes past Python-Markdown: the HTML of `pages` is put in as it is.
+They show texts of cards, which Python-Markdown must not process: the HTML of `pages` is inserted unchanged.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Wikilink(InlineProcessor):
 
 
 def fill(view: View, path: str, content: str) -> str:
-    """Put the parts that a page asks for into its HTML; a comment that names none stays."""
+    """Insert the generated parts into a page's HTML; a comment that names no known part stays."""
 
     def part(found: re.Match[str]) -> str:
         template = render.PARTS.get(found["name"])

@@ -1,4 +1,4 @@
-"""Links of a built site that lead nowhere, and where their authors wrote them."""
+"""Find the dead links of a built site, and where their authors wrote them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ID = re.compile(r"\s(?:id|name)=\"([^\"]+)\"")
 
 
 def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
-    """Return a fault for each link inside the bodies of the pages that leads to no page, file or anchor of the site.
+    """Return an error for each link in the pages' bodies that leads to no page, file or anchor of the site.
 
     Args:
         site: The folder of the site.
@@ -37,7 +37,7 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
         return frozenset(map(html.unescape, _ID.findall(file.read_text(encoding="utf-8"))))
 
     def dead_part(here: Path, href: str) -> str | None:
-        """Return what to say of an address that leads nowhere: a hint, or nothing; None if it leads somewhere."""
+        """Return a hint for a dead link, which may be empty; None if the link is not dead."""
         try:
             parts = urlsplit(href)
         except ValueError:  # half an IPv6 address
@@ -71,7 +71,7 @@ def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
 
 
 def written(library: Library, page: str, link: str) -> tuple[str, int, int]:
-    """Return the file, the line and the column where a page's author wrote a link, as far as it can be told."""
+    """Return the file, the line and the column where a page's author wrote a link, as far as they are known."""
     file, text = _source(library, page)
     try:
         parts = urlsplit(link)

@@ -1,7 +1,7 @@
-"""The MkDocs plugin: MkDocs makes the hand-written pages, the modules' pages and the shells of all others.
+"""The MkDocs plugin: MkDocs builds the hand-written pages, the modules' pages and the shells of all others.
 
-MkDocs knows a generated page by its name and its anchors, so that links to it are checked. What it holds is filled
-into a shell at the end.
+MkDocs knows the paths and anchors of generated pages, so that it checks links to them. Their content is put into a
+shell at the end.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _log = get_plugin_logger("quaere")
 
 
 class Settings(Config):  # type: ignore[no-untyped-call]  # MkDocs leaves its hooks untyped
-    """The plugin has none: those of a knowledge base stand in its pyproject.toml."""
+    """The plugin has no options: the settings of a knowledge base are in its pyproject.toml."""
 
 
 class _Made(File):
@@ -70,7 +70,7 @@ class _Made(File):
 
 
 class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
-    """Makes the pages of the knowledge base around mkdocs.yml."""
+    """Builds the pages of the knowledge base that contains mkdocs.yml."""
 
     project: Project
     library: Library
@@ -79,7 +79,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     _is_given = False
 
     def use(self, project: Project, library: Library, *, is_served: bool) -> None:
-        """Take a library that was read and checked; without it, the plugin reads the one around mkdocs.yml."""
+        """Use a library that was read and checked; otherwise the plugin reads the one that contains mkdocs.yml."""
         self.project, self.library, self.is_served, self._is_given = project, library, is_served, True
 
     def on_startup(self, *, command: str, dirty: bool) -> None:
@@ -89,7 +89,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     # mkdocstrings makes its handlers in its own `on_config`, and has to find the extension there.
     @event_priority(100)
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
-        """Read the knowledge base, if need be, and hand MkDocs, the theme and mkdocstrings what they lack."""
+        """Read the knowledge base, if needed, and complete the configuration of MkDocs, the theme and mkdocstrings."""
         if not self._is_given:
             self._read(config)
         self._path = addresses.HOME
@@ -110,7 +110,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         except (AuthorError, Faults) as error:
             raise PluginError(str(error)) from None
         if faults and config.strict:
-            raise PluginError(f"the knowledge base is at fault\n{Faults(faults)}")
+            raise PluginError(f"the knowledge base has errors\n{Faults(faults)}")
         for fault in faults:
             _log.warning(fault)
 
@@ -180,7 +180,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         return markdown
 
     def on_page_content(self, content: str, page: MkDocsPage, **_: Any) -> str:
-        """Put what a page asks for into it; a module's page around its documentation."""
+        """Insert the generated parts into a page; put a module's page around its documentation."""
         path = page.file.src_uri
         module = next((one for one in self.library.modules if addresses.module(one.name) == path), None)
         if module is None or path in self.library.docs:
@@ -199,13 +199,13 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     @event_priority(-100)
     def on_env(self, env: Any, config: MkDocsConfig, files: Files) -> Any:
-        """Keep what makes the shells, and what it compiles."""
+        """Keep the environment that renders the shells, and its compiled templates."""
         env.bytecode_cache = env.bytecode_cache or _compiled(*env.extensions)
         self._environment, self._files = env, files
         return env
 
     def on_template_context(self, context: Any, template_name: str, config: MkDocsConfig) -> Any:
-        """Add the generated pages to the site's map."""
+        """Add the generated pages to the sitemap."""
         if template_name == "sitemap.xml":
             context["pages"] = [*context["pages"], *(self._files.src_uris[path] for path in self._pages)]
         return context
@@ -219,7 +219,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     @event_priority(-100)
     def on_post_template(self, output_content: str, template_name: str, config: MkDocsConfig) -> str:
-        """Put the policy into the page for addresses that lead nowhere."""
+        """Put the policy into the 404 page."""
         if not template_name.endswith(".html"):
             return output_content
         return policy.put(output_content, output_content, "", is_served=self.is_served)
@@ -227,7 +227,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     # The search writes its index in its own `on_post_build`.
     @event_priority(100)
     def on_post_build(self, config: MkDocsConfig) -> None:
-        """Fill the generated pages into their shells, and add them to the search."""
+        """Put the generated pages into their shells, and add them to the search index."""
         shells: dict[tuple[object, ...], Shell] = {}
         files = self._files.documentation_pages()
         for path, page in self._pages.items():
@@ -258,7 +258,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         index.add_entry_from_context(named)
 
     def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:
-        """Have MkDocs build anew when a card, the implementation or the evidence changes."""
+        """Have MkDocs rebuild when a card, the implementation or the evidence changes."""
         for path in self.project.watched:
             server.watch(str(path))
         return server

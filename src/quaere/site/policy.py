@@ -1,4 +1,4 @@
-"""The Content-Security-Policy of each page: what a page may run and fetch, whatever else stands in it.
+"""The Content-Security-Policy of each page: what a page may run and fetch, whatever its content.
 
 A static site sends no headers, so the policy stands in the page, before anything that it speaks of.
 """

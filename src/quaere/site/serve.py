@@ -1,4 +1,4 @@
-"""Serve a site on this machine, and build it anew whenever a file changes."""
+"""Serve a site on this machine, and rebuild it whenever a file changes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
                 faults = [error]
             except Faults as several:
                 faults = list(several.errors)
-            tell(str(Faults(faults)) if faults else "built anew")
+            tell(str(Faults(faults)) if faults else "rebuilt")
             watch()  # what has come since
 
         # Before what takes long: only who listens knows that the port is free.
@@ -62,7 +62,7 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
         server.error_handler = lambda code: _error_page(site, code)
         server.watch(str(project.root), recursive=False)
         watch()
-        tell(f"{address} shows the site until Ctrl-C")
+        tell(f"{address} serves the site until Ctrl-C")
         try:
             server.serve()  # type: ignore[no-untyped-call]
         except KeyboardInterrupt:
@@ -82,7 +82,7 @@ class _Server(LiveReloadServer):
             self.server_activate()
         except OSError as error:
             self.server_close()
-            problem = f"nobody can listen on port {port}: {(error.strerror or str(error)).lower()}"
+            problem = f"can't listen on port {port}: {(error.strerror or str(error)).lower()}"
             hint = "name another with --port, or leave it out"
             raise MisuseError(Place(f"http://{host}:{port}/", 0), problem, hint) from error
 

@@ -1,6 +1,6 @@
-"""A page of the theme with places left open, into which generated pages are filled.
+"""A page of the theme with placeholders, into which generated pages are put.
 
-The theme makes it once for each folder and place in the navigation; filling it is joining strings.
+The theme renders it once for each folder and place in the navigation; a page is then made by joining strings.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PLACES = (TITLE, _DESCRIPTION, _CANONICAL, EDITED, _BODY, _FIRST, _CONTENTS, po
 
 
 class Shell:
-    """A shell for pages of one folder that stand at one place in the navigation."""
+    """A shell for the pages of one folder that have the same place in the navigation."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Shell:
 
 
 def meta(page: Page) -> dict[str, Any]:
-    """Return what the theme and the search are told of a page, in the words of MkDocs' front matter."""
+    """Return the metadata of a page for the theme and the search, as in MkDocs' front matter."""
     told: dict[str, Any] = {"title": html.escape(page.title)} if page.path != "index.md" else {}
     if page.description:
         told["description"] = html.escape(page.description)

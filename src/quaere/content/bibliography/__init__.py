@@ -1,1 +1,1 @@
-"""A bibliography comes in (`bibtex.Bibliography`), references go out, also in other programs' formats (`export`)."""
+"""Read a bibliography (`bibtex.Bibliography`) into references, and export them in other formats (`export`)."""

@@ -1,4 +1,4 @@
-"""A bibliography in BibTeX or BibLaTeX: what is written stays as it is, what is shown is Unicode."""
+"""Read a bibliography in BibTeX or BibLaTeX: the source is kept as it is, texts are converted to Unicode."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _COMMENT = re.compile(r"(?:\s|%[^\n]*)*")
 
 
 class Bibliography:
-    """The entries of one file. Only those in use are read as TeX, which takes its time."""
+    """The entries of one file. Only those in use are converted from TeX, which is slow."""
 
     def __init__(self, text: str, file: str) -> None:
         self._file = file
@@ -82,11 +82,11 @@ class Bibliography:
 
     @cached_property
     def faults(self) -> tuple[BibError, ...]:
-        """What is wrong with the file, whatever is used of it: what is wrong in an entry counts where it is used."""
+        """The errors of the file itself; errors in an entry are reported where the entry is used."""
         return tuple(error for block in self._library.blocks for error in self._faults(block)) + tuple(self._strings[1])
 
     def has(self, key: str) -> bool:
-        """Tell whether there is an entry with this key, even one that can't be read."""
+        """Tell whether there is an entry with this key, even if it can't be read."""
         return self._named(key) is not None or key in self._failed
 
     def place(self, key: str) -> Place:
@@ -94,7 +94,7 @@ class Bibliography:
         return self._place(self.entries[key])
 
     def references(self, keys: Iterable[str]) -> tuple[dict[str, Reference], list[BibError]]:
-        """Return the references with these keys, as far as they are there and in order, and what is wrong with them."""
+        """Return the references with these keys, as far as they exist and can be read, and their errors."""
         found: dict[str, Reference] = {}
         faults: dict[str, BibError] = {}
         for key in keys:
@@ -124,7 +124,7 @@ class Bibliography:
             raise _undefined(error.name, strings, place, where) from None
 
     def faults_of(self, entry: Entry) -> Iterator[BibError]:
-        """Yield what is wrong with the key of an entry and the names of its fields.
+        """Yield the errors in the key of an entry and the names of its fields.
 
         To BibTeX, `Title` and `title` are one.
         """
@@ -176,7 +176,7 @@ class Bibliography:
 
     @cached_property
     def _strings(self) -> tuple[Mapping[str, str], list[BibError]]:
-        """What the names of @strings stand for, whatever their order; and what is wrong with them."""
+        """The values of @strings by name, whatever their order; and their errors."""
         found: dict[str, str] = {}
         faults: list[BibError] = []
         ready = [block for block in self._library.blocks if isinstance(block, String)]
@@ -258,7 +258,7 @@ def _value(written: str, strings: Mapping[str, str], place: Place, where: str) -
     while True:
         found = _PART.match(written, _after(_COMMENT, written, at))
         if not found:
-            raise BibError(place, f"{where} has no value", "write `{…}` behind the `=`")
+            raise BibError(place, f"{where} has no value", "write `{…}` after the `=`")
         if name := found["name"]:
             parts.append(_named(name, strings))
             at = found.end()
@@ -312,7 +312,7 @@ def _end(text: str, at: int, closing: str) -> int:
 
 
 class _Read:
-    """Reads one entry, with what it inherits; `faults` say what is wrong with it."""
+    """Reads one entry, with what it inherits; `faults` are its errors."""
 
     def __init__(self, book: Bibliography, entry: Entry) -> None:
         self.book, self.entry = book, entry
@@ -321,7 +321,7 @@ class _Read:
         self.is_biblatex = False
 
     def reference(self) -> Reference | None:
-        """Return the reference, unless what it holds can't be read."""
+        """Return the reference, or None if the entry can't be read."""
         kind = self.entry.entry_type.lower()
         written = self._written(self.entry, ())
         if self.faults:
@@ -416,7 +416,7 @@ class _Read:
         return fields
 
     def _granular(self, entry: Entry, name: str, value: str, chain: tuple[str, ...]) -> str:
-        """Return a value with what stands for `xdata=key-field` and `xdata=key-field-number` in its list."""
+        """Return a value with `xdata=key-field` and `xdata=key-field-number` in its list replaced."""
         if not re.search(r"\bxdata\s*=", value):
             return value
         field = _field(entry, name)

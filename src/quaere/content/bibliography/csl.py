@@ -221,7 +221,7 @@ def publisher(reference: Reference) -> Text:
 
 
 def _archive(reference: Reference) -> str:
-    """Return where an eprint lies that has a place of its own beside its address."""
+    """Return the archive of an eprint, unless its address names it."""
     kind = reference.eprint_type
     return kind if reference.fields.get("eprint") and kind.lower() not in identifiers.HOMES else ""
 

@@ -1,4 +1,4 @@
-"""When something appeared: BibLaTeX's dates (EDTF), BibTeX's years and months, and what people write instead."""
+"""Parse dates of publication: BibLaTeX's dates (EDTF), BibTeX's years and months, and common free forms."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPEN = (0,)
 
 
 class DateError(ValueError):
-    """A date that can't be one: the message says why."""
+    """An invalid date; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def of_year(written: str) -> Date:
         return Date()
     text = written.replace("\u00a0", " ").replace("\u2212", "-").strip()
     if len(text) > 200:
-        raise DateError(f"a year of {len(text):,} characters is none")
+        raise DateError(f"a year of {len(text):,} characters can't be read")
     if not any(one.isdecimal() for one in text):
         return Date(words=text)
     if re.fullmatch(r"\d{4}-(?:0[1-9]|1[0-2])|\d{4}-\d{1,2}-\d{1,2}", text):
@@ -217,7 +217,7 @@ def _in_words(written: str) -> Date:
 
 
 def _with_month(date: Date, month: str, day: str) -> Date:
-    """Add month and day, in whatever order and language of numbers they stand there."""
+    """Add month and day, in any order and form."""
     if not month:
         return date
     year = date.parts[0][0]

@@ -1,4 +1,4 @@
-"""References in the formats that other programs read.
+"""Export references in the formats of other programs.
 
 Other distributions add theirs by the entry point `quaere.exports`.
 """
@@ -65,7 +65,7 @@ FORMATS: dict[str, Callable[[Iterable[Reference]], str]] = {
 
 
 def formats() -> dict[str, Callable[[Iterable[Reference]], str]]:
-    """Return the formats by name, ours and those of plugins; a plugin's stands in for ours of the same name.
+    """Return the formats by name, ours and those of plugins; a plugin's overrides ours of the same name.
 
     Raises:
         PluginError: A plugin can't be loaded.

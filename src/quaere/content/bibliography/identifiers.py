@@ -1,4 +1,4 @@
-"""Identifiers and addresses, put right: DOI, arXiv, URL."""
+"""Normalize identifiers and addresses: DOI, arXiv, URL."""
 
 from __future__ import annotations
 

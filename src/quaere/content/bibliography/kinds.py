@@ -1,4 +1,4 @@
-"""The types of entries, of BibTeX, BibLaTeX and what is common beside them, in the words of CSL and of RIS."""
+"""The types of entries of BibTeX and BibLaTeX, and other common ones, mapped to those of CSL and RIS."""
 
 from __future__ import annotations
 

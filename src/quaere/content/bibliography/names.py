@@ -1,4 +1,4 @@
-"""Names as BibTeX and BibLaTeX write them."""
+"""Parse names in the formats of BibTeX and BibLaTeX."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Read = Callable[[str], str]
 
 
 class NameFormError(ValueError):
-    """A name that can't be read: the message says why."""
+    """A name that can't be parsed; the message says why."""
 
 
 def read(written: str, show: Read, *, keeps_prefix: bool = False) -> tuple[Name, ...]:
@@ -49,7 +49,7 @@ AND, _COMMA, _SEMICOLON, _SPACE = (
 
 
 def split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """Split a text where a separator stands outside of all braces."""
+    """Split a text at separators outside of all braces."""
     parts, depth, start = [], 0, 0
     for match in separator.finditer(text):
         if match[0] == "{":
@@ -73,7 +73,7 @@ def _name(written: str, show: Read, keeps_prefix: bool) -> Name:
     written = re.sub(r"(?<=\S)[\s~]+\d{4}$", "", written)
     parts = [part for part in split(written, _COMMA) if part.strip("~ ")]
     if len(split(written, _SEMICOLON)) > 1:
-        raise NameFormError("semicolons part no people")
+        raise NameFormError("semicolons don't separate names")
     if len(parts) > 3:
         raise NameFormError("too many commas")
     if not parts:
@@ -112,7 +112,7 @@ def _made(
 
 
 def _extended(written: str, show: Read, keeps_prefix: bool) -> Name:
-    """Read BibLaTeX's format `family=…, given=…, prefix=…`; each value may stand in quotes or braces."""
+    """Read BibLaTeX's format `family=…, given=…, prefix=…`; each value may be in quotes or braces."""
     parts: dict[str, str] = {}
     for part in split(written.strip().strip('"'), _COMMA):
         key, equals, value = part.strip().strip('"').partition("=")
@@ -129,7 +129,7 @@ def _extended(written: str, show: Read, keeps_prefix: bool) -> Name:
 
 
 def _is_braced(text: str) -> bool:
-    """Tell whether one pair of braces goes around all of a text: it is a name as it stands."""
+    """Tell whether one pair of braces encloses all of a text, which is then a literal name."""
     if not (text.startswith("{") and text.endswith("}")):
         return False
     depth = 0
@@ -151,7 +151,7 @@ def _without_suffix(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_lower(word: str, show: Read) -> bool:
-    """Tell whether a word begins with a small letter; what stands in braces does not."""
+    """Tell whether a word begins with a lower-case letter; a word in braces does not."""
     if word.startswith("{") and not word.startswith("{\\"):
         return False
     # What stands in parentheses is a remark, such as (ed.).

@@ -1,4 +1,4 @@
-"""A reference: an entry of a bibliography as it is shown, whatever program wrote it."""
+"""A reference: an entry of a bibliography, independent of the program that wrote it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quaere.errors import Place
 
 @dataclass(frozen=True)
 class Name:
-    """A person, or with `is_literal` an organization, whose name is `family` as it stands.
+    """A person, or with `is_literal` an organization, whose whole name is `family`.
 
     A dropping particle is left out before a family name alone, as in "Beethoven"; the other stays, as in "d’Alembert".
     """
@@ -84,14 +84,14 @@ class Reference:
 
     @property
     def people(self) -> tuple[Name, ...]:
-        """Who stands at the head: the authors, or the editors, or an organization in their place."""
+        """The authors, or otherwise the editors, or an organization."""
         bodies = ("organization", "institution", "school", "publisher")
         body = next((self.fields[name] for name in bodies if self.fields.get(name)), "")
         return self.authors or self.editors or ((Name(body, is_literal=True),) if body else ())
 
     @property
     def credits(self) -> str:
-        """All who stand at the head, as a line; empty if nobody does."""
+        """The names of `people` in one line; empty if there are none."""
         names = [str(name) for name in self.people if name is not OTHERS]
         return ", ".join(names) + " et al." * (OTHERS in self.people)
 
@@ -110,7 +110,7 @@ class Reference:
 
     @property
     def has_title(self) -> bool:
-        """Tell whether the entry has a title, be it that of what holds it."""
+        """Tell whether the entry has a title of its own or of the work that contains it."""
         return any(self.texts.get(name) for name in _TITLES)
 
     @property
@@ -125,7 +125,7 @@ class Reference:
 
     @property
     def venue(self) -> str:
-        """Where it appeared: journal, proceedings or publisher."""
+        """The venue: journal, proceedings or publisher."""
         shown = (self.fields.get(name, "") for name in _VENUES)
         # Who stands in for the authors is not said twice.
         return next((one for one in shown if one and not identifiers.url(one) and one != self.credits), "")

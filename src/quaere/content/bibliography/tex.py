@@ -1,4 +1,4 @@
-"""The TeX of a bibliography's values: text with accents, symbols, emphasis and mathematics, as Unicode."""
+"""Convert the TeX of a bibliography's values to Unicode: accents, symbols, emphasis and mathematics."""
 
 from __future__ import annotations
 
@@ -420,7 +420,7 @@ def _braces(text: str) -> dict[int, int]:
     """Return where each brace that opens is closed; escaped ones don't count.
 
     Raises:
-        TexError: They don't match, or lie too deep in each other.
+        TexError: They don't match, or are nested too deep.
     """
     ends: dict[int, int] = {}
     opened: list[int] = []
@@ -428,7 +428,7 @@ def _braces(text: str) -> dict[int, int]:
         if match[0] == "{":
             opened.append(match.start())
             if len(opened) > DEEPEST:
-                raise TexError(f"braces lie more than {DEEPEST} deep in each other")
+                raise TexError(f"braces are nested more than {DEEPEST} levels deep")
         elif match[0] == "}":
             if not opened:
                 raise TexError("a brace is closed that was not opened")
@@ -439,7 +439,7 @@ def _braces(text: str) -> dict[int, int]:
 
 
 def _expanded(latex: str, defined: Mapping[str, Command]) -> str:
-    """Put what stands for them in the place of the file's own commands."""
+    """Expand the commands that the file defines."""
     for _ in range(DEEPEST):
         ends: dict[int, int] | None = None
         parts: list[str] = []
@@ -460,7 +460,7 @@ def _expanded(latex: str, defined: Mapping[str, Command]) -> str:
         latex = "".join([*parts, latex[at:]])
         if len(latex) > LONGEST:
             break
-    raise TexError("the commands of the file's own make text without end")
+    raise TexError("the commands that the file defines expand without end")
 
 
 def _arguments(text: str, at: int, count: int, name: str, ends: Mapping[int, int]) -> tuple[list[str], int]:
@@ -481,7 +481,7 @@ def _arguments(text: str, at: int, count: int, name: str, ends: Mapping[int, int
 
 @dataclass
 class _Reader:
-    """Reads TeX from the left to the right; each group by a call of its own, no deeper than braces may lie."""
+    """Reads TeX from left to right, with a recursive call for each group."""
 
     source: str
     is_math: bool = False
@@ -694,7 +694,9 @@ class _Reader:
         while at < end and self.source[at].isspace():
             at += 1
         if at >= end:
-            raise TexError(f"`\\{name}` lacks its argument" if name.isalpha() else f"`{name}` lacks what it is put on")
+            raise TexError(
+                f"`\\{name}` lacks its argument" if name.isalpha() else f"`{name}` lacks the letter that it belongs to"
+            )
         if at in self.ends:
             return self._group(at + 1, self.ends[at], marks), self.ends[at] + 1
         if self.source[at] != "\\":
@@ -710,7 +712,7 @@ class _Reader:
 
     def _deeper(self) -> int:
         if self.depth >= NESTED:
-            raise TexError(f"commands lie more than {NESTED} deep in each other")
+            raise TexError(f"commands are nested more than {NESTED} levels deep")
         return self.depth + 1
 
     def _raw(self, at: int, end: int, name: str) -> tuple[str, int]:
