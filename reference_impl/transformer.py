@@ -81,7 +81,8 @@ class FeedForward(nn.Sequential):
     """
 
     def __init__(self, d_model: int, d_ff: int) -> None:
-        super().__init__(nn.Linear(d_model, d_ff), nn.ReLU(), nn.Linear(d_ff, d_model))
+        # In place: nothing else needs the hidden layer, the largest tensor here, as it is before ReLU.
+        super().__init__(nn.Linear(d_model, d_ff), nn.ReLU(inplace=True), nn.Linear(d_ff, d_model))
 
 
 class EncoderLayer(nn.Module):
@@ -332,8 +333,10 @@ class Transformer(nn.Module):
         self, y: Float[Tensor, "b m d"], state: DecoderState, target_mask: Bool[Tensor, "b 1 seen"] | None = None
     ) -> tuple[Float[Tensor, "b m d"], DecoderState]:
         """Run the decoder's layers on embeddings of the next target tokens."""
-        mask = causal_mask(state.length + y.shape[1], y.device)[state.length :]  # (m, seen)
-        mask = mask if target_mask is None else mask & target_mask  # (b, m, seen)
+        mask = target_mask  # (b, 1, seen)
+        if y.shape[1] > 1:  # a single token comes last and may attend to all
+            causal = causal_mask(state.length + y.shape[1], y.device)[state.length :]  # (m, seen)
+            mask = causal if target_mask is None else causal & target_mask  # (b, m, seen)
         pasts = []
         for layer, memory, past in zip(self.decoder, state.memory, state.past, strict=True):
             y, past = layer(y, memory, past, mask, state.memory_mask)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from reference_impl import performer
 from reference_impl.layers.attention import MultiHeadAttention, causal_mask, padding_mask
 from reference_impl.performer import (
     FavorAttention,
@@ -263,12 +264,37 @@ def test_the_size_of_a_chunk_does_not_matter(chunk: int) -> None:
         assert close(first, second, 1e-12)
 
 
+@pytest.mark.parametrize("kernel", FEATURE_MAPS)
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+def test_bidirectional_attention_is_the_same_in_chunks(
+    chunk: int, kernel: FeatureMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    inputs, W = vectors(2, 2, 7, 11, 4), gaussian_orthogonal_random_matrix(9, 4).double()
+    query, key, value = inputs
+    key = key * torch.linspace(0.5, 3, 11).double()[:, None]  # the maxima of chunks are far apart
+    mask = padding_mask(torch.tensor([3, 0]), 11)  # chunks of padding alone, and a sentence
+    for allowed in (None, mask[:, None]):
+        whole = favor_attention(query, key, value, W, kernel, allowed)
+        with monkeypatch.context() as patched:
+            patched.setattr(performer, "BIDIRECTIONAL_CHUNK_SIZE", chunk)
+            chunked = favor_attention(query, key, value, W, kernel, allowed)
+        assert close(chunked, whole, 1e-12)
+        weighting = torch.linspace(-1, 1, whole.numel()).double().reshape(whole.shape)
+        for one, other in zip(
+            *(torch.autograd.grad((out * weighting).sum(), inputs, retain_graph=True) for out in (chunked, whole)),
+            strict=True,
+        ):
+            assert close(one, other, 1e-11)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_matrix_of_weights_is_never_made(causal: bool) -> None:
     W = gaussian_orthogonal_random_matrix(16, 8)
     for n in (1024, 2048):
         inputs = vectors(1, 1, n, n, 8, torch.float32)
-        assert largest(partial(favor_attention, *inputs, W, causal=causal)) == n * 16
+        most = n * 16 if causal else max(performer.BIDIRECTIONAL_CHUNK_SIZE * 16, n * (8 + 1))
+        assert largest(partial(favor_attention, *inputs, W, causal=causal)) == most
 
 
 def test_the_backward_pass_of_causal_attention_keeps_no_prefix_sums() -> None:
