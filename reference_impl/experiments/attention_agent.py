@@ -59,7 +59,6 @@ from quaere.content.results import (
     Box,
     Finding,
     Lines,
-    Outcome,
     Picture,
     Pictures,
     Report,
@@ -71,7 +70,9 @@ from quaere.content.results import (
 from quaere.running.experiments import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
-from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
+from reference_impl.experiments.arms import measure_seeds, train_seeds
+from reference_impl.experiments.curves import Curve, select
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, not_tried, outcome
 from reference_impl.experiments.training import count_parameters, run_on_main_process
 
 VOTES, PIXELS = "votes", "whole screen"
@@ -390,10 +391,9 @@ def experiment(run: Run) -> Report:
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(5 * len(seeds) + 1)
     players = {
-        arm: [run.loop(f"Catch, {arm}, seed {seed}", partial(evolve_on_catch, size, arm, seed)) for seed in seeds]
-        for arm in (VOTES, PIXELS)
+        arm: train_seeds(run, f"Catch, {arm}", partial(evolve_on_catch, size, arm), seeds) for arm in (VOTES, PIXELS)
     }
-    drivers = [run.loop(f"CarRacing, seed {seed}", partial(evolve_on_car_racing, size, seed)) for seed in seeds]
+    drivers = train_seeds(run, "CarRacing", partial(evolve_on_car_racing, size), seeds)
     scores: Scores = [
         run.piece(f"CarRacing, new tracks, seed {seed}", partial(compare_drivers, size, seed, driver["params"]))
         for seed, driver in zip(seeds, drivers, strict=True)
@@ -402,18 +402,18 @@ def experiment(run: Run) -> Report:
     found: CatchResults = {
         arm: [evaluate_backgrounds(arm, one["params"]) for one in evolved] for arm, evolved in players.items()
     }
-    random = [run.piece(f"Catch, random votes, seed {seed}", partial(random_hit_rate, size, seed)) for seed in seeds]
+    random = measure_seeds(run, "Catch, random votes", partial(random_hit_rate, size), seeds)
     return Report(
         findings=(
             judge_driving(scores, size.frames),
             judge_changed_roads(scores, size.frames),
             judge_against_conventional(found),
             judge_attention(found[VOTES], random),
-            DOOM,
+            *NOT_TRIED,
         ),
         tables=(_catch_table(found), _reward_table(scores, size), _parameter_table()),
         figures=(
-            _catch_curves({arm: [one["curve"] for one in evolved] for arm, evolved in players.items()}),
+            _catch_curves(select(players, "curve")),
             _catch_pictures(players[VOTES][0]["params"], found[VOTES][0]),
             _driving_curves([one["curve"] for one in drivers], scores, size),
             _driving_pictures(seen),
@@ -452,7 +452,7 @@ def judge_driving(scores: Scores, frames: int) -> Finding:
             f"The reported score is that of an episode of {EPISODE_LENGTH:,} frames; the car was driven for "
             f"{frames:,}. What a few generations did is in the figure and the table."
         )
-        return Finding(claim="few-parameters", outcome=Outcome.NOT_TRIED, why=why)
+        return not_tried({"few-parameters": why})[0]
     learned, random, still = ([of[name] for of in scores] for name in (ROADS[0], RANDOM, STILL))
     better = each_seed_above(learned, random) and each_seed_above(learned, still)
     return Finding(
@@ -481,7 +481,7 @@ def judge_changed_roads(scores: Scores, frames: int) -> Finding:
             f"changes can't show whether it keeps driving. All are judged if each has {needed:.1f} or more, half the "
             "pace of a solved game; the rewards are in the table."
         )
-        return Finding(claim="unseen-changes", outcome=Outcome.NOT_TRIED, why=why)
+        return not_tried({"unseen-changes": why})[0]
     kept = {road: [of[road] / of[ROADS[0]] for of in scores] for road in ROADS[1:]}
     least = min(min(shares) for shares in kept.values())
     return Finding(
@@ -504,7 +504,7 @@ def judge_against_conventional(found: CatchResults) -> Finding:
             f"{spread(learned[VOTES], '.2f')}, whole screen {spread(learned[PIXELS], '.2f')}; random moves catch "
             f"{catch.CHANCE:.2f}."
         )
-        return Finding(claim="conventional-methods", outcome=Outcome.NOT_TRIED, why=why)
+        return not_tried({"conventional-methods": why})[0]
     kept = {
         arm: [
             fmean(of[name]["caught"] for name in TEST_BACKGROUNDS) / of[TRAINING_BACKGROUND]["caught"]
@@ -562,11 +562,7 @@ def judge_attention(found: Sequence[Mapping[str, Mapping[str, float]]], random: 
     )
 
 
-DOOM = Finding(
-    claim="doom",
-    outcome=Outcome.NOT_TRIED,
-    why="It takes the game's environment, and evolution for about as long as CarRacing's.",
-)
+NOT_TRIED = not_tried({"doom": "It takes the game's environment, and evolution for about as long as CarRacing's."})
 
 
 def _hit_rate(of: Mapping[str, Mapping[str, float]]) -> float:
@@ -634,13 +630,13 @@ def _parameter_table() -> Table:
     )
 
 
-def _curve(name: str, curves: Sequence[Sequence[Mapping[str, float]]], what: str) -> Series:
+def _curve(name: str, curves: Sequence[Curve], what: str) -> Series:
     """Return at most fifty points of the curves."""
     every = math.ceil(len(curves[0]) / 50)
     return Series.of(name, [curve[every - 1 :: every] for curve in curves], what, x="generation")
 
 
-def _catch_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Lines:
+def _catch_curves(curves: Mapping[str, Sequence[Curve]]) -> Lines:
     last = {(arm, what): fmean(one[-1][what] for one in of) for arm, of in curves.items() for what in ("best", "mean")}
     return Lines(
         id="catch-evolution",
@@ -659,7 +655,7 @@ def _catch_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]])
     )
 
 
-def _driving_curves(curves: Sequence[Sequence[Mapping[str, float]]], scores: Scores, size: Size) -> Lines:
+def _driving_curves(curves: Sequence[Curve], scores: Scores, size: Size) -> Lines:
     means = [fmean(one[index]["mean"] for one in curves) for index in (0, -1)]
     return Lines(
         id="car-evolution",

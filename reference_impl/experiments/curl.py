@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.content.results import Figure, Finding, Lines, Outcome, Pictures, Report, Series, Table, spread
+from quaere.content.results import Figure, Finding, Lines, Pictures, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.curl import (
     CURL,
@@ -50,6 +50,7 @@ from reference_impl.curl import (
     random_crop,
     sample,
 )
+from reference_impl.experiments.arms import train_seeds
 from reference_impl.experiments.control import (
     ALL_TASKS,
     NO_TASKS,
@@ -60,7 +61,8 @@ from reference_impl.experiments.control import (
     TrainingConfig,
     build_task_training,
 )
-from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
+from reference_impl.experiments.curves import list_spreads, select
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, not_tried, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
     Curve,
@@ -185,23 +187,28 @@ def experiment(run: Run) -> Report:
     probe, train, test = prepare_data(run, size.pretraining)
     start = [probe_untrained(run, size.pretraining, probe, seed) for seed in seeds]
     pixels = run.piece("pixels", probe.principal_components)
-    make = build_contrastive_training(run, size.pretraining, probe, train)
-    curves = [run.loop(f"CURL seed {seed}", partial(make, seed)) for seed in seeds]
+    training = build_contrastive_training(size.pretraining, probe, train)
+    curves = [one["curve"] for one in train_seeds(run, "CURL", training, seeds)]
     played = {
-        game: {arm: [_run_game(run, size, game, arm, seed) for seed in seeds] for arm in ARMS} for game in size.games
+        game: {
+            arm: train_seeds(run, f"{game} {arm}", partial(build_game_training, run, size, game, arm), seeds)
+            for arm in ARMS
+        }
+        for game in size.games
     }
     tasks = {
-        name: {arm: [_task(run, size.suite, name, arm, seed) for seed in seeds] for arm in AGENTS}
+        name: {
+            arm: train_seeds(run, f"{name} {arm}", partial(_build_task_training, run, size.suite, name, arm), seeds)
+            for arm in AGENTS
+        }
         for name in size.suite.tasks
     }
     last = [curve[-1] for curve in curves]
     findings = (
         judge_features(start, pixels, last),
         judge_contrast(played),
-        judge_scores(
-            {name: [each["score"] for each in arms["CURL"]] for name, arms in tasks.items()}, size.suite.steps
-        ),
-        *_not_tried(),
+        judge_scores({name: select(arms, "score")["CURL"] for name, arms in tasks.items()}, size.suite.steps),
+        *NOT_TRIED,
     )
     return Report(
         findings=findings,
@@ -236,16 +243,12 @@ def contrastive_loss(model: ContrastiveModel, obs_anchor: Tensor, obs_pos: Tenso
 
 
 def build_contrastive_training(
-    run: Run,
     config: PretrainingConfig,
     probe: LinearProbe,
     train: Recording,
     lr_schedule: Callable[[int], float] = lambda done: 1.0,
-) -> Callable[..., Training]:
-    """Return a function of the seed that builds the training of an encoder, without measurements if `bare`.
-
-    `lr_schedule` maps a number of steps to the factor of the learning rate.
-    """
+) -> Training:
+    """Return the training of an encoder; `lr_schedule` maps a number of steps to the factor of the learning rate."""
     buffer = fill_replay_buffer(train.frames)
     slots = buffer.observation_indices()
 
@@ -254,25 +257,17 @@ def build_contrastive_training(
             whole = buffer.stack_frames(sample(slots, config.batch_size))
             return random_crop(whole, config.image_size), random_crop(whole, config.image_size)
 
-    def measure(model: Any) -> Measures:
-        return probe(model.encoder)
-
-    def make(seed: int, bare: bool = False) -> Training:
-        return Training(
-            lambda: ContrastiveModel(config.build_encoder()),
-            contrastive_loss,
-            batch,
-            config.steps,
-            seed,
-            optimizer=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr),
-            schedule=lambda made: LambdaLR(made, lr_schedule),
-            measure=None if bare else measure,
-            every=config.eval_every,
-            after=update_encoder_target,
-            device=run.device,
-        )
-
-    return make
+    return Training(
+        model=lambda: ContrastiveModel(config.build_encoder()),
+        loss=contrastive_loss,
+        batch=batch,
+        steps=config.steps,
+        optimizer=lambda model: torch.optim.Adam([p for p in model.parameters() if p.requires_grad], config.lr),
+        schedule=lambda made: LambdaLR(made, lr_schedule),
+        after=update_encoder_target,
+        measure=lambda model: probe(model.encoder),
+        every=config.eval_every,
+    )
 
 
 class MinAtarConvEncoder(ConvEncoder):
@@ -345,33 +340,23 @@ class DoubleDQN(nn.Module):
         self.updates.data += 1
 
 
-def _run_game(run: Run, size: Size, game: str, arm: str, seed: int) -> dict[str, Any]:
+def build_game_training(run: Run, size: Size, game: str, arm: str, seed: int) -> AgentTraining:
+    """Return the training of an arm's agent in a game."""
     example = MinAtarEnvironment(game, 0, 0)
     in_channels, screen, _ = example.frame_shape
     crops, has_contrast = ARMS[arm]
-
+    decay = size.num_train_steps // 5
     config = TrainingConfig(
         size.init_steps, batch_size=32, frame_stack=1, curve_points=10, num_eval_episodes=size.num_eval_episodes
     )
-
-    def make() -> AgentTraining:
-        return AgentTraining(
-            lambda seed: MinAtarEnvironment(game, 1, seed),
-            lambda: DoubleDQN(
-                in_channels,
-                example.action_dim,
-                screen,
-                crops,
-                has_contrast,
-                epsilon_decay_steps=size.num_train_steps // 5,
-            ),
-            size.num_train_steps,
-            seed,
-            config,
-            device=run.device,
-        )
-
-    return run.loop(f"{game} {arm} seed {seed}", make)
+    return AgentTraining(
+        lambda seed: MinAtarEnvironment(game, 1, seed),
+        lambda: DoubleDQN(in_channels, example.action_dim, screen, crops, has_contrast, epsilon_decay_steps=decay),
+        size.num_train_steps,
+        seed,
+        config,
+        device=run.device,
+    )
 
 
 AGENTS: dict[str, tuple[type[SoftActorCritic], bool]] = {
@@ -382,14 +367,11 @@ AGENTS: dict[str, tuple[type[SoftActorCritic], bool]] = {
 """The agents for the paper's tasks, and whether they see random crops."""
 
 
-def _task(run: Run, suite: Suite, name: str, arm: str, seed: int) -> dict[str, Any]:
+def _build_task_training(run: Run, suite: Suite, name: str, arm: str, seed: int) -> AgentTraining:
     agent_class, crops = AGENTS[arm]
     # Without crops, frames are rendered at the size of a crop.
     frame_size = suite.pre_transform_image_size if crops else suite.image_size
-    return run.loop(
-        f"{name} {arm} seed {seed}",
-        lambda: build_task_training(suite, name, agent_class, frame_size, seed, run.device),
-    )
+    return build_task_training(suite, name, agent_class, frame_size, seed, run.device)
 
 
 def _late_return(runs: Mapping[str, Any]) -> float:
@@ -453,8 +435,7 @@ def judge_contrast(played: Mapping[str, GameRuns]) -> Finding:
         outcome=outcome(all(map(all, better)), any(map(all, better))),
         measured="return on "
         + "; ".join(
-            f"{_label(game)}, {when}: " + ", ".join(f"{arm} {spread(each, '.1f')}" for arm, each in arms.items())
-            for (game, when), arms in returns.items()
+            f"{_label(game)}, {when}: {list_spreads(arms, '.1f', ', ')}" for (game, when), arms in returns.items()
         )
         + f". Apart in favor of the contrast: {sum(map(sum, better))} of {len(better) * len(RETURNS)} comparisons",
         why="Reproduced if on every game, with crops and without, each run with the contrast earns more than each run "
@@ -467,27 +448,27 @@ def judge_scores(scores: Mapping[str, Sequence[float]], steps: int) -> Finding:
     """Judge scores on the paper's tasks against the reported ones, if trained for as many steps."""
     if steps < 100_000 or not scores:
         why = "It takes six tasks of 100,000 steps, hours each without a GPU; size full runs them."
-        return Finding(claim="one-hundred-thousand", outcome=Outcome.NOT_TRIED, why=why)
+        return not_tried({"one-hundred-thousand": why})[0]
     means = {name: sum(each) / len(each) for name, each in scores.items()}
     near = [means[name] >= REPORTED[name][0] - REPORTED[name][1] for name in means]
     return Finding(
         claim="one-hundred-thousand",
         outcome=outcome(all(near), any(near)),
-        measured="; ".join(f"{name} {spread(each, '.0f')}" for name, each in scores.items()),
+        measured=list_spreads(scores, ".0f"),
         why="Reproduced if on every task the mean of the seeds is no further below the reported mean than the reported "
         "standard deviation; partly if on some.",
     )
 
 
-def _not_tried() -> tuple[Finding, ...]:
-    why = {
+NOT_TRIED = not_tried(
+    {
         "dmcontrol": "It takes the earlier methods too, on six tasks; size full has soft actor-critic alone for them.",
         "atari": "It takes 26 games, and Rainbow in place of soft actor-critic, which has no reference here.",
         "five-hundred-thousand": "It takes six tasks of 500,000 steps, five times what size full runs.",
         "contrast-alone": "It takes soft actor-critic on the paper's tasks at 500,000 steps. The same question is put "
         "to another agent and games under `beside-reward`.",
     }
-    return tuple(Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=each) for claim, each in why.items())
+)
 
 
 def _features(start: Sequence[Measures], pixels: Measures, last: Sequence[Measures]) -> Table:
@@ -545,7 +526,7 @@ def _learning(start: Sequence[Measures], pixels: Measures, curves: Sequence[Curv
 
 
 def _playing(game: str, arms: GameRuns) -> Figure:
-    told = ", ".join(f"{arm} {spread([_late_return(run) for run in runs], '.1f')}" for arm, runs in arms.items())
+    told = list_spreads({arm: [_late_return(run) for run in runs] for arm, runs in arms.items()}, ".1f", ", ")
     return Lines(
         id=f"playing-{game.replace('_', '-')}",
         title=f"Learning {_label(game)} with and without the contrast",

@@ -26,7 +26,7 @@ In several processes each reconstruction is compared with the keys of all of the
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -35,12 +35,21 @@ from accelerate import PartialState
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.content.results import Figure, Finding, Lines, Outcome, Pictures, Report, Table, spread
+from quaere.content.results import Figure, Finding, Lines, Pictures, Report, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.curl import CURL, PixelEncoder, SoftActorCritic, center_crop, info_nce, random_crop, sample
-from reference_impl.experiments.control import ALL_TASKS, NO_TASKS, SMOKE_TASK, Suite, build_task_training
+from reference_impl.experiments.arms import train_seeds
+from reference_impl.experiments.control import (
+    ALL_TASKS,
+    NO_TASKS,
+    SMOKE_TASK,
+    AgentTraining,
+    Suite,
+    build_task_training,
+)
 from reference_impl.experiments.curl import build_contrastive_training
-from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
+from reference_impl.experiments.curves import final_values, list_spreads, select
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, not_tried, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
     Curve,
@@ -59,7 +68,7 @@ from reference_impl.experiments.probe import (
     table_rows,
     update_encoder_target,
 )
-from reference_impl.experiments.training import Batch, Training, count_parameters, gather_detached
+from reference_impl.experiments.training import Batch, Training, TrainingLoop, count_parameters, gather_detached
 from reference_impl.layers.attention import dot_score
 from reference_impl.m_curl import (
     MCURL,
@@ -155,15 +164,20 @@ def experiment(run: Run) -> Report:
     probe, train, test = prepare_data(run, size.pretraining)
     ask = ContextProbe(test, size)
     start = [probe_untrained(run, size.pretraining, probe, seed) for seed in seeds]
-    makers = {arm: build_training(run, size, arm, train, probe, ask) for arm in ARMS}
+    trainings = {arm: build_training(size, arm, train, probe, ask) for arm in ARMS}
     seconds = run.piece(
-        "seconds a step", lambda: {arm: _seconds_per_step(make(seeds[0], True)) for arm, make in makers.items()}
+        "seconds a step",
+        lambda: {arm: _seconds_per_step(training, seeds[0], run.device) for arm, training in trainings.items()},
     )
-    curves = {
-        arm: [run.loop(f"{arm} seed {seed}", partial(make, seed)) for seed in seeds] for arm, make in makers.items()
-    }
+    curves = select({arm: train_seeds(run, arm, training, seeds) for arm, training in trainings.items()}, "curve")
     tasks = {
-        name: {arm: [_task(run, size, name, arm, seed)["score"] for seed in seeds] for arm in AGENTS}
+        name: select(
+            {
+                arm: train_seeds(run, f"{name} {arm}", partial(_build_task_training, run, size, name, arm), seeds)
+                for arm in AGENTS
+            },
+            "score",
+        )
         for name in size.suite.tasks
     }
     last = {arm: [curve[-1] for curve in runs] for arm, runs in curves.items()}
@@ -172,7 +186,7 @@ def experiment(run: Run) -> Report:
             judge_features(last),
             judge_context(last["M-CURL"], ask.chance),
             judge_tasks(tasks, size.suite.steps),
-            _not_tried(),
+            *NOT_TRIED,
         ),
         tables=(_features(start, last), _costs(curves, seconds, size), _context(last["M-CURL"], ask), *_scores(tasks)),
         figures=(_learning(start, curves), _asking(curves["M-CURL"], ask), _window(test, size)),
@@ -206,16 +220,14 @@ def shuffle_windows(windows: Tensor) -> Tensor:
     return windows[order, torch.arange(windows.shape[1])]
 
 
-def build_training(
-    run: Run, size: Size, arm: str, train: Recording, probe: LinearProbe, ask: "ContextProbe"
-) -> Callable[..., Training]:
-    """Return a function of the seed that builds an arm's training, without measurements if `bare`."""
+def build_training(size: Size, arm: str, train: Recording, probe: LinearProbe, ask: "ContextProbe") -> Training:
+    """Return an arm's training."""
 
     def decay(done: int) -> float:
         return decay_schedule(done, size.warmup_steps)
 
     if arm == "CURL":
-        return build_contrastive_training(run, size.pretraining, probe, train, decay)
+        return build_contrastive_training(size.pretraining, probe, train, decay)
     config, buffer = size.pretraining, fill_replay_buffer(train.frames)
     indices = buffer.observation_indices()
 
@@ -237,25 +249,17 @@ def build_training(
     def schedule(made: torch.optim.Optimizer) -> LambdaLR:
         return LambdaLR(made, [decay, lambda step: warmup_schedule(step, size.warmup_steps)])
 
-    def measure(model: Any) -> Measures:
-        return {**probe(model.encoder), **ask(model)}
-
-    def make(seed: int, bare: bool = False) -> Training:
-        return Training(
-            lambda: MaskedModel(config.build_encoder()),
-            masked_loss,
-            batch,
-            config.steps,
-            seed,
-            optimizer=optimizer,
-            schedule=schedule,
-            measure=None if bare else measure,
-            every=config.eval_every,
-            after=update_encoder_target,
-            device=run.device,
-        )
-
-    return make
+    return Training(
+        model=lambda: MaskedModel(config.build_encoder()),
+        loss=masked_loss,
+        batch=batch,
+        steps=config.steps,
+        optimizer=optimizer,
+        schedule=schedule,
+        after=update_encoder_target,
+        measure=lambda model: {**probe(model.encoder), **ask(model)},
+        every=config.eval_every,
+    )
 
 
 def _random_crops(obs: Tensor, size: int) -> Tensor:
@@ -321,17 +325,17 @@ def build_context(features: Tensor, context: str, middle: int, masked: int, blac
     return shown
 
 
-def _seconds_per_step(training: Training) -> float:
+def _seconds_per_step(training: Training, seed: int, device: str) -> float:
     """Return the seconds of a step: the median of five, after two for warmup."""
-    taken = []
+    loop, taken = TrainingLoop(replace(training, measure=None), seed, device), []
     for index in range(7):
         began = time.perf_counter()
-        training.step(index)
+        loop.step(index)
         taken.append(time.perf_counter() - began)
     return sorted(taken[2:])[2]
 
 
-def _task(run: Run, size: Size, name: str, arm: str, seed: int) -> dict[str, Any]:
+def _build_task_training(run: Run, size: Size, name: str, arm: str, seed: int) -> AgentTraining:
     agent_class = AGENTS[arm]
     if arm == "M-CURL":
         batch = size.pretraining.batch_size // size.window_length
@@ -339,10 +343,8 @@ def _task(run: Run, size: Size, name: str, arm: str, seed: int) -> dict[str, Any
         window_length = min(size.window_length, size.suite.init_steps // 2)
         config = MCURLConfig(mtm_bsz=batch, mtm_length=window_length, adam_warmup_step=size.warmup_steps)
         agent_class = partial(MCURL, config=config)
-    make = partial(
-        build_task_training, size.suite, name, agent_class, size.suite.pre_transform_image_size, seed, run.device
-    )
-    return run.loop(f"{name} {arm} seed {seed}", make)
+    frame_size = size.suite.pre_transform_image_size
+    return build_task_training(size.suite, name, agent_class, frame_size, seed, run.device)
 
 
 def judge_features(last: Mapping[str, Sequence[Measures]]) -> Finding:
@@ -354,8 +356,7 @@ def judge_features(last: Mapping[str, Sequence[Measures]]) -> Finding:
         outcome=outcome(
             all_runs_above(ours, curl) and all_runs_above(ours, means[OTHER_WINDOWS]), each_seed_above(ours, curl)
         ),
-        measured="mean R² of five quantities: "
-        + ", ".join(f"{arm} {spread(each, '.2f')}" for arm, each in means.items()),
+        measured=f"mean R² of five quantities: {list_spreads(means, '.2f', ', ')}",
         why="Reproduced if R² on held-out episodes, as a mean over position, angle (two) and both velocities, is after "
         "as many steps higher in each run of M-CURL than in each of CURL and in each with neighbors from other "
         "windows; partly if only higher than CURL's from the same seed, in every seed.",
@@ -395,7 +396,7 @@ def judge_tasks(tasks: Mapping[str, Mapping[str, Sequence[float]]], steps: int) 
     """Judge on how many tasks M-CURL scores higher than CURL, if trained for 100,000 steps."""
     if steps < 100_000 or not tasks:
         why = "It takes tasks of 100,000 steps, hours each without a GPU; size full runs six of the 16."
-        return Finding(claim="dmcontrol", outcome=Outcome.NOT_TRIED, why=why)
+        return not_tried({"dmcontrol": why})[0]
     won = sum(all_runs_above(arms["M-CURL"], arms["CURL"]) for arms in tasks.values())
     share = won / len(tasks)
     return Finding(
@@ -410,9 +411,9 @@ def judge_tasks(tasks: Mapping[str, Mapping[str, Sequence[float]]], steps: int) 
     )
 
 
-def _not_tried() -> Finding:
-    why = "It takes 26 games, and Rainbow in place of soft actor-critic, which has no reference here."
-    return Finding(claim="atari", outcome=Outcome.NOT_TRIED, why=why)
+NOT_TRIED = not_tried(
+    {"atari": "It takes 26 games, and Rainbow in place of soft actor-critic, which has no reference here."}
+)
 
 
 def _features(start: Sequence[Measures], last: Mapping[str, Sequence[Measures]]) -> Table:
@@ -470,7 +471,7 @@ def _scores(tasks: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[Table, 
 
 def _learning(start: Sequence[Measures], curves: Mapping[str, Sequence[Curve]]) -> Figure:
     before = [each["mean"] for each in start]
-    after = ", ".join(f"{arm} {spread([curve[-1]['mean'] for curve in runs], '.2f')}" for arm, runs in curves.items())
+    after = list_spreads(final_values(curves, "mean"), ".2f", ", ")
     return Lines(
         id="features",
         title="What a linear probe predicts from the encoder's features",
@@ -485,7 +486,7 @@ def _learning(start: Sequence[Measures], curves: Mapping[str, Sequence[Curve]]) 
 
 def _asking(curves: Sequence[Curve], ask: ContextProbe) -> Figure:
     names = [f"{name}, 5 masked" for name in (*CONTEXTS, *MEAN_BASELINES)]
-    after = "; ".join(f"{name} {spread([curve[-1][name] for curve in curves], '.2f')}" for name in names)
+    after = list_spreads({name: [curve[-1][name] for curve in curves] for name in names}, ".2f")
     return Lines(
         id="context",
         title="Is a masked timestep identified from its neighbors?",

@@ -35,10 +35,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table, spread
+from quaere.content.results import Finding, Lines, Report, Series, Table, spread
 from quaere.running.experiments import Run
+from reference_impl.experiments.arms import measure_seeds
 from reference_impl.experiments.cost import Timing, judge_cost, measure_costs
-from reference_impl.experiments.judging import each_seed_above, outcome
+from reference_impl.experiments.judging import each_seed_above, not_tried, outcome
 from reference_impl.experiments.moved import (
     FEATURE_MAPS,
     TrainingSize,
@@ -125,8 +126,8 @@ def experiment(run: Run) -> Report:
     run.expect(2 * size.samples + len(size.timing.lengths) + len(size.timing.layer_lengths) + 1 + 4 * size.seeds)
     device = str(accelerator(run.device).device)
     samples = run.seeds(size.samples)
-    errors = [run.piece(f"error sample {seed}", partial(errors_by_features, seed, size)) for seed in samples]
-    grown = [run.piece(f"lengths sample {seed}", partial(errors_by_length, seed, size)) for seed in samples]
+    errors = measure_seeds(run, "errors by features", partial(errors_by_features, size), samples)
+    grown = measure_seeds(run, "errors by length", partial(errors_by_length, size), samples)
     attention, layer = measure_costs(run, size.timing, device)
     models = [TransferredModel(run, seed, size.training) for seed in run.seeds(size.seeds)]
     return Report(
@@ -138,7 +139,7 @@ def experiment(run: Run) -> Report:
             judge_transfer(
                 [model.softmax_curve for model in models], [model.performer for model in models], size.training
             ),
-            *not_tried(),
+            *NOT_TRIED,
         ),
         tables=(attention.table(), layer.table(), error_table(errors, size), transfer_table(models, size.training)),
         figures=(
@@ -162,7 +163,7 @@ def experiment(run: Run) -> Report:
 # Errors
 
 
-def errors_by_features(seed: int, size: Size) -> dict[str, list[float]]:
+def errors_by_features(size: Size, seed: int) -> dict[str, list[float]]:
     """Return the outputs' error by number of features, for each scale, feature map and projection.
 
     It is the mean square of the error over that of the exact outputs; the median over draws of directions.
@@ -196,7 +197,7 @@ def arm_name(scale: str, kernel: str, draw: str) -> str:
     return f"{kernel}, {draw}, {scale} scale"
 
 
-def errors_by_length(seed: int, size: Size) -> dict[str, list[list[float]]]:
+def errors_by_length(size: Size, seed: int) -> dict[str, list[list[float]]]:
     """Return, for each feature map, the mean and the largest error of the kernel matrix at each length.
 
     Queries and keys point anywhere and are as long as Gaussian ones are on the mean, 4 at width 16. Errors are over the
@@ -307,20 +308,12 @@ def mean_curve(errors: Sequence[Errors], arm: str) -> np.ndarray:
     return np.exp(np.mean(np.log([sample[arm] for sample in errors]), axis=0))
 
 
-def not_tried() -> tuple[Finding, ...]:
-    """Return the claims that need the paper's data and hardware."""
-    return (
-        Finding(
-            claim="imagenet64",
-            outcome=Outcome.NOT_TRIED,
-            why="It needs ImageNet64 and days of accelerators, on sequences of 12,288 pixels.",
-        ),
-        Finding(
-            claim="long-proteins",
-            outcome=Outcome.NOT_TRIED,
-            why="It needs TrEMBL, sequences of 8,192 and accelerators whose memory the Transformer exceeds.",
-        ),
-    )
+NOT_TRIED = not_tried(
+    {
+        "imagenet64": "It needs ImageNet64 and days of accelerators, on sequences of 12,288 pixels.",
+        "long-proteins": "It needs TrEMBL, sequences of 8,192 and accelerators whose memory the Transformer exceeds.",
+    }
+)
 
 
 # Figures and tables
@@ -362,11 +355,8 @@ def growth_figure(grown: Sequence[Mapping[str, Any]], size: Size) -> Lines:
         name: tuple(tuple(point[i] for point in sample[kernel]) for sample in grown)
         for name, (kernel, i) in kinds.items()
     }
-    ends, first, last = (
-        {name: np.mean(each, axis=0) for name, each in runs.items()},
-        size.growth_lengths[0],
-        size.growth_lengths[-1],
-    )
+    ends = {name: np.mean(each, axis=0) for name, each in runs.items()}
+    first, last = size.growth_lengths[0], size.growth_lengths[-1]
     return Lines(
         id="error-by-length",
         title="Error of the kernel against the length",
