@@ -1,35 +1,39 @@
 """BERT's experiment: pre-train by masked language modeling, then fine-tune on tasks with few labels.
 
-Claimed: with pre-training, even tasks with few labels benefit from a deep bidirectional network (Section 6); and with
-equal data and size, a left-to-right model is worse on all tasks (Section 5.1, Table 5).
+Claims: With pre-training, even tasks with few labels benefit from a deep bidirectional network (Section 6); and with
+    equal data and size, a left-to-right model is worse on all tasks (Section 5.1, Table 5).
 
-The corpus is the docstrings of installed packages, read by `prose`. Three networks of one size are fine-tuned on two
-tasks, for equally many steps: one pre-trained by masked LM, one pre-trained as a left-to-right language model on the
-same sentences for as many steps, and one from scratch.
+Tasks: the corpus is the docstrings of installed packages, read by `prose`. The test sentences are from held-out files,
+    which pre-training does not see either.
 
-- *Topic*, sentence classification: which package is the sentence from? Sentences that name a package are left out. The
-  paper's classifier reads the vector at `[CLS]`. In a left-to-right model that vector has seen no other token, so there
-  the classifier reads the last token.
-- *Span*, solved as the paper solves question answering: which word was marked as code? The markup is removed, and only
-  sentences with one such word in lowercase letters are taken, so that its spelling does not give it away.
+    - *Topic*, sentence classification: which package is the sentence from? Sentences that name a package are left out.
+      The paper's classifier reads the vector at `[CLS]`. In a left-to-right model that vector has seen no other token,
+      so there the classifier reads the last token.
+    - *Span*, solved as the paper solves question answering: which word was marked as code? The markup is removed, and
+      only sentences with one such word in lowercase letters are taken, so that its spelling does not give it away.
 
-The test sentences are from held-out files, which pre-training does not see either. The baseline is logistic regression
-on tf-idf.
+Arms: a network pre-trained by masked LM, one pre-trained as a left-to-right language model on the same sentences for as
+    many steps, and one from scratch. The baseline is logistic regression on tf-idf.
 
-Scale: sentences of 5 to 16 words instead of paragraphs of Wikipedia and books, some hundred thousand parameters instead
-of 110 million, and two tasks instead of eleven. There is no next-sentence prediction, as in the paper's own comparison
-of directions. At `small` pre-training is cut to about two epochs, soon after masked words begin to be learned at all,
-and takes most of about ten minutes; `full` is BERT-base, for a GPU.
+Budget: the three networks have one size, and are fine-tuned for equally many steps. Learning rates at `small` were
+    chosen under seeds that no run has, on files of the training set alone. That of pre-training is the one of 0.0005,
+    0.001 and 0.002 with the lowest masked LM loss after 800 steps; batches are small because more steps on as much text
+    lower that loss further. Those of fine-tuning, one for pre-trained models and one for those from scratch, are the
+    ones of 0.001, 0.002 and 0.004 with the highest accuracy on both tasks, trained on 256 labeled sentences and tested
+    on 300 others, for two draws of both; lower rates did worse. The model that was fine-tuned there had been
+    pre-trained on about as much text, in batches twice as large. The left-to-right model has the rates that were chosen
+    for masked LM, which favors masked LM if either. At `full` no rates were tried.
 
-Fairness: learning rates at `small` were chosen under seeds that no run has, on files of the training set alone. That of
-pre-training is the one of 0.0005, 0.001 and 0.002 with the lowest masked LM loss after 800 steps; batches are small
-because more steps on as much text lower that loss further. Those of fine-tuning, one for pre-trained models and one for
-those from scratch, are the ones of 0.001, 0.002 and 0.004 with the highest accuracy on both tasks, trained on 256
-labeled sentences and tested on 300 others, for two draws of both; lower rates did worse. The model that was fine-tuned
-there had been pre-trained on about as much text, in batches twice as large. The left-to-right model has the rates that
-were chosen for masked LM, which favors masked LM if either. At `full` no rates were tried.
+Measures: accuracy on the test sentences by number of labels, and the cross-entropy of a word of held-out sentences
+    after pre-training. Beside that, published weights, those of MiniLM, are used to find which of the cards' questions
+    are nearest neighbors.
 
-Beside that, published weights, those of MiniLM, are used to find which of the cards' questions are nearest neighbors.
+Stands in: sentences of 5 to 16 words for paragraphs of Wikipedia and books, some hundred thousand parameters for 110
+    million, and two tasks for eleven. There is no next-sentence prediction, as in the paper's own comparison of
+    directions.
+
+Sizes: at `small` pre-training is cut to about two epochs, soon after masked words begin to be learned at all, and takes
+    most of about ten minutes; `full` is BERT-base, for a GPU.
 """
 
 from collections.abc import Mapping, Sequence

@@ -29,6 +29,11 @@ def moving_average(curve: Curve, measure: str, window: int = 3) -> list[float]:
     return [fmean(values[max(0, end - window) : end]) for end in range(1, len(values) + 1)]
 
 
+def final_averages(curves: Mapping[Arm, Sequence[Curve]], measure: str) -> dict[Arm, list[float]]:
+    """Return the mean of the last three values of a measure, for each arm and seed."""
+    return {arm: [moving_average(curve, measure)[-1] for curve in runs] for arm, runs in curves.items()}
+
+
 def list_means(values: Mapping[str, Sequence[float]], form: str, separator: str = "; ") -> str:
     """Say the mean over seeds for each arm, as in "ViT 0.91; ConvNet 0.93"."""
     return separator.join(f"{arm} {fmean(seeds):{form}}" for arm, seeds in values.items())

@@ -4,10 +4,15 @@ Claims: Average precision rises with every decoder layer, and non-maximum suppre
     and no longer after the last (Section 4.2, Figure 4). Without an encoder, most is lost on large objects (Table 2).
     In the classification loss, the class ∅ ("no object") has a weight of a tenth (Section 3.1).
 
-Test: models are trained on random scenes of one to eight shapes in four classes, new ones at every step. The
-    predictions after each decoder layer are evaluated by pycocotools on the same 200 test scenes, as they are and after
-    class-wise NMS at an IoU of 0.5. The ablations give ∅ the weight of any class, or leave out the encoder. All models
-    have the same initial weights where they share them, the same scenes, and the same number of steps.
+Task: random scenes of one to eight shapes in four classes, new ones at every step. The 200 test scenes are the same for
+    all.
+
+Arms: DETR, the same where ∅ has the weight of any class, and the same without the encoder.
+
+Budget: all models have the same initial weights where they share them, the same scenes, and the same number of steps.
+
+Measures: COCO's average precision, by pycocotools, of the predictions after each decoder layer, as they are and after
+    class-wise NMS at an IoU of 0.5.
 
 Stands in: shapes of 9 to 20 pixels on 48 × 48 for photographs. Small, medium and large are thirds of these sides. In
     place of a backbone pre-trained on ImageNet, all models share one that was pre-trained on dense prediction: which

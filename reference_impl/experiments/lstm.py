@@ -1,29 +1,30 @@
 r"""LSTM against a plain RNN and attention: over which time lags can they remember?
 
-Claims: the error that flows back in a plain recurrent network vanishes with the lag, and in the memory cell it does not
+Claims: The error that flows back in a plain recurrent network vanishes with the lag, and in the memory cell it does not
     (Sections 3.1 and 3.2); so plain networks fail at lags of 10, and LSTM succeeds at 100 (Section 5.2). It stores
     numbers (Section 5.4), and learns the embedded Reber grammar more often and sooner (Section 5.1).
 
-Tests: *Reach*: the norm of the last output's gradient at the first input, relative to that at the next-to-last.
-    *Recall*: the first symbol is x or y, and is to be predicted after a lag of random other symbols; these are the
+Tasks: *Recall*: the first symbol is x or y, and is to be predicted after a lag of random other symbols; these are the
     noisy sequences of Section 5.2, with a loss at the end alone. *Adding*: the sum of two marked numbers, as in Section
-    5.4, at a fixed length. *Embedded Reber*: a string is right if, at each of its positions, the symbols that may
-    follow have the highest scores.
+    5.4, at a fixed length. *Embedded Reber*: predict the next symbol of a string of the grammar.
 
-Models: the LSTM of 1997 (`LSTM1997Cell`), which has no forget gate, and today's with a forget bias of 0 and of 1.
-    Today's and the plain RNN run in `torch.nn.LSTM` and `torch.nn.RNN`, with the reference cells' initial weights, for
-    speed. Attention is one Transformer encoder layer, read at the last position. The paper's rivals learn by BPTT and
-    RTRL; here all models learn by BPTT, with Adam.
+Arms: the LSTM of 1997 (`LSTM1997Cell`), which has no forget gate, and today's with a forget bias of 0 and of 1. Today's
+    and the plain RNN run in `torch.nn.LSTM` and `torch.nn.RNN`, with the reference cells' initial weights, for speed.
+    Attention is one Transformer encoder layer, read at the last position. The paper's rivals learn by BPTT and RTRL;
+    here all models learn by BPTT, with Adam.
 
-Fairness: within a task all models have the same number of parameters within 6 %, the same sequences and number of
-    steps, Adam, and gradients clipped to a norm of 1. Learning rates were chosen among 0.001, 0.003, 0.01 and 0.03 for
-    each model and task, at the longest lag and length of `small`: the one with the best final score under seed 100,
-    which no size runs, and among equals with the best mean over the curve. In recall the plain RNN and the LSTM of 1997
-    depend on the seed, so two rates of each were tried under more seeds from 101 on. Today's LSTM stayed at chance with
-    every rate there; it has the rate at which it learned at a lag of 50 with a forget bias of 1. One rate serves all
-    lags.
+Budget: within a task all models have the same number of parameters within 6 %, the same sequences and number of steps,
+    Adam, and gradients clipped to a norm of 1. Learning rates were chosen among 0.001, 0.003, 0.01 and 0.03 for each
+    model and task, at the longest lag and length of `small`: the one with the best final score under seed 100, which no
+    size runs, and among equals with the best mean over the curve. In recall the plain RNN and the LSTM of 1997 depend
+    on the seed, so two rates of each were tried under more seeds from 101 on. Today's LSTM stayed at chance with every
+    rate there; it has the rate at which it learned at a lag of 50 with a forget bias of 1. One rate serves all lags.
 
-Substitutes: 10 symbols for up to 101, lags up to 100 for 1,000, some 25,000 to 50,000 sequences a trial. Training
+Measures: *Reach*: the norm of the last output's gradient at the first input, relative to that at the next-to-last.
+    Accuracy of recall; the share of wrong sums; the share of right strings, where a string is right if, at each of its
+    positions, the symbols that may follow have the highest scores.
+
+Stands in: 10 symbols for up to 101, lags up to 100 for 1,000, some 25,000 to 50,000 sequences a trial. Training
     sequences are drawn anew at each step, independently of the test strings: short strings may occur among both.
 
 Sizes: `small` takes about eight minutes on one thread.

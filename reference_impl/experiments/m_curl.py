@@ -1,25 +1,33 @@
 r"""M-CURL: do windows with masked timesteps train a better encoder than single observations do?
 
-Claimed: making use of the correlation of consecutive frames makes learning from pixels more efficient than CURL, and
-the Transformer reconstructs a masked timestep from the frames around it (abstract).
+Claims: Making use of the correlation of consecutive frames makes learning from pixels more efficient than CURL, and the
+    Transformer reconstructs a masked timestep from the frames around it (abstract).
 
-Tested on frames of cartpole, without reward. *Features*: encoders are trained by CURL's contrastive loss, by M-CURL's,
-and by M-CURL's where each timestep of a window comes from another window, so that the neighbors carry no information;
-ridge regression then predicts the state of cart and pole from their features, in held-out episodes. All arms see as
-many observations per step, and start with the same weights. The encoder's learning rate is 0.002, and decays after some
-steps as M-CURL's does, in all arms: M-CURL doubles the paper's 0.001, and so, in effect, does CURL's public code, whose
-rate stays constant. The Transformer's learning rate of 0.001 warms up, as in M-CURL. *Context*: the middle of a
-held-out window is masked, and its reconstruction is compared with the middles of windows of all held-out episodes; with
-its own neighbors, with these in another order, and with those of another window. Since the windows come from different
-episodes, the similarity of the neighbors alone tells much. So the same is asked of the neighbors' features themselves,
-of the mean of all and of the nearest two, with the same encoder and no Transformer. Neighboring stacks share frames:
-where five in a row are masked, no frame of the middle is visible.
+Task: encoders are trained on frames of cartpole, without reward.
 
-Substitutes: at `small` frames of 48, cropped to 40, 16 filters, 8 windows of 16 timesteps per step, and 750 steps, of
-which the Transformer's learning rate warms up for 250, and then both rates decay; the public code has 100 and 84, 32,
-16 windows of 32, and 6,000 steps of warmup. No agent is trained there: soft actor-critic learns nothing within minutes.
-`full` takes the public code's sizes and trains agents with M-CURL and with CURL for 100,000 steps; `smoke` does so for
-some steps of one task.
+Arms: CURL's contrastive loss, M-CURL's, and M-CURL's where each timestep of a window comes from another window, so that
+    the neighbors carry no information.
+
+Budget: all arms see as many observations per step, and start with the same weights. The encoder's learning rate is
+    0.002, and decays after some steps as M-CURL's does, in all arms: M-CURL doubles the paper's 0.001, and so, in
+    effect, does CURL's public code, whose rate stays constant. The Transformer's learning rate of 0.001 warms up, as in
+    M-CURL.
+
+Measures: *Features*: R² of ridge regression, which predicts the state of cart and pole from the features, in held-out
+    episodes. *Context*: the middle of a held-out window is masked, and its reconstruction is compared with the middles
+    of windows of all held-out episodes; with its own neighbors, with these in another order, and with those of another
+    window. Since the windows come from different episodes, the similarity of the neighbors alone tells much. So the
+    same is asked of the neighbors' features themselves, of the mean of all and of the nearest two, with the same
+    encoder and no Transformer. Neighboring stacks share frames: where five in a row are masked, no frame of the middle
+    is visible.
+
+Stands in: at `small` frames of 48, cropped to 40, 16 filters, 8 windows of 16 timesteps per step, and 750 steps, of
+    which the Transformer's learning rate warms up for 250, and then both rates decay; the public code has 100 and 84,
+    32, 16 windows of 32, and 6,000 steps of warmup. No agent is trained there: soft actor-critic learns nothing within
+    minutes.
+
+Sizes: `full` takes the public code's sizes and trains agents with M-CURL and with CURL for 100,000 steps; `smoke` does
+    so for some steps of one task.
 
 In several processes each reconstruction is compared with the keys of all of them. An agent is trained by one process.
 """
@@ -48,11 +56,10 @@ from reference_impl.experiments.control import (
     build_task_training,
 )
 from reference_impl.experiments.curl import build_contrastive_training
-from reference_impl.experiments.curves import final_values, list_spreads, select
+from reference_impl.experiments.curves import Curve, final_values, list_spreads, select
 from reference_impl.experiments.judging import all_runs_above, each_seed_above, not_tried, outcome
 from reference_impl.experiments.probe import (
     QUANTITIES,
-    Curve,
     LinearProbe,
     Measures,
     PretrainingConfig,
@@ -80,14 +87,6 @@ from reference_impl.m_curl import (
     warmup_schedule,
 )
 
-OTHER_WINDOWS = "M-CURL, neighbors from other windows"
-ARMS = ("CURL", "M-CURL", OTHER_WINDOWS)
-CONTEXTS = ("own neighbors", "in another order", "of another window")
-"""What the Transformer sees around the masked timesteps."""
-MEAN_BASELINES = ("mean of own neighbors, no Transformer", "mean of the nearest two, no Transformer")
-NUM_MASKED = (1, 5)
-"""How many timesteps are masked, around the middle of a window."""
-
 
 @dataclass(frozen=True)
 class Size:
@@ -105,97 +104,35 @@ SIZES = {
     "smoke": Size(
         seeds=1,
         pretraining=PretrainingConfig(
-            5,
-            held_out=2,
-            pre_transform_image_size=20,
-            image_size=16,
-            num_filters=4,
-            steps=6,
-            batch_size=16,
-            eval_every=3,
+            5, held_out=2, pre_transform_image_size=20, image_size=16, num_filters=4, steps=6, batch_size=16,
+            eval_every=3
         ),
-        window_length=8,
-        warmup_steps=3,
-        groups=2,
-        suite=SMOKE_TASK,
+        window_length=8, warmup_steps=3, groups=2, suite=SMOKE_TASK,
     ),
     "small": Size(
         seeds=3,
         pretraining=PretrainingConfig(
-            52,
-            held_out=12,
-            pre_transform_image_size=48,
-            image_size=40,
-            num_filters=16,
-            steps=750,
-            batch_size=128,
-            eval_every=75,
+            52, held_out=12, pre_transform_image_size=48, image_size=40, num_filters=16, steps=750, batch_size=128,
+            eval_every=75
         ),
-        window_length=16,
-        warmup_steps=250,
-        groups=10,
-        suite=NO_TASKS,
+        window_length=16, warmup_steps=250, groups=10, suite=NO_TASKS,
     ),
     "full": Size(
         seeds=3,
         pretraining=PretrainingConfig(
-            100,
-            held_out=20,
-            pre_transform_image_size=100,
-            image_size=84,
-            num_filters=32,
-            steps=20_000,
-            batch_size=512,
-            eval_every=1000,
+            100, held_out=20, pre_transform_image_size=100, image_size=84, num_filters=32, steps=20_000,
+            batch_size=512, eval_every=1000
         ),
-        window_length=32,
-        warmup_steps=6000,
-        groups=20,
-        suite=ALL_TASKS,
+        window_length=32, warmup_steps=6000, groups=20, suite=ALL_TASKS,
     ),
-}
+}  # fmt: skip
+
+
+# Arms
+
+OTHER_WINDOWS = "M-CURL, neighbors from other windows"
+ARMS = ("CURL", "M-CURL", OTHER_WINDOWS)
 AGENTS: dict[str, Callable[..., SoftActorCritic]] = {"CURL": CURL, "M-CURL": MCURL}
-
-
-def experiment(run: Run) -> Report:
-    """Train encoders in three ways, probe them, and have the Transformer reconstruct masked timesteps."""
-    size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
-    run.expect(1 + len(seeds) * (1 + len(ARMS) + len(AGENTS) * len(size.suite.tasks)))
-    probe, train, test = prepare_data(run, size.pretraining)
-    ask = ContextProbe(test, size)
-    start = [probe_untrained(run, size.pretraining, probe, seed) for seed in seeds]
-    trainings = {arm: build_training(size, arm, train, probe, ask) for arm in ARMS}
-    seconds = run.piece(
-        "seconds a step",
-        lambda: {arm: _seconds_per_step(training, seeds[0], run.device) for arm, training in trainings.items()},
-    )
-    curves = select({arm: train_seeds(run, arm, training, seeds) for arm, training in trainings.items()}, "curve")
-    tasks = {
-        name: select(
-            {
-                arm: train_seeds(run, f"{name} {arm}", partial(_build_task_training, run, size, name, arm), seeds)
-                for arm in AGENTS
-            },
-            "score",
-        )
-        for name in size.suite.tasks
-    }
-    last = {arm: [curve[-1] for curve in runs] for arm, runs in curves.items()}
-    return Report(
-        findings=(
-            judge_features(last),
-            judge_context(last["M-CURL"], ask.chance),
-            judge_tasks(tasks, size.suite.steps),
-            *NOT_TRIED,
-        ),
-        tables=(_features(start, last), _costs(curves, seconds, size), _context(last["M-CURL"], ask), *_scores(tasks)),
-        figures=(_learning(start, curves), _asking(curves["M-CURL"], ask), _window(test, size)),
-        seeds=tuple(seeds),
-        settings=asdict(size),
-        notes="The sky is black, since it is not rendered. The linear probe does without the Transformer: R² is of the "
-        "CNN's features. Seconds are those of the machine that the run began on. The means without a Transformer came "
-        "into the rule after the Transformer's own numbers had been seen, and they only make it stricter.",
-    )
 
 
 class MaskedModel(QueryKeyEncoder):
@@ -206,18 +143,21 @@ class MaskedModel(QueryKeyEncoder):
         self.transformer = WindowTransformer(encoder.feature_dim)
 
 
+def shuffle_windows(windows: Tensor) -> Tensor:
+    """Shuffle each timestep across the windows."""
+    order = torch.rand(windows.shape[:2]).argsort(dim=0)
+    return windows[order, torch.arange(windows.shape[1])]
+
+
+# Training
+
+
 def masked_loss(model: MaskedModel, masked_obs: Tensor, mask: Tensor, obs: Tensor) -> tuple[Tensor, int]:
     """Return the sum of the InfoNCE loss over masked timesteps, against the keys of all processes, and their number."""
     query = model.transformer(model.encoder(masked_obs.flatten(0, 1)).reshape(*mask.shape, -1))
     key = gather_detached(model.encoder_target(obs.flatten(0, 1)))
     labels = PartialState().process_index * mask.numel() + mask.flatten().nonzero().squeeze(1)
     return info_nce(dot_score(query[mask], key), labels) * len(labels), len(labels)
-
-
-def shuffle_windows(windows: Tensor) -> Tensor:
-    """Shuffle each timestep across the windows."""
-    order = torch.rand(windows.shape[:2]).argsort(dim=0)
-    return windows[order, torch.arange(windows.shape[1])]
 
 
 def build_training(size: Size, arm: str, train: Recording, probe: LinearProbe, ask: "ContextProbe") -> Training:
@@ -265,6 +205,27 @@ def build_training(size: Size, arm: str, train: Recording, probe: LinearProbe, a
 def _random_crops(obs: Tensor, size: int) -> Tensor:
     """Crop each observation by itself."""
     return random_crop(obs.flatten(0, 1), size).reshape(*obs.shape[:3], size, size)
+
+
+def _build_task_training(run: Run, size: Size, name: str, arm: str, seed: int) -> AgentTraining:
+    agent_class = AGENTS[arm]
+    if arm == "M-CURL":
+        batch = size.pretraining.batch_size // size.window_length
+        # The short episodes of `smoke` hold no window of the usual length.
+        window_length = min(size.window_length, size.suite.init_steps // 2)
+        config = MCURLConfig(mtm_bsz=batch, mtm_length=window_length, adam_warmup_step=size.warmup_steps)
+        agent_class = partial(MCURL, config=config)
+    frame_size = size.suite.pre_transform_image_size
+    return build_task_training(size.suite, name, agent_class, frame_size, seed, run.device)
+
+
+# Measures: `probe` measures features
+
+CONTEXTS = ("own neighbors", "in another order", "of another window")
+"""What the Transformer sees around the masked timesteps."""
+MEAN_BASELINES = ("mean of own neighbors, no Transformer", "mean of the nearest two, no Transformer")
+NUM_MASKED = (1, 5)
+"""How many timesteps are masked, around the middle of a window."""
 
 
 class ContextProbe:
@@ -335,16 +296,7 @@ def _seconds_per_step(training: Training, seed: int, device: str) -> float:
     return sorted(taken[2:])[2]
 
 
-def _build_task_training(run: Run, size: Size, name: str, arm: str, seed: int) -> AgentTraining:
-    agent_class = AGENTS[arm]
-    if arm == "M-CURL":
-        batch = size.pretraining.batch_size // size.window_length
-        # The short episodes of `smoke` hold no window of the usual length.
-        window_length = min(size.window_length, size.suite.init_steps // 2)
-        config = MCURLConfig(mtm_bsz=batch, mtm_length=window_length, adam_warmup_step=size.warmup_steps)
-        agent_class = partial(MCURL, config=config)
-    frame_size = size.suite.pre_transform_image_size
-    return build_task_training(size.suite, name, agent_class, frame_size, seed, run.device)
+# Claims
 
 
 def judge_features(last: Mapping[str, Sequence[Measures]]) -> Finding:
@@ -414,6 +366,50 @@ def judge_tasks(tasks: Mapping[str, Mapping[str, Sequence[float]]], steps: int) 
 NOT_TRIED = not_tried(
     {"atari": "It takes 26 games, and Rainbow in place of soft actor-critic, which has no reference here."}
 )
+
+
+# Report
+
+
+def experiment(run: Run) -> Report:
+    """Train encoders in three ways, probe them, and have the Transformer reconstruct masked timesteps."""
+    size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
+    run.expect(1 + len(seeds) * (1 + len(ARMS) + len(AGENTS) * len(size.suite.tasks)))
+    probe, train, test = prepare_data(run, size.pretraining)
+    ask = ContextProbe(test, size)
+    start = [probe_untrained(run, size.pretraining, probe, seed) for seed in seeds]
+    trainings = {arm: build_training(size, arm, train, probe, ask) for arm in ARMS}
+    seconds = run.piece(
+        "seconds a step",
+        lambda: {arm: _seconds_per_step(training, seeds[0], run.device) for arm, training in trainings.items()},
+    )
+    curves = select({arm: train_seeds(run, arm, training, seeds) for arm, training in trainings.items()}, "curve")
+    tasks = {
+        name: select(
+            {
+                arm: train_seeds(run, f"{name} {arm}", partial(_build_task_training, run, size, name, arm), seeds)
+                for arm in AGENTS
+            },
+            "score",
+        )
+        for name in size.suite.tasks
+    }
+    last = {arm: [curve[-1] for curve in runs] for arm, runs in curves.items()}
+    return Report(
+        findings=(
+            judge_features(last),
+            judge_context(last["M-CURL"], ask.chance),
+            judge_tasks(tasks, size.suite.steps),
+            *NOT_TRIED,
+        ),
+        tables=(_features(start, last), _costs(curves, seconds, size), _context(last["M-CURL"], ask), *_scores(tasks)),
+        figures=(_learning(start, curves), _asking(curves["M-CURL"], ask), _window(test, size)),
+        seeds=tuple(seeds),
+        settings=asdict(size),
+        notes="The sky is black, since it is not rendered. The linear probe does without the Transformer: R² is of the "
+        "CNN's features. Seconds are those of the machine that the run began on. The means without a Transformer came "
+        "into the rule after the Transformer's own numbers had been seen, and they only make it stricter.",
+    )
 
 
 def _features(start: Sequence[Measures], last: Mapping[str, Sequence[Measures]]) -> Table:

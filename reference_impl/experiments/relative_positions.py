@@ -1,39 +1,41 @@
 r"""Relative, sinusoidal and learned positions in otherwise the same model, at the training length and at longer ones.
 
-Claimed: relative positions do better than sinusoids (Table 1), and sinusoids in addition gain nothing (Section 4.2);
-the clipping distance hardly matters from k = 2 on (Table 2); the vectors on the keys may be enough (Table 3); the cost
-is 7% of the steps per second (Section 3.3); and clipping lets the model generalize to lengths not seen in training
-(Section 3.2).
+Claims: Relative positions do better than sinusoids (Table 1), and sinusoids in addition gain nothing (Section 4.2); the
+    clipping distance hardly matters from k = 2 on (Table 2); the vectors on the keys may be enough (Table 3); the cost
+    is 7% of the steps per second (Section 3.3); and clipping lets the model generalize to lengths not seen in training
+    (Section 3.2).
 
-Tested on a small encoder, two pre-norm layers of the Transformer with a classifier over symbols at each position. The
-arms differ in their positions alone. Three tasks:
+Tasks:
+    - *Look back*, where distance is enough: predict the symbol five positions before. A model trained on 32 positions
+      should solve it at more.
+    - *Mirror*, where distance is not enough: predict the symbol that is as far from the end as this one is from the
+      beginning. No encoding has to generalize to other lengths here, and clipped distances can't even represent the
+      task.
+    - *Fill gaps*, on English text: predict the masked characters, 15% of all. The test text is the same at every
+      length, with the same characters masked, cut into windows of 32 (the training length) or more. The clipping
+      distance, and keys and values separately, are compared on this task.
 
-- *Look back*, where distance is enough: predict the symbol five positions before. A model trained on 32 positions
-  should solve it at more.
-- *Mirror*, where distance is not enough: predict the symbol that is as far from the end as this one is from the
-  beginning. No encoding has to generalize to other lengths here, and clipped distances can't even represent the task.
-- *Fill gaps*, on English text: predict the masked characters, 15% of all. The test text is the same at every length,
-  with the same characters masked, cut into windows of 32 (the training length) or more. The clipping distance, and
-  keys and values separately, are compared on this task.
+Arms: they differ in their positions alone. All are small encoders, two pre-norm layers of the Transformer with a
+    classifier over symbols at each position. Learned positions do not exist beyond the training length. So that
+    something can be measured there, the table is extended by rows that are initialized like the others and never
+    trained, as in a table that was made longer in advance. Rows are initialized at the scale of the token embeddings:
+    with BERT's 0.02 and embeddings of scale 1 they are not learned in this time.
 
-Fairness: within a task all arms train on the same batches for the same number of steps. On text each arm has its own
-learning rate. The run selects it first, from the same few for all arms, by a shorter training under a seed of its own,
-on parts of the training files that no arm trains on. On the synthetic tasks all arms have one learning rate; it was
-chosen by hand, so that every arm that can represent the task learns it. An arm that predicts hardly more than the most
-frequent character, a space, has not learned the task yet, and nothing is judged by it. That happened to sinusoids in an
-earlier run, with windows of 64 and fewer steps at one learning rate for all. So windows, steps and the learning rates
-to choose from were set anew, in a pilot run on the training files alone, under seeds that `small` does not use: such
-that sinusoids get above that level. (In the run after that, one seed of three did not, after 500 steps; nor does it
-after 650, which is as many as there is time for.) A higher learning rate, at which they did not, and neither relative
-nor learned positions did better, was removed.
+Budget: within a task all arms train on the same batches for the same number of steps. On text each arm has its own
+    learning rate. The run selects it first, from the same few for all arms, by a shorter training under a seed of its
+    own, on parts of the training files that no arm trains on. On the synthetic tasks all arms have one learning rate;
+    it was chosen by hand, so that every arm that can represent the task learns it. An arm that predicts hardly more
+    than the most frequent character, a space, has not learned the task yet, and nothing is judged by it. That happened
+    to sinusoids in an earlier run, with windows of 64 and fewer steps at one learning rate for all. So windows, steps
+    and the learning rates to choose from were set anew, in a pilot run on the training files alone, under seeds that
+    `small` does not use: such that sinusoids get above that level. (In the run after that, one seed of three did not,
+    after 500 steps; nor does it after 650, which is as many as there is time for.) A higher learning rate, at which
+    they did not, and neither relative nor learned positions did better, was removed.
 
-Learned positions do not exist beyond the training length. So that something can be measured there, the table is
-extended by rows that are initialized like the others and never trained, as in a table that was made longer in advance.
-Rows are initialized at the scale of the token embeddings: with BERT's 0.02 and embeddings of scale 1 they are not
-learned in this time.
+Measures: accuracy at the training length and at longer ones, and steps per second of an encoder layer of the paper's
+    base model. BLEU is not tried.
 
-Substitutes: masked docstrings for WMT 2014, and an encoder for an encoder-decoder. Time is measured on an encoder layer
-of the paper's base model. BLEU is not tried.
+Stands in: masked docstrings for WMT 2014, and an encoder for an encoder-decoder.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -28,7 +28,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor, nn
 
 from quaere.content.results import Heatmap, Lines, Series
-from reference_impl.experiments.curves import Curve, curve_series, list_means, moving_average
+from reference_impl.experiments.curves import Curve, curve_series, final_averages, list_means
 from reference_impl.experiments.training import device_of
 
 EOS, BOS, UNK = 0, 1, 2
@@ -293,12 +293,11 @@ def short_example(pairs: Sequence[Pair], tokenizer: SubwordTokenizer, max_tokens
 
 def bleu_figure(curves: Mapping[str, Sequence[Curve]], caption: str) -> Lines:
     """Return the learning curves in BLEU, by model."""
-    last = {name: [moving_average(curve, "bleu")[-1] for curve in found] for name, found in curves.items()}
     return Lines(
         id="bleu",
         title="BLEU during training",
         caption=caption,
-        alt=f"BLEU at the end: {list_means(last, '.1f')}",
+        alt=f"BLEU at the end: {list_means(final_averages(curves, 'bleu'), '.1f')}",
         x="step",
         y="BLEU",
         series=curve_series(curves, "bleu"),

@@ -4,16 +4,19 @@ Claims: On little data ConvNets do better; the gap closes with more data, and at
     Figures 3 and 4). The reason given: ViT lacks a ConvNet's inductive bias (Section 3.1) and has to learn the
     structure of images, including the positions of patches (Section 4.5, Figure 7; Appendix D.4, Table 8).
 
-Test: both learn the handwritten digits of scikit-learn (8 × 8 pixels, ten classes) from scratch, on ever more images:
-    ViT with patches of 2 × 2, the same without positions, and a plain ConvNet whose width makes it as large.
+Task: the handwritten digits of scikit-learn (8 × 8 pixels, ten classes), learned from scratch on ever more images.
     Every fourth image is a test image, always the same 450. A seed shuffles the other 1,347, and a training set of `n`
-    images is the first `n` of them, the same for all models. The models are tested on the test images and on copies
-    shifted by one or two pixels in all eight directions, padded with blank pixels; training uses no augmentation.
+    images is the first `n` of them, the same for all models. Training uses no augmentation.
 
-Fairness: all models take the same number of steps with the same batches, AdamW (weight decay 0.1), linear warmup and
-    cosine decay. The learning rate of each model was tuned once, on 347 held-out training images, in one run with 200
-    and one with 1,000 others, under a seed that `small` does not use: among 0.001, 0.002 and 0.004, and 0.008 for ViT.
-    Dropout of 0.1 did not help ViT.
+Arms: ViT with patches of 2 × 2, the same without positions, and a plain ConvNet.
+
+Budget: the ConvNet's width makes it as large as ViT. All models take the same number of steps with the same batches,
+    AdamW (weight decay 0.1), linear warmup and cosine decay. The learning rate of each model was tuned once, on 347
+    held-out training images, in one run with 200 and one with 1,000 others, under a seed that `small` does not use:
+    among 0.001, 0.002 and 0.004, and 0.008 for ViT. Dropout of 0.1 did not help ViT.
+
+Measures: accuracy on the test images, and on copies shifted by one or two pixels in all eight directions, padded with
+    blank pixels; the similarity of ViT's positions by the distance of the patches.
 
 Stands in: 1,347 digits for 303 million photographs, 8 × 8 pixels for 224 × 224, and training for pre-training. The
     paper's curves cross between 9 and 90 million images.

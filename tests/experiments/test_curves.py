@@ -2,6 +2,7 @@
 
 from reference_impl.experiments.curves import (
     curve_series,
+    final_averages,
     final_values,
     list_means,
     list_spreads,
@@ -39,3 +40,7 @@ def test_the_curves_of_a_figure_have_a_line_for_each_seed() -> None:
     assert (learned.name, learned.x, learned.runs) == ("ours", (1, 2), ((1.0, 3.0), (2.0, 4.0)))
     (swept,) = sweep_series({"ours": {50: [0.1, 0.2], 100: [0.3, 0.4]}})
     assert (swept.name, swept.x, swept.runs) == ("ours", (50, 100), ((0.1, 0.3), (0.2, 0.4)))
+
+
+def test_final_averages_are_of_the_last_three_measurements() -> None:
+    assert final_averages({"ours": [[{"bleu": score} for score in (9.0, 3.0, 9.0, 6.0)]]}, "bleu") == {"ours": [6.0]}
