@@ -4,17 +4,17 @@ Claims: An agent that sees only where ten patches are drives from pixels with 3,
     attends to what matters to the task, it keeps working where the rest is changed, while conventional methods fail
     (Abstract).
 
-Test: *Catch.* A ball falls through 7 × 7 cells of 4 × 4 pixels, and a paddle must be below it. The attention agent (263
-    parameters, two patches selected) and a network that sees the full screen, one input per cell, are evolved by CMA-ES
-    in front of black. Then, without further training, the background changes: colors, bars at the sides, a blob, noise.
-    There are 49 games, and all are played, in training and in the test. Outcomes rest on the changed backgrounds except
-    noise: the authors themselves show that it distracts their agent.
+Tasks: *Catch.* A ball falls through 7 × 7 cells of 4 × 4 pixels, and a paddle must be below it. The attention agent
+    (263 parameters, two patches selected) and a network that sees the full screen, one input per cell, are evolved by
+    CMA-ES in front of black. Then, without further training, the background changes: colors, bars at the sides, a blob,
+    noise. There are 49 games, and all are played, in training and in the test. Outcomes rest on the changed backgrounds
+    except noise: the authors themselves show that it distracts their agent.
     *CarRacing-v3.* The paper's agent is evolved as far as minutes allow, and compared with standing still and with
     random weights from the initial distribution, on tracks that training has not seen. Colors, bars and a blob are
     changed as in the authors' environments; the blob's position is ours, since theirs is not at hand.
     In both, the evolved agent is the mean of CMA-ES's distribution after the last generation, as in the authors' code.
 
-Fairness: both arms have the same number of parameters within 2 %, the same population size, generations, games and
+Budget: both arms have the same number of parameters within 2 %, the same population size, generations, games and
     initial sigma. The game needs no memory, so the network on the full screen has none. It combines the three color
     channels by learned weights, so it could learn to ignore one. The initial sigma on Catch was chosen among 0.2, 0.5
     and 1 by the catches in front of black under seed 100, which no size runs: at 0.2 the attention agent caught all,
@@ -59,7 +59,6 @@ from quaere.content.results import (
     Box,
     Finding,
     Lines,
-    Outcome,
     Picture,
     Pictures,
     Report,
@@ -71,29 +70,10 @@ from quaere.content.results import (
 from quaere.running.experiments import Run
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
-from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
+from reference_impl.experiments.arms import measure_seeds, train_seeds
+from reference_impl.experiments.curves import Curve, select
+from reference_impl.experiments.judging import all_runs_above, each_seed_above, not_tried, outcome
 from reference_impl.experiments.training import count_parameters, run_on_main_process
-
-VOTES, PIXELS = "votes", "whole screen"
-TRAINING_BACKGROUND = "black"
-TEST_BACKGROUNDS = ("blue", "green", "gray", "bars", "blob")
-"""The changed backgrounds that are judged, after the paper's changes: noise is its example of a failure."""
-
-ROADS = ("as learned", "colors", "bars", "blob")
-RANDOM, STILL = "random weights", "standing still"
-VOTE_SHARES = ("ball", "paddle", "kept")
-PICTURED_SCREEN = 3, 2, 5
-"""The screen in the figure: how far the ball has fallen, its column and the paddle's."""
-EPISODE_LENGTH, SOLVED_REWARD = 1000, 900.0
-"""The frames of a full episode of CarRacing, and the reward at which it counts as solved."""
-
-Params = Float[np.ndarray, " p"]
-CatchResults = Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]
-"""By arm, seed and background: the fraction of balls caught, and of the selected patches on ball and paddle."""
-Scores = Sequence[Mapping[str, float]]
-"""For each seed, the reward on each road, with random weights and standing still."""
-Fitness = Callable[[Sequence[Params], int], list[float]]
-"""From the candidates of a generation and its index to the fitness of each."""
 
 
 @dataclass(frozen=True)
@@ -122,67 +102,9 @@ SIZES = {
 }
 
 
-class Evolution:
-    """A run of CMA-ES: ask for candidates, evaluate them, tell their fitness; a `quaere.running.experiments.Loop`.
+# Arms
 
-    Where the launcher starts several processes, each does the same. The run has its own random state, which is saved
-    with it.
-
-    Args:
-        fitness: Evaluates the candidates of a generation.
-        num_params: The number of parameters; the initial mean is zero.
-        population_size: Candidates of a generation.
-        generations: The number of generations.
-        sigma0: The initial standard deviation.
-        seed: Seeds the samples.
-        diagonal_only: Adapt only the diagonal of the covariance; all of it takes the square of `num_params` in memory
-            and its cube in time.
-        interval: Generations between two checkpoints.
-    """
-
-    def __init__(
-        self,
-        fitness: Fitness,
-        num_params: int,
-        population_size: int,
-        generations: int,
-        sigma0: float,
-        seed: int,
-        diagonal_only: bool = False,
-        interval: int = 50,
-    ) -> None:
-        self.steps, self.interval, self._fitness = generations, interval, fitness
-        # With nan as the seed, cma does not seed numpy's global random state.
-        options = {
-            "popsize": population_size,
-            "randn": np.random.RandomState(seed).randn,
-            "seed": np.nan,
-            "CMA_diagonal": diagonal_only,
-            "verbose": -9,
-        }
-        self._strategy = cma.CMAEvolutionStrategy(np.zeros(num_params), sigma0, options)
-        self._curve: list[dict[str, float]] = []
-
-    def step(self, index: int) -> float:
-        """Run a generation, and return minus the mean fitness of its candidates."""
-        candidates = self._strategy.ask()
-        scores = self._fitness(candidates, index)
-        self._strategy.tell(candidates, [-score for score in scores])
-        self._curve.append({"generation": index + 1, "mean": fmean(scores), "best": max(scores)})
-        return -fmean(scores)
-
-    def save(self, folder: Path) -> None:
-        """Write the state of CMA-ES with its random state, and the curve so far; all processes call it."""
-        state = pickle.dumps((self._strategy, self._curve))
-        run_on_main_process(lambda: (folder / "evolution.pickle").write_bytes(state))
-
-    def restore(self, folder: Path) -> None:
-        """Read what `save` wrote."""
-        self._strategy, self._curve = pickle.loads((folder / "evolution.pickle").read_bytes())
-
-    def result(self) -> Any:
-        """Return the curve, and the mean of the last distribution."""
-        return {"curve": self._curve, "params": self._strategy.result.xfavorite.tolist()}
+VOTES, PIXELS = "votes", "whole screen"
 
 
 class FullScreenAgent(nn.Module):
@@ -211,56 +133,23 @@ def build_agent(arm: str) -> nn.Module:
     )
 
 
+Params = Float[np.ndarray, " p"]
+
+
 def set_params(agent: nn.Module, params: Sequence[float] | Params) -> nn.Module:
     """Load all parameters of an agent from a vector, and return the agent."""
     vector_to_parameters(torch.as_tensor(np.asarray(params), dtype=torch.float32), agent.parameters())
     return agent
 
 
-@torch.no_grad()
-def catch_rate(agent: nn.Module, screens: catch.Screens) -> float:
-    """Return the fraction of all games in which the agent catches the ball; they are played as a batch."""
-    balls, paddles = catch.start_columns()
-    state: tuple[Any, ...] = ()
-    for step in screens:
-        actions, *state = torch.vmap(agent)(step[balls, paddles], *state)
-        paddles = catch.move_paddles(paddles, actions[:, 0])
-    return (paddles == balls).float().mean().item()
+# Tasks and data: Catch, of `catch`, and CarRacing
 
-
-def evaluate_on_catch(arm: str, screens: catch.Screens, candidates: Sequence[Params], generation: int) -> list[float]:
-    """Return the catch rate of each candidate of a generation."""
-    agent = build_agent(arm)
-    return [catch_rate(set_params(agent, params), screens) for params in candidates]
-
-
-@torch.no_grad()
-def attended_cells(agent: AttentionAgent, screens: catch.Screens) -> Tensor:
-    """Return a mask of the cells that the agent selects, for each possible screen."""
-    cells = torch.vmap(agent.top_patches)(screens.flatten(0, 2))
-    marked = torch.zeros(len(cells), catch.CELLS**2, dtype=torch.bool).scatter(1, cells, True)
-    return marked.reshape(*screens.shape[:3], catch.CELLS, catch.CELLS)
-
-
-def evaluate_backgrounds(arm: str, params: Sequence[float] | Params) -> dict[str, dict[str, float]]:
-    """Return an agent's catch rate by background, and which fraction of its selected patches show ball or paddle."""
-    agent, found = set_params(build_agent(arm), params), {}
-    screens = {name: catch.render_screens(background) for name, background in catch.backgrounds().items()}
-    for name, shown in screens.items():
-        found[name] = {"caught": catch_rate(agent, shown)}
-        if isinstance(agent, AttentionAgent):
-            before, now = attended_cells(agent, screens[TRAINING_BACKGROUND]), attended_cells(agent, shown)
-            votes = {"ball": now & catch.ball_cells(), "paddle": now & catch.paddle_cells(), "kept": now & before}
-            found[name] |= {what: (share.sum() / now.sum()).item() for what, share in votes.items()}
-    return found
-
-
-def random_hit_rate(size: Size, seed: int) -> float:
-    """Return the fraction of selected patches that show ball or paddle, with weights of the initial distribution."""
-    candidates = size.sigma0 * np.random.RandomState(seed).randn(
-        size.population_size, count_parameters(build_agent(VOTES))
-    )
-    return fmean(_hit_rate(evaluate_backgrounds(VOTES, params)) for params in candidates)
+TRAINING_BACKGROUND = "black"
+TEST_BACKGROUNDS = ("blue", "green", "gray", "bars", "blob")
+"""The changed backgrounds that are judged, after the paper's changes: noise is its example of a failure."""
+ROADS = ("as learned", "colors", "bars", "blob")
+EPISODE_LENGTH, SOLVED_REWARD = 1000, 900.0
+"""The frames of a full episode of CarRacing, and the reward at which it counts as solved."""
 
 
 @dataclass(frozen=True)
@@ -341,16 +230,102 @@ def episode_reward(params: Sequence[float] | Params | None, episode: Episode) ->
     return run_episode(params, episode)[0]
 
 
-@cache
-def _pool(processes: int) -> ProcessPoolExecutor:
-    """Return a pool of processes of one thread each."""
-    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_in_pool)
+# Training, by evolution
+
+Fitness = Callable[[Sequence[Params], int], list[float]]
+"""From the candidates of a generation and its index to the fitness of each."""
 
 
-def _begin_in_pool() -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C reaches all processes: the run finishes the current generation, and needs the workers for it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class Evolution:
+    """A run of CMA-ES: ask for candidates, evaluate them, tell their fitness; a `quaere.running.experiments.Loop`.
+
+    Where the launcher starts several processes, each does the same. The run has its own random state, which is saved
+    with it.
+
+    Args:
+        fitness: Evaluates the candidates of a generation.
+        num_params: The number of parameters; the initial mean is zero.
+        population_size: Candidates of a generation.
+        generations: The number of generations.
+        sigma0: The initial standard deviation.
+        seed: Seeds the samples.
+        diagonal_only: Adapt only the diagonal of the covariance; all of it takes the square of `num_params` in memory
+            and its cube in time.
+        interval: Generations between two checkpoints.
+    """
+
+    def __init__(
+        self,
+        fitness: Fitness,
+        num_params: int,
+        population_size: int,
+        generations: int,
+        sigma0: float,
+        seed: int,
+        diagonal_only: bool = False,
+        interval: int = 50,
+    ) -> None:
+        self.steps, self.interval, self._fitness = generations, interval, fitness
+        # With nan as the seed, cma does not seed numpy's global random state.
+        options = {
+            "popsize": population_size,
+            "randn": np.random.RandomState(seed).randn,
+            "seed": np.nan,
+            "CMA_diagonal": diagonal_only,
+            "verbose": -9,
+        }
+        self._strategy = cma.CMAEvolutionStrategy(np.zeros(num_params), sigma0, options)
+        self._curve: list[dict[str, float]] = []
+
+    def step(self, index: int) -> float:
+        """Run a generation, and return minus the mean fitness of its candidates."""
+        candidates = self._strategy.ask()
+        scores = self._fitness(candidates, index)
+        self._strategy.tell(candidates, [-score for score in scores])
+        self._curve.append({"generation": index + 1, "mean": fmean(scores), "best": max(scores)})
+        return -fmean(scores)
+
+    def save(self, folder: Path) -> None:
+        """Write the state of CMA-ES with its random state, and the curve so far; all processes call it."""
+        state = pickle.dumps((self._strategy, self._curve))
+        run_on_main_process(lambda: (folder / "evolution.pickle").write_bytes(state))
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        self._strategy, self._curve = pickle.loads((folder / "evolution.pickle").read_bytes())
+
+    def result(self) -> Any:
+        """Return the curve, and the mean of the last distribution."""
+        return {"curve": self._curve, "params": self._strategy.result.xfavorite.tolist()}
+
+
+def evolve_on_catch(size: Size, arm: str, seed: int) -> Evolution:
+    """Return the run of CMA-ES for an arm on Catch."""
+    screens = catch.render_screens(catch.backgrounds()[TRAINING_BACKGROUND])
+    fitness, num_params = partial(evaluate_on_catch, arm, screens), count_parameters(build_agent(arm))
+    return Evolution(fitness, num_params, size.population_size, size.generations, size.sigma0, seed)
+
+
+def evaluate_on_catch(arm: str, screens: catch.Screens, candidates: Sequence[Params], generation: int) -> list[float]:
+    """Return the catch rate of each candidate of a generation."""
+    agent = build_agent(arm)
+    return [catch_rate(set_params(agent, params), screens) for params in candidates]
+
+
+def evolve_on_car_racing(size: Size, seed: int) -> Evolution:
+    """Return the run of CMA-ES for the paper's agent on CarRacing."""
+    fitness, num_params = partial(evaluate_on_tracks, size, seed), count_parameters(AttentionAgent())
+    sigma0, diagonal_only = size.car_sigma0, size.diagonal_only
+    return Evolution(
+        fitness, num_params, size.car_population_size, size.car_generations, sigma0, seed, diagonal_only, interval=2
+    )
+
+
+def evaluate_on_tracks(size: Size, seed: int, candidates: Sequence[Params], generation: int) -> list[float]:
+    """Return the reward of each candidate of a generation; tracks are shared by the candidates and new each time."""
+    first = 1_000_000 * (seed + 1) + generation * size.tracks
+    episodes = [Episode(first + track, size.frames, patience=20) for track in range(size.tracks)]
+    return mean_rewards(candidates, episodes, size.processes)
 
 
 def mean_rewards(
@@ -364,11 +339,66 @@ def mean_rewards(
     return [fmean(scores[start : start + len(episodes)]) for start in range(0, len(scores), len(episodes))]
 
 
-def evaluate_on_tracks(size: Size, seed: int, candidates: Sequence[Params], generation: int) -> list[float]:
-    """Return the reward of each candidate of a generation; tracks are shared by the candidates and new each time."""
-    first = 1_000_000 * (seed + 1) + generation * size.tracks
-    episodes = [Episode(first + track, size.frames, patience=20) for track in range(size.tracks)]
-    return mean_rewards(candidates, episodes, size.processes)
+@cache
+def _pool(processes: int) -> ProcessPoolExecutor:
+    """Return a pool of processes of one thread each."""
+    return ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_in_pool)
+
+
+def _begin_in_pool() -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C reaches all processes: the run finishes the current generation, and needs the workers for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+# Measures
+
+CatchResults = Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]
+"""By arm, seed and background: the fraction of balls caught, and of the selected patches on ball and paddle."""
+Scores = Sequence[Mapping[str, float]]
+"""For each seed, the reward on each road, with random weights and standing still."""
+RANDOM, STILL = "random weights", "standing still"
+VOTE_SHARES = ("ball", "paddle", "kept")
+
+
+@torch.no_grad()
+def catch_rate(agent: nn.Module, screens: catch.Screens) -> float:
+    """Return the fraction of all games in which the agent catches the ball; they are played as a batch."""
+    balls, paddles = catch.start_columns()
+    state: tuple[Any, ...] = ()
+    for step in screens:
+        actions, *state = torch.vmap(agent)(step[balls, paddles], *state)
+        paddles = catch.move_paddles(paddles, actions[:, 0])
+    return (paddles == balls).float().mean().item()
+
+
+@torch.no_grad()
+def attended_cells(agent: AttentionAgent, screens: catch.Screens) -> Tensor:
+    """Return a mask of the cells that the agent selects, for each possible screen."""
+    cells = torch.vmap(agent.top_patches)(screens.flatten(0, 2))
+    marked = torch.zeros(len(cells), catch.CELLS**2, dtype=torch.bool).scatter(1, cells, True)
+    return marked.reshape(*screens.shape[:3], catch.CELLS, catch.CELLS)
+
+
+def evaluate_backgrounds(arm: str, params: Sequence[float] | Params) -> dict[str, dict[str, float]]:
+    """Return an agent's catch rate by background, and which fraction of its selected patches show ball or paddle."""
+    agent, found = set_params(build_agent(arm), params), {}
+    screens = {name: catch.render_screens(background) for name, background in catch.backgrounds().items()}
+    for name, shown in screens.items():
+        found[name] = {"caught": catch_rate(agent, shown)}
+        if isinstance(agent, AttentionAgent):
+            before, now = attended_cells(agent, screens[TRAINING_BACKGROUND]), attended_cells(agent, shown)
+            votes = {"ball": now & catch.ball_cells(), "paddle": now & catch.paddle_cells(), "kept": now & before}
+            found[name] |= {what: (share.sum() / now.sum()).item() for what, share in votes.items()}
+    return found
+
+
+def random_hit_rate(size: Size, seed: int) -> float:
+    """Return the fraction of selected patches that show ball or paddle, with weights of the initial distribution."""
+    candidates = size.sigma0 * np.random.RandomState(seed).randn(
+        size.population_size, count_parameters(build_agent(VOTES))
+    )
+    return fmean(_hit_rate(evaluate_backgrounds(VOTES, params)) for params in candidates)
 
 
 def compare_drivers(size: Size, seed: int, params: Sequence[float]) -> dict[str, float]:
@@ -385,64 +415,17 @@ def compare_drivers(size: Size, seed: int, params: Sequence[float]) -> dict[str,
     return found
 
 
-def experiment(run: Run) -> Report:
-    """Evolve both arms on Catch and change its background; evolve the paper's agent on CarRacing."""
-    size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
-    run.expect(5 * len(seeds) + 1)
-    players = {
-        arm: [run.loop(f"Catch, {arm}, seed {seed}", partial(evolve_on_catch, size, arm, seed)) for seed in seeds]
-        for arm in (VOTES, PIXELS)
-    }
-    drivers = [run.loop(f"CarRacing, seed {seed}", partial(evolve_on_car_racing, size, seed)) for seed in seeds]
-    scores: Scores = [
-        run.piece(f"CarRacing, new tracks, seed {seed}", partial(compare_drivers, size, seed, driver["params"]))
-        for seed, driver in zip(seeds, drivers, strict=True)
-    ]
-    seen = run.piece("CarRacing, pictures", partial(picture_roads, drivers[0]["params"], min(60, size.frames)))
-    found: CatchResults = {
-        arm: [evaluate_backgrounds(arm, one["params"]) for one in evolved] for arm, evolved in players.items()
-    }
-    random = [run.piece(f"Catch, random votes, seed {seed}", partial(random_hit_rate, size, seed)) for seed in seeds]
-    return Report(
-        findings=(
-            judge_driving(scores, size.frames),
-            judge_changed_roads(scores, size.frames),
-            judge_against_conventional(found),
-            judge_attention(found[VOTES], random),
-            DOOM,
-        ),
-        tables=(_catch_table(found), _reward_table(scores, size), _parameter_table()),
-        figures=(
-            _catch_curves({arm: [one["curve"] for one in evolved] for arm, evolved in players.items()}),
-            _catch_pictures(players[VOTES][0]["params"], found[VOTES][0]),
-            _driving_curves([one["curve"] for one in drivers], scores, size),
-            _driving_pictures(seen),
-        ),
-        seeds=tuple(seeds),
-        settings=asdict(size),
-        notes=(
-            "Catch is judged on the games that it is evolved on: there are no others. What is new after evolution is "
-            "the background. CarRacing's tracks are new in each generation, and others again after evolution. That the "
-            "middle of the last generation is judged, not its best candidate, and the first spread on CarRacing, were "
-            "chosen by looking at seed 0; the first spread on Catch was chosen under a seed that is not run."
-        ),
-    )
+def _hit_rate(of: Mapping[str, Mapping[str, float]]) -> float:
+    """Return the fraction of selected patches that show ball or paddle, in front of the test backgrounds."""
+    return fmean(of[name]["ball"] + of[name]["paddle"] for name in TEST_BACKGROUNDS)
 
 
-def evolve_on_catch(size: Size, arm: str, seed: int) -> Evolution:
-    """Return the run of CMA-ES for an arm on Catch."""
-    screens = catch.render_screens(catch.backgrounds()[TRAINING_BACKGROUND])
-    fitness, num_params = partial(evaluate_on_catch, arm, screens), count_parameters(build_agent(arm))
-    return Evolution(fitness, num_params, size.population_size, size.generations, size.sigma0, seed)
+def _catch_rates(found: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> list[float]:
+    """Return the catch rate in front of a background, for each seed."""
+    return [of[name]["caught"] for of in found]
 
 
-def evolve_on_car_racing(size: Size, seed: int) -> Evolution:
-    """Return the run of CMA-ES for the paper's agent on CarRacing."""
-    fitness, num_params = partial(evaluate_on_tracks, size, seed), count_parameters(AttentionAgent())
-    sigma0, diagonal_only = size.car_sigma0, size.diagonal_only
-    return Evolution(
-        fitness, num_params, size.car_population_size, size.car_generations, sigma0, seed, diagonal_only, interval=2
-    )
+# Claims
 
 
 def judge_driving(scores: Scores, frames: int) -> Finding:
@@ -452,7 +435,7 @@ def judge_driving(scores: Scores, frames: int) -> Finding:
             f"The reported score is that of an episode of {EPISODE_LENGTH:,} frames; the car was driven for "
             f"{frames:,}. What a few generations did is in the figure and the table."
         )
-        return Finding(claim="few-parameters", outcome=Outcome.NOT_TRIED, why=why)
+        return not_tried({"few-parameters": why})[0]
     learned, random, still = ([of[name] for of in scores] for name in (ROADS[0], RANDOM, STILL))
     better = each_seed_above(learned, random) and each_seed_above(learned, still)
     return Finding(
@@ -481,7 +464,7 @@ def judge_changed_roads(scores: Scores, frames: int) -> Finding:
             f"changes can't show whether it keeps driving. All are judged if each has {needed:.1f} or more, half the "
             "pace of a solved game; the rewards are in the table."
         )
-        return Finding(claim="unseen-changes", outcome=Outcome.NOT_TRIED, why=why)
+        return not_tried({"unseen-changes": why})[0]
     kept = {road: [of[road] / of[ROADS[0]] for of in scores] for road in ROADS[1:]}
     least = min(min(shares) for shares in kept.values())
     return Finding(
@@ -504,7 +487,7 @@ def judge_against_conventional(found: CatchResults) -> Finding:
             f"{spread(learned[VOTES], '.2f')}, whole screen {spread(learned[PIXELS], '.2f')}; random moves catch "
             f"{catch.CHANCE:.2f}."
         )
-        return Finding(claim="conventional-methods", outcome=Outcome.NOT_TRIED, why=why)
+        return not_tried({"conventional-methods": why})[0]
     kept = {
         arm: [
             fmean(of[name]["caught"] for name in TEST_BACKGROUNDS) / of[TRAINING_BACKGROUND]["caught"]
@@ -562,21 +545,53 @@ def judge_attention(found: Sequence[Mapping[str, Mapping[str, float]]], random: 
     )
 
 
-DOOM = Finding(
-    claim="doom",
-    outcome=Outcome.NOT_TRIED,
-    why="It takes the game's environment, and evolution for about as long as CarRacing's.",
-)
+NOT_TRIED = not_tried({"doom": "It takes the game's environment, and evolution for about as long as CarRacing's."})
 
 
-def _hit_rate(of: Mapping[str, Mapping[str, float]]) -> float:
-    """Return the fraction of selected patches that show ball or paddle, in front of the test backgrounds."""
-    return fmean(of[name]["ball"] + of[name]["paddle"] for name in TEST_BACKGROUNDS)
+# Report
 
 
-def _catch_rates(found: Sequence[Mapping[str, Mapping[str, float]]], name: str) -> list[float]:
-    """Return the catch rate in front of a background, for each seed."""
-    return [of[name]["caught"] for of in found]
+def experiment(run: Run) -> Report:
+    """Evolve both arms on Catch and change its background; evolve the paper's agent on CarRacing."""
+    size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
+    run.expect(5 * len(seeds) + 1)
+    players = {
+        arm: train_seeds(run, f"Catch, {arm}", partial(evolve_on_catch, size, arm), seeds) for arm in (VOTES, PIXELS)
+    }
+    drivers = train_seeds(run, "CarRacing", partial(evolve_on_car_racing, size), seeds)
+    scores: Scores = [
+        run.piece(f"CarRacing, new tracks, seed {seed}", partial(compare_drivers, size, seed, driver["params"]))
+        for seed, driver in zip(seeds, drivers, strict=True)
+    ]
+    seen = run.piece("CarRacing, pictures", partial(picture_roads, drivers[0]["params"], min(60, size.frames)))
+    found: CatchResults = {
+        arm: [evaluate_backgrounds(arm, one["params"]) for one in evolved] for arm, evolved in players.items()
+    }
+    random = measure_seeds(run, "Catch, random votes", partial(random_hit_rate, size), seeds)
+    return Report(
+        findings=(
+            judge_driving(scores, size.frames),
+            judge_changed_roads(scores, size.frames),
+            judge_against_conventional(found),
+            judge_attention(found[VOTES], random),
+            *NOT_TRIED,
+        ),
+        tables=(_catch_table(found), _reward_table(scores, size), _parameter_table()),
+        figures=(
+            _catch_curves(select(players, "curve")),
+            _catch_pictures(players[VOTES][0]["params"], found[VOTES][0]),
+            _driving_curves([one["curve"] for one in drivers], scores, size),
+            _driving_pictures(seen),
+        ),
+        seeds=tuple(seeds),
+        settings=asdict(size),
+        notes=(
+            "Catch is judged on the games that it is evolved on: there are no others. What is new after evolution is "
+            "the background. CarRacing's tracks are new in each generation, and others again after evolution. That the "
+            "middle of the last generation is judged, not its best candidate, and the first spread on CarRacing, were "
+            "chosen by looking at seed 0; the first spread on Catch was chosen under a seed that is not run."
+        ),
+    )
 
 
 def _catch_table(found: CatchResults) -> Table:
@@ -634,13 +649,13 @@ def _parameter_table() -> Table:
     )
 
 
-def _curve(name: str, curves: Sequence[Sequence[Mapping[str, float]]], what: str) -> Series:
+def _curve(name: str, curves: Sequence[Curve], what: str) -> Series:
     """Return at most fifty points of the curves."""
     every = math.ceil(len(curves[0]) / 50)
     return Series.of(name, [curve[every - 1 :: every] for curve in curves], what, x="generation")
 
 
-def _catch_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Lines:
+def _catch_curves(curves: Mapping[str, Sequence[Curve]]) -> Lines:
     last = {(arm, what): fmean(one[-1][what] for one in of) for arm, of in curves.items() for what in ("best", "mean")}
     return Lines(
         id="catch-evolution",
@@ -659,7 +674,7 @@ def _catch_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]])
     )
 
 
-def _driving_curves(curves: Sequence[Sequence[Mapping[str, float]]], scores: Scores, size: Size) -> Lines:
+def _driving_curves(curves: Sequence[Curve], scores: Scores, size: Size) -> Lines:
     means = [fmean(one[index]["mean"] for one in curves) for index in (0, -1)]
     return Lines(
         id="car-evolution",
@@ -702,6 +717,10 @@ def _catch_pictures(params: Sequence[float], found: Mapping[str, Mapping[str, fl
         + ".",
         pictures=tuple(pictures),
     )
+
+
+PICTURED_SCREEN = 3, 2, 5
+"""The screen in the figure: how far the ball has fallen, its column and the paddle's."""
 
 
 def picture_roads(params: Sequence[float], frames: int) -> list[dict[str, Any]]:

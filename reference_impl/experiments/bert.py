@@ -1,35 +1,39 @@
 """BERT's experiment: pre-train by masked language modeling, then fine-tune on tasks with few labels.
 
-Claimed: with pre-training, even tasks with few labels benefit from a deep bidirectional network (Section 6); and with
-equal data and size, a left-to-right model is worse on all tasks (Section 5.1, Table 5).
+Claims: With pre-training, even tasks with few labels benefit from a deep bidirectional network (Section 6); and with
+    equal data and size, a left-to-right model is worse on all tasks (Section 5.1, Table 5).
 
-The corpus is the docstrings of installed packages, read by `prose`. Three networks of one size are fine-tuned on two
-tasks, for equally many steps: one pre-trained by masked LM, one pre-trained as a left-to-right language model on the
-same sentences for as many steps, and one from scratch.
+Tasks: the corpus is the docstrings of installed packages, read by `prose`. The test sentences are from held-out files,
+    which pre-training does not see either.
 
-- *Topic*, sentence classification: which package is the sentence from? Sentences that name a package are left out. The
-  paper's classifier reads the vector at `[CLS]`. In a left-to-right model that vector has seen no other token, so there
-  the classifier reads the last token.
-- *Span*, solved as the paper solves question answering: which word was marked as code? The markup is removed, and only
-  sentences with one such word in lowercase letters are taken, so that its spelling does not give it away.
+    - *Topic*, sentence classification: which package is the sentence from? Sentences that name a package are left out.
+      The paper's classifier reads the vector at `[CLS]`. In a left-to-right model that vector has seen no other token,
+      so there the classifier reads the last token.
+    - *Span*, solved as the paper solves question answering: which word was marked as code? The markup is removed, and
+      only sentences with one such word in lowercase letters are taken, so that its spelling does not give it away.
 
-The test sentences are from held-out files, which pre-training does not see either. The baseline is logistic regression
-on tf-idf.
+Arms: a network pre-trained by masked LM, one pre-trained as a left-to-right language model on the same sentences for as
+    many steps, and one from scratch. The baseline is logistic regression on tf-idf.
 
-Scale: sentences of 5 to 16 words instead of paragraphs of Wikipedia and books, some hundred thousand parameters instead
-of 110 million, and two tasks instead of eleven. There is no next-sentence prediction, as in the paper's own comparison
-of directions. At `small` pre-training is cut to about two epochs, soon after masked words begin to be learned at all,
-and takes most of about ten minutes; `full` is BERT-base, for a GPU.
+Budget: the three networks have one size, and are fine-tuned for equally many steps. Learning rates at `small` were
+    chosen under seeds that no run has, on files of the training set alone. That of pre-training is the one of 0.0005,
+    0.001 and 0.002 with the lowest masked LM loss after 800 steps; batches are small because more steps on as much text
+    lower that loss further. Those of fine-tuning, one for pre-trained models and one for those from scratch, are the
+    ones of 0.001, 0.002 and 0.004 with the highest accuracy on both tasks, trained on 256 labeled sentences and tested
+    on 300 others, for two draws of both; lower rates did worse. The model that was fine-tuned there had been
+    pre-trained on about as much text, in batches twice as large. The left-to-right model has the rates that were chosen
+    for masked LM, which favors masked LM if either. At `full` no rates were tried.
 
-Fairness: learning rates at `small` were chosen under seeds that no run has, on files of the training set alone. That of
-pre-training is the one of 0.0005, 0.001 and 0.002 with the lowest masked LM loss after 800 steps; batches are small
-because more steps on as much text lower that loss further. Those of fine-tuning, one for pre-trained models and one for
-those from scratch, are the ones of 0.001, 0.002 and 0.004 with the highest accuracy on both tasks, trained on 256
-labeled sentences and tested on 300 others, for two draws of both; lower rates did worse. The model that was fine-tuned
-there had been pre-trained on about as much text, in batches twice as large. The left-to-right model has the rates that
-were chosen for masked LM, which favors masked LM if either. At `full` no rates were tried.
+Measures: accuracy on the test sentences by number of labels, and the cross-entropy of a word of held-out sentences
+    after pre-training. Beside that, published weights, those of MiniLM, are used to find which of the cards' questions
+    are nearest neighbors.
 
-Beside that, published weights, those of MiniLM, are used to find which of the cards' questions are nearest neighbors.
+Stands in: sentences of 5 to 16 words for paragraphs of Wikipedia and books, some hundred thousand parameters for 110
+    million, and two tasks for eleven. There is no next-sentence prediction, as in the paper's own comparison of
+    directions.
+
+Sizes: at `small` pre-training is cut to about two epochs, soon after masked words begin to be learned at all, and takes
+    most of about ten minutes; `full` is BERT-base, for a GPU.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +50,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
+from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Table, spread
 from quaere.running.experiments import Run
 from reference_impl import checkpoints
 from reference_impl.bert import (
@@ -61,9 +65,11 @@ from reference_impl.bert import (
     mask_tokens,
 )
 from reference_impl.experiments import prose, sentence_vectors
-from reference_impl.experiments.judging import all_runs_above, outcome
+from reference_impl.experiments.arms import measure_seeds, train_seeds
+from reference_impl.experiments.curves import Curve, Sweep, curve_series, final_values, select, sweep_series
+from reference_impl.experiments.judging import all_runs_above, not_tried, outcome
 from reference_impl.experiments.sentence_tasks import SPECIAL_TOKENS, TASKS, Corpus, attention_mask, trim_padding
-from reference_impl.experiments.training import Batch, Training, count_parameters
+from reference_impl.experiments.training import Batch, Training, count_parameters, device_of, run_on_main_process
 from reference_impl.layers.attention import causal_mask
 
 
@@ -120,12 +126,21 @@ SIZES = {
     ),
 }  # fmt: skip
 
+
+# Tasks and data: `sentence_tasks` has them
+
+
+@cache
+def load_corpus(size: Size) -> Corpus:
+    """Return the corpus of a size; it is read once."""
+    return Corpus(size.max_files, size.vocab_size, size.max_length, size.max_test_sentences)
+
+
+# Arms
+
 MASKED_LM, LEFT_TO_RIGHT, SCRATCH = "masked LM", "left to right", "from scratch"
 PRETRAINED = (MASKED_LM, LEFT_TO_RIGHT)
 ARMS = (*PRETRAINED, SCRATCH)
-
-Scores = Mapping[tuple[str, str], Mapping[int, Sequence[float]]]
-"""Test accuracy by task and model, then by number of labels: one for each seed."""
 
 
 class LeftToRightBertModel(BertModel):
@@ -160,28 +175,6 @@ class LastTokenClassifier(BertForSequenceClassification):
         return self.classifier(self.dropout(self.bert.pool(x[:, None])))
 
 
-@cache
-def load_corpus(size: Size) -> Corpus:
-    """Return the corpus of a size; it is read once."""
-    return Corpus(size.max_files, size.vocab_size, size.max_length, size.max_test_sentences)
-
-
-# Pre-training
-
-
-class PreTraining(Training):
-    """A training that saves a checkpoint at its end, to be fine-tuned."""
-
-    def __init__(self, file: Path, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._file = file
-
-    def result(self) -> Any:
-        """Save the checkpoint, and return the curve."""
-        self.save_on_main_process(lambda model: checkpoints.save(model, self._file))
-        return super().result()
-
-
 def build_model(size: Size, arm: str, dropout: float = 0.0) -> BertForMaskedLM:
     """Build an untrained model of an arm, with the masked LM head."""
     config = BertConfig(
@@ -197,8 +190,19 @@ def build_model(size: Size, arm: str, dropout: float = 0.0) -> BertForMaskedLM:
     return BertForMaskedLM(LeftToRightBertModel(config) if arm == LEFT_TO_RIGHT else BertModel(config))
 
 
-def build_pretraining(size: Size, arm: str, seed: int, run: Run) -> PreTraining:
-    """Build the pre-training of one model."""
+def add_task_head(bert: BertModel, task: str) -> nn.Module:
+    """Add the one new layer of a task to a model."""
+    if task == "span":
+        return BertForQuestionAnswering(bert)
+    kind = LastTokenClassifier if isinstance(bert, LeftToRightBertModel) else BertForSequenceClassification
+    return kind(bert, len(prose.PACKAGES))
+
+
+# Pre-training
+
+
+def build_pretraining(size: Size, arm: str, run: Run, seed: int) -> Training:
+    """Build the pre-training of one model, which ends by saving a checkpoint to be fine-tuned."""
     text = load_corpus(size)
 
     def batch(generator: torch.Generator) -> Batch:
@@ -207,20 +211,26 @@ def build_pretraining(size: Size, arm: str, seed: int, run: Run) -> PreTraining:
             return input_ids, input_ids, has_next_token(input_ids)
         return input_ids, *mask_tokens(input_ids, size.vocab_size, special_tokens=SPECIAL_TOKENS, generator=generator)
 
-    return PreTraining(
-        checkpoint_path(run, arm, seed),
-        partial(build_model, size, arm),
-        left_to_right_loss if arm == LEFT_TO_RIGHT else masked_lm_loss,
-        batch,
-        size.steps,
-        seed,
+    def save(model: nn.Module) -> dict[str, Any]:
+        run_on_main_process(lambda: checkpoints.save(model, checkpoint_path(run, arm, seed)))
+        return {}
+
+    return Training(
+        model=partial(build_model, size, arm),
+        loss=left_to_right_loss if arm == LEFT_TO_RIGHT else masked_lm_loss,
+        batch=batch,
+        steps=size.steps,
+        clip=1.0,
         measure=lambda model: evaluate_cloze(model, text.test_input_ids, text.cloze_positions),
         every=max(1, size.steps // 12),
-        clip=1.0,
-        interval=max(1, size.steps // 5),
-        device=run.device,
+        ending=save,
         **optimizer_options(size.lr, size.steps),
     )
+
+
+def checkpoint_path(run: Run, arm: str, seed: int) -> Path:
+    """Return the checkpoint file of a pre-trained model."""
+    return run.folder / f"{arm.replace(' ', '-')}-{seed}.safetensors"
 
 
 def optimizer_options(lr: float, steps: int) -> dict[str, Any]:
@@ -232,11 +242,6 @@ def optimizer_options(lr: float, steps: int) -> dict[str, Any]:
         return built[0]
 
     return {"optimizer": optimizer, "schedule": lambda _: built[1]}
-
-
-def checkpoint_path(run: Run, arm: str, seed: int) -> Path:
-    """Return the checkpoint file of a pre-trained model."""
-    return run.folder / f"{arm.replace(' ', '-')}-{seed}.safetensors"
 
 
 def has_next_token(input_ids: Int[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
@@ -256,31 +261,10 @@ def left_to_right_loss(model: nn.Module, input_ids: Tensor, _: Tensor, has_next:
     return F.cross_entropy(logits, input_ids[:, 1:][has_next[:, :-1]], reduction="sum"), int(has_next.sum())
 
 
-def token_logits(model: nn.Module, input_ids: Int[Tensor, "b n"], positions: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
-    """Predict one token of each sentence: from both sides, or in a left-to-right model from the left."""
-    predicted = torch.zeros_like(input_ids, dtype=torch.bool)
-    rows = torch.arange(len(input_ids), device=input_ids.device)
-    if isinstance(model.bert, LeftToRightBertModel):
-        predicted[rows, positions - 1] = True
-        return model(input_ids, mask=attention_mask(input_ids), masked_indices=predicted)
-    predicted[rows, positions] = True
-    masked = input_ids.masked_fill(predicted, SPECIAL_TOKENS.mask)
-    return model(masked, mask=attention_mask(input_ids), masked_indices=predicted)
-
-
-def evaluate_cloze(model: nn.Module, input_ids: Tensor, positions: Tensor) -> dict[str, float]:
-    """Return the cross-entropy in nats and the accuracy of predicting one token of each sentence."""
-    device = next(model.parameters()).device
-    input_ids, positions = input_ids.to(device), positions.to(device)
-    logits, labels = token_logits(model, input_ids, positions), input_ids.gather(1, positions[:, None])[:, 0]
-    correct = (logits.argmax(dim=1) == labels).float().mean()
-    return {"nats": float(F.cross_entropy(logits, labels)), "accuracy": float(correct)}
-
-
 # Fine-tuning
 
 
-def build_finetuning(size: Size, arm: str, name: str, labels: int, seed: int, run: Run) -> Training:
+def build_finetuning(size: Size, arm: str, name: str, labels: int, run: Run, seed: int) -> Training:
     """Build the fine-tuning of one model on one task."""
     task = load_corpus(size).build_task(name, seed, labels)
 
@@ -295,31 +279,27 @@ def build_finetuning(size: Size, arm: str, name: str, labels: int, seed: int, ru
         return trim_padding(task.input_ids[rows]), task.labels[rows]
 
     return Training(
-        model,
-        topic_loss if name == "topic" else span_loss,
-        batch,
-        size.finetuning_steps,
-        seed,
-        measure=lambda model: {"accuracy": accuracy(model, task.test_input_ids, task.test_labels, name)},
+        model=model,
+        loss=topic_loss if name == "topic" else span_loss,
+        batch=batch,
+        steps=size.finetuning_steps,
         clip=1.0,
-        interval=1000,
-        device=run.device,
+        measure=lambda model: {"accuracy": accuracy(model, task.test_input_ids, task.test_labels, name)},
         **optimizer_options(size.finetuning_lrs[arm == SCRATCH], size.finetuning_steps),
     )
-
-
-def add_task_head(bert: BertModel, task: str) -> nn.Module:
-    """Add the one new layer of a task to a model."""
-    if task == "span":
-        return BertForQuestionAnswering(bert)
-    kind = LastTokenClassifier if isinstance(bert, LeftToRightBertModel) else BertForSequenceClassification
-    return kind(bert, len(prose.PACKAGES))
 
 
 def topic_loss(model: nn.Module, input_ids: Tensor, topics: Tensor) -> tuple[Tensor, int]:
     """Return the sum of the topics' cross-entropies, and the number of sentences."""
     logits = model(input_ids, mask=attention_mask(input_ids))
     return F.cross_entropy(logits, topics, reduction="sum"), len(input_ids)
+
+
+def span_loss(model: nn.Module, input_ids: Tensor, spans: Tensor) -> tuple[Tensor, int]:
+    """Return the sum of the start's and the end's cross-entropies, and the number of sentences."""
+    start, end = span_logits(model, input_ids)
+    losses = F.cross_entropy(start, spans[:, 0], reduction="sum") + F.cross_entropy(end, spans[:, 1], reduction="sum")
+    return losses, len(input_ids)
 
 
 def span_logits(model: nn.Module, input_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -331,21 +311,42 @@ def span_logits(model: nn.Module, input_ids: Tensor) -> tuple[Tensor, Tensor]:
     return start.masked_fill(is_special, -torch.inf), end.masked_fill(is_special, -torch.inf)
 
 
-def span_loss(model: nn.Module, input_ids: Tensor, spans: Tensor) -> tuple[Tensor, int]:
-    """Return the sum of the start's and the end's cross-entropies, and the number of sentences."""
-    start, end = span_logits(model, input_ids)
-    losses = F.cross_entropy(start, spans[:, 0], reduction="sum") + F.cross_entropy(end, spans[:, 1], reduction="sum")
-    return losses, len(input_ids)
+# Measures
+
+Scores = Mapping[tuple[str, str], Sweep]
+"""Test accuracy by task and model, then by number of labels: one for each seed."""
+
+
+def token_logits(model: nn.Module, input_ids: Int[Tensor, "b n"], positions: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
+    """Predict one token of each sentence: from both sides, or in a left-to-right model from the left."""
+    predicted = torch.zeros_like(input_ids, dtype=torch.bool)
+    rows = torch.arange(len(input_ids), device=input_ids.device)
+    if isinstance(model.bert, LeftToRightBertModel):
+        predicted[rows, positions - 1] = True
+        return model(input_ids, mask=attention_mask(input_ids), masked_indices=predicted)
+    predicted[rows, positions] = True
+    masked = input_ids.masked_fill(predicted, SPECIAL_TOKENS.mask)
+    return model(masked, mask=attention_mask(input_ids), masked_indices=predicted)
+
+
+def evaluate_cloze(model: nn.Module, input_ids: Tensor, positions: Tensor) -> dict[str, float]:
+    """Return the cross-entropy in nats and the accuracy of predicting one token of each sentence."""
+    input_ids, positions = input_ids.to(device_of(model)), positions.to(device_of(model))
+    logits, labels = token_logits(model, input_ids, positions), input_ids.gather(1, positions[:, None])[:, 0]
+    correct = (logits.argmax(dim=1) == labels).float().mean()
+    return {"nats": float(F.cross_entropy(logits, labels)), "accuracy": float(correct)}
 
 
 def accuracy(model: nn.Module, input_ids: Tensor, labels: Tensor, task: str) -> float:
     """Return the accuracy on a test; a span is correct if both its start and its end are."""
-    device = next(model.parameters()).device
-    input_ids, labels = input_ids.to(device), labels.to(device)
+    input_ids, labels = input_ids.to(device_of(model)), labels.to(device_of(model))
     if task == "topic":
         return float((model(input_ids, mask=attention_mask(input_ids)).argmax(dim=1) == labels).float().mean())
     spans = torch.stack(best_span(*span_logits(model, input_ids), max_answer_length=6), dim=1)
     return float((spans == labels).all(dim=1).float().mean())
+
+
+TFIDF = "logistic regression on tf-idf"
 
 
 def tfidf_accuracy(size: Size, labels: int, seed: int) -> float:
@@ -358,73 +359,7 @@ def tfidf_accuracy(size: Size, labels: int, seed: int) -> float:
     return float(model.score(counts.transform(task.test_texts), task.test_labels))
 
 
-# The report
-
-
-def experiment(run: Run) -> Report:
-    """Pre-train, fine-tune with more and more labels, and probe the models."""
-    size = SIZES[run.size]
-    seeds = run.seeds(size.seeds)
-    run.expect(size.seeds * (2 + (len(ARMS) * len(TASKS) + 1) * len(size.labels)) + 2)
-    curves = {
-        arm: [run.loop(f"{arm}, seed {seed}", partial(build_pretraining, size, arm, seed, run)) for seed in seeds]
-        for arm in PRETRAINED
-    }
-    scores: dict[tuple[str, str], dict[int, list[float]]] = {
-        (task, arm): {
-            labels: [
-                run.loop(
-                    f"{task}, {labels} labels, {arm}, seed {seed}",
-                    partial(build_finetuning, size, arm, task, labels, seed, run),
-                )[-1]["accuracy"]
-                for seed in seeds
-            ]
-            for labels in size.labels
-        }
-        for task, arm in product(TASKS, ARMS)
-    }
-    scores["topic", TFIDF] = {
-        labels: [
-            run.piece(f"tf-idf, {labels} labels, seed {seed}", partial(tfidf_accuracy, size, labels, seed))
-            for seed in seeds
-        ]
-        for labels in size.labels
-    }
-    probes = run.piece("probes", partial(probe_models, size, run))
-    neighbors = run.piece("questions", partial(compare_questions, size, run))
-    summary = PretrainingSummary(
-        cloze_nats={arm: [curve[-1]["nats"] for curve in of_arm] for arm, of_arm in curves.items()},
-        unigram_nats=probes["unigram nats"],
-        epochs=size.steps * size.batch_size / probes["sentences"][0],
-    )
-    return Report(
-        findings=(judge_few_labels(scores, summary), judge_bidirectional(scores, summary), *NOT_TRIED),
-        tables=(
-            _scores_table(scores, probes),
-            Table(
-                title="Predictions of the two models for a masked word",
-                columns=("held-out sentence", "word", MASKED_LM, LEFT_TO_RIGHT),
-                rows=tuple(map(tuple, probes["predictions"])),
-                note="The three most probable words, of seed 0. A left-to-right model does not see the right context.",
-            ),
-            *sentence_vectors.tables(neighbors),
-        ),
-        figures=(
-            _curves_figure(curves, summary),
-            *(_labels_figure(task, scores, probes["chance"][task]) for task in TASKS),
-            _attention_figure(probes),
-            sentence_vectors.figure(neighbors),
-        ),
-        seeds=tuple(seeds),
-        settings=asdict(size),
-        notes=(
-            f"{probes['sentences'][0]:,} sentences for training and {probes['sentences'][1]:,} held out, from the "
-            f"docstrings of {_listed([f'{name} {version}' for name, version in probes['versions'].items()])}. "
-            "All models are fine-tuned for equally many steps. Both pre-trainings have the same sentences and steps; "
-            "the left-to-right loss is on every token, the masked LM loss on 15%. The tables of questions are of the "
-            "cards as they read on the day of the run; rewording one does not make this result stale."
-        ),
-    )
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
 def probe_models(size: Size, run: Run) -> dict[str, Any]:
@@ -498,7 +433,11 @@ def sharpest_head(bert: BertModel, text: Corpus) -> dict[str, Any]:
     return {"words": _names(text, input_ids[0].tolist()), "weights": heads[head].tolist(), "head": head + 1}
 
 
-# Judging the claims
+def _names(text: Corpus, tokens: Sequence[int]) -> list[str]:
+    return [str(text.tokenizer.tokenizer.id_to_token(token)) for token in tokens]
+
+
+# Claims
 
 RULE = (
     "A model is better where its lowest run is above the other's highest. Reproduced if it is better on both tasks "
@@ -570,21 +509,77 @@ def _judge(scores: Scores, claim: str, other: str, besides: str, why: str) -> Fi
     )
 
 
-NOT_TRIED = tuple(
-    Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why)
-    for claim, why in {
+NOT_TRIED = not_tried(
+    {
         "glue": "It takes the large model, pre-trained on 3.3 billion words, and GLUE's nine tasks.",
         "mnli": "It takes the large model, pre-trained on 3.3 billion words, and 393,000 labeled pairs.",
         "squad": "It takes the large model, pre-trained on 3.3 billion words, and 88,000 questions with answers.",
         "next-sentence": "It takes two pre-trainings on longer texts: the sentences here have no context.",
-    }.items()
+    }
 )
 
 
-# Tables and figures
+# Report
 
-TFIDF = "logistic regression on tf-idf"
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+
+def experiment(run: Run) -> Report:
+    """Pre-train, fine-tune with more and more labels, and probe the models."""
+    size = SIZES[run.size]
+    seeds = run.seeds(size.seeds)
+    run.expect(size.seeds * (2 + (len(ARMS) * len(TASKS) + 1) * len(size.labels)) + 2)
+    curves = select(
+        {arm: train_seeds(run, arm, partial(build_pretraining, size, arm, run), seeds) for arm in PRETRAINED}, "curve"
+    )
+
+    def finetune(task: str, arm: str, labels: int) -> Sequence[Curve]:
+        name, build = f"{task}, {labels} labels, {arm}", partial(build_finetuning, size, arm, task, labels, run)
+        return [one["curve"] for one in train_seeds(run, name, build, seeds)]
+
+    scores = {
+        (task, arm): final_values({labels: finetune(task, arm, labels) for labels in size.labels}, "accuracy")
+        for task, arm in product(TASKS, ARMS)
+    }
+    scores["topic", TFIDF] = {
+        labels: measure_seeds(run, f"tf-idf, {labels} labels", partial(tfidf_accuracy, size, labels), seeds)
+        for labels in size.labels
+    }
+    probes = run.piece("probes", partial(probe_models, size, run))
+    neighbors = run.piece("questions", partial(compare_questions, size, run))
+    summary = PretrainingSummary(
+        cloze_nats=final_values(curves, "nats"),
+        unigram_nats=probes["unigram nats"],
+        epochs=size.steps * size.batch_size / probes["sentences"][0],
+    )
+    return Report(
+        findings=(judge_few_labels(scores, summary), judge_bidirectional(scores, summary), *NOT_TRIED),
+        tables=(
+            _scores_table(scores, probes),
+            Table(
+                title="Predictions of the two models for a masked word",
+                columns=("held-out sentence", "word", MASKED_LM, LEFT_TO_RIGHT),
+                rows=tuple(map(tuple, probes["predictions"])),
+                note="The three most probable words, of seed 0. A left-to-right model does not see the right context.",
+            ),
+            *sentence_vectors.tables(neighbors),
+        ),
+        figures=(
+            _curves_figure(curves, summary),
+            *(_labels_figure(task, scores, probes["chance"][task]) for task in TASKS),
+            _attention_figure(probes),
+            sentence_vectors.figure(neighbors),
+        ),
+        seeds=tuple(seeds),
+        settings=asdict(size),
+        notes=(
+            f"{probes['sentences'][0]:,} sentences for training and {probes['sentences'][1]:,} held out, from the "
+            f"docstrings of {_listed([f'{name} {version}' for name, version in probes['versions'].items()])}. "
+            "All models are fine-tuned for equally many steps. Both pre-trainings have the same sentences and steps; "
+            "the left-to-right loss is on every token, the masked LM loss on 15%. The tables of questions are of the "
+            "cards as they read on the day of the run; rewording one does not make this result stale."
+        ),
+    )
+
+
 TASK_TITLES = {"span": "Which word is code", "topic": "Which package a sentence is from"}
 
 
@@ -606,7 +601,7 @@ def _scores_table(scores: Scores, probes: Mapping[str, Any]) -> Table:
     )
 
 
-def _curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], summary: PretrainingSummary) -> Lines:
+def _curves_figure(curves: Mapping[str, Sequence[Curve]], summary: PretrainingSummary) -> Lines:
     return Lines(
         id="filling-in",
         title="Cross-entropy of a word of held-out sentences",
@@ -615,7 +610,7 @@ def _curves_figure(curves: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]
         alt=summary.describe(*PRETRAINED),
         x="step",
         y="nats a word",
-        series=tuple(Series.of(arm, runs, "nats") for arm, runs in curves.items()),
+        series=curve_series(curves, "nats"),
         levels={"frequencies alone": summary.unigram_nats},
     )
 
@@ -633,9 +628,7 @@ def _labels_figure(task: str, scores: Scores, chance: float) -> Lines:
         x="labeled sentences",
         y="accuracy",
         log=("x",),
-        series=tuple(
-            Series(name=arm, x=tuple(runs), runs=tuple(zip(*runs.values(), strict=True))) for arm, runs in arms.items()
-        ),
+        series=sweep_series(arms),
         levels={"chance": chance},
     )
 
@@ -655,10 +648,6 @@ def _attention_figure(probes: Mapping[str, Any]) -> Heatmap:
         columns=tuple(words),
         values=tuple(map(tuple, weights.tolist())),
     )
-
-
-def _names(text: Corpus, tokens: Sequence[int]) -> list[str]:
-    return [str(text.tokenizer.tokenizer.id_to_token(token)) for token in tokens]
 
 
 def _listed(names: Sequence[str]) -> str:

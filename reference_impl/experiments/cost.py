@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from torch.nn import functional as F
 from quaere.content.results import Finding, Lines, Series, Table
 from quaere.running.experiments import Run
 from reference_impl.experiments.judging import outcome
+from reference_impl.experiments.timing import time_in_turns
 from reference_impl.layers.attention import MultiHeadAttention
 from reference_impl.performer import (
     FavorAttention,
@@ -128,17 +128,9 @@ def measure_seconds(what: str, length: int, timing: Timing, device: str) -> dict
     ready, given = build_arms(what, device), build_inputs(what, length, device)
     if length > timing.max_matrix_length:
         ready.pop(MATRIX, None)
-    for arm in ready.values():
-        arm(*build_inputs(what, 256, device))
-    found: dict[str, list[float]] = {name: [] for name in ready}
-    for _ in range(timing.long_repeats if length >= timing.long_from else timing.repeats):
-        for name, arm in ready.items():
-            _synchronize(device)
-            start = time.perf_counter()
-            arm(*given)
-            _synchronize(device)
-            found[name].append(time.perf_counter() - start)
-    return found
+    repeats = timing.long_repeats if length >= timing.long_from else timing.repeats
+    arms = {name: lambda given, arm=arm: arm(*given) for name, arm in ready.items()}
+    return time_in_turns(arms, [build_inputs(what, 256, device), *[given] * repeats], device)
 
 
 def measure_memory(
@@ -193,11 +185,6 @@ def _mark(device: str) -> int:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
-
-
-def _synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The rules that all experiments judge their claims by: what counts as better, and what as reproduced."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from quaere.content.results import Outcome
+from quaere.content.results import Finding, Outcome
 
 
 def outcome(whole: bool, part: bool = False) -> Outcome:
@@ -22,6 +22,21 @@ def all_runs_above(higher: Sequence[float], lower: Sequence[float]) -> bool:
     return min(len(higher), len(lower)) > 1 and min(higher) > max(lower)
 
 
+def differences(minuend: Sequence[float], subtrahend: Sequence[float]) -> list[float]:
+    """Return by how much the first arm lies above the second in each seed, seeds paired."""
+    return [one - other for one, other in zip(minuend, subtrahend, strict=True)]
+
+
 def each_seed_above(higher: Sequence[float], lower: Sequence[float], margin: float = 0.0) -> bool:
     """Return whether the first arm lies above the second by more than the margin in each seed, seeds paired."""
-    return all(one - other > margin for one, other in zip(higher, lower, strict=True))
+    return all(gap > margin for gap in differences(higher, lower))
+
+
+def outcome_above(higher: Sequence[float], lower: Sequence[float]) -> Outcome:
+    """Return the outcome of a comparison: reproduced if all runs are above the other arm's, partly if each seed is."""
+    return outcome(all_runs_above(higher, lower), each_seed_above(higher, lower))
+
+
+def not_tried(why: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return the findings on claims that were not put to the test, with the reason for each."""
+    return tuple(Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=each) for claim, each in why.items())

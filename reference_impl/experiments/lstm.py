@@ -1,29 +1,30 @@
 r"""LSTM against a plain RNN and attention: over which time lags can they remember?
 
-Claims: the error that flows back in a plain recurrent network vanishes with the lag, and in the memory cell it does not
+Claims: The error that flows back in a plain recurrent network vanishes with the lag, and in the memory cell it does not
     (Sections 3.1 and 3.2); so plain networks fail at lags of 10, and LSTM succeeds at 100 (Section 5.2). It stores
     numbers (Section 5.4), and learns the embedded Reber grammar more often and sooner (Section 5.1).
 
-Tests: *Reach*: the norm of the last output's gradient at the first input, relative to that at the next-to-last.
-    *Recall*: the first symbol is x or y, and is to be predicted after a lag of random other symbols; these are the
+Tasks: *Recall*: the first symbol is x or y, and is to be predicted after a lag of random other symbols; these are the
     noisy sequences of Section 5.2, with a loss at the end alone. *Adding*: the sum of two marked numbers, as in Section
-    5.4, at a fixed length. *Embedded Reber*: a string is right if, at each of its positions, the symbols that may
-    follow have the highest scores.
+    5.4, at a fixed length. *Embedded Reber*: predict the next symbol of a string of the grammar.
 
-Models: the LSTM of 1997 (`LSTM1997Cell`), which has no forget gate, and today's with a forget bias of 0 and of 1.
-    Today's and the plain RNN run in `torch.nn.LSTM` and `torch.nn.RNN`, with the reference cells' initial weights, for
-    speed. Attention is one Transformer encoder layer, read at the last position. The paper's rivals learn by BPTT and
-    RTRL; here all models learn by BPTT, with Adam.
+Arms: the LSTM of 1997 (`LSTM1997Cell`), which has no forget gate, and today's with a forget bias of 0 and of 1. Today's
+    and the plain RNN run in `torch.nn.LSTM` and `torch.nn.RNN`, with the reference cells' initial weights, for speed.
+    Attention is one Transformer encoder layer, read at the last position. The paper's rivals learn by BPTT and RTRL;
+    here all models learn by BPTT, with Adam.
 
-Fairness: within a task all models have the same number of parameters within 6 %, the same sequences and number of
-    steps, Adam, and gradients clipped to a norm of 1. Learning rates were chosen among 0.001, 0.003, 0.01 and 0.03 for
-    each model and task, at the longest lag and length of `small`: the one with the best final score under seed 100,
-    which no size runs, and among equals with the best mean over the curve. In recall the plain RNN and the LSTM of 1997
-    depend on the seed, so two rates of each were tried under more seeds from 101 on. Today's LSTM stayed at chance with
-    every rate there; it has the rate at which it learned at a lag of 50 with a forget bias of 1. One rate serves all
-    lags.
+Budget: within a task all models have the same number of parameters within 6 %, the same sequences and number of steps,
+    Adam, and gradients clipped to a norm of 1. Learning rates were chosen among 0.001, 0.003, 0.01 and 0.03 for each
+    model and task, at the longest lag and length of `small`: the one with the best final score under seed 100, which no
+    size runs, and among equals with the best mean over the curve. In recall the plain RNN and the LSTM of 1997 depend
+    on the seed, so two rates of each were tried under more seeds from 101 on. Today's LSTM stayed at chance with every
+    rate there; it has the rate at which it learned at a lag of 50 with a forget bias of 1. One rate serves all lags.
 
-Substitutes: 10 symbols for up to 101, lags up to 100 for 1,000, some 25,000 to 50,000 sequences a trial. Training
+Measures: *Reach*: the norm of the last output's gradient at the first input, relative to that at the next-to-last.
+    Accuracy of recall; the share of wrong sums; the share of right strings, where a string is right if, at each of its
+    positions, the symbols that may follow have the highest scores.
+
+Stands in: 10 symbols for up to 101, lags up to 100 for 1,000, some 25,000 to 50,000 sequences a trial. Training
     sequences are drawn anew at each step, independently of the test strings: short strings may occur among both.
 
 Sizes: `small` takes about eight minutes on one thread.
@@ -33,7 +34,6 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -41,34 +41,24 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table, spread
+from quaere.content.results import Finding, Lines, Report, Table, spread
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import all_runs_above, outcome
-from reference_impl.experiments.training import Batch, Loss, Training, count_parameters
+from reference_impl.experiments.arms import count_built, match_width, measure_seeds, train_seeds
+from reference_impl.experiments.curves import (
+    Curve,
+    Sweep,
+    curve_series,
+    final_values,
+    list_means,
+    list_spreads,
+    select,
+    sweep_series,
+)
+from reference_impl.experiments.judging import all_runs_above, not_tried, outcome
+from reference_impl.experiments.training import Batch, Loss, Training, count_parameters, device_of
 from reference_impl.layers.positions import sinusoidal_positions
 from reference_impl.lstm import RNN, LSTM1997Cell, LSTMCell, RNNCell
 from reference_impl.transformer import EncoderLayer, PreNorm
-
-PLAIN, CELL, SHUT = "plain RNN", "LSTM of 1997", "LSTM, forget bias 0"
-OPEN, ATTENTION = "LSTM, forget bias 1", "attention"
-LEARNING_RATES = {
-    "recall": {PLAIN: 0.01, CELL: 0.001, SHUT: 0.001, OPEN: 0.001, ATTENTION: 0.01},
-    "adding": {PLAIN: 0.001, CELL: 0.03, OPEN: 0.001, ATTENTION: 0.003},
-    "reber": {PLAIN: 0.01, CELL: 0.01, OPEN: 0.03},
-}
-"""Of Adam, for each problem and each model that is tried on it."""
-
-NUM_DISTRACTORS = 8
-SOLVED_ACCURACY = 0.99
-"""The accuracy from which on a trial of the recall task counts as solved."""
-CONSTANT_ERROR_RANGE = 0.1, 10.0
-"""The range of gradient ratios in which the error counts as constant: it neither vanishes nor explodes."""
-SYMBOLS = "BTPSXVE"
-REBER_GRAMMAR = {0: "T1P2", 1: "S1X3", 2: "T2V4", 3: "X2S5", 4: "P3V5", 5: "E6"}
-"""The Reber grammar: for each state, the symbols that may follow, each with the state that it leads to."""
-
-Results = Mapping[str, Mapping[int, Sequence[float]]]
-"""By model and by lag or length: a number for each seed."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +80,14 @@ class Size:
 
 PAPER_LENGTH = 1000
 """The length of the paper's longest sequences in the adding problem: a minimal lag of 500."""
-
 SIZES = {
     "smoke": Size(1, 8, 8, 16, (1, 5, 20), (3, 6), 5, (12, 16), 5, 1, 5),
     "small": Size(3, 24, 32, 512, (1, 2, 5, 10, 20, 50, 100, 200), (10, 50, 100), 800, (20, 50), 1500, 5, 600),
     "full": Size(10, 64, 64, 2560, (1, 10, 100, 1000), (10, 100, 1000), 20_000, (100, 500, 1000), 50_000, 30, 10_000),
 }
+
+
+# Tasks and data
 
 
 @dataclass(frozen=True)
@@ -114,6 +106,88 @@ class Task:
     loss: Loss
     score: Callable[..., float]
     sizes: tuple[int, int]
+
+
+def recall_task(lag: int) -> Task:
+    """Return the task of recalling the first symbol."""
+    return Task("recall", partial(sample_recall, lag), recall_loss, recall_accuracy, (2 + NUM_DISTRACTORS, 2))
+
+
+def adding_task(length: int) -> Task:
+    """Return the adding problem."""
+    return Task("adding", partial(sample_adding, length), adding_loss, adding_error_rate, (2, 1))
+
+
+NUM_DISTRACTORS = 8
+
+
+def sample_recall(lag: int, count: int, generator: torch.Generator) -> Batch:
+    """Draw sequences of one of two symbols and `lag` distractors, with the first symbol as target."""
+    first = torch.randint(2, (count, 1), generator=generator)
+    others = 2 + torch.randint(NUM_DISTRACTORS, (count, lag), generator=generator)
+    return F.one_hot(torch.cat([first, others], dim=1), 2 + NUM_DISTRACTORS).float(), first[:, 0]
+
+
+def sample_adding(length: int, count: int, generator: torch.Generator) -> Batch:
+    """Draw sequences of the adding problem, with 0.5 plus a quarter of the sum of the marked numbers as target.
+
+    One mark is among the first ten places, another in the first half; the first and the last place have -1 instead, so
+    that a mark that falls on the first is lost.
+    """
+    values, marks = 2 * torch.rand(count, length, generator=generator) - 1, torch.zeros(count, length)
+    first = torch.randint(min(10, length), (count, 1), generator=generator)
+    second = torch.randint(length // 2 - 2, (count, 1), generator=generator)
+    second += (second >= first).long()  # any place of the half but the one that is taken
+    marks.scatter_(1, torch.cat([first, second], dim=1), 1.0)
+    marks[:, [0, -1]] = -1.0
+    return torch.stack([values, marks], dim=2), 0.5 + (values * (marks == 1)).sum(dim=1, keepdim=True) / 4
+
+
+SYMBOLS = "BTPSXVE"
+REBER_GRAMMAR = {0: "T1P2", 1: "S1X3", 2: "T2V4", 3: "X2S5", 4: "P3V5", 5: "E6"}
+"""The Reber grammar: for each state, the symbols that may follow, each with the state that it leads to."""
+
+
+def sample_reber(count: int, generator: torch.Generator) -> Batch:
+    """Draw strings without their last symbol, the next symbols (-1 beyond the end), and all that may follow."""
+    drawn = [sample_reber_string(generator) for _ in range(count)]
+    n = max(len(follow) for _, follow in drawn)
+    x, may = torch.zeros(2, count, n, len(SYMBOLS))
+    target = torch.full((count, n), -1)
+    for row, (text, follow) in enumerate(drawn):
+        for place, symbols in enumerate(follow):
+            x[row, place, SYMBOLS.index(text[place])] = 1
+            target[row, place] = SYMBOLS.index(text[place + 1])
+            may[row, place, [SYMBOLS.index(symbol) for symbol in symbols]] = 1
+    return x, target, may
+
+
+def sample_reber_string(generator: torch.Generator) -> tuple[str, list[str]]:
+    """Draw a string of the embedded Reber grammar, and the symbols that may follow at each of its positions."""
+
+    def toss(symbols: str) -> str:
+        return symbols[int(torch.randint(len(symbols), (1,), generator=generator))]
+
+    outer = toss("TP")
+    text, follow, state = f"B{outer}B", ["TP", "B"], 0
+    while state < 6:
+        ways = dict(zip(REBER_GRAMMAR[state][::2], REBER_GRAMMAR[state][1::2], strict=True))
+        follow.append("".join(ways))
+        text += toss(follow[-1])
+        state = int(ways[text[-1]])
+    return f"{text}{outer}E", [*follow, outer, "E"]
+
+
+# Arms
+
+PLAIN, CELL, SHUT = "plain RNN", "LSTM of 1997", "LSTM, forget bias 0"
+OPEN, ATTENTION = "LSTM, forget bias 1", "attention"
+LEARNING_RATES = {
+    "recall": {PLAIN: 0.01, CELL: 0.001, SHUT: 0.001, OPEN: 0.001, ATTENTION: 0.01},
+    "adding": {PLAIN: 0.001, CELL: 0.03, OPEN: 0.001, ATTENTION: 0.003},
+    "reber": {PLAIN: 0.01, CELL: 0.01, OPEN: 0.03},
+}
+"""Of Adam, for each problem and each model that is tried on it."""
 
 
 class RNNModel(nn.Module):
@@ -181,62 +255,11 @@ def build_model(arm: str, input_size: int, output_size: int, num_cells: int) -> 
     }
     if arm in (SHUT, OPEN):
         return makers[arm](num_cells)
-    with torch.device("meta"):
-        budget = count_parameters(makers[OPEN](num_cells))
-        distance = {width: abs(count_parameters(makers[arm](width)) - budget) for width in range(1, 5 * num_cells)}
-    return makers[arm](min(distance, key=lambda width: distance[width]))
+    budget = count_built(partial(makers[OPEN], num_cells))
+    return makers[arm](match_width(makers[arm], budget, max_width=5 * num_cells - 1))
 
 
-def sample_recall(lag: int, count: int, generator: torch.Generator) -> Batch:
-    """Draw sequences of one of two symbols and `lag` distractors, with the first symbol as target."""
-    first = torch.randint(2, (count, 1), generator=generator)
-    others = 2 + torch.randint(NUM_DISTRACTORS, (count, lag), generator=generator)
-    return F.one_hot(torch.cat([first, others], dim=1), 2 + NUM_DISTRACTORS).float(), first[:, 0]
-
-
-def sample_adding(length: int, count: int, generator: torch.Generator) -> Batch:
-    """Draw sequences of the adding problem, with 0.5 plus a quarter of the sum of the marked numbers as target.
-
-    One mark is among the first ten places, another in the first half; the first and the last place have -1 instead, so
-    that a mark that falls on the first is lost.
-    """
-    values, marks = 2 * torch.rand(count, length, generator=generator) - 1, torch.zeros(count, length)
-    first = torch.randint(min(10, length), (count, 1), generator=generator)
-    second = torch.randint(length // 2 - 2, (count, 1), generator=generator)
-    second += (second >= first).long()  # any place of the half but the one that is taken
-    marks.scatter_(1, torch.cat([first, second], dim=1), 1.0)
-    marks[:, [0, -1]] = -1.0
-    return torch.stack([values, marks], dim=2), 0.5 + (values * (marks == 1)).sum(dim=1, keepdim=True) / 4
-
-
-def sample_reber_string(generator: torch.Generator) -> tuple[str, list[str]]:
-    """Draw a string of the embedded Reber grammar, and the symbols that may follow at each of its positions."""
-
-    def toss(symbols: str) -> str:
-        return symbols[int(torch.randint(len(symbols), (1,), generator=generator))]
-
-    outer = toss("TP")
-    text, follow, state = f"B{outer}B", ["TP", "B"], 0
-    while state < 6:
-        ways = dict(zip(REBER_GRAMMAR[state][::2], REBER_GRAMMAR[state][1::2], strict=True))
-        follow.append("".join(ways))
-        text += toss(follow[-1])
-        state = int(ways[text[-1]])
-    return f"{text}{outer}E", [*follow, outer, "E"]
-
-
-def sample_reber(count: int, generator: torch.Generator) -> Batch:
-    """Draw strings without their last symbol, the next symbols (-1 beyond the end), and all that may follow."""
-    drawn = [sample_reber_string(generator) for _ in range(count)]
-    n = max(len(follow) for _, follow in drawn)
-    x, may = torch.zeros(2, count, n, len(SYMBOLS))
-    target = torch.full((count, n), -1)
-    for row, (text, follow) in enumerate(drawn):
-        for place, symbols in enumerate(follow):
-            x[row, place, SYMBOLS.index(text[place])] = 1
-            target[row, place] = SYMBOLS.index(text[place + 1])
-            may[row, place, [SYMBOLS.index(symbol) for symbol in symbols]] = 1
-    return x, target, may
+# Training
 
 
 def recall_loss(model: nn.Module, x: Tensor, first: Tensor) -> tuple[Tensor, int]:
@@ -252,6 +275,32 @@ def adding_loss(model: nn.Module, x: Tensor, target: Tensor) -> tuple[Tensor, in
 def reber_loss(model: nn.Module, x: Tensor, target: Tensor, may: Tensor) -> tuple[Tensor, Tensor]:
     """Return the summed cross-entropy of the next symbols, and their number."""
     return F.cross_entropy(model(x).mT, target, ignore_index=-1, reduction="sum"), (target >= 0).sum()
+
+
+def build_training(task: Task, arm: str, steps: int, size: Size, seed: int) -> Training:
+    """Return the training of a model on a task; it ends with the gradient reach after training."""
+    test = task.sample(size.test_sequences, torch.Generator().manual_seed(2**31 + seed))
+
+    def measure(model: nn.Module) -> dict[str, float]:
+        return {"score": task.score(model(test[0].to(device_of(model))).cpu(), *test[1:])}
+
+    return Training(
+        model=partial(build_model, arm, *task.sizes, size.num_cells),
+        loss=task.loss,
+        batch=partial(task.sample, size.batch_size),
+        steps=steps,
+        optimizer=lambda model: torch.optim.Adam(model.parameters(), lr=LEARNING_RATES[task.name][arm]),
+        clip=1.0,
+        measure=measure,
+        every=max(1, steps // 40),
+        ending=lambda model: {"reach": gradient_reach(model, test[0][:16].to(device_of(model)))},
+    )
+
+
+# Measures
+
+Results = Mapping[str, Sweep]
+"""By model and by lag or length: a number for each seed."""
 
 
 def recall_accuracy(scores: Float[Tensor, "b n c"], first: Int[Tensor, " b"]) -> float:
@@ -277,6 +326,9 @@ def reber_accuracy(scores: Float[Tensor, "b n v"], target: Int[Tensor, "b n"], m
     return float(((lowest > highest) | (target < 0)).all(dim=1).float().mean())
 
 
+REBER_TASK = Task("reber", sample_reber, reber_loss, reber_accuracy, (len(SYMBOLS), len(SYMBOLS)))
+
+
 def gradient_reach(model: nn.Module, x: Float[Tensor, "b n input_size"]) -> float:
     """Return the ratio of the last output's gradients with respect to the first and to the next-to-last input.
 
@@ -289,47 +341,7 @@ def gradient_reach(model: nn.Module, x: Float[Tensor, "b n input_size"]) -> floa
     return float(gradients[:, :, 0].norm() / gradients[:, :, -2].norm())
 
 
-def build_training(task: Task, arm: str, steps: int, seed: int, size: Size, device: str = "auto") -> Training:
-    """Return the training of a model on a task; its result is the curve, and the gradient reach after training."""
-    test = task.sample(size.test_sequences, torch.Generator().manual_seed(2**31 + seed))
-
-    def measure(model: nn.Module) -> dict[str, float]:
-        return {"score": task.score(model(test[0].to(_device(model))).cpu(), *test[1:])}
-
-    return Training(
-        partial(build_model, arm, *task.sizes, size.num_cells),
-        task.loss,
-        partial(task.sample, size.batch_size),
-        steps,
-        seed,
-        optimizer=lambda model: torch.optim.Adam(model.parameters(), lr=LEARNING_RATES[task.name][arm]),
-        measure=measure,
-        every=max(1, steps // 40),
-        clip=1.0,
-        ending=lambda model: {"reach": gradient_reach(model, test[0][:16].to(_device(model)))},
-        interval=max(1, steps // 4),
-        device=device,
-    )
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
-
-
-def recall_task(lag: int) -> Task:
-    """Return the task of recalling the first symbol."""
-    return Task("recall", partial(sample_recall, lag), recall_loss, recall_accuracy, (2 + NUM_DISTRACTORS, 2))
-
-
-def adding_task(length: int) -> Task:
-    """Return the adding problem."""
-    return Task("adding", partial(sample_adding, length), adding_loss, adding_error_rate, (2, 1))
-
-
-REBER_TASK = Task("reber", sample_reber, reber_loss, reber_accuracy, (len(SYMBOLS), len(SYMBOLS)))
-
-
-def untrained_reaches(arm: str, lags: Sequence[int], seed: int, num_cells: int) -> list[float]:
+def untrained_reaches(arm: str, lags: Sequence[int], num_cells: int, seed: int) -> list[float]:
     """Return the gradient reach of an untrained model over each lag."""
     torch.manual_seed(seed)
     model, generator = build_model(arm, *recall_task(1).sizes, num_cells), torch.Generator().manual_seed(seed)
@@ -337,69 +349,12 @@ def untrained_reaches(arm: str, lags: Sequence[int], seed: int, num_cells: int) 
     return [gradient_reach(model, sample_recall(lag, 16, generator)[0]) for lag in lags]
 
 
-def experiment(run: Run) -> Report:
-    """Measure gradient reaches, then train each model on each task."""
-    size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
-    trials = run.seeds(size.trials)
-    tried = [
-        *(("recall", recall_task(lag), lag, size.recall_steps, seeds) for lag in size.recall_lags),
-        *(("adding", adding_task(length), length, size.adding_steps, seeds) for length in size.adding_lengths),
-        ("reber", REBER_TASK, 0, size.reber_steps, trials),
-    ]
-    begins = [*LEARNING_RATES["recall"]]
-    run.expect(
-        len(begins) * len(seeds) + sum(len(LEARNING_RATES[name]) * len(repeated) for name, *_, repeated in tried)
-    )
-    begun = {
-        arm: [
-            run.piece(f"reach of {arm}, seed {s}", partial(untrained_reaches, arm, size.reach_lags, s, size.num_cells))
-            for s in seeds
-        ]
-        for arm in begins
-    }
-    done: dict[tuple[str, str, int], list[Any]] = {
-        (name, arm, long): [
-            run.loop(f"{name} {long} {arm}, seed {s}", partial(build_training, task, arm, steps, s, size, run.device))
-            for s in repeated
-        ]
-        for name, task, long, steps, repeated in tried
-        for arm in LEARNING_RATES[name]
-    }
+# Claims
 
-    def ended(name: str, longs: Sequence[int], what: Callable[[Any], float]) -> Results:
-        return {
-            arm: {long: [what(one) for one in done[name, arm, long]] for long in longs} for arm in LEARNING_RATES[name]
-        }
-
-    named_at = ended("recall", size.recall_lags, lambda one: one["curve"][-1]["score"])
-    wrong_at = ended("adding", size.adding_lengths, lambda one: one["curve"][-1]["score"])
-    after = ended("recall", size.recall_lags, lambda one: one["reach"])
-    spelt = {arm: [one["curve"] for one in done["reber", arm, 0]] for arm in LEARNING_RATES["reber"]}
-    before = {arm: dict(zip(size.reach_lags, zip(*of, strict=True), strict=True)) for arm, of in begun.items()}
-    return Report(
-        findings=(
-            judge_reach(before, after),
-            judge_lags(named_at),
-            judge_adding(wrong_at),
-            judge_reber(spelt, size.batch_size),
-            NOT_TRIED,
-        ),
-        tables=(_counts(size), _scores(named_at, wrong_at)),
-        figures=(
-            _reach("reach", "How much of the gradient is left at the start, before training", before),
-            _recalled(named_at),
-            _reach("reach-after", "How much is left after training on the recall problem", after),
-            _added(wrong_at),
-            _spelt(spelt, size.batch_size),
-        ),
-        seeds=tuple(seeds),
-        settings={**asdict(size), "rates": LEARNING_RATES},
-        notes=(
-            "A gradient's reach is not a memory's. A state that has settled in one of two places keeps a symbol while "
-            "the gradient through it vanishes. Each model's rate was chosen under seeds that are not run, at the "
-            "longest lag or length of size small; in recall at half that lag where no rate taught it anything."
-        ),
-    )
+SOLVED_ACCURACY = 0.99
+"""The accuracy from which on a trial of the recall task counts as solved."""
+CONSTANT_ERROR_RANGE = 0.1, 10.0
+"""The range of gradient ratios in which the error counts as constant: it neither vanishes nor explodes."""
 
 
 def judge_reach(before: Results, after: Results) -> Finding:
@@ -407,7 +362,7 @@ def judge_reach(before: Results, after: Results) -> Finding:
     most = max(before[PLAIN])
     low, high = CONSTANT_ERROR_RANGE
     flows = {arm: [low <= share <= high for share in of[most]] for arm, of in before.items()}
-    begun = "; ".join(f"{arm} {spread(of[most], '.1e')}" for arm, of in before.items())
+    begun = list_spreads({arm: of[most] for arm, of in before.items()}, ".1e")
     shares = {arm: [share for shares in of.values() for share in shares] for arm, of in after.items()}
     learned = "; ".join(f"{arm} {min(of):.1e} to {max(of):.1e}" for arm, of in shares.items())
     return Finding(
@@ -469,7 +424,7 @@ def judge_adding(wrong_at: Results) -> Finding:
     )
 
 
-def judge_reber(spelt: Mapping[str, Sequence[Any]], batch: int) -> Finding:
+def judge_reber(spelt: Mapping[str, Sequence[Curve]], batch: int) -> Finding:
     """Judge whether LSTM learns the grammar more often and sooner than the plain network."""
     solved = {arm: [_solved(curve) for curve in curves] for arm, curves in spelt.items()}
     often = {arm: sum(at is not None for at in found) for arm, found in solved.items()}
@@ -492,18 +447,76 @@ def judge_reber(spelt: Mapping[str, Sequence[Any]], batch: int) -> Finding:
     )
 
 
-NOT_TRIED = Finding(
-    claim="thousand-steps",
-    outcome=Outcome.NOT_TRIED,
-    why=(
-        "Tens of thousands of sequences of 1,001 places in each of 20 trials take hours of the cell of 1997 here, by "
-        "what a lag of 100 takes."
-    ),
+def _solved(curve: Curve) -> float | None:
+    return next((at["step"] for at in curve if at["score"] == 1), None)
+
+
+NOT_TRIED = not_tried(
+    {
+        "thousand-steps": "Tens of thousands of sequences of 1,001 places in each of 20 trials take hours of the cell "
+        "of 1997 here, by what a lag of 100 takes."
+    }
 )
 
 
-def _solved(curve: Sequence[Mapping[str, float]]) -> float | None:
-    return next((at["step"] for at in curve if at["score"] == 1), None)
+# Report
+
+
+def experiment(run: Run) -> Report:
+    """Measure gradient reaches, then train each model on each task."""
+    size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
+    trials = run.seeds(size.trials)
+    tried = [
+        *(("recall", recall_task(lag), lag, size.recall_steps, seeds) for lag in size.recall_lags),
+        *(("adding", adding_task(length), length, size.adding_steps, seeds) for length in size.adding_lengths),
+        ("reber", REBER_TASK, 0, size.reber_steps, trials),
+    ]
+    begins = [*LEARNING_RATES["recall"]]
+    run.expect(
+        len(begins) * len(seeds) + sum(len(LEARNING_RATES[name]) * len(repeated) for name, *_, repeated in tried)
+    )
+    begun = {
+        arm: measure_seeds(
+            run, f"reach of {arm}", partial(untrained_reaches, arm, size.reach_lags, size.num_cells), seeds
+        )
+        for arm in begins
+    }
+    done: dict[str, dict[str, dict[int, list[Any]]]] = {name: {} for name in LEARNING_RATES}
+    for name, task, long, steps, repeated in tried:
+        for arm in LEARNING_RATES[name]:
+            build = partial(build_training, task, arm, steps, size)
+            done[name].setdefault(arm, {})[long] = train_seeds(run, f"{name} {long} {arm}", build, repeated)
+    curves = {name: {arm: select(of_arm, "curve") for arm, of_arm in arms.items()} for name, arms in done.items()}
+    named_at, wrong_at = (
+        {arm: final_values(of_arm, "score") for arm, of_arm in curves[name].items()} for name in ("recall", "adding")
+    )
+    after = {arm: select(of_arm, "reach") for arm, of_arm in done["recall"].items()}
+    spelt = {arm: of_arm[0] for arm, of_arm in curves["reber"].items()}
+    before = {arm: dict(zip(size.reach_lags, zip(*of, strict=True), strict=True)) for arm, of in begun.items()}
+    return Report(
+        findings=(
+            judge_reach(before, after),
+            judge_lags(named_at),
+            judge_adding(wrong_at),
+            judge_reber(spelt, size.batch_size),
+            *NOT_TRIED,
+        ),
+        tables=(_counts(size), _scores(named_at, wrong_at)),
+        figures=(
+            _reach("reach", "How much of the gradient is left at the start, before training", before),
+            _recalled(named_at),
+            _reach("reach-after", "How much is left after training on the recall problem", after),
+            _added(wrong_at),
+            _spelt(spelt, size.batch_size),
+        ),
+        seeds=tuple(seeds),
+        settings={**asdict(size), "rates": LEARNING_RATES},
+        notes=(
+            "A gradient's reach is not a memory's. A state that has settled in one of two places keeps a symbol while "
+            "the gradient through it vanishes. Each model's rate was chosen under seeds that are not run, at the "
+            "longest lag or length of size small; in recall at half that lag where no rate taught it anything."
+        ),
+    )
 
 
 def _counts(size: Size) -> Table:
@@ -546,12 +559,8 @@ def _scores(named_at: Results, wrong_at: Results) -> Table:
     )
 
 
-def _series(found: Results) -> tuple[Series, ...]:
-    return tuple(Series(name=arm, x=tuple(of), runs=tuple(zip(*of.values(), strict=True))) for arm, of in found.items())
-
-
 def _ends(found: Results, form: str) -> str:
-    return "; ".join(f"{arm} {fmean(of[max(of)]):{form}}" for arm, of in found.items())
+    return list_means({arm: of[max(of)] for arm, of in found.items()}, form)
 
 
 def _reach(name: str, title: str, found: Results) -> Lines:
@@ -567,7 +576,7 @@ def _reach(name: str, title: str, found: Results) -> Lines:
         x="lag (steps)",
         y="share of the gradient",
         log=("x", "y"),
-        series=_series(found),
+        series=sweep_series(found),
         levels={"nothing lost": 1.0},
     )
 
@@ -581,7 +590,7 @@ def _recalled(found: Results) -> Lines:
         x="lag (steps)",
         y="accuracy",
         log=("x",),
-        series=_series(found),
+        series=sweep_series(found),
         levels={"chance": 0.5},
     )
 
@@ -598,13 +607,13 @@ def _added(found: Results) -> Lines:
         ),
         x="length (steps)",
         y="share wrong",
-        series=_series(found),
+        series=sweep_series(found),
         levels={"always 0.5": constant},
     )
 
 
-def _spelt(spelt: Mapping[str, Sequence[Any]], batch: int) -> Lines:
-    ends = [f"{arm} {fmean(curve[-1]['score'] for curve in curves):.2f}" for arm, curves in spelt.items()]
+def _spelt(spelt: Mapping[str, Sequence[Curve]], batch: int) -> Lines:
+    ends = list_means(final_values(spelt, "score"), ".2f", ", ")
     return Lines(
         id="reber",
         title="The embedded Reber grammar",
@@ -612,9 +621,9 @@ def _spelt(spelt: Mapping[str, Sequence[Any]], batch: int) -> Lines:
             "Test strings that are right at every place. Half are right when all is learned but that the last symbol "
             "but one repeats the second: to get there is the memory's part."
         ),
-        alt=f"Share right against steps; in the end: {', '.join(ends)}.",
+        alt=f"Share right against steps; in the end: {ends}.",
         x=f"steps (of {batch} strings)",
         y="share right",
-        series=tuple(Series.of(arm, curves, "score") for arm, curves in spelt.items()),
+        series=curve_series(spelt, "score"),
         levels={"without memory": 0.5},
     )

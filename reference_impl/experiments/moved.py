@@ -7,8 +7,9 @@ and fine-tuned with either.
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Heatmap, Lines, Series, Table, spread
+from quaere.content.results import Finding, Heatmap, Lines, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.experiments.cost import NB_FEATURES
+from reference_impl.experiments.curves import curve_series, final_values, list_means
 from reference_impl.experiments.judging import each_seed_above, outcome
 from reference_impl.experiments.prose import character_ids
-from reference_impl.experiments.training import Training, count_parameters
+from reference_impl.experiments.training import Training, TrainingLoop, count_parameters, device_of
 from reference_impl.layers.attention import causal_mask
 from reference_impl.performer import FavorAttention, positive_features, replace_attention, trigonometric_features
 from reference_impl.transformer import Embedding, EncoderLayer, PreNorm
@@ -85,7 +87,7 @@ def next_character_loss(model: nn.Module, windows: Int[Tensor, "b n"]) -> tuple[
 @torch.no_grad()
 def accuracy(model: nn.Module, windows: Int[Tensor, "b n"]) -> float:
     """Return the accuracy of predicting the next character."""
-    windows = windows.to(next(model.parameters()).device)
+    windows = windows.to(device_of(model))
     return float((model(windows[:, :-1]).argmax(dim=-1) == windows[:, 1:]).float().mean())
 
 
@@ -125,36 +127,35 @@ class TransferredModel:
     def __init__(self, run: Run, seed: int, size: TrainingSize) -> None:
         text, held_out = (character_ids(size.files, held_out) for held_out in (False, True))
         test = sample_windows(held_out, 4 * size.batch_size, torch.Generator().manual_seed(0))
-        settings: dict[str, Any] = {
-            "loss": next_character_loss,
-            "batch": lambda generator: (sample_windows(text, size.batch_size, generator),),
-            "measure": lambda model: {"accuracy": accuracy(model, test)},
-            "optimizer": lambda model: torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0),
-            "clip": 1.0,
-            "interval": 100,
-            "device": run.device,
-        }
-        training = {"steps": size.steps, "every": max(1, size.steps // 10), "seed": seed} | settings
-        # Other batches than in training, and the same for both arms.
-        tuning = {
-            "steps": size.finetuning_steps,
-            "every": max(1, size.finetuning_steps // 9),
-            "seed": seed + 500,
-        } | settings
-        found = run.loop(
-            f"softmax seed {seed}",
-            lambda: Training(lambda: CharTransformer(size.d_model), ending=serialize_weights, **training),
+        training = Training(
+            model=lambda: CharTransformer(size.d_model),
+            loss=next_character_loss,
+            batch=lambda generator: (sample_windows(text, size.batch_size, generator),),
+            steps=size.steps,
+            optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0),
+            clip=1.0,
+            measure=lambda model: {"accuracy": accuracy(model, test)},
+            every=max(1, size.steps // 10),
+            ending=serialize_weights,
         )
+        tuning = replace(training, steps=size.finetuning_steps, every=max(1, size.finetuning_steps // 9), ending=None)
+
+        def train(name: str, training: Training, of: int) -> dict[str, Any]:
+            return run.loop(f"{name} seed {seed}", lambda: TrainingLoop(training, of, run.device))
+
+        found = train("softmax", training, seed)
 
         def model() -> CharTransformer:
             return load_model(found["weights"], size)
 
+        def performer() -> nn.Module:
+            return to_performer(model(), NB_FEATURES)
+
         self.num_parameters = count_parameters(model())
-        more = run.loop(f"more softmax seed {seed}", lambda: Training(model, **tuning))
+        # Other batches than in training, and the same for both arms.
+        more = train("more softmax", replace(tuning, model=model), seed + 500)["curve"]
         self.performer = run.piece(f"switched seed {seed}", lambda: evaluate_performer(model(), test, held_out, seed))
-        self.performer["curve"] = run.loop(
-            f"FAVOR+ seed {seed}", lambda: Training(lambda: to_performer(model(), NB_FEATURES), **tuning)
-        )
+        self.performer["curve"] = train("FAVOR+", replace(tuning, model=performer), seed + 500)["curve"]
         self.softmax_curve: list[dict[str, Any]] = found["curve"] + shift_curve(more, size.steps)
 
 
@@ -225,34 +226,16 @@ def accuracy_at(curve: Sequence[Mapping[str, Any]], step: int) -> float:
 def transfer_table(models: Sequence[TransferredModel], size: TrainingSize) -> Table:
     """Return the table of accuracies after the conversion, before and after fine-tuning."""
     names = [name for name in models[0].performer if name.startswith(tuple(FEATURE_MAPS))]
-    rows = [
-        (
-            "softmax",
-            models[0].num_parameters,
-            spread([accuracy_at(model.softmax_curve, size.steps) for model in models], ".3g"),
-        )
-    ]
-    rows += [
-        (name, models[0].num_parameters, spread([model.performer[name] for model in models], ".3g")) for name in names
-    ]
-    rows += [
-        (
-            f"positive, {NB_FEATURES}, fine-tuned",
-            models[0].num_parameters,
-            spread([m.performer["curve"][-1]["accuracy"] for m in models], ".3g"),
-        )
-    ]
-    rows += [
-        (
-            "softmax, trained on as long",
-            models[0].num_parameters,
-            spread([m.softmax_curve[-1]["accuracy"] for m in models], ".3g"),
-        )
-    ]
+    accuracies = {
+        "softmax": [accuracy_at(model.softmax_curve, size.steps) for model in models],
+        **{name: [model.performer[name] for model in models] for name in names},
+        f"positive, {NB_FEATURES}, fine-tuned": [model.performer["curve"][-1]["accuracy"] for model in models],
+        "softmax, trained on as long": [model.softmax_curve[-1]["accuracy"] for model in models],
+    }
     return Table(
         title="A trained language model, switched: next characters named",
         columns=("attention", "parameters", "accuracy"),
-        rows=tuple(rows),
+        rows=tuple((name, models[0].num_parameters, spread(found, ".3g")) for name, found in accuracies.items()),
         note=f"Mean (lowest to highest) of {len(models)} seeds; not fine-tuned unless it says so.",
     )  # fmt: skip
 
@@ -267,16 +250,15 @@ def transfer_figure(models: Sequence[TransferredModel], size: TrainingSize) -> L
         for model in models
     ]
     curves = {"softmax": [model.softmax_curve for model in models], "FAVOR+ from the switch on": tuned}
-    ends = {name: float(np.mean([curve[-1]["accuracy"] for curve in each])) for name, each in curves.items()}
-    fell = float(np.mean([curve[0]["accuracy"] for curve in tuned]))
-    told = ", ".join(f"{name} {end:.3f}" for name, end in ends.items())
+    fell = fmean(curve[0]["accuracy"] for curve in tuned)
+    told = list_means(final_values(curves, "accuracy"), ".3f", ", ")
     return Lines(
         id="switched",
         title="A trained model is switched to FAVOR+",
         caption="What the switch loses, and how fast fine-tuning brings it back; softmax goes on beside it.",
         alt=f"At the switch accuracy is {fell:.3f}; at the end: {told}.",
         x="steps", y="next characters named",
-        series=tuple(Series.of(name, each, "accuracy") for name, each in curves.items()),
+        series=curve_series(curves, "accuracy"),
     )  # fmt: skip
 
 

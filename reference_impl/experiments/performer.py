@@ -1,28 +1,31 @@
 r"""Linear attention by FAVOR+: its time, memory and error, and a trained Transformer turned into a Performer.
 
-Claimed: time and memory grow nearly linearly, close to a model whose attention is the identity (Section 4.1, Figure 3);
-positive features have a lower error than sines and cosines, and orthogonal directions than independent ones (Section
-4.2, Figure 4); the number of features needed does not depend on the length (Theorem 4); a trained Transformer's
-weights, loaded into a Performer, need little fine-tuning (Section 4.3).
+Claims: Time and memory grow nearly linearly, close to a model whose attention is the identity (Section 4.1, Figure 3);
+    positive features have a lower error than sines and cosines, and orthogonal directions than independent ones
+    (Section 4.2, Figure 4); the number of features needed does not depend on the length (Theorem 4); a trained
+    Transformer's weights, loaded into a Performer, need little fine-tuning (Section 4.3).
 
-Tests:
+Arms: attention alone (one head of 64, 256 features), torch's fused kernel and the plain matrix; a whole layer of the
+    paper's shape (8 heads, MLP 2,048, width 512) with FAVOR+, exact and identity attention; estimators with positive
+    features or sines and cosines, and orthogonal or independent directions; a small character-level language model of
+    English, trained with softmax attention, converted to FAVOR+, and fine-tuned.
 
-- Seconds and peak memory of the forward pass against the length: of attention alone (one head of 64, 256 features), of
-  torch's fused kernel and of the plain matrix, and of a whole layer of the paper's shape (8 heads, MLP 2,048, width
-  512) with FAVOR+, exact and identity attention. All arms of a length are timed interleaved in one process. Memory is
-  the resident set that the operating system reports: each arm runs at increasing lengths in a process of its own, and
-  its peak is read after each length, so that the workspace of kernels counts too.
-- The error of outputs at the paper's length of 4,096 and width of 16, relative to the mean square of the exact outputs,
-  with Gaussian queries and keys of unit scale and of half that: the paper says "appropriately normalized", and the
-  result depends on the scale. Errors have heavy tails, so that the median over draws of the projection is taken for
-  each sample.
-- The error of the kernel matrix for vectors of one length (the theorem asks for a bound) at several lengths of the
-  sequence: the root mean square, and the largest entry, which is what the theorem bounds.
-- A small character-level language model of English is trained with softmax attention, converted to FAVOR+, and
-  fine-tuned.
+Measures:
+    - Seconds and peak memory of the forward pass against the length. All arms of a length are timed interleaved in one
+      process. Memory is the resident set that the operating system reports: each arm runs at increasing lengths in a
+      process of its own, and its peak is read after each length, so that the workspace of kernels counts too.
+    - The error of outputs at the paper's length of 4,096 and width of 16, relative to the mean square of the exact
+      outputs, with Gaussian queries and keys of unit scale and of half that: the paper says "appropriately normalized",
+      and the result depends on the scale. Errors have heavy tails, so that the median over draws of the projection is
+      taken for each sample.
+    - The error of the kernel matrix for vectors of one length (the theorem asks for a bound) at several lengths of the
+      sequence: the root mean square, and the largest entry, which is what the theorem bounds.
+    - The language model's accuracy before and after the conversion, and after fine-tuning.
 
-Substitutes: one thread of a CPU for a V100, forward passes alone, docstrings for LM1B. ImageNet64 and TrEMBL are not
-tried. At `small`, the plain matrix stops at 8,192 positions, the layer at 16,384, and there are 5 samples, not 15.
+Stands in: one thread of a CPU for a V100, forward passes alone, docstrings for LM1B. ImageNet64 and TrEMBL are not
+    tried.
+
+Sizes: at `small`, the plain matrix stops at 8,192 positions, the layer at 16,384, and there are 5 samples, not 15.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,10 +38,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table, spread
+from quaere.content.results import Finding, Lines, Report, Series, Table, spread
 from quaere.running.experiments import Run
+from reference_impl.experiments.arms import measure_seeds
 from reference_impl.experiments.cost import Timing, judge_cost, measure_costs
-from reference_impl.experiments.judging import each_seed_above, outcome
+from reference_impl.experiments.judging import each_seed_above, not_tried, outcome
 from reference_impl.experiments.moved import (
     FEATURE_MAPS,
     TrainingSize,
@@ -111,58 +115,24 @@ SIZES = {
     ),
 }  # fmt: skip
 
+
+# Arms: estimators of attention, and the language models of `moved`
+
 PROJECTIONS = {"orthogonal": gaussian_orthogonal_random_matrix, "independent": gaussian_random_matrix}
 SCALES = {"unit": 1.0, "half": 0.5}
-GROWTH_NB_FEATURES = 128
-"""The number of random directions where the length is varied."""
+
+
+def arm_name(scale: str, kernel: str, draw: str) -> str:
+    """Return the name of an estimator: a feature map, a projection and a scale."""
+    return f"{kernel}, {draw}, {scale} scale"
+
+
+# Measures: `cost` measures seconds and memory
 
 Errors = Mapping[str, Sequence[float]]
 
 
-def experiment(run: Run) -> Report:
-    """Measure errors, seconds, memory, and the conversion of a trained model."""
-    size = SIZES[run.size]
-    run.expect(2 * size.samples + len(size.timing.lengths) + len(size.timing.layer_lengths) + 1 + 4 * size.seeds)
-    device = str(accelerator(run.device).device)
-    samples = run.seeds(size.samples)
-    errors = [run.piece(f"error sample {seed}", partial(errors_by_features, seed, size)) for seed in samples]
-    grown = [run.piece(f"lengths sample {seed}", partial(errors_by_length, seed, size)) for seed in samples]
-    attention, layer = measure_costs(run, size.timing, device)
-    models = [TransferredModel(run, seed, size.training) for seed in run.seeds(size.seeds)]
-    return Report(
-        findings=(
-            judge_cost(attention, layer),
-            judge_growth(grown, size.growth_lengths),
-            judge_feature_maps(errors, size.nb_features),
-            judge_projections(errors),
-            judge_transfer(
-                [model.softmax_curve for model in models], [model.performer for model in models], size.training
-            ),
-            *not_tried(),
-        ),
-        tables=(attention.table(), layer.table(), error_table(errors, size), transfer_table(models, size.training)),
-        figures=(
-            error_figure(errors, size),
-            growth_figure(grown, size),
-            *attention.figures(),
-            *layer.figures(),
-            transfer_figure(models, size.training),
-            *attention_heatmaps(models[0]),
-        ),
-        seeds=tuple(samples),
-        settings=asdict(size) | {"threads": torch.get_num_threads()},
-        notes=(
-            "Seconds are of forward passes, and depend on the machine; slopes and ratios less so. torch's fused kernel "
-            "never makes the matrix of weights either: exact attention is linear in *memory* with it, not in time. The "
-            f"language models have the first {size.seeds} of the seeds."
-        ),
-    )
-
-
-# Errors
-
-
-def errors_by_features(seed: int, size: Size) -> dict[str, list[float]]:
+def errors_by_features(size: Size, seed: int) -> dict[str, list[float]]:
     """Return the outputs' error by number of features, for each scale, feature map and projection.
 
     It is the mean square of the error over that of the exact outputs; the median over draws of directions.
@@ -191,12 +161,11 @@ def relative_error(output: Tensor, exact: Tensor) -> float:
     return float((output - exact).square().mean() / exact.square().mean())
 
 
-def arm_name(scale: str, kernel: str, draw: str) -> str:
-    """Return the name of an estimator: a feature map, a projection and a scale."""
-    return f"{kernel}, {draw}, {scale} scale"
+GROWTH_NB_FEATURES = 128
+"""The number of random directions where the length is varied."""
 
 
-def errors_by_length(seed: int, size: Size) -> dict[str, list[list[float]]]:
+def errors_by_length(size: Size, seed: int) -> dict[str, list[list[float]]]:
     """Return, for each feature map, the mean and the largest error of the kernel matrix at each length.
 
     Queries and keys point anywhere and are as long as Gaussian ones are on the mean, 4 at width 16. Errors are over the
@@ -222,6 +191,14 @@ def errors_by_length(seed: int, size: Size) -> dict[str, list[list[float]]]:
         for kernel in FEATURE_MAPS:
             found[kernel].append((sums[kernel] / (size.draws // 2)).tolist())
     return found
+
+
+def mean_curve(errors: Sequence[Errors], arm: str) -> np.ndarray:
+    """Return an estimator's errors by number of features, as geometric means over samples."""
+    return np.exp(np.mean(np.log([sample[arm] for sample in errors]), axis=0))
+
+
+# Claims
 
 
 def judge_feature_maps(errors: Sequence[Errors], numbers: Sequence[int]) -> Finding:
@@ -302,28 +279,59 @@ def judge_growth(grown: Sequence[Mapping[str, Any]], lengths: Sequence[int]) -> 
     )
 
 
-def mean_curve(errors: Sequence[Errors], arm: str) -> np.ndarray:
-    """Return an estimator's errors by number of features, as geometric means over samples."""
-    return np.exp(np.mean(np.log([sample[arm] for sample in errors]), axis=0))
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
 
 
-def not_tried() -> tuple[Finding, ...]:
-    """Return the claims that need the paper's data and hardware."""
-    return (
-        Finding(
-            claim="imagenet64",
-            outcome=Outcome.NOT_TRIED,
-            why="It needs ImageNet64 and days of accelerators, on sequences of 12,288 pixels.",
+NOT_TRIED = not_tried(
+    {
+        "imagenet64": "It needs ImageNet64 and days of accelerators, on sequences of 12,288 pixels.",
+        "long-proteins": "It needs TrEMBL, sequences of 8,192 and accelerators whose memory the Transformer exceeds.",
+    }
+)
+
+
+# Report
+
+
+def experiment(run: Run) -> Report:
+    """Measure errors, seconds, memory, and the conversion of a trained model."""
+    size = SIZES[run.size]
+    run.expect(2 * size.samples + len(size.timing.lengths) + len(size.timing.layer_lengths) + 1 + 4 * size.seeds)
+    device = str(accelerator(run.device).device)
+    samples = run.seeds(size.samples)
+    errors = measure_seeds(run, "errors by features", partial(errors_by_features, size), samples)
+    grown = measure_seeds(run, "errors by length", partial(errors_by_length, size), samples)
+    attention, layer = measure_costs(run, size.timing, device)
+    models = [TransferredModel(run, seed, size.training) for seed in run.seeds(size.seeds)]
+    return Report(
+        findings=(
+            judge_cost(attention, layer),
+            judge_growth(grown, size.growth_lengths),
+            judge_feature_maps(errors, size.nb_features),
+            judge_projections(errors),
+            judge_transfer(
+                [model.softmax_curve for model in models], [model.performer for model in models], size.training
+            ),
+            *NOT_TRIED,
         ),
-        Finding(
-            claim="long-proteins",
-            outcome=Outcome.NOT_TRIED,
-            why="It needs TrEMBL, sequences of 8,192 and accelerators whose memory the Transformer exceeds.",
+        tables=(attention.table(), layer.table(), error_table(errors, size), transfer_table(models, size.training)),
+        figures=(
+            error_figure(errors, size),
+            growth_figure(grown, size),
+            *attention.figures(),
+            *layer.figures(),
+            transfer_figure(models, size.training),
+            *attention_heatmaps(models[0]),
+        ),
+        seeds=tuple(samples),
+        settings=asdict(size) | {"threads": torch.get_num_threads()},
+        notes=(
+            "Seconds are of forward passes, and depend on the machine; slopes and ratios less so. torch's fused kernel "
+            "never makes the matrix of weights either: exact attention is linear in *memory* with it, not in time. The "
+            f"language models have the first {size.seeds} of the seeds."
         ),
     )
-
-
-# Figures and tables
 
 
 def error_figure(errors: Sequence[Errors], size: Size) -> Lines:
@@ -362,11 +370,8 @@ def growth_figure(grown: Sequence[Mapping[str, Any]], size: Size) -> Lines:
         name: tuple(tuple(point[i] for point in sample[kernel]) for sample in grown)
         for name, (kernel, i) in kinds.items()
     }
-    ends, first, last = (
-        {name: np.mean(each, axis=0) for name, each in runs.items()},
-        size.growth_lengths[0],
-        size.growth_lengths[-1],
-    )
+    ends = {name: np.mean(each, axis=0) for name, each in runs.items()}
+    first, last = size.growth_lengths[0], size.growth_lengths[-1]
     return Lines(
         id="error-by-length",
         title="Error of the kernel against the length",
@@ -401,7 +406,3 @@ def error_table(errors: Sequence[Errors], size: Size) -> Table:
             "of directions. What is said of them elsewhere are geometric means."
         ),
     )
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."

@@ -20,6 +20,7 @@ from quaere.content.results import Picture, Series, encoded, spread
 from quaere.running.experiments import Run
 from reference_impl.curl import ConvEncoder, PixelEncoder, ReplayBuffer, center_crop, ema_update, weight_init
 from reference_impl.experiments.control import EPISODE_LENGTH, DMControlEnvironment
+from reference_impl.experiments.curves import Curve
 
 QUANTITIES = ("position", "cosine", "sine", "velocity", "angular velocity")
 """Position of the cart, cosine and sine of the pole's angle, velocity of the cart, angular velocity of the pole."""
@@ -30,7 +31,6 @@ RIDGE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 Measures = dict[str, float]
-Curve = list[Measures]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ process on the whole batch, with any number of processes and with shards of uneq
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,77 +24,81 @@ Loss = Callable[..., tuple[Tensor, Tensor | float | int]]
 """A function of a model and a batch's tensors that returns the sum of the losses and the number of its terms."""
 
 
+@dataclass(frozen=True)
 class Training:
-    r"""Train one model by gradient descent; a `quaere.running.experiments.Loop`.
+    r"""What learns what, and how: all of a training but its seed and its device.
 
     $$g = \frac{\nabla \sum_p \ell_p}{\sum_p c_p}$$ where $\ell_p$ is the sum of the losses of the $c_p$ tokens,
     images or boxes in the shard of process $p$.
 
-    Args:
+    Attributes:
         model: Builds the model; called after the seed is set.
         loss: Returns the sum of the losses on a shard of a batch, and the count to divide it by.
         batch: Samples the whole batch of a step: tensors with one leading axis, from a generator of that step alone.
         steps: Number of training steps.
-        seed: The seed of the weights, the batches and the dropout.
         optimizer: Builds the optimizer; by default AdamW with a learning rate of 1e-3 and no weight decay.
         schedule: Builds the learning rate schedule, stepped once a step.
-        measure: Returns metrics of the model by name; called in evaluation mode and without gradients.
-        every: Steps between two measurements; there is one after the last step in any case.
         clip: The maximal norm of the gradient.
         after: Called after each step, as for a moving average of the weights.
-        ending: Returns what is to be returned beside the curve; called after the last step, in evaluation mode and
+        measure: Returns metrics of the model by name; called in evaluation mode and without gradients.
+        every: Steps between two measurements; there is one after the last step in any case.
+        ending: Returns what the result holds beside the curve; called after the last step, in evaluation mode and
             without gradients.
-        interval: Steps between two checkpoints.
+    """
+
+    model: Callable[[], nn.Module]
+    loss: Loss
+    batch: Callable[[torch.Generator], Batch]
+    steps: int
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] = lambda model: torch.optim.AdamW(
+        model.parameters(), lr=1e-3, weight_decay=0.0
+    )
+    schedule: Callable[[torch.optim.Optimizer], LRScheduler] | None = None
+    clip: float | None = None
+    after: Callable[[Any], None] | None = None
+    measure: Callable[[Any], Mapping[str, float]] | None = None
+    every: int = 0
+    ending: Callable[[Any], Mapping[str, Any]] | None = None
+
+
+class TrainingLoop:
+    """A training with a seed, on a device; a `quaere.running.experiments.Loop`.
+
+    Args:
+        training: What to train, and how.
+        seed: The seed of the weights, the batches and the dropout.
         device: `auto`, or a device that must be there.
     """
 
-    def __init__(
-        self,
-        model: Callable[[], nn.Module],
-        loss: Loss,
-        batch: Callable[[torch.Generator], Batch],
-        steps: int,
-        seed: int,
-        *,
-        optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
-        schedule: Callable[[torch.optim.Optimizer], LRScheduler] | None = None,
-        measure: Callable[[nn.Module], dict[str, float]] | None = None,
-        every: int = 0,
-        clip: float | None = None,
-        after: Callable[[nn.Module], None] | None = None,
-        ending: Callable[[Any], dict[str, Any]] | None = None,
-        interval: int = 200,
-        device: str = "auto",
-    ) -> None:
-        self.steps, self.interval, self.seed = steps, interval, seed
+    def __init__(self, training: Training, seed: int, device: str = "auto") -> None:
+        self.training, self.seed, self.steps = training, seed, training.steps
+        self.interval = max(1, min(200, self.steps // 2))
         self._accelerator = accelerator(device)
         # The same weights in all processes, and different dropout.
         set_seed(seed)
-        self.model = model()
+        self.model = training.model()
         set_seed(seed + 1000 * self._accelerator.process_index)
-        built = (optimizer or _adamw)(self.model)
-        self._model_with_loss, self._optimizer = self._accelerator.prepare(_WithLoss(self.model, loss), built)
-        self._schedule = schedule(built) if schedule else None
+        built = training.optimizer(self.model)
+        self._model_with_loss, self._optimizer = self._accelerator.prepare(_WithLoss(self.model, training.loss), built)
+        self._schedule = training.schedule(built) if training.schedule else None
         if self._schedule:
             self._accelerator.register_for_checkpointing(self._schedule)
-        self._batch, self._measure, self._every, self._clip = batch, measure, every, clip
-        self._after, self._ending = after, ending
         self._curve: list[dict[str, float]] = []
 
     def step(self, index: int) -> float:
         """Take one step, and return the mean loss over the whole batch."""
+        training, done = self.training, index + 1
         self._model_with_loss.train()
         loss = self.backward(index)
-        if self._clip:
-            self._accelerator.clip_grad_norm_(self.model.parameters(), self._clip)
+        if training.clip:
+            self._accelerator.clip_grad_norm_(self.model.parameters(), training.clip)
         self._optimizer.step()
         self._optimizer.zero_grad()
         if self._schedule:
             self._schedule.step()
-        if self._after:
-            self._after(self.model)
-        done = index + 1
-        if self._measure and (done == self.steps or self._every and done % self._every == 0):
+        if training.after:
+            training.after(self.model)
+        if training.measure and (done == self.steps or training.every and done % training.every == 0):
             self._curve.append({"step": done, "loss": loss, **self.evaluate()})
         return loss
 
@@ -101,7 +106,7 @@ class Training:
         """Accumulate the gradients of a step's batch, and return its mean loss."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         processes, device = self._accelerator.num_processes, self._accelerator.device
-        whole = self._batch(generator)
+        whole = self.training.batch(generator)
         shard = [_shard(part, self._accelerator.process_index, processes).to(device) for part in whole]
         total, count = self._model_with_loss(*shard)
         total_count = reduce(torch.as_tensor(count, dtype=torch.float32, device=device), "sum").clamp(min=1)
@@ -112,11 +117,11 @@ class Training:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Measure the model; its mode and the CPU's random state are left as they were."""
-        if not self._measure:
+        if not self.training.measure:
             return {}
         state = torch.get_rng_state()
         self.model.eval()
-        metrics = {name: float(value) for name, value in self._measure(self.model).items()}
+        metrics = {name: float(value) for name, value in self.training.measure(self.model).items()}
         self.model.train()
         torch.set_rng_state(state)
         return metrics
@@ -133,20 +138,11 @@ class Training:
         self._accelerator.load_state(str(folder))
         self._curve = json.loads((folder / "curve.json").read_text())
 
-    def save_on_main_process(self, write: Callable[[nn.Module], None]) -> None:
-        """Call `write` with the model on the main process, while the others wait."""
-        run_on_main_process(lambda: write(self.model))
-
     @torch.no_grad()
-    def result(self) -> Any:
-        """Return the curve: the metrics, with the step and the loss of each measurement.
-
-        With an `ending`, return a dictionary: the curve under `curve`, and what `ending` returned.
-        """
-        if not self._ending:
-            return self._curve
+    def result(self) -> dict[str, Any]:
+        """Return the metrics with the step and the loss of each measurement, as `curve`, and what `ending` returns."""
         self.model.eval()
-        return {"curve": self._curve, **self._ending(self.model)}
+        return {"curve": self._curve, **(self.training.ending(self.model) if self.training.ending else {})}
 
 
 class _WithLoss(nn.Module):
@@ -200,8 +196,9 @@ def _shard(whole: Tensor, index: int, processes: int) -> Tensor:
     return whole.tensor_split(processes)[index] if processes > 1 else whole
 
 
-def _adamw(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device that a model's parameters are on."""
+    return next(model.parameters()).device
 
 
 def count_parameters(model: nn.Module) -> int:

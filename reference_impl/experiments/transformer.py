@@ -2,27 +2,24 @@ r"""The Transformer against recurrent encoder-decoders: quality, training time, 
 
 Source: Vaswani et al. 2017, Abstract, Section 4 (Table 1) and Section 6.1 (Table 2)
 
-Claimed: attention alone translates better than recurrent models, trains in less time, processes all positions of a
-sequence in parallel, and connects distant positions by short paths, which makes long-range dependencies easier to
-learn.
+Claims: Attention alone translates better than recurrent models, trains in less time, processes all positions of a
+    sequence in parallel, and connects distant positions by short paths, which makes long-range dependencies easier to
+    learn.
 
-Two tasks, and three models with the same number of parameters (within 5 %), the same number of steps, the same
-optimizer (Section 5.3, with another peak learning rate), label smoothing, dropout and one matrix for all embeddings
-(Sections 3.4 and 5.4):
+Tasks: the first is English to French: messages of Django and Sphinx, some 900 pairs of at most 12 words. The second is
+    to reverse a sequence of symbols, trained and tested at one length after the other. One length is the easier setting
+    for the Transformer, whose positions then determine where each symbol goes, and it was chosen after mixed lengths
+    had gone badly for it in a pilot run. So mixed lengths are run as well, and count as much.
 
-- the Transformer, pre-norm at `small`, as in the authors' later code;
-- RNNsearch (Bahdanau et al. 2015), a recurrent encoder and a recurrent decoder with attention;
-- an LSTM encoder-decoder (Sutskever et al. 2014, with one layer), torch's LSTM, which passes on its last state.
+Arms:
+    - the Transformer, pre-norm at `small`, as in the authors' later code;
+    - RNNsearch (Bahdanau et al. 2015), a recurrent encoder and a recurrent decoder with attention;
+    - an LSTM encoder-decoder (Sutskever et al. 2014, with one layer), torch's LSTM, which passes on its last state.
 
-The first task is English to French: messages of Django and Sphinx, some 900 pairs of at most 12 words, instead of 36
-million pairs. Quality is BLEU by sacrebleu on held-out messages, and time is seconds per step on this machine. The
-second task is to reverse a sequence of symbols, trained and tested at one length after the other. There each step is
-timed too. One length is the easier setting for the Transformer, whose positions then determine where each symbol goes,
-and it was arms after mixed lengths had gone badly for it in a pilot run. So mixed lengths are run as well, and count
-as much.
-
-Fairness: each model has a peak learning rate for each task. It was selected under a seed that `small` does not use: on
-    an eighth of the training pairs, held out, by BLEU after 250 steps (RNNsearch, which is slow, 150), and on new
+Budget: all have the same number of parameters (within 5 %), the same number of steps, the same optimizer (Section 5.3,
+    with another peak learning rate), label smoothing, dropout and one matrix for all embeddings (Sections 3.4 and 5.4).
+    Each model has a peak learning rate for each task. It was selected under a seed that `small` does not use: on an
+    eighth of the training pairs, held out, by BLEU after 250 steps (RNNsearch, which is slow, 150), and on new
     sequences of length 16 by token accuracy after 200 (150). Starting from 0.005 or 0.01, neighbors among 0.001, 0.002,
     0.005, 0.01, 0.02 and 0.05 were tried until the best one had a worse one on either side. Mixed lengths take the peak
     of the single lengths. The Transformer alone had a second choice: post-norm, as in the paper, or pre-norm, at 0.002
@@ -30,14 +27,18 @@ Fairness: each model has a peak learning rate for each task. It was selected und
     comparison favors the Transformer. There are as many steps as there is time for, and the report says how much each
     model still gains in the second half of them.
 
-At `small` everything is tiny, two layers of width 64, and RNNsearch is a loop in Python where torch's LSTM is one call;
-it takes about ten minutes. `full` has the base model, ten languages, and lengths up to 128; its learning rates are not
-tuned.
+Measures: BLEU by sacrebleu on held-out messages, token accuracy on new sequences, and seconds per step on this machine,
+    in reversal at each length.
+
+Stands in: some 900 pairs for 36 million.
+
+Sizes: at `small` everything is tiny, two layers of width 64, and RNNsearch is a loop in Python where torch's LSTM is
+    one call; it takes about ten minutes. `full` has the base model, ten languages, and lengths up to 128; its learning
+    rates are not tuned.
 """
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -47,17 +48,28 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Series, Table, spread
+from quaere.content.results import Finding, Heatmap, Lines, Report, Series, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.bahdanau import RNNsearch
-from reference_impl.experiments.judging import all_runs_above, outcome
-from reference_impl.experiments.training import Batch, Training, accelerator, count_parameters
+from reference_impl.experiments.arms import count_built, match_width, train_seeds
+from reference_impl.experiments.curves import (
+    Curve,
+    curve_series,
+    final_averages,
+    final_values,
+    list_means,
+    list_spreads,
+    moving_average,
+    select,
+)
+from reference_impl.experiments.judging import all_runs_above, not_tried, outcome
+from reference_impl.experiments.timing import time_in_turns
+from reference_impl.experiments.training import Batch, Training, accelerator, device_of
 from reference_impl.experiments.translation import (
     BOS,
     EOS,
     UNK,
     Corpus,
-    Curve,
     Pair,
     PairDataset,
     ScoreFunction,
@@ -65,15 +77,15 @@ from reference_impl.experiments.translation import (
     TranslateFunction,
     accuracy,
     attention_heatmap,
-    bleu,
     bleu_figure,
+    encode_example,
+    evaluate_bleu,
     load_corpus,
-    match_width,
-    moving_average,
     reversal_figure,
+    reversals_to_test,
+    sample_mixed_reversals,
     sample_reversals,
     score_recurrent,
-    short_example,
     target_mask,
     translate_pairs,
     translate_recurrent,
@@ -127,81 +139,73 @@ PEAK_LEARNING_RATES = {
     "reversal": {TRANSFORMER: 0.005, RNNSEARCH: 0.002, LSTM: 0.02},
 }
 """The peak learning rate for each task and model, selected as described above."""
-
 SIZES = {
     "smoke": Size(
-        languages=("fr",),
-        max_words=4,
-        vocab_size=300,
-        d_model=32,
-        heads=2,
-        d_ff=64,
-        layers=1,
-        dropout=0.1,
-        seeds=1,
-        batch_size=8,
-        pre_norm=True,
-        peak_learning_rates=PEAK_LEARNING_RATES,
-        warmup=4,
-        steps=6,
-        eval_interval=3,
-        reversal_lengths=(2, 4),
-        reversal_steps=4,
-        mixed_max_length=4,
-        mixed_steps=4,
-        num_symbols=8,
-        timed_lengths=(2, 4),
-        timing_repeats=2,
+        languages=("fr",), max_words=4, vocab_size=300, d_model=32, heads=2, d_ff=64, layers=1, dropout=0.1, seeds=1,
+        batch_size=8, pre_norm=True, peak_learning_rates=PEAK_LEARNING_RATES, warmup=4, steps=6, eval_interval=3,
+        reversal_lengths=(2, 4), reversal_steps=4, mixed_max_length=4, mixed_steps=4, num_symbols=8,
+        timed_lengths=(2, 4), timing_repeats=2,
     ),
     "small": Size(
-        languages=("fr",),
-        max_words=12,
-        vocab_size=800,
-        d_model=64,
-        heads=4,
-        d_ff=256,
-        layers=2,
-        dropout=0.1,
-        seeds=3,
-        batch_size=32,
-        pre_norm=True,
-        peak_learning_rates=PEAK_LEARNING_RATES,
-        warmup=100,
-        steps=600,
-        eval_interval=50,
-        reversal_lengths=(8, 16, 32),
-        reversal_steps=200,
-        mixed_max_length=16,
-        mixed_steps=500,
-        num_symbols=22,
-        timed_lengths=(16, 32, 64, 128),
-        timing_repeats=5,
+        languages=("fr",), max_words=12, vocab_size=800, d_model=64, heads=4, d_ff=256, layers=2, dropout=0.1,
+        seeds=3, batch_size=32, pre_norm=True, peak_learning_rates=PEAK_LEARNING_RATES, warmup=100, steps=600,
+        eval_interval=50, reversal_lengths=(8, 16, 32), reversal_steps=200, mixed_max_length=16, mixed_steps=500,
+        num_symbols=22, timed_lengths=(16, 32, 64, 128), timing_repeats=5,
     ),
     "full": Size(
-        languages=("fr", "es", "pt_BR", "ca", "it", "de", "nl", "sv", "pl", "ru"),
-        max_words=40,
-        vocab_size=8000,
-        d_model=512,
-        heads=8,
-        d_ff=2048,
-        layers=6,
-        dropout=0.1,
-        seeds=3,
-        batch_size=256,
-        pre_norm=False,
+        languages=("fr", "es", "pt_BR", "ca", "it", "de", "nl", "sv", "pl", "ru"), max_words=40, vocab_size=8000,
+        d_model=512, heads=8, d_ff=2048, layers=6, dropout=0.1, seeds=3, batch_size=256, pre_norm=False,
         peak_learning_rates={task: dict.fromkeys(peaks, 7e-4) for task, peaks in PEAK_LEARNING_RATES.items()},
-        warmup=4000,
-        steps=20_000,
-        eval_interval=1000,
-        reversal_lengths=(8, 16, 32, 64, 128),
-        reversal_steps=2000,
-        mixed_max_length=64,
-        mixed_steps=5000,
-        num_symbols=62,
-        timed_lengths=(16, 32, 64, 128, 256),
+        warmup=4000, steps=20_000, eval_interval=1000, reversal_lengths=(8, 16, 32, 64, 128), reversal_steps=2000,
+        mixed_max_length=64, mixed_steps=5000, num_symbols=62, timed_lengths=(16, 32, 64, 128, 256),
         timing_repeats=20,
     ),
-}
+}  # fmt: skip
+
+
+# Arms
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A model, its functions for logits and translations, and its peak learning rate for each task."""
+
+    build_model: Callable[[], nn.Module]
+    score: ScoreFunction
+    translate: TranslateFunction
+    peak_learning_rates: Mapping[str, float]
+
+
+def build_arms(size: Size, vocab_size: int) -> dict[str, Arm]:
+    """Return the three models; the recurrent ones have about as many parameters as the Transformer."""
+
+    def build_transformer() -> nn.Module:
+        residual = PreNorm if size.pre_norm else PostNorm
+        return Transformer(
+            vocab_size, size.d_model, size.heads, size.d_ff, size.layers, size.dropout, residual=residual
+        )
+
+    budget = count_built(build_transformer)
+    peaks = {
+        name: {task: of_task[name] for task, of_task in size.peak_learning_rates.items()}
+        for name in (TRANSFORMER, RNNSEARCH, LSTM)
+    }
+    found = {TRANSFORMER: Arm(build_transformer, _transformer_logits, _transformer_translate, peaks[TRANSFORMER])}
+    for name, kind in ((RNNSEARCH, build_rnnsearch), (LSTM, LSTMEncoderDecoder)):
+
+        def make(width: int, kind: Any = kind) -> nn.Module:
+            return kind(vocab_size, size.d_model, width, size.dropout)
+
+        found[name] = Arm(partial(make, match_width(make, budget)), score_recurrent, translate_recurrent, peaks[name])
+    return found
+
+
+def _transformer_logits(model: Any, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
+    return model(source, target, padding_mask(lengths, source.shape[1]))
+
+
+def _transformer_translate(model: Any, source: Tensor, lengths: Tensor, max_length: int) -> Tensor:
+    return greedy_search(model, source, lengths, BOS, EOS, extra_length=max_length - source.shape[1])[:, :max_length]
 
 
 class ScaledEmbedding(nn.Module):
@@ -274,47 +278,7 @@ def build_rnnsearch(vocab_size: int, d_embedding: int, d_hidden: int, dropout: f
     return model
 
 
-@dataclass(frozen=True)
-class Arm:
-    """A model, its functions for logits and translations, and its peak learning rate for each task."""
-
-    build_model: Callable[[], nn.Module]
-    score: ScoreFunction
-    translate: TranslateFunction
-    peak_learning_rates: Mapping[str, float]
-
-
-def build_arms(size: Size, vocab_size: int) -> dict[str, Arm]:
-    """Return the three models; the recurrent ones have about as many parameters as the Transformer."""
-
-    def build_transformer() -> nn.Module:
-        residual = PreNorm if size.pre_norm else PostNorm
-        return Transformer(
-            vocab_size, size.d_model, size.heads, size.d_ff, size.layers, size.dropout, residual=residual
-        )
-
-    with torch.device("meta"):
-        budget = count_parameters(build_transformer())
-    peaks = {
-        name: {task: of_task[name] for task, of_task in size.peak_learning_rates.items()}
-        for name in (TRANSFORMER, RNNSEARCH, LSTM)
-    }
-    found = {TRANSFORMER: Arm(build_transformer, _transformer_logits, _transformer_translate, peaks[TRANSFORMER])}
-    for name, kind in ((RNNSEARCH, build_rnnsearch), (LSTM, LSTMEncoderDecoder)):
-
-        def make(width: int, kind: Any = kind) -> nn.Module:
-            return kind(vocab_size, size.d_model, width, size.dropout)
-
-        found[name] = Arm(partial(make, match_width(make, budget)), score_recurrent, translate_recurrent, peaks[name])
-    return found
-
-
-def _transformer_logits(model: Any, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
-    return model(source, target, padding_mask(lengths, source.shape[1]))
-
-
-def _transformer_translate(model: Any, source: Tensor, lengths: Tensor, max_length: int) -> Tensor:
-    return greedy_search(model, source, lengths, BOS, EOS, extra_length=max_length - source.shape[1])[:, :max_length]
+# Training
 
 
 def compute_loss(
@@ -339,118 +303,54 @@ def noam_schedule(size: Size, peak: float, optimizer: torch.optim.Optimizer) -> 
     return LambdaLR(optimizer, lambda done: peak / highest * noam_learning_rate(done + 1, size.d_model, size.warmup))
 
 
-def experiment(run: Run) -> Report:
-    """Train and time the three models on both tasks."""
-    size = SIZES[run.size]
-    seeds = tuple(run.seeds(size.seeds))
-    run.expect(3 + len(seeds) * 3 * (2 + len(size.reversal_lengths)))
-    pairs = load_corpus(size.languages, size.max_words)
-    tokenizer = SubwordTokenizer(run.piece("subwords", lambda: SubwordTokenizer.train(pairs.train, size.vocab_size)))
-    translation_arms, reversal_arms = build_arms(size, tokenizer.vocab_size), build_arms(size, UNK + size.num_symbols)
-    draws = [*((n, n) for n in size.reversal_lengths), (2, size.mixed_max_length)]
-    trained = {
-        name: [
-            run.loop(f"translation {name} seed {seed}", partial(_translating, run, size, arm, pairs, tokenizer, seed))
-            for seed in seeds
-        ]
-        for name, arm in translation_arms.items()
-    }
-    reversal = {
-        name: [
-            [
-                run.loop(
-                    f"reversal {name} {low}-{high} seed {seed}", partial(_reversing, run, size, arm, low, high, seed)
-                )
-                for low, high in draws
-            ]
-            for seed in seeds
-        ]
-        for name, arm in reversal_arms.items()
-    }
-    single = {name: [[curve[-1]["right"] for curve in one[:-1]] for one in found] for name, found in reversal.items()}
-    mixed = {name: [one[-1] for one in found] for name, found in reversal.items()}
+def build_translation(size: Size, arm: Arm, pairs: Corpus, tokenizer: SubwordTokenizer) -> Training:
+    """Return an arm's training on translation; it ends with some translations and attention weights."""
     train = PairDataset([tokenizer.encode(pair) for pair in pairs.train])
-    device = accelerator(run.device).device
-    step_seconds = run.piece(
-        "seconds a step, translation", partial(_step_seconds, size, translation_arms, train, device)
-    )
-    seconds = run.piece("seconds a step, reversal", partial(_seconds_by_length, size, reversal_arms, device))
-    sizes = run.piece("sizes", lambda: {"base": _count(), "big": _count(d_model=1024, heads=16, d_ff=4096)})
-    curves = {name: [one["curve"] for one in found] for name, found in trained.items()}
-    counts = [{name: _of_arm(arm) for name, arm in arms.items()} for arms in (translation_arms, reversal_arms)]
-    return Report(
-        findings=judge_claims(size, curves, step_seconds, single, mixed, seconds, sizes),
-        tables=(_quality(curves, step_seconds, counts), _backwards(size, single, mixed), _samples(trained, pairs)),
-        figures=_figures(size, len(seeds), curves, single, mixed, seconds, trained[TRANSFORMER][0]),
-        seeds=seeds,
-        settings=asdict(size),
-        notes=f"{pairs} BLEU on so few pairs compares these models, and says nothing about {TRANSFORMER}s at their own "
-        f"size.\n\n{describe_convergence(curves, mixed)}",
-    )
-
-
-def _translating(run: Run, size: Size, arm: Arm, pairs: Corpus, tokenizer: SubwordTokenizer, seed: int) -> Training:
-    train = PairDataset([tokenizer.encode(pair) for pair in pairs.train])
-
-    def measure(model: nn.Module) -> dict[str, float]:
-        return {"bleu": bleu(translate_pairs(model, arm.translate, tokenizer, pairs.test), pairs.test)}
-
-    show = partial(_show, arm, tokenizer, pairs.test)
-    draw = partial(train.sample_batch, size.batch_size)
-    return _training(
-        run, size, arm, "translation", draw, size.steps, seed, measure=measure, every=size.eval_interval, ending=show
-    )
-
-
-def _reversing(run: Run, size: Size, arm: Arm, shortest: int, longest: int, seed: int) -> Training:
-    """Train on sequences of these lengths, one length for each batch, and test on the longest."""
-    steps = size.reversal_steps if shortest == longest else size.mixed_steps
-    fresh = sample_reversals(64, longest, size.num_symbols, torch.Generator().manual_seed(10**9))
-
-    def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
-        length = int(torch.randint(shortest, longest + 1, (), generator=generator))
-        return sample_reversals(size.batch_size, length, size.num_symbols, generator)
-
-    def measure(model: nn.Module) -> dict[str, float]:
-        return {"right": accuracy(model, arm.score, fresh)}
-
-    return _training(run, size, arm, "reversal", draw, steps, seed, measure=measure, every=max(1, steps // 10))
-
-
-def _training(
-    run: Run,
-    size: Size,
-    arm: Arm,
-    task: str,
-    batch: Callable[[torch.Generator], Batch],
-    steps: int,
-    seed: int,
-    **others: Any,
-) -> Training:
     return Training(
-        arm.build_model,
-        partial(compute_loss, arm.score),
-        batch,
-        steps,
-        seed,
+        model=arm.build_model,
+        loss=partial(compute_loss, arm.score),
+        batch=partial(train.sample_batch, size.batch_size),
+        steps=size.steps,
         optimizer=build_optimizer,
-        schedule=partial(noam_schedule, size, arm.peak_learning_rates[task]),
+        schedule=partial(noam_schedule, size, arm.peak_learning_rates["translation"]),
         clip=1.0,
-        interval=min(200, steps // 2),
-        device=run.device,
-        **others,
+        measure=partial(evaluate_bleu, arm.translate, tokenizer, pairs.test),
+        every=size.eval_interval,
+        ending=partial(_show, arm, tokenizer, pairs.test),
     )
+
+
+def build_reversal(size: Size, arm: Arm, shortest: int, longest: int) -> Training:
+    """Return an arm's training on sequences of these lengths, one length for each batch, tested on the longest."""
+    steps = size.reversal_steps if shortest == longest else size.mixed_steps
+    test = reversals_to_test(longest, size.num_symbols)
+
+    def batch(generator: torch.Generator) -> Batch:
+        return sample_mixed_reversals(size.batch_size, shortest, longest, size.num_symbols, generator)
+
+    return Training(
+        model=arm.build_model,
+        loss=partial(compute_loss, arm.score),
+        batch=batch,
+        steps=steps,
+        optimizer=build_optimizer,
+        schedule=partial(noam_schedule, size, arm.peak_learning_rates["reversal"]),
+        clip=1.0,
+        measure=lambda model: {"right": accuracy(model, arm.score, test)},
+        every=max(1, steps // 10),
+    )
+
+
+# Measures
 
 
 def _show(arm: Arm, tokenizer: SubwordTokenizer, test: Sequence[Pair], model: Any) -> dict[str, Any]:
     """Return some translations, and for the Transformer the attention weights in one sentence."""
-    example = short_example(test, tokenizer)
     shown: dict[str, Any] = {"texts": translate_pairs(model, arm.translate, tokenizer, test[:5])}
     if isinstance(model, Transformer):
-        source, target = tokenizer.encode(example)
-        inner, cross = mean_attention_weights(model, torch.tensor([source]), torch.tensor([[BOS, *target[:-1]]]))
-        shown |= {"source": tokenizer.convert_ids_to_tokens(source), "target": tokenizer.convert_ids_to_tokens(target)}
-        shown |= {"inner": inner, "weights": cross}
+        (source, _, target), tokens = encode_example(tokenizer, test)
+        inner, cross = mean_attention_weights(model, source, target)
+        shown |= {**tokens, "inner": inner, "weights": cross}
     return shown
 
 
@@ -458,7 +358,7 @@ def mean_attention_weights(
     model: Transformer, source: Tensor, target: Tensor
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Return attention weights, as means over heads: of encoder layer 1, and of the last layer's cross-attention."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     source, target = source.to(device), target.to(device)
     x, y = model.embedding(source), model.embedding(target)
     first = cast(EncoderLayer, model.encoder[0])
@@ -473,6 +373,25 @@ def mean_attention_weights(
         cross = layer.cross_attention.attention_weights(layer.around_cross_attention.input(query), memory)
         y, _ = layer(y, keys_values, past, mask)
     return self_weights[0].mean(dim=0).tolist(), cross[0].mean(dim=0).tolist()
+
+
+def time_steps(arms: Mapping[str, Arm], batches: Sequence[Batch], device: torch.device) -> dict[str, list[float]]:
+    """Return the seconds of a training step on each batch, with models in turn, after a warm-up step."""
+    torch.manual_seed(0)
+
+    def build_step(arm: Arm) -> Callable[[Batch], None]:
+        model = arm.build_model().to(device)
+        adam = build_optimizer(model)
+
+        def step(batch: Batch) -> None:
+            total, number = compute_loss(arm.score, model, *(part.to(device) for part in batch))
+            torch.autograd.backward(total / number)
+            adam.step()
+            adam.zero_grad()
+
+        return step
+
+    return time_in_turns({name: build_step(arm) for name, arm in arms.items()}, (batches[0], *batches), device.type)
 
 
 def _step_seconds(size: Size, arms: Mapping[str, Arm], train: PairDataset, device: torch.device) -> dict[str, float]:
@@ -491,36 +410,29 @@ def _seconds_by_length(size: Size, arms: Mapping[str, Arm], device: torch.device
     return {name: [list(turn) for turn in zip(*(one[name] for one in found), strict=True)] for name in arms}
 
 
-def time_steps(arms: Mapping[str, Arm], batches: Sequence[Batch], device: torch.device) -> dict[str, list[float]]:
-    """Return the seconds of a training step on each batch, with models in turn, after a warm-up step."""
-    torch.manual_seed(0)
-    models = {name: arm.build_model().to(device) for name, arm in arms.items()}
-    adams = {name: build_optimizer(model) for name, model in models.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for batch in (batches[0], *batches):
-        for name, arm in arms.items():
-            started = time.perf_counter()
-            total, number = compute_loss(arm.score, models[name], *(part.to(device) for part in batch))
-            torch.autograd.backward(total / number)
-            adams[name].step()
-            adams[name].zero_grad()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: found[1:] for name, found in seconds.items()}
+def growth_exponent(lengths: Sequence[int], seconds: Sequence[float]) -> float:
+    """Return the exponent with which time grows with length: the slope of a line through the logarithms."""
+    return statistics.linear_regression([math.log(n) for n in lengths], [math.log(each) for each in seconds]).slope
 
 
-def _count(**widths: Any) -> int:
-    with torch.device("meta"):
-        return count_parameters(Transformer(vocab_size=37_000, **widths))
+def describe_convergence(curves: Mapping[str, Sequence[Curve]], mixed: Mapping[str, Sequence[Curve]]) -> str:
+    """Describe how much each model still gains in the second half of training."""
+
+    def gains(found: Mapping[str, Sequence[Curve]], measure: str, form: str) -> str:
+        settling = {name: [moving_average(curve, measure) for curve in one] for name, one in found.items()}
+        return "; ".join(
+            f"{name} {statistics.mean(values[-1] - values[(len(values) - 1) // 2] for values in one):+{form}}"
+            for name, one in settling.items()
+        )
+
+    return (
+        "Have the models converged? In the second half of training they gain, as a mean over seeds, in "
+        f"BLEU: {gains(curves, 'bleu', '.1f')}. In token accuracy on mixed lengths: "
+        f"{gains(mixed, 'right', '.2f')}. Models that still gain have not converged."
+    )
 
 
-def _of_arm(arm: Arm) -> int:
-    with torch.device("meta"):
-        return count_parameters(arm.build_model())
-
-
-# Rules by which the claims are judged
+# Claims
 
 
 def judge_claims(
@@ -533,17 +445,9 @@ def judge_claims(
     sizes: Mapping[str, int],
 ) -> tuple[Finding, ...]:
     """Judge the claims of the card."""
-    last = {name: [moving_average(curve)[-1] for curve in found] for name, found in curves.items()}
+    last = final_averages(curves, "bleu")
     at_longest = {name: [one[-1] for one in found] for name, found in single.items()}
-    at_end = {name: [curve[-1]["right"] for curve in found] for name, found in mixed.items()}
-    untried = {
-        "english-german": "The 4.5 million pairs of WMT 2014 and days on eight GPUs are out of reach here.",
-        "english-french": "The 36 million pairs of WMT 2014 and days on eight GPUs are out of reach here.",
-        "training-cost": "The numbers compare training runs at full size with those of other groups.",
-        "one-head": "It needs the paper's size: on so few pairs a difference of one BLEU says nothing.",
-        "learnt-positions": "It needs the paper's size: on so few pairs a difference of one BLEU says nothing.",
-        "parsing": "The Penn Treebank is not free.",
-    }
+    at_end = final_values(mixed, "right")
     return (
         judge_quality(
             "better-than-recurrent", [(last, "BLEU on held-out messages, mean of the last three measurements", ".1f")]
@@ -560,7 +464,7 @@ def judge_claims(
             "are easier for it, were added after that, and both are needed.",
         ),
         judge_parameter_counts(sizes),
-        *(Finding(claim=claim, outcome=Outcome.NOT_TRIED, why=why) for claim, why in untried.items()),
+        *NOT_TRIED,
     )
 
 
@@ -576,10 +480,7 @@ def judge_quality(
     return Finding(
         claim=claim,
         outcome=outcome(whole, any(map(all, clear)) or any(map(all, zip(*clear, strict=True)))),
-        measured=". ".join(
-            f"{what}: " + "; ".join(f"{name} {spread(found, form)}" for name, found in scores.items())
-            for scores, what, form in tasks
-        ),
+        measured=". ".join(f"{what}: {list_spreads(scores, form)}" for scores, what, form in tasks),
         why="Reproduced if the Transformer's worst seed is above the best seed of both others, in all measures; partly "
         "if in one measure, or against one of them in all measures. All have the same number of parameters, data and "
         f"steps. {note}".rstrip(),
@@ -588,7 +489,7 @@ def judge_quality(
 
 def judge_training_time(curves: Mapping[str, Sequence[Curve]], step_seconds: Mapping[str, float]) -> Finding:
     """Judge how long the Transformer takes to reach the final quality of the better of the other models."""
-    ends = {name: [moving_average(curve)[-1] for curve in found] for name, found in curves.items()}
+    ends = final_averages(curves, "bleu")
     rival = max((name for name in curves if name != TRANSFORMER), key=lambda name: statistics.mean(ends[name]))
     steps = [point["step"] for point in curves[TRANSFORMER][0]]
     goal, ours, theirs = max(ends[rival]), steps[-1] * step_seconds[TRANSFORMER], steps[-1] * step_seconds[rival]
@@ -596,7 +497,7 @@ def judge_training_time(curves: Mapping[str, Sequence[Curve]], step_seconds: Map
         next(
             (
                 step * step_seconds[TRANSFORMER]
-                for step, bleu in zip(steps, moving_average(curve), strict=True)
+                for step, bleu in zip(steps, moving_average(curve, "bleu"), strict=True)
                 if bleu >= goal
             ),
             math.inf,
@@ -642,28 +543,6 @@ def judge_step_time(lengths: Sequence[int], seconds: Mapping[str, Sequence[Seque
     )
 
 
-def growth_exponent(lengths: Sequence[int], seconds: Sequence[float]) -> float:
-    """Return the exponent with which time grows with length: the slope of a line through the logarithms."""
-    return statistics.linear_regression([math.log(n) for n in lengths], [math.log(each) for each in seconds]).slope
-
-
-def describe_convergence(curves: Mapping[str, Sequence[Curve]], mixed: Mapping[str, Sequence[Curve]]) -> str:
-    """Describe how much each model still gains in the second half of training."""
-
-    def gains(found: Mapping[str, Sequence[Curve]], measure: str, form: str) -> str:
-        settling = {name: [moving_average(curve, measure) for curve in one] for name, one in found.items()}
-        return "; ".join(
-            f"{name} {statistics.mean(values[-1] - values[(len(values) - 1) // 2] for values in one):+{form}}"
-            for name, one in settling.items()
-        )
-
-    return (
-        "Have the models converged? In the second half of training they gain, as a mean over seeds, in "
-        f"BLEU: {gains(curves, 'bleu', '.1f')}. In token accuracy on mixed lengths: "
-        f"{gains(mixed, 'right', '.2f')}. Models that still gain have not converged."
-    )
-
-
 def judge_parameter_counts(sizes: Mapping[str, int]) -> Finding:
     """Judge the reported numbers of parameters by a count with 37,000 tokens."""
     off = [abs(sizes["base"] / 65e6 - 1), abs(sizes["big"] / 213e6 - 1)]
@@ -676,23 +555,71 @@ def judge_parameter_counts(sizes: Mapping[str, int]) -> Finding:
     )
 
 
-# Tables and figures
+NOT_TRIED = not_tried(
+    {
+        "english-german": "The 4.5 million pairs of WMT 2014 and days on eight GPUs are out of reach here.",
+        "english-french": "The 36 million pairs of WMT 2014 and days on eight GPUs are out of reach here.",
+        "training-cost": "The numbers compare training runs at full size with those of other groups.",
+        "one-head": "It needs the paper's size: on so few pairs a difference of one BLEU says nothing.",
+        "learnt-positions": "It needs the paper's size: on so few pairs a difference of one BLEU says nothing.",
+        "parsing": "The Penn Treebank is not free.",
+    }
+)
+
+
+# Report
+
+
+def experiment(run: Run) -> Report:
+    """Train and time the three models on both tasks."""
+    size = SIZES[run.size]
+    seeds = tuple(run.seeds(size.seeds))
+    run.expect(3 + len(seeds) * 3 * (2 + len(size.reversal_lengths)))
+    pairs = load_corpus(size.languages, size.max_words)
+    tokenizer = SubwordTokenizer(run.piece("subwords", lambda: SubwordTokenizer.train(pairs.train, size.vocab_size)))
+    translation_arms, reversal_arms = build_arms(size, tokenizer.vocab_size), build_arms(size, UNK + size.num_symbols)
+    draws = [*((n, n) for n in size.reversal_lengths), (2, size.mixed_max_length)]
+    trained = {
+        name: train_seeds(run, f"translation {name}", build_translation(size, arm, pairs, tokenizer), seeds)
+        for name, arm in translation_arms.items()
+    }
+    reversals = {
+        (name, draw): train_seeds(run, "reversal {} {}-{}".format(name, *draw), build_reversal(size, arm, *draw), seeds)
+        for name, arm in reversal_arms.items()
+        for draw in draws
+    }
+    curves, reversal_curves = select(trained, "curve"), select(reversals, "curve")
+    right = final_values(reversal_curves, "right")
+    single = {name: list(zip(*(right[name, draw] for draw in draws[:-1]), strict=True)) for name in reversal_arms}
+    mixed = {name: reversal_curves[name, draws[-1]] for name in reversal_arms}
+    train = PairDataset([tokenizer.encode(pair) for pair in pairs.train])
+    device = accelerator(run.device).device
+    step_seconds = run.piece(
+        "seconds a step, translation", partial(_step_seconds, size, translation_arms, train, device)
+    )
+    seconds = run.piece("seconds a step, reversal", partial(_seconds_by_length, size, reversal_arms, device))
+    base = partial(Transformer, vocab_size=37_000)
+    sizes = {"base": count_built(base), "big": count_built(partial(base, d_model=1024, heads=16, d_ff=4096))}
+    counts = [
+        {name: count_built(arm.build_model) for name, arm in arms.items()} for arms in (translation_arms, reversal_arms)
+    ]
+    return Report(
+        findings=judge_claims(size, curves, step_seconds, single, mixed, seconds, sizes),
+        tables=(_quality(curves, step_seconds, counts), _backwards(size, single, mixed), _samples(trained, pairs)),
+        figures=_figures(size, len(seeds), curves, single, mixed, seconds, trained[TRANSFORMER][0]),
+        seeds=seeds,
+        settings=asdict(size),
+        notes=f"{pairs} BLEU on so few pairs compares these models, and says nothing about {TRANSFORMER}s at their own "
+        f"size.\n\n{describe_convergence(curves, mixed)}",
+    )
 
 
 def _quality(
-    curves: Mapping[str, Sequence[Curve]],
-    step_seconds: Mapping[str, float],
-    counts: Sequence[Mapping[str, int]],
+    curves: Mapping[str, Sequence[Curve]], step_seconds: Mapping[str, float], counts: Sequence[Mapping[str, int]]
 ) -> Table:
     rows = tuple(
-        (
-            name,
-            counts[0][name],
-            counts[1][name],
-            spread([moving_average(curve)[-1] for curve in found], ".1f"),
-            round(1000 * step_seconds[name], 1),
-        )
-        for name, found in curves.items()
+        (name, counts[0][name], counts[1][name], spread(found, ".1f"), round(1000 * step_seconds[name], 1))
+        for name, found in final_averages(curves, "bleu").items()
     )
     return Table(
         title="Translation from English, three models with equal numbers of parameters",
@@ -706,7 +633,7 @@ def _quality(
 def _backwards(
     size: Size, single: Mapping[str, Sequence[Sequence[float]]], mixed: Mapping[str, Sequence[Curve]]
 ) -> Table:
-    at_end = {name: [curve[-1]["right"] for curve in found] for name, found in mixed.items()}
+    at_end = final_values(mixed, "right")
     return Table(
         title="Reversing sequences: token accuracy",
         columns=("model", *(f"length {n}" for n in size.reversal_lengths), f"length {size.mixed_max_length}, mixed"),
@@ -741,7 +668,6 @@ def _figures(
     seconds: Mapping[str, Sequence[Sequence[float]]],
     shown: Mapping[str, Any],
 ) -> tuple[Lines | Heatmap, ...]:
-    right = {name: statistics.mean(curve[-1]["right"] for curve in found) for name, found in mixed.items()}
     slow = {name: statistics.median(turn[-1] for turn in found) for name, found in seconds.items()}
     into = "French" if size.languages == ("fr",) else f"{len(size.languages)} languages"
     return (
@@ -762,10 +688,10 @@ def _figures(
             id="mixed",
             title="Reversing sequences of mixed lengths during training",
             caption=f"Token accuracy at length {size.mixed_max_length}; trained on lengths from 2 on.",
-            alt="accuracy at the end: " + "; ".join(f"{name} {value:.2f}" for name, value in right.items()),
+            alt=f"accuracy at the end: {list_means(final_values(mixed, 'right'), '.2f')}",
             x="step",
             y="token accuracy",
-            series=tuple(Series.of(name, found, "right") for name, found in mixed.items()),
+            series=curve_series(mixed, "right"),
             levels={"chance": 1 / size.num_symbols},
         ),
         Lines(

@@ -10,7 +10,6 @@ is aligned with position $n - 1 - i$ of the source.
 Axes: $b$ pairs of a batch, $n$ source tokens, $m$ target tokens, $v$ tokens of the vocabulary.
 """
 
-import bisect
 import hashlib
 import importlib.util
 import io
@@ -19,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -30,14 +28,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import Tensor, nn
 
 from quaere.content.results import Heatmap, Lines, Series
-from reference_impl.experiments.training import count_parameters
+from reference_impl.experiments.curves import Curve, curve_series, final_averages, list_means
+from reference_impl.experiments.training import device_of
 
 EOS, BOS, UNK = 0, 1, 2
 """The tokens at the end of a sentence (also the padding), at its beginning, and for unknown characters."""
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[sdr]|\{\w*\}")
-Curve = Sequence[Mapping[str, float]]
-"""A learning curve: measurements in the order of training steps."""
 _Batch = tuple[Tensor, Tensor, Tensor]
 
 
@@ -204,6 +201,19 @@ def sample_reversals(count: int, length: int, num_symbols: int, generator: torch
     return source, torch.full((count,), length), torch.cat([begin, source.flip(1), end], dim=1)
 
 
+def sample_mixed_reversals(
+    count: int, shortest: int, longest: int, num_symbols: int, generator: torch.Generator
+) -> _Batch:
+    """Sample reversals of one length, which is drawn from `shortest` to `longest`."""
+    length = int(torch.randint(shortest, longest + 1, (), generator=generator))
+    return sample_reversals(count, length, num_symbols, generator)
+
+
+def reversals_to_test(length: int, num_symbols: int) -> _Batch:
+    """Return the 64 reversals of a length that every model is tested on."""
+    return sample_reversals(64, length, num_symbols, torch.Generator().manual_seed(10**9))
+
+
 ScoreFunction = Callable[[Any, Int[Tensor, "b n"], Int[Tensor, " b"], Int[Tensor, "b m"]], Float[Tensor, "b m v"]]
 """Takes a model, sources, their lengths and target prefixes; returns the logits of the next tokens."""
 
@@ -230,7 +240,7 @@ def target_mask(target: Int[Tensor, "b m"]) -> Tensor:
 @torch.no_grad()
 def accuracy(model: nn.Module, score: ScoreFunction, batch: _Batch) -> float:
     """Return the accuracy of next-token prediction, given the previous target tokens."""
-    source, lengths, target = (part.to(next(model.parameters()).device) for part in batch)
+    source, lengths, target = (part.to(device_of(model)) for part in batch)
     counts = target_mask(target[:, 1:])
     right = score(model, source, lengths, target[:, :-1]).argmax(dim=-1) == target[:, 1:]
     return float(right[counts].float().mean())
@@ -246,7 +256,7 @@ def translate_pairs(
     batch_size: int = 128,
 ) -> list[str]:
     """Return the model's translations, decoded greedily."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     texts: list[str] = []
     for start in range(0, len(pairs), batch_size):
         source, lengths, _ = collate([tokenizer.encode(pair) for pair in pairs[start : start + batch_size]])
@@ -260,45 +270,37 @@ def bleu(texts: Sequence[str], pairs: Sequence[Pair]) -> float:
     return float(BLEU().corpus_score(list(texts), [[pair.target for pair in pairs]]).score)
 
 
+def evaluate_bleu(
+    translate: TranslateFunction, tokenizer: SubwordTokenizer, pairs: Sequence[Pair], model: nn.Module
+) -> dict[str, float]:
+    """Return the BLEU of a model's greedy translations."""
+    return {"bleu": bleu(translate_pairs(model, translate, tokenizer, pairs), pairs)}
+
+
+def encode_example(tokenizer: SubwordTokenizer, pairs: Sequence[Pair]) -> tuple[_Batch, dict[str, list[str]]]:
+    """Return a pair that fits in a figure, as a batch and as readable tokens."""
+    source, target = tokenizer.encode(short_example(pairs, tokenizer))
+    batch = torch.tensor([source]), torch.tensor([len(source)]), torch.tensor([[BOS, *target[:-1]]])
+    tokens = {"source": tokenizer.convert_ids_to_tokens(source), "target": tokenizer.convert_ids_to_tokens(target)}
+    return batch, tokens
+
+
 def short_example(pairs: Sequence[Pair], tokenizer: SubwordTokenizer, max_tokens: int = 16) -> Pair:
     """Return the first of the longest pairs that fit in a figure: the same one for every model."""
     lengths = [max(map(len, tokenizer.encode(pair))) for pair in pairs]
     return pairs[lengths.index(max((length for length in lengths if length <= max_tokens), default=min(lengths)))]
 
 
-def match_width(
-    build_model: Callable[[int], nn.Module],
-    budget: int,
-    count: Callable[[Any], int] = count_parameters,
-    max_width: int = 1 << 14,
-) -> int:
-    """Return the width at which a model's number of parameters is closest to the budget."""
-
-    def size(width: int) -> int:
-        with torch.device("meta"):  # shapes alone
-            return count(build_model(width))
-
-    above = bisect.bisect_left(range(1, max_width), budget, key=size) + 1
-    return min((max(1, above - 1), above), key=lambda width: abs(size(width) - budget))
-
-
-def moving_average(curve: Curve, measure: str = "bleu", window: int = 3) -> list[float]:
-    """Return the moving average of a measure: single measurements are noisy on so few sentences."""
-    values = [point[measure] for point in curve]
-    return [fmean(values[max(0, end - window) : end]) for end in range(1, len(values) + 1)]
-
-
 def bleu_figure(curves: Mapping[str, Sequence[Curve]], caption: str) -> Lines:
     """Return the learning curves in BLEU, by model."""
-    last = {name: fmean(moving_average(curve)[-1] for curve in found) for name, found in curves.items()}
     return Lines(
         id="bleu",
         title="BLEU during training",
         caption=caption,
-        alt="BLEU at the end: " + "; ".join(f"{name} {value:.1f}" for name, value in last.items()),
+        alt=f"BLEU at the end: {list_means(final_averages(curves, 'bleu'), '.1f')}",
         x="step",
         y="BLEU",
-        series=tuple(Series.of(name, found, "bleu") for name, found in curves.items()),
+        series=curve_series(curves, "bleu"),
     )
 
 
@@ -310,12 +312,12 @@ def reversal_figure(
     caption: str,
 ) -> Lines:
     """Return token accuracy by length, one curve for each model; the text alternative states it at one length."""
-    means = {name: fmean(one[lengths.index(at_length)] for one in found) for name, found in accuracies.items()}
+    there = {name: [one[lengths.index(at_length)] for one in found] for name, found in accuracies.items()}
     return Lines(
         id="length",
         title="Reversing sequences: accuracy by length",
         caption=caption,
-        alt=f"accuracy at length {at_length}: " + "; ".join(f"{name} {value:.2f}" for name, value in means.items()),
+        alt=f"accuracy at length {at_length}: {list_means(there, '.2f')}",
         x="length",
         y="token accuracy",
         log=("x",),

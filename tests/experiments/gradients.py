@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from quaere.running.experiments import Loop, Run
-from reference_impl.experiments.training import Training
+from reference_impl.experiments.training import TrainingLoop
 
 MOST = 2
 """Trainings per experiment: the first ones."""
@@ -38,7 +38,7 @@ class GradientRun(Run):
 
     def loop(self, name: str, make: Callable[[], Loop]) -> Any:
         one = make()
-        if not isinstance(one, Training):
+        if not isinstance(one, TrainingLoop):
             raise Enough
         for module in one.model.modules():
             if isinstance(module, nn.Dropout):

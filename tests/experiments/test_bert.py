@@ -190,7 +190,7 @@ def test_what_was_pre_trained_is_tuned_at_its_own_rate(
     monkeypatch.setattr(bert, "optimizer_options", optimizer_options)
     monkeypatch.setattr(checkpoints, "load", lambda *_: None)
     run = Run(tmp_path / "run", device="cpu")
-    build_finetuning(replace(SMOKE, finetuning_lrs=(1.0, 2.0)), arm, "topic", 16, 0, run)
+    build_finetuning(replace(SMOKE, finetuning_lrs=(1.0, 2.0)), arm, "topic", 16, run, 0)
     assert highest == [rate]
 
 

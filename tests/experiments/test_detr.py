@@ -13,6 +13,7 @@ from reference_impl.detr import DETR, Detections, Predictions, ResNet, Targets, 
 from reference_impl.experiments import detr
 from reference_impl.experiments.detr import NO_ENCODER, PLAIN, SIZES, UNWEIGHTED
 from reference_impl.experiments.scenes import CLASSES, to_targets
+from reference_impl.experiments.training import TrainingLoop
 
 SIZE = replace(SIZES["smoke"], batch_size=7)
 YES, PARTLY, NO = Outcome.YES, Outcome.PARTLY, Outcome.NO
@@ -70,23 +71,25 @@ def test_the_target_of_a_cell_is_the_last_box_that_contains_its_center() -> None
 
 
 def test_no_step_of_training_draws_from_the_seed_of_the_test(tmp_path: Path) -> None:
-    training, seeds = detr.BackboneTraining(SIZE, tmp_path / "backbone.pt", 1_000_000, "cpu"), []
+    seeds = []
 
     def noted(generator: torch.Generator) -> Any:
         seeds.append(generator.initial_seed())
         return detr.sample_batch(SIZE, generator)
 
-    training._batch = noted
-    training.step(SIZES["full"].steps - 1)
+    training = replace(detr.build_backbone_training(SIZE, tmp_path / "backbone.pt"), batch=noted)
+    TrainingLoop(training, 1_000_000, "cpu").step(SIZES["full"].steps - 1)
     assert 0 < seeds[0] < detr.TEST_SEED  # so are all before, and those of lower seeds
 
 
 def test_models_of_all_arms_have_the_same_initial_weights_and_the_pretrained_backbone(tmp_path: Path) -> None:
     file = tmp_path / "backbone.pt"
-    training = detr.BackboneTraining(replace(SIZE, backbone_steps=1), file, 5, "cpu")
+    training = TrainingLoop(detr.build_backbone_training(replace(SIZE, backbone_steps=1), file), 5, "cpu")
     training.step(0)
-    assert training.result()[-1]["accuracy"] >= 0
-    states = [detr.build_training(SIZE, file, arm, 1, "cpu").model.state_dict() for arm in detr.ARMS.values()]
+    assert training.result()["curve"][-1]["accuracy"] >= 0
+    states = [
+        TrainingLoop(detr.build_training(SIZE, file, arm), 1, "cpu").model.state_dict() for arm in detr.ARMS.values()
+    ]
     assert all(torch.equal(states[0][name], state[name]) for state in states for name in state)
     assert [any(name.startswith("encoder") for name in state) for state in states] == [True, True, False]
     for name, numbers in training.model.get_submodule("backbone").state_dict().items():
@@ -242,6 +245,6 @@ def test_the_encoder_is_judged(without: list[tuple[float, ...]], outcome: Outcom
 def test_every_claim_of_the_card_is_judged_or_listed_as_not_tried() -> None:
     card = yaml.safe_load((Path(__file__).parents[2] / "papers" / "detr.yml").read_text(encoding="utf-8"))
     tried = {"decoder-layers", "duplicates", "encoder", "no-object-weight"}
-    untried = {finding.claim for finding in detr.not_tried_findings()}
+    untried = {finding.claim for finding in detr.NOT_TRIED}
     assert {claim["id"] for claim in card["claims"]} == tried | untried
     assert not tried & untried

@@ -3,7 +3,14 @@
 import pytest
 
 from quaere.content.results import Outcome
-from reference_impl.experiments.judging import all_runs_above, each_seed_above, outcome
+from reference_impl.experiments.judging import (
+    all_runs_above,
+    differences,
+    each_seed_above,
+    not_tried,
+    outcome,
+    outcome_above,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +43,18 @@ def test_each_seed_above_compares_seed_with_seed() -> None:
     assert not each_seed_above([2.0, 11.0], [1.0, 10.0], margin=1.0)
     with pytest.raises(ValueError, match="shorter"):
         each_seed_above([1.0, 2.0], [0.0])
+
+
+def test_differences_are_of_seeds_paired() -> None:
+    assert differences([3.0, 5.0], [1.0, 6.0]) == [2.0, -1.0]
+
+
+def test_a_comparison_is_reproduced_by_all_runs_and_partly_by_each_seed() -> None:
+    assert outcome_above([3.0, 4.0], [1.0, 2.0]) is Outcome.YES
+    assert outcome_above([3.0, 4.0], [1.0, 3.5]) is Outcome.PARTLY
+    assert outcome_above([3.0, 4.0], [1.0, 4.5]) is Outcome.NO
+
+
+def test_claims_that_were_not_tried_are_listed_with_the_reasons() -> None:
+    (finding,) = not_tried({"at-scale": "It takes a cluster."})
+    assert (finding.claim, finding.outcome, finding.why) == ("at-scale", Outcome.NOT_TRIED, "It takes a cluster.")

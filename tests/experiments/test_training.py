@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from quaere.running.experiments import DeviceError, Run
-from reference_impl.experiments.training import Training, count_parameters
+from reference_impl.experiments.training import Training, TrainingLoop, count_parameters
 
 ROOT = Path(__file__).parents[2]
 GRADIENTS, TOGETHER = (Path(__file__).with_name(name) for name in ("gradients.py", "together.py"))
@@ -34,22 +34,24 @@ def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return x, x.sum(dim=1)
 
 
-def training(seed: int = 0, steps: int = 40, **more: Any) -> Training:
+def training(seed: int = 0, steps: int = 40, device: str = "auto", **more: Any) -> TrainingLoop:
     def decay(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         return torch.optim.lr_scheduler.StepLR(optimizer, 10, 0.5)
 
     def measure(model: nn.Module) -> dict[str, float]:
         return {"drawn": float(torch.rand(())), "out": float(model(torch.ones(1, 3)))}
 
-    settings: dict[str, Any] = {"schedule": decay, "measure": measure, "every": 10, "interval": 7, "clip": 1.0}
-    return Training(net, loss, batch, steps, seed, **{**settings, **more})
+    settings: dict[str, Any] = {"schedule": decay, "measure": measure, "every": 10, "clip": 1.0}
+    one = TrainingLoop(Training(net, loss, batch, steps, **{**settings, **more}), seed, device)
+    one.interval = 7
+    return one
 
 
 class GoneDownError(Exception):
     """The machine went down."""
 
 
-def stopping_at(step: int, one: Training) -> Training:
+def stopping_at(step: int, one: TrainingLoop) -> TrainingLoop:
     take = one.step
 
     def step_or_stop(index: int) -> float:
@@ -73,7 +75,7 @@ def test_a_training_that_was_stopped_comes_to_the_same_curve(tmp_path: Path, ste
     with pytest.raises(GoneDownError):
         Run(tmp_path / "run").loop("fit", lambda: stopping_at(step, training()))
     assert Run(tmp_path / "run", resume=True).loop("fit", training) == whole
-    assert [point["step"] for point in whole] == [10, 20, 30, 40]
+    assert [point["step"] for point in whole["curve"]] == [10, 20, 30, 40]
 
 
 def test_the_seed_decides_the_weights_the_batches_and_the_dropout() -> None:
@@ -86,7 +88,7 @@ def test_the_seed_decides_the_weights_the_batches_and_the_dropout() -> None:
 
 
 def test_measuring_changes_no_number_of_the_training() -> None:
-    def losses(one: Training) -> list[float]:
+    def losses(one: TrainingLoop) -> list[float]:
         return [one.step(index) for index in range(40)]
 
     assert losses(training(every=1)) == losses(training(measure=None))

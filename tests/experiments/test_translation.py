@@ -16,8 +16,6 @@ from reference_impl.experiments.translation import (
     bleu,
     collate,
     load_corpus,
-    match_width,
-    moving_average,
     sample_reversals,
     target_mask,
 )
@@ -103,15 +101,3 @@ def test_bleu_is_100_for_the_reference_alone() -> None:
     pairs = [Pair("Please choose a valid file.", "Veuillez choisir un fichier valide.")]
     assert bleu(["Veuillez choisir un fichier valide."], pairs) == pytest.approx(100)
     assert bleu(["Un fichier."], pairs) < 20
-
-
-def test_the_width_is_the_nearest_to_the_budget() -> None:
-    def square(width: int) -> torch.nn.Module:
-        return torch.nn.Linear(width, width, bias=False)
-
-    assert [match_width(square, budget) for budget in (1, 99, 105, 111)] == [1, 10, 10, 11]
-
-
-def test_a_moving_average_takes_the_last_three_points() -> None:
-    curve = [{"bleu": score} for score in (3.0, 9.0, 6.0, 0.0)]
-    assert moving_average(curve) == [3.0, 6.0, 6.0, 5.0]
