@@ -32,9 +32,11 @@ def _former_names(library: Library, module: Module) -> Iterator[tuple[str, str]]
 
 
 def _with_former_names(documentation: str, names: Iterable[tuple[str, str]]) -> str:
-    """Put an anchor for each former name where the current one is documented, or otherwise at the start."""
+    """Put an anchor of each former name at the documentation of today's, or of what holds it; else at the start."""
     for former, name in names:
         if f'id="{former}"' not in documentation:
-            start = max(0, documentation.rfind("<", 0, max(0, documentation.find(f'id="{name}"'))))
+            while name and f'id="{name}"' not in documentation:
+                name = name.rpartition(".")[0]
+            start = documentation.rfind("<", 0, documentation.find(f'id="{name}"')) if name else 0
             documentation = f'{documentation[:start]}<a id="{former}"></a>{documentation[start:]}'
     return documentation
