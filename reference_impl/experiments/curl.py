@@ -56,7 +56,7 @@ from reference_impl.curl import (
     random_crop,
     sample,
 )
-from reference_impl.experiments.arms import train_seeds
+from reference_impl.experiments.arms import measure_seeds, train_seeds
 from reference_impl.experiments.control import (
     ALL_TASKS,
     NO_TASKS,
@@ -422,7 +422,7 @@ def experiment(run: Run) -> Report:
     size, seeds = SIZES[run.size], run.seeds(SIZES[run.size].seeds)
     run.expect(1 + len(seeds) * (2 + len(ARMS) * len(size.games) + len(AGENTS) * len(size.suite.tasks)))
     probe, train, test = prepare_data(run, size.pretraining)
-    start = [probe_untrained(run, size.pretraining, probe, seed) for seed in seeds]
+    start = measure_seeds(run, "untrained", partial(probe_untrained, size.pretraining, probe), seeds)
     pixels = run.piece("pixels", probe.principal_components)
     training = build_contrastive_training(size.pretraining, probe, train)
     curves = [one["curve"] for one in train_seeds(run, "CURL", training, seeds)]

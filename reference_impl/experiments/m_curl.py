@@ -46,7 +46,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from quaere.content.results import Figure, Finding, Lines, Pictures, Report, Table, spread
 from quaere.running.experiments import Run
 from reference_impl.curl import CURL, PixelEncoder, SoftActorCritic, center_crop, info_nce, random_crop, sample
-from reference_impl.experiments.arms import train_seeds
+from reference_impl.experiments.arms import measure_seeds, train_seeds
 from reference_impl.experiments.control import (
     ALL_TASKS,
     NO_TASKS,
@@ -377,7 +377,7 @@ def experiment(run: Run) -> Report:
     run.expect(1 + len(seeds) * (1 + len(ARMS) + len(AGENTS) * len(size.suite.tasks)))
     probe, train, test = prepare_data(run, size.pretraining)
     ask = ContextProbe(test, size)
-    start = [probe_untrained(run, size.pretraining, probe, seed) for seed in seeds]
+    start = measure_seeds(run, "untrained", partial(probe_untrained, size.pretraining, probe), seeds)
     trainings = {arm: build_training(size, arm, train, probe, ask) for arm in ARMS}
     seconds = run.piece(
         "seconds a step",

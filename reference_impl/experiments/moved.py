@@ -20,11 +20,12 @@ from torch.nn import functional as F
 
 from quaere.content.results import Finding, Heatmap, Lines, Table, spread
 from quaere.running.experiments import Run
+from reference_impl.experiments.arms import train_seeds
 from reference_impl.experiments.cost import NB_FEATURES
-from reference_impl.experiments.curves import curve_series, final_values, list_means
+from reference_impl.experiments.curves import Curve, curve_series, final_values, list_means
 from reference_impl.experiments.judging import each_seed_above, outcome
 from reference_impl.experiments.prose import character_ids
-from reference_impl.experiments.training import Training, TrainingLoop, count_parameters, device_of
+from reference_impl.experiments.training import Training, count_parameters, device_of
 from reference_impl.layers.attention import causal_mask
 from reference_impl.performer import FavorAttention, positive_features, replace_attention, trigonometric_features
 from reference_impl.transformer import Embedding, EncoderLayer, PreNorm
@@ -115,6 +116,7 @@ def to_performer(model: nn.Module, nb_features: int, feature_map: Any = positive
     )
 
 
+@dataclass(frozen=True)
 class TransferredModel:
     """A language model trained with softmax attention, then fine-tuned with softmax and with FAVOR+.
 
@@ -124,42 +126,47 @@ class TransferredModel:
         num_parameters: The number of its parameters.
     """
 
-    def __init__(self, run: Run, seed: int, size: TrainingSize) -> None:
-        text, held_out = (character_ids(size.files, held_out) for held_out in (False, True))
-        test = sample_windows(held_out, 4 * size.batch_size, torch.Generator().manual_seed(0))
-        training = Training(
-            model=lambda: CharTransformer(size.d_model),
-            loss=next_character_loss,
-            batch=lambda generator: (sample_windows(text, size.batch_size, generator),),
-            steps=size.steps,
-            optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0),
-            clip=1.0,
-            measure=lambda model: {"accuracy": accuracy(model, test)},
-            every=max(1, size.steps // 10),
-            ending=serialize_weights,
-        )
-        tuning = replace(training, steps=size.finetuning_steps, every=max(1, size.finetuning_steps // 9), ending=None)
-
-        def train(name: str, training: Training, of: int) -> dict[str, Any]:
-            return run.loop(f"{name} seed {seed}", lambda: TrainingLoop(training, of, run.device))
-
-        found = train("softmax", training, seed)
-
-        def model() -> CharTransformer:
-            return load_model(found["weights"], size)
-
-        def performer() -> nn.Module:
-            return to_performer(model(), NB_FEATURES)
-
-        self.num_parameters = count_parameters(model())
-        # Other batches than in training, and the same for both arms.
-        more = train("more softmax", replace(tuning, model=model), seed + 500)["curve"]
-        self.performer = run.piece(f"switched seed {seed}", lambda: evaluate_performer(model(), test, held_out, seed))
-        self.performer["curve"] = train("FAVOR+", replace(tuning, model=performer), seed + 500)["curve"]
-        self.softmax_curve: list[dict[str, Any]] = found["curve"] + shift_curve(more, size.steps)
+    softmax_curve: Curve
+    performer: Mapping[str, Any]
+    num_parameters: int
 
 
-def shift_curve(curve: Sequence[Mapping[str, Any]], steps: int) -> list[dict[str, Any]]:
+def train_and_transfer(run: Run, size: TrainingSize, seed: int) -> TransferredModel:
+    """Train a language model, convert it, and fine-tune it with either attention."""
+    text, held_out = (character_ids(size.files, held_out) for held_out in (False, True))
+    test = sample_windows(held_out, 4 * size.batch_size, torch.Generator().manual_seed(0))
+    training = Training(
+        model=lambda: CharTransformer(size.d_model),
+        loss=next_character_loss,
+        batch=lambda generator: (sample_windows(text, size.batch_size, generator),),
+        steps=size.steps,
+        optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0),
+        clip=1.0,
+        measure=lambda model: {"accuracy": accuracy(model, test)},
+        every=max(1, size.steps // 10),
+        ending=serialize_weights,
+    )
+    (found,) = train_seeds(run, "softmax", training, [seed])
+
+    def model() -> CharTransformer:
+        return load_model(found["weights"], size)
+
+    tuning = replace(
+        training, model=model, steps=size.finetuning_steps, every=max(1, size.finetuning_steps // 9), ending=None
+    )
+    converted = replace(tuning, model=lambda: to_performer(model(), NB_FEATURES))
+    # Other batches than in training, and the same for both arms.
+    (more,) = train_seeds(run, "more softmax", tuning, [seed + 500])
+    (tuned,) = train_seeds(run, "FAVOR+", converted, [seed + 500])
+    before = run.piece(f"converted, seed {seed}", lambda: evaluate_performer(model(), test, held_out, seed))
+    return TransferredModel(
+        softmax_curve=found["curve"] + shift_curve(more["curve"], size.steps),
+        performer={**before, "curve": tuned["curve"]},
+        num_parameters=count_parameters(model()),
+    )
+
+
+def shift_curve(curve: Curve, steps: int) -> list[dict[str, Any]]:
     """Return a curve shifted by a number of steps."""
     return [{**point, "step": point["step"] + steps} for point in curve]
 
@@ -218,7 +225,7 @@ def judge_transfer(softmax_curves: Sequence[Any], performers: Sequence[Any], siz
     )
 
 
-def accuracy_at(curve: Sequence[Mapping[str, Any]], step: int) -> float:
+def accuracy_at(curve: Curve, step: int) -> float:
     """Return the accuracy at one step of a curve."""
     return next(point["accuracy"] for point in curve if point["step"] == step)
 
@@ -242,7 +249,7 @@ def transfer_table(models: Sequence[TransferredModel], size: TrainingSize) -> Ta
 
 def transfer_figure(models: Sequence[TransferredModel], size: TrainingSize) -> Lines:
     """Plot accuracy against steps, before and after the conversion."""
-    tuned = [
+    tuned: list[Curve] = [
         [
             {"step": size.steps, "accuracy": model.performer[f"positive, {NB_FEATURES}"]},
             *shift_curve(model.performer["curve"], size.steps),

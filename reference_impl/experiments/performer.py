@@ -46,9 +46,9 @@ from reference_impl.experiments.judging import each_seed_above, not_tried, outco
 from reference_impl.experiments.moved import (
     FEATURE_MAPS,
     TrainingSize,
-    TransferredModel,
     attention_heatmaps,
     judge_transfer,
+    train_and_transfer,
     transfer_figure,
     transfer_table,
 )
@@ -303,7 +303,7 @@ def experiment(run: Run) -> Report:
     errors = measure_seeds(run, "errors by features", partial(errors_by_features, size), samples)
     grown = measure_seeds(run, "errors by length", partial(errors_by_length, size), samples)
     attention, layer = measure_costs(run, size.timing, device)
-    models = [TransferredModel(run, seed, size.training) for seed in run.seeds(size.seeds)]
+    models = [train_and_transfer(run, size.training, seed) for seed in run.seeds(size.seeds)]
     return Report(
         findings=(
             judge_cost(attention, layer),

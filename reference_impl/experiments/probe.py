@@ -220,14 +220,10 @@ def prepare_data(run: Run, config: PretrainingConfig) -> tuple[LinearProbe, Reco
     return LinearProbe(train, test, config.image_size), train, test
 
 
-def probe_untrained(run: Run, config: PretrainingConfig, probe: LinearProbe, seed: int) -> Measures:
+def probe_untrained(config: PretrainingConfig, probe: LinearProbe, seed: int) -> Measures:
     """Return the R² of the initial encoder, which all arms of a seed share."""
-
-    def measure() -> Measures:
-        set_seed(seed)
-        return probe(config.build_encoder())
-
-    return run.piece(f"untrained seed {seed}", measure)
+    set_seed(seed)
+    return probe(config.build_encoder())
 
 
 def series(name: str, curves: Sequence[Curve], what: str, starts: Sequence[float] | None = None) -> Series:
