@@ -393,9 +393,10 @@ def test_an_answer_that_is_asked_for_and_missing_is_named_with_its_place(tmp_pat
     ]
 
 
-def test_the_extension_leaves_out_what_stands_apart(tmp_path: Path) -> None:
-    read(tmp_path, {"pkg/__init__.py": APART})
+def test_the_extension_leaves_out_what_stands_apart_and_nothing_that_does_something(tmp_path: Path) -> None:
+    acting = APART.split("# Answers")[1].split("def width")[0].replace("depth", "act") + "    return 1\n"
+    read(tmp_path, {"pkg/__init__.py": APART + acting})
     extensions = griffe.load_extensions(answers.AnswersExtension)
     module = griffe.load("pkg", search_paths=[tmp_path], extensions=extensions)
-    assert list(module.members) == ["os", "Net"]
+    assert list(module.members) == ["os", "Net", "act"]
     assert module["Net"].docstring.value == "A net.\n\n\n*Answers* [[toy.depth]]\n\n*Answers* [[toy.width]]\n"

@@ -47,8 +47,9 @@ class AnswersExtension(griffe.Extension):
         """Rewrite the docstring of a module, of the outermost griffe tells only here; leave out what only answers."""
         self.on_object(obj=mod)
         for name, member in list(mod.members.items()):
-            is_own = isinstance(member, griffe.Function)  # what is imported is not looked up
-            if is_own and member.docstring and _HEADER.match(member.docstring.value):
+            # What is imported is not looked up, and a function that does something besides stays.
+            docstring = member.docstring if isinstance(member, griffe.Function) else None
+            if docstring and _HEADER.match(docstring.value) and docstring.endlineno == member.endlineno:
                 del mod.members[name]
 
 
