@@ -393,6 +393,13 @@ def test_an_answer_that_is_asked_for_and_missing_is_named_with_its_place(tmp_pat
     ]
 
 
+def test_an_answer_is_asked_for_in_vain_in_a_module_without_any(tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg/__init__.py").write_text('"""A module.\n\nAsked: toy.depth\n"""\n', encoding="utf-8")
+    (fault,) = answers.read(tmp_path, "pkg", {})[2]
+    assert str(fault).startswith("pkg/__init__.py:3:8: no answer `toy.depth` in this module")
+
+
 def test_the_extension_leaves_out_what_stands_apart_and_nothing_that_does_something(tmp_path: Path) -> None:
     acting = APART.split("# Answers")[1].split("def width")[0].replace("depth", "act") + "    return 1\n"
     read(tmp_path, {"pkg/__init__.py": APART + acting})

@@ -231,8 +231,8 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
 def _answers(module: str, package: _Package, versions: Mapping[str, str]) -> tuple[list[Answer], list[AnswerError]]:
     """Return one module's answers in the order of their lines, and what is wrong with its docstrings."""
     text, file = package.texts[module], package.files[module]
-    # Parsing docstrings is what takes the time: a module without an answer or an example is passed over.
-    if not package.trees[module].body or not re.search(r"^\s*(Answers:|>>>)", text, re.MULTILINE):
+    # Parsing docstrings is what takes the time: a module without any of these is passed over.
+    if not package.trees[module].body or not re.search(r"^\s*(Answers:|Asked:|>>>)", text, re.MULTILINE):
         return [], []
     answers: list[Answer] = []
     faults: list[AnswerError] = []
