@@ -254,6 +254,8 @@ class Evolution:
         interval: Generations between two checkpoints.
     """
 
+    is_done = False
+
     def __init__(
         self,
         fitness: Fitness,

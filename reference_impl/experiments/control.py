@@ -251,6 +251,8 @@ class AgentTraining:
         device: A device, or `auto`.
     """
 
+    is_done = False
+
     def __init__(
         self,
         environment: Callable[[int], Environment],

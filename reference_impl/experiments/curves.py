@@ -34,6 +34,19 @@ def final_averages(curves: Mapping[Arm, Sequence[Curve]], measure: str) -> dict[
     return {arm: [moving_average(curve, measure)[-1] for curve in runs] for arm, runs in curves.items()}
 
 
+def has_plateaued(curve: Curve, measure: str, patience: int, *, higher_is_better: bool = True) -> bool:
+    """Return whether a measure has stopped improving: none of the last measurements is better than all before.
+
+    Args:
+        curve: The measurements so far.
+        measure: The measure, as a moving average of three.
+        patience: The number of last measurements.
+        higher_is_better: Whether the measure rises as the model learns.
+    """
+    values = [value if higher_is_better else -value for value in moving_average(curve, measure)]
+    return len(values) > patience and max(values[-patience:]) <= max(values[:-patience])
+
+
 def list_means(values: Mapping[str, Sequence[float]], form: str, separator: str = "; ") -> str:
     """Say the mean over seeds for each arm, as in "ViT 0.91; ConvNet 0.93"."""
     return separator.join(f"{arm} {fmean(seeds):{form}}" for arm, seeds in values.items())

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from quaere.running.experiments import DeviceError
+from reference_impl.experiments.curves import Curve
 
 Batch = tuple[Tensor, ...]
 Loss = Callable[..., tuple[Tensor, Tensor | float | int]]
@@ -42,6 +43,8 @@ class Training:
         after: Called after each step, as for a moving average of the weights.
         measure: Returns metrics of the model by name; called in evaluation mode and without gradients.
         every: Steps between two measurements; there is one after the last step in any case.
+        stop: Tells from the curve so far, after each measurement, whether the training ends before its last step, as
+            when it has converged.
         ending: Returns what the result holds beside the curve; called after the last step, in evaluation mode and
             without gradients.
     """
@@ -58,6 +61,7 @@ class Training:
     after: Callable[[Any], None] | None = None
     measure: Callable[[Any], Mapping[str, float]] | None = None
     every: int = 0
+    stop: Callable[[Curve], bool] | None = None
     ending: Callable[[Any], Mapping[str, Any]] | None = None
 
 
@@ -84,6 +88,7 @@ class TrainingLoop:
         if self._schedule:
             self._accelerator.register_for_checkpointing(self._schedule)
         self._curve: list[dict[str, float]] = []
+        self.is_done = False
 
     def step(self, index: int) -> float:
         """Take one step, and return the mean loss over the whole batch."""
@@ -100,6 +105,7 @@ class TrainingLoop:
             training.after(self.model)
         if training.measure and (done == self.steps or training.every and done % training.every == 0):
             self._curve.append({"step": done, "loss": loss, **self.evaluate()})
+            self.is_done = training.stop is not None and training.stop(self._curve)
         return loss
 
     def backward(self, index: int) -> float:

@@ -196,7 +196,7 @@ def show(
 def run(
     slug: Annotated[str | None, typer.Argument(help="The paper whose experiment to run.")] = None,
     size: Annotated[
-        Size, typer.Option(help="smoke: seconds; small: minutes on two cores; full: the paper's, on GPUs.")
+        Size, typer.Option(help="smoke: seconds; small: minutes on two cores; gpu: minutes on a GPU; full: the paper's.")
     ] = Size.SMOKE,
     seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the last run of this size and seed.")] = False,
@@ -238,7 +238,7 @@ def _experiment(library: Library, faults: Iterable[AuthorError], slug: str) -> M
 @contextlib.contextmanager
 def _stopping(command: str) -> Iterator[None]:
     """Say how a run that ended early can go on, or what it lacks."""
-    from quaere.running.experiments import BusyError, DeviceError, ResumeError
+    from quaere.running.experiments import BusyError, DeviceError, ResumeError, SizeError
 
     try:
         yield
@@ -249,7 +249,7 @@ def _stopping(command: str) -> Iterator[None]:
         raise typer.Exit(130) from None
     except BusyError as error:
         _misuse(str(error), "wait for it, or choose another --seed")
-    except DeviceError as error:
+    except (DeviceError, SizeError) as error:
         _misuse(str(error))
     except ResumeError as error:
         _misuse(str(error), f"start anew: {command}")

@@ -25,7 +25,7 @@ from quaere.content.states import State
 from quaere.errors import AuthorError, ConfigError, MisuseError, Place, nearest
 from quaere.running import hardware, verify
 from quaere.running.evidence import Evidence
-from quaere.running.experiments import Run
+from quaere.running.experiments import DeviceError, Run, SizeError
 from quaere.running.options import Device, Size
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ class Project:
         All but a smoke run also write the result beside the cards, from where the site draws it.
 
         Raises:
+            SizeError: The experiment has no such size.
+            DeviceError: The size or the option asks for a device that is not here.
             ResumeError: The code has changed since the run that is to be taken up again.
             ImportError: The experiment needs a package that is not installed.
         """
@@ -133,10 +135,14 @@ class Project:
         commit = verify.commit(self.root, besides=results)
         # Its results must be importable by name in whatever process runs this.
         sys.path.insert(0, str(self.root))
-        experiment = importlib.import_module(module.name).experiment
+        code = importlib.import_module(module.name)
+        if size not in (sizes := getattr(code, "SIZES", {size: ...})):
+            raise SizeError(f"the experiment has no size {size}; it has {', '.join(sizes)}")
+        if size is Size.GPU and not hardware.accelerator(device):
+            raise DeviceError("the size gpu needs a GPU, and there is none here")
         run = Run(folder, size, seed, device, key=module.key, resume=resume)
         with run.shown():
-            report: Report = experiment(run)
+            report: Report = code.experiment(run)
         result = Result(
             **dict(report),
             experiment=slug,
@@ -146,12 +152,13 @@ class Project:
             at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             seconds=run.seconds,
             device=hardware.describe(device),
+            accelerator=hardware.accelerator(device),
             versions=self.versions,
         )
         if run.is_first:
             atomic.write(folder / "result.json", result.json_text())
             if size is not Size.SMOKE:
-                atomic.write(self.root / results / f"{slug}.json", result.json_text())
+                atomic.write(self.root / results / result.file_name, result.json_text())
         return result, run
 
     def write_figures(self, result: Result, folder: Path) -> list[Path]:

@@ -23,6 +23,7 @@ class Walk:
     """A random walk, whose place and whose random numbers must both be saved."""
 
     interval = 10
+    is_done = False
 
     def __init__(self, seed: int, steps: int = 100, pause: float = 0.0) -> None:
         self.steps, self.pause = steps, pause

@@ -200,9 +200,10 @@ def _texts(library: Library) -> Iterator[_Text]:
     for answer in library.answers:
         page = addresses.card(answer.id.partition(".")[0])
         yield _Text(answer.prose, answer.place, "", page, kind=AnswerError)
-    for slug, result in library.results.items():
-        place = Place(f"{library.settings.papers}/results/{slug}.json", at="$.notes")
-        yield _Text(result.notes, place, "", addresses.card(slug), kind=ResultError)
+    for slug, results in library.results.items():
+        for result in results:
+            place = Place(library.result_file(result), at="$.notes")
+            yield _Text(result.notes, place, "", addresses.card(slug), kind=ResultError)
 
 
 def _part(card: Card, path: Iterable[str | int]) -> str | None:
@@ -339,10 +340,10 @@ def _missing_test(library: Library, paper: Paper, index: int, test: str) -> Iter
 @_registered
 def findings_on_no_claim(library: Library) -> Iterator[AuthorError]:
     """Each finding of a paper's experiment is on a claim that its card makes."""
-    for slug, result in library.results.items():
+    for slug, results in library.results.items():
         if paper := library.papers.get(slug):
             claims = {claim.id for claim in paper.card.claims}
-            for finding in result.findings:
+            for finding in (finding for result in results for finding in result.findings):
                 if finding.claim not in claims:
                     problem = f"the card makes no claim `{finding.claim}`, which its experiment judges"
                     hint = nearest(finding.claim, claims) or "add it, or run the experiment again"

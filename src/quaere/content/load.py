@@ -142,20 +142,27 @@ def _bibliography(root: Path, file: str) -> tuple[Bibliography, list[BibError]]:
     return book, [*faults, *book.faults]
 
 
-def _results(root: Path, papers: str, slugs: Iterable[str]) -> tuple[dict[str, Result], list[ResultError]]:
-    """Read the results of experiments, one per card."""
+def _results(
+    root: Path, papers: str, slugs: Iterable[str]
+) -> tuple[dict[str, tuple[Result, ...]], list[ResultError]]:
+    """Read the results of experiments, one a card and size; the largest come first."""
     slugs = set(slugs)
-    found: dict[str, Result] = {}
+    found: dict[str, list[Result]] = {}
     written, faults = files.below(root, f"{papers}/results", ResultError, lambda path: path.endswith(".json"), levels=1)
     for path, file in written.items():
-        slug = path.removesuffix(".json")
         result, wrong = _result(root, file)
         faults += wrong
-        if result and slug not in slugs:
+        if not result:
+            continue
+        slug = results.slug_of(path)
+        if slug is None:
+            hint = f"name it {result.file_name}"
+            faults.append(ResultError(Place(file), "the file's name doesn't say the size that was run", hint))
+        elif slug not in slugs:
             faults.append(ResultError(Place(file), f"there is no card `{slug}`", nearest(slug, slugs)))
-        if result:
-            found[slug] = result
-    return found, faults
+        else:
+            found.setdefault(slug, []).append(result)
+    return {slug: results.largest_first(each) for slug, each in found.items()}, faults
 
 
 def _result(root: Path, file: str) -> tuple[Result | None, list[ResultError]]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quaere.content import addresses
 from quaere.content.bibliography.reference import Reference
-from quaere.content.results import Result
+from quaere.content.results import Finding, Result
 from quaere.content.settings import Settings
 from quaere.content.states import State
 from quaere.errors import Place
@@ -223,7 +223,7 @@ class Library:
     attachments: Mapping[str, str] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
     unsound: frozenset[str] = frozenset()
-    results: Mapping[str, Result] = field(default_factory=dict)
+    results: Mapping[str, tuple[Result, ...]] = field(default_factory=dict)
     benchmarks: Result | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
 
@@ -269,10 +269,24 @@ class Library:
         named = {slug: found.get(f"experiments.{slug}") for slug in self.papers}
         return {slug: module for slug, module in named.items() if module}
 
-    def is_stale(self, slug: str) -> bool:
-        """Tell whether the code of a paper's experiment has changed since its result was written."""
+    def is_stale(self, slug: str, result: Result) -> bool:
+        """Tell whether the code of a paper's experiment has changed since a result was written."""
         module = self.experiments.get(slug)
-        return module is None or module.key != self.results[slug].key
+        return module is None or module.key != result.key
+
+    def result_file(self, result: Result) -> str:
+        """Return the path of an experiment's result."""
+        return f"{self.settings.papers}/results/{result.file_name}"
+
+    def findings(self, slug: str) -> Mapping[str, tuple[Finding, Result]]:
+        """Return the finding on each claim, with its result: that of the largest size that has a verdict, if any."""
+        found: dict[str, tuple[Finding, Result]] = {}
+        for result in self.results.get(slug, ()):
+            for finding in result.findings:
+                former = found.get(finding.claim)
+                if former is None or finding.outcome.is_verdict > former[0].outcome.is_verdict:
+                    found[finding.claim] = finding, result
+        return found
 
     @cached_property
     def code_key(self) -> str:

@@ -11,7 +11,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol, Self
 
@@ -36,21 +36,71 @@ class _Part(BaseModel):
 
 
 class Outcome(StrEnum):
-    """The outcome of a claim at the size that was run."""
+    """What came of a claim at the size that was run."""
 
     YES = "reproduced"
     PARTLY = "partly"
     NO = "not reproduced"
-    NOT_TRIED = "not tried at this size"
+    NO_VERDICT = "no verdict at this size"
+    NO_EXPERIMENT = "no experiment"
+
+    @property
+    def is_verdict(self) -> bool:
+        """Tell whether the claim was judged."""
+        return self in (Outcome.YES, Outcome.PARTLY, Outcome.NO)
+
+
+class Quantity(_Part):
+    """A measured quantity: for each arm one value a seed; null for a value that is not finite."""
+
+    name: Text = Field(description="what was measured, as on the axis of a plot")
+    unit: str = ""
+    better: Annotated[Literal["higher", "lower", ""], Field(description="the direction, if there is one")] = ""
+    arms: Mapping[Text, tuple[Number, ...]] = Field(min_length=1)
+    reported: Annotated[Mapping[str, float], Field(description="the paper's values, if on the same scale")] = {}
+    levels: Annotated[Mapping[str, float], Field(description="values to compare with, such as chance")] = {}
+    log: Annotated[bool, Field(description="whether the axis is logarithmic")] = False
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for arm, values in self.arms.items():
+            if not values:
+                raise ValueError(f"no value of the arm `{arm}` in `{self.name}`")
+        return self
+
+
+class Gate(_Part):
+    """A condition of any verdict, such as that all arms have converged: without it the claim's regime was not met."""
+
+    needs: Text = Field(description="the condition, as a sentence")
+    is_met: bool
+    measured: Annotated[str, Field(description="the numbers that decided")] = ""
 
 
 class Finding(_Part):
-    """The outcome of a paper's claim, with the measured values."""
+    """The outcome of a paper's claim, with what was measured; there is no verdict unless all gates are met."""
 
     claim: Name = Field(description="the claim's id on the card")
     outcome: Outcome
-    measured: Annotated[str, Field(description="the measured values; empty if it was not tried")] = ""
-    why: Text = Field(description="the criterion for the outcome, or why it was not tried")
+    rule: Annotated[str, Field(description="the criterion of the outcome, as a sentence")] = ""
+    ran: Annotated[str, Field(description="what was run, in a line: data, size, steps, seconds")] = ""
+    quantities: tuple[Quantity, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    needed: Annotated[str, Field(description="what a verdict would take, if there is none")] = ""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        was_run = bool(self.rule and self.ran and self.quantities)
+        if self.outcome.is_verdict:
+            if not was_run:
+                raise ValueError(f"a verdict on `{self.claim}` needs a rule, what was run, and what was measured")
+            if unmet := [gate.needs for gate in self.gates if not gate.is_met]:
+                raise ValueError(f"a verdict on `{self.claim}`, of which a gate is not met: {unmet[0]}")
+        elif not self.needed:
+            raise ValueError(f"no verdict on `{self.claim}`, and not what one would take")
+        if self.outcome is Outcome.NO_EXPERIMENT and (self.quantities or self.gates):
+            raise ValueError(f"measured values on `{self.claim}`, of which there is no experiment")
+        return self
 
 
 class Series(_Part):
@@ -69,11 +119,18 @@ class Series(_Part):
 
     @classmethod
     def of(cls, name: str, curves: Sequence[Sequence[Mapping[str, Any]]], y: str, x: str = "step") -> Self:
-        """Return one measure of several runs as a series; each point of a run has numbers by name."""
+        """Return one measure of several runs as a series; each point of a run has numbers by name.
+
+        A run that ended before the others, at a place of the longest, has nulls from there on.
+        """
+        longest = max(curves, key=len)
         return cls(
             name=name,
-            x=tuple(point[x] for point in curves[0]),
-            runs=tuple(tuple(point[y] for point in curve) for curve in curves),
+            x=tuple(point[x] for point in longest),
+            runs=tuple(
+                tuple(curve[place][y] if place < len(curve) else None for place in range(len(longest)))
+                for curve in curves
+            ),
         )
 
 
@@ -172,7 +229,7 @@ class Report(_Part):
 class Result(Report):
     """A report with its provenance."""
 
-    schema_version: Literal[2] = Field(2, alias="schema")
+    schema_version: Literal[3] = Field(3, alias="schema")
     experiment: Text
     size: Text
     key: Text = Field(description="a hash of the code that the experiment imports")
@@ -180,13 +237,36 @@ class Result(Report):
     at: Text = Field(description="when it ended, UTC, ISO 8601")
     seconds: Number
     device: Text
+    accelerator: Annotated[str, Field(description="`cuda` or `mps`; empty on a CPU")] = ""
     versions: Mapping[str, str]
+
+    @property
+    def file_name(self) -> str:
+        """The name of the result's file: results are kept by size, and by device where the size leaves it open."""
+        device = f"-{self.accelerator}" if self.accelerator and self.size != "gpu" else ""
+        return f"{self.experiment}-{self.size}{device}.json"
 
     def json_text(self) -> str:
         """Return the file's text: one line for each list of numbers, so that versions of it can be compared."""
         text = json.dumps(self.model_dump(mode="json", by_alias=True), indent=1, ensure_ascii=False)
         # Innermost lists, of numbers and nulls, come on one line each.
         return re.sub(r"\[[\s\d.,eE+\-nul]*\]", lambda match: re.sub(r"\s+", " ", match[0]), text) + "\n"
+
+
+SIZES = ("small", "gpu", "full")
+"""The sizes whose results are kept, from the smallest."""
+
+
+def slug_of(name: str) -> str | None:
+    """Return the slug of a result's file name; None if it is no such name."""
+    found = re.fullmatch(rf"(.+?)-(?:{'|'.join(SIZES)})(?:-[a-z]+)?\.json", name)
+    return found[1] if found else None
+
+
+def largest_first(results: Iterable[Result]) -> tuple[Result, ...]:
+    """Sort results by size, the largest first, and those of one size by time, the newest first."""
+    ranks = {size: rank for rank, size in enumerate(SIZES)}
+    return tuple(sorted(results, key=lambda one: (ranks.get(one.size, -1), one.at), reverse=True))
 
 
 def read(text: str) -> Result:

@@ -35,8 +35,11 @@ class Loop(Protocol):
     """Steps whose state can be saved and restored. After `restore` the numbers are those of an uninterrupted run."""
 
     steps: int
+    """The number of steps, at most."""
     interval: int
     """Steps between two checkpoints."""
+    is_done: bool
+    """Whether the loop ends before the last step, such as a training that has converged."""
 
     def step(self, index: int) -> float:
         """Take one step, and return its loss."""
@@ -49,6 +52,10 @@ class Loop(Protocol):
 
     def result(self) -> Any:
         """Return the result after the last step, as a value that can be stored as JSON."""
+
+
+class SizeError(ValueError):
+    """The experiment has no such size."""
 
 
 class DeviceError(ValueError):
@@ -67,7 +74,7 @@ class Run:
     """One run of an experiment.
 
     Attributes:
-        size: `smoke`, `small` or `full`.
+        size: `smoke`, `small`, `gpu` or `full`.
         seed: The first seed.
         device: `auto`, `cpu`, `cuda` or `mps`.
         folder: Where pieces, checkpoints and figures lie.
@@ -182,6 +189,8 @@ class Run:
             loss = loop.step(index)
             done = index + 1
             self._progress.update(self._bar, completed=before + done / loop.steps, loss=f"loss {loss:.4g}")
+            if loop.is_done:
+                break
             # After the last step there is a result, which `piece` keeps before it stops.
             if done < loop.steps and (done % loop.interval == 0 or self._stopping):
                 self._save(loop, checkpoint, done)

@@ -25,12 +25,19 @@ def describe(device: str = "auto") -> str:
     return ", ".join([*parts, *_accelerators(device)])
 
 
-def _accelerators(device: str) -> list[str]:
-    """Name the accelerators that torch uses, if torch is loaded."""
+def accelerator(device: str = "auto") -> str:
+    """Return the kind of accelerator that torch uses, `cuda` or `mps`; nothing if it uses none, or isn't loaded."""
     torch = sys.modules.get("torch")
     if torch is None or device == "cpu":
-        return []
-    if torch.cuda.is_available():
+        return ""
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else ""
+
+
+def _accelerators(device: str) -> list[str]:
+    """Name the accelerators that torch uses."""
+    kind = accelerator(device)
+    if kind == "cuda":
+        torch = sys.modules["torch"]
         count, name = torch.cuda.device_count(), torch.cuda.get_device_name()
         return [f"{count} × {name}" if count > 1 else name]
-    return ["Apple GPU"] if torch.backends.mps.is_available() else []
+    return ["Apple GPU"] if kind else []

@@ -4,10 +4,11 @@ from enum import StrEnum
 
 
 class Size(StrEnum):
-    """The size of an experiment: seconds, minutes on two cores, or the paper's size."""
+    """The size of an experiment: seconds, minutes on two cores, minutes on a GPU, or the paper's size."""
 
     SMOKE = "smoke"
     SMALL = "small"
+    GPU = "gpu"
     FULL = "full"
 
 
