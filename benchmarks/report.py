@@ -152,7 +152,7 @@ def result(found: Report, root: Path, device: str, seconds: float) -> Result:
     versions = {name: metadata.version(name) for name in VERSIONS}
     return Result(
         **dict(found),
-        schema=2,
+        schema=3,
         experiment="benchmarks",
         size=device,
         key=project.read()[0].code_key,

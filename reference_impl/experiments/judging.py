@@ -55,9 +55,7 @@ def outcome(whole: bool, part: bool = False) -> Outcome:
 
 def no_experiment(needed: Mapping[str, str]) -> tuple[Finding, ...]:
     """Return the findings on claims that no experiment tests, with what it would take for each."""
-    return tuple(
-        Finding(claim=claim, outcome=Outcome.NO_EXPERIMENT, needed=each) for claim, each in needed.items()
-    )
+    return tuple(Finding(claim=claim, outcome=Outcome.NO_EXPERIMENT, needed=each) for claim, each in needed.items())
 
 
 def all_runs_above(higher: Sequence[float], lower: Sequence[float]) -> bool:

@@ -196,7 +196,8 @@ def show(
 def run(
     slug: Annotated[str | None, typer.Argument(help="The paper whose experiment to run.")] = None,
     size: Annotated[
-        Size, typer.Option(help="smoke: seconds; small: minutes on two cores; gpu: minutes on a GPU; full: the paper's.")
+        Size,
+        typer.Option(help="smoke: seconds; small: minutes on a CPU; gpu: minutes on a GPU; full: the paper's."),
     ] = Size.SMOKE,
     seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the last run of this size and seed.")] = False,

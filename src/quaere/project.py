@@ -158,7 +158,7 @@ class Project:
         if run.is_first:
             atomic.write(folder / "result.json", result.json_text())
             if size is not Size.SMOKE:
-                atomic.write(self.root / results / result.file_name, result.json_text())
+                atomic.write(self.root / results / f"{result.stem}.json", result.json_text())
         return result, run
 
     def write_figures(self, result: Result, folder: Path) -> list[Path]:

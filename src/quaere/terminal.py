@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quaere.content.model import Answer, Asked, Library, Paper, Verdict
-from quaere.content.results import Outcome, Result, cell
+from quaere.content.results import Finding, Outcome, Result, cell, mean_and_range
 from quaere.content.states import State
 from quaere.errors import visible
 
@@ -30,7 +30,8 @@ _OUTCOMES = {
     Outcome.YES: "green",
     Outcome.PARTLY: "yellow",
     Outcome.NO: "red",
-    Outcome.NOT_TRIED: "bright_black",
+    Outcome.NO_VERDICT: "bright_black",
+    Outcome.NO_EXPERIMENT: "bright_black",
 }
 _FAINT = "bright_black"
 
@@ -117,10 +118,11 @@ def experiments(library: Library) -> RenderableType:
     """List the experiments, with the outcomes of their claims."""
     table = _table("experiment", "", "last result", "")
     for slug, module in library.experiments.items():
-        found = library.results.get(slug)
-        outcomes = Counter(finding.outcome for finding in found.findings) if found else {}
+        kept = library.results.get(slug, ())
+        outcomes = Counter(finding.outcome for finding, _ in library.findings(slug).values())
         counts = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes.get(outcome))
-        state = f"{found.size}, {found.at[:10]}" + (", stale" if library.is_stale(slug) else "") if found else "none"
+        stale = {True: ", stale", False: ""}
+        state = "; ".join(f"{one.size}, {one.at[:10]}{stale[library.is_stale(slug, one)]}" for one in kept) or "none"
         table.add_row(Text(slug), Text(module.summary), Text(state), Text(counts))
     return table
 
@@ -135,14 +137,26 @@ def result(one: Result) -> RenderableType:
         parts += [Text(table.title, "bold"), shown, *([Text(f"{table.note}\n", _FAINT)] if table.note else [])]
     claims = _table("claim", "outcome", "")
     for finding in one.findings:
-        said = Text.assemble(finding.measured, "\n" if finding.measured else "", (finding.why, _FAINT))
-        claims.add_row(Text(finding.claim), Text(finding.outcome, _OUTCOMES[finding.outcome]), said)
+        claims.add_row(Text(finding.claim), Text(finding.outcome, _OUTCOMES[finding.outcome]), _measured(finding))
     seeds = f"seed{'s' * (len(one.seeds) != 1)} {', '.join(map(str, one.seeds))}"
     ran = f"{one.seconds:.0f} s on {one.device}; commit {one.commit or 'none'}"
     where = f"{one.experiment}, size {one.size}, {seeds}; {ran}"
     return Group(
         *parts, Text("Claims", "bold"), claims, *([Markdown(one.notes)] if one.notes else []), Text(where, _FAINT)
     )
+
+
+def _measured(finding: Finding) -> Text:
+    """Say what was measured for a claim, and by which rule it was judged."""
+    lines = [Text(finding.ran)] if finding.ran else []
+    for quantity in finding.quantities:
+        lines.append(Text(f"{quantity.title}:"))
+        lines += (Text(f"  {arm}: {mean_and_range(values)}") for arm, values in quantity.arms.items())
+    lines += [Text(finding.rule, _FAINT)] if finding.rule else []
+    for gate in finding.gates:
+        lines.append(Text(f"{'met' if gate.is_met else 'not met'}: {gate.needs} {gate.measured}", _FAINT))
+    lines += [Text(f"a verdict would take: {finding.needed}", _FAINT)] if finding.needed else []
+    return Text("\n").join(lines)
 
 
 def ran(answer: Answer, verdict: Verdict, transcript: str) -> RenderableType:

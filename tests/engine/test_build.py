@@ -277,10 +277,10 @@ def test_a_figure_that_can_not_be_drawn_ends_the_build_with_its_place(base: Base
         "device": "x",
         "versions": {},
     }
-    result = {**known, "schema": 2, "seeds": [0], "seconds": 1, "figures": [figure]}
-    base.write({"papers/results/toy.json": json.dumps(result)})
+    result = {**known, "schema": 3, "seeds": [0], "seconds": 1, "figures": [figure]}
+    base.write({"papers/results/toy-small.json": json.dumps(result)})
     (told,) = built(base)
-    assert told.startswith("papers/results/toy.json:1:1: this figure can't be drawn: ")
+    assert told.startswith("papers/results/toy-small.json:1:1: this figure can't be drawn: ")
     assert "(at $.figures[0])\n  hint: run it again" in told
 
 

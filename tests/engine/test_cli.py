@@ -551,7 +551,7 @@ claims:
 
 import random
 
-from quaere.content.results import Finding, Lines, Outcome, Report, Series, Table
+from quaere.content.results import Finding, Lines, Outcome, Quantity, Report, Series, Table
 from quaere.running.experiments import DeviceError, Run
 
 
@@ -563,7 +563,15 @@ def experiment(run: Run) -> Report:
     series = Series(name="luck", x=(1.0,), runs=((drawn,),))
     curve = Lines(id="luck", title="Luck", caption="It is.", alt="One point.", x="draws", y="number", series=(series,))
     return Report(
-        findings=(Finding(claim="lucky", outcome=outcome, measured=f"{drawn:.3f}", why="above a half"),),
+        findings=(
+            Finding(
+                claim="lucky",
+                outcome=outcome,
+                rule="above a half",
+                ran="one draw",
+                quantities=(Quantity(name="number", arms={"drawn": (drawn,)}),),
+            ),
+        ),
         tables=(Table(title="Draws", columns=("seed", "number"), rows=((run.seed, drawn),)),),
         figures=(curve,),
         seeds=(run.seed,),
@@ -586,7 +594,7 @@ def run_toy(toy: Base, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_run_shows_what_came_out_and_draws_it(toy: Base) -> None:
     result = run_toy(toy)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"lucky\s+reproduced\s+0\.844", result.stdout)
+    assert re.search(r"lucky\s+reproduced\s+one draw\s+number:\s+drawn: 0\.844\s+above a half", result.stdout)
     assert re.search(r"0\s+0\.844", result.stdout)
     assert "toy, size smoke, seed 0;" in result.stdout
     figure = re.search(r"^figure: (.*)$", result.stderr, re.MULTILINE)
@@ -599,13 +607,14 @@ def test_run_keeps_the_result_beside_the_cards_unless_it_is_for_smoke(toy: Base)
     assert not (toy.root / "papers/results").exists()
     run_toy(toy, "--size", "small", "--seed", "3")
     library = toy.library()
-    assert (library.results["toy"].seeds, library.is_stale("toy")) == ((3,), False)
-    assert library.results["toy"].findings[0].measured == "0.238"
+    (result,) = library.results["toy"]
+    assert (result.seeds, library.is_stale("toy", result)) == ((3,), False)
+    assert result.findings[0].quantities[0].arms["drawn"] == (0.237965,)
     code = TOY["reference_impl/experiments/toy.py"]
     toy.write({"reference_impl/experiments/toy.py": f"# A word.\n{code}".replace("Draws a", "Takes a")})
-    assert not toy.library().is_stale("toy")
+    assert not toy.library().is_stale("toy", result)
     toy.write({"reference_impl/experiments/toy.py": code.replace("0.5", "0.6")})
-    assert toy.library().is_stale("toy")
+    assert toy.library().is_stale("toy", result)
 
 
 def test_run_names_the_commit_that_it_began_on_whatever_results_came_since(toy: Base) -> None:
@@ -614,13 +623,13 @@ def test_run_names_the_commit_that_it_began_on_whatever_results_came_since(toy: 
         command = ["git", "-C", str(toy.root), *who, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    toy.write({"papers/results/toy.json": "{}"})
+    toy.write({"papers/results/toy-small.json": "{}"})
     git("init", "--quiet")
     git("add", ".")
     git("commit", "--quiet", "--no-gpg-sign", "--message", "First")
     for _ in range(2):  # the first run changes the result that was committed
         assert run_toy(toy, "--size", "small").returncode == 0
-        assert toy.library().results["toy"].commit == git("rev-parse", "--short=10", "HEAD")
+        assert toy.library().results["toy"][0].commit == git("rev-parse", "--short=10", "HEAD")
 
 
 def test_run_lists_the_experiments_with_what_they_found(toy: Base, call: Call) -> None:

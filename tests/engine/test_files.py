@@ -23,7 +23,7 @@ FILES = (
     "papers/toy.yml",
     "papers/other.yaml",
     "papers/references.bib",
-    "papers/results/toy.json",
+    "papers/results/toy-small.json",
     "papers/in/a.png",
     "papers/a.pdf",
     "papers/a.svg",
@@ -418,7 +418,7 @@ def test_what_is_read_is_what_was_looked_at(base: Base, monkeypatch: pytest.Monk
 
 
 CARD = "cite: toy2020\nidea: A\nimplementation: null\nnotes: "
-RESULT = '{"schema":2,"experiment":"toy","size":"small","key":"k","commit":"","at":"2026","seconds":1,"device":"d",'
+RESULT = '{"schema":3,"experiment":"toy","size":"small","key":"k","commit":"","at":"2026","seconds":1,"device":"d",'
 RESULT += '"versions":{},"seeds":[0],"settings":%s}'
 DOCTEST = '"""Toy.\n\nAnswers: toy.why\n    >>> %s\n    1\n"""\n'
 DEEP = {
@@ -436,11 +436,14 @@ DEEP = {
     ("papers/toy.yml", "{a: " * 20_000): "papers/toy.yml:1:85: the card is nested more than 20 levels deep",
     ("papers/toy.yml", "- " * 20_000): "papers/toy.yml:1:43: the card is nested more than 20 levels deep",
     (
-        "papers/results/toy.json",
+        "papers/results/toy-small.json",
         RESULT % ("[" * 20_000),
-    ): "papers/results/toy.json:1:1: not the result of an experiment",
-    ("papers/results/toy.json", RESULT % ("1" * 5_000)): "papers/results/toy.json:1:1: not the result of an experiment",
-    ("papers/results/toy.json", RESULT % '{"a": 1e999999, "b": NaN}'): "",
+    ): "papers/results/toy-small.json:1:1: not the result of an experiment",
+    (
+        "papers/results/toy-small.json",
+        RESULT % ("1" * 5_000),
+    ): "papers/results/toy-small.json:1:1: not the result of an experiment",
+    ("papers/results/toy-small.json", RESULT % '{"a": 1e999999, "b": NaN}'): "",
     ("papers/toy.yml", CARD + '"' + ">" * 5_000 + ' x"'): "",
     ("papers/toy.yml", CARD + '"' + "- " * 5_000 + 'x"'): "",
     ("papers/toy.yml", CARD + '"' + "[" * 5_000 + '"'): "",

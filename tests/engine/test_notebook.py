@@ -5,7 +5,7 @@ import json
 
 import nbformat
 
-from quaere.content.results import Finding, Outcome, Report, Table
+from quaere.content.results import Finding, Outcome, Quantity, Report, Table
 from quaere.running import notebook
 
 SOURCE = '''\
@@ -69,7 +69,13 @@ def test_it_runs_the_size_that_was_asked_for() -> None:
 
 def test_it_shows_tables_and_findings_in_words() -> None:
     table = Table(title="Scores", columns=("who", "score"), rows=(("a", 0.5), ("b", None)), note="Higher is better.")
-    finding = Finding(claim="faster", outcome=Outcome.PARTLY, measured="1.2 times.", why="Less than 2.")
+    finding = Finding(
+        claim="faster",
+        outcome=Outcome.PARTLY,
+        rule="Less than 2.",
+        ran="It.",
+        quantities=(Quantity(name="time", arms={"it": (1.2,)}),),
+    )
     shown = notebook.tabulated(Report(tables=(table,), findings=(finding,), seeds=(0,)))
     assert "| who | score |\n| --- | --- |\n| a | 0.5 |\n| b | – |" in shown
-    assert "- `faster`: **partly**. 1.2 times. Less than 2." in shown
+    assert "- `faster`: **partly**. Less than 2.\n    - time: it 1.2" in shown

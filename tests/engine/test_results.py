@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from quaere.content import results
-from quaere.content.results import Finding, Heatmap, Lines, Outcome, Result, Series, Table
+from quaere.content.results import Finding, Gate, Heatmap, Lines, Outcome, Quantity, Result, Series, Table
 
 
 def result(**more: object) -> Result:
@@ -46,10 +46,10 @@ def test_a_number_that_json_has_not_is_stored_as_null(number: float) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"schema": 3},
+        {"schema": 2},
         {"figures": [{"kind": "pie"}]},
-        {"findings": [{"claim": "faster", "outcome": "true", "measured": "", "why": "so"}]},
-        {"findings": [{"claim": "faster", "outcome": "partly", "measured": "2", "why": ""}]},
+        {"findings": [{"claim": "faster", "outcome": "true", "needed": "so"}]},
+        {"findings": [{"claim": "faster", "outcome": "partly", "rule": "so", "ran": "so"}]},
         {"extra": 1},
     ],
 )
@@ -68,6 +68,11 @@ def test_a_curve_is_taken_from_the_points_of_each_seed() -> None:
     second: list[dict[str, int | None]] = [{"score": 2}, {"score": 4}]
     assert Series.of("one", [first, second], "score") == Series(name="one", x=(5, 10), runs=((1, None), (2, 4)))
     assert Series.of("one", [first], "step", x="loss").x == (3, 2)
+
+
+def test_a_run_that_ended_early_has_no_values_from_there_on() -> None:
+    short, whole = [{"step": 5, "score": 1}], [{"step": 5, "score": 2}, {"step": 10, "score": 4}]
+    assert Series.of("one", [short, whole], "score") == Series(name="one", x=(5, 10), runs=((1, None), (2, 4)))
 
 
 def test_a_map_has_a_value_for_each_row_and_column() -> None:
@@ -89,8 +94,67 @@ def test_a_cell_shows_the_digits_that_a_reader_needs(value: float | str | None, 
 
 
 def test_the_words_for_what_became_of_a_claim_are_those_that_pages_show() -> None:
-    assert [str(one) for one in Outcome] == ["reproduced", "partly", "not reproduced", "not tried at this size"]
-    assert Finding(claim="a", outcome=Outcome.NO, why="so").measured == ""
+    words = ["reproduced", "partly", "not reproduced", "no verdict at this size", "no experiment"]
+    assert [str(one) for one in Outcome] == words
+    assert [one.is_verdict for one in Outcome] == [True, True, True, False, False]
+
+
+MEASURED = {"rule": "Higher.", "ran": "3 steps", "quantities": (Quantity(name="score", arms={"a": (1.0,)}),)}
+MET, UNMET = Gate(needs="They converge.", is_met=True), Gate(needs="They are tuned.", is_met=False)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.YES, Outcome.PARTLY, Outcome.NO])
+def test_a_verdict_needs_what_was_measured_and_all_gates(outcome: Outcome) -> None:
+    found = Finding.model_validate({"claim": "a", "outcome": outcome, **MEASURED, "gates": (MET,)})
+    assert found.gates == (MET,)
+    for gap, nothing in {"rule": "", "ran": "", "quantities": ()}.items():
+        with pytest.raises(ValidationError, match="needs a rule, what was run, and what was measured"):
+            Finding.model_validate({"claim": "a", "outcome": outcome, **MEASURED, gap: nothing})
+    with pytest.raises(ValidationError, match="a gate is not met: They are tuned"):
+        Finding.model_validate({"claim": "a", "outcome": outcome, **MEASURED, "gates": (MET, UNMET)})
+
+
+def test_without_a_verdict_a_finding_says_what_one_would_take() -> None:
+    known = {"claim": "a", "outcome": Outcome.NO_VERDICT, **MEASURED, "gates": (UNMET,)}
+    assert Finding.model_validate({**known, "needed": "more seeds"}).needed == "more seeds"
+    with pytest.raises(ValidationError, match="not what one would take"):
+        Finding.model_validate(known)
+    assert Finding(claim="a", outcome=Outcome.NO_EXPERIMENT, needed="ImageNet").quantities == ()
+    with pytest.raises(ValidationError, match="of which there is no experiment"):
+        Finding.model_validate({**known, "outcome": Outcome.NO_EXPERIMENT, "needed": "ImageNet"})
+
+
+def test_an_arm_has_a_value() -> None:
+    with pytest.raises(ValidationError, match="no value of the arm `b` in `score`"):
+        Quantity(name="score", arms={"a": (1.0,), "b": ()})
+    with pytest.raises(ValidationError, match="at least 1"):
+        Quantity(name="score", arms={})
+
+
+def test_a_quantity_says_its_unit_its_direction_and_its_axis() -> None:
+    assert Quantity(name="score", arms={"a": (1.0,)}).title == "score"
+    full = Quantity(name="time", unit="s", better="lower", arms={"a": (1.0,)}, log=True)
+    assert full.title == "time (s, lower is better, logarithmic)"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((0.1, 0.2, 0.6), "0.3 (0.1 to 0.6)"),
+        ((12345.0, 12347.0), "12,346 (12,345 to 12,347)"),
+        ((2.0, 2.0), "2"),
+        ((0.25,), "0.25"),
+        ((None, 1.0), "1 of 2 seeds not finite"),
+    ],
+)
+def test_values_of_seeds_are_said_as_a_mean_and_a_range(values: tuple[float | None, ...], said: str) -> None:
+    assert results.mean_and_range(values) == said
+
+
+def test_results_come_largest_and_newest_first_and_their_names_tell_size_and_device() -> None:
+    small, newer, gpu = result(), result(at="2026-02-01T00:00:00+00:00", accelerator="cuda"), result(size="gpu")
+    assert results.largest_first([small, gpu, newer]) == (gpu, newer, small)
+    assert [one.stem for one in (small, newer, gpu)] == ["toy-small", "toy-small-cuda", "toy-gpu"]
 
 
 def test_a_spread_says_the_mean_the_lowest_and_the_highest() -> None:

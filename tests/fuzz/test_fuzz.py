@@ -273,7 +273,7 @@ def test_any_evidence_is_read_or_set_aside(base: Base, source: str) -> None:
 
 
 RESULT: dict[str, Any] = {
-    "schema": 2,
+    "schema": 3,
     "experiment": "toy",
     "size": "small",
     "key": "k",
@@ -283,7 +283,16 @@ RESULT: dict[str, Any] = {
     "device": "a",
     "versions": {},
     "seeds": [0],
-    "findings": [{"claim": "a", "outcome": "reproduced", "measured": "", "why": "b"}],
+    "findings": [
+        {
+            "claim": "a",
+            "outcome": "reproduced",
+            "rule": "b",
+            "ran": "c",
+            "quantities": [{"name": "d", "arms": {"e": [1.0, None]}, "levels": {"f": 0.5}, "log": True}],
+            "gates": [{"needs": "g", "is_met": True}],
+        }
+    ],
     "tables": [{"title": "a", "columns": ["a", "b"], "rows": [[1, "c"]], "note": ""}],
     "figures": [],
     "settings": {"a": 1},
@@ -294,11 +303,11 @@ RESULT: dict[str, Any] = {
 @PROFILE
 @given(source=inputs.text(*inputs.JSON, most=12) | spoiled(RESULT).map(json.dumps))
 def test_any_result_is_read_or_at_fault(base: Base, source: str) -> None:
-    base.write({"papers/results/toy.json": source.encode(errors="surrogatepass")})
+    base.write({"papers/results/toy-small.json": source.encode(errors="surrogatepass")})
     with soon():
-        result, faults = load._result(base.root, "papers/results/toy.json")
+        result, faults = load._result(base.root, "papers/results/toy-small.json")
     assert (result is None) is bool(faults)
-    assert_told(faults, "papers/results/toy.json", source)
+    assert_told(faults, "papers/results/toy-small.json", source)
     if result:
         assert terminal_shows(terminal.result(result))
         assert Result.model_validate_json(result.json_text()) is not None

@@ -161,9 +161,9 @@ class Author:
         """Make what came of the card's experiment."""
         words, lines = self.words, self.lines
         return {
-            "schema": 2,
+            "schema": 3,
             "experiment": self.slug,
-            "size": words("size"),
+            "size": "small",
             "key": "0",
             "commit": words("commit"),
             "at": words("at"),
@@ -177,7 +177,22 @@ class Author:
                 words("group of settings"): {words("setting"): words.some(2, "value of a setting")},
             },
             "findings": [
-                {"claim": f"c{n}", "outcome": "partly", "measured": lines("measured"), "why": lines("why")}
+                {
+                    "claim": f"c{n}",
+                    "outcome": "partly",
+                    "rule": lines("rule"),
+                    "ran": lines("what was run"),
+                    "quantities": [
+                        {
+                            "name": lines("quantity"),
+                            "unit": lines("unit"),
+                            "arms": {lines("arm"): [0, 1]},
+                            "reported": {lines("reported"): 1},
+                            "levels": {lines("level"): 0},
+                        }
+                    ],
+                    "gates": [{"needs": lines("gate"), "is_met": True, "measured": lines("gate, measured")}],
+                }
                 for n in range(claims)
             ],
             "tables": [
@@ -222,7 +237,7 @@ class Author:
         )
         figures = []
         for n, draw in enumerate(drawn):
-            words = Turn(self.written, f"assets/results/{self.slug}-f{n}-light.svg", self.words.rest)
+            words = Turn(self.written, f"assets/results/{self.slug}-small-f{n}-light.svg", self.words.rest)
             about = {"title": self.lines("figure, title"), "caption": self.lines("caption"), "alt": self.words("alt")}
             # A drawing has room for the start of a name.
             figures.append({"id": f"f{n}", **about, **draw(partial(words, first="VEK "))})
@@ -271,7 +286,7 @@ def spread(base: Base, written: Written) -> None:
             made["links"] += [{"kind": "code", "title": "x", "url": url} for url in addresses]
         entries.append(author.entry(Turn(written, page, titles), by="editor" if slug == "sound" else "author"))
         if slug == "text0":
-            files[f"papers/results/{slug}.json"] = json.dumps(author.result(len(made["claims"])))
+            files[f"papers/results/{slug}-small.json"] = json.dumps(author.result(len(made["claims"])))
             files[f"reference_impl/experiments/{slug}.py"] = docstring("Code.")
         if slug == "answers":
             files[f"reference_impl/{slug}.py"] = author.module(ANSWERS, Turn(written, page, cycle(markdown[::9])))
@@ -783,7 +798,7 @@ def test_latex_that_is_hard_to_read_is_shown_or_refused(tmp_path: Path, title: s
 def test_a_figure_that_cannot_be_drawn_is_refused(tmp_path: Path, name: str) -> None:
     base = sound(tmp_path)
     report = harmless("toy", Written(), "").result(0) | {"figures": [vectors.UNDRAWN[name]]}
-    base.write({"papers/results/toy.json": json.dumps(report)})
+    base.write({"papers/results/toy-small.json": json.dumps(report)})
     library, faults = base.project.read()
     if not faults:
         view = base.project.view(library)

@@ -1114,7 +1114,7 @@ HARMLESS = (
 _CARD = "cite: toy2020\nidea: An idea.\nimplementation: null\n"
 _QUESTION = _CARD + "questions:\n  - {id: why, ask: Why?, asked: 2026-01-31}\n"
 _RESULT = (
-    '{"schema": 2, "experiment": "toy", "size": "small", "key": "0", "commit": "", "at": "now", "seconds": 1, '
+    '{"schema": 3, "experiment": "toy", "size": "small", "key": "0", "commit": "", "at": "now", "seconds": 1, '
     '"device": "x", "versions": {}, "seeds": []'
 )
 _ANSWER = '"""Code.\n\nAnswers: NAME\n    Words.\n\n    >>> CODE\n    1\n"""\n'
@@ -1175,32 +1175,46 @@ REFUSED: Mapping[str, tuple[str, str, str]] = {
     "escape in a title": ("papers/references.bib", "@misc{toy2020, title = {\x1b[2Jx}}\n", "U+001B"),
     "start of text in a title": ("papers/references.bib", "@misc{toy2020, title = {\x02wzxhzdk:0\x03}}\n", "U+0002"),
     "null character in a title": ("papers/references.bib", "@misc{toy2020, title = {a\x00b}}\n", "U+0000"),
-    "key of a result": ("papers/results/toy.json", _RESULT + ', "<script>": 1}', "not permitted"),
-    "half a result": ("papers/results/toy.json", _RESULT, "not the result of an experiment"),
-    "half a character of a result": ("papers/results/toy.json", _RESULT + ', "notes": "\\ud800"}', "not the result"),
+    "key of a result": ("papers/results/toy-small.json", _RESULT + ', "<script>": 1}', "not permitted"),
+    "half a result": ("papers/results/toy-small.json", _RESULT, "not the result of an experiment"),
+    "half a character of a result": (
+        "papers/results/toy-small.json",
+        _RESULT + ', "notes": "\\ud800"}',
+        "not the result",
+    ),
     "outcome": (
-        "papers/results/toy.json",
-        _RESULT + ', "findings": [{"claim": "a", "outcome": "<script>", "why": "x"}]}',
+        "papers/results/toy-small.json",
+        _RESULT + ', "findings": [{"claim": "a", "outcome": "<script>", "needed": "x"}]}',
         "not the result of an experiment",
     ),
     "id of a claim": (
-        "papers/results/toy.json",
-        _RESULT + ', "findings": [{"claim": "a\\" onclick=\\"POP", "outcome": "partly", "why": "x"}]}',
+        "papers/results/toy-small.json",
+        _RESULT + ', "findings": [{"claim": "a\\" onclick=\\"POP", "outcome": "no experiment", "needed": "x"}]}',
         "not the result of an experiment",
     ),
     "id of a figure": (
-        "papers/results/toy.json",
+        "papers/results/toy-small.json",
         _RESULT
         + ', "figures": [{"id": "../../x", "kind": "lines", "title": "x", "caption": "x", "alt": "x", "x": "x", '
         '"y": "y", "series": []}]}',
         "not the result of an experiment",
     ),
     "depth of a result": (
-        "papers/results/toy.json",
+        "papers/results/toy-small.json",
         _RESULT + ', "settings": ' + '{"a":' * 3000 + "1" + "}" * 3001,
         "not the result of an experiment",
     ),
-    "name of a result": ("papers/results/<script>POP<script>.json", _RESULT + "}", "there is no card"),
+    "name of a result": ("papers/results/<script>POP<script>.json", _RESULT + "}", "the file's name"),
+    "size of a result": (
+        "papers/results/toy-<script>.json",
+        _RESULT.replace("small", "<script>") + "}",
+        "are not kept",
+    ),
+    "card of a result": (
+        "papers/results/toy-small.json",
+        _RESULT.replace('"toy"', '"../../<script>"') + "}",
+        "there is no card",
+    ),
     "name of an answer": (
         "reference_impl/toy.py",
         _ANSWER.replace("NAME", "<img src=x onerror=POP>").replace("CODE", "1"),

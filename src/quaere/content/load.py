@@ -142,9 +142,7 @@ def _bibliography(root: Path, file: str) -> tuple[Bibliography, list[BibError]]:
     return book, [*faults, *book.faults]
 
 
-def _results(
-    root: Path, papers: str, slugs: Iterable[str]
-) -> tuple[dict[str, tuple[Result, ...]], list[ResultError]]:
+def _results(root: Path, papers: str, slugs: Iterable[str]) -> tuple[dict[str, tuple[Result, ...]], list[ResultError]]:
     """Read the results of experiments, one a card and size; the largest come first."""
     slugs = set(slugs)
     found: dict[str, list[Result]] = {}
@@ -154,12 +152,15 @@ def _results(
         faults += wrong
         if not result:
             continue
-        slug = results.slug_of(path)
-        if slug is None:
-            hint = f"name it {result.file_name}"
-            faults.append(ResultError(Place(file), "the file's name doesn't say the size that was run", hint))
-        elif slug not in slugs:
+        slug = result.experiment
+        if slug not in slugs:
             faults.append(ResultError(Place(file), f"there is no card `{slug}`", nearest(slug, slugs)))
+        elif result.size not in results.SIZES:
+            problem = f"results of the size `{result.size}` are not kept"
+            faults.append(ResultError(Place(file), problem, f"those are: {', '.join(results.SIZES)}"))
+        elif path != f"{result.stem}.json":
+            problem = f"the file's name doesn't say what was run: {slug}, size {result.size}"
+            faults.append(ResultError(Place(file), problem, f"name it {result.stem}.json"))
         else:
             found.setdefault(slug, []).append(result)
     return {slug: results.largest_first(each) for slug, each in found.items()}, faults

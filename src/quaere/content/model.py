@@ -276,7 +276,7 @@ class Library:
 
     def result_file(self, result: Result) -> str:
         """Return the path of an experiment's result."""
-        return f"{self.settings.papers}/results/{result.file_name}"
+        return f"{self.settings.papers}/results/{result.stem}.json"
 
     def findings(self, slug: str) -> Mapping[str, tuple[Finding, Result]]:
         """Return the finding on each claim, with its result: that of the largest size that has a verdict, if any."""

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from statistics import fmean
 from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -60,6 +61,13 @@ class Quantity(_Part):
     reported: Annotated[Mapping[str, float], Field(description="the paper's values, if on the same scale")] = {}
     levels: Annotated[Mapping[str, float], Field(description="values to compare with, such as chance")] = {}
     log: Annotated[bool, Field(description="whether the axis is logarithmic")] = False
+
+    @property
+    def title(self) -> str:
+        """What was measured, in which unit, and which direction is better."""
+        direction = f"{self.better} is better" if self.better else ""
+        notes = ", ".join(note for note in (self.unit, direction, "logarithmic" if self.log else "") if note)
+        return f"{self.name} ({notes})" if notes else self.name
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -237,14 +245,14 @@ class Result(Report):
     at: Text = Field(description="when it ended, UTC, ISO 8601")
     seconds: Number
     device: Text
-    accelerator: Annotated[str, Field(description="`cuda` or `mps`; empty on a CPU")] = ""
+    accelerator: Annotated[Literal["cuda", "mps", ""], Field(description="empty on a CPU")] = ""
     versions: Mapping[str, str]
 
     @property
-    def file_name(self) -> str:
+    def stem(self) -> str:
         """The name of the result's file: results are kept by size, and by device where the size leaves it open."""
         device = f"-{self.accelerator}" if self.accelerator and self.size != "gpu" else ""
-        return f"{self.experiment}-{self.size}{device}.json"
+        return f"{self.experiment}-{self.size}{device}"
 
     def json_text(self) -> str:
         """Return the file's text: one line for each list of numbers, so that versions of it can be compared."""
@@ -257,16 +265,9 @@ SIZES = ("small", "gpu", "full")
 """The sizes whose results are kept, from the smallest."""
 
 
-def slug_of(name: str) -> str | None:
-    """Return the slug of a result's file name; None if it is no such name."""
-    found = re.fullmatch(rf"(.+?)-(?:{'|'.join(SIZES)})(?:-[a-z]+)?\.json", name)
-    return found[1] if found else None
-
-
 def largest_first(results: Iterable[Result]) -> tuple[Result, ...]:
     """Sort results by size, the largest first, and those of one size by time, the newest first."""
-    ranks = {size: rank for rank, size in enumerate(SIZES)}
-    return tuple(sorted(results, key=lambda one: (ranks.get(one.size, -1), one.at), reverse=True))
+    return tuple(sorted(results, key=lambda one: (SIZES.index(one.size), one.at), reverse=True))
 
 
 def read(text: str) -> Result:
@@ -283,6 +284,20 @@ def spread(values: Sequence[float], form: str = ".3f") -> str:
     mean, lowest, highest = sum(values) / len(values), min(values), max(values)
     said = f"{mean:{form}} ({lowest:{form}} to {highest:{form}})" if len(values) > 1 else f"{mean:{form}}"
     return said.replace("nan", "–")
+
+
+def mean_and_range(values: Sequence[float | None]) -> str:
+    """Say the mean over seeds, with the lowest and the highest; there is none if a value is not finite."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return f"{len(values) - len(known)} of {len(values)} seeds not finite"
+    mean, lowest, highest = (cell(_as_count(value)) for value in (fmean(known), min(known), max(known)))
+    return mean if lowest == highest else f"{mean} ({lowest} to {highest})"
+
+
+def _as_count(value: float) -> float | int:
+    """Return a whole number as such, so that all its digits are shown."""
+    return int(value) if value == int(value) else value
 
 
 def encoded(image: _Image) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from quaere.content.model import Claim, Paper
 from quaere.content.results import Finding, Outcome, Result, Table, cell
 from quaere.errors import Place, ResultError
-from quaere.pages import figures
+from quaere.pages import dots, figures
 from quaere.pages.view import View, drawing
 
-COUNTED = (Outcome.YES, Outcome.PARTLY, Outcome.NO, Outcome.NOT_TRIED)
+COUNTED = tuple(Outcome)
 """The outcomes in the order in which pages count them."""
 
 BENCHMARKS = "benchmarks"
@@ -26,12 +27,12 @@ def drawings(view: View) -> dict[str, bytes]:
     Raises:
         ResultError: A figure can't be drawn.
     """
-    benchmarks = view.library.benchmarks
-    shown = {**view.library.results, **({BENCHMARKS: benchmarks} if benchmarks else {})}
-    settings, drawn = view.library.settings, {}
-    for slug, result in shown.items():
-        own = f"{settings.papers}/results/{slug}.json"
-        file = settings.benchmarks if result is benchmarks else own
+    library = view.library
+    shown = {result.stem: (library.result_file(result), result) for each in library.results.values() for result in each}
+    if library.benchmarks:
+        shown[BENCHMARKS] = (library.settings.benchmarks, library.benchmarks)
+    drawn = {}
+    for name, (file, result) in shown.items():
         for index, figure in enumerate(result.figures):
             for ground in ("light", "dark"):
                 try:
@@ -40,38 +41,56 @@ def drawings(view: View) -> dict[str, bytes]:
                     # Of what draws, for numbers and pictures that make no figure.
                     problem = f"this figure can't be drawn: {error or type(error).__name__}"
                     raise ResultError(Place(file, at=f"$.figures[{index}]"), problem, "run it again") from error
-                drawn[drawing(slug, figure, ground)] = content.encode()
+                drawn[drawing(name, figure, ground)] = content.encode()
     return drawn
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A claim of a card with the finding on it, and the result that the finding is from, if there is one."""
+
+    claim: Claim
+    finding: Finding
+    result: Result | None
+    is_stale: bool
+
+    @property
+    def plots(self) -> list[dots.Plot]:
+        """What was measured, as plots."""
+        return [dots.plot(quantity) for quantity in self.finding.quantities]
+
+
 def of_paper(view: View, paper: Paper) -> dict[str, Any]:
-    """Return the outcomes of a paper's claims, and its experiment with the result."""
-    result = view.library.results.get(paper.slug)
+    """Return the outcomes of a paper's claims, and its experiment with the results, the largest first."""
+    library = view.library
     return {
-        "claims": list(_claims(view, paper, result)),
-        "experiment": view.library.experiments.get(paper.slug),
-        "result": result,
-        "is_stale": result is not None and view.library.is_stale(paper.slug),
+        "claims": judged(view, paper),
+        "experiment": library.experiments.get(paper.slug),
+        "results": [(result, library.is_stale(paper.slug, result)) for result in library.results.get(paper.slug, ())],
     }
 
 
-def _claims(view: View, paper: Paper, result: Result | None) -> Iterator[tuple[Claim, Finding]]:
-    """Yield the claims with their findings; those that were tried come first."""
-    found = {finding.claim: finding for finding in result.findings} if result else {}
-    why = "there is no experiment of this paper"
-    if paper.slug in view.library.experiments:
-        why = "its experiment has not been run"
-    if result:
-        why = "the claim is newer than the last run"
-    nothing = Finding(claim="none", outcome=Outcome.NOT_TRIED, why=why)
-    pairs = [(claim, found.get(claim.id, nothing)) for claim in paper.card.claims]
-    yield from sorted(pairs, key=lambda pair: pair[1].outcome is Outcome.NOT_TRIED)
+def judged(view: View, paper: Paper) -> list[Judged]:
+    """Return the claims of a paper with their findings: verdicts come first, then what was measured without one."""
+    library = view.library
+    found = library.findings(paper.slug)
+    nothing = Finding(claim="none", outcome=Outcome.NO_EXPERIMENT, needed="an experiment of this paper")
+    if paper.slug in library.experiments:
+        needed = "a new run: the claim is newer than the last one" if found else "a run of its experiment"
+        nothing = Finding(claim="none", outcome=Outcome.NO_VERDICT, needed=needed)
+    claims = []
+    for claim in paper.card.claims:
+        finding, result = found.get(claim.id, (nothing, None))
+        is_stale = result is not None and finding.outcome.is_verdict and library.is_stale(paper.slug, result)
+        claims.append(Judged(claim, finding, result, is_stale))
+    ranks = {Outcome.NO_VERDICT: 1, Outcome.NO_EXPERIMENT: 2}
+    return sorted(claims, key=lambda one: ranks.get(one.finding.outcome, 0))
 
 
 def counted(view: View, slugs: Iterable[str]) -> dict[Outcome, int]:
-    """Count the findings on some papers by outcome; outcomes without findings are left out."""
-    results = [view.library.results[slug] for slug in slugs if slug in view.library.results]
-    found = [finding.outcome for result in results for finding in result.findings]
+    """Count the claims of some papers by outcome; outcomes without claims are left out."""
+    papers = (view.library.papers[slug] for slug in slugs)
+    found = [one.finding.outcome for paper in papers for one in judged(view, paper)]
     return {outcome: found.count(outcome) for outcome in COUNTED if outcome in found}
 
 

@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 from pathlib import Path
+from typing import Literal
 
 
 def describe(device: str = "auto") -> str:
@@ -25,7 +26,7 @@ def describe(device: str = "auto") -> str:
     return ", ".join([*parts, *_accelerators(device)])
 
 
-def accelerator(device: str = "auto") -> str:
+def accelerator(device: str = "auto") -> Literal["cuda", "mps", ""]:
     """Return the kind of accelerator that torch uses, `cuda` or `mps`; nothing if it uses none, or isn't loaded."""
     torch = sys.modules.get("torch")
     if torch is None or device == "cpu":

@@ -109,13 +109,18 @@ def _first_line(node: ast.stmt, lines: list[str]) -> int:
 
 def tabulated(report: Any) -> str:
     """Write a report's tables and findings as Markdown."""
-    from quaere.content.results import cell
+    from quaere.content.results import cell, mean_and_range
 
     parts = []
     for table in report.tables:
         rows = [table.columns, ["---"] * len(table.columns), *([cell(value) for value in row] for row in table.rows)]
         parts += [f"**{table.title}**", "\n".join(f"| {' | '.join(row)} |" for row in rows), table.note]
-    parts += (f"- `{one.claim}`: **{one.outcome}**. {one.measured} {one.why}" for one in report.findings)
+    for one in report.findings:
+        measured = (
+            f"{what.title}: " + ", ".join(f"{arm} {mean_and_range(values)}" for arm, values in what.arms.items())
+            for what in one.quantities
+        )
+        parts.append("\n    - ".join((f"- `{one.claim}`: **{one.outcome}**. {one.rule or one.needed}", *measured)))
     return "\n\n".join(part for part in parts if part)
 
 
