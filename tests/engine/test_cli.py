@@ -555,6 +555,9 @@ from quaere.content.results import Finding, Lines, Outcome, Quantity, Report, Se
 from quaere.running.experiments import DeviceError, Run
 
 
+SIZES = {"smoke": 1, "small": 2, "gpu": 3}
+
+
 def experiment(run: Run) -> Report:
     if run.device == "cuda":
         raise DeviceError("there is no device cuda here; there is auto")
@@ -648,6 +651,8 @@ def test_run_lists_the_experiments_with_what_they_found(toy: Base, call: Call) -
         (["toy", "--size", "huge"], 2, "'huge' is not one of"),
         (["toy", "--seed", "-1"], 2, "greater than or equal to 0"),
         (["toy", "--device", "cuda"], 2, "there is no device cuda here; there is auto\n"),
+        (["toy", "--size", "full"], 2, "the experiment has no size full; it has smoke, small, gpu\n"),
+        (["toy", "--size", "gpu"], 2, "the size gpu needs a GPU, and there is none here\n"),
     ],
 )
 def test_run_called_wrongly_says_how_it_is_called(toy: Base, arguments: list[str], code: int, said: str) -> None:

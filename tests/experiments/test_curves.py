@@ -4,6 +4,7 @@ from reference_impl.experiments.curves import (
     curve_series,
     final_averages,
     final_values,
+    has_plateaued,
     list_means,
     list_spreads,
     moving_average,
@@ -44,3 +45,14 @@ def test_the_curves_of_a_figure_have_a_line_for_each_seed() -> None:
 
 def test_final_averages_are_of_the_last_three_measurements() -> None:
     assert final_averages({"ours": [[{"bleu": score} for score in (9.0, 3.0, 9.0, 6.0)]]}, "bleu") == {"ours": [6.0]}
+
+
+def test_a_measure_has_plateaued_once_no_late_average_beats_the_early_ones() -> None:
+    def curve(*scores: float) -> list[dict[str, float]]:
+        return [{"bleu": score} for score in scores]
+
+    assert has_plateaued(curve(0, 9, 9, 9, 9, 9), "bleu", patience=2)
+    assert not has_plateaued(curve(0, 9, 9, 9, 10, 10), "bleu", patience=2)
+    assert not has_plateaued(curve(9, 9), "bleu", patience=2)
+    assert has_plateaued(curve(9, 1, 1, 1, 1, 1), "bleu", patience=2, higher_is_better=False)
+    assert not has_plateaued(curve(9, 8, 7, 6, 5, 4), "bleu", patience=2, higher_is_better=False)

@@ -78,6 +78,13 @@ def test_a_training_that_was_stopped_comes_to_the_same_curve(tmp_path: Path, ste
     assert [point["step"] for point in whole["curve"]] == [10, 20, 30, 40]
 
 
+def test_a_training_ends_when_it_is_told_from_its_curve(tmp_path: Path) -> None:
+    one = training(stop=lambda curve: len(curve) == 2)
+    curve = Run(tmp_path / "a-smoke-0").loop("it", lambda: one)["curve"]
+    assert [point["step"] for point in curve] == [10, 20]
+    assert curve == Run(tmp_path / "b-smoke-0").loop("it", training)["curve"][:2]
+
+
 def test_the_seed_decides_the_weights_the_batches_and_the_dropout() -> None:
     def first(seed: int) -> tuple[float, float]:
         one = training(seed)

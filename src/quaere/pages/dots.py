@@ -9,7 +9,7 @@ from statistics import fmean
 
 from quaere.content.results import Quantity, cell, mean_and_range
 
-_MARGIN = 0.05
+_MARGIN = 0.02
 
 
 @dataclass(frozen=True)
