@@ -980,6 +980,19 @@ def test_the_newest_cards_are_those_with_the_newest_questions() -> None:
     assert len(Reading(part("newest", library(old, *many, new))).texts["h3"]) == 6
 
 
+def test_cards_with_code_come_before_those_of_the_reading_list() -> None:
+    red, new = (
+        paper(slug, questions=({**question(slug), "asked": day},), implementation=code)
+        for slug, day, code in (("red", datetime.date(2026, 1, 1), "red"), ("new", datetime.date(2026, 3, 1), None))
+    )
+    of = library(new, red)
+    assert Reading(part("newest", of)).texts["h3"] == ["On red", "On new"]
+    listed = Reading(body(of, "papers/index.md"))
+    assert listed.texts["h2"] == ["With code", "Reading list"]
+    assert listed.texts["h3"] == ["On red", "On new"]
+    assert Reading(body(library(new), "papers/index.md")).texts["h2"] == ["On new"]
+
+
 def test_the_home_page_without_one_written_by_hand_shows_what_holds_and_the_newest_cards() -> None:
     reading = Reading(body(small(), addresses.HOME))
     assert reading.texts["h2"] == ["Questions by state", "Newest cards"]

@@ -36,10 +36,11 @@ def questions(view: View) -> dict[str, Any]:
 
 
 def newest(view: View) -> list[Paper]:
-    """Return the cards with the newest questions."""
+    """Return the cards with the newest questions; those with code come before those of the reading list."""
 
-    def newness(paper: Paper) -> tuple[str, int]:
+    def newness(paper: Paper) -> tuple[bool, str, int]:
         asked = view.asked[paper.slug]
-        return max((str(one.question.asked) for one in asked), default=""), len(asked)
+        newest = max((str(one.question.asked) for one in asked), default="")
+        return view.library.module_of(paper) is not None, newest, len(asked)
 
     return sorted(view.papers, key=newness, reverse=True)[:_NEWEST]

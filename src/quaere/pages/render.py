@@ -85,6 +85,7 @@ def view(
         has_documentation,
     )
     environment.globals.update(view=shown, library=library, meanings=MEANINGS, addresses=addresses)
+    environment.tests["has_code"] = lambda paper: library.module_of(paper) is not None
     environment.filters.update(
         address=_address,
         anchor=anchor,
