@@ -13,7 +13,8 @@ Tasks: the corpus is the docstrings of installed packages, read by `prose`. The 
       only sentences with one such word in lowercase letters are taken, so that its spelling does not give it away.
 
 Arms: a network pre-trained by masked LM, one pre-trained as a left-to-right language model on the same sentences for as
-    many steps, and one from scratch. The baseline is logistic regression on tf-idf.
+    many steps, and one from scratch. The baselines are logistic regressions: on tf-idf for the topic, and for the span
+    on a word and its two neighbors.
 
 Budget: the three networks have one size, and are fine-tuned for equally many steps. Learning rates at `small` were
     chosen under seeds that no run has, on files of the training set alone. That of pre-training is the one of 0.0005,
@@ -28,6 +29,12 @@ Measures: accuracy on the test sentences by number of labels, and the cross-entr
     after pre-training. Beside that, published weights, those of MiniLM, are used to find which of the cards' questions
     are nearest neighbors.
 
+Gates: a task counts only if some network does better than logistic regression with every seed, at the most labels;
+    pre-training has learned more than the words' frequencies; and where directions are compared, masked LM predicts a
+    held-out word better than the left-to-right model, as whoever sees both sides must once it is trained.
+
+Rules: an earlier rule counted both tasks, though no network did better than logistic regression on the topic.
+
 Stands in: sentences of 5 to 16 words for paragraphs of Wikipedia and books, some hundred thousand parameters for 110
     million, and two tasks for eleven. There is no next-sentence prediction, as in the paper's own comparison of
     directions.
@@ -36,6 +43,7 @@ Sizes: at `small` pre-training is cut to about two epochs, soon after masked wor
     most of about ten minutes; `full` is BERT-base, for a GPU.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -50,7 +58,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from quaere.content.results import Finding, Heatmap, Lines, Outcome, Report, Table, spread
+from quaere.content.results import Finding, Gate, Heatmap, Lines, Report, Table, spread
 from quaere.running.experiments import Run
 from reference_impl import checkpoints
 from reference_impl.bert import (
@@ -66,8 +74,24 @@ from reference_impl.bert import (
 )
 from reference_impl.experiments import prose, sentence_vectors
 from reference_impl.experiments.arms import measure_seeds, train_seeds
-from reference_impl.experiments.curves import Curve, Sweep, curve_series, final_values, select, sweep_series
-from reference_impl.experiments.judging import all_runs_above, not_tried, outcome
+from reference_impl.experiments.curves import (
+    Curve,
+    Sweep,
+    curve_series,
+    final_values,
+    list_spreads,
+    select,
+    sweep_series,
+)
+from reference_impl.experiments.judging import (
+    all_runs_above,
+    each_seed_above,
+    enough_seeds,
+    gate,
+    judge,
+    no_experiment,
+    quantity,
+)
 from reference_impl.experiments.sentence_tasks import SPECIAL_TOKENS, TASKS, Corpus, attention_mask, trim_padding
 from reference_impl.experiments.training import Batch, Training, count_parameters, device_of, run_on_main_process
 from reference_impl.layers.attention import causal_mask
@@ -346,17 +370,49 @@ def accuracy(model: nn.Module, input_ids: Tensor, labels: Tensor, task: str) -> 
     return float((spans == labels).all(dim=1).float().mean())
 
 
-TFIDF = "logistic regression on tf-idf"
+BASELINES = {"topic": "logistic regression on tf-idf", "span": "logistic regression on three words"}
 
 
-def tfidf_accuracy(size: Size, labels: int, seed: int) -> float:
-    """Return the topic accuracy of the baseline, logistic regression on tf-idf."""
+def baseline_accuracy(size: Size, name: str, labels: int, seed: int) -> float:
+    """Return the accuracy of a task's baseline, a logistic regression.
+
+    On the topic its features are tf-idf; on the span those of a word and its two neighbors, and the word that is most
+    likely to be code is the answer.
+    """
+    from sklearn.feature_extraction import DictVectorizer
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    task, counts = load_corpus(size).build_task("topic", seed, labels), TfidfVectorizer(sublinear_tf=True)
-    model = LogisticRegression(max_iter=1000).fit(counts.fit_transform(task.texts), task.labels)
-    return float(model.score(counts.transform(task.test_texts), task.test_labels))
+    text = load_corpus(size)
+    task = text.build_task(name, seed, labels)
+    if name == "topic":
+        counts = TfidfVectorizer(sublinear_tf=True)
+        model = LogisticRegression(max_iter=1000).fit(counts.fit_transform(task.texts), task.labels)
+        return float(model.score(counts.transform(task.test_texts), task.test_labels))
+    train, test = (
+        [word_windows(_names(text, ids.tolist())) for ids in of] for of in (task.input_ids, task.test_input_ids)
+    )
+    windows = DictVectorizer()
+    features = windows.fit_transform([words for spans in train for words in spans.values()])
+    is_code = [span == tuple(label) for spans, label in zip(train, task.labels.tolist(), strict=True) for span in spans]
+    model = LogisticRegression(max_iter=1000).fit(features, is_code)
+    hits = 0
+    for spans, label in zip(test, task.test_labels.tolist(), strict=True):
+        likely = model.predict_proba(windows.transform(list(spans.values())))[:, 1]
+        hits += list(spans)[int(likely.argmax())] == tuple(label)
+    return hits / len(test)
+
+
+def word_windows(pieces: Sequence[str]) -> dict[tuple[int, int], dict[str, str]]:
+    """Return the words of a sentence of word pieces by their first and last place, each with its two neighbors."""
+    ends = [place for place, piece in enumerate(pieces) if piece == "[SEP]"]
+    starts = [place for place in range(1, ends[0] if ends else len(pieces)) if not pieces[place].startswith("##")]
+    spans = list(itertools.pairwise([*starts, ends[0] if ends else len(pieces)]))
+    words = ["", *("".join(pieces[start:end]).replace("##", "") for start, end in spans), ""]
+    return {
+        (start, end - 1): {"before": words[place], "word": words[place + 1], "after": words[place + 2]}
+        for place, (start, end) in enumerate(spans)
+    }
 
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
@@ -439,17 +495,6 @@ def _names(text: Corpus, tokens: Sequence[int]) -> list[str]:
 
 # Claims
 
-RULE = (
-    "A model is better where its lowest run is above the other's highest. Reproduced if it is better on both tasks "
-    "and at each number of labels; partly if in more than half of these cases."
-)
-
-
-def judge_cases(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> Outcome:
-    """Judge whether one model is better than another, given the runs of each in several cases."""
-    better = [all_runs_above(a, b) for a, b in zip(one, other, strict=True)]
-    return outcome(all(better), 2 * sum(better) > len(better))
-
 
 @dataclass(frozen=True)
 class PretrainingSummary:
@@ -458,63 +503,102 @@ class PretrainingSummary:
     Attributes:
         cloze_nats: Cross-entropy of a word of held-out sentences after pre-training, by model: one for each seed.
         unigram_nats: The cross-entropy by the words' frequencies alone.
-        epochs: Passes over the training sentences.
+        sentences: The sentences to pre-train on.
+        epochs: Passes over them.
     """
 
     cloze_nats: Mapping[str, Sequence[float]]
     unigram_nats: float
+    sentences: int
     epochs: float
 
-    def describe(self, *arms: str) -> str:
-        """Return the cross-entropies of some models as a sentence."""
-        nats = " and ".join(f"{spread(self.cloze_nats[arm], '.2f')} nats with {arm}" for arm in arms)
-        by_frequency = f"by frequencies alone, {self.unigram_nats:.2f}"
-        return f"Cross-entropy of a held-out word after pre-training: {nats}; {by_frequency}."
+    @property
+    def has_learned(self) -> Gate:
+        """The gate that masked LM has learned more than the words' frequencies."""
+        worst = max(self.cloze_nats[MASKED_LM])
+        return gate(
+            "Masked LM predicts a held-out word better than the words' frequencies do, with every seed.",
+            worst < self.unigram_nats,
+            f"{worst:.2f} nats at most, {self.unigram_nats:.2f} by frequencies",
+        )
 
     @property
-    def caveat(self) -> str:
-        """The limit of what an outcome shows."""
-        return (
-            f"After {self.epochs:.1f} epochs, the masked LM's cross-entropy of a held-out word is still "
-            f"{fmean(self.cloze_nats[MASKED_LM]) / self.unigram_nats:.0%} of that by frequencies alone: "
-            "the outcome is about this pre-training, not about the paper's 40 epochs on 3.3 billion words."
+    def uses_both_sides(self) -> Gate:
+        """The gate that masked LM, which sees both sides of a word, predicts it better than from the left alone."""
+        ours, theirs = self.cloze_nats[MASKED_LM], self.cloze_nats[LEFT_TO_RIGHT]
+        return gate(
+            "Masked LM, which sees both sides of a held-out word, predicts it better than left to right, with "
+            "every seed: it was trained long enough to use them.",
+            each_seed_above(theirs, ours),
+            f"masked LM {spread(ours, '.2f')} nats, left to right {spread(theirs, '.2f')}",
         )
 
 
 def judge_few_labels(scores: Scores, summary: PretrainingSummary) -> Finding:
     """Judge whether masked LM pre-training helps."""
-    return _judge(scores, "few-labels", SCRATCH, summary.describe(MASKED_LM), f"{RULE} {summary.caveat}")
+    return _judge(scores, "few-labels", SCRATCH, summary, [summary.has_learned], "longer pre-training")
 
 
 def judge_bidirectional(scores: Scores, summary: PretrainingSummary) -> Finding:
     """Judge whether the bidirectional model is better than the left-to-right one, after equal pre-training."""
-    why = f"{RULE} {summary.caveat} The masked LM loss is on 15% of the tokens only."
-    return _judge(scores, "bidirectional", LEFT_TO_RIGHT, summary.describe(*PRETRAINED), why)
+    gates = [summary.has_learned, summary.uses_both_sides]
+    needed = "pre-training until masked LM, which learns from 15% of the tokens only, has caught up: a GPU"
+    return _judge(scores, "bidirectional", LEFT_TO_RIGHT, summary, gates, needed)
 
 
-def _judge(scores: Scores, claim: str, other: str, besides: str, why: str) -> Finding:
+def _judge(
+    scores: Scores, claim: str, other: str, summary: PretrainingSummary, gates: Sequence[Gate], needed: str
+) -> Finding:
     labels = list(scores[TASKS[0], MASKED_LM])
-    cases = list(product(TASKS, labels))
-    runs = {arm: [scores[task, arm][n] for task, n in cases] for arm in (MASKED_LM, other)}
-    measured = "; ".join(
-        f"{task}, {n:,} labels: {spread(scores[task, MASKED_LM][n], '.2f')} against "
-        f"{spread(scores[task, other][n], '.2f')}"
-        for task, n in cases
-    )
-    return Finding(
-        claim=claim,
-        outcome=judge_cases(runs[MASKED_LM], runs[other]),
-        measured=f"Masked LM pre-training against {other}: {measured}. {besides}",
-        why=why,
+    learned = [task for task in TASKS if _is_learned(scores, task)]
+    better = [
+        all_runs_above(scores[task, MASKED_LM][n], scores[task, other][n]) for task, n in product(learned, labels)
+    ]
+    quantities = [
+        quantity(
+            f"accuracy on {task} with {n:,} labels",
+            {arm: scores[task, arm][n] for arm in (MASKED_LM, other, BASELINES[task])},
+            "higher",
+        )
+        for task, n in product(TASKS, labels)
+    ]
+    return judge(
+        claim,
+        f"Reproduced if masked LM's lowest run is above the highest of {other} at each number of labels, on each task "
+        "that some network has learned; partly if in more than half of these cases.",
+        ran=(
+            f"{summary.sentences:,} sentences of docstrings, {summary.epochs:.1f} epochs of pre-training; "
+            f"{', '.join(f'{n:,}' for n in labels)} labels; tasks that count: {', '.join(learned) or 'none'}"
+        ),
+        quantities=quantities,
+        reproduced=all(better),
+        partly=2 * sum(better) > len(better),
+        gates=[
+            gate(
+                f"A task counts if a network is above logistic regression with every seed, at {labels[-1]:,} labels; "
+                "one must.",
+                bool(learned),
+                "; ".join(f"{task} {'counts' if task in learned else 'does not count'}" for task in TASKS),
+            ),
+            *gates,
+            enough_seeds({arm: scores[TASKS[0], arm][labels[0]] for arm in (MASKED_LM, other)}),
+        ],
+        needed=needed,
     )
 
 
-NOT_TRIED = not_tried(
+def _is_learned(scores: Scores, task: str) -> bool:
+    """Return whether some network does better on a task than its baseline, with every seed at the most labels."""
+    most = max(scores[task, MASKED_LM])
+    return any(each_seed_above(scores[task, arm][most], scores[task, BASELINES[task]][most]) for arm in ARMS)
+
+
+NO_EXPERIMENT = no_experiment(
     {
-        "glue": "It takes the large model, pre-trained on 3.3 billion words, and GLUE's nine tasks.",
-        "mnli": "It takes the large model, pre-trained on 3.3 billion words, and 393,000 labeled pairs.",
-        "squad": "It takes the large model, pre-trained on 3.3 billion words, and 88,000 questions with answers.",
-        "next-sentence": "It takes two pre-trainings on longer texts: the sentences here have no context.",
+        "glue": "the large model, pre-trained on 3.3 billion words, and GLUE's nine tasks",
+        "mnli": "the large model, pre-trained on 3.3 billion words, and 393,000 labeled pairs",
+        "squad": "the large model, pre-trained on 3.3 billion words, and 88,000 questions with answers",
+        "next-sentence": "two pre-trainings on longer texts: the sentences here have no context",
     }
 )
 
@@ -526,7 +610,7 @@ def experiment(run: Run) -> Report:
     """Pre-train, fine-tune with more and more labels, and probe the models."""
     size = SIZES[run.size]
     seeds = run.seeds(size.seeds)
-    run.expect(size.seeds * (2 + (len(ARMS) * len(TASKS) + 1) * len(size.labels)) + 2)
+    run.expect(size.seeds * (2 + (len(ARMS) + 1) * len(TASKS) * len(size.labels)) + 2)
     curves = select(
         {arm: train_seeds(run, arm, partial(build_pretraining, size, arm, run), seeds) for arm in PRETRAINED}, "curve"
     )
@@ -539,19 +623,23 @@ def experiment(run: Run) -> Report:
         (task, arm): final_values({labels: finetune(task, arm, labels) for labels in size.labels}, "accuracy")
         for task, arm in product(TASKS, ARMS)
     }
-    scores["topic", TFIDF] = {
-        labels: measure_seeds(run, f"tf-idf, {labels} labels", partial(tfidf_accuracy, size, labels), seeds)
-        for labels in size.labels
-    }
+    for task, baseline in BASELINES.items():
+        scores[task, baseline] = {
+            labels: measure_seeds(
+                run, f"{task}, {labels} labels, {baseline}", partial(baseline_accuracy, size, task, labels), seeds
+            )
+            for labels in size.labels
+        }
     probes = run.piece("probes", partial(probe_models, size, run))
     neighbors = run.piece("questions", partial(compare_questions, size, run))
     summary = PretrainingSummary(
         cloze_nats=final_values(curves, "nats"),
         unigram_nats=probes["unigram nats"],
+        sentences=probes["sentences"][0],
         epochs=size.steps * size.batch_size / probes["sentences"][0],
     )
     return Report(
-        findings=(judge_few_labels(scores, summary), judge_bidirectional(scores, summary), *NOT_TRIED),
+        findings=(judge_few_labels(scores, summary), judge_bidirectional(scores, summary), *NO_EXPERIMENT),
         tables=(
             _scores_table(scores, probes),
             Table(
@@ -588,9 +676,8 @@ def _scores_table(scores: Scores, probes: Mapping[str, Any]) -> Table:
     rows: list[tuple[Any, ...]] = []
     for task in TASKS:
         weights = dict(zip(ARMS, probes["weights"][task], strict=True))
-        for arm in (*ARMS, TFIDF):
-            if (task, arm) in scores:
-                rows.append((task, arm, weights.get(arm), *(spread(scores[task, arm][n], ".2f") for n in labels)))
+        for arm in (*ARMS, BASELINES[task]):
+            rows.append((task, arm, weights.get(arm), *(spread(scores[task, arm][n], ".2f") for n in labels)))
         rows.append((task, "chance", None, *[f"{probes['chance'][task]:.2f}"] * len(labels)))
     runs = len(scores[TASKS[0], SCRATCH][labels[0]])
     return Table(
@@ -607,7 +694,8 @@ def _curves_figure(curves: Mapping[str, Sequence[Curve]], summary: PretrainingSu
         title="Cross-entropy of a word of held-out sentences",
         caption="Cross-entropy of one word during pre-training, predicted from both sides or from the left alone. The "
         "left-to-right loss is on every token of a batch, the masked LM loss on 15%.",
-        alt=summary.describe(*PRETRAINED),
+        alt=f"After pre-training: {list_spreads(summary.cloze_nats, '.2f')} nats; by frequencies alone "
+        f"{summary.unigram_nats:.2f}.",
         x="step",
         y="nats a word",
         series=curve_series(curves, "nats"),
