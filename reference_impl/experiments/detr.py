@@ -4,20 +4,29 @@ Claims: Average precision rises with every decoder layer, and non-maximum suppre
     and no longer after the last (Section 4.2, Figure 4). Without an encoder, most is lost on large objects (Table 2).
     In the classification loss, the class ∅ ("no object") has a weight of a tenth (Section 3.1).
 
-Task: random scenes of one to eight shapes in four classes, new ones at every step. The 200 test scenes are the same for
+Task: random scenes of one or two shapes in four classes, new ones at every step. Shapes may overlap so far that NMS
+    takes two of one class for one. The 300 test scenes are the same for
     all.
 
 Arms: DETR, the same where ∅ has the weight of any class, and the same without the encoder.
 
-Budget: all models have the same initial weights where they share them, the same scenes, and the same number of steps.
+Budget: all models have the same initial weights where they share them, the same scenes, the same learning rate, and the
+    same number of steps.
 
 Measures: COCO's average precision, by pycocotools, of the predictions after each decoder layer, as they are and after
     class-wise NMS at an IoU of 0.5.
 
-Stands in: shapes of 9 to 20 pixels on 48 × 48 for photographs. Small, medium and large are thirds of these sides. In
+Gates: DETR has learned the task (AP50 above 70 with each seed), the compared models have converged, and there are three
+    seeds. NMS is judged where it can harm, the weight of ∅ where nine of ten predictions are ∅, and the encoder where
+    large objects lie in more than three cells a side.
+
+Rules: they are those of former runs, without gates, on scenes that were not learned: AP was 21 after 600 steps. That a
+    curve still rises made the outcome on ∅ a part of the claim; now it is a gate.
+
+Stands in: shapes of 10 to 15 pixels on 24 × 24 for photographs. Small, medium and large are thirds of these sides. In
     place of a backbone pre-trained on ImageNet, all models share one that was pre-trained on dense prediction: which
-    shape each cell of the feature map lies in, and that shape's box. This is closer to detection than ImageNet is.
-    Without pre-training, AP was below 1 after 1,800 steps of 16 scenes.
+    shape each cell of the feature map lies in, and that shape's box. This is closer to detection than ImageNet is. The
+    backbone is a stem and one stage, so that a cell is 4 pixels wide and not 32.
 
 Departs: one encoder layer, three decoder layers, width 64 and 20 queries; one learning rate for backbone and
     Transformer, with warmup and cosine decay; no dropout, since no scene is repeated.
@@ -133,7 +142,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(1, 4, 6, 3, 4, 16, 6, 16, 2, 32, 1, 2, (1, 1), 4, 1e-3, Canvas(32, 4, 8, 14)),
-    "small": Size(3, 1200, 600, 100, 32, 200, 20, 64, 4, 128, 1, 3, (1, 2), 16, 1e-3),
+    "small": Size(3, 800, 2000, 200, 16, 300, 20, 64, 4, 128, 1, 3, (1,), 16, 1e-3, Canvas(24, 2, 10, 15, 0.9, 0.05)),
     "full": Size(
         3, 50_000, 300_000, 10_000, 32, 1000, 100, 256, 8, 2048, 6, 6, (3, 4, 6, 3), 64, 1e-4, Canvas(256, 20, 16, 96)
     ),
@@ -500,7 +509,7 @@ def judge_duplicates(runs: Sequence[LayerMetrics], confusable: int, ran: str, ga
         "with each seed it raises AP after the first layer, and by less after the last.",
         ran=ran,
         quantities=(
-            quantity("what NMS adds to AP", {name: nms_gains(runs, i) for name, i in ends.items()}, levels={"none": 0.0}),
+            quantity("AP added by NMS", {name: nms_gains(runs, i) for name, i in ends.items()}, levels={"none": 0.0}),
             quantity(
                 "duplicates per 100 objects",
                 {name: [layers[i]["duplicates"] for layers in runs] for name, i in ends.items()},
