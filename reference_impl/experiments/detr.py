@@ -5,8 +5,7 @@ Claims: Average precision rises with every decoder layer, and non-maximum suppre
     In the classification loss, the class ∅ ("no object") has a weight of a tenth (Section 3.1).
 
 Task: random scenes of one or two shapes in four classes, new ones at every step. Shapes may overlap so far that NMS
-    takes two of one class for one. The 300 test scenes are the same for
-    all.
+    takes two of one class for one. The test scenes are the same for all.
 
 Arms: DETR, the same where ∅ has the weight of any class, and the same without the encoder.
 
@@ -144,7 +143,7 @@ SIZES = {
     "smoke": Size(1, 4, 6, 3, 4, 16, 6, 16, 2, 32, 1, 2, (1, 1), 4, 1e-3, Canvas(32, 4, 8, 14)),
     "small": Size(3, 800, 2000, 200, 16, 300, 20, 64, 4, 128, 1, 3, (1,), 16, 1e-3, Canvas(24, 2, 10, 15, 0.9, 0.05)),
     "full": Size(
-        3, 50_000, 300_000, 10_000, 32, 1000, 100, 256, 8, 2048, 6, 6, (3, 4, 6, 3), 64, 1e-4, Canvas(256, 20, 16, 96)
+        3, 50_000, 300_000, 10_000, 32, 1000, 100, 256, 8, 2048, 6, 6, (3, 4, 6, 3), 64, 1e-4, Canvas(256, 8, 32, 160, 0.9)
     ),
 }
 
