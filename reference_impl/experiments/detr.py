@@ -20,8 +20,8 @@ Gates: DETR has learned the task (AP50 above 70 with each seed), the compared mo
     large objects lie in more than three cells a side.
 
 Rules: they are those of former runs, without gates, on scenes that were not learned: AP was 21 after 600 steps. That a
-    curve still rises made the outcome on ∅ a part of the claim; now it is a gate. In a pilot with another seed, AP50 was
-    66 after 1,000 steps, and AP still rose.
+    curve still rises made the outcome on ∅ a part of the claim; now it is a gate. In a pilot with another seed, AP50
+    was 66 after 1,000 steps, and AP still rose.
 
 Stands in: shapes of 10 to 15 pixels on 24 × 24 for photographs. Small, medium and large are thirds of these sides. In
     place of a backbone pre-trained on ImageNet, all models share one that was pre-trained on dense prediction: which
