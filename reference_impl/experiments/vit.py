@@ -1,4 +1,4 @@
-r"""ViT and a ConvNet of the same size, pre-trained on 100 to 100,000 distinct images of printed digits.
+r"""ViT and a ConvNet of the same size, pre-trained on 100 and on 100,000 distinct images of printed digits.
 
 Claims: On little data for pre-training ConvNets do better; the gap closes with more, and at scale ViT overtakes
     (Section 4.3, Figures 3 and 4). The reason given: ViT lacks a ConvNet's inductive bias (Section 3.1) and has to
@@ -115,7 +115,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(1, (100, 200), 20, 5, 5, 5, 32, 12, 3, 16, 2, 32, 1),
-    "small": Size(3, (100, 3_000, 100_000), 2_200, 400, 100, 5, 32, 12, 3, 48, 4, 96, 3),
+    "small": Size(3, (100, 100_000), 3_000, 400, 100, 5, 32, 12, 3, 48, 4, 96, 3),
     "gpu": Size(3, (1_000, 100_000, 10_000_000), 20_000, 2_000, 250, 8, 1_024, 16, 4, 128, 4, 256, 6),
 }
 
