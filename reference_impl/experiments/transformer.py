@@ -321,11 +321,11 @@ def build_recall(size: Size, name: str, shortest: int, longest: int) -> Training
 # Sequential operations
 
 
-class ChainOfOperations(TorchDispatchMode):
+class ChainOfOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Counts torch's operations while it is entered, and the longest chain of them that leads to each tensor."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations = 0
         # The tensors are kept, so that no id is used twice.
         self._chains: dict[int, tuple[int, Tensor]] = {}

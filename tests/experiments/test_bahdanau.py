@@ -107,7 +107,7 @@ def test_length_does_not_hurt_where_the_longest_sentences_are_as_good_as_the_sho
     ],
 )
 def test_robust_is_to_fall_less_with_every_seed(ours: list[tuple[float, ...]], outcome: Outcome) -> None:
-    scores = {"a": ours, "b": [(98.0, 95.0, 94.0), (98.0, 94.0, 90.0)]}
+    scores: dict[str, list[tuple[float, ...]]] = {"a": ours, "b": [(98.0, 95.0, 94.0), (98.0, 94.0, 90.0)]}
     finding = judge_robustness("a run", scores, "a", "b", [])
     assert finding.outcome == outcome
     assert finding.quantities[0].arms["b"] == (4.0, 8.0)

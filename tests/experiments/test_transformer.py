@@ -1,6 +1,7 @@
 """The models' parameters, the count of sequential operations, and the rules and gates by which claims are judged."""
 
 import dataclasses
+from functools import partial
 from typing import cast
 
 import pytest
@@ -55,7 +56,7 @@ def test_the_three_models_have_one_budget(size: str) -> None:
 
 
 def test_the_layers_that_recall_have_one_budget() -> None:
-    attention, lstm = (count_built(lambda kind=kind: Recall(8, SMALL.recall_width, kind)) for kind in (False, True))
+    attention, lstm = (count_built(partial(Recall, 8, SMALL.recall_width, kind)) for kind in (False, True))
     assert abs(attention / lstm - 1) < 0.05
 
 
