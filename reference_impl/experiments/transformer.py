@@ -23,8 +23,9 @@ Arms:
 Budget: all arms of a task have the same number of parameters (within 5 %), of steps, the same batches, no dropout, and
     Adam. In translation the learning rate rises for 100 steps and then falls to zero. Recall ends when it is learned
     (99 % of 256 new sequences), or after the last step. Each arm has a peak learning rate for each task, selected under
-    a seed that `small` does not use: in translation by held-out BLEU after shorter trainings, in recall by the steps
-    until length 32 is learned, or else the accuracy.
+    a seed that `small` does not use: in translation by held-out BLEU after 300 steps (RNNsearch takes the rate of
+    `reference_impl.experiments.bahdanau`), in recall by the steps until length 32 is learned, or else the accuracy.
+    The Transformer was as good at 0.01 as at 0.003.
 
 Measures: BLEU (sacrebleu, by words) on held-out sentences, as the mean of the last three measurements; steps until
     recall is learned; operations; seconds of a training step, in turns, on the machine of the run.
