@@ -1,41 +1,52 @@
-r"""Data and metrics for translation: sentence pairs, and reversed sequences with known alignment.
+r"""Data and metrics for translation: sentences of a fragment of English and French, generated without end.
 
-The sentence pairs are the user messages of Django and Sphinx with their translations, from the message catalogs that
-both packages install: "Enter a valid date." and "Saisissez une date valide.". French has some 1,000 that are sentences;
-the papers had 36 million pairs. So the models are small and the scores low; they can only be compared with each other.
+A sentence is "his blue doors that hid the cat followed my cold dogs": subject, verb, object. A noun has up to two
+adjectives and may be followed by a prepositional phrase or a relative clause, nested up to two deep. In French,
+adjectives come after the noun and agree with it in gender and number, as does the determiner; a verb agrees with its
+subject in number, across whatever stands between, where the English past tense doesn't show it: "ses portes bleues qui
+cachaient le chat suivaient mes chiens froids". Every French word translates one English word, so the alignment is
+known. There is one right translation, so a model can learn all of it.
 
-A reversal is a sequence of random symbols with the reversed sequence as its target. The target symbol at position $i$
-is aligned with position $n - 1 - i$ of the source.
+Sentences whose hash says so are held out: no model is trained on them. The two papers had millions of pairs of real
+sentences, with ambiguous words and free translations; here a model shows whether it finds the words, orders them and
+lets them agree.
 
 Axes: $b$ pairs of a batch, $n$ source tokens, $m$ target tokens, $v$ tokens of the vocabulary.
 """
 
-import hashlib
-import importlib.util
-import io
-import re
-from collections import Counter
+import random
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
-from babel.messages.mofile import read_mo
 from jaxtyping import Float, Int
 from sacrebleu.metrics.bleu import BLEU
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
 
-from quaere.content.results import Heatmap, Lines, Series
+from quaere.content.results import Heatmap, Lines
 from reference_impl.experiments.curves import Curve, curve_series, final_averages, list_means
-from reference_impl.experiments.training import device_of
+from reference_impl.experiments.training import Batch, Training, device_of
 
-EOS, BOS, UNK = 0, 1, 2
-"""The tokens at the end of a sentence (also the padding), at its beginning, and for unknown characters."""
+NOUNS = {
+    "book": "livre m", "cat": "chat m", "dog": "chien m", "garden": "jardin m", "chair": "chaise f", "door": "porte f",
+    "flower": "fleur f", "house": "maison f",
+}  # fmt: skip
+"""English nouns, with the French noun and its gender; the plural adds an s in both languages."""
+ADJECTIVES = {"black": "noir", "blue": "bleu", "cold": "froid", "flat": "plat", "green": "vert", "heavy": "lourd"}
+"""English adjectives, with the French masculine singular; the feminine adds an e, the plural an s."""
+DETERMINERS = {"his": "son sa ses", "my": "mon ma mes", "the": "le la les"}
+"""English determiners, with the French masculine, feminine and plural."""
+VERBS = {"carried": "port", "followed": "suiv", "guarded": "gard", "hid": "cach", "loved": "aim"}
+"""English verbs in the past tense, with the stem of the French imperfect, which ends in -ait or -aient."""
+PREPOSITIONS = {"before": "devant", "behind": "derrière", "under": "sous"}
+RELATIVE = {"that": "qui"}
 
-PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[sdr]|\{\w*\}")
-_Batch = tuple[Tensor, Tensor, Tensor]
+_Aligned = list[tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -43,176 +54,120 @@ class Pair:
     """A sentence and its translation.
 
     Attributes:
-        language: The language of the translation, such as `fr`.
+        alignment: For each target word, the index of the source word that it translates.
     """
 
-    source: str
-    target: str
-    language: str = ""
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    alignment: tuple[int, ...]
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether it is test data: one sentence in eight, by a hash of its words."""
+        return zlib.crc32(" ".join(self.source).encode()) % 8 == 0
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """Training pairs and test pairs, without a source or a target in common."""
-
-    train: tuple[Pair, ...]
-    test: tuple[Pair, ...]
-
-    def __str__(self) -> str:
-        return (
-            f"{len(self.train):,} pairs to train on and {len(self.test):,} held out, from the catalogs of Django and "
-            "Sphinx. No English message and no translation is in both, but many differ in one word only."
-        )
+def sample_pair(rng: random.Random) -> Pair:
+    """Sample a sentence of 5 to 33 words; half of them have at most 10."""
+    subject, aligned, is_plural = _noun_phrase(rng, depth=2)
+    verb, stem = rng.choice(list(VERBS.items()))
+    object_, aligned_object, _ = _noun_phrase(rng, depth=2)
+    n = len(subject)
+    aligned = [*aligned, (stem + _ending(is_plural), n), *((word, n + 1 + at) for word, at in aligned_object)]
+    return Pair((*subject, verb, *object_), tuple(word for word, _ in aligned), tuple(at for _, at in aligned))
 
 
-def load_corpus(languages: Sequence[str] = ("fr",), max_words: int = 16) -> Corpus:
-    """Return English messages of 2 to `max_words` words with their translations into these languages.
-
-    About an eighth is test data, chosen by a hash of the English letters: "Search:" and "search" are in the same part.
-
-    Raises:
-        ModuleNotFoundError: A package is not installed.
-        ValueError: There is no catalog in one of the languages.
-    """
-    found: dict[str, list[Pair]] = {"train": [], "test": []}
-    for language in languages:
-        pairs = {_letters(pair.source): pair for pair in _messages(language) if _is_sentence(pair, max_words)}
-        if not pairs:
-            raise ValueError(f"no message of Django or Sphinx is translated into {language}")
-        for letters, pair in sorted(pairs.items()):
-            found["test" if hashlib.sha256(letters.encode()).digest()[0] < 32 else "train"].append(pair)
-    known = {_letters(pair.target) for pair in found["train"]}
-    return Corpus(tuple(found["train"]), tuple(pair for pair in found["test"] if _letters(pair.target) not in known))
-
-
-def _messages(language: str) -> Iterator[Pair]:
-    """Yield the pairs in the catalogs of one language, with numbered placeholders, in a fixed order."""
-    for package in ("django", "sphinx"):
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"pairs are read from the package {package}: pip install 'quaere[experiments]'")
-        for file in sorted(Path(spec.origin).parent.rglob(f"{language}/LC_MESSAGES/*.mo")):
-            for message in read_mo(io.BytesIO(file.read_bytes())):
-                if not (isinstance(message.id, str) and isinstance(message.string, str)):
-                    continue  # a plural
-                if pair := _numbered(_plain(message.id), _plain(message.string), language):
-                    yield pair
+def _noun_phrase(rng: random.Random, depth: int) -> tuple[list[str], _Aligned, bool]:
+    """Return the English words, the French ones, each with the index of its English word, and whether it is plural."""
+    determiner, noun, is_plural = rng.choice(list(DETERMINERS)), rng.choice(list(NOUNS)), rng.random() < 0.5
+    adjectives = [rng.choice(list(ADJECTIVES)) for _ in range(rng.choice((0, 0, 1, 1, 2)))]
+    (french, gender), plural = NOUNS[noun].split(), "s" * is_plural
+    form = 2 if is_plural else "mf".index(gender)
+    agreed = ("e" if gender == "f" else "") + plural
+    source = [determiner, *adjectives, noun + plural]
+    aligned = [(DETERMINERS[determiner].split()[form], 0), (french + plural, len(adjectives) + 1)]
+    aligned += [(ADJECTIVES[word] + agreed, at) for at, word in reversed(list(enumerate(adjectives, start=1)))]
+    if depth and rng.random() < 0.4:
+        n, preposition, verb = len(source), rng.choice(list(PREPOSITIONS)), rng.choice(list(VERBS))
+        if rng.random() < 0.5:
+            source, aligned = [*source, preposition], [*aligned, (PREPOSITIONS[preposition], n)]
+        else:
+            source = [*source, "that", verb]
+            aligned += [(RELATIVE["that"], n), (VERBS[verb] + _ending(is_plural), n + 1)]
+        n = len(source)
+        more, aligned_more, _ = _noun_phrase(rng, depth - 1)
+        source, aligned = source + more, aligned + [(word, n + at) for word, at in aligned_more]
+    return source, aligned, is_plural
 
 
-def _plain(text: str) -> str:
-    """Return text on one line, with ASCII spaces, quotation marks and dots."""
-    for sign, common in (("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\u2026", "..."), ("\u200b", "")):
-        text = text.replace(sign, common)
-    return " ".join(text.split())
+def _ending(is_plural: bool) -> str:
+    return "aient" if is_plural else "ait"
 
 
-def _numbered(source: str, target: str, language: str) -> Pair | None:
-    """Return a pair with placeholders {1}, {2}, …; None if source and target have different placeholders."""
-    names = PLACEHOLDER.findall(source)
-    if Counter(names) != Counter(PLACEHOLDER.findall(target)):
-        return None
-    numbers = {name: f"{{{number}}}" for number, name in enumerate(dict.fromkeys(names), start=1)}
-    source, target = (PLACEHOLDER.sub(lambda name: numbers[name[0]], text) for text in (source, target))
-    return Pair(source, target, language)
-
-
-def _is_sentence(pair: Pair, max_words: int) -> bool:
-    lengths = [len(text.split()) for text in (pair.source, pair.target)]
-    has_markup = any(sign in pair.source + pair.target for sign in ("<", "http", "`", "\\"))
-    return (
-        2 <= lengths[0] <= max_words and 1 <= lengths[1] <= max_words and not has_markup and pair.source != pair.target
-    )
-
-
-def _letters(text: str) -> str:
-    return "".join(sign for sign in text.casefold() if sign.isalnum())
-
-
-class SubwordTokenizer:
-    """Byte-pair encoding with one vocabulary for all languages, trained on the training pairs.
+def sample_pairs(rng: random.Random, words: tuple[int, int], held_out: bool) -> Iterator[Pair]:
+    """Yield pairs without end, of the training or of the held-out sentences.
 
     Args:
-        text: The tokenizer as JSON, as `train` returns it.
+        rng: What they are sampled by.
+        words: The fewest and the most English words of a sentence.
+        held_out: Whether these are the sentences that no model is trained on.
     """
-
-    def __init__(self, text: str) -> None:
-        self._tokenizer = Tokenizer.from_str(text)
-        self.vocab_size: int = self._tokenizer.get_vocab_size()
-
-    @staticmethod
-    def train(pairs: Sequence[Pair], vocab_size: int) -> str:
-        """Train a tokenizer with a vocabulary of this size, and return it as JSON."""
-        tokenizer = Tokenizer(models.BPE(unk_token="<unknown>"))
-        kinds = Regex(r"▁?(\{\d\}|[\p{L}\p{M}]+|\p{N}+|[^▁\p{L}\p{M}\p{N}]|$)")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Split(kinds, "isolated")]
-        )
-        tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
-        special = ["<end>", "<begin>", "<unknown>"]
-        languages = sorted({f"<{pair.language}>" for pair in pairs})
-        trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special + languages, show_progress=False)
-        tokenizer.train_from_iterator((text for pair in pairs for text in (pair.source, pair.target)), trainer)
-        return tokenizer.to_str()
-
-    def encode(self, pair: Pair) -> tuple[list[int], list[int]]:
-        """Return the tokens of a pair: the source begins with the target language; both end with `EOS`."""
-        language = self._tokenizer.token_to_id(f"<{pair.language}>")
-        source, target = (self._tokenizer.encode(text).ids for text in (pair.source, pair.target))
-        return [UNK if language is None else language, *source, EOS], [*target, EOS]
-
-    def convert_ids_to_tokens(self, tokens: Sequence[int]) -> list[str]:
-        """Return the tokens as readable text."""
-        names = [self._tokenizer.id_to_token(token) or "" for token in tokens]
-        return [name.replace("▁", " ").strip() or name for name in names]
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, up to `EOS`."""
-        tokens = list(tokens)
-        return self._tokenizer.decode(tokens[: tokens.index(EOS)] if EOS in tokens else tokens)
+    while True:
+        pair = sample_pair(rng)
+        if words[0] <= len(pair.source) <= words[1] and pair.is_held_out is held_out:
+            yield pair
 
 
-class PairDataset:
-    """Pairs as tokens, from which batches are sampled."""
-
-    def __init__(self, tokens: Sequence[tuple[list[int], list[int]]]) -> None:
-        self.tokens = list(tokens)
-
-    def sample_batch(self, count: int, generator: torch.Generator) -> _Batch:
-        """Sample pairs of about the same length, so that there is little padding."""
-        sample = torch.randperm(len(self.tokens), generator=generator)[: 4 * count].tolist()
-        sample.sort(key=lambda index: tuple(map(len, self.tokens[index])))
-        start = int(torch.randint(max(1, len(sample) - count + 1), (), generator=generator))
-        return collate([self.tokens[index] for index in sample[start : start + count]])
+def held_out_pairs(count: int, words: tuple[int, int]) -> list[Pair]:
+    """Return held-out pairs of so many words, the same ones at each call."""
+    return [pair for pair, _ in zip(sample_pairs(random.Random(0), words, held_out=True), range(count), strict=False)]
 
 
-def collate(pairs: Sequence[tuple[list[int], list[int]]]) -> _Batch:
-    """Return sources and their lengths, and targets that begin with `BOS`; both are padded with `EOS`."""
-    sources = [torch.tensor(source) for source, _ in pairs]
-    targets = [torch.tensor([BOS, *target]) for _, target in pairs]
+# Tokens
+
+EOS, BOS = 0, 1
+"""The tokens at the end of a sentence (also the padding), and at its beginning."""
+
+
+def _vocabulary() -> list[str]:
+    words = {*DETERMINERS, *ADJECTIVES, *VERBS, *PREPOSITIONS, *PREPOSITIONS.values(), *RELATIVE, *RELATIVE.values()}
+    words |= {form for forms in DETERMINERS.values() for form in forms.split()}
+    words |= {stem + ending for stem in VERBS.values() for ending in ("ait", "aient")}
+    for plural in ("", "s"):
+        words |= {noun + plural for nouns in NOUNS.items() for noun in (nouns[0], nouns[1].split()[0])}
+        words |= {french + gender + plural for french in ADJECTIVES.values() for gender in ("", "e")}
+    return ["<end>", "<begin>", *sorted(words)]
+
+
+VOCABULARY = _vocabulary()
+"""All words of both languages, after the two special tokens."""
+_IDS = {word: index for index, word in enumerate(VOCABULARY)}
+
+
+def decode(tokens: Sequence[int]) -> str:
+    """Return the words of tokens, up to `EOS`."""
+    tokens = list(tokens)
+    return " ".join(VOCABULARY[token] for token in (tokens[: tokens.index(EOS)] if EOS in tokens else tokens))
+
+
+def collate(pairs: Sequence[Pair]) -> Batch:
+    """Return sources and their lengths, and targets that begin with `BOS`; both end with `EOS` and are padded by it."""
+    sources = [torch.tensor([*map(_IDS.__getitem__, pair.source), EOS]) for pair in pairs]
+    targets = [torch.tensor([BOS, *map(_IDS.__getitem__, pair.target), EOS]) for pair in pairs]
     pad = nn.utils.rnn.pad_sequence
     lengths = torch.tensor([len(source) for source in sources])
     return pad(sources, batch_first=True, padding_value=EOS), lengths, pad(targets, batch_first=True, padding_value=EOS)
 
 
-def sample_reversals(count: int, length: int, num_symbols: int, generator: torch.Generator) -> _Batch:
-    """Sample sequences of symbols and their reversals: a batch as `collate` returns it."""
-    source = torch.randint(UNK, UNK + num_symbols, (count, length), generator=generator)
-    begin, end = torch.full((count, 1), BOS), torch.full((count, 1), EOS)
-    return source, torch.full((count,), length), torch.cat([begin, source.flip(1), end], dim=1)
+def sample_batch(count: int, max_words: int, generator: torch.Generator) -> Batch:
+    """Sample training pairs of up to so many words: a random quarter of four times as many, sorted by length."""
+    seed, quarter = (int(torch.randint(high, (), generator=generator)) for high in (1 << 40, 4))
+    drawn = sample_pairs(random.Random(seed), (1, max_words), held_out=False)
+    pairs = sorted((next(drawn) for _ in range(4 * count)), key=lambda pair: len(pair.source))
+    return collate(pairs[quarter * count : (quarter + 1) * count])
 
 
-def sample_mixed_reversals(
-    count: int, shortest: int, longest: int, num_symbols: int, generator: torch.Generator
-) -> _Batch:
-    """Sample reversals of one length, which is drawn from `shortest` to `longest`."""
-    length = int(torch.randint(shortest, longest + 1, (), generator=generator))
-    return sample_reversals(count, length, num_symbols, generator)
-
-
-def reversals_to_test(length: int, num_symbols: int) -> _Batch:
-    """Return the 64 reversals of a length that every model is tested on."""
-    return sample_reversals(64, length, num_symbols, torch.Generator().manual_seed(10**9))
-
+# Metrics
 
 ScoreFunction = Callable[[Any, Int[Tensor, "b n"], Int[Tensor, " b"], Int[Tensor, "b m"]], Float[Tensor, "b m v"]]
 """Takes a model, sources, their lengths and target prefixes; returns the logits of the next tokens."""
@@ -238,57 +193,73 @@ def target_mask(target: Int[Tensor, "b m"]) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, score: ScoreFunction, batch: _Batch) -> float:
-    """Return the accuracy of next-token prediction, given the previous target tokens."""
-    source, lengths, target = (part.to(device_of(model)) for part in batch)
-    counts = target_mask(target[:, 1:])
-    right = score(model, source, lengths, target[:, :-1]).argmax(dim=-1) == target[:, 1:]
-    return float(right[counts].float().mean())
-
-
-@torch.no_grad()
-def translate_pairs(
-    model: nn.Module,
-    translate: TranslateFunction,
-    tokenizer: SubwordTokenizer,
-    pairs: Sequence[Pair],
-    max_length: int = 60,
-    batch_size: int = 128,
-) -> list[str]:
+def translate_pairs(model: nn.Module, translate: TranslateFunction, pairs: Sequence[Pair]) -> list[str]:
     """Return the model's translations, decoded greedily."""
-    device = device_of(model)
-    texts: list[str] = []
-    for start in range(0, len(pairs), batch_size):
-        source, lengths, _ = collate([tokenizer.encode(pair) for pair in pairs[start : start + batch_size]])
-        written = translate(model, source.to(device), lengths.to(device), max_length)
-        texts += [tokenizer.decode(row) for row in written.tolist()]
-    return texts
+    source, lengths, target = (part.to(device_of(model)) for part in collate(pairs))
+    return [decode(row) for row in translate(model, source, lengths, target.shape[1] + 4).tolist()]
 
 
 def bleu(texts: Sequence[str], pairs: Sequence[Pair]) -> float:
-    """Return sacrebleu's corpus BLEU of translations, with its default tokenization and smoothing."""
-    return float(BLEU().corpus_score(list(texts), [[pair.target for pair in pairs]]).score)
+    """Return sacrebleu's corpus BLEU of translations, by words."""
+    references = [" ".join(pair.target) for pair in pairs]
+    return float(BLEU(tokenize="none").corpus_score(list(texts), [references]).score)
 
 
-def evaluate_bleu(
-    translate: TranslateFunction, tokenizer: SubwordTokenizer, pairs: Sequence[Pair], model: nn.Module
-) -> dict[str, float]:
+def evaluate_bleu(translate: TranslateFunction, pairs: Sequence[Pair], model: nn.Module) -> dict[str, float]:
     """Return the BLEU of a model's greedy translations."""
-    return {"bleu": bleu(translate_pairs(model, translate, tokenizer, pairs), pairs)}
+    return {"bleu": bleu(translate_pairs(model, translate, pairs), pairs)}
 
 
-def encode_example(tokenizer: SubwordTokenizer, pairs: Sequence[Pair]) -> tuple[_Batch, dict[str, list[str]]]:
-    """Return a pair that fits in a figure, as a batch and as readable tokens."""
-    source, target = tokenizer.encode(short_example(pairs, tokenizer))
-    batch = torch.tensor([source]), torch.tensor([len(source)]), torch.tensor([[BOS, *target[:-1]]])
-    tokens = {"source": tokenizer.convert_ids_to_tokens(source), "target": tokenizer.convert_ids_to_tokens(target)}
-    return batch, tokens
+# Training
 
 
-def short_example(pairs: Sequence[Pair], tokenizer: SubwordTokenizer, max_tokens: int = 16) -> Pair:
-    """Return the first of the longest pairs that fit in a figure: the same one for every model."""
-    lengths = [max(map(len, tokenizer.encode(pair))) for pair in pairs]
-    return pairs[lengths.index(max((length for length in lengths if length <= max_tokens), default=min(lengths)))]
+def compute_loss(
+    score: ScoreFunction, model: nn.Module, source: Tensor, lengths: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the summed cross-entropy of the target tokens, and their number."""
+    counts = target_mask(target[:, 1:])
+    logits = score(model, source, lengths, target[:, :-1])
+    return F.cross_entropy(logits[counts], target[:, 1:][counts], reduction="sum"), counts.sum()
+
+
+def build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """Return Adam as in the Transformer's Section 5.3, with a learning rate of 1 that a schedule multiplies."""
+    return torch.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
+
+
+def rise_and_fall(peak: float, warmup: int, steps: int, optimizer: torch.optim.Optimizer) -> LambdaLR:
+    """Return a schedule: a linear rise to the peak during warm-up, and a linear fall to zero at the last step."""
+    return LambdaLR(optimizer, lambda step: peak * min((step + 1) / warmup, (steps - step) / max(1, steps - warmup)))
+
+
+def build_training(
+    build_model: Callable[[], nn.Module],
+    score: ScoreFunction,
+    translate: TranslateFunction,
+    *,
+    peak: float,
+    steps: int,
+    max_words: int,
+    test: Sequence[Pair],
+    batch_size: int,
+    ending: Callable[[Any], Mapping[str, Any]] | None = None,
+) -> Training:
+    """Return the training of a model on sentences of up to so many words, with 15 measurements of BLEU on the test."""
+    return Training(
+        model=build_model,
+        loss=partial(compute_loss, score),
+        batch=partial(sample_batch, batch_size, max_words),
+        steps=steps,
+        optimizer=build_optimizer,
+        schedule=partial(rise_and_fall, peak, min(100, steps // 2), steps),
+        clip=1.0,
+        measure=partial(evaluate_bleu, translate, test),
+        every=max(1, steps // 15),
+        ending=ending,
+    )
+
+
+# Figures
 
 
 def bleu_figure(curves: Mapping[str, Sequence[Curve]], caption: str) -> Lines:
@@ -304,44 +275,27 @@ def bleu_figure(curves: Mapping[str, Sequence[Curve]], caption: str) -> Lines:
     )
 
 
-def reversal_figure(
-    accuracies: Mapping[str, Sequence[Sequence[float]]],
-    lengths: Sequence[int],
-    at_length: int,
-    num_symbols: int,
-    caption: str,
-) -> Lines:
-    """Return token accuracy by length, one curve for each model; the text alternative states it at one length."""
-    there = {name: [one[lengths.index(at_length)] for one in found] for name, found in accuracies.items()}
-    return Lines(
-        id="length",
-        title="Reversing sequences: accuracy by length",
-        caption=caption,
-        alt=f"accuracy at length {at_length}: {list_means(there, '.2f')}",
-        x="length",
-        y="token accuracy",
-        log=("x",),
-        series=tuple(
-            Series(name=name, x=tuple(lengths), runs=tuple(map(tuple, found))) for name, found in accuracies.items()
-        ),
-        levels={"chance": 1 / num_symbols},
-    )
-
-
-def attention_heatmap(id: str, title: str, caption: str, example: Mapping[str, Any]) -> Heatmap:
-    """Return the attention weights of one sentence as a heatmap: `source`, `target` and `weights` of the example."""
-    source, target = tuple(example["source"]), tuple(example["target"])
-    most = [source[max(range(len(source)), key=weights.__getitem__)] for weights in example["weights"]]
+def attention_heatmap(id: str, title: str, caption: str, pair: Pair, weights: Sequence[Sequence[float]]) -> Heatmap:
+    """Return the attention weights of a pair as a heatmap: a row for each target token, a column for each source."""
+    source, target = (*pair.source, VOCABULARY[EOS]), (*pair.target, VOCABULARY[EOS])
+    most = [source[max(range(len(source)), key=row.__getitem__)] for row in weights]
     return Heatmap(
         id=id,
         title=title,
-        caption="Rows: the next target token, from the reference translation. Columns: the source tokens, the first "
-        f"of which is the target language. {caption}",
-        alt="most weight, token by token: "
-        + ", ".join(f"“{predicted}” from “{attended}”" for predicted, attended in zip(target, most, strict=True)),
+        caption=f"Rows: the French word that comes next. Columns: the English words. {caption}",
+        alt="most weight, word by word: "
+        + ", ".join(f"“{to}” from “{of}”" for to, of in zip(target, most, strict=True)),
         rows=target,
         columns=source,
         x="source",
-        y="next target token",
-        values=tuple(map(tuple, example["weights"])),
+        y="next target word",
+        values=tuple(map(tuple, weights)),
     )
+
+
+EXAMPLE = next(
+    pair
+    for pair in sample_pairs(random.Random(1), (11, 12), held_out=True)
+    if "that" in pair.source and sum(word in ADJECTIVES for word in pair.source) >= 2
+)
+"""A held-out pair for figures, with adjectives and a relative clause."""

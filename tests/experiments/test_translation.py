@@ -1,103 +1,145 @@
-"""Sentence pairs and reversals: no leak from training to test, and tokenization is invertible."""
+"""The generated sentences: right French, a right alignment, no leak from training to test; batches and metrics."""
+
+import random
+from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 import torch
 
 from reference_impl.experiments.translation import (
+    ADJECTIVES,
     BOS,
+    DETERMINERS,
     EOS,
-    UNK,
-    Corpus,
+    NOUNS,
+    PREPOSITIONS,
+    RELATIVE,
+    VERBS,
+    VOCABULARY,
     Pair,
-    PairDataset,
-    SubwordTokenizer,
-    _letters,
-    _numbered,
     bleu,
     collate,
-    load_corpus,
-    sample_reversals,
+    decode,
+    held_out_pairs,
+    rise_and_fall,
+    sample_batch,
+    sample_pair,
+    sample_pairs,
     target_mask,
 )
 
 
-@pytest.fixture(scope="module")
-def french() -> Corpus:
-    return load_corpus(("fr",), max_words=8)
+def sampled(count: int) -> list[Pair]:
+    rng = random.Random(3)
+    return [sample_pair(rng) for _ in range(count)]
 
 
-@pytest.fixture(scope="module")
-def tokenizer(french: Corpus) -> SubwordTokenizer:
-    return SubwordTokenizer(SubwordTokenizer.train(french.train, 400))
+def stems(word: str) -> Iterator[str]:
+    """Yield what any French translation of an English word begins with."""
+    yield from DETERMINERS.get(word, "").split()
+    for known in (PREPOSITIONS, RELATIVE, ADJECTIVES, VERBS):
+        if word in known:
+            yield known[word]
+    if word.removesuffix("s") in NOUNS:
+        yield NOUNS[word.removesuffix("s")].split()[0]
 
 
-def test_no_source_and_no_target_of_the_test_was_trained_on(french: Corpus) -> None:
-    assert len(french.train) > 500
-    assert len(french.test) > 50
-    for side in ("source", "target"):
-        known = {_letters(getattr(pair, side)) for pair in french.train}
-        assert not known & {_letters(getattr(pair, side)) for pair in french.test}, side
+def test_each_french_word_is_aligned_with_an_english_word_that_it_translates() -> None:
+    for pair in sampled(200):
+        assert sorted(pair.alignment) == list(range(len(pair.source)))
+        for word, at in zip(pair.target, pair.alignment, strict=True):
+            assert word.startswith(tuple(stems(pair.source[at]))), (word, pair.source[at])
 
 
-def test_an_english_message_is_on_the_same_side_in_every_language(french: Corpus) -> None:
-    both = load_corpus(("es", "fr"), max_words=8)
-    trained = {_letters(pair.source) for pair in both.train}
-    assert not trained & {_letters(pair.source) for pair in both.test}
-    assert {pair.language for pair in both.test} == {"es", "fr"}
+def test_adjectives_follow_their_noun_and_agree_with_it() -> None:
+    seen = set()
+    for pair in sampled(400):
+        noun = ""
+        for word, at in zip(pair.target, pair.alignment, strict=True):
+            english = pair.source[at]
+            if english.removesuffix("s") in NOUNS:
+                noun = english
+            if english in ADJECTIVES:
+                is_feminine, is_plural = NOUNS[noun.removesuffix("s")].endswith("f"), noun.endswith("s")
+                assert word == ADJECTIVES[english] + "e" * is_feminine + "s" * is_plural
+                seen.add((is_feminine, is_plural))
+    assert len(seen) == 4
 
 
-def test_a_language_without_a_catalog_is_refused() -> None:
-    with pytest.raises(ValueError, match="no message of Django or Sphinx is translated into xx"):
-        load_corpus(("xx",))
+@pytest.mark.parametrize("number", ["", "s"])
+def test_a_verb_agrees_with_its_subject_across_what_stands_between(number: str) -> None:
+    found = 0
+    for pair in sampled(1000):
+        words = pair.source
+        verbs = [i for i, word in enumerate(words) if word in VERBS and words[i - 1] != "that"]
+        (main,) = verbs
+        nouns = [word for word in words[:main] if word.removesuffix("s") in NOUNS]
+        # Another noun stands next to the verb, of the other number.
+        if nouns[0].endswith("s") is (number == "s") is not nouns[-1].endswith("s"):
+            assert pair.target[main] == VERBS[words[main]] + ("aient" if number else "ait")
+            found += 1
+    assert found > 20
 
 
-def test_placeholders_are_numbered_as_the_source_has_them_and_must_agree() -> None:
-    assert _numbered("%(a)s of %s", "%s von %(a)s", "de") == Pair("{1} of {2}", "{2} von {1}", "de")
-    assert _numbered("%(a)s of %s", "von %(a)s", "de") is None
+def test_no_held_out_sentence_is_trained_on() -> None:
+    held_out = {pair.source for pair in held_out_pairs(300, (5, 6))}
+    trained = {pair.source for pair in islice(sample_pairs(random.Random(1), (5, 6), held_out=False), 5000)}
+    assert not held_out & trained
+    # Without the hash, some would be in both: there are few short sentences.
+    both = {pair.source for pair in islice(sample_pairs(random.Random(1), (5, 6), held_out=True), 5000)}
+    assert held_out & both
 
 
-def test_decoding_inverts_encoding(french: Corpus, tokenizer: SubwordTokenizer) -> None:
-    # Characters that occur in no training pair become unknown tokens.
-    known = [pair for pair in french.test if UNK not in tokenizer.encode(pair)[1]]
-    assert len(known) > 0.9 * len(french.test)
-    assert [tokenizer.decode(tokenizer.encode(pair)[1]) for pair in known] == [pair.target for pair in known]
+def test_half_of_the_sentences_have_at_most_ten_words() -> None:
+    lengths = [len(pair.source) for pair in sampled(2000)]
+    assert sum(length <= 10 for length in lengths) / 2000 == pytest.approx(0.5, abs=0.05)
+    assert (min(lengths), max(lengths)) >= (5, 20)
 
 
-def test_a_source_begins_with_the_target_language_and_a_placeholder_is_one_token(tokenizer: SubwordTokenizer) -> None:
-    source, target = tokenizer.encode(Pair("Delete {1}", "Supprimer {1}", "fr"))
-    assert tokenizer.convert_ids_to_tokens(source)[0] == "<fr>"
-    assert tokenizer.convert_ids_to_tokens(target)[-2:] == ["{1}", "<end>"]
+def test_decoding_inverts_collating() -> None:
+    pairs = sampled(20)
+    source, lengths, target = collate(pairs)
+    assert lengths.tolist() == [len(pair.source) + 1 for pair in pairs]
+    assert [decode(row) for row in source.tolist()] == [" ".join(pair.source) for pair in pairs]
+    assert [decode(row) for row in target[:, 1:].tolist()] == [" ".join(pair.target) for pair in pairs]
+    assert (target[:, 0] == BOS).all()
+    assert len(set(VOCABULARY)) == len(VOCABULARY)
 
 
-def test_tokenizer_training_is_deterministic(french: Corpus) -> None:
-    assert SubwordTokenizer.train(french.train, 400) == SubwordTokenizer.train(french.train, 400)
-
-
-def test_a_batch_holds_pairs_that_belong_together(french: Corpus, tokenizer: SubwordTokenizer) -> None:
-    pairs = PairDataset([tokenizer.encode(pair) for pair in french.train])
-    source, lengths, target = pairs.sample_batch(16, torch.Generator().manual_seed(1))
-    assert len(source) == 16
-    for row, length, written in zip(source.tolist(), lengths.tolist(), target.tolist(), strict=True):
-        assert written[0] == BOS
-        read = row[:length], written[1 : written.index(EOS) + 1]
-        assert read in pairs.tokens
+def test_a_batch_has_one_quarter_of_the_lengths_and_all_quarters_are_equally_likely() -> None:
+    batches = [sample_batch(8, 12, torch.Generator().manual_seed(seed))[1] for seed in range(200)]
+    assert all(len(lengths) == 8 and int(lengths.max()) <= 13 for lengths in batches)
+    means = [float(lengths.float().mean()) for lengths in batches]
+    assert float(torch.tensor(means).mean()) == pytest.approx(
+        sum(len(pair.source) + 1 for pair in islice(sample_pairs(random.Random(9), (1, 12), held_out=False), 2000))
+        / 2000,
+        abs=0.4,
+    )
+    assert min(means) < 6.6 < 11 < max(means)
 
 
 def test_only_tokens_up_to_the_first_end_count() -> None:
-    _, _, target = collate([([5, EOS], [7, EOS]), ([5, EOS], [7, 8, 9, EOS])])
+    target = torch.tensor([[BOS, 7, EOS, EOS, EOS], [BOS, 7, 8, 9, EOS]])
     assert target_mask(target[:, 1:]).tolist() == [[True, True, False, False], [True, True, True, True]]
 
 
-def test_targets_are_reversed_sources_without_special_tokens() -> None:
-    source, lengths, target = sample_reversals(50, 5, 7, torch.Generator().manual_seed(0))
-    assert torch.equal(target[:, 1:-1].flip(1), source)
-    assert (lengths == 5).all()
-    assert (target[:, 0] == BOS).all()
-    assert (target[:, -1] == EOS).all()
-    assert set(source.flatten().tolist()) == set(range(UNK, UNK + 7))
-
-
 def test_bleu_is_100_for_the_reference_alone() -> None:
-    pairs = [Pair("Please choose a valid file.", "Veuillez choisir un fichier valide.")]
-    assert bleu(["Veuillez choisir un fichier valide."], pairs) == pytest.approx(100)
-    assert bleu(["Un fichier."], pairs) < 20
+    pairs = sampled(5)
+    references = [" ".join(pair.target) for pair in pairs]
+    assert bleu(references, pairs) == pytest.approx(100)
+    assert bleu([" ".join(pair.source) for pair in pairs], pairs) < 5
+    # Half of the words, in order.
+    assert 20 < bleu([" ".join(text.split()[: len(text.split()) // 2]) for text in references], pairs) < 60
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = rise_and_fall(0.5, 4, 10, optimizer)
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[:4] == pytest.approx([0.125, 0.25, 0.375, 0.5])
+    assert rates[4:] == pytest.approx([0.5, 5 / 12, 1 / 3, 0.25, 1 / 6, 1 / 12])
