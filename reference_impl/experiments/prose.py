@@ -87,6 +87,12 @@ def character_ids(max_files: int, held_out: bool) -> Int[Tensor, " n"]:
     return torch.tensor(list(" ".join(chosen).encode("ascii", errors="replace")))
 
 
+def split_validation(text: Int[Tensor, " n"]) -> tuple[Int[Tensor, " m"], Int[Tensor, " k"]]:
+    """Split a text into chunks of 512 characters, and return all but every tenth, and every tenth."""
+    stretches = text[: len(text) // 5120 * 5120].view(-1, 10, 512)
+    return stretches[:, :-1].flatten(), stretches[:, -1].flatten()
+
+
 def extract_sentences(source: str) -> Iterator[str]:
     """Yield the sentences in a file's docstrings, one line each, with their markup; examples are skipped."""
     for docstring in _DOCSTRING.findall(source):
