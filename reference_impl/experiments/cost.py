@@ -5,7 +5,7 @@ on tensors without data; exact attention then keeps its matrix of weights, as th
 all arms of a length in turns, and peak memory on a GPU alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -92,7 +92,10 @@ def build_layers(device: str) -> dict[str, nn.Module]:
     """Return a layer of the paper's shape with each attention, all with the same weights."""
     torch.manual_seed(0)
     exact = EncoderLayer(512, 8, 2048, dropout=0.0).to(device)
-    makes = {FAVOR: partial(FavorAttention, nb_features=NB_FEATURES), IDENTITY: IdentityAttention}
+    makes: dict[str, Callable[[MultiHeadAttention], nn.Module]] = {
+        FAVOR: partial(FavorAttention, nb_features=NB_FEATURES),
+        IDENTITY: IdentityAttention,
+    }
     return {EXACT: exact, **{name: replace_attention(exact, make).to(device) for name, make in makes.items()}}
 
 
@@ -113,7 +116,7 @@ def count_cost(length: int) -> dict[str, tuple[float, float]]:
     """Return the FLOPs of each arm at one length, and the bytes that it keeps for the backward pass."""
     found = {}
     for name, layer in build_layers("meta").items():
-        storages = {}
+        storages: dict[int, int] = {}
 
         def keep(tensor: Tensor, storages: dict[int, int] = storages) -> Tensor:
             # Views of one storage are kept once.

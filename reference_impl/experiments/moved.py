@@ -48,6 +48,7 @@ class TrainingSize:
         d_model: The width of the model.
         batch_size: Windows of text in a batch.
         files: Files that are read of each package.
+        keep_every: Of the training text, keep each chunk of 512 characters whose number is a multiple of this.
     """
 
     steps: int
@@ -55,6 +56,7 @@ class TrainingSize:
     d_model: int
     batch_size: int
     files: int
+    keep_every: int = 1
 
 
 class CharTransformer(nn.Module):
@@ -131,6 +133,7 @@ class TransferredModel:
         tuned_curve: The curve of the fine-tuning with FAVOR+.
         converted: The accuracies with FAVOR+ before fine-tuning, by the kind and number of features.
         num_parameters: The number of its parameters.
+        num_characters: The number of characters of the training text.
         most_frequent: The accuracy of always naming the most frequent character.
     """
 
@@ -139,6 +142,7 @@ class TransferredModel:
     tuned_curve: Curve
     converted: Mapping[str, float]
     num_parameters: int
+    num_characters: int
     most_frequent: float
 
     @property
@@ -165,7 +169,7 @@ class TransferredModel:
 def train_and_transfer(run: Run, size: TrainingSize, seed: int) -> TransferredModel:
     """Train a language model until it stops improving, convert it, and fine-tune it with either attention."""
     text, held_out = (character_ids(size.files, held_out) for held_out in (False, True))
-    text, validation = split_validation(text)
+    text, validation = split_validation(text, size.keep_every)
     chosen_on, test = (
         sample_windows(part, 8 * size.batch_size, torch.Generator().manual_seed(0)) for part in (validation, held_out)
     )
@@ -198,6 +202,7 @@ def train_and_transfer(run: Run, size: TrainingSize, seed: int) -> TransferredMo
         tuned_curve=tuned["curve"],
         converted=run.piece(f"converted, seed {seed}", lambda: evaluate_performer(model(), test, seed)),
         num_parameters=count_parameters(model()),
+        num_characters=len(text),
         most_frequent=float(test[:, 1:].flatten().bincount().max() / test[:, 1:].numel()),
     )
 
@@ -235,8 +240,8 @@ def judge_transfer(models: Sequence[TransferredModel]) -> Finding:
         f"least {MIN_RECOVERED:.0%} of the accuracy that the conversion loses; partly if in every seed more than half. "
         "(An earlier rule, for a model that was still learning, asked for more than the accuracy before the "
         "conversion.)",
-        ran=f"a language model over characters of English, {models[0].num_parameters:,} parameters, trained for "
-        f"{min(steps):,} to {max(steps):,} steps, converted to {NB_FEATURES} positive features",
+        ran=f"a language model over characters, {models[0].num_characters:,} of English, {models[0].num_parameters:,} "
+        f"parameters, trained for {min(steps):,} to {max(steps):,} steps, converted to {NB_FEATURES} positive features",
         quantities=[
             quantity(
                 "accuracy of the next character", accuracies, "higher",
@@ -277,31 +282,31 @@ def transfer_table(models: Sequence[TransferredModel]) -> Table:
 
 def transfer_figure(models: Sequence[TransferredModel]) -> Lines:
     """Plot the accuracy against the steps since the conversion, as a share of the steps of training."""
-    names = ("softmax goes on", "FAVOR+ from the conversion on")
-    starts = ([model.before for model in models], [model.lost for model in models])
-    ends = ([model.more_curve for model in models], [model.tuned_curve for model in models])
-    length = min(len(curve) for curves in ends for curve in curves)
-    series = tuple(
-        Series(
-            name=name,
-            x=tuple(FINETUNING_SHARE * place / length for place in range(length + 1)),
-            runs=tuple(
-                (first, *(point["accuracy"] for point in curve[:length]))
-                for first, curve in zip(first_values, curves, strict=True)
-            ),
-        )
-        for name, first_values, curves in zip(names, starts, ends, strict=True)
-    )
+    curves = {
+        "softmax goes on": [(model.before, *(point["accuracy"] for point in model.more_curve)) for model in models],
+        "FAVOR+ from the conversion on": [
+            (model.lost, *(point["accuracy"] for point in model.tuned_curve)) for model in models
+        ],
+    }
+    # Measured at each tenth; where that leaves a rest, once more at the end.
+    count = min(len(run) for runs in curves.values() for run in runs)
     told = "; ".join(
-        f"{name}: {fmean(run[0] for run in one.runs):.3f} to {fmean(run[-1] for run in one.runs):.3f}"
-        for name, one in zip(names, series, strict=True)
+        f"{name}: {fmean(run[0] for run in runs):.3f} to {fmean(run[-1] for run in runs):.3f}"
+        for name, runs in curves.items()
     )
     return Lines(
-        id="converted",
+        id="switched",
         title="A converged model is converted to FAVOR+",
         caption="What the conversion loses, and how fast fine-tuning brings it back; softmax goes on beside it.",
         alt=f"Accuracy at the conversion and after fine-tuning: {told}.",
         x="steps since the conversion, as a share of the steps of training",
         y="accuracy of the next character",
-        series=series,
+        series=tuple(
+            Series(
+                name=name,
+                x=tuple(FINETUNING_SHARE * place / (count - 1) for place in range(count)),
+                runs=tuple(run[:count] for run in runs),
+            )
+            for name, runs in curves.items()
+        ),
     )

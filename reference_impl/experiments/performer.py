@@ -95,7 +95,7 @@ SIZES = {
         timing=Timing(
             lengths=tuple(2**i for i in range(10, 17)), max_timed_length=4096, fit_from=1024, repeats=3,
         ),
-        seeds=3, training=TrainingSize(steps=6000, every=200, d_model=64, batch_size=16, files=60),
+        seeds=3, training=TrainingSize(steps=3000, every=100, d_model=64, batch_size=16, files=60, keep_every=8),
     ),
     "gpu": Size(
         samples=15, draws=20, nb_features=(16, 32, 64, 128, 256, 512), compared_length=4096,

@@ -87,12 +87,12 @@ class Size:
         seeds: Models of each arm.
         synthetic_steps, text_steps: Training steps on the synthetic tasks, and on text, at most.
         selection_steps: Training steps on text for the selection of the learning rate.
-        every: Steps between two measurements.
+        every: Steps between two measurements, at most.
         learning_rates: The learning rates to select from.
         batch_positions: Positions per step, in sequences of the training length.
         d_model: The width of the model.
         num_files: Files of each package that the text is read from.
-        every_chunk: Of the training text, each chunk of 512 characters whose number is a multiple of this.
+        keep_every: Of the training text, keep each chunk of 512 characters whose number is a multiple of this.
         test_characters: Characters of the held-out text.
         timing_repeats: How often a step of each layer is timed, in turns.
         timed_d_model: The width of the timed layer; its feed-forward network is twice as wide.
@@ -107,7 +107,7 @@ class Size:
     batch_positions: int
     d_model: int
     num_files: int
-    every_chunk: int
+    keep_every: int
     test_characters: int
     timing_repeats: int
     timed_d_model: int
@@ -248,6 +248,7 @@ class Task:
     """Sequences, with a target symbol at each position.
 
     Attributes:
+        data: What they are, in a few words.
         train_length: The length of the training sequences.
         test_lengths: The lengths of the test sequences.
         arms: The arms that are compared.
@@ -258,6 +259,7 @@ class Task:
     """
 
     name: str
+    data: str
     train_length: int
     test_lengths: tuple[int, ...]
     arms: tuple[Arm, ...]
@@ -278,19 +280,18 @@ VOWELS = torch.tensor([chr(code) in "aeiou" for code in range(VOCAB_SIZE)])
 
 def build_tasks(size: Size) -> tuple[Task, Task, Task]:
     """Return the two synthetic tasks and the task on text."""
-    train, validation = split_validation(lower_case(character_ids(size.num_files, held_out=False)))
-    train = train.unflatten(0, (-1, 512))[:: size.every_chunk].flatten()
+    train, validation = split_validation(lower_case(character_ids(size.num_files, held_out=False)), size.keep_every)
     test = lower_case(character_ids(size.num_files, held_out=True)[: size.test_characters])
     look_back, mirror = (
         Task(
-            name, 32, (32, 48, 64, 128), MAIN_ARMS, size.synthetic_steps, draw,
+            name, "16 symbols at random", 32, (32, 48, 64, 128), MAIN_ARMS, size.synthetic_steps, draw,
             draw(128, 32, torch.Generator().manual_seed(2**20 + 1)), partial(sample_test_set, draw, 8192),
         )
         for name, draw in {LOOK_BACK: sample_look_back, MIRROR: sample_mirror}.items()
     )  # fmt: skip
     text_arms = (*MAIN_ARMS, BOTH, KEYS_ONLY, VALUES_ONLY, *CLIPPING_ARMS)
     text = Task(
-        FILL_GAPS, 16, (16, 32, 64, 128), text_arms, size.text_steps,
+        FILL_GAPS, f"{len(train):,} characters of English", 16, (16, 32, 64, 128), text_arms, size.text_steps,
         partial(sample_gaps, train), windows_with_gaps(validation, 16), partial(windows_with_gaps, test),
     )  # fmt: skip
     return look_back, mirror, text
@@ -359,7 +360,7 @@ def build_training(task: Task, arm: Arm, size: Size, learning_rate: float) -> Tr
         optimizer=lambda model: torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0),
         clip=1.0,
         measure=lambda model: {"validation": accuracy(model, *task.validation)},
-        every=size.every,
+        every=max(1, min(size.every, task.steps // 16)),
         stop=partial(has_plateaued, measure="validation", patience=PATIENCE),
         ending=lambda model: {
             "right": {str(length): accuracy(model, *task.test_set(length)) for length in task.test_lengths}
@@ -759,14 +760,14 @@ def as_found(task: Task, results: Mapping[str, Sequence[Any]], num_parameters: i
         right=select(results, "right"),
         curves=curves,
         baseline=majority_baseline(task),
-        ran=f"{task.name}, {task.train_length} positions, {num_parameters:,} parameters, {min(steps):,} to "
-        f"{max(steps):,} steps until validation accuracy stops improving, {task.steps:,} at most",
+        ran=f"{task.name}: {task.data}, {task.train_length} positions, {num_parameters:,} parameters, {min(steps):,} "
+        f"to {max(steps):,} steps until validation accuracy stops improving, {task.steps:,} at most",
     )
 
 
 def arm_table(found: Mapping[str, Found], rates: Mapping[str, Mapping[str, float]]) -> Table:
     """Return each arm's learning rate, steps, and accuracy at the training length and at the longest one."""
-    rows = tuple(
+    rows: tuple[tuple[str | float, ...], ...] = tuple(
         (
             name,
             arm,

@@ -161,7 +161,7 @@ def transferred(after: float, before: float = 0.4, lost: float = 0.3, rising: bo
     reached = [0.1, *([before] * 9)] if not rising else [before * share / 10 for share in range(1, 11)]
     curve = [{"step": 100 * (place + 1), "accuracy": value} for place, value in enumerate(reached)]
     converted = {"positive, 256": lost}
-    return TransferredModel(curve, curve[-2:], [{"step": 100, "accuracy": after}], converted, 1000, 0.15)
+    return TransferredModel(curve, curve[-2:], [{"step": 100, "accuracy": after}], converted, 1000, 5000, 0.15)
 
 
 @pytest.mark.parametrize(("after", "outcome"), [(0.396, YES), (0.36, PARTLY), (0.34, NO)])

@@ -280,7 +280,8 @@ def test_steps_and_lengths_are_told_of_a_task() -> None:
     *_, text = build_tasks(SIZES["smoke"])
     results = {RELATIVE.name: [{"curve": FLAT, "right": {"16": 0.4, "128": 0.3}}]}
     told = as_found(text, results, 1234)
-    assert told.ran.startswith(f"{FILL_GAPS}, 16 positions, 1,234 parameters, 9 to 9 steps")
+    assert told.ran.startswith(f"{FILL_GAPS}: ")
+    assert "16 positions, 1,234 parameters, 9 to 9 steps" in told.ran
     assert told.at(128) == {RELATIVE.name: [0.3]}
     assert told.here == {RELATIVE.name: [0.4]}
 
