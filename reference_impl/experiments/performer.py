@@ -103,7 +103,7 @@ SIZES = {
         timing=Timing(
             lengths=tuple(2**i for i in range(12, 17)), max_timed_length=2**16, fit_from=8192, repeats=7,
         ),
-        seeds=3, training=TrainingSize(steps=6000, every=200, d_model=256, batch_size=64, files=1000),
+        seeds=3, training=TrainingSize(steps=6000, every=200, d_model=128, batch_size=64, files=60, keep_every=2),
     ),
     "full": Size(
         samples=15, draws=50, nb_features=(16, 32, 64, 128, 256, 512, 1024), compared_length=4096,
