@@ -1,17 +1,10 @@
-"""Seconds and peak memory of linear, exact and identity attention against the length of the sequence.
+r"""The cost of a layer with linear, exact and identity attention against the length: seconds, FLOPs and memory.
 
-All arms of a length are timed interleaved in one process. Memory is the resident set that the operating system
-reports: each arm runs at increasing lengths in a process of its own, and its peak is read after each length, so that
-the workspace of kernels counts too.
+All are of a forward and a backward pass. FLOPs, and the bytes that are kept for the backward pass, are counted exactly,
+on tensors without data; exact attention then keeps its matrix of weights, as the paper's did. Seconds are measured with
+all arms of a length in turns, and peak memory on a GPU alone.
 """
 
-import itertools
-import json
-import math
-import multiprocessing
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,35 +13,23 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from quaere.content.results import Finding, Lines, Series, Table
 from quaere.running.experiments import Run
-from reference_impl.experiments.judging import outcome
+from reference_impl.experiments.judging import gate, judge, quantity
 from reference_impl.experiments.timing import time_in_turns
 from reference_impl.layers.attention import MultiHeadAttention
-from reference_impl.performer import (
-    FavorAttention,
-    favor_attention,
-    gaussian_orthogonal_random_matrix,
-    replace_attention,
-)
+from reference_impl.performer import FavorAttention, replace_attention
 from reference_impl.transformer import EncoderLayer
 
-FAVOR, CAUSAL, FUSED, MATRIX, IDENTITY = "FAVOR+", "FAVOR+, causal", "exact, fused", "exact, as a matrix", "identity"
+FAVOR, EXACT, IDENTITY = "FAVOR+", "exact", "identity"
 NB_FEATURES = 256
 """The number of random directions wherever time and memory are measured: the public code's default."""
 
-MODULE = "reference_impl.experiments.cost"
-"""The module from which a process that measures memory imports `peaks_per_process`, also in a notebook."""
-
 NEARLY_LINEAR, CLOSE = 1.15, 2.0
 """The largest power of the length that counts as nearly linear, and the largest ratio that counts as close."""
-
-NAMES = {"attention": "attention alone", "layer": "a whole layer"}
-
-Arm = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,19 +37,31 @@ class Timing:
     """Lengths and repeats of the timing.
 
     Attributes:
-        lengths: Lengths for attention alone; the plain matrix is made up to `max_matrix_length`.
-        layer_lengths: Lengths for a whole layer.
+        lengths: Lengths at which FLOPs and bytes are counted.
+        max_timed_length: The longest of them that is timed.
         fit_from: The smallest length in the fit of the powers.
-        repeats: Repeats of each timing; from the length `long_from` on, `long_repeats`.
+        repeats: Repeats of each timing.
     """
 
     lengths: tuple[int, ...]
-    max_matrix_length: int
-    layer_lengths: tuple[int, ...]
+    max_timed_length: int
     fit_from: int
     repeats: int
-    long_repeats: int
-    long_from: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer costs, by arm and length.
+
+    Attributes:
+        seconds: The seconds of all repeats.
+        flops: The floating-point operations.
+        memory: The bytes: at the peak on a GPU, those kept for the backward pass elsewhere.
+    """
+
+    seconds: Mapping[str, Mapping[int, Sequence[float]]]
+    flops: Mapping[str, Mapping[int, float]]
+    memory: Mapping[str, Mapping[int, float]]
 
 
 class IdentityAttention(MultiHeadAttention):
@@ -95,297 +88,185 @@ class IdentityAttention(MultiHeadAttention):
         return self.output(self.value(value))
 
 
-def build_arms(what: str, device: str) -> dict[str, Arm]:
-    """Return the functions to time, by name: of queries, keys and values, or of a layer's input."""
+def build_layers(device: str) -> dict[str, nn.Module]:
+    """Return a layer of the paper's shape with each attention, all with the same weights."""
     torch.manual_seed(0)
-    if what == "layer":
-        exact = EncoderLayer(512, 8, 2048, dropout=0.0).to(device).eval()
-        favored = replace_attention(exact, partial(FavorAttention, nb_features=NB_FEATURES))
-        return {FAVOR: favored.eval(), FUSED: exact, IDENTITY: replace_attention(exact, IdentityAttention).eval()}
-    projection = gaussian_orthogonal_random_matrix(NB_FEATURES, 64).to(device)
-    return {
-        FAVOR: lambda q, k, v: favor_attention(q, k, v, projection),
-        CAUSAL: lambda q, k, v: favor_attention(q, k, v, projection, causal=True),
-        FUSED: F.scaled_dot_product_attention,
-        MATRIX: lambda q, k, v: (q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1) @ v,
+    exact = EncoderLayer(512, 8, 2048, dropout=0.0).to(device)
+    makes: dict[str, Callable[[MultiHeadAttention], nn.Module]] = {
+        FAVOR: partial(FavorAttention, nb_features=NB_FEATURES),
+        IDENTITY: IdentityAttention,
     }
+    return {EXACT: exact, **{name: replace_attention(exact, make).to(device) for name, make in makes.items()}}
 
 
-def build_inputs(what: str, length: int, device: str) -> list[Tensor]:
-    """Return random arguments for the arms."""
-    torch.manual_seed(0)
-    shape = (1, 1, 1, length, 512) if what == "layer" else (3, 1, 1, length, 64)
-    return (
-        list(torch.randn(shape, device=device).unbind(0))
-        if what != "layer"
-        else [torch.randn(1, length, 512, device=device)]
-    )
+def run_both_passes(layer: nn.Module, x: Float[Tensor, "b n d"]) -> None:
+    """Run a layer forward and backward."""
+    layer.zero_grad()
+    layer(x).sum().backward()
 
 
-@torch.no_grad()
-def measure_seconds(what: str, length: int, timing: Timing, device: str) -> dict[str, list[float]]:
+def measure_seconds(length: int, repeats: int, device: str) -> dict[str, list[float]]:
     """Time all arms at one length, interleaved."""
-    ready, given = build_arms(what, device), build_inputs(what, length, device)
-    if length > timing.max_matrix_length:
-        ready.pop(MATRIX, None)
-    repeats = timing.long_repeats if length >= timing.long_from else timing.repeats
-    arms = {name: lambda given, arm=arm: arm(*given) for name, arm in ready.items()}
-    return time_in_turns(arms, [build_inputs(what, 256, device), *[given] * repeats], device)
+    arms = {name: partial(run_both_passes, layer) for name, layer in build_layers(device).items()}
+    inputs = [torch.randn(1, n, 512, device=device) for n in (256, length)]
+    return time_in_turns(arms, inputs[:1] + inputs[1:] * repeats, device)
 
 
-def measure_memory(
-    lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str
-) -> dict[str, dict[str, list[float]]]:
-    """Return the peak MiB of each arm at each of its lengths, inputs included, measured in fresh processes.
+def count_cost(length: int) -> dict[str, tuple[float, float]]:
+    """Return the FLOPs of each arm at one length, and the bytes that it keeps for the backward pass."""
+    found = {}
+    for name, layer in build_layers("meta").items():
+        storages: dict[int, int] = {}
 
-    Args:
-        lengths: For attention and for a layer, the lengths of each arm.
-        device: Where to compute.
-    """
-    code = f"import json, sys; from {MODULE} import peaks_per_process as run"
-    code += "; print(json.dumps(run(*json.loads(sys.argv[1]))))"
-    command = [sys.executable, "-c", code, json.dumps([lengths, device])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    # In a session of its own, where a terminal's Ctrl-C does not reach it: the run ends the piece in hand.
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, start_new_session=True)
-    return json.loads(done.stdout.splitlines()[-1])
+        def keep(tensor: Tensor, storages: dict[int, int] = storages) -> Tensor:
+            # Views of one storage are kept once.
+            storages[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+            return tensor
 
-
-def peaks_per_process(
-    lengths: Mapping[str, Mapping[str, Sequence[int]]], device: str
-) -> dict[str, dict[str, list[float]]]:
-    """Measure each arm's peaks in a process of its own, forked before anything is computed."""
-    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        return {
-            what: {arm: pool.apply(measure_peaks, (what, arm, of_arm, device)) for arm, of_arm in arms_of.items()}
-            for what, arms_of in lengths.items()
-        }
-
-
-@torch.no_grad()
-def measure_peaks(what: str, arm: str, lengths: Sequence[int], device: str) -> list[float]:
-    """Run an arm at increasing lengths, and return by how much each raises the process's peak memory."""
-    run = build_arms(what, device)[arm]
-    run(*build_inputs(what, 256, device))
-    # Starting up left a mark above what is held now. This much more lifts the process to a mark of its own.
-    ballast = torch.ones(2**24, device=device)
-    start, found = _mark(device), []
-    for length in sorted(lengths):
-        run(*build_inputs(what, length, device))
-        found.append((_mark(device) - start) / 2**20)
-    del ballast
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+        with FlopCounterMode(display=False) as counter, hooks:
+            run_both_passes(layer, torch.empty(1, length, 512, device="meta"))
+        found[name] = float(counter.get_total_flops()), float(sum(storages.values()))
     return found
 
 
-def _mark(device: str) -> int:
-    """Return the peak memory of this process in bytes."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated()
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds and MiB of all arms, for attention alone or a whole layer.
-
-    Attributes:
-        what: Which of the two.
-        fit_from: The smallest length in the fit of the powers.
-        seconds: For each arm and length, the times of all repeats.
-        mebibytes: For each arm and length, the peak.
-    """
-
-    what: str
-    fit_from: int
-    seconds: Mapping[str, Mapping[int, Sequence[float]]]
-    mebibytes: Mapping[str, Mapping[int, float]]
-
-    def medians(self, arm: str) -> dict[int, float]:
-        """Return an arm's median seconds by length."""
-        return {length: float(np.median(times)) for length, times in self.seconds[arm].items()}
-
-    def table(self) -> Table:
-        """Return the table of fitted powers and of the cost at the longest length."""
-        rows: list[tuple[str | float, ...]] = []
-        for arm in self.seconds:
-            times, held = self.medians(arm), self.mebibytes[arm]
-            longest = max(times)
-            slopes = [fit_power(times, self.fit_from), fit_power(held, self.fit_from)]
-            rows.append(
-                (
-                    arm,
-                    longest,
-                    times[longest],
-                    min(self.seconds[arm][longest]),
-                    max(self.seconds[arm][longest]),
-                    held[longest],
-                    *slopes,
-                )
-            )
-        columns = (
-            "arm",
-            "longest",
-            "seconds, median",
-            "lowest",
-            "highest",
-            "MiB at peak",
-            "power of length, time",
-            "power, memory",
-        )
-        pays = describe_crossover(crossover_length(self.medians(FAVOR), self.medians(FUSED)))
-        return Table(
-            title=f"Cost of {NAMES[self.what]} at its longest length",
-            columns=columns,
-            rows=tuple(rows),
-            note=f"FAVOR+ is faster than the fused kernel {pays}. Powers are fitted from {self.fit_from:,} positions "
-            "on.",
-        )
-
-    def figures(self) -> tuple[Lines, Lines]:
-        """Plot seconds and MiB against the length."""
-        times = tuple(timing_series(arm, of_length) for arm, of_length in self.seconds.items())
-        held = tuple(
-            # A logarithm has no place for what was too little to be seen.
-            Series(name=arm, x=tuple(of_length), runs=(tuple(most or None for most in of_length.values()),))
-            for arm, of_length in self.mebibytes.items()
-        )
-        x, steep = "length (positions)", "Linear is a decade up for a decade across; quadratic, two."
-        return (
-            Lines(
-                id=f"seconds-of-{self.what}",
-                title=f"Seconds of {NAMES[self.what]}",
-                caption=f"Each repeat faintly, and their mean. {steep}",
-                alt=f"Seconds against length, both logarithmic. {describe_ends(times, 's')}",
-                x=x,
-                y="seconds",
-                log=("x", "y"),
-                series=times,
-            ),
-            Lines(
-                id=f"memory-of-{self.what}",
-                title=f"Peak memory of {NAMES[self.what]}",
-                caption=f"The highest resident set above the start, inputs included. {steep}",
-                alt=f"MiB against length, both logarithmic. {describe_ends(held, 'MiB')}",
-                x=x,
-                y="MiB",
-                log=("x", "y"),
-                series=held,
-            ),
-        )
+def measure_peaks(length: int, device: str) -> dict[str, float]:
+    """Return the peak memory of each arm at one length on a GPU, in bytes above what is held before."""
+    peaks = {}
+    for name, layer in build_layers(device).items():
+        x = torch.randn(1, length, 512, device=device)
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run_both_passes(layer, x)
+        peaks[name] = float(torch.cuda.max_memory_allocated() - before)
+    return peaks
 
 
-def measure_costs(run: Run, timing: Timing, device: str) -> tuple[Cost, Cost]:
-    """Measure attention alone, and a whole layer."""
-    timed: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for what, lengths in (("attention", timing.lengths), ("layer", timing.layer_lengths)):
-        by_arm = timed[what] = {}
-        for length in lengths:
-            found = run.piece(f"seconds of {what} at {length}", partial(measure_seconds, what, length, timing, device))
-            for arm, times in found.items():
-                by_arm.setdefault(arm, {})[length] = times
-    lengths_of = {what: {arm: list(times) for arm, times in by_arm.items()} for what, by_arm in timed.items()}
-    held = run.piece("memory", partial(measure_memory, lengths_of, device))
-
-    def cost(what: str) -> Cost:
-        peaks_of = {arm: dict(zip(timed[what][arm], peaks, strict=True)) for arm, peaks in held[what].items()}
-        return Cost(what, timing.fit_from, timed[what], peaks_of)
-
-    return cost("attention"), cost("layer")
+def measure_cost(length: int, timing: Timing, device: str) -> dict[str, Any]:
+    """Return all that is measured and counted at one length, by arm."""
+    counted = count_cost(length)
+    is_timed = length <= timing.max_timed_length
+    return {
+        "seconds": measure_seconds(length, timing.repeats, device) if is_timed else {},
+        "flops": {arm: flops for arm, (flops, _) in counted.items()},
+        "memory": measure_peaks(length, device)
+        if is_gpu(device)
+        else {arm: kept for arm, (_, kept) in counted.items()},
+    }
 
 
-def describe_ends(series: Sequence[Series], unit: str) -> str:
-    """Describe the curves' values at the longest length."""
-    ends = [(each.name, [run[-1] for run in each.runs if run[-1] is not None], each.x[-1]) for each in series]
-    told = (f"{name} {np.mean(values):.3g} {unit} at {at:,.0f}" for name, values, at in ends if values)
-    return f"At the longest: {'; '.join(told)}."
+def measure_costs(run: Run, timing: Timing, device: str) -> Cost:
+    """Measure all arms at all lengths."""
+    found = {
+        length: run.piece(f"cost at {length}", partial(measure_cost, length, timing, device))
+        for length in timing.lengths
+    }
+
+    def by_arm(what: str) -> dict[str, dict[int, Any]]:
+        return {
+            arm: {length: at[what][arm] for length, at in found.items() if arm in at[what]}
+            for arm in (FAVOR, EXACT, IDENTITY)
+        }
+
+    return Cost(by_arm("seconds"), by_arm("flops"), by_arm("memory"))
 
 
-def timing_series(arm: str, times: Mapping[int, Sequence[float]]) -> Series:
-    """Return a curve with one run for each repeat."""
-    most = max(map(len, times.values()))
-    runs = tuple(tuple(each[i] if i < len(each) else None for each in times.values()) for i in range(most))
-    return Series(name=arm, x=tuple(times), runs=runs)
+def is_gpu(device: str) -> bool:
+    """Return whether a device is a GPU whose memory torch can tell."""
+    return device.startswith("cuda")
 
 
 def fit_power(values: Mapping[int, float], start: int) -> float:
-    """Fit the power of the length with which values grow, from the length `start` on."""
-    points = [(length, value) for length, value in values.items() if length >= start and value > 0]
-    if len(points) < 2:
-        return math.nan
-    lengths, grown = np.log(np.array(points)).T
+    """Fit the power of the length with which values grow, from the length `start` on; at least two are needed."""
+    lengths, grown = np.log([(length, value) for length, value in values.items() if length >= start]).T
     return float(np.polyfit(lengths, grown, 1)[0])
 
 
-def steepest_power(values: Mapping[int, float], start: int) -> tuple[float, int, int]:
-    """Return the largest power of growth between two successive lengths from `start` on, and these lengths."""
-    lengths = sorted(length for length in values if length >= start)
-    pairs = itertools.pairwise(lengths)
-    return max((fit_power({low: values[low], high: values[high]}, low), low, high) for low, high in pairs)
-
-
-def crossover_length(fast: Mapping[int, float], slow: Mapping[int, float]) -> int | None:
-    """Return the length from which on `fast` beats `slow`, interpolated log-linearly between measured lengths."""
-    ahead = {length: math.log(slow[length] / fast[length]) for length in fast}
-    lengths = sorted(ahead)
-    behind = [length for length in lengths if ahead[length] <= 0]
-    if not behind:
-        return lengths[0]
-    if behind[-1] == lengths[-1]:
-        return None
-    low, high = behind[-1], lengths[lengths.index(behind[-1]) + 1]
-    share = -ahead[low] / (ahead[high] - ahead[low])
-    return round(low * (high / low) ** share)
-
-
-def describe_crossover(pays: int | None) -> str:
-    """Describe from which length on it is faster."""
-    return (
-        "at none of these lengths"
-        if pays is None
-        else f"from about {pays:,} positions on, or from the shortest that was timed"
-    )
-
-
-def judge_cost(attention: Cost, layer: Cost) -> Finding:
+def judge_cost(cost: Cost, timing: Timing, device: str) -> Finding:
     """Judge whether a layer's cost is nearly linear and close to that with identity attention."""
-    powers, alone = (
-        (fit_power(cost.medians(FAVOR), cost.fit_from), fit_power(cost.mebibytes[FAVOR], cost.fit_from))
-        for cost in (layer, attention)
-    )
-    jump, low, high = steepest_power(attention.medians(FAVOR), attention.fit_from)
-    longest = max(layer.seconds[FAVOR])
-    times = {arm: layer.medians(arm)[longest] for arm in layer.seconds}
-    held = {arm: layer.mebibytes[arm][longest] for arm in layer.seconds}
-    ratios = times[FAVOR] / times[IDENTITY], held[FAVOR] / held[IDENTITY] if held[IDENTITY] > 0 else math.nan
-    exact = times[FUSED] / times[IDENTITY], fit_power(layer.medians(FUSED), layer.fit_from)
-    pays = crossover_length(attention.medians(FAVOR), attention.medians(FUSED))
-    return judge_linear(powers, ratios, (
-        f" With exact attention it takes {exact[0]:.2f} times the identity's time there, and grows with power "
-        f"{exact[1]:.2f}. FAVOR+ alone grows with power {alone[0]:.2f} in time and {alone[1]:.2f} in memory; between "
-        f"successive lengths its time grows fastest from {low:,} to {high:,}, with power {jump:.2f}. It is faster than "
-        f"exact attention alone {describe_crossover(pays)}."
-    ), longest)  # fmt: skip
+    powers, ratios = {}, {}
+    for arm in (FAVOR, EXACT):
+        for name, of in (
+            ("seconds", cost.seconds),
+            ("memory", _as_repeats(cost.memory)),
+            ("FLOPs", _as_repeats(cost.flops)),
+        ):
+            longest = max(of[arm])
+            powers[f"{arm}, {name}"] = [
+                fit_power({length: each[i] for length, each in of[arm].items()}, timing.fit_from)
+                for i in range(len(of[arm][longest]))
+            ]
+            ratios[f"{arm}, {name}"] = [one / float(np.median(of[IDENTITY][longest])) for one in of[arm][longest]]
+    decisive = [f"{FAVOR}, {name}" for name in ("seconds", "memory")]
+    linear = all(np.median(powers[name]) <= NEARLY_LINEAR for name in decisive)
+    close = all(np.median(ratios[name]) <= CLOSE for name in decisive)
+    (quadratic,) = ratios[f"{EXACT}, FLOPs"]
+    return judge(
+        "linear-cost",
+        f"Reproduced if the seconds and the memory of a layer with FAVOR+ grow with a power of the length of at most "
+        f"{NEARLY_LINEAR} and are at most {CLOSE:g} times those with identity attention at the longest length, by the "
+        "medians of the repeats; partly if either the powers or the ratios keep to that.",
+        ran=f"a layer of the paper's shape, {NB_FEATURES} features, a forward and a backward pass over one sequence: "
+        f"FLOPs and memory at {min(timing.lengths):,} to {max(timing.lengths):,} positions, seconds at "
+        f"{timing.max_timed_length:,} at most; powers are fitted from {timing.fit_from:,} on",
+        quantities=[
+            quantity("power of the length", powers, "lower", levels={"linear": 1.0, "quadratic": 2.0}),
+            quantity("cost over that with identity attention", ratios, "lower", levels={"identity": 1.0}, log=True),
+        ],
+        reproduced=linear and close,
+        partly=linear or close,
+        gates=[
+            gate("Seconds and peak memory are those of a GPU, as in Figure 3.", is_gpu(device), device),
+            gate(
+                f"The longest sequence is so long that a layer with exact attention takes more than {CLOSE:g} times "
+                "the FLOPs of one with identity attention.", quadratic > CLOSE, f"{quadratic:.3g} times",
+            ),
+            gate("Seconds are measured three times or more.", timing.repeats >= 3, str(timing.repeats)),
+        ],
+        needed="a run of size gpu on a GPU, since seconds on a CPU depend on its caches; FLOPs and the bytes kept for "
+        "the backward pass are counted exactly, and do not depend on the machine",
+    )  # fmt: skip
 
 
-def judge_linear(powers: tuple[float, float], ratios: tuple[float, float], besides: str, longest: int) -> Finding:
-    """Judge by a layer's powers of the length in time and memory, and by its ratios to the identity's in both."""
-    # What could not be measured is neither: no comparison with NaN holds.
-    linear, near = all(power <= NEARLY_LINEAR for power in powers), all(ratio <= CLOSE for ratio in ratios)
-    return Finding(
-        claim="linear-cost",
-        outcome=outcome(linear and near, linear or near),
-        measured=(
-            f"A whole layer's time grows with power {powers[0]:.2f} of the length, its memory with {powers[1]:.2f}. At "
-            f"{longest:,} positions it takes {ratios[0]:.2f} times the identity's time and {ratios[1]:.2f} times its "
-            f"memory.{besides}"
+def _as_repeats(values: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, list[float]]]:
+    """Return values that were measured once as lists of one."""
+    return {arm: {length: [value] for length, value in of_arm.items()} for arm, of_arm in values.items()}
+
+
+def cost_table(cost: Cost) -> Table:
+    """Return the table of seconds, FLOPs and memory by length."""
+    return Table(
+        title="A forward and a backward pass of one layer",
+        columns=("attention", "length", "seconds, median", "GFLOPs", "MiB"),
+        rows=tuple(
+            (
+                arm,
+                length,
+                float(np.median(cost.seconds[arm][length])) if length in cost.seconds[arm] else None,
+                flops / 1e9,
+                cost.memory[arm][length] / 2**20,
+            )
+            for arm, by_length in cost.flops.items()
+            for length, flops in by_length.items()
         ),
-        why=(
-            f"Reproduced if neither power of the layer is above {NEARLY_LINEAR} and neither ratio above {CLOSE:g}; "
-            "partly if the powers or the ratios keep to that. The layer is judged because the claim is of a model; an "
-            "earlier run was judged by the powers of attention alone, which are said beside it. On the machine that is "
-            "named, forward passes alone."
+        note="MiB are those at the peak on a GPU, and those kept for the backward pass, weights included, elsewhere. "
+        "FLOPs and bytes kept are counted with exact attention as a matrix; it is timed with torch's fused kernel.",
+    )
+
+
+def cost_figure(cost: Cost) -> Lines:
+    """Plot FLOPs against the length."""
+    ends = "; ".join(f"{arm} {list(of.values())[-1] / 1e9:,.0f}" for arm, of in cost.flops.items())
+    return Lines(
+        id="flops",
+        title="FLOPs of a layer",
+        caption="A forward and a backward pass. Linear is a decade up for a decade across; quadratic, two.",
+        alt=f"GFLOPs at {max(cost.flops[FAVOR]):,} positions: {ends}.",
+        x="length (positions)",
+        y="GFLOPs",
+        log=("x", "y"),
+        series=tuple(
+            Series(name=arm, x=tuple(of), runs=(tuple(flops / 1e9 for flops in of.values()),))
+            for arm, of in cost.flops.items()
         ),
     )

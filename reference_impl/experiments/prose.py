@@ -87,6 +87,17 @@ def character_ids(max_files: int, held_out: bool) -> Int[Tensor, " n"]:
     return torch.tensor(list(" ".join(chosen).encode("ascii", errors="replace")))
 
 
+def split_validation(text: Int[Tensor, " n"], keep_every: int = 1) -> tuple[Int[Tensor, " m"], Int[Tensor, " k"]]:
+    """Split a text into chunks of 512 characters for training and for validation, which every tenth chunk is for.
+
+    Args:
+        text: The text.
+        keep_every: Of the chunks for training, keep those whose number is a multiple of this.
+    """
+    stretches = text[: len(text) // 5120 * 5120].view(-1, 10, 512)
+    return stretches[:, :-1].flatten(0, 1)[::keep_every].flatten(), stretches[:, -1].flatten()
+
+
 def extract_sentences(source: str) -> Iterator[str]:
     """Yield the sentences in a file's docstrings, one line each, with their markup; examples are skipped."""
     for docstring in _DOCSTRING.findall(source):

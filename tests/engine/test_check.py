@@ -114,6 +114,14 @@ def test_a_departure_needs_a_test_only_where_there_is_code() -> None:
     assert problems(check.departures, library({**card, "implementation": "a"})) == ["no test guards this departure"]
 
 
+def test_the_tests_of_a_card_are_those_of_the_module_that_it_names() -> None:
+    departure = {"of": "paper", "from": "fairseq 0.12", "where": "Eq. 1", "what": "Much.", "test": "test_one"}
+    found = library({"departures": (departure,), "implementation": "layers.deep"}, tests={"deep": frozenset()})
+    assert problems(check.departures, found) == ["test_deep.py has no `test_one`"]
+    told = dataclasses.replace(found, tests={"deep": frozenset({"test_one"})})
+    assert problems(check.departures, told) == []
+
+
 def test_any_tag_goes_where_there_is_no_vocabulary() -> None:
     card = {"tags": ("scale", "RNN")}
     assert problems(check.tags_outside_the_vocabulary, library(card)) == []

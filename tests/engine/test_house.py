@@ -57,7 +57,8 @@ def stems(pattern: str) -> set[str]:
 
 
 def test_each_card_with_an_implementation_has_a_module_and_a_test_of_its_name(library: Library) -> None:
-    papers = {slug for slug, paper in library.papers.items() if paper.card.implementation}
+    # A card may name a module of the layers instead, if its paper adds one function.
+    papers = {slug for slug, paper in library.papers.items() if paper.card.implementation == slug}
     assert papers, "no card was read"
     assert stems("reference_impl/*.py") - BESIDES == papers
     tested = papers | BESIDES | stems("reference_impl/layers/*.py")

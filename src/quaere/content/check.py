@@ -315,7 +315,7 @@ def missing_implementations(library: Library) -> Iterator[AuthorError]:
 
 @_registered
 def departures(library: Library) -> Iterator[AuthorError]:
-    """Each departure is from a known card, or from what has none, and a test of the paper guards it."""
+    """Each departure is from a known card, or from what has none, and a test of the paper's module guards it."""
     for paper in library.papers.values():
         for index, departure in enumerate(paper.card.departures):
             place = paper.place("departures", index)
@@ -331,10 +331,11 @@ def departures(library: Library) -> Iterator[AuthorError]:
 
 
 def _missing_test(library: Library, paper: Paper, index: int, test: str) -> Iterator[AuthorError]:
-    tests = library.tests.get(paper.slug, frozenset())
+    name = (paper.card.implementation or paper.slug).rpartition(".")[2]
+    tests = library.tests.get(name, frozenset())
     if test not in tests:
         place = paper.place("departures", index, "test")
-        yield CardError(place, f"test_{paper.slug}.py has no `{test}`", nearest(test, tests) or "write it")
+        yield CardError(place, f"test_{name}.py has no `{test}`", nearest(test, tests) or "write it")
 
 
 @_registered

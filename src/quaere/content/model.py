@@ -24,6 +24,7 @@ Text = Annotated[str, Field(min_length=1)]
 Line = Annotated[str, Field(min_length=1, max_length=2000)]
 SLUG = r"^[a-z][a-z0-9_]*$"
 Slug = Annotated[str, Field(pattern=SLUG)]
+ModuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 
@@ -90,8 +91,10 @@ class Card(_Part):
     )
     tags: tuple[Text, ...] = ()
     affiliations: tuple[Text, ...] = ()
-    implementation: Slug | None = Field(
-        None, description="the module; the card's own slug where the key is absent, null for a card without code"
+    implementation: ModuleName | None = Field(
+        None,
+        description="the module, in a folder `layers.positions`; the card's own slug where the key is absent, null for "
+        "a card without code",
     )
     reading: Reading | None = None
     links: tuple[Link, ...] = ()
