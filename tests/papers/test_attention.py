@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 from reference_impl.layers.attention import (
     AdditiveScore,
     GeneralScore,
+    GroupedQueryAttention,
     LocationScore,
     MultiHeadAttention,
     causal_mask,
@@ -255,6 +258,44 @@ def test_dropout_drops_weights_in_training_only_and_keeps_their_mean() -> None:
     dropped = attention.train()(x, x, ones)
     assert (dropped - 1).abs().max() > 0.05
     assert abs(dropped.mean().item() - 1) < 0.05
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("heads", "key_heads"), [(4, 4), (4, 2), (4, 1), (6, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISION)
+def test_grouped_query_attention_is_llamas_without_positions(
+    dtype: torch.dtype, tolerance: float, heads: int, key_heads: int, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    d, n = 24, 5
+    mine = GroupedQueryAttention(d, heads, key_heads, bias=bias).to(dtype)
+    config = LlamaConfig(hidden_size=d, num_attention_heads=heads, num_key_value_heads=key_heads, attention_bias=bias)
+    config._attn_implementation = "eager"
+    theirs = LlamaAttention(config, layer_idx=0).to(dtype)
+    names = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj"}
+    parts = [name.split(".") for name in mine.state_dict()]
+    theirs.load_state_dict({f"{names[part]}.{kind}": mine.state_dict()[f"{part}.{kind}"] for part, kind in parts})
+    x = torch.randn(2, n, d, dtype=dtype, requires_grad=True)
+    unturned = torch.ones(1, n, d // heads, dtype=dtype), torch.zeros(1, n, d // heads, dtype=dtype)
+    forbidden = torch.zeros(n, n, dtype=dtype).masked_fill(~causal_mask(n), -math.inf)[None, None]
+    output, weights = theirs(x, unturned, forbidden)
+    # In float64 too, the softmax of that code has the precision of float32.
+    tolerance = max(tolerance, 1e-6)
+    assert close(mine(x, x, x, causal_mask(n)), output, tolerance)
+    assert close(mine.attention_weights(x, x, causal_mask(n)), weights, tolerance)
+    pull = torch.randn_like(x)
+    leaves = [([x, *mine.parameters()], mine(x, x, x, causal_mask(n))), ([x, *theirs.parameters()], output)]
+    found, expected = (torch.autograd.grad((out * pull).sum(), inputs) for inputs, out in leaves)
+    assert all(close(one, other, 20 * tolerance) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_cache_of_fewer_key_heads_is_smaller_in_proportion() -> None:
+    attention, x = GroupedQueryAttention(24, 6, 2), torch.randn(3, 5, 24)
+    assert [part.shape for part in attention.keys_values(x, x)] == [(3, 2, 5, 4)] * 2
+    with pytest.raises(ValueError, match=r"^heads 6 is not a multiple of key_heads 4$"):
+        GroupedQueryAttention(24, 6, 4)
+    with pytest.raises(ValueError, match=r"^heads 6 is not a multiple of key_heads 0$"):
+        GroupedQueryAttention(24, 6, 0)
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(True, 1_050_624), (False, 1_048_576)])
