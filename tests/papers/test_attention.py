@@ -175,6 +175,14 @@ def test_a_masked_score_may_be_anything() -> None:
     assert (gradient[~mask] == 0).all()
 
 
+def test_a_mask_is_exact_however_low_the_allowed_scores_are() -> None:
+    scores, mask = torch.tensor([[-100.0, -101.0, 0.0]]), torch.tensor([[True, True, False]])
+    expected = F.pad(scores[:, :2].softmax(dim=-1), (0, 1))
+    assert close(masked_softmax(scores, mask), expected, 1e-6)
+    query, key = torch.tensor([[[1.0]]]), scores[..., None]
+    assert close(scaled_dot_product_attention(query, key, torch.eye(3)[None], mask)[0], expected, 1e-6)
+
+
 def test_large_scores_do_not_overflow() -> None:
     weights = masked_softmax(torch.tensor([[1e30, -1e30, 0.0]]), torch.tensor([[False, True, True]]))
     assert torch.equal(weights, torch.tensor([[0.0, 0.0, 1.0]]))
@@ -247,17 +255,30 @@ def test_cached_keys_and_values_give_the_same_as_all_at_once() -> None:
         assert close(attention.attend(x[:, i : i + 1], *kept), whole[:, i : i + 1], 1e-12)
 
 
-def test_dropout_drops_weights_in_training_only_and_keeps_their_mean() -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_dropout_drops_weights_at_its_rate_and_scales_the_others(masked: bool) -> None:
     torch.manual_seed(0)
-    attention = MultiHeadAttention(4, 1, bias=False, dropout=0.5)
-    with torch.no_grad():
-        for part in (attention.value, attention.output):
-            part.weight.copy_(torch.eye(4))
-    x, ones = torch.randn(1, 400, 4), torch.ones(1, 400, 4)
-    assert torch.allclose(attention.eval()(x, x, ones), ones)
-    dropped = attention.train()(x, x, ones)
-    assert (dropped - 1).abs().max() > 0.05
-    assert abs(dropped.mean().item() - 1) < 0.05
+    query, key, value = torch.randn(1, 5, 4), torch.randn(1, 400, 4), torch.eye(400)[None]
+    mask = torch.arange(400) < 300 if masked else None
+    weights, dropped = (scaled_dot_product_attention(query, key, value, mask, rate) for rate in (0.0, 0.25))
+    kept = dropped != 0
+    assert close(dropped[kept], weights[kept] / 0.75, 1e-6)
+    assert abs(kept[weights != 0].float().mean().item() - 0.75) < 0.05
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "attention",
+    [MultiHeadAttention(8, 4, dropout=0.5), GroupedQueryAttention(8, 4, 2, dropout=0.5)],
+    ids=["multi-head", "grouped-query"],
+)
+def test_weights_are_dropped_in_training_only(attention: MultiHeadAttention, masked: bool) -> None:
+    x, mask = torch.randn(1, 6, 8), causal_mask(6) if masked else None
+    without = MultiHeadAttention(8, 4) if type(attention) is MultiHeadAttention else GroupedQueryAttention(8, 4, 2)
+    without.load_state_dict(attention.state_dict())
+    assert torch.equal(attention.eval()(x, x, x, mask), without(x, x, x, mask))
+    assert (attention.train()(x, x, x, mask) - without(x, x, x, mask)).abs().max() > 0.01
+    assert torch.equal(without.train()(x, x, x, mask), without.eval()(x, x, x, mask))
 
 
 @pytest.mark.parametrize("bias", [True, False])
