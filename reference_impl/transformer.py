@@ -53,6 +53,8 @@ class PreNorm(nn.Module):
 
     Source: tensor2tensor, `transformer_base_v2`; not in the paper
         $$x + \operatorname{Dropout}(\operatorname{Sublayer}(\operatorname{LayerNorm}(x)))$$
+
+    Asked: transformer.pre-norm
     """
 
     def __init__(self, d_model: int, dropout: float) -> None:
@@ -203,7 +205,10 @@ class Embedding(nn.Module):
 
 @dataclass(frozen=True)
 class DecoderState:
-    """The decoder's cache: the keys and values of each layer, of the memory and of the past."""
+    """The decoder's cache: the keys and values of each layer, of the memory and of the past.
+
+    Asked: transformer.key-value-cache
+    """
 
     memory: tuple[KeyValue, ...]
     past: tuple[KeyValue, ...]
@@ -227,13 +232,15 @@ class Transformer(nn.Module):
     Source: Section 3 and Figure 1
         $$p(y_1, \dots, y_m \mid x) = \prod_{j=1}^m p(y_j \mid y_{<j}, z), \qquad z = \operatorname{encode}(x)$$
 
-    The defaults are the base model of Table 3. The big one: `d_model=1024, heads=16, d_ff=4096, dropout=0.3`.
+    The defaults are the base model of Table 3. The big one: `d_model=1024, heads=16, d_ff=4096, dropout=0.3`; for
+    English to French `dropout=0.1` (Section 6.1).
 
     Departs: the projections of attention have biases (`bias=False` removes them). Weights are initialized by Xavier's
     (Glorot's) uniform distribution, in each layer independently, and biases with 0: the paper names no initialization.
 
     Args:
-        vocab_size: How many tokens, shared by source and target; Section 5.1 has about 37,000 for German.
+        vocab_size: How many tokens, shared by source and target; Section 5.1 has about 37,000 for German, 32,000 for
+            French.
         d_model: The width of every sublayer's input and output.
         heads: How many heads share that width.
         d_ff: The width inside the feed-forward network.
@@ -349,6 +356,8 @@ def noam_learning_rate(step: int, d_model: int = 512, warmup: int = 4000) -> flo
 
     Source: Section 5.3, Eq. 3
         $$lrate = d_{model}^{-0.5} \cdot \min(step^{-0.5}, step \cdot warmup^{-1.5})$$
+
+    Asked: transformer.why-warm-up
 
     Raises:
         ValueError: `step` is less than 1, the first step.
@@ -619,7 +628,8 @@ def why_not_an_rnn() -> None:
 
         Second, for access to the whole source. The decoder attends to every source token, where an RNN encoder-decoder
         passes on one vector of fixed size ([[bahdanau]] was the first to change that). Change the first of 200 tokens:
-        the last state of an untrained GRU stays the same up to rounding, and the Transformer's output changes.
+        the last state of an untrained GRU stays the same up to rounding, and the Transformer's output changes. Its
+        gradient reaches all 200 vectors of the memory directly.
 
         >>> embed, gru = nn.Embedding(50, 64), nn.GRU(64, 64, batch_first=True)
         >>> other = source.index_fill(1, torch.tensor([0]), (source[0, 0].item() + 1) % 50)
@@ -631,6 +641,10 @@ def why_not_an_rnn() -> None:
         True
         >>> bool((model(source, target) - model(other, target)).abs().max() > 1e-3)
         True
+        >>> memory = model.encode(source).detach().requires_grad_()
+        >>> model.decode_step(target, model.init_state(memory))[0].square().sum().backward()
+        >>> int(memory.grad.any(dim=-1).sum())
+        200
 
         Third, for cost: a self-attention layer takes $O(n^2 d)$ operations and a recurrent layer $O(n d^2)$ (Table 1),
         so attention is cheaper if the sentence is short relative to the width. Below is the ratio of both counts at $d
@@ -720,13 +734,14 @@ def lengths_of_input_and_output() -> None:
         [(1, 1, 20), (1, 5, 20), (1, 9, 20)]
 
         The length of the output is not fixed beforehand: decoding stops after the token `eos`. For 30 sources of five
-        tokens each, even an untrained model generates outputs of more than three different lengths.
+        tokens each, even an untrained model generates outputs of more than three different lengths. After the first
+        `eos` of an output there is only padding, which is `eos` too.
 
-        >>> _ = torch.manual_seed(3)
-        >>> model, sources = Transformer(3, 16, 2, 32, layers=2).eval(), torch.randint(3, (30, 5))
+        >>> _ = torch.manual_seed(1)
+        >>> model, sources = Transformer(4, 16, 2, 32, layers=2).eval(), torch.randint(4, (30, 5))
         >>> written = greedy_search(model, sources, torch.full((30,), 5), bos=0, eos=1, extra_length=20)
-        >>> len((written != 1).sum(dim=1).unique()) > 3
-        True
+        >>> len((written != 1).sum(dim=1).unique()) > 3, bool((written == 1).int().diff(dim=1).min() >= 0)
+        (True, True)
 
         Equal length does not imply equal width. A token is one integer, its embedding has $d$ entries, and attention
         returns vectors as wide as its values (20 here, with queries and keys of 8). Only the residual connection
@@ -901,4 +916,131 @@ def sequence_transduction() -> None:
         True
         >>> transduce(unseen)
         ['XVII', 'XLII', 'XCIII']
+    """
+
+
+def why_warm_up() -> None:
+    r"""
+    Answers: transformer.why-warm-up
+        Because a stack with post-norm does not survive large steps at the beginning. Below, ten layers learn to replace
+        each of 8 tokens by another. With the schedule of Eq. 3 they learn it. If the same schedule starts at its
+        highest rate, they have learned nothing after 60 steps: the loss is that of guessing, $\ln 8 = 2.08$. With
+        pre-norm they learn it without warm-up. Xiong et al. 2020 found the same in translation, and suppose that one
+        reason is the large gradients near the output ([[transformer.pre-norm]]). It can't be the only one, since Adam
+        divides each gradient by its own scale.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from torch.nn import functional as F
+        >>> from reference_impl.transformer import Embedding, EncoderLayer, PostNorm, PreNorm, noam_learning_rate
+        >>> def rising(step):
+        ...     return noam_learning_rate(step, d_model=100, warmup=40)
+        >>> def highest_at_once(step):
+        ...     return rising(max(step, 40))
+        >>> [[round(rate(step), 4) for step in (1, 20, 40, 60)] for rate in (rising, highest_at_once)]
+        [[0.0004, 0.0079, 0.0158, 0.0129], [0.0158, 0.0158, 0.0158, 0.0129]]
+        >>> def loss_in_the_end(residual, rate):
+        ...     _ = torch.manual_seed(0)
+        ...     layers = [EncoderLayer(16, 2, 32, dropout=0.0, residual=residual) for _ in range(10)]
+        ...     embedding, stack = Embedding(8, 16, dropout=0.0), nn.Sequential(*layers, residual.final_norm(16))
+        ...     weights = [*embedding.parameters(), *stack.parameters()]
+        ...     optimizer, losses = torch.optim.Adam(weights, betas=(0.9, 0.98), eps=1e-9), []
+        ...     for step in range(1, 61):
+        ...         optimizer.param_groups[0]["lr"] = rate(step)
+        ...         tokens = torch.randint(8, (8, 6))
+        ...         logits = embedding.logits(stack(embedding(tokens)))
+        ...         loss = F.cross_entropy(logits.flatten(0, 1), ((tokens + 1) % 8).flatten())
+        ...         optimizer.zero_grad()
+        ...         loss.backward()
+        ...         optimizer.step()
+        ...         losses.append(loss.item())
+        ...     return sum(losses[-5:]) / 5
+        >>> loss_in_the_end(PostNorm, rising) < 0.5, loss_in_the_end(PostNorm, highest_at_once) > 2
+        (True, True)
+        >>> loss_in_the_end(PreNorm, highest_at_once) < 0.2
+        True
+    """
+
+
+def pre_norm() -> None:
+    r"""
+    Answers: transformer.pre-norm
+        Their size, and how it depends on depth. Below is the norm of the gradient of each decoder layer's $W_2$ before
+        training. With post-norm that of the last layer is about the same for 2 and for 18 layers, and layers further
+        from the output get ever less. With pre-norm the last layer's gets smaller with the number of layers $L$ (the
+        bound in Theorem 1 of Xiong et al. 2020 goes with $1/\sqrt L$), and the first layer's is of the same order.
+
+        >>> import torch
+        >>> from reference_impl.transformer import PostNorm, PreNorm, Transformer, label_smoothed_cross_entropy
+        >>> def gradients(residual, layers):
+        ...     _ = torch.manual_seed(0)
+        ...     norms = torch.zeros(layers)
+        ...     for _ in range(4):
+        ...         model = Transformer(50, 32, heads=2, d_ff=64, layers=layers, dropout=0.0, residual=residual)
+        ...         source, target = torch.randint(50, (4, 12)), torch.randint(50, (4, 13))
+        ...         label_smoothed_cross_entropy(model(source, target[:, :-1]), target[:, 1:]).backward()
+        ...         norms += torch.stack([layer.feed_forward[2].weight.grad.norm() for layer in model.decoder]) / 4
+        ...     return norms
+        >>> post, pre = ([gradients(residual, layers) for layers in (2, 18)] for residual in (PostNorm, PreNorm))
+        >>> bool(0.7 < post[1][-1] / post[0][-1] < 1.5), bool(1.6 < pre[0][-1] / pre[1][-1] < 4)
+        (True, True)
+        >>> bool(post[1][0] / post[1][-1] < 0.05), bool(0.5 < pre[1][0] / pre[1][-1] < 4)
+        (True, True)
+
+        The reason: with pre-norm each layer adds to the residual stream, whose variance grows with depth, and the final
+        layer norm divides by its root, in the backward pass too. With post-norm each sum is normalized at once.
+
+        >>> def variances(residual):
+        ...     _ = torch.manual_seed(0)
+        ...     model = Transformer(50, 32, heads=2, d_ff=64, layers=18, residual=residual).eval()
+        ...     x, found = model.embedding(torch.randint(50, (4, 12))), []
+        ...     for layer in model.encoder:
+        ...         x = layer(x)
+        ...         found.append(x.var().item())
+        ...     return found
+        >>> post, pre = variances(PostNorm), variances(PreNorm)
+        >>> max(abs(variance - 1) for variance in post) < 0.01, pre[17] > pre[8] + 4 > pre[0] + 8
+        (True, True)
+    """
+
+
+def key_value_cache() -> None:
+    """
+    Answers: transformer.key-value-cache
+        Memory: for each token two vectors in each layer, a key and a value of all heads. In the base model in float32
+        that is 2 · 6 · 512 · 4 = 24,576 bytes for each target token. The keys and values of cross-attention take as
+        much for each source token; they are computed once.
+
+        >>> import torch
+        >>> from torch.utils.flop_counter import FlopCounterMode
+        >>> from reference_impl.transformer import Transformer
+        >>> _ = torch.manual_seed(0)
+        >>> model = Transformer(vocab_size=100).eval()
+        >>> source, target = torch.randint(100, (1, 7)), torch.randint(100, (1, 12))
+        >>> def size(keys_values):
+        ...     return sum(part.numel() * part.element_size() for layer in keys_values for part in layer)
+        >>> with torch.no_grad():
+        ...     start = model.init_state(model.encode(source))
+        ...     state, sizes, logits = start, [], []
+        ...     for token in target.split(1, dim=1):
+        ...         new, state = model.decode_step(token, state)
+        ...         sizes.append(size(state.past))
+        ...         logits.append(new)
+        >>> sizes == [24_576 * seen for seen in range(1, 13)], size(state.memory) == 24_576 * 7
+        (True, True)
+
+        It saves computing these again: without it, each new token costs a pass over all tokens so far. The logits are
+        the same, and without a cache the last of 12 tokens takes 12 times as many operations.
+
+        >>> with torch.no_grad():
+        ...     uncached = [model.decode_step(target[:, :seen], start)[0][:, -1:] for seen in range(1, 13)]
+        >>> all(torch.allclose(one, other, atol=1e-4) for one, other in zip(logits, uncached))
+        True
+        >>> def operations(tokens, state):
+        ...     with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        ...         _ = model.decode_step(tokens, state)
+        ...     return counter.get_total_flops()
+        >>> before = model.decode_step(target[:, :-1], start)[1]
+        >>> round(operations(target, start) / operations(target[:, -1:], before), 1)
+        12.0
     """

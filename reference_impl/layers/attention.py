@@ -242,7 +242,55 @@ class MultiHeadAttention(nn.Module):
         return masked_softmax(scores, None if mask is None else mask.unsqueeze(-3))
 
     def _split(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b h n dh"]:
-        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+        return x.unflatten(-1, (-1, self.query.out_features // self.heads)).transpose(1, 2)
+
+
+class GroupedQueryAttention(MultiHeadAttention):
+    r"""Grouped-query attention (GQA): each group of query heads shares one head of keys and values.
+
+    Source: Ainslie et al. 2023, Section 2.2; with one head of keys it is multi-query attention (MQA, Shazeer 2019)
+
+    `keys_values` returns fewer heads than there are queries, so that a cache is smaller.
+
+    Args:
+        d_model: The width of queries, keys, values and the output.
+        heads: How many query heads share that width.
+        key_heads: How many heads of keys and values there are: 1 for multi-query, `heads` for multi-head attention.
+        bias: Whether the four projections add a bias.
+        dropout: The dropout rate on the attention weights.
+
+    Raises:
+        ValueError: `d_model` is not a multiple of `heads`, or `heads` is not a multiple of `key_heads`.
+
+    Asked: transformer.fewer-key-heads
+    """
+
+    def __init__(self, d_model: int, heads: int, key_heads: int, bias: bool = True, dropout: float = 0.0) -> None:
+        super().__init__(d_model, heads, bias, dropout)
+        if key_heads < 1 or heads % key_heads:
+            raise ValueError(f"heads {heads} is not a multiple of key_heads {key_heads}")
+        self.key = nn.Linear(d_model, d_model // heads * key_heads, bias=bias)
+        self.value = nn.Linear(d_model, d_model // heads * key_heads, bias=bias)
+
+    def attend(
+        self,
+        query: Float[Tensor, "b n d"],
+        key: Float[Tensor, "b g m dh"],
+        value: Float[Tensor, "b g m dh"],
+        mask: Bool[Tensor, "..."] | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        """Return the output for each query, given the fewer heads of keys and values from `keys_values`."""
+        return super().attend(query, self._repeat(key), self._repeat(value), mask)
+
+    def attention_weights(
+        self, query: Float[Tensor, "b n d"], key: Float[Tensor, "b m d"], mask: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b h n m"]:
+        """Return the attention weights of all query heads, before dropout."""
+        scores = scaled_dot_score(self._split(self.query(query)), self._repeat(self._split(self.key(key))))
+        return masked_softmax(scores, None if mask is None else mask.unsqueeze(-3))
+
+    def _repeat(self, x: Float[Tensor, "b g m dh"]) -> Float[Tensor, "b h m dh"]:
+        return x.repeat_interleave(self.heads // x.shape[1], dim=1)  # heads of a group are neighbors
 
 
 # Answers
@@ -468,4 +516,56 @@ def single_head() -> None:
         ...     return error.item()
         >>> trained_error(heads=1) > 0.2, trained_error(heads=2) < 0.02
         (True, True)
+    """
+
+
+def fewer_key_heads() -> None:
+    """
+    Answers: transformer.fewer-key-heads
+        The cache and the projections of keys and values, in proportion; neither the queries nor the multiplications of
+        attention. With 16 query heads of width 64, the cache of one layer takes 8,192 bytes a token (in float32), 2,048
+        with four key heads (grouped queries, Ainslie et al. 2023) and 512 with one (multi-query, Shazeer 2019). A
+        decoder reads the whole cache for every token that it writes, so it gets faster by reading less.
+
+        >>> import torch
+        >>> from torch.utils.flop_counter import FlopCounterMode
+        >>> from reference_impl.layers.attention import GroupedQueryAttention, MultiHeadAttention, causal_mask
+        >>> _ = torch.manual_seed(0)
+        >>> x, layers = torch.randn(1, 6, 1024), {g: GroupedQueryAttention(1024, 16, g).eval() for g in (16, 4, 1)}
+        >>> def cached_bytes(layer, x):
+        ...     return sum(part.numel() * part.element_size() for part in layer.keys_values(x, x))
+        >>> [cached_bytes(layer, x[:, :1]) for layer in layers.values()]
+        [8192, 2048, 512]
+        >>> [sum(w.numel() for w in layer.parameters()) for layer in layers.values()]
+        [4198400, 2624000, 2230400]
+        >>> def operations(layer):
+        ...     keys_values = layer.keys_values(x, x)
+        ...     with FlopCounterMode(display=False) as counter:
+        ...         _ = layer.attend(x, *keys_values)
+        ...     return counter.get_total_flops()
+        >>> len({operations(layer) for layer in layers.values()})
+        1
+
+        Token by token with the small cache, the outputs are those of all positions at once.
+
+        >>> def decode(layer):
+        ...     keys_values, outputs = layer.keys_values(x[:, :0], x[:, :0]), []
+        ...     for token in x.split(1, dim=1):
+        ...         new = layer.keys_values(token, token)
+        ...         keys_values = [torch.cat(both, dim=2) for both in zip(keys_values, new)]
+        ...         outputs.append(layer.attend(token, *keys_values))
+        ...     return torch.cat(outputs, dim=1)
+        >>> [torch.allclose(decode(layer), layer(x, x, x, causal_mask(6)), atol=1e-5) for layer in layers.values()]
+        [True, True, True]
+
+        What is lost: it is multi-head attention in which the heads of a group have equal projections for keys and
+        values, so they can ask different things only.
+
+        >>> full, grouped = MultiHeadAttention(1024, 16).eval(), layers[4]
+        >>> state = grouped.state_dict()
+        >>> for name in ("key.weight", "key.bias", "value.weight", "value.bias"):
+        ...     state[name] = state[name].unflatten(0, (4, 64)).repeat_interleave(4, dim=0).flatten(0, 1)
+        >>> _ = full.load_state_dict(state)
+        >>> torch.allclose(full(x, x, x), grouped(x, x, x), atol=1e-5)
+        True
     """

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 from reference_impl.layers.attention import (
     AdditiveScore,
     GeneralScore,
+    GroupedQueryAttention,
     LocationScore,
     MultiHeadAttention,
     causal_mask,
@@ -172,6 +175,14 @@ def test_a_masked_score_may_be_anything() -> None:
     assert (gradient[~mask] == 0).all()
 
 
+def test_a_mask_is_exact_however_low_the_allowed_scores_are() -> None:
+    scores, mask = torch.tensor([[-100.0, -101.0, 0.0]]), torch.tensor([[True, True, False]])
+    expected = F.pad(scores[:, :2].softmax(dim=-1), (0, 1))
+    assert close(masked_softmax(scores, mask), expected, 1e-6)
+    query, key = torch.tensor([[[1.0]]]), scores[..., None]
+    assert close(scaled_dot_product_attention(query, key, torch.eye(3)[None], mask)[0], expected, 1e-6)
+
+
 def test_large_scores_do_not_overflow() -> None:
     weights = masked_softmax(torch.tensor([[1e30, -1e30, 0.0]]), torch.tensor([[False, True, True]]))
     assert torch.equal(weights, torch.tensor([[0.0, 0.0, 1.0]]))
@@ -244,17 +255,68 @@ def test_cached_keys_and_values_give_the_same_as_all_at_once() -> None:
         assert close(attention.attend(x[:, i : i + 1], *kept), whole[:, i : i + 1], 1e-12)
 
 
-def test_dropout_drops_weights_in_training_only_and_keeps_their_mean() -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_dropout_drops_weights_at_its_rate_and_scales_the_others(masked: bool) -> None:
     torch.manual_seed(0)
-    attention = MultiHeadAttention(4, 1, bias=False, dropout=0.5)
-    with torch.no_grad():
-        for part in (attention.value, attention.output):
-            part.weight.copy_(torch.eye(4))
-    x, ones = torch.randn(1, 400, 4), torch.ones(1, 400, 4)
-    assert torch.allclose(attention.eval()(x, x, ones), ones)
-    dropped = attention.train()(x, x, ones)
-    assert (dropped - 1).abs().max() > 0.05
-    assert abs(dropped.mean().item() - 1) < 0.05
+    query, key, value = torch.randn(1, 5, 4), torch.randn(1, 400, 4), torch.eye(400)[None]
+    mask = torch.arange(400) < 300 if masked else None
+    weights, dropped = (scaled_dot_product_attention(query, key, value, mask, rate) for rate in (0.0, 0.25))
+    kept = dropped != 0
+    assert close(dropped[kept], weights[kept] / 0.75, 1e-6)
+    assert abs(kept[weights != 0].float().mean().item() - 0.75) < 0.05
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "attention",
+    [MultiHeadAttention(8, 4, dropout=0.5), GroupedQueryAttention(8, 4, 2, dropout=0.5)],
+    ids=["multi-head", "grouped-query"],
+)
+def test_weights_are_dropped_in_training_only(attention: MultiHeadAttention, masked: bool) -> None:
+    x, mask = torch.randn(1, 6, 8), causal_mask(6) if masked else None
+    without = MultiHeadAttention(8, 4) if type(attention) is MultiHeadAttention else GroupedQueryAttention(8, 4, 2)
+    without.load_state_dict(attention.state_dict())
+    assert torch.equal(attention.eval()(x, x, x, mask), without(x, x, x, mask))
+    assert (attention.train()(x, x, x, mask) - without(x, x, x, mask)).abs().max() > 0.01
+    assert torch.equal(without.train()(x, x, x, mask), without.eval()(x, x, x, mask))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("heads", "key_heads"), [(4, 4), (4, 2), (4, 1), (6, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISION)
+def test_grouped_query_attention_is_llamas_without_positions(
+    dtype: torch.dtype, tolerance: float, heads: int, key_heads: int, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    d, n = 24, 5
+    mine = GroupedQueryAttention(d, heads, key_heads, bias=bias).to(dtype)
+    config = LlamaConfig(hidden_size=d, num_attention_heads=heads, num_key_value_heads=key_heads, attention_bias=bias)
+    config._attn_implementation = "eager"
+    theirs = LlamaAttention(config, layer_idx=0).to(dtype)
+    names = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj"}
+    parts = [name.split(".") for name in mine.state_dict()]
+    theirs.load_state_dict({f"{names[part]}.{kind}": mine.state_dict()[f"{part}.{kind}"] for part, kind in parts})
+    x = torch.randn(2, n, d, dtype=dtype, requires_grad=True)
+    unturned = torch.ones(1, n, d // heads, dtype=dtype), torch.zeros(1, n, d // heads, dtype=dtype)
+    forbidden = torch.zeros(n, n, dtype=dtype).masked_fill(~causal_mask(n), -math.inf)[None, None]
+    output, weights = theirs(x, unturned, forbidden)
+    # In float64 too, the softmax of that code has the precision of float32.
+    tolerance = max(tolerance, 1e-6)
+    assert close(mine(x, x, x, causal_mask(n)), output, tolerance)
+    assert close(mine.attention_weights(x, x, causal_mask(n)), weights, tolerance)
+    pull = torch.randn_like(x)
+    leaves = [([x, *mine.parameters()], mine(x, x, x, causal_mask(n))), ([x, *theirs.parameters()], output)]
+    found, expected = (torch.autograd.grad((out * pull).sum(), inputs) for inputs, out in leaves)
+    assert all(close(one, other, 20 * tolerance) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_cache_of_fewer_key_heads_is_smaller_in_proportion() -> None:
+    attention, x = GroupedQueryAttention(24, 6, 2), torch.randn(3, 5, 24)
+    assert [part.shape for part in attention.keys_values(x, x)] == [(3, 2, 5, 4)] * 2
+    with pytest.raises(ValueError, match=r"^heads 6 is not a multiple of key_heads 4$"):
+        GroupedQueryAttention(24, 6, 4)
+    with pytest.raises(ValueError, match=r"^heads 6 is not a multiple of key_heads 0$"):
+        GroupedQueryAttention(24, 6, 0)
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(True, 1_050_624), (False, 1_048_576)])

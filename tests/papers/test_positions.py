@@ -147,7 +147,9 @@ def test_llama_rotates_the_same_columns_in_another_order() -> None:
 
 def test_rotary_positions_are_exact_at_late_positions_in_float32() -> None:
     x, late = torch.randn(1, 8), torch.tensor([99_999])
-    expected = apply_rotary_positions(x.double(), late).float()
+    rates = torch.tensor([10000 ** (-2 * i / 8) for i in range(4)], dtype=torch.float64)
+    pairs = torch.view_as_complex(x.double().unflatten(-1, (4, 2)))
+    expected = torch.view_as_real(pairs * (99_999j * rates).exp()).flatten(-2).float()
     assert apply_rotary_positions(x, late).dtype == torch.float32
     assert torch.allclose(apply_rotary_positions(x, late), expected, rtol=0, atol=1e-6)
 

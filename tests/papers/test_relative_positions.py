@@ -205,6 +205,17 @@ def test_a_query_that_may_attend_nowhere_returns_zeros_without_nan() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
 
 
+def test_vectors_are_drawn_as_long_as_a_unit_vector_and_separately() -> None:
+    torch.manual_seed(0)
+    attention = RelativeMultiHeadAttention(256, 4, 100, heads_share_relative_embedding=False)
+    tables = attention.key_positions.table.detach(), attention.value_positions.table.detach()
+    for table in tables:
+        assert abs(table.square().sum(dim=-1).mean().item() - 1) < 0.05
+        assert abs(table.mean().item()) < 0.005
+    assert abs(torch.corrcoef(torch.stack([table.flatten() for table in tables]))[0, 1].item()) < 0.05
+    assert abs(torch.corrcoef(tables[0].flatten(1))[0, 1].item()) < 0.05
+
+
 def test_heads_with_their_own_tables_differ_from_heads_that_share_them() -> None:
     torch.manual_seed(0)
     own, shared = (

@@ -1,5 +1,6 @@
 """The Transformer against torch's own, against searches by hand, and against the numbers of parameters in its paper."""
 
+import inspect
 import math
 from typing import Any
 
@@ -397,6 +398,40 @@ def test_length_penalty_is_gnmts() -> None:
     assert length_penalty(lengths, alpha=0.0).tolist() == [1, 1, 1]
 
 
+def test_an_output_may_have_no_room() -> None:
+    endless = MarkovModel([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).eval()
+    source, lengths = torch.zeros(2, 4, dtype=torch.long), torch.tensor([4, 2])
+    assert greedy_search(endless, source, lengths, BOS, EOS, extra_length=-4).shape == (2, 0)
+    assert greedy_search(endless, source, lengths, BOS, EOS, extra_length=-3).tolist() == [[2], [EOS]]
+    tokens, scores = beam_search(endless, source, lengths, BOS, EOS, beam_size=2, extra_length=-4)
+    assert tokens.shape == (2, 0)
+    assert scores.tolist() == [0, 0]
+
+
+def test_searches_track_no_gradients() -> None:
+    class Watched(Transformer):
+        tracked = False
+
+        def run_decoder(
+            self, y: Tensor, state: DecoderState, target_mask: Tensor | None = None
+        ) -> tuple[Tensor, DecoderState]:
+            self.tracked |= torch.is_grad_enabled()
+            return super().run_decoder(y, state, target_mask)
+
+    model, (source, lengths) = Watched(VOCAB_SIZE, 12, 3, 20, layers=1).eval(), batch_of_sources()
+    greedy_search(model, source, lengths, BOS, EOS, extra_length=2)
+    beam_search(model, source, lengths, BOS, EOS, beam_size=2, extra_length=2)
+    assert not model.tracked
+    model(source, source)
+    assert model.tracked
+
+
+def test_decoding_defaults_to_the_papers_beam_penalty_and_length() -> None:
+    defaults = {name: one.default for name, one in inspect.signature(beam_search).parameters.items()}
+    assert (defaults["beam_size"], defaults["alpha"], defaults["extra_length"]) == (4, 0.6, 50)  # Section 6.1
+    assert inspect.signature(greedy_search).parameters["extra_length"].default == 50
+
+
 def test_an_output_is_at_most_extra_length_longer_than_its_source() -> None:
     endless = MarkovModel([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).eval()
     source, lengths = torch.zeros(2, 4, dtype=torch.long), torch.tensor([4, 2])
@@ -431,6 +466,10 @@ def test_the_optimizer_follows_the_schedule_from_its_first_step() -> None:
         schedule.step()
     assert rates == pytest.approx([noam_learning_rate(step, 12, 3) for step in range(1, 6)])
     assert (optimizer.defaults["betas"], optimizer.defaults["eps"]) == ((0.9, 0.98), 1e-9)
+    trained = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    assert trained == set(model.parameters())
+    assert optimizer.defaults["weight_decay"] == 0
+    assert build_optimizer(model)[1].get_last_lr() == [noam_learning_rate(1, 12, 4000)]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
@@ -565,6 +604,35 @@ def test_dropout_is_applied_to_sublayer_outputs_and_embeddings_alone() -> None:
     assert all(torch.equal(attention(x, x, x), attention(x, x, x)) for attention in attentions)
 
 
+def test_embeddings_are_dropped_after_positions_are_added() -> None:
+    embedding, tokens = Embedding(VOCAB_SIZE, 64, dropout=0.5), torch.zeros(1, 50, dtype=torch.long)
+    whole, dropped = embedding.eval()(tokens), embedding.train()(tokens)
+    kept = dropped != 0
+    assert 0.45 < kept.float().mean() < 0.55
+    torch.testing.assert_close(dropped[kept], 2 * whole[kept])
+
+
+@pytest.mark.parametrize("residual", [PostNorm, PreNorm])
+def test_what_a_sublayer_adds_is_dropped_and_not_the_sum(residual: Residual) -> None:
+    around, x = residual(64, 0.5).train(), torch.randn(2, 5, 64)
+    nothing, ones = torch.zeros_like(x), torch.ones_like(x)
+    torch.testing.assert_close(around.output(x, nothing), around.eval().output(x, nothing))
+    torch.testing.assert_close(around.train().input(x), around.eval().input(x))
+    added = around.train().output(nothing, ones)
+    assert len(added[0, 0].detach().round(decimals=4).unique()) == 2  # a summand of 0 or of 2, normalized or not
+    assert 0.4 < (added > added.mean()).float().mean() < 0.6
+
+
+def test_every_dropout_has_the_rate_of_the_model() -> None:
+    def rates(model: nn.Module) -> list[float]:
+        return [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+
+    assert rates(Transformer(VOCAB_SIZE, 12, 3, 20, layers=2, dropout=0.3)) == [0.3] * (1 + 2 * 2 + 3 * 2)
+    assert rates(Transformer(VOCAB_SIZE, 12, 3, 20, layers=1)) == [0.1] * 6  # Section 5.4
+    parts = [EncoderLayer(12, 3, 20), DecoderLayer(12, 3, 20), Embedding(VOCAB_SIZE, 12)]
+    assert [set(rates(part)) for part in parts] == [{0.1}] * 3
+
+
 def test_every_layer_is_initialized_independently() -> None:
     model = Transformer(VOCAB_SIZE, 12, 3, 20, 4)
     for stack in (model.encoder, model.decoder):
@@ -602,6 +670,8 @@ def test_errors_name_both_numbers() -> None:
         noam_learning_rate(0)
     with pytest.raises(ValueError, match=r"label_smoothing 1.0 is not in \[0, 1\)"):
         label_smoothed_cross_entropy(torch.zeros(1, 1, 3), torch.zeros(1, 1, dtype=torch.long), label_smoothing=1.0)
+    with pytest.raises(ValueError, match=r"label_smoothing -0.1 is not in \[0, 1\)"):
+        label_smoothed_cross_entropy(torch.zeros(1, 1, 3), torch.zeros(1, 1, dtype=torch.long), label_smoothing=-0.1)
     source = torch.zeros(1, 1, dtype=torch.long)
     with pytest.raises(ValueError, match="beam_size 0 is less than 1"):
         beam_search(build_tiny(), source, torch.tensor([1]), BOS, EOS, beam_size=0)
