@@ -200,8 +200,8 @@ class BertModel(nn.Module):
     Source: Section 3
 
     Departs: the paper names no initialization; as in the authors' code, weights are drawn from a normal distribution
-    truncated at two standard deviations. A token whose mask is false everywhere attends to nothing; in public code it
-    attends to all tokens equally.
+    truncated at two standard deviations, that of `[PAD]` too. A token whose mask is false everywhere attends to
+    nothing; in public code it attends to all tokens equally.
 
     Args:
         config: The model's sizes; BERT-base, uncased, by default.
@@ -311,7 +311,7 @@ def mask_tokens(
         input_ids: The padded inputs.
         vocab_size: The ids below this are drawn as random tokens.
         masked_lm_prob: The share of tokens to select.
-        max_predictions_per_seq: The most tokens to select of one input; the authors take 20 of 128, and 77 of 512.
+        max_predictions_per_seq: The most tokens to select of one input; the authors' README takes 20 of 128.
         special_tokens: The ids of the special tokens.
         generator: The generator of random numbers.
         is_continuation: True at a piece that continues the word before it (`##`), for whole-word masking.

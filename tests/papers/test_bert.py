@@ -565,6 +565,23 @@ def test_initial_weights_are_within_two_deviations_of_zero_and_biases_are_zero()
             assert not parameter.any(), name
 
 
+def test_the_embedding_of_padding_is_drawn_and_trained_as_the_others_are() -> None:
+    ours = BertForMaskedLM(BertModel(BertConfig(VOCAB_SIZE, 12, 3, 20, 1, max_position_embeddings=9)))
+    oracle = theirs(transformers.BertForMaskedLM, (12, 3, 20, 1), "tanh")
+    ours_table, their_table = ours.bert.embeddings.word_embeddings.weight, oracle.get_input_embeddings().weight
+    assert 0.01 < ours_table[PAD].std() < 0.03
+    assert not their_table[PAD].any()
+    input_ids = torch.tensor([[CLS, 104, SEP, PAD]])  # without a mask, so that padding is attended to
+    torch.autograd.backward([ours.bert(input_ids)[..., 0].sum(), oracle.bert(input_ids)[0][..., 0].sum()])
+    assert ours_table.grad is not None
+    for token in (CLS, PAD):
+        assert ours_table.grad[token].any()
+    assert their_table.grad[CLS].any()
+    assert not their_table.grad[PAD].any()
+    torch.autograd.backward(oracle(input_ids).logits.logsumexp(dim=-1).sum())
+    assert their_table.grad[PAD].any()
+
+
 def test_adam_corrects_its_moments_and_spares_norms_and_biases() -> None:
     model = nn.ModuleDict({"linear": nn.Linear(1, 1), "norm": nn.LayerNorm(1)})
     before = [parameter.detach().clone() for parameter in model.parameters()]
