@@ -346,7 +346,7 @@ def what_makes_it_neural() -> None:
         >>> model = RNNsearch(9, 9, embedding_dim=8, hidden_size=8, alignment_size=8, maxout_size=8)
         >>> target = torch.tensor([[0, 5, 6, 7, 0]])
         >>> model.log_probability(torch.tensor([[1, 2, 3, 4]]), torch.tensor([4]), target, eos=0).sum().backward()
-        >>> moved = {name: bool(p.grad.any()) for name, p in model.named_parameters()}
+        >>> moved = {name: p.grad is not None and bool(p.grad.any()) for name, p in model.named_parameters()}
         >>> print(*sorted({".".join(name.split(".")[:2]) for name in moved}), sep="\n")
         decoder.embedding
         decoder.gru
@@ -496,8 +496,8 @@ def soft_alignment() -> None:
         >>> (soft @ annotations.detach()).requires_grad, (hard @ annotations.detach()).requires_grad
         (True, False)
         >>> logits, _, _ = model.decoder(torch.tensor([0]), state, annotations, mask)
-        >>> gradient = torch.autograd.grad(logits[0, 3], model.decoder.score.vector.weight)[0]
-        >>> bool((gradient != 0).all())
+        >>> (gradient,) = torch.autograd.grad(logits[0, 3], model.decoder.score.vector.weight, allow_unused=True)
+        >>> gradient is not None and bool((gradient != 0).all())
         True
     """
 
@@ -512,15 +512,17 @@ def alignment_cost() -> None:
 
         >>> import torch
         >>> from reference_impl.bahdanau import RNNsearch
-        >>> def pairs_scored(n, m):
-        ...     model = RNNsearch(9, 9, embedding_dim=4, hidden_size=4, alignment_size=4, maxout_size=4)
-        ...     seen = []
-        ...     last = model.decoder.score.vector  # the layer that turns a pair's hidden layer into its score
-        ...     _ = last.register_forward_pre_hook(lambda _, pairs: seen.append(pairs[0].shape[:-1].numel()))
+        >>> def count(layer, n, m):  # how many vectors a layer of the alignment model is applied to
+        ...     model, seen = RNNsearch(9, 9, embedding_dim=4, hidden_size=4, alignment_size=4, maxout_size=4), []
+        ...     model.decoder.score.get_submodule(layer).register_forward_pre_hook(
+        ...         lambda _, inputs: seen.append(inputs[0].shape[:-1].numel())
+        ...     )
         ...     _ = model(torch.zeros(1, n, dtype=int), torch.tensor([n]), torch.zeros(1, m, dtype=int))
         ...     return sum(seen)
-        >>> [[pairs_scored(n, m) for n in (10, 20, 40)] for m in (10, 20)]
+        >>> [[count("vector", n, m) for n in (10, 20, 40)] for m in (10, 20)]  # pairs that get a score
         [[100, 200, 400], [200, 400, 800]]
+        >>> count("key", n=10, m=20), count("query", n=10, m=20)  # U_a h_j and W_a s
+        (200, 20)
     """
 
 

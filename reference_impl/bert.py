@@ -961,9 +961,12 @@ def what_fine_tuning_moves() -> None:
         >>> from torch.nn import functional as F
         >>> from reference_impl.bert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
         >>> from reference_impl.bert import mask_tokens
+        >>> def count(module):
+        ...     return sum(w.numel() for w in module.parameters())
         >>> with torch.device("meta"):
-        ...     sum(w.numel() for w in BertForSequenceClassification(BertModel(), num_labels=2).classifier.parameters())
-        1538
+        ...     classifier = BertForSequenceClassification(BertModel(), num_labels=2)
+        ...     count(classifier) - count(classifier.bert), count(classifier.bert)
+        (1538, 109482240)
 
         Pre-training helps most with words that the task's labeled data does not contain. Below, the words of a text are
         of one topic out of four, with four words each. Pre-training sees all words without labels. The task is to
