@@ -344,6 +344,49 @@ def test_selected_tokens_are_masked_replaced_and_kept_in_their_shares() -> None:
     assert places.std() < 0.02  # no place is favoured
 
 
+WORDS = torch.tensor([0, 0, 1, 0, 1, 1, 0, 0, 1, 1, 0, 0]).bool()  # of 1, 2, 3, 1, 3, 1 and 1 pieces, [CLS] first
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 2**31), rate=st.floats(0.05, 1.0), most=st.none() | st.integers(1, 9))
+def test_whole_words_are_selected_as_long_as_one_fits(seed: int, rate: float, most: int | None) -> None:
+    input_ids, sizes, starts = inputs([12]).expand(5, -1), [2, 3, 1, 3, 1], [1, 3, 6, 7, 10]
+    generator = torch.Generator().manual_seed(seed)
+    _, masked_indices = mask_tokens(
+        input_ids, 200, rate, most, generator=generator, is_continuation=WORDS.expand(5, -1)
+    )
+    limit = max(1, round(12 * rate))
+    limit = limit if most is None else min(limit, most)
+    for row in masked_indices:
+        assert not row[[0, 11]].any()
+        pieces = [row[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+        assert all(bool(word.all()) or not bool(word.any()) for word in pieces)
+        left = limit - int(row.sum())
+        assert left >= 0
+        assert not [word for word in pieces if not word.any() and len(word) <= left]
+
+
+def test_whole_words_of_one_piece_are_selected_as_tokens_are() -> None:
+    input_ids = inputs([40, 17, 3])
+    none, generators = torch.zeros_like(input_ids).bool(), [torch.Generator().manual_seed(5) for _ in range(2)]
+    pieces = mask_tokens(input_ids, 200, generator=generators[0])
+    words = mask_tokens(input_ids, 200, generator=generators[1], is_continuation=none)
+    assert torch.equal(pieces[0], words[0])
+    assert torch.equal(pieces[1], words[1])
+
+
+def test_words_are_drawn_alike_wherever_they_are() -> None:
+    input_ids = inputs([12]).expand(6000, -1)
+    _, masked_indices = mask_tokens(input_ids, 200, 0.25, is_continuation=WORDS.expand(6000, -1))
+    shares = masked_indices.double().mean(dim=0)
+    assert abs(shares[3] - shares[7]) < 0.03  # both words have three pieces
+    assert abs(shares[6] - shares[10]) < 0.03
+    # A row that begins within a word: its pieces are a word.
+    _, begun = mask_tokens(input_ids[:, 2:], 200, 0.3, is_continuation=WORDS[2:].expand(6000, -1))
+    assert torch.equal(begun[:, 1], begun[:, 2])
+    assert (begun[:, 0] != begun[:, 1]).any()
+
+
 def test_other_vocabularies_may_number_special_tokens_otherwise() -> None:
     special = SpecialTokens(pad=9, cls=7, sep=8, mask=6)
     input_ids = torch.tensor([[7, 1, 2, 3, 8, 9, 9]]).expand(200, -1)
@@ -520,6 +563,23 @@ def test_initial_weights_are_within_two_deviations_of_zero_and_biases_are_zero()
             assert (parameter == 1).all(), name
         else:
             assert not parameter.any(), name
+
+
+def test_the_embedding_of_padding_is_drawn_and_trained_as_the_others_are() -> None:
+    ours = BertForMaskedLM(BertModel(BertConfig(VOCAB_SIZE, 12, 3, 20, 1, max_position_embeddings=9)))
+    oracle = theirs(transformers.BertForMaskedLM, (12, 3, 20, 1), "tanh")
+    ours_table, their_table = ours.bert.embeddings.word_embeddings.weight, oracle.get_input_embeddings().weight
+    assert 0.01 < ours_table[PAD].std() < 0.03
+    assert not their_table[PAD].any()
+    input_ids = torch.tensor([[CLS, 104, SEP, PAD]])  # without a mask, so that padding is attended to
+    torch.autograd.backward([ours.bert(input_ids)[..., 0].sum(), oracle.bert(input_ids)[0][..., 0].sum()])
+    assert ours_table.grad is not None
+    for token in (CLS, PAD):
+        assert ours_table.grad[token].any()
+    assert their_table.grad[CLS].any()
+    assert not their_table.grad[PAD].any()
+    torch.autograd.backward(oracle(input_ids).logits.logsumexp(dim=-1).sum())
+    assert their_table.grad[PAD].any()
 
 
 def test_adam_corrects_its_moments_and_spares_norms_and_biases() -> None:
