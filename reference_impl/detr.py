@@ -936,7 +936,7 @@ def padding() -> None:
 
         >>> import torch
         >>> from torch import nn
-        >>> from reference_impl.detr import DETR, Memory, ResNet, pad_images
+        >>> from reference_impl.detr import DETR, ResNet, pad_images
         >>> _ = torch.manual_seed(0)
         >>> backbone = ResNet((1, 1), 4)
         >>> for name, constant in backbone.named_buffers():
@@ -947,12 +947,15 @@ def padding() -> None:
         >>> images, valid = pad_images([small, large])
         >>> def max_difference(one, other):
         ...     return (one.logits[0] - other.logits[0]).abs().max().item()
-        >>> memory = model.encode(images, valid)
-        >>> noise = torch.randn_like(memory.features) * ~memory.mask.mT
-        >>> noisy = Memory(memory.features + noise, memory.positions, memory.mask)
-        >>> together, with_noise = (model.predict(model.decode(each)[-1]) for each in (memory, noisy))
-        >>> bool(noise.any()), max_difference(together, with_noise) < 1e-6
-        (True, True)
+        >>> together, memory = model(images, valid)[-1], model.encode(images, valid)
+        >>> padding = ~memory.mask.unflatten(2, (8, 6))  # the feature maps have 8 rows and 6 columns
+        >>> def add_noise(input_proj, args, cells):
+        ...     return cells + torch.randn_like(cells) * padding
+        >>> hook = model.input_proj.register_forward_hook(add_noise)
+        >>> with_noise = model(images, valid)[-1]
+        >>> hook.remove()
+        >>> int(padding[0].sum()), max_difference(together, with_noise) < 1e-5
+        (28, True)
         >>> of_small = memory.mask[0, 0]
         >>> torch.allclose(memory.positions[0, of_small], model.encode(small[None]).positions[0], atol=1e-5)
         True
