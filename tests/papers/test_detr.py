@@ -293,10 +293,21 @@ def test_box_loss_by_hand() -> None:
     torch.testing.assert_close(box_loss(one, other), torch.tensor(2 * (1 - iou) + 5 * 0.1))
 
 
-def test_boxes_without_any_area_give_finite_numbers() -> None:
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        pytest.param((0.5, 0.5, 0.0, 0.0), 0.0, id="the same point"),
+        pytest.param((0.7, 0.5, 0.0, 0.0), 0.0, id="a point in the same row: the hull has no area either"),
+        pytest.param((0.7, 0.8, 0.0, 0.0), -1.0, id="another point: all of the hull is empty"),
+        pytest.param((0.7, 0.8, 0.0, 0.2), -1.0, id="a line"),
+        pytest.param((0.5, 0.5, 0.2, 0.2), 0.0, id="a box around the point: it fills the hull"),
+        pytest.param((0.6, 0.6, 0.1, 0.1), 0.1**2 / 0.15**2 - 1, id="a box beside the point"),
+    ],
+)
+def test_generalized_iou_of_a_point(other: tuple[float, ...], expected: float) -> None:
     point = torch.tensor([0.5, 0.5, 0.0, 0.0], requires_grad=True)
-    value = generalized_box_iou(box_cxcywh_to_xyxy(point), box_cxcywh_to_xyxy(point.detach()))
-    assert value == 0
+    value = generalized_box_iou(box_cxcywh_to_xyxy(point), box_cxcywh_to_xyxy(torch.tensor(other)))
+    assert value.item() == pytest.approx(expected, abs=1e-5)
     assert torch.autograd.grad(value, point)[0].isfinite().all()
 
 

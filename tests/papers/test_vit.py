@@ -23,6 +23,7 @@ from reference_impl.vit import (
     Block,
     ViT,
     ViTConfig,
+    attention_distance,
     attention_rollout,
     finetuning_optimizer,
     interpolate_positions,
@@ -452,6 +453,64 @@ def test_rollout_of_identity_attention_is_the_identity() -> None:
     assert torch.equal(attention_rollout([itself, itself])[0], torch.eye(4))
     with pytest.raises(ValueError, match="0 blocks: attention rollout needs at least 1"):
         attention_rollout([])
+
+
+# Attention distance
+
+
+def among_patches(weights: Tensor) -> Tensor:
+    """Add a class token that attends to nothing, and that nothing attends to."""
+    return F.pad(weights, (1, 0, 1, 0))[None, None]
+
+
+def test_attention_distance_is_exact_where_it_can_be_told_by_hand() -> None:
+    itself, everywhere = torch.eye(6), torch.full((6, 6), 1 / 6)  # two rows of three patches of 4 × 4 pixels
+    right = itself[torch.tensor([1, 2, 2, 4, 5, 5])]  # the last of a row attends to itself
+    below = itself[torch.tensor([3, 4, 5, 0, 1, 2])]
+    opposite = itself[torch.tensor([5, 4, 3, 2, 1, 0])]
+    from_corner = 0 + 4 + 8 + 4 + 4 * math.sqrt(2) + 4 * math.sqrt(5)
+    from_middle = 4 + 0 + 4 + 4 * math.sqrt(2) + 4 + 4 * math.sqrt(2)
+    expected = {
+        itself: 0.0,
+        right: 4 * 2 / 3,
+        below: 4.0,
+        opposite: 4 * (2 * math.sqrt(5) + 1) / 3,
+        everywhere: (2 * from_corner + from_middle) / 3 / 6,
+        (itself + below) / 2: 2.0,
+    }
+    for weights, distance in expected.items():
+        assert attention_distance(among_patches(weights), (2, 3), 4).item() == pytest.approx(distance, rel=1e-6)
+
+
+def test_attention_distance_is_that_of_each_image_and_head() -> None:
+    weights = torch.rand(2, 3, 7, 7, dtype=torch.float64).softmax(dim=-1)
+    got = attention_distance(weights, (3, 2), 5)
+    places = [(5 * (i // 2), 5 * (i % 2)) for i in range(6)]
+    for image in range(2):
+        for head in range(3):
+            total = 0.0
+            for i, one in enumerate(places):
+                shares = weights[image, head, 1 + i, 1:] / weights[image, head, 1 + i, 1:].sum()
+                total += sum(shares[j].item() * math.dist(one, other) for j, other in enumerate(places))
+            assert got[image, head].item() == pytest.approx(total / 6, rel=1e-12)
+
+
+def test_the_class_token_has_no_distance() -> None:
+    """Neither what it attends to nor how much the patches attend to it counts, not even if they attend to it alone."""
+    weights = torch.rand(1, 2, 5, 5).softmax(dim=-1)
+    other = weights.clone()
+    other[:, :, 0] = torch.rand(1, 2, 5).softmax(dim=-1)
+    other[:, :, 1:, 1:] *= 0.25
+    other[:, :, 1:, 0] = 1 - other[:, :, 1:, 1:].sum(dim=-1)
+    torch.testing.assert_close(attention_distance(other, (2, 2), 3), attention_distance(weights, (2, 2), 3))
+    to_token = torch.zeros(1, 1, 5, 5)
+    to_token[..., 0] = 1
+    assert attention_distance(to_token, (2, 2), 3).item() == 0
+
+
+def test_attention_of_another_grid_has_no_distance() -> None:
+    with pytest.raises(ValueError, match="7 tokens do not fit a class token and 3 × 3 patches"):
+        attention_distance(torch.full((1, 1, 7, 7), 1 / 7), (3, 3), 4)
 
 
 # Checkpoints
