@@ -1,8 +1,8 @@
 r"""M-CURL: soft actor-critic from pixels, with masked contrastive learning over windows of consecutive observations.
 
-Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": the abstract. The full
-    text was not available; what the abstract does not say is taken from the authors' public code, teslacool/m-curl,
-    whose files are named below. The defaults are those of its README.
+Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": the abstract. The body
+    of the paper was not available; what the abstract does not say is taken from the authors' public code,
+    teslacool/m-curl, whose files are named below. The defaults are those of its README.
 
 This module holds what differs from CURL. Encoder, actor, critic, replay buffer, crops and InfoNCE are imported from
 `reference_impl.curl`. A *timestep* of a window is one observation, itself a stack of three frames.
@@ -196,7 +196,8 @@ class MCURLConfig:
         mtm_ratio: The probability that a timestep is masked.
         num_attn_layer: Layers of the Transformer.
         dropout: The dropout rate of each sublayer's output.
-        adam_warmup_step: Steps until both learning rates start to decay.
+        adam_warmup_step: Updates until both learning rates start to decay, for an action repeat of 4; the public code
+            (hyperpara.py) multiplies it by 4 and divides it by the repeat.
     """
 
     mtm_bsz: int = 16
