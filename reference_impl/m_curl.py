@@ -1,8 +1,8 @@
 r"""M-CURL: soft actor-critic from pixels, with masked contrastive learning over windows of consecutive observations.
 
-Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": the abstract. The full
-    text was not available; what the abstract does not say is taken from the authors' public code, teslacool/m-curl,
-    whose files are named below. The defaults are those of its README.
+Source: Zhu et al. 2020, "Masked Contrastive Representation Learning for Reinforcement Learning": the abstract. The body
+    of the paper was not available; what the abstract does not say is taken from the authors' public code,
+    teslacool/m-curl, whose files are named below. The defaults are those of its README.
 
 This module holds what differs from CURL. Encoder, actor, critic, replay buffer, crops and InfoNCE are imported from
 `reference_impl.curl`. A *timestep* of a window is one observation, itself a stack of three frames.
@@ -196,7 +196,8 @@ class MCURLConfig:
         mtm_ratio: The probability that a timestep is masked.
         num_attn_layer: Layers of the Transformer.
         dropout: The dropout rate of each sublayer's output.
-        adam_warmup_step: Steps until both learning rates start to decay.
+        adam_warmup_step: Updates until both learning rates start to decay, for an action repeat of 4; the public code
+            (hyperpara.py) multiplies it by 4 and divides it by the repeat.
     """
 
     mtm_bsz: int = 16
@@ -330,31 +331,42 @@ def key_difference() -> None:
 def why_transformers() -> None:
     """
     Answers: m_curl.why-transformers
-        Consecutive observations are alike, so a masked one is best predicted from its neighbors, and self-attention
-        reads those before and those after in one step. Below, one layer learns to reconstruct random walks of 16
-        features. Then the middle of 1,000 windows is masked: how many of them does it identify among all?
+        Consecutive observations are alike, so a masked one is best predicted from its neighbors. Self-attention reads
+        those before and those after in one step, and learns which to read. Below, one layer learns to reconstruct
+        random walks of 16 features, in windows of 32. Then the middle of 1,000 windows is masked: how many of them does
+        it identify among all? And how many a layer whose queries are 0, so that attention is a uniform mean?
 
         >>> import torch
+        >>> from torch import nn
         >>> from reference_impl.curl import info_nce, optimizer_step
         >>> from reference_impl.layers.attention import dot_score
         >>> from reference_impl.m_curl import WindowTransformer
-        >>> _ = torch.manual_seed(0)
-        >>> def walks(b, d=16):
+        >>> def walks(b, n=32, d=16):
         ...     at = torch.randn(b, d)
-        ...     return torch.stack([at := 0.8 * at + 0.6 * torch.randn(b, d) for _ in range(5)], dim=1)
-        >>> transformer = WindowTransformer(d_model=16, layers=1, dropout=0.0)
-        >>> optimizer = torch.optim.Adam(transformer.parameters(), lr=0.02)
-        >>> for _ in range(150):
-        ...     features, mask = walks(32), torch.rand(32, 5) < 0.5
-        ...     query = transformer(features.masked_fill(mask[..., None], 0.0))[mask]
-        ...     labels = mask.flatten().nonzero().squeeze(1)
-        ...     optimizer_step(optimizer, info_nce(dot_score(query, features.flatten(0, 1)), labels))
-        >>> features = walks(1000)
-        >>> def identified(*visible):
-        ...     masked = [timestep for timestep in range(5) if timestep not in visible]
-        ...     query = transformer(features.index_fill(1, torch.tensor(masked), 0.0))[:, 2]
-        ...     return int((dot_score(query, features[:, 2]).argmax(dim=1) == torch.arange(1000)).sum())
-        >>> both, before, after, neither = (identified(*visible) for visible in ((0, 1, 3, 4), (0, 1), (3, 4), ()))
+        ...     return torch.stack([at := 0.8 * at + 0.6 * torch.randn(b, d) for _ in range(n)], dim=1)
+        >>> def trained(attends):
+        ...     _ = torch.manual_seed(0)
+        ...     transformer = WindowTransformer(d_model=16, layers=1, dropout=0.0)
+        ...     if not attends:
+        ...         for parameter in transformer.layers[0].query.parameters():
+        ...             nn.init.zeros_(parameter).requires_grad_(False)
+        ...     optimizer = torch.optim.Adam([p for p in transformer.parameters() if p.requires_grad], lr=0.02)
+        ...     for _ in range(150):
+        ...         features, mask = walks(32), torch.rand(32, 32) < 0.5
+        ...         query = transformer(features.masked_fill(mask[..., None], 0.0))[mask]
+        ...         labels = mask.flatten().nonzero().squeeze(1)
+        ...         optimizer_step(optimizer, info_nce(dot_score(query, features.flatten(0, 1)), labels))
+        ...     return transformer
+        >>> def identified(transformer, *visible):
+        ...     masked = [timestep for timestep in range(32) if timestep not in visible]
+        ...     query = transformer(features.index_fill(1, torch.tensor(masked), 0.0))[:, 16]
+        ...     return int((dot_score(query, features[:, 16]).argmax(dim=1) == torch.arange(1000)).sum())
+        >>> transformer, uniform, features = trained(attends=True), trained(attends=False), walks(1000)
+        >>> before, after = range(16), range(17, 32)
+        >>> both, mean_of_both = (identified(layer, *before, *after) for layer in (transformer, uniform))
+        >>> both > 1.6 * mean_of_both
+        True
+        >>> before, after, neither = (identified(transformer, *visible) for visible in (before, after, ()))
         >>> both > 1.2 * before, both > 1.2 * after, before > 20 * neither
         (True, True, True)
 
@@ -525,19 +537,28 @@ def hidden_places_only() -> None:
         >>> config = MCURLConfig(dropout=0.0)
         >>> agent = MCURL(PixelEncoder(12, 8, ConvEncoder(3, 8, 2)), action_dim=1, hidden_dim=8, config=config)
         >>> obs, mask = torch.randint(256, (3, 5, 3, 12, 12), dtype=torch.uint8), torch.rand(3, 5) < 0.5
-        >>> rebuilt = []
+        >>> for numbers in agent.critic_target.encoder.parameters():  # else it equals the encoder
+        ...     _ = numbers.normal_(std=0.4)
+        >>> masked_obs, rebuilt = obs.masked_fill(mask[..., None, None, None], 0), []
         >>> _ = agent.transformer.register_forward_hook(lambda module, given, out: rebuilt.append(out))
-        >>> loss = agent.masked_loss(obs, mask, obs)
-        >>> (pay,) = torch.autograd.grad(loss, rebuilt[0])
-        >>> torch.equal(pay.any(dim=2), mask), int(mask.sum())
+        >>> loss = agent.masked_loss(masked_obs, mask, obs)
+        >>> (gradient,) = torch.autograd.grad(loss, rebuilt[0], retain_graph=True)
+        >>> torch.equal(gradient.any(dim=2), mask), int(mask.sum())
         (True, 7)
-        >>> keys = agent.critic_target.encoder(obs.flatten(0, 1))
+        >>> keys = agent.critic_target.encoder(obs.flatten(0, 1)).detach()
         >>> by_hand = []
         >>> for window, place in mask.nonzero().tolist():
         ...     likeness = keys @ rebuilt[0][window, place]
         ...     by_hand.append(likeness.logsumexp(dim=0) - likeness[5 * window + place])
-        >>> keys.shape, keys.requires_grad, torch.allclose(loss, torch.stack(by_hand).mean())
-        (torch.Size([15, 8]), False, True)
+        >>> by_hand = torch.stack(by_hand).mean()
+        >>> keys.shape, torch.allclose(loss, by_hand)
+        (torch.Size([15, 8]), True)
+        >>> encoder = list(agent.critic.encoder.parameters())
+        >>> gradients = [torch.autograd.grad(one, encoder, retain_graph=True) for one in (loss, by_hand)]
+        >>> all(torch.allclose(*pair, atol=1e-6) for pair in zip(*gradients))
+        True
+        >>> any(numbers.requires_grad for numbers in agent.critic_target.parameters())
+        False
     """
 
 
