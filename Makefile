@@ -10,7 +10,7 @@ TESTS := .venv/made-for-tests
 JAVASCRIPT := node_modules/.package-lock.json
 FIGURES := docs/assets/figures/positional-encodings-light.svg
 
-.PHONY: help site serve dev test test-all lint mutants fuzz bench schema clean
+.PHONY: help site serve dev test test-all lint mutants mutants-drawn fuzz bench schema clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z][a-z -]*):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
@@ -39,6 +39,9 @@ lint: $(TESTS) ## Run ruff and mypy
 
 mutants: $(TESTS) ## Check that each mutation in tests/mutations makes its tests fail; SLUG=vit: one card
 	$(BIN)/python -m tools.mutants $(SLUG)
+
+mutants-drawn: $(TESTS) ## Draw N (200) random mutants and list those that no test catches; SEED=n repeats a draw
+	$(BIN)/python -m tools.drawn --count $(or $(N),200) --seed $(or $(SEED),0)
 
 fuzz: $(TESTS) ## Run the fuzz tests (15 minutes); SEED=n repeats a run
 	@seed=$${SEED:-$$RANDOM}; echo "to repeat this run: make fuzz SEED=$$seed"; \

@@ -198,12 +198,13 @@ def unsound(root: Path, nodes: Sequence[str], jobs: int) -> Iterator[tuple[str, 
     state, file = _digest(root), root / _PASSED
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     passed = set(known.get("passed", ())) if known.get("state") == state else set[str]()
-    for trial, outcome in trials.run(root, [Trial([node], {}) for node in nodes if node not in passed], TIMEOUT, jobs):
+    nodes = [node for node in nodes if node not in passed]
+    for number, outcome in trials.run(root, [Trial([node], {}) for node in nodes], TIMEOUT, jobs):
         if outcome.kind is Kind.PASSED:
-            passed.add(trial.tests[0])
+            passed.add(nodes[number])
             atomic.write(file, json.dumps({"state": state, "passed": sorted(passed)}))
         else:
-            yield trial.tests[0], outcome
+            yield nodes[number], outcome
 
 
 def _digest(root: Path) -> str:
@@ -217,16 +218,12 @@ def _digest(root: Path) -> str:
 
 def killed(root: Path, mutations: Sequence[Mutation], jobs: int) -> Iterator[tuple[Mutation, dict[str, Outcome]]]:
     """Apply mutations, and yield each with what came of those that must fail, as soon as all have ended."""
-    owners = dict[int, tuple[Mutation, str]]()
-    to_run = list[Trial]()
-    for mutation in mutations:
-        for name, node in mutation.fails.items():
-            to_run.append(Trial([node], {mutation.file: mutation.text}))
-            owners[id(to_run[-1])] = mutation, name
-    outcomes: dict[int, dict[str, Outcome]] = {}
-    for trial, outcome in trials.run(root, to_run, TIMEOUT, jobs):
-        mutation, name = owners[id(trial)]
-        found = outcomes.setdefault(id(mutation), {})
+    each = [(mutation, name) for mutation in mutations for name in mutation.fails]
+    to_run = [Trial([mutation.fails[name]], {mutation.file: mutation.text}) for mutation, name in each]
+    outcomes: dict[str, dict[str, Outcome]] = {}
+    for number, outcome in trials.run(root, to_run, TIMEOUT, jobs):
+        mutation, name = each[number]
+        found = outcomes.setdefault(mutation.name, {})
         found[name] = outcome
         if len(found) == len(mutation.fails):
             yield mutation, found

@@ -92,15 +92,15 @@ def preload(root: Path, settings: Settings, tests: Iterable[str]) -> None:
     gc.freeze()
 
 
-def run(root: Path, trials: Iterable[Trial], timeout: float, jobs: int) -> Iterator[tuple[Trial, Outcome]]:
-    """Run trials, several at once, and yield each with its outcome as soon as it has ended."""
-    waiting, running = iter(trials), list[_Running]()
+def run(root: Path, trials: Iterable[Trial], timeout: float, jobs: int) -> Iterator[tuple[int, Outcome]]:
+    """Run trials, several at once, and yield the number of each with its outcome as soon as it has ended."""
+    waiting, running = enumerate(trials), list[_Running]()
     with contextlib.ExitStack() as stack:
         free = [stack.enter_context(_copy(root)) for _ in range(jobs)]
         stack.callback(_kill, running)
         while True:
-            while free and (trial := next(waiting, None)):
-                running.append(_Running(trial, root, free.pop(), timeout))
+            while free and (numbered := next(waiting, None)):
+                running.append(_Running(*numbered, root, free.pop(), timeout))
             if not running:
                 return
             first = min(one.deadline for one in running)
@@ -109,7 +109,7 @@ def run(root: Path, trials: Iterable[Trial], timeout: float, jobs: int) -> Itera
                 outcome = one.end()
                 running.remove(one)
                 free.append(one.copy)
-                yield one.trial, outcome
+                yield one.number, outcome
 
 
 def files(root: Path) -> Iterator[str]:
@@ -134,8 +134,9 @@ def _copy(root: Path) -> Iterator[Path]:
 class _Running:
     """A trial that runs in a copy."""
 
-    def __init__(self, trial: Trial, root: Path, copy: Path, timeout: float) -> None:
-        self.trial, self.root, self.copy, self._timeout = trial, root, copy, timeout
+    def __init__(self, number: int, trial: Trial, root: Path, copy: Path, timeout: float) -> None:
+        self.number, self.copy = number, copy
+        self._trial, self._root, self._timeout = trial, root, timeout
         self._lay(trial.files)
         self._report, there = _FORK.Pipe(duplex=False)
         self.process: BaseProcess = _FORK.Process(target=_begin, args=(root, copy, trial.tests, there))
@@ -167,7 +168,7 @@ class _Running:
                 if self._report.poll():
                     kind, test, why = self._report.recv()
         self._report.close()
-        self._lay({path: (self.root / path).read_text(encoding="utf-8") for path in self.trial.files})
+        self._lay({path: (self._root / path).read_text(encoding="utf-8") for path in self._trial.files})
         return Outcome(kind, test, why, seconds)
 
 

@@ -1,4 +1,4 @@
-"""The mutations: how they are read and run, on a made-up knowledge base; and that each answer of this one has one."""
+"""The runner of mutations and of drawn mutants, on a made-up knowledge base."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TESTS = "tests/papers/test_toy.py"
 
 TOY = {
     "pyproject.toml": "[tool.quaere]\n",
@@ -42,7 +43,7 @@ def count(toys: list[str]) -> int:
     return len(toys)
 
 
-def total(*prices: int) -> int:
+def total(*prices: int, tax: int = 0) -> int:
     """
     Answers: toy.what-sum
         Double.
@@ -51,9 +52,9 @@ def total(*prices: int) -> int:
         >>> total(1, 2) > 0
         True
     """
-    return FACTOR * sum(prices)
+    return FACTOR * sum(prices) + tax
 ''',
-    "tests/test_toy.py": """\
+    TESTS: """\
 import pytest
 
 from reference_impl.toy import count, total
@@ -94,10 +95,10 @@ def write(root: Path, files: Mapping[str, str]) -> None:
         (root / path).write_text(text, encoding="utf-8")
 
 
-def begin(root: Path, *arguments: str) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+def begin(root: Path, *arguments: str, module: str = "tools.mutants") -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, "-m", "tools.mutants", "--project", str(root), *arguments],
+        [sys.executable, "-m", module, "--project", str(root), *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(root.parent / "scratch")},
         stdout=subprocess.PIPE,
@@ -124,9 +125,9 @@ def words(printed: str) -> list[str]:
 
 def test_what_must_fail_is_seen_to_fail(toy: Path) -> None:
     written = [
-        mutation("len(toys)", "1", "toy.how-many", "tests/test_toy.py::test_count[toys0]"),
-        mutation("FACTOR = 2", "FACTOR = 3", "tests/test_toy.py::test_total"),
-        mutation("* sum(prices)", "* len(prices)", "tests/test_toy.py::test_nothing_is_refused"),
+        mutation("len(toys)", "1", "toy.how-many", f"{TESTS}::test_count[toys0]"),
+        mutation("FACTOR = 2", "FACTOR = 3", f"{TESTS}::test_total"),
+        mutation("* sum(prices)", "* len(prices)", f"{TESTS}::test_nothing_is_refused"),
     ]
     write(toy, {"tests/mutations/toy.toml": "".join(written)})
     code, printed, complained = mutants(toy)
@@ -138,7 +139,7 @@ def test_what_must_fail_is_seen_to_fail(toy: Path) -> None:
 def test_one_that_passes_all_the_same_is_shown_and_counts_as_a_failure(toy: Path) -> None:
     written = [
         mutation("len(toys)", "1", "toy.how-many", why="one toy"),
-        mutation("FACTOR = 2", "FACTOR = 3", "toy.what-sum", "tests/test_toy.py::test_total", why="treble"),
+        mutation("FACTOR = 2", "FACTOR = 3", "toy.what-sum", f"{TESTS}::test_total", why="treble"),
     ]
     write(toy, {"tests/mutations/toy.toml": "".join(written)})
     code, printed, _ = mutants(toy, "toy", "--jobs", "1")
@@ -160,7 +161,7 @@ def test_one_that_passes_all_the_same_is_shown_and_counts_as_a_failure(toy: Path
     ],
 )
 def test_a_crash_is_not_what_was_asked_for(toy: Path, new: str, told: str) -> None:
-    fails = "toy.how-many", "tests/test_toy.py::test_count[toys1]"
+    fails = "toy.how-many", f"{TESTS}::test_count[toys1]"
     write(toy, {"tests/mutations/toy.toml": mutation("len(toys)", new, *fails)})
     code, printed, _ = mutants(toy)
     assert code == 1
@@ -169,7 +170,7 @@ def test_a_crash_is_not_what_was_asked_for(toy: Path, new: str, told: str) -> No
 
 
 def test_what_fails_by_itself_shows_nothing(toy: Path) -> None:
-    written = mutation("len(toys)", "1", "toy.how-many") + mutation("= 2", "= 3", "tests/test_toy.py::test_count[none]")
+    written = mutation("len(toys)", "1", "toy.how-many") + mutation("= 2", "= 3", f"{TESTS}::test_count[none]")
     write(toy, {"tests/mutations/toy.toml": written})
     file = toy / "reference_impl/toy.py"
     file.write_text(file.read_text(encoding="utf-8").replace("        2\n", "        3\n"), encoding="utf-8")
@@ -178,20 +179,20 @@ def test_what_fails_by_itself_shows_nothing(toy: Path) -> None:
     assert printed.startswith("0 of 0 mutations caught")
     assert sorted(complained.splitlines()) == [
         'reference_impl/toy.py::toy.how-many failed without any mutation: count(["ball", "kite"]) gives 2',
-        "tests/test_toy.py::test_count[none] missing without any mutation: pytest runs no such test",
+        "tests/papers/test_toy.py::test_count[none] missing without any mutation: pytest runs no such test",
     ]
 
 
 def test_all_that_is_wrong_in_the_files_is_told_at_once(toy: Path) -> None:
-    sound = mutation("FACTOR = 2", "FACTOR = 3", "tests/test_toy.py::test_total")
+    sound = mutation("FACTOR = 2", "FACTOR = 3", f"{TESTS}::test_total")
     written = [
         'note = "none"\n',
         sound.replace("why =", "wy ="),
         mutation("toys", "toy", "toy.how-many"),
         mutation("FACTOR = 7", "FACTOR = 3", "toy.how-much"),
-        mutation("FACTOR = 2", "FACTOR = 3", "toy.why", "tests/test_toy.py::test_totl", "tests/test_toys.py"),
+        mutation("FACTOR = 2", "FACTOR = 3", "toy.why", f"{TESTS}::test_totl", "tests/papers/test_toys.py"),
         mutation("x", "y", "toy.how-many", file="reference_impl/toys.py"),
-        mutation("x", "y", "toy.how-many", file="tests/test_toy.py"),
+        mutation("x", "y", "toy.how-many", file=TESTS),
         mutation("FACTOR = 2", "FACTOR = 2", "toy.how-many"),
         mutation("FACTOR = 2", "FACTOR = 3"),
         mutation("FACTOR = 2", "FACTOR = 3", "toy.how-many").replace('["', '"').replace('"]', '"'),
@@ -219,13 +220,13 @@ tests/mutations/toy.toml:21:1: there is no question `toy.how-much`
   hint: did you mean `toy.how-many`?
 tests/mutations/toy.toml:28:1: `toy.why` is not answered in code
   hint: did you mean `toy.what-sum` or `toy.how-many`?
-tests/mutations/toy.toml:28:1: there is no file `tests/test_toys.py`
-  hint: did you mean `tests/test_toy.py`?
-tests/mutations/toy.toml:28:1: there is no test `test_totl` in tests/test_toy.py
+tests/mutations/toy.toml:28:1: there is no file `tests/papers/test_toys.py`
+  hint: did you mean `tests/papers/test_toy.py`?
+tests/mutations/toy.toml:28:1: there is no test `test_totl` in tests/papers/test_toy.py
   hint: did you mean `test_total` or `test_count`?
 tests/mutations/toy.toml:32:1: there is no file `reference_impl/toys.py`
   hint: did you mean `reference_impl/toy.py` or `reference_impl/__init__.py`?
-tests/mutations/toy.toml:39:1: `tests/test_toy.py` can't be mutated
+tests/mutations/toy.toml:39:1: `tests/papers/test_toy.py` can't be mutated
   hint: mutations change files in `reference_impl/` or `papers/`
 tests/mutations/toy.toml:48:1: `new` is the same as `old`
   hint: write what makes the answer false
@@ -251,6 +252,26 @@ def test_a_file_that_can_not_be_read_is_told_with_its_line(toy: Path, text: str,
     code, _, complained = mutants(toy)
     assert code == 1
     assert complained.splitlines()[0] == f"tests/mutations/toy.toml:{told}"
+
+
+def test_drawn_mutants_that_nothing_catches_are_listed(toy: Path) -> None:
+    process = begin(toy, "--jobs", "2", module="tools.drawn")
+    printed, complained = process.communicate(timeout=120)
+    assert (process.returncode, complained) == (0, "")
+    # Neither docstrings nor annotations are changed.
+    rows, left = printed.split("\n\n")
+    changed = {line.strip() for line in rows.splitlines() if line.startswith("    +")}
+    assert changed == {
+        "+FACTOR = 3",
+        "+def total(*prices: int, tax: int = 1) -> int:",
+        "+    return FACTOR / sum(prices) + tax",
+        "+    return FACTOR * sum(prices) - tax",
+    }
+    assert left.splitlines()[0].startswith("3 of 4 mutants caught, in ")
+    assert [line.strip() for line in left.splitlines()[2:]] == [
+        "-    return FACTOR * sum(prices) + tax",
+        "+    return FACTOR * sum(prices) - tax",
+    ]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
