@@ -10,44 +10,50 @@ TESTS := .venv/made-for-tests
 JAVASCRIPT := node_modules/.package-lock.json
 FIGURES := docs/assets/figures/positional-encodings-light.svg
 
-.PHONY: help site serve dev test test-all lint fuzz bench schema clean
+.PHONY: help site serve dev test test-all lint mutants mutants-drawn fuzz bench schema clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z][a-z -]*):.*## (.*)/\1\t\2/p' Makefile | expand -t 16
 
-site: $(SITE) $(FIGURES) ## Read, check and verify everything, and build the site in site/
+site: $(SITE) $(FIGURES) ## Build the site in site/; run new or changed answers
 	$(BIN)/quaere build
 
-serve: $(SITE) $(FIGURES) ## Serve the site with live reload on a free port, and print its address
+serve: $(SITE) $(FIGURES) ## Serve the site locally with live reload
 	$(BIN)/quaere serve
 
-dev: $(TESTS) ## Install what tests, experiments and hooks need besides
+dev: $(TESTS) ## Install the development dependencies
 
 # The answers are not run twice: `quaere build` has run those that are not known to hold, and fails if one is broken.
 # Types are checked beside it, on the other core. Then three workers share the tests, which wait half of the time.
 test: PICKED := -m 'not slow'
-test test-all: $(TESTS) $(JAVASCRIPT) $(FIGURES) ## Lint, check types, run the answers, build the site, and test all of it, the site in a browser
+test test-all: $(TESTS) $(JAVASCRIPT) $(FIGURES) ## Run lint, type checks, answers and all tests; test-all adds the slow tests
 	@$(MAKE) --no-print-directory lint & linted=$$!; $(BIN)/quaere build; built=$$?; wait $$linted && exit $$built
 	tools/graphics
 	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m pytest tests $(PICKED) \
 	  --numprocesses 3 --no-loadscope-reorder
 
-lint: $(TESTS) ## Check style and types
+lint: $(TESTS) ## Run ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-fuzz: $(TESTS) ## Try 100,000 hostile inputs, in a quarter of an hour; SEED=n repeats a run
+mutants: $(TESTS) ## Check that each mutation in tests/mutations makes its tests fail; SLUG=vit: one card
+	$(BIN)/python -m tools.mutants $(SLUG)
+
+mutants-drawn: $(TESTS) ## Draw N (200) random mutants and list those that no test catches; SEED=n repeats a draw
+	$(BIN)/python -m tools.drawn --count $(or $(N),200) --seed $(or $(SEED),0)
+
+fuzz: $(TESTS) ## Run the fuzz tests (15 minutes); SEED=n repeats a run
 	@seed=$${SEED:-$$RANDOM}; echo "to repeat this run: make fuzz SEED=$$seed"; \
 	QUAERE_FUZZ=10000 $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$$seed
 
-bench: $(TESTS) ## Measure the implementations beside their peers; at most a quarter of an hour
+bench: $(TESTS) ## Run the benchmarks (15 minutes)
 	$(BIN)/python -m benchmarks
 
-schema: $(SITE) ## Write the JSON Schema of a card, docs/schema/card.json
+schema: $(SITE) ## Generate the JSON Schema of cards, docs/schema/card.json
 	$(BIN)/python -m quaere.content.model > docs/schema/card.json
 
-clean: ## Remove what was built: the site, the evidence and the caches (not .venv and node_modules)
+clean: ## Delete generated files and caches; keep .venv and node_modules
 	rm -rf site .quaere docs/assets/figures/*.svg .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 # The package carries what the pages need of JavaScript (hatch_build.py).

@@ -563,7 +563,7 @@ def experiment(run: Run) -> Report:
     ]
     begins = [*LEARNING_RATES["recall"]]
     run.expect(
-        len(begins) * len(seeds) + sum(len(LEARNING_RATES[name]) * len(repeated) for name, *_, repeated in tried)
+        len(begins) * len(seeds) + sum(len(LEARNING_RATES[name]) * len(of_seeds) for name, *_, of_seeds in tried)
     )
     begun = {
         arm: measure_seeds(
@@ -572,10 +572,10 @@ def experiment(run: Run) -> Report:
         for arm in begins
     }
     done: dict[str, dict[str, dict[int, list[Any]]]] = {name: {} for name in LEARNING_RATES}
-    for name, task, long, steps, repeated in tried:
+    for name, task, long, steps, of_seeds in tried:
         for arm in LEARNING_RATES[name]:
             build = partial(build_training, task, arm, steps, size)
-            done[name].setdefault(arm, {})[long] = train_seeds(run, f"{name} {long} {arm}", build, repeated)
+            done[name].setdefault(arm, {})[long] = train_seeds(run, f"{name} {long} {arm}", build, of_seeds)
     curves = {name: {arm: select(of_arm, "curve") for arm, of_arm in arms.items()} for name, arms in done.items()}
     repeated, named_at, wrong_at = (
         {arm: final_values(of_arm, "score") for arm, of_arm in curves[name].items()}
