@@ -26,7 +26,8 @@ Gates: the task is learned, all arms have converged, learning rates lie inside t
 Rules: until now random rows of symbols to be reversed stood in for long sentences, and were judged up to twice the
     trained length, of which the paper says nothing; and the short sentences were fewer than the others. Rules and tasks
     are new, and were set before this size was run; the length of sentences, the lexicon and the hidden size after
-    pilots of RNNencdec, such that it converges, which it did not on longer sentences. That an alignment next to the right one counts in part is gone.
+    pilots of RNNencdec, such that it converges, which it did not on longer sentences. That an alignment next to the
+    right one counts in part is gone.
 
 Stands in: a fragment with 98 words and one right translation for each sentence, for 348 million words of French and
     English. Departs: Adam for minutes, not Adadelta for days. No beam search.
