@@ -27,7 +27,7 @@ from tests.experiments.test_training import launched
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = Project.find(ROOT).read()[0]
-SLUGS = sorted(slug for slug, paper in LIBRARY.papers.items() if paper.card.implementation)
+SLUGS = sorted(slug for slug, paper in LIBRARY.papers.items() if paper.card.implementation == slug)
 RUNS = ROOT / ".quaere" / "runs"
 PRELOADED = [
     "IPython.core.interactiveshell",

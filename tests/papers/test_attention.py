@@ -241,6 +241,7 @@ def test_masks_are_true_where_a_query_may_attend() -> None:
         [[True, True, True]],
     ]
     assert causal_mask(2, device="meta").device.type == "meta"
+    assert padding_mask(torch.zeros(2, dtype=torch.long, device="meta"), 3).device.type == "meta"
 
 
 def test_cached_keys_and_values_give_the_same_as_all_at_once() -> None:
@@ -304,6 +305,9 @@ def test_grouped_query_attention_is_llamas_without_positions(
     tolerance = max(tolerance, 1e-6)
     assert close(mine(x, x, x, causal_mask(n)), output, tolerance)
     assert close(mine.attention_weights(x, x, causal_mask(n)), weights, tolerance)
+    everywhere, weights = theirs(x, unturned, None)
+    assert close(mine(x, x, x), everywhere, tolerance)
+    assert close(mine.attention_weights(x, x), weights, tolerance)
     pull = torch.randn_like(x)
     leaves = [([x, *mine.parameters()], mine(x, x, x, causal_mask(n))), ([x, *theirs.parameters()], output)]
     found, expected = (torch.autograd.grad((out * pull).sum(), inputs) for inputs, out in leaves)

@@ -92,6 +92,12 @@ def test_only_the_positions_in_use_get_a_gradient() -> None:
     assert positions.table.grad.sum(dim=1).tolist() == [4, 4, 0, 0, 0, 0]
 
 
+def test_positions_are_computed_on_the_device_of_what_they_are_for() -> None:
+    x, positions = torch.zeros(3, 4, device="meta"), torch.arange(3, device="meta")
+    made = [apply_rotary_positions(x, positions), alibi_slopes(2, "meta"), alibi_bias(2, 3, "meta")]
+    assert [one.device.type for one in made] == ["meta"] * 3
+
+
 def test_integer_and_sigmoid_positions_are_columns_that_can_be_added_to_any_width() -> None:
     assert integer_positions(4).tolist() == [[0], [1], [2], [3]]
     expected = [[1 / (1 + math.exp(-t))] for t in range(4)]

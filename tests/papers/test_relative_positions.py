@@ -205,6 +205,13 @@ def test_a_query_that_may_attend_nowhere_returns_zeros_without_nan() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in attention.parameters())
 
 
+def test_tables_are_read_on_their_device() -> None:
+    with torch.device("meta"):
+        attention, x = RelativeMultiHeadAttention(8, 2, 3), torch.zeros(1, 4, 8)
+    assert attention(x).device.type == "meta"
+    assert relative_positions_matrix(3, 1, "meta").device.type == "meta"
+
+
 def test_vectors_are_drawn_as_long_as_a_unit_vector_and_separately() -> None:
     torch.manual_seed(0)
     attention = RelativeMultiHeadAttention(256, 4, 100, heads_share_relative_embedding=False)
