@@ -224,6 +224,17 @@ def test_the_counts_are_those_of_the_published_models() -> None:
         assert count(BertModel(BertConfig(d_model=1024, heads=16, d_ff=4096, layers=24))) == 335_141_888
 
 
+def test_the_defaults_are_those_of_hugging_faces_config() -> None:
+    ours, theirs = BertConfig(), transformers.BertConfig()
+    assert (ours.vocab_size, ours.d_model, ours.heads) == (30_522, 768, 12)
+    assert (theirs.vocab_size, theirs.hidden_size, theirs.num_attention_heads) == (30_522, 768, 12)
+    assert (ours.d_ff, ours.layers) == (theirs.intermediate_size, theirs.num_hidden_layers)
+    assert ours.max_position_embeddings == theirs.max_position_embeddings
+    assert ours.type_vocab_size == theirs.type_vocab_size
+    assert ours.dropout == theirs.hidden_dropout_prob == theirs.attention_probs_dropout_prob
+    assert ours.initializer_range == theirs.initializer_range
+
+
 def test_the_parts_of_the_base_model_have_the_counts_on_the_card() -> None:
     with torch.device("meta"):
         bert = BertModel()
@@ -521,6 +532,8 @@ def test_every_place_of_dropout_drops() -> None:
     total = changes_of(layer.output_norm, x)[0]
     hook.remove()
     assert 0.2 < ((total - inner[0]).abs() < 1e-6).double().mean() < 0.8
+    for linear in (layer.intermediate, layer.output):  # and nowhere else
+        assert changes_of(linear, x)[0].all()
 
 
 def test_a_layer_and_a_norm_stand_before_the_tied_scores(float64: None) -> None:
@@ -553,12 +566,24 @@ def test_a_token_that_is_masked_from_all_attends_to_nothing(float64: None) -> No
     assert torch.equal(bert(changed, token_type_ids, nowhere)[1, [0, 1, 3]], x[1, [0, 1, 3]])
 
 
-def test_initial_weights_are_within_two_deviations_of_zero_and_biases_are_zero() -> None:
-    model = BertForPreTraining(BertModel(BertConfig(VOCAB_SIZE, 32, 4, 64, 2)))
-    for name, parameter in model.named_parameters():
+@pytest.mark.parametrize("initializer_range", [0.02, 0.1])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        BertForPreTraining,
+        BertForMaskedLM,
+        BertForQuestionAnswering,
+        partial(BertForSequenceClassification, num_labels=2),
+    ],
+)
+def test_initial_weights_are_within_two_deviations_of_zero_and_biases_are_zero(
+    kind: Any, initializer_range: float
+) -> None:
+    config = BertConfig(VOCAB_SIZE, 256, 4, 300, 1, 100, initializer_range=initializer_range)
+    for name, parameter in kind(BertModel(config)).named_parameters():
         if parameter.dim() > 1:
-            assert parameter.abs().max() <= 0.04, name
-            assert 0.014 < parameter.std() < 0.021, name  # 0.0176 where many are drawn
+            assert parameter.abs().max() <= 2 * initializer_range, name
+            assert 0.8 < parameter.std() / initializer_range < 0.96, name  # 0.88 where many are drawn
         elif "norm" in name and name.endswith("weight"):
             assert (parameter == 1).all(), name
         else:
@@ -582,20 +607,34 @@ def test_the_embedding_of_padding_is_drawn_and_trained_as_the_others_are() -> No
     assert their_table.grad[PAD].any()
 
 
-def test_adam_corrects_its_moments_and_spares_norms_and_biases() -> None:
+def test_adam_corrects_its_moments_and_spares_norms_and_biases(float64: None) -> None:
     model = nn.ModuleDict({"linear": nn.Linear(1, 1), "norm": nn.LayerNorm(1)})
-    before = [parameter.detach().clone() for parameter in model.parameters()]
     optimizer, schedule = build_optimizer(model, lr=0.1, num_warmup_steps=1, num_train_steps=100)
     optimizer.step()
     schedule.step()  # step 0 has no rate
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, 2.0)
-    optimizer.step()
-    # With the correction the first step is the rate; without it 0.1/sqrt(0.001) = 3.2 of the rate.
-    rate = 0.1 * 0.99
-    for parameter, start in zip(model.parameters(), before, strict=True):
-        decay = 0.01 if parameter.dim() > 1 else 0.0
-        torch.testing.assert_close(parameter, start - rate * (1 + decay * start), rtol=0, atol=1e-6)
+    expected = [parameter.detach().clone() for parameter in model.parameters()]
+    mean, square = 0.0, 0.0
+    # The gradients grow, then become small beside their past, and are small enough for epsilon to matter.
+    for step, gradient in enumerate([1e-6, 5e-6, -1e-6, 2e-7, 1e-7], 1):
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, gradient)
+        optimizer.step()
+        rate = 0.1 * (1 - step / 100)
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        change = mean / (1 - 0.9**step) / (math.sqrt(square / (1 - 0.999**step)) + 1e-6)
+        for parameter, one in zip(model.parameters(), expected, strict=True):
+            one -= rate * (change + (0.01 if one.dim() > 1 else 0.0) * one)
+            torch.testing.assert_close(parameter.detach(), one, rtol=0, atol=1e-12)
+        schedule.step()
+
+
+def test_the_schedule_of_the_paper_is_the_default() -> None:
+    optimizer, schedule = build_optimizer(nn.Linear(1, 1))
+    assert schedule.base_lrs == [1e-4, 1e-4]
+    factor = cast(Any, schedule).lr_lambdas[0]
+    assert [factor(step) for step in (0, 5_000, 9_999)] == [0.0, 0.5, 0.9999]
+    assert [factor(step) for step in (10_000, 500_000, 1_000_000)] == [0.99, 0.5, 0.0]
+    assert optimizer.param_groups[0]["lr"] == 0.0
 
 
 def test_the_rate_climbs_for_its_warmup_and_falls_to_zero() -> None:
@@ -614,10 +653,15 @@ def test_the_rate_climbs_for_its_warmup_and_falls_to_zero() -> None:
 def test_the_classifier_drops_from_the_pooled_vector(float64: None) -> None:
     classifier = randomize(BertForSequenceClassification(tiny(dropout=0.5), num_labels=2))
     classifier.bert.eval()
-    input_ids, token_type_ids, _ = batch([3])
-    assert not torch.equal(classifier(input_ids, token_type_ids), classifier(input_ids, token_type_ids))
-    expected = classifier.classifier(classifier.bert.pool(classifier.bert(input_ids, token_type_ids)))
-    torch.testing.assert_close(classifier.eval()(input_ids, token_type_ids), expected)
+    input_ids, token_type_ids, _ = batch([3] * 10)
+    pooled, seen = classifier.bert.pool(classifier.bert(input_ids, token_type_ids)), []
+    hook = classifier.classifier.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    assert classifier(input_ids, token_type_ids).all()  # a logit is not dropped
+    hook.remove()
+    kept = seen[0] != 0
+    assert 0.2 < kept.double().mean() < 0.8
+    torch.testing.assert_close(seen[0][kept], 2 * pooled[kept])
+    torch.testing.assert_close(classifier.eval()(input_ids, token_type_ids), classifier.classifier(pooled))
 
 
 def test_the_next_sentence_is_decided_by_the_vector_at_cls_alone() -> None:
