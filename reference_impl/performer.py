@@ -587,7 +587,7 @@ def why_orthogonal() -> None:
         estimate stays unbiased; but orthogonal directions are less redundant than independent ones, and the mean over
         $m$ of them has a lower variance. Below, the mean squared error of the kernel over 20,000 draws of one block,
         divided by that with independent directions. The gain is largest for features that are even in the direction;
-        for those of FAVOR+ it is a tenth.
+        for those of FAVOR+ it is about a tenth.
 
         >>> import torch
         >>> from reference_impl.performer import gaussian_orthogonal_random_matrix, gaussian_random_matrix
@@ -606,7 +606,7 @@ def why_orthogonal() -> None:
         ...     return float((means - (x @ y.T).exp()).square().mean())
         >>> def share(kernel):
         ...     return error(gaussian_orthogonal_random_matrix, kernel) / error(gaussian_random_matrix, kernel)
-        >>> share(positive_features) < 0.97, share(hyperbolic_features) < 0.75, share(trigonometric_features) < 0.6
+        >>> 0.85 < share(positive_features) < 0.97, share(hyperbolic_features) < 0.7, share(trigonometric_features) < 0.6
         (True, True, True)
 
         The signs matter too: directions as LAPACK returns them have a mean far from zero, ours do not.

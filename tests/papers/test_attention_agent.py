@@ -204,3 +204,28 @@ def test_public_faults_name_both_numbers() -> None:
         AttentionAgent(image_size=7)
     with pytest.raises(ValueError, match="3 parameters for 3667"):
         AttentionAgent().set_params(torch.zeros(3))
+
+
+def test_another_stride_and_another_size_go_everywhere() -> None:
+    torch.manual_seed(0)
+    agent, frame = AttentionAgent(20, patch_size=5, stride=3, channels=1, top_k=2), torch.rand(20, 20, 1)
+    votes = votes_by_hand(cut_by_hand(frame.numpy(), 5, 3).astype(np.float64), agent.vote)
+    best = np.argsort(-votes, kind="stable")[:2]
+    assert agent.top_patches(frame).tolist() == best.tolist()
+    corners = [(3 * (index // 6), 3 * (index % 6)) for index in best.tolist()]
+    assert torch.allclose(agent.attended_positions(frame) * 20, torch.tensor(corners).flatten() + 2.0)
+    expected = torch.zeros(20, 20, dtype=torch.bool)
+    for row, column in corners:
+        expected[row : row + 5, column : column + 5] = True
+    assert torch.equal(agent.attended_pixels(frame), expected)
+
+
+def test_a_frame_of_one_patch_suffices() -> None:
+    agent = AttentionAgent(image_size=7, top_k=1)
+    assert agent.top_patches(torch.rand(7, 7, 3)).tolist() == [0]
+
+
+def test_parameters_are_detached_and_positions_no_part_of_a_checkpoint() -> None:
+    agent = AttentionAgent()
+    assert not agent.get_params().requires_grad
+    assert "centers" not in agent.state_dict()

@@ -1,6 +1,7 @@
 """CURL against its equations in numpy, torch's distributions, a list that remembers every frame, and its departures."""
 
 import copy
+import inspect
 import math
 from collections import deque
 from collections.abc import Callable
@@ -607,6 +608,121 @@ def test_critic_actor_and_query_see_the_same_crop_and_the_key_another(monkeypatc
     assert torch.equal(calls["critic"], calls["actor"])
     assert torch.equal(calls["critic"], calls["query"])
     assert not torch.equal(calls["query"], calls["key"])
+
+
+def numbered_frames(transitions: int) -> ReplayBuffer:
+    """Return an episode whose frames hold their number, and beside it the index of each pixel."""
+    buffer, places = ReplayBuffer(100, 1, (2, 11, 11), frame_stack=1), torch.arange(121).reshape(11, 11)
+    frames = [torch.stack([torch.full((11, 11), number), places]).to(torch.uint8) for number in range(transitions + 1)]
+    buffer.add_first(frames[0])
+    for number in range(1, transitions + 1):
+        buffer.add(torch.tensor([number / 100]), float(number), frames[number])
+    return buffer
+
+
+@pytest.mark.parametrize("kind", [SoftActorCritic, CURL])
+def test_an_update_gives_each_loss_its_own_observations(
+    kind: type[SoftActorCritic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = kind(PixelEncoder(9, 3, ConvEncoder(2, 4, 2)), 1, hidden_dim=8)
+    seen: dict[str, Transitions | Tensor] = {}
+    critic_loss, actor_losses = agent.critic_loss, agent.actor_losses
+    monkeypatch.setattr(agent, "critic_loss", lambda batch: [seen.update(critic=batch), critic_loss(batch)][1])
+    monkeypatch.setattr(agent, "actor_losses", lambda obs: [seen.update(actor=obs), actor_losses(obs)][1])
+    if isinstance(agent, CURL):
+        loss = agent.contrastive_loss
+        monkeypatch.setattr(agent, "contrastive_loss", lambda q, k: [seen.update(query=q, key=k), loss(q, k)][1])
+    agent.update(numbered_frames(30), step=0, batch_size=50)
+    batch = seen.pop("critic")
+    assert isinstance(batch, Transitions)
+    number = batch.obs[:, 0, 0, 0]
+    assert len(number) == 50
+    assert torch.equal(batch.next_obs[:, 0, 0, 0], number + 1)
+    assert torch.equal(batch.reward, number + 1.0)
+    assert torch.allclose(batch.action[:, 0], (number + 1) / 100)
+    for obs in seen.values():
+        assert isinstance(obs, Tensor)
+        assert torch.equal(obs[:, 0, 0, 0], number)
+    # The first pixel tells where a crop was cut: at one of nine places. Actor and query see the critic's crop.
+    corners = [obs[:, 1, 0, 0] for obs in (batch.obs, batch.next_obs, *seen.values()) if isinstance(obs, Tensor)]
+    assert all(len(corner.unique()) > 5 for corner in corners)
+    same = [torch.equal(corners[0], corner) for corner in corners]
+    assert same == [True, False, True, True, False][: len(corners)]
+
+
+def steps_taken(agent: SoftActorCritic, step: int) -> dict[str, int]:
+    """Return how many steps each optimizer takes in an update."""
+    taken = {name: 0 for name in vars(agent) if name.endswith("_optimizer")}
+    for name in taken:
+        optimizer = getattr(agent, name)
+        optimizer.register_step_post_hook(lambda *_, name=name: taken.update({name: taken[name] + 1}))
+    agent.update(fill_buffer([9]), step, batch_size=4)
+    return taken
+
+
+def test_each_optimizer_steps_once_an_update() -> None:
+    every = {"critic_optimizer": 1, "cpc_optimizer": 1}
+    assert steps_taken(CURL(tiny(), 2, hidden_dim=8), step=0) == {
+        **every,
+        "actor_optimizer": 1,
+        "log_alpha_optimizer": 1,
+    }
+    assert steps_taken(CURL(tiny(), 2, hidden_dim=8), step=1) == {
+        **every,
+        "actor_optimizer": 0,
+        "log_alpha_optimizer": 0,
+    }
+
+
+def test_a_step_forgets_the_gradients_before_it() -> None:
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    for _ in range(3):
+        optimizer_step(optimizer, weight.sum())
+    assert weight.item() == -3
+
+
+def test_optimizers_move_what_their_losses_are_of_at_the_rates_of_table_3() -> None:
+    agent = CURL(tiny(), 2, hidden_dim=8, lr=0.03)
+    own = [agent.actor.encoder.fc, agent.actor.encoder.ln, agent.actor.trunk]
+    moved = {
+        "actor_optimizer": nn.ModuleList(own).parameters(),
+        "critic_optimizer": agent.critic.parameters(),
+        "cpc_optimizer": nn.ModuleList([agent.critic.encoder, agent.similarity]).parameters(),
+        "log_alpha_optimizer": [agent.log_alpha],
+    }
+    for name, parameters in moved.items():
+        (group,) = getattr(agent, name).param_groups
+        assert {id(p) for p in group["params"]} == {id(p) for p in parameters}, name
+        assert (group["lr"], group["betas"]) == (
+            (1e-4, (0.5, 0.999)) if name == "log_alpha_optimizer" else (0.03, (0.9, 0.999))
+        )
+
+
+def test_the_defaults_are_those_of_table_3() -> None:
+    agent = CURL(tiny(), 2)
+    assert agent.log_alpha.exp().item() == pytest.approx(0.1)
+    assert (agent.discount, agent.tau, agent.encoder_tau) == (0.99, 0.01, 0.05)
+    assert linear(agent.actor.trunk, 2).weight.shape == linear(agent.critic.Q1, 2).weight.shape == (1024, 1024)
+    assert agent.critic_optimizer.param_groups[0]["lr"] == agent.cpc_optimizer.param_groups[0]["lr"] == 1e-3
+    assert inspect.signature(agent.update).parameters["batch_size"].default == 512
+    assert agent.target_entropy == -2
+    other = CURL(tiny(), 2, hidden_dim=8, discount=0.5, tau=0.2, encoder_tau=0.3, init_temperature=0.4)
+    assert (other.discount, other.tau, other.encoder_tau) == (0.5, 0.2, 0.3)
+    assert other.log_alpha.exp().item() == pytest.approx(0.4)
+
+
+def test_the_q_functions_and_the_targets_are_networks_of_their_own() -> None:
+    agent = CURL(tiny(), 2, hidden_dim=8)
+    first, second = linear(agent.critic.Q1, 0).weight, linear(agent.critic.Q2, 0).weight
+    assert not torch.equal(first, second)
+    assert torch.equal(first, linear(agent.critic_target.Q1, 0).weight)
+    assert first is not linear(agent.critic_target.Q1, 0).weight
+
+
+def test_the_actor_s_encoder_has_the_tanh_of_the_critic_s() -> None:
+    for squash in (True, False):
+        assert CURL(tiny(squash), 2, hidden_dim=8).actor.encoder.squash == squash
 
 
 def test_the_contrastive_update_steps_the_encoder_once() -> None:

@@ -475,6 +475,82 @@ def test_a_timestep_and_its_key_are_cropped_independently(monkeypatch: pytest.Mo
     assert not alike.all()
 
 
+def numbered_frames(transitions: int) -> ReplayBuffer:
+    """Return an episode whose frames hold their number, from 1 on, and beside it the index of each pixel."""
+    buffer, places = ReplayBuffer(200, 2, (2, 11, 11), frame_stack=1), torch.arange(121).reshape(11, 11)
+    frames = [torch.stack([torch.full((11, 11), n), places]).to(torch.uint8) for n in range(1, transitions + 2)]
+    buffer.add_first(frames[0])
+    for frame in frames[1:]:
+        buffer.add(torch.zeros(2), 0.0, frame)
+    return buffer
+
+
+def test_an_update_gives_the_loss_masked_windows_and_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = MCURLConfig(mtm_bsz=60, mtm_length=5, mtm_ratio=0.3, num_attn_layer=1)
+    agent, given_to = MCURL(PixelEncoder(9, 3, ConvEncoder(2, 4, 2)), 2, 8, config=config), []
+    loss = agent.masked_loss
+    monkeypatch.setattr(agent, "masked_loss", lambda *given: [given_to.append(given), loss(*given)][1])
+    agent.update(numbered_frames(100), step=1, batch_size=4)
+    ((masked_obs, mask, whole),) = given_to
+    number, left = whole[:, :, 0, 0, 0].long(), masked_obs[:, :, 0, 0, 0].long()
+    assert torch.equal(number, number[:, :1] + torch.arange(5))
+    assert len(number[:, 0].unique()) > 25
+    assert 60 < int(mask.sum()) < 120  # 30% of 300
+    assert torch.equal(left[~mask], number[~mask])
+    black, kept = (left == 0) & mask, (left == number) & mask
+    replaced = mask & ~black & ~kept
+    assert black.sum() > 0.6 * mask.sum()
+    assert replaced.any()
+    assert (left[replaced] - number[:, :1].expand_as(left)[replaced]).abs().max() > 10  # from other windows too
+    # The first pixel tells where a crop was cut: at one of nine places, for each timestep by itself.
+    here, there = (obs[:, :, 1, 0, 0][~mask] for obs in (masked_obs, whole))
+    assert len(here.unique()) > 5
+    assert len(there.unique()) > 5
+    assert 0 < int((here == there).sum()) < 0.3 * len(here)
+    corners = whole[:, :, 1, 0, 0]
+    assert (corners != corners[:, :1]).any()
+
+
+def test_an_update_takes_one_masked_step_and_one_of_the_schedules() -> None:
+    agent, taken = tiny(), []
+    agent.cpc_optimizer.register_step_post_hook(lambda *_: taken.append(agent.schedule.last_epoch))
+    for step in range(3):
+        agent.update(fill_buffer([9, 9]), step, batch_size=4)
+    assert taken == [0, 1, 2]
+    assert agent.schedule.last_epoch == 3
+
+
+def test_the_defaults_are_those_of_the_readme() -> None:
+    assert vars(MCURLConfig()) == {
+        "mtm_bsz": 16,
+        "mtm_length": 32,
+        "mtm_ratio": 0.5,
+        "num_attn_layer": 2,
+        "dropout": 0.1,
+        "adam_warmup_step": 6000,
+    }
+
+
+def test_an_agent_has_the_settings_that_it_is_given() -> None:
+    config = MCURLConfig(num_attn_layer=3, dropout=0.25, adam_warmup_step=2)
+    agent = MCURL(PixelEncoder(9, 3, ConvEncoder(1, 4, 2)), 2, 8, 0.01, config, discount=0.5, encoder_tau=0.3)
+    assert len(agent.transformer.layers) == 3
+    assert {part.p for part in agent.transformer.modules() if isinstance(part, nn.Dropout)} == {0.25}
+    assert (agent.discount, agent.encoder_tau) == (0.5, 0.3)
+    assert agent.critic_optimizer.param_groups[0]["lr"] == 0.01
+    assert agent.schedule.base_lrs == [0.02, 0.01]  # of encoder and Transformer
+    assert [rate(1) for rate in agent.schedule.lr_lambdas] == [1.0, pytest.approx(0.50025)]
+    assert [rate(8) for rate in agent.schedule.lr_lambdas] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("sublayer", ["value", "feed_forward"])
+def test_dropout_is_applied_to_the_output_of_each_sublayer(sublayer: str) -> None:
+    layer, x = EncoderLayer(8, dropout=0.5).train(), torch.randn(1, 3, 8)
+    for parameter in layer.get_submodule("feed_forward" if sublayer == "value" else "value").parameters():
+        nn.init.zeros_(parameter)  # the other sublayer's output is 0, dropped or not
+    assert not torch.equal(layer(x), layer(x))
+
+
 def test_the_encoder_learns_at_twice_the_rate() -> None:
     agent = tiny(lr=0.01, warmup=1)
     encoder, transformer = agent.cpc_optimizer.param_groups

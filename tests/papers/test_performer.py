@@ -518,6 +518,62 @@ def test_an_attention_runs_on_its_own_weights(heads: int, causal: bool) -> None:
     assert all(one is other for one, other in zip(attention.parameters(), exact.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("kernel", FEATURE_MAPS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_an_attention_uses_the_features_that_it_is_given(kernel: FeatureMap, causal: bool) -> None:
+    torch.manual_seed(0)
+    exact = MultiHeadAttention(6, 2).double()
+    attention = FavorAttention(exact, 5, causal, kernel, feature_redraw_interval=1)
+    x = torch.randn(1, 4, 6).double()
+    for _ in range(2):  # the second after a redraw
+        output = attention(x, x, x)
+        heads = [
+            pair_by_pair(q, k, v, attention.projection, kernel, causal=causal)
+            for q, k, v in zip(
+                *(part(x)[0].split(3, dim=1) for part in (exact.query, exact.key, exact.value)), strict=True
+            )
+        ]
+        assert close(output[0], exact.output(torch.tensor(np.concatenate(heads, axis=1))), 1e-8)
+
+
+def test_an_attention_draws_its_directions_as_it_is_told() -> None:
+    drawn = []
+
+    def draw(m: int, d: int) -> Tensor:
+        drawn.append(torch.full((m, d), float(len(drawn))))
+        return drawn[-1]
+
+    attention = FavorAttention(MultiHeadAttention(8, 2).double(), 5, create_projection=draw, feature_redraw_interval=2)
+    x = torch.randn(1, 3, 8).double()
+    numbers = [attention(x, x, x) is not None and attention.projection[0, 0].item() for _ in range(5)]
+    assert numbers == [0, 0, 1, 1, 2]
+    assert attention.projection.shape == (5, 4)
+    assert attention.projection.dtype == torch.float64
+
+
+def test_an_attention_s_defaults_are_the_public_code_s() -> None:
+    attention = FavorAttention(MultiHeadAttention(8, 2))
+    assert attention.projection.shape == (256, 4)
+    assert attention.feature_redraw_interval == 1000
+    assert attention.feature_map is positive_features
+    assert attention.create_projection is gaussian_orthogonal_random_matrix
+    assert not attention.causal
+
+
+def test_relu_features_are_never_zero() -> None:
+    W = torch.tensor([[1.0, 0.0]])
+    weights = favor_attention(
+        torch.tensor([[-1.0, 0.0]]), torch.tensor([[-1.0, 0.0], [-2.0, 0.0]]), torch.eye(2), W, relu_features
+    )
+    assert close(weights, torch.tensor([[0.5, 0.5]]), 1e-6)
+
+
+def test_independent_directions_are_gaussian() -> None:
+    W = gaussian_random_matrix(4000, 3)
+    assert W.mean(dim=0).abs().max() < 0.1
+    assert close(W.T @ W / 4000, torch.eye(3), 0.12)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_switched_layer_nears_the_exact_one_as_features_grow(bias: bool) -> None:
     torch.manual_seed(0)
