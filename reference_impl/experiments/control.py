@@ -348,6 +348,19 @@ class AgentTraining:
         }
 
 
+def random_return(environment: Environment, episodes: int, seed: int) -> float:
+    """Return the mean return of episodes of random actions."""
+    set_seed(seed)
+    total = 0.0
+    for _ in range(episodes):
+        environment.reset()
+        done = False
+        while not done:
+            reward, _, _, done = environment.step(environment.sample_action())
+            total += reward
+    return total / episodes
+
+
 def _latest_observation(replay_buffer: ReplayBuffer) -> Tensor:
     """Return the current observation, as a batch of one."""
     index = torch.tensor([(replay_buffer.idx - 1) % replay_buffer.capacity], device=replay_buffer.frames.device)

@@ -139,12 +139,12 @@ class LinearProbe:
         self.train, self.test = (
             center_crop(_observations(part.frames, subsample), image_size) for part in (train, test)
         )
-        self._train, self._test = (part.states[:, 2::subsample].flatten(0, 1).double() for part in (train, test))
+        self.train_states, self._test = (part.states[:, 2::subsample].flatten(0, 1).double() for part in (train, test))
 
     def __call__(self, encoder: PixelEncoder) -> Measures:
         """Return R² for each quantity, and their mean."""
         train, test = (self._encode(encoder, pixels) for pixels in (self.train, self.test))
-        return _by_quantity(r_squared(train, test, self._train, self._test))
+        return _by_quantity(r_squared(train, test, self.train_states, self._test))
 
     def principal_components(self, n_components: int = 50) -> Measures:
         """Return R² for the first principal components of the pixels in place of features."""
@@ -154,7 +154,7 @@ class LinearProbe:
         values, vectors = torch.linalg.eigh(centered[0] @ centered[0].T)
         axes = centered[0].T @ vectors[:, -n_components:] / values[-n_components:].clamp(min=1e-6).sqrt()
         train, test = ((part @ axes).double() for part in centered)
-        return _by_quantity(r_squared(train, test, self._train, self._test))
+        return _by_quantity(r_squared(train, test, self.train_states, self._test))
 
     @torch.no_grad()
     def _encode(self, encoder: PixelEncoder, pixels: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from quaere.content.results import Outcome
+from quaere.content.results import Finding, Outcome
 from reference_impl.attention_agent import AttentionAgent
 from reference_impl.experiments import catch
 from reference_impl.experiments.attention_agent import (
@@ -201,6 +202,15 @@ def replays(
     }
 
 
+def unmet(finding: Finding) -> list[str]:
+    return [gate.needs for gate in finding.gates if not gate.is_met]
+
+
+SMALL, FULL = SIZES["small"], SIZES["full"]
+SETTLED = [{"generation": place, "best": best} for place, best in enumerate((0.1, 0.5, *[0.9] * 7), 1)]
+RISING = [{"generation": place, "best": place / 10} for place in range(1, 10)]
+
+
 @pytest.mark.parametrize(
     ("votes", "pixels", "outcome"),
     [
@@ -210,38 +220,65 @@ def replays(
         (((0.9, 0.85), (0.9, 0.85)), ((0.9, 0.2), (0.9, 0.6)), Outcome.PARTLY),  # and here less than half
         (((0.9, 0.8), (0.9, 0.5)), ((0.9, 0.6), (0.9, 0.3)), Outcome.NO),  # ahead in each seed, and not apart
         (((0.9, 0.3), (0.9, 0.3)), ((0.9, 0.6), (0.9, 0.6)), Outcome.NO),
-        (((0.9, 0.9), (0.4, 0.4)), ((0.9, 0.2), (0.9, 0.2)), Outcome.NOT_TRIED),
     ],
 )
 def test_conventional_methods_fail_only_if_votes_go_on_and_pixels_do_not(votes, pixels, outcome):
-    found = {arm: [replays(*of) for of in runs] for arm, runs in ((VOTES, votes), (PIXELS, pixels))}
-    assert judge_against_conventional(found).outcome == outcome
+    runs = {VOTES: (*votes, votes[0]), PIXELS: (*pixels, pixels[0])}
+    found = {arm: [replays(*of) for of in each] for arm, each in runs.items()}
+    finding = judge_against_conventional(found, dict.fromkeys(found, [SETTLED] * 3), SMALL)
+    assert finding.outcome is outcome
+    before, after, kept = (of.arms for of in finding.quantities)
+    assert before[VOTES] == tuple(of[0] for of in runs[VOTES])
+    assert after[PIXELS] == pytest.approx([of[1] for of in runs[PIXELS]])
+    assert kept[PIXELS] == pytest.approx([of[1] / of[0] for of in runs[PIXELS]], rel=1e-5)
 
 
-def test_catches_are_told_by_background_and_where_the_arms_are_apart():
-    votes, pixels = ([replays(0.9, 0.8), replays(0.9, 0.7)] for _ in range(2))
-    for of in pixels:
-        of["gray"] = {"caught": 0.25}
-    pixels[0]["bars"] = {"caught": 0.25}  # below both on average, and in one run above neither
-    measured = judge_against_conventional({VOTES: votes, PIXELS: pixels}).measured
-    assert "gray 0.75 (0.70 to 0.80) and 0.25 (0.25 to 0.25)" in measured
-    assert measured.endswith("in front of gray")
+@pytest.mark.parametrize(
+    ("pixels", "curve", "seeds", "needs"),
+    [
+        (0.5, SETTLED, 3, "The task is learned: every seed of every arm is above half of the balls"),
+        (0.9, RISING, 3, "All arms have converged"),
+        (0.9, SETTLED, 2, "Every arm has 3 seeds"),
+    ],
+)
+def test_arms_are_compared_only_where_both_have_learned_to_catch(pixels, curve, seeds, needs):
+    found = {VOTES: [replays(0.9, 0.9)] * seeds, PIXELS: [*[replays(0.9, 0.1)] * (seeds - 1), replays(pixels, 0.1)]}
+    curves = {VOTES: [SETTLED] * seeds, PIXELS: [curve] * seeds}
+    finding = judge_against_conventional(found, curves, SMALL)
+    assert finding.outcome is Outcome.NO_VERDICT
+    assert [gate[: len(needs)] for gate in unmet(finding)] == [needs]
 
 
 @pytest.mark.parametrize(
     ("hits", "random", "outcome"),
     [
-        ((0.9, 0.95), (0.6, 0.6), Outcome.YES),
-        ((0.9, 0.95), (0.6, 0.96), Outcome.NO),
-        ((0.7, 0.7), (0.5, 0.4), Outcome.PARTLY),
-        ((0.7, 0.55), (0.5, 0.5), Outcome.NO),  # above half, above drawn in each seed, and not by enough
-        ((0.3, 0.3), (0.1, 0.1), Outcome.PARTLY),
+        ((0.9, 0.95, 0.95), (0.6, 0.6, 0.6), Outcome.YES),
+        ((0.9, 0.95, 0.95), (0.6, 0.6, 0.96), Outcome.NO),
+        ((0.7, 0.7, 0.7), (0.5, 0.4, 0.4), Outcome.PARTLY),
+        ((0.7, 0.7, 0.55), (0.5, 0.5, 0.5), Outcome.NO),  # above half, above drawn in each seed, and not by enough
+        ((0.3, 0.3, 0.3), (0.1, 0.1, 0.1), Outcome.PARTLY),
     ],
 )
 def test_votes_are_task_critical_if_they_show_ball_or_paddle_more_than_drawn_ones(hits, random, outcome):
     for learned in (0.0, 1.0):  # what was evolved in counts for nothing
         found = [replays(0.9, 0.9, hit / 2, hit / 2, learned) for hit in hits]
-        assert judge_attention(found, random).outcome == outcome
+        finding = judge_attention(found, random, [SETTLED] * 3, SMALL)
+        assert finding.outcome is outcome
+        assert finding.quantities[0].arms == {"evolved": hits, RANDOM: random}
+
+
+@pytest.mark.parametrize(
+    ("caught", "curve", "seeds", "needs"),
+    [
+        (0.5, SETTLED, 3, "The task is learned"),
+        (0.9, RISING, 3, "All arms have converged"),
+        (0.9, SETTLED, 2, "Every arm has 3 seeds"),
+    ],
+)
+def test_votes_are_judged_only_of_agents_that_have_learned_to_catch(caught, curve, seeds, needs):
+    finding = judge_attention([replays(caught, 0.9)] * seeds, [0.1] * seeds, [curve] * seeds, SMALL)
+    assert finding.outcome is Outcome.NO_VERDICT
+    assert [gate[: len(needs)] for gate in unmet(finding)] == [needs]
 
 
 def test_random_votes_are_those_of_the_seed_s_own_weights():
@@ -254,26 +291,46 @@ def rewards(learned: float, changed: float = 0.0, random: float = 3.0, still: fl
     return {ROADS[0]: learned, **dict.fromkeys(ROADS[1:], changed), RANDOM: random, STILL: still}
 
 
-def test_driving_is_judged_by_whole_episodes_alone():
-    solved, better, worse = rewards(910.0), rewards(60.0), rewards(2.0)
-    for frames, runs, outcome in (
-        (1000, (solved, solved), Outcome.YES),
-        (1000, (rewards(1000.0), rewards(850.0)), Outcome.PARTLY),  # on average it would be solved
-        (1000, (better, better), Outcome.PARTLY),
-        (1000, (better, worse), Outcome.NO),
-        (200, (solved, solved), Outcome.NOT_TRIED),
-        (200, (better, worse), Outcome.NOT_TRIED),
+def test_driving_is_judged_after_the_authors_evolution_of_whole_episodes_alone():
+    solved, better, worse = rewards(910.0), rewards(460.0), rewards(60.0)
+    for runs, outcome in (
+        ((solved, solved, solved), Outcome.YES),
+        ((rewards(1000.0), rewards(1000.0), rewards(850.0)), Outcome.PARTLY),  # on average it would be solved
+        ((solved, better, better), Outcome.PARTLY),
+        ((better, better, worse), Outcome.NO),
     ):
-        assert judge_driving(runs, frames).outcome == outcome
+        finding = judge_driving(runs, FULL)
+        assert finding.outcome is outcome
+        assert finding.quantities[0].arms[ROADS[0]] == tuple(of[ROADS[0]] for of in runs)
+        assert finding.quantities[1].arms == {"AttentionAgent": (3667,)}
+        assert judge_driving(runs, SMALL).outcome is Outcome.NO_VERDICT
+
+
+def test_driving_has_no_verdict_unless_it_was_evolved_and_beats_random_weights():
+    run = rewards(910.0)
+    for runs, size, needs in (
+        ([run] * 3, replace(FULL, frames=999), "Evolution evaluates 512,000 candidates"),
+        ([run] * 3, replace(FULL, car_generations=1999), "Evolution evaluates 512,000 candidates"),
+        ([run, run, rewards(910.0, random=911.0)], FULL, "Evolution has improved on random weights"),
+        ([run, run, rewards(910.0, still=911.0)], FULL, "Evolution has improved on random weights"),
+        ([run] * 2, FULL, "Every arm has 3 seeds"),
+    ):
+        finding = judge_driving(runs, size)
+        assert finding.outcome is Outcome.NO_VERDICT
+        assert [gate[: len(needs)] for gate in unmet(finding)] == [needs]
 
 
 def test_changed_roads_are_judged_only_for_agents_that_drive():
-    for frames, runs, outcome in (
-        (200, [rewards(20.0, 20.0)], Outcome.NOT_TRIED),
-        (1000, [rewards(800.0, 790.0), rewards(300.0, 300.0)], Outcome.NOT_TRIED),
-        (1000, [rewards(800.0, 790.0)], Outcome.YES),
-        (1000, [rewards(800.0, 800.0), rewards(800.0, 700.0)], Outcome.PARTLY),  # on average it would be 94%
-        (1000, [rewards(800.0, 500.0)], Outcome.PARTLY),
-        (1000, [rewards(800.0, 100.0)], Outcome.NO),
+    drives = rewards(800.0, 790.0)
+    for runs, outcome in (
+        ([drives, drives, rewards(449.0, 449.0)], Outcome.NO_VERDICT),
+        ([drives, drives], Outcome.NO_VERDICT),  # too few seeds
+        ([drives] * 3, Outcome.YES),
+        ([drives, drives, {**drives, "blob": 700.0}], Outcome.PARTLY),  # on average it would be 96%
+        ([rewards(800.0, 500.0)] * 3, Outcome.PARTLY),
+        ([drives, drives, rewards(800.0, 100.0)], Outcome.NO),
     ):
-        assert judge_changed_roads(runs, frames).outcome == outcome
+        finding = judge_changed_roads(runs, FULL)
+        assert finding.outcome is outcome
+        assert finding.quantities[0].arms["blob"] == tuple(of["blob"] for of in runs)
+    assert judge_changed_roads([rewards(80.0, 80.0)] * 3, SMALL).outcome is Outcome.NO_VERDICT

@@ -15,6 +15,7 @@ from reference_impl.experiments.control import (
     MinAtarEnvironment,
     TimeStep,
     TrainingConfig,
+    random_return,
 )
 from reference_impl.experiments.probe import (
     Recording,
@@ -140,6 +141,13 @@ def test_a_curve_has_the_returns_of_the_episodes_that_ended_in_each_part() -> No
     assert loop.episode_returns == [(3, 3.0), (6, 3.0)]
     expected = {"steps": [8, 16, 24, 32], "returns": [None, 3.0, 3.0, None], "score": 3.0, "episodes": 2}
     assert loop.result() == expected
+
+
+def test_random_actions_earn_the_mean_return_of_episodes_and_depend_on_their_seed() -> None:
+    assert random_return(Clock(0), 2, seed=0) == 3.0
+    one, again, other = (random_return(breakout(0), 20, seed) for seed in (0, 0, 1))
+    assert one == again != other
+    assert 0.0 < one < 1.5
 
 
 # The probe

@@ -1,50 +1,83 @@
 """M-CURL's experiment: the rules by which it judges, its loss, and the questions that it asks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
-from quaere.content.results import Outcome
+from quaere.content.results import Finding, Outcome
 from reference_impl.curl import ConvEncoder, PixelEncoder
 from reference_impl.experiments.m_curl import (
     CONTEXTS,
+    JUDGED,
     MEAN_BASELINES,
     NUM_MASKED,
-    OTHER_WINDOWS,
     SIZES,
     ContextProbe,
     MaskedModel,
+    Size,
     build_context,
-    interpolate_curve,
     judge_context,
     judge_features,
     judge_tasks,
     masked_loss,
     neighbor_means,
-    shuffle_windows,
 )
 from reference_impl.experiments.probe import Recording
 
+FULL = SIZES["full"]
+START = [{"mean": 0.1}] * 3
 
-def means(*values: float) -> list[dict[str, float]]:
-    return [{"mean": value} for value in values]
+
+def unmet(finding: Finding) -> list[str]:
+    return [gate.needs for gate in finding.gates if not gate.is_met]
+
+
+def curve(loss: float = 1.0, late: float = 0.0, **last: float) -> list[dict[str, float]]:
+    """A curve that ends in these values, of which it has gained `late` in its last third and 0.5 before it."""
+    gains = (0.5 + late, *[late] * 5, 0.0, 0.0, 0.0)
+    return [
+        {"step": 100.0 * index, "loss": loss, **{name: value - gain for name, value in last.items()}}
+        for index, gain in enumerate(gains, 1)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("found", "foreign", "outcome"),
+    ("found", "outcome"),
     [
-        ((0.45, 0.5), 0.1, Outcome.YES),
-        ((0.35, 0.5), 0.1, Outcome.PARTLY),  # above CURL's of the same seed, not above all of CURL's
-        ((0.45, 0.5), 0.47, Outcome.PARTLY),  # the neighbors are of no use
-        ((0.2, 0.9), 0.1, Outcome.NO),  # above CURL's in the mean
+        ((0.45, 0.5, 0.5), Outcome.YES),
+        ((0.35, 0.5, 0.5), Outcome.PARTLY),  # above CURL's of the same seed, not above all of CURL's
+        ((0.2, 0.9, 0.9), Outcome.NO),  # above CURL's in the mean
     ],
 )
-def test_features_must_beat_those_of_curl_run_by_run(
-    found: tuple[float, ...], foreign: float, outcome: Outcome
+def test_features_must_beat_those_of_curl_run_by_run(found: tuple[float, ...], outcome: Outcome) -> None:
+    curves = {"CURL": [curve(mean=mean) for mean in (0.3, 0.4, 0.4)], "M-CURL": [curve(mean=mean) for mean in found]}
+    finding = judge_features(START, curves, FULL)
+    assert finding.outcome is outcome
+    assert finding.quantities[0].arms == {"CURL": (0.3, 0.4, 0.4), "M-CURL": found, "before training": (0.1,) * 3}
+
+
+@pytest.mark.parametrize(
+    ("size", "ours", "seeds", "needs"),
+    [
+        (SIZES["small"], curve(mean=0.5), 3, "Windows of 32 timesteps"),
+        (replace(FULL, warmup_steps=5999), curve(mean=0.5), 3, "Windows of 32 timesteps"),
+        (FULL, curve(loss=6.3, mean=0.5), 3, "Both losses are learned"),  # the log of 512 is 6.24
+        (FULL, curve(late=0.1, mean=0.5), 3, "All arms have converged"),
+        (FULL, curve(mean=0.5), 2, "Every arm has 3 seeds"),
+    ],
+)
+def test_features_have_no_verdict_without_the_authors_schedule_and_encoders_that_have_learned(
+    size: Size, ours: list[dict[str, float]], seeds: int, needs: str
 ) -> None:
-    finding = judge_features({"CURL": means(0.3, 0.4), "M-CURL": means(*found), OTHER_WINDOWS: means(foreign, 0.0)})
-    assert finding.outcome == outcome
-    assert f"{min(found):.2f} to {max(found):.2f}" in finding.measured
+    finding = judge_features(START[:seeds], {"CURL": [curve(mean=0.3)] * seeds, "M-CURL": [ours] * seeds}, size)
+    assert finding.outcome is Outcome.NO_VERDICT
+    assert [gate[: len(needs)] for gate in unmet(finding)] == [needs]
+
+
+RATES = {f"{name}, {masked} masked": 0.1 for name in (*CONTEXTS[1:], *MEAN_BASELINES) for masked in NUM_MASKED}
+RATES |= {f"{CONTEXTS[0]}, {masked} masked": 0.6 for masked in NUM_MASKED}
 
 
 @pytest.mark.parametrize(
@@ -62,11 +95,30 @@ def test_features_must_beat_those_of_curl_run_by_run(
 def test_context_must_count_for_more_than_the_neighbors_mean_and_their_order(
     rivals: dict[str, float], outcome: Outcome, masked: int
 ) -> None:
-    last = {f"{name}, {some} masked": 0.1 for name in (*CONTEXTS[1:], *MEAN_BASELINES) for some in NUM_MASKED}
-    last |= {f"{CONTEXTS[0]}, {some} masked": 0.6 for some in NUM_MASKED}
-    one_seed = last | {f"{name}, {masked} masked": rate for name, rate in rivals.items()}
-    assert judge_context([last, one_seed], chance=0.1).outcome == outcome
-    assert judge_context([last, one_seed], chance=0.3).outcome == Outcome.NO
+    one_seed = RATES | {f"{name}, {masked} masked": rate for name, rate in rivals.items()}
+    curves = [curve(**RATES), curve(**RATES), curve(**one_seed)]
+    finding = judge_context(curves, 0.1, "ran")
+    assert finding.outcome is outcome
+    shown = finding.quantities[NUM_MASKED.index(masked)].arms
+    assert all(shown[name] == (0.1, 0.1, rate) for name, rate in rivals.items())
+    assert judge_context(curves, 0.3, "ran").outcome is Outcome.NO
+
+
+@pytest.mark.parametrize(
+    ("curves", "chance", "needs"),
+    [
+        ([curve(**RATES)] * 3, 0.6, "The task is learned"),
+        ([curve(**RATES), curve(**RATES), curve(**{**RATES, JUDGED: 0.1})], 0.1, "The task is learned"),
+        ([curve(late=0.1, **RATES)] * 3, 0.1, "All arms have converged"),
+        ([curve(**RATES)] * 2, 0.1, "Every arm has 3 seeds"),
+    ],
+)
+def test_context_has_no_verdict_unless_it_is_learned_and_settled(
+    curves: list[list[dict[str, float]]], chance: float, needs: str
+) -> None:
+    finding = judge_context(curves, chance, "ran")
+    assert finding.outcome is Outcome.NO_VERDICT
+    assert [gate[: len(needs)] for gate in unmet(finding)] == [needs]
 
 
 def test_averages_take_what_is_seen_and_nothing_masked() -> None:
@@ -78,11 +130,16 @@ def test_averages_take_what_is_seen_and_nothing_masked() -> None:
 
 
 def test_tasks_are_counted_at_as_many_steps_only() -> None:
-    one, other = {"M-CURL": [2.0, 3.0], "CURL": [0.0, 1.0]}, {"M-CURL": [2.0, 9.0], "CURL": [1.0, 3.0]}
-    assert judge_tasks({"cup": one}, 96).outcome == Outcome.NOT_TRIED
-    assert judge_tasks({"cup": one}, 100_000).outcome == Outcome.YES
-    assert judge_tasks({"cup": one, "walker": one, "finger": other}, 100_000).outcome == Outcome.PARTLY
-    assert judge_tasks({"cup": one, "walker": other}, 100_000).outcome == Outcome.NO
+    one = {"M-CURL": [3.0, 3.0, 4.0], "CURL": [1.0, 1.5, 2.0]}
+    other = {"M-CURL": [2.0, 9.0, 9.0], "CURL": [1.0, 3.0, 3.0]}
+    early = judge_tasks({"cup": one}, 96)
+    assert early.outcome is Outcome.NO_VERDICT
+    assert early.quantities[0].arms == {"cup": (2.0, 1.5, 2.0)}
+    assert judge_tasks({}, 0).outcome is Outcome.NO_VERDICT
+    assert judge_tasks({"cup": {arm: runs[:2] for arm, runs in one.items()}}, 100_000).outcome is Outcome.NO_VERDICT
+    assert judge_tasks({"cup": one}, 100_000).outcome is Outcome.YES
+    assert judge_tasks({"cup": one, "walker": one, "finger": other}, 100_000).outcome is Outcome.PARTLY
+    assert judge_tasks({"cup": one, "walker": other}, 100_000).outcome is Outcome.NO
 
 
 @pytest.fixture
@@ -102,14 +159,6 @@ def test_the_loss_is_a_sum_over_chosen_moments_against_all_keys(model: MaskedMod
     logits = rebuilt @ model.encoder_target(whole.flatten(0, 1)).T
     assert count == 4
     assert total.item() == pytest.approx(4 * F.cross_entropy(logits, torch.tensor([0, 3, 8, 9])).item(), rel=1e-4)
-
-
-def test_estranged_windows_keep_every_moment_at_its_place() -> None:
-    torch.manual_seed(0)
-    moments = torch.arange(8 * 5).reshape(8, 5, 1, 1, 1)
-    mixed = shuffle_windows(moments).squeeze()
-    assert torch.equal(mixed.sort(dim=0).values, moments.squeeze())
-    assert all(len(set((window // 5).tolist())) > 1 for window in mixed)
 
 
 @pytest.mark.parametrize("masked", [1, 5])
@@ -134,8 +183,3 @@ def test_each_question_has_a_window_of_every_held_out_episode() -> None:
     assert question.windows[:, 0].eq(0).all()
     assert question.windows[:, 1].eq(1).all()
     assert question.chance == 0.5
-
-
-def test_a_curve_is_read_between_its_points() -> None:
-    curve = [{"step": 10.0, "mean": 1.0}, {"step": 20.0, "mean": 3.0}]
-    assert [interpolate_curve(curve, step) for step in (10.0, 15.0, 20.0, 25.0)] == [1.0, 2.0, 3.0, 3.0]
