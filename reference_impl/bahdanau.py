@@ -271,7 +271,7 @@ class RNNsearch(nn.Module):
             logits, state, _ = self.decoder(word, state, annotations, mask)  # (b, vocab_size)
             word = logits.argmax(dim=-1).masked_fill(done, eos)  # (b,)
             words.append(word)
-            done = done | (word == eos)
+            done = word == eos  # also where a translation had ended before
         return torch.stack(words, dim=1)  # (b, m)
 
 

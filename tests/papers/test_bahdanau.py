@@ -276,6 +276,14 @@ def test_a_batch_is_translated_as_its_sentences_are_alone_and_ends_are_filled():
     assert len(lengths) > 1  # otherwise nothing was filled
 
 
+def test_translation_keeps_no_graph():
+    model, seen = small(), []
+    model.decoder.register_forward_hook(lambda _, args, output: seen.append(output[0].requires_grad))
+    model.translate(SOURCE, LENGTHS, bos=0, eos=2, max_length=3)
+    assert seen
+    assert not any(seen)
+
+
 def test_an_empty_source_sentence_gives_numbers_and_finite_gradients():
     model = small()
     logits, alignments = model(SOURCE[:2], torch.tensor([5, 0]), TARGET[:2])
@@ -296,7 +304,7 @@ def test_a_length_beyond_the_row_is_refused_with_the_numbers():
 def test_the_context_is_looked_up_anew_for_every_word():
     _, searched = small(spread=2.0)(SOURCE, LENGTHS, TARGET)
     assert (searched[0, 1:] - searched[0, :-1]).abs().amax(dim=-1).min() > 1e-3
-    _, fixed = small(RNNencdec)(SOURCE, LENGTHS, TARGET)
+    _, fixed = small(RNNencdec)(SOURCE, torch.tensor([5, 2, 0]), TARGET)  # also where there is no word
     assert fixed.shape == (3, 4, 1)
     assert (fixed == 1).all()
 
@@ -355,4 +363,5 @@ def test_translation_is_greedy_even_where_another_sentence_is_likelier():
     likeliest = sentences[model.log_probability(source, lengths, sentences, eos=-1).argmax(), 1:]
     assert likeliest.tolist() == [2, 3]  # 0.44 · 0.97
     greedy = model.translate(SOURCE[:1], LENGTHS[:1], bos=0, eos=-1, max_length=2)[0]
+    assert len(greedy) == 2
     assert greedy[0] == 1  # 0.54, and then 0.25 at best

@@ -196,10 +196,10 @@ def test_the_span_finder_agrees_with_hugging_face(tolerance: float) -> None:
     ours = randomize(BertForQuestionAnswering(tiny(gelu="erf", add_pooling_layer=False)))
     oracle = theirs(transformers.BertForQuestionAnswering, SIZES[0], "erf", pad_token_id=None)
     copy_weights(ours, oracle)
-    input_ids, token_type_ids, _ = batch([6, 6])
+    input_ids, token_type_ids, real = batch([6, 4])
     first, last = torch.tensor([0, 3]), torch.tensor([2, 3])
-    begins, ends = ours(input_ids, token_type_ids)
-    expected = oracle(input_ids, None, token_type_ids, start_positions=first, end_positions=last)
+    begins, ends = ours(input_ids, token_type_ids, real[:, None])
+    expected = oracle(input_ids, real.long(), token_type_ids, start_positions=first, end_positions=last)
     torch.autograd.backward((F.cross_entropy(begins, first) + F.cross_entropy(ends, last)) / 2)
     torch.autograd.backward(expected.loss)
     torch.testing.assert_close(begins, expected.start_logits, rtol=0, atol=tolerance)
@@ -703,6 +703,13 @@ def test_the_best_span_is_that_of_a_search_through_all(n: int, most: int) -> Non
         spans = [(i, j) for i, j in itertools.product(range(n), range(n)) if i <= j < i + most]
         expected = max(spans, key=lambda span: float(begins[row, span[0]] + ends[row, span[1]]))
         assert (int(first[row]), int(last[row])) == expected
+
+
+def test_a_span_has_thirty_tokens_at_most_unless_more_are_allowed() -> None:
+    begins, ends = torch.zeros(1, 40), torch.arange(40.0)[None]
+    begins[0, 0] = 100.0
+    assert [int(place) for place in best_span(begins, ends)] == [0, 29]
+    assert [int(place) for place in best_span(begins, ends, 35)] == [0, 34]
 
 
 # Word pieces

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -220,6 +221,7 @@ def test_tied_copies_may_stand_in_the_file_if_they_are_copies(tmp_path: Path) ->
 
 def test_every_fault_is_reported_at_once_and_nothing_is_loaded(tmp_path: Path) -> None:
     def spoil(tensors: dict[str, Tensor]) -> None:
+        del tensors["embeddings.LayerNorm.bias"]
         del tensors["encoder.layer.1.output.dense.bias"]
         del tensors["pooler.dense.weight"]
         tensors["embeddings.word_embeddings.weight"] = torch.zeros(12, 8)
@@ -236,6 +238,7 @@ def test_every_fault_is_reported_at_once_and_nothing_is_loaded(tmp_path: Path) -
             "model.safetensors does not fit BertModel:",
             "misshapen: embeddings.word_embeddings.weight is (12, 8) in the file, (11, 8) in the module",
             "misshapen: encoder.layer.0.output.dense.weight is (12, 8) in the file, (8, 12) in the module",
+            "missing: embeddings.LayerNorm.bias (8,)",
             "missing: encoder.layer.1.output.dense.bias (8,)",
             "missing: pooler.dense.weight (8, 8)",
             "surplus: classifier.weight (2, 8)",
@@ -274,6 +277,27 @@ def test_torchs_own_files_are_read_but_never_run(tmp_path: Path) -> None:
     assert not (tmp_path / "intruded").exists()
 
 
+def test_a_file_written_on_a_gpu_is_read_on_the_cpu(tmp_path: Path) -> None:
+    one, other = randomize(tiny_bert()), tiny_bert()
+    save(one, tmp_path / "model.safetensors")
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "cpu.bin")
+    # The pickle names the device of each tensor, as a string behind its length.
+    with ZipFile(tmp_path / "cpu.bin") as source, ZipFile(tmp_path / "gpu.bin", "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(b"X\x03\0\0\0cpu", b"X\x06\0\0\0cuda:0"))
+    assert b"cuda:0" in (tmp_path / "gpu.bin").read_bytes()
+    load(other, tmp_path / "gpu.bin")
+    compare(one, BertModelLike(other))
+
+
+def test_a_transposed_tensor_is_saved_as_it_is(tmp_path: Path) -> None:
+    one, other = randomize(tiny_bert()), tiny_bert()
+    one.pooler.weight = nn.Parameter(one.pooler.weight.data.T)
+    save(one, tmp_path / "model.safetensors")
+    load(other, tmp_path / "model.safetensors")
+    assert torch.equal(one.pooler.weight, cast(nn.Linear, other.pooler).weight)
+
+
 @pytest.mark.parametrize("held", [{"step": 3}, [torch.ones(1)], torch.ones(1), {"model": {"a": torch.ones(1)}}])
 def test_a_file_of_anything_else_is_refused(held: object, tmp_path: Path) -> None:
     torch.save(held, tmp_path / "other.bin")
@@ -307,5 +331,8 @@ def test_a_module_without_memory_cannot_be_filled(tmp_path: Path) -> None:
     save(tiny_bert(), tmp_path / "model.safetensors")
     with torch.device("meta"):
         empty = tiny_bert()
-    with pytest.raises(ValueError, match="to_empty"):
-        load(empty, tmp_path / "model.safetensors")
+    partly = tiny_bert()
+    cast(nn.Linear, partly.pooler).to("meta")
+    for model in (empty, partly):
+        with pytest.raises(ValueError, match="to_empty"):
+            load(model, tmp_path / "model.safetensors")

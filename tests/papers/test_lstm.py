@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.overrides import TorchFunctionMode
 
 from reference_impl.lstm import RNN, LSTM1997Cell, LSTMCell, RNNCell, truncated_bptt
 
@@ -91,9 +92,40 @@ def test_torchs_kernel_goes_on_from_a_state_as_the_loop_does(cell):
         close(one, other, 1e-5)
 
 
+class Calls(TorchFunctionMode):
+    """Write down which functions of torch are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[object] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.seen.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("cell", "kernel"), [(RNNCell(3, 4), torch.rnn_tanh), (LSTMCell(3, 4), torch.lstm)])
+def test_torchs_kernel_is_called_if_it_is_asked_for(cell, kernel, training):
+    for fused, calls in ((True, 1), (False, 0)):
+        with Calls() as made:
+            RNN(cell, fused).train(training)(torch.randn(2, 5, 3))
+        assert made.seen.count(kernel) == calls
+
+
 def test_a_cell_that_torch_does_not_know_is_not_fused():
     with pytest.raises(ValueError, match="no kernel for LSTM1997Cell"):
         RNN(LSTM1997Cell(3, 2), fused=True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "bound"), [(RNNCell(9, 16), 0.25), (LSTMCell(9, 16), 0.25), (LSTM1997Cell(9, 16), 0.1)]
+)
+def test_initial_weights_are_uniform_between_the_bounds(cell, bound):
+    for weight in (cell.weight_ih, cell.weight_hh):
+        assert 0.95 * bound < weight.max() <= bound
+        assert -bound <= weight.min() < -0.95 * bound
+        assert abs(weight.std() / (bound / 3**0.5) - 1) < 0.15
 
 
 @pytest.mark.parametrize(("ours", "peer"), [(RNNCell, nn.RNNCell), (LSTMCell, nn.LSTMCell)])
