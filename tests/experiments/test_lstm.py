@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from quaere.content.results import Outcome
 from reference_impl.experiments.lstm import (
     ATTENTION,
+    BY_GRADIENT_DESCENT,
     CELL,
     CELL_1997,
     LEARNING_RATES,
@@ -32,6 +33,7 @@ from reference_impl.experiments.lstm import (
     judge_reber,
     reber_accuracy,
     recall_task,
+    regular_accuracy,
     repeat_accuracy,
     repeat_task,
     sample_adding,
@@ -98,6 +100,19 @@ def test_the_two_sequences_of_task_2a_differ_in_their_first_symbol_alone_which_c
     right = F.one_hot(following, 11).float()
     assert repeat_accuracy(right, following) == 1
     assert repeat_accuracy(right[[0, 0]], following) == 0.5
+    right[0, 0] = torch.eye(11)[0]
+    assert regular_accuracy(Always(right), x, following) == pytest.approx(17 / 18)
+
+
+class Always(nn.Module):
+    """A model with one parameter, and always the same answer."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = nn.Parameter(answer)
+
+    def forward(self, x):
+        return self.answer
 
 
 def test_the_arms_of_1997_learn_by_gradient_descent_and_the_others_by_adam():
@@ -223,7 +238,11 @@ ALL, NONE = [1.0, 1.0, 0.995], [0.5, 0.5, 0.0]
 )
 def test_lags_are_judged_by_who_learns_them_by_gradient_descent(plain, cell, outcome):
     adam = dict.fromkeys(plain, ALL)
-    assert judge_lags({PLAIN_1997: plain, CELL_1997: cell, PLAIN: adam}, 2500).outcome is outcome
+    repeated = {PLAIN_1997: plain, CELL_1997: cell, PLAIN: adam}
+    regular = {arm: {lag: [1.0] * 3 for lag in plain} for arm in BY_GRADIENT_DESCENT}
+    assert judge_lags(repeated, regular, 2500).outcome is outcome
+    regular[CELL_1997][100] = [1.0, 0.9, 1.0]  # not trained long enough
+    assert judge_lags(repeated, regular, 2500).outcome is WAITS
 
 
 @pytest.mark.parametrize(
