@@ -606,8 +606,10 @@ def why_orthogonal() -> None:
         ...     return float((means - (x @ y.T).exp()).square().mean())
         >>> def share(kernel):
         ...     return error(gaussian_orthogonal_random_matrix, kernel) / error(gaussian_random_matrix, kernel)
-        >>> 0.85 < share(positive_features) < 0.97, share(hyperbolic_features) < 0.7, share(trigonometric_features) < 0.6
-        (True, True, True)
+        >>> 0.85 < share(positive_features) < 0.97
+        True
+        >>> share(hyperbolic_features) < 0.7, share(trigonometric_features) < 0.6
+        (True, True)
 
         The signs matter too: directions as LAPACK returns them have a mean far from zero, ours do not.
 

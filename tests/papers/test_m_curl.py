@@ -4,6 +4,7 @@ import copy
 import math
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -489,7 +490,12 @@ def test_an_update_gives_the_loss_masked_windows_and_whole_ones(monkeypatch: pyt
     config = MCURLConfig(mtm_bsz=60, mtm_length=5, mtm_ratio=0.3, num_attn_layer=1)
     agent, given_to = MCURL(PixelEncoder(9, 3, ConvEncoder(2, 4, 2)), 2, 8, config=config), []
     loss = agent.masked_loss
-    monkeypatch.setattr(agent, "masked_loss", lambda *given: [given_to.append(given), loss(*given)][1])
+
+    def masked_loss(*given: Any) -> Tensor:
+        given_to.append(given)
+        return loss(*given)
+
+    monkeypatch.setattr(agent, "masked_loss", masked_loss)
     agent.update(numbered_frames(100), step=1, batch_size=4)
     ((masked_obs, mask, whole),) = given_to
     number, left = whole[:, :, 0, 0, 0].long(), masked_obs[:, :, 0, 0, 0].long()

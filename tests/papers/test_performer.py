@@ -537,7 +537,7 @@ def test_an_attention_uses_the_features_that_it_is_given(kernel: FeatureMap, cau
 
 
 def test_an_attention_draws_its_directions_as_it_is_told() -> None:
-    drawn = []
+    drawn: list[Tensor] = []
 
     def draw(m: int, d: int) -> Tensor:
         drawn.append(torch.full((m, d), float(len(drawn))))
