@@ -90,6 +90,13 @@ def test_torchs_kernel_goes_on_from_a_state_as_the_loop_does(cell):
     assert len(last) == len(fused_last)
     for one, other in zip(last, fused_last, strict=True):
         close(one, other, 1e-5)
+        assert other.requires_grad
+        gradients = [
+            torch.autograd.grad(part.square().sum(), list(cell.parameters()), retain_graph=True)
+            for part in (one, other)
+        ]
+        for a, b in zip(*gradients, strict=True):
+            close(a, b, 1e-5)
 
 
 class Calls(TorchFunctionMode):
