@@ -1,9 +1,10 @@
 """DETR against transformers', against matching and positions computed by hand, and against the paper's numbers."""
 
+import copy
 import itertools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -252,6 +253,15 @@ def test_without_its_feed_forward_networks_the_model_has_the_papers_28_7_million
     assert round((trained - count(*networks)) / 1e6, 1) == 28.7
 
 
+def test_the_papers_model_has_its_heads_and_dropout() -> None:
+    """Section 4.1 and Appendix A.4; the number of parameters shows neither."""
+    with torch.device("meta"):
+        model = DETR()
+    heads = [module.heads for module in model.modules() if isinstance(module, MultiHeadAttention)]
+    assert heads == 6 * [8] + 6 * [8, 8]
+    assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {0.1}
+
+
 # boxes
 
 SHARES = st.floats(0.0625, 0.9375, width=32)
@@ -453,6 +463,14 @@ def test_every_layer_has_a_loss_and_a_matching_of_its_own() -> None:
     torch.testing.assert_close(total_loss([predictions, turned], targets), 2 * hungarian_loss(predictions, targets))
 
 
+def test_the_weight_of_no_object_holds_in_every_layer() -> None:
+    predictions, targets = some_predictions(2, 5), some_targets(3, 1)
+    for eos_coef in (0.1, 0.5):
+        expected = 2 * hungarian_loss(predictions, targets, eos_coef)
+        torch.testing.assert_close(total_loss([predictions, predictions], targets, eos_coef), expected)
+    assert hungarian_loss(predictions, targets, 0.1) != hungarian_loss(predictions, targets, 0.5)
+
+
 # backbone
 
 
@@ -627,6 +645,37 @@ def test_query_key_and_value_are_initialized_separately() -> None:
             assert not linear.bias.any()
 
 
+def test_only_the_transformers_layers_are_glorot_uniform() -> None:
+    """Queries are torch's embeddings, of variance 1, and the heads torch's linear layers, as in the public code."""
+    model = DETR(CLASSES, 50, 64, 4, 96, 1, backbone=ResNet((1,), 8))
+    networks = [module for module in model.modules() if isinstance(module, FeedForward)]
+    assert len(networks) == 2
+    for network in networks:
+        for linear in (cast(Any, network[0]), cast(Any, network[2])):
+            assert 0.97 < linear.weight.abs().max().item() / math.sqrt(6 / (64 + 96)) <= 1
+            assert not linear.bias.any()
+    assert model.query_embed.std().item() == pytest.approx(1, rel=0.05)
+    for linear in (model.class_embed, model.bbox_embed[0], model.bbox_embed[4]):
+        assert 0.5 < cast(Any, linear).weight.abs().max().item() * math.sqrt(64) <= 1
+        assert cast(Any, linear).bias.any()
+
+
+def test_the_backbones_convolutions_keep_the_variance_of_the_gradient() -> None:
+    backbone = ResNet((1, 1), width=16)
+    for convolution in (module for module in backbone.modules() if isinstance(module, nn.Conv2d)):
+        fan_out = convolution.out_channels * math.prod(convolution.kernel_size)
+        assert convolution.weight.std().item() == pytest.approx(math.sqrt(2 / fan_out), rel=0.1)
+
+
+def test_dropout_of_everything_leaves_the_residual_stream() -> None:
+    encoder, decoder = EncoderLayer(12, 3, 20, dropout=1.0), DecoderLayer(12, 3, 20, dropout=1.0)
+    randomize_weights(encoder), randomize_weights(decoder)
+    x, mask, y = torch.randn(2, 6, 12), torch.ones(2, 1, 6, dtype=torch.bool), torch.randn(2, 4, 12)
+    torch.testing.assert_close(encoder(x, x, mask), encoder.norm2(encoder.norm1(x)))
+    expected = decoder.norm3(decoder.norm2(decoder.norm1(y)))
+    torch.testing.assert_close(decoder(y, y, Memory(x, x, mask)), expected)
+
+
 def test_the_content_of_padded_cells_does_not_matter() -> None:
     model = tiny()
     cells, positions, mask = torch.randn(2, 6, 12), torch.randn(2, 6, 12), torch.ones(2, 1, 6, dtype=torch.bool)
@@ -686,18 +735,22 @@ def test_images_are_padded_at_the_right_and_at_the_bottom() -> None:
 
 def test_detections_are_in_pixels_and_no_object_is_replaced_by_the_second_class() -> None:
     probabilities = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.1, 0.25, 0.05, 0.6]])
-    boxes = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.25, 0.5, 0.5, 1.0]])
+    boxes = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.25, 0.5, 0.5, 1.0]], requires_grad=True)
     predictions = Predictions(probabilities.log()[None], boxes[None])
     (every,) = postprocess(predictions, torch.tensor([[50, 200]]))
+    assert not every.boxes.requires_grad
     assert every.labels.tolist() == [0, 1]
     torch.testing.assert_close(every.scores, torch.tensor([0.7, 0.25]))
     torch.testing.assert_close(every.boxes, torch.tensor([[80.0, 15.0, 120.0, 35.0], [0.0, 0.0, 100.0, 50.0]]))
     (confident,) = postprocess(predictions, torch.tensor([[50, 200]]), threshold=0.5)
     assert confident.labels.tolist() == [0]
+    (none,) = postprocess(predictions, torch.tensor([[50, 200]]), threshold=every.scores.max().item())
+    assert not len(none.labels)  # an equal score is dropped
 
 
 def test_the_backbone_has_a_tenth_of_the_learning_rate_and_both_drop_after_200_epochs() -> None:
     model = tiny(frozen_layers=2)
+    model.query_embed.requires_grad_(False)  # what is not trained is not given to the optimizer
     optimizer, schedule = build_optimizer(model)
     rest, backbone = optimizer.param_groups
     assert (rest["lr"], backbone["lr"]) == (1e-4, 1e-5)
@@ -709,6 +762,18 @@ def test_the_backbone_has_a_tenth_of_the_learning_rate_and_both_drop_after_200_e
     for _ in range(200):
         schedule.step()
     assert (rest["lr"], backbone["lr"]) == (pytest.approx(1e-5), pytest.approx(1e-6))
+    assert isinstance(optimizer, torch.optim.AdamW)
+
+
+def test_the_learning_rates_of_the_long_schedule_drop_after_400_epochs() -> None:
+    optimizer, schedule = build_optimizer(tiny(), lr_drop=400)
+    optimizer.step()
+    rates = []
+    for _ in range(401):
+        rates.append(optimizer.param_groups[0]["lr"])
+        schedule.step()
+    assert rates[:400] == 400 * [1e-4]
+    assert rates[400] == pytest.approx(1e-5)
 
 
 def test_a_step_clips_the_gradient_and_learns() -> None:
@@ -721,6 +786,25 @@ def test_a_step_clips_the_gradient_and_learns() -> None:
     for _ in range(5):
         last = train_step(model, optimizer, images, targets)
     assert last < first
+
+
+def test_a_step_follows_the_clipped_gradient_of_its_own_batch_once(float64: None) -> None:
+    """Two steps, the second on padded images: neither the first gradient nor the padding is left over in it."""
+    model = tiny().train()
+    expected, optimizer = copy.deepcopy(model), torch.optim.SGD(model.parameters(), lr=0.5)
+    for shapes in ([(40, 40), (40, 40)], [(40, 70), (64, 33)]):
+        images, valid = pad_images([torch.randn(3, *shape) for shape in shapes])
+        targets = some_targets(1, 2)
+        loss = total_loss(expected(images, valid), targets)
+        parameters = dict(expected.named_parameters())
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters.values(), gradients, strict=True):
+                parameter.sub_(0.5 * gradient * 0.1 / norm)
+        assert train_step(model, optimizer, images, targets, valid) == pytest.approx(loss.item(), rel=1e-8)
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(parameter, parameters[name], rtol=0, atol=1e-6)
 
 
 # checkpoints

@@ -1,6 +1,7 @@
 """ViT against Hugging Face's, with the weights copied, and against the numbers of its paper."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -206,6 +207,17 @@ def test_the_base_models_parts_have_their_parameter_counts() -> None:
     assert counts[2] == sum(w.numel() for w in bert.layers.parameters())
 
 
+@pytest.mark.parametrize(("name", "heads"), [("Ti/16", 3), ("S/16", 6), ("B/32", 12), ("L/32", 16), ("H/14", 16)])
+def test_published_sizes_have_their_heads_classes_and_patches(name: str, heads: int) -> None:
+    """None of which the number of parameters shows, or not for certain."""
+    with torch.device("meta"):
+        model = vit(name, num_classes=7, image_size=(448, 224))
+        assert model(torch.empty(1, 3, 448, 224)).shape == (1, 7)
+    assert {block.attention.heads for block in cast(Any, model.blocks)} == {heads}
+    assert model.grid_size == (448 // int(name[-2:]), 224 // int(name[-2:]))
+    assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {0.0}
+
+
 def test_operations_are_those_of_the_formula() -> None:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         vit("Ti/16")(torch.empty(2, 3, 224, 224))
@@ -262,12 +274,14 @@ def test_unknown_names_are_refused(name: str) -> None:
 # Positions
 
 
-@pytest.mark.parametrize(("old", "new"), [(3, 5), (4, 2), (2, 7), (7, 12)])
-def test_positions_are_interpolated_as_in_the_authors_code(old: int, new: int) -> None:
-    table = torch.randn(1 + old * old, 6, dtype=torch.float64)
-    grid = zoom(table[1:].reshape(old, old, 6).numpy(), (new / old, new / old, 1), order=1)
-    expected = torch.cat([table[:1], torch.from_numpy(grid).reshape(new * new, 6)])
-    torch.testing.assert_close(interpolate_positions(table, (old, old), (new, new)), expected, rtol=0, atol=1e-12)
+@pytest.mark.parametrize(
+    ("old", "new"), [((3, 3), (5, 5)), ((4, 4), (2, 2)), ((2, 2), (7, 7)), ((7, 7), (12, 12)), ((2, 6), (3, 4))]
+)
+def test_positions_are_interpolated_as_in_the_authors_code(old: tuple[int, int], new: tuple[int, int]) -> None:
+    table = torch.randn(1 + math.prod(old), 6, dtype=torch.float64)
+    grid = zoom(table[1:].reshape(*old, 6).numpy(), (new[0] / old[0], new[1] / old[1], 1), order=1)
+    expected = torch.cat([table[:1], torch.from_numpy(grid).flatten(0, 1)])
+    torch.testing.assert_close(interpolate_positions(table, old, new), expected, rtol=0, atol=1e-12)
 
 
 def test_positions_of_the_same_grid_stay() -> None:
@@ -358,17 +372,27 @@ def test_norms_have_the_epsilon_of_the_authors() -> None:
 
 
 def test_dropout_follows_dense_layers_and_positions_but_not_attention_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, dropped = tiny(dropout=0.25), list[tuple[tuple[int, ...], float]]()
+    model, dropped = tiny(dropout=0.25), list[tuple[tuple[int, ...], float, bool]]()
 
-    def note(x: Tensor, p: float, *_: Any) -> Tensor:
-        dropped.append((tuple(x.shape), p))
+    def note(x: Tensor, p: float, training: bool, *_: Any) -> Tensor:
+        dropped.append((tuple(x.shape), p, training))
+        if x.shape[-1] == 20:
+            assert x.min() > -0.2, "GELU comes first: it is nowhere lower"
         return x
 
     monkeypatch.setattr(F, "dropout", note)
-    model.train()(torch.randn(1, 3, 12, 12))
-    after_block = [(1, 10, 12), (1, 10, 20), (1, 10, 12)]  # attention's output, the MLP's hidden layer, its output
-    assert dropped == [(shape, 0.25) for shape in [(1, 10, 12), *after_block, *after_block]]
+    for training in (True, False):
+        dropped.clear()
+        model.train(training)(torch.randn(1, 3, 12, 12))
+        after_block = [(1, 10, 12), (1, 10, 20), (1, 10, 12)]  # attention's output, the MLP's hidden layer, its output
+        assert dropped == [(shape, 0.25, training) for shape in [(1, 10, 12), *after_block, *after_block]]
     assert [block.attention.dropout for block in model.blocks] == [0.0, 0.0]
+
+
+def test_dropout_of_everything_leaves_the_residual_stream_but_nothing_of_the_embeddings() -> None:
+    model, z = tiny(dropout=1.0).train(), torch.randn(2, 5, 12)
+    assert torch.equal(model.blocks[0](z), z)
+    assert not model.embed(torch.randn(1, 3, 12, 12)).any()
 
 
 def test_weights_are_initialized_as_in_the_authors_code() -> None:
@@ -384,8 +408,13 @@ def test_weights_are_initialized_as_in_the_authors_code() -> None:
     std = (3 * 64) ** -0.5
     assert model.patch_embeddings.weight.std().item() == pytest.approx(std, rel=0.02)
     assert model.patch_embeddings.weight.abs().max().item() <= 2 * std / 0.8796
-    assert 0 < block.fc1.bias.abs().max().item() < 1e-5
-    assert not block.attention.query.bias.any()
+    for bias in (block.fc1.bias, block.fc2.bias):
+        assert bias.std().item() == pytest.approx(1e-6, rel=0.2)
+    for linear in (model.patch_embeddings, block.attention.query, block.attention.output):
+        assert not linear.bias.any()
+    hidden = new((64, 4, 128, 1, 8, (16, 16)), num_classes=7, representation_size=32).head[0]
+    bound = math.sqrt(6 / (64 + 32))
+    assert bound * 0.97 < hidden.weight.abs().max().item() <= bound
 
 
 def test_the_weight_decay_of_adam_is_decoupled() -> None:
@@ -398,6 +427,7 @@ def test_the_weight_decay_of_adam_is_decoupled() -> None:
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter, before[name] * (1 - 0.5 * 0.1))
     assert optimizer.defaults["betas"] == (0.9, 0.999)
+    assert pretraining_optimizer(model).defaults["lr"] == 8e-4  # Table 3: ViT-B on JFT
 
 
 def test_fine_tuning_steps_with_momentum_and_without_decay() -> None:
@@ -408,6 +438,7 @@ def test_fine_tuning_steps_with_momentum_and_without_decay() -> None:
             parameter.grad = torch.ones_like(parameter)
         optimizer.step()
     torch.testing.assert_close(model.cls_token, before - 0.5 * (1 + 1.9))
+    assert finetuning_optimizer(model).defaults["lr"] == 0.03
 
 
 # Fine-tuning
@@ -433,6 +464,21 @@ def test_replace_head_gives_a_head_of_zeros_and_keeps_all_else() -> None:
         for parameter in task.parameters():
             parameter.zero_()
     assert torch.equal(model(images), scores)  # the two share no memory
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("image_size", [(12, 12), (20, 16)])
+def test_replace_head_gives_a_model_of_its_own_config_and_memory(image_size: tuple[int, int], mode: Any) -> None:
+    model = tiny(representation_size=7, interpolation_mode=mode)
+    images = torch.randn(2, 3, *image_size)
+    embedded, task = model.embed(images).detach().clone(), replace_head(model, num_classes=3, image_size=image_size)
+    assert task.config == replace(model.config, num_classes=3, image_size=image_size, representation_size=None)
+    torch.testing.assert_close(task.embed(images), embedded)
+    ViT(task.config).load_state_dict(task.state_dict())
+    assert task.position_embeddings.table.requires_grad
+    with torch.no_grad():
+        task.position_embeddings.table.zero_()
+    torch.testing.assert_close(model.embed(images), embedded)
 
 
 # Attention rollout
