@@ -230,6 +230,7 @@ def test_masks_are_true_where_a_query_may_attend() -> None:
         [[True, True, True]],
     ]
     assert causal_mask(2, device="meta").device.type == "meta"
+    assert padding_mask(torch.ones(2, dtype=torch.long, device="meta"), 3).device.type == "meta"
 
 
 def test_cached_keys_and_values_give_the_same_as_all_at_once() -> None:

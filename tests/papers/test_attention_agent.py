@@ -204,3 +204,8 @@ def test_public_faults_name_both_numbers() -> None:
         AttentionAgent(image_size=7)
     with pytest.raises(ValueError, match="3 parameters for 3667"):
         AttentionAgent().set_params(torch.zeros(3))
+
+
+def test_centers_are_by_default_those_of_the_published_patches() -> None:
+    assert torch.equal(patch_centers(96, 96), patch_centers(96, 96, patch_size=7, stride=4))
+    assert len(patch_centers(96, 96)) == 23**2
