@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import jaxtyping
 import libcst as cst
 from mutmut.mutation.mutators import OPERATORS_TYPE, mutation_operators
 
@@ -28,7 +29,6 @@ from tools import trials
 from tools.trials import Kind, Outcome, Trial
 
 TIMEOUT = 600.0
-_UNTOUCHED = (cst.Annotation, cst.Decorator)
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def _no_call(statement: cst.Expr) -> Iterator[cst.CSTNode]:
         yield cst.Pass()
 
 
+_SHAPES = set(dir(jaxtyping))
 _OPERATORS: OPERATORS_TYPE = [*mutation_operators, (cst.Expr, _no_call)]
 
 
@@ -59,7 +60,9 @@ class _Changes(cst.CSTVisitor):
         for kind, operator in _OPERATORS:
             if isinstance(node, kind):
                 self.found += [(node, changed) for changed in operator(node)]
-        return not isinstance(node, _UNTOUCHED)
+        # Of an alias, such as `State = tuple[Float[Tensor, "b d"], ...]`, the parts are annotations as well.
+        is_shape = isinstance(node, cst.Subscript) and isinstance(node.value, cst.Name) and node.value.value in _SHAPES
+        return not is_shape and not isinstance(node, cst.Annotation | cst.Decorator)
 
 
 def draw(root: Path, files: Sequence[str], count: int, seed: int) -> Iterator[Mutant]:
@@ -71,13 +74,13 @@ def draw(root: Path, files: Sequence[str], count: int, seed: int) -> Iterator[Mu
         module.visit(visitor)
         changes += [(file, *change) for change in visitor.found]
     random.Random(seed).shuffle(changes)
-    number = 0
+    known, number = {file: ast.dump(ast.parse(module.code)) for file, module in modules.items()}, 0
     for file, node, changed in changes:
         if number == count:
             return
         text = cst.ensure_type(modules[file].deep_replace(node, changed), cst.Module).code
         try:
-            differs = ast.dump(ast.parse(text)) != ast.dump(ast.parse(modules[file].code))
+            differs = ast.dump(ast.parse(text)) != known[file]
         except SyntaxError:
             continue
         # None in the place of a value mostly crashes at once, which shows nothing.

@@ -216,7 +216,7 @@ def _digest(root: Path) -> str:
     return digest.hexdigest()
 
 
-def killed(root: Path, mutations: Sequence[Mutation], jobs: int) -> Iterator[tuple[Mutation, dict[str, Outcome]]]:
+def apply(root: Path, mutations: Sequence[Mutation], jobs: int) -> Iterator[tuple[Mutation, dict[str, Outcome]]]:
     """Apply mutations, and yield each with what came of those that must fail, as soon as all have ended."""
     each = [(mutation, name) for mutation in mutations for name in mutation.fails]
     to_run = [Trial([mutation.fails[name]], {mutation.file: mutation.text}) for mutation, name in each]
@@ -266,7 +266,7 @@ def main() -> int:
         print(f"{node} {outcome.kind} without any mutation: {outcome.why}", file=sys.stderr)
     mutations = [mutation for mutation in mutations if not broken.keys() & set(mutation.fails.values())]
     begun, caught = time.monotonic(), 0
-    for mutation, outcomes in killed(root, mutations, asked.jobs):
+    for mutation, outcomes in apply(root, mutations, asked.jobs):
         is_caught, row = _row(mutation, outcomes)
         caught += is_caught
         print(row, flush=True)

@@ -1,5 +1,6 @@
 """BERT against Hugging Face's, with the weights copied, and against the numbers of its paper."""
 
+import inspect
 import itertools
 import math
 from functools import partial
@@ -745,3 +746,33 @@ def test_a_pair_is_joined_and_the_second_text_is_segment_one() -> None:
     assert WordPieceTokenizer(numbers, lowercase=False)(["Playing"]).input_ids.tolist() == [[2, 6, 5, 3]]
     assert read(["play " * 600], max_length=512).input_ids.shape == (1, 512)
     assert read(["play " * 600]).input_ids.shape == (1, 602)
+
+
+def test_the_schedule_is_by_default_that_of_appendix_a_2() -> None:
+    optimizer, schedule = build_optimizer(nn.Linear(1, 1))
+    rate = schedule.lr_lambdas[0]
+    assert optimizer.defaults["lr"] == 1e-4
+    assert [rate(9_999), rate(10_000), rate(505_000), rate(1_000_000)] == pytest.approx([0.9999, 0.99, 0.495, 0.0])
+    assert rate(999_999) > 0
+
+
+def test_random_tokens_are_by_default_of_the_whole_published_vocabulary() -> None:
+    assert inspect.signature(mask_tokens).parameters["vocab_size"].default == BertConfig().vocab_size == 30_522
+
+
+def test_a_span_has_by_default_thirty_tokens_at_most() -> None:
+    start, end = torch.zeros(2, 40), torch.zeros(2, 40)
+    start[:, 3] = 9.0
+    end[0, 32] = end[1, 33] = 8.0  # thirty tokens, and thirty-one
+    starts, ends = best_span(start, end)
+    assert starts.tolist() == [3, 3]
+    assert ends.tolist() == [32, 3]
+
+
+def test_padding_is_computed_unless_it_is_said_otherwise() -> None:
+    assert not BertModel(BertConfig(11, 8, 2, 12, 1, 6)).unpadded
+
+
+def test_masking_and_spans_are_computed_on_the_device_of_their_inputs() -> None:
+    tokens, logits = torch.ones(2, 9, dtype=torch.long, device="meta"), torch.ones(2, 9, device="meta")
+    assert {one.device.type for one in (*mask_tokens(tokens), *best_span(logits, logits))} == {"meta"}

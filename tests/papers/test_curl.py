@@ -898,3 +898,39 @@ def test_weight_init_leaves_norms_alone() -> None:
     weight_init(encoder)
     assert (encoder.ln.weight == 3).all()
     assert not encoder.ln.bias.any()
+
+
+def test_the_defaults_are_those_of_table_3() -> None:
+    for agent in (CURL(PixelEncoder(), 1), SoftActorCritic(PixelEncoder(), 1)):
+        widths = {linear(trunk, 0).out_features for trunk in (agent.actor.trunk, agent.critic.Q1)}
+        assert widths == {1024}
+        assert (agent.discount, agent.tau, agent.encoder_tau) == (0.99, 0.01, 0.05)
+        assert agent.log_alpha.exp().item() == pytest.approx(0.1)
+        optimizers = agent.actor_optimizer, agent.critic_optimizer, agent.log_alpha_optimizer
+        assert [optimizer.defaults["lr"] for optimizer in optimizers] == [1e-3, 1e-3, 1e-4]
+        assert agent.log_alpha_optimizer.defaults["betas"] == (0.5, 0.999)
+        assert agent.critic.encoder.squash
+    assert linear(Actor(PixelEncoder(), 1).trunk, 0).out_features == 1024
+    assert linear(Critic(PixelEncoder(), 1).Q1, 0).out_features == 1024
+    assert inspect.signature(CURL.update).parameters["batch_size"].default == 512
+
+
+def test_an_actor_reaches_the_convolutions_unless_it_is_said_otherwise() -> None:
+    actor = Actor(tiny(), 2, hidden_dim=8)
+    for mean, _ in (actor(pixels(2, 1, 9, 9)), actor.sample(pixels(2, 1, 9, 9))):
+        torch.autograd.backward(mean.sum())
+        assert all(parameter.grad is not None for parameter in actor.encoder.convs.parameters())
+        actor.zero_grad()
+
+
+def test_a_transition_is_not_terminal_unless_it_is_said_otherwise() -> None:
+    buffer = ReplayBuffer(9, 2, (1, 2, 2))
+    buffer.add_first(pixels(1, 2, 2))
+    buffer.add(torch.zeros(2), 0.0, pixels(1, 2, 2))
+    assert not buffer.terminal.any()
+
+
+def test_observations_are_stacked_on_the_device_of_the_buffer() -> None:
+    with torch.device("meta"):
+        buffer, indices = ReplayBuffer(9, 2, (1, 2, 2)), torch.arange(4)
+    assert {one.device.type for one in (buffer.stack_frames(indices), buffer.num_older())} == {"meta"}

@@ -885,3 +885,16 @@ def test_a_file_of_another_size_is_refused_with_every_fault(tmp_path: Path) -> N
     assert "misshapen: class_labels_classifier.bias is (4,) in the file, (5,) in the module" in message
     assert "surplus: model.decoder.layers.1.fc1.weight (20, 12)" in message
     assert "surplus: model.backbone.conv_encoder.model.layer4.0.conv1.weight" in message
+
+
+def test_as_many_targets_as_images_are_asked_for() -> None:
+    predictions = Predictions(torch.zeros(2, 5, CLASSES + 1), torch.rand(2, 5, 4))
+    target = Targets(torch.tensor([1]), torch.rand(1, 4))
+    with pytest.raises(ValueError, match="shorter"):
+        hungarian_match(predictions, [target])
+
+
+def test_positions_and_padding_are_computed_on_the_device_of_the_images() -> None:
+    images = [torch.ones(3, 4, 6, device="meta"), torch.ones(3, 5, 2, device="meta")]
+    batch, valid = pad_images(images)
+    assert {one.device.type for one in (batch, valid, sine_position_embedding(valid, 8))} == {"meta"}

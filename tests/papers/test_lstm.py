@@ -347,3 +347,10 @@ def test_the_forget_gate_begins_open_by_a_bias_of_one_and_all_other_biases_at_ze
     cell = LSTMCell(5, 4)
     assert (cell.bias_ih + cell.bias_hh).tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
     assert biases(LSTM1997Cell(5, 4)).abs().sum() == 0
+
+
+def test_weights_of_the_memory_cell_are_drawn_between_a_tenth_and_minus_a_tenth():
+    cell = LSTM1997Cell(50, 50)
+    for weight in (cell.weight_ih, cell.weight_hh):
+        assert -0.1 <= weight.min() < -0.0999
+        assert 0.0999 < weight.max() <= 0.1

@@ -1,10 +1,15 @@
 """M-CURL against loops in numpy, torch's encoder layer, a list of all windows, and its departures."""
 
 import copy
+import inspect
 import math
 from collections import Counter
+<<<<<<< HEAD
 from dataclasses import replace
 from typing import Any
+=======
+from dataclasses import asdict, replace
+>>>>>>> mut
 
 import numpy as np
 import pytest
@@ -606,3 +611,19 @@ def test_acting_never_calls_the_transformer() -> None:
     assert torch.equal(agent.act(observation), actions)
     torch.manual_seed(5)
     assert torch.equal(agent.act(observation, explore=True), explored)
+
+
+def test_the_defaults_are_those_of_the_public_code() -> None:
+    expected = {"mtm_bsz": 16, "mtm_length": 32, "mtm_ratio": 0.5, "num_attn_layer": 2, "dropout": 0.1}
+    assert asdict(MCURLConfig()) == {**expected, "adam_warmup_step": 6000}
+    agent = MCURL(PixelEncoder(), 1)
+    first = agent.critic.Q1[0]
+    assert isinstance(first, nn.Linear)
+    assert first.out_features == 1024
+    assert [one.defaults["lr"] for one in (agent.actor_optimizer, agent.critic_optimizer)] == [1e-3, 1e-3]
+    assert inspect.signature(mask_timesteps).parameters["mask_ratio"].default == 0.5
+
+
+def test_masks_are_drawn_on_the_device_of_the_windows() -> None:
+    obs = torch.zeros(2, 3, 1, 4, 4, dtype=torch.uint8, device="meta")
+    assert {one.device.type for one in mask_timesteps(obs, obs)} == {"meta"}

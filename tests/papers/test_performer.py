@@ -630,3 +630,7 @@ def test_a_decoders_mask_is_refused() -> None:
     model = replace_attention(Transformer(11, d_model=16, heads=2, d_ff=32, layers=1))
     with pytest.raises(ValueError, match="mask has 4 rows, not 1"):
         model(torch.randint(11, (1, 4)), torch.randint(11, (1, 4)))
+
+
+def test_directions_are_redrawn_after_1000_steps_unless_it_is_said_otherwise() -> None:
+    assert FavorAttention(MultiHeadAttention(8, 2)).feature_redraw_interval == 1000

@@ -276,3 +276,11 @@ def test_errors_name_the_invalid_arguments() -> None:
         RelativeMultiHeadAttention(10, 4, 2)
     with pytest.raises(ValueError, match=r"^max_relative_position -1 is less than 0$"):
         RelativeMultiHeadAttention(8, 2, -1)
+
+
+def test_distances_are_computed_on_the_device_that_is_named() -> None:
+    assert relative_positions_matrix(3, 2, device="meta").device.type == "meta"
+
+
+def test_heads_share_their_tables_unless_it_is_said_otherwise() -> None:
+    assert len(RelativeMultiHeadAttention(8, 2, 3).key_positions.table) == 1

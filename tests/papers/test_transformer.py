@@ -675,3 +675,14 @@ def test_errors_name_both_numbers() -> None:
     source = torch.zeros(1, 1, dtype=torch.long)
     with pytest.raises(ValueError, match="beam_size 0 is less than 1"):
         beam_search(build_tiny(), source, torch.tensor([1]), BOS, EOS, beam_size=0)
+
+
+def test_the_schedule_warms_up_for_4000_steps_unless_it_is_said_otherwise() -> None:
+    _, schedule = build_optimizer(build_tiny())
+    assert schedule.lr_lambdas[0](0) == noam_learning_rate(1, 12, 4000)
+
+
+def test_layers_have_the_base_models_dropout_and_biases_unless_it_is_said_otherwise() -> None:
+    for model in (EncoderLayer(8, 2, 12), DecoderLayer(8, 2, 12), Transformer(9, 8, 2, 12, 1), Embedding(9, 8)):
+        assert {one.p for one in model.modules() if isinstance(one, nn.Dropout)} == {0.1}
+        assert all(one.bias is not None for one in model.modules() if isinstance(one, nn.Linear))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from scipy.ndimage import zoom  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -589,3 +590,11 @@ def test_the_layout_has_a_name_for_every_tensor() -> None:
     layout = LAYOUTS["vit.ViT"]
     names = [layout.checkpoint_key(name) for name in tiny().state_dict()]
     assert len(set(names)) == len(names)
+
+
+def test_a_file_with_the_names_of_memory_is_read(tmp_path: Path) -> None:
+    ours, oracle = new(num_classes=5), randomize_weights(theirs(SHAPES[0], "tanh", 1e-6))
+    save_file(oracle.state_dict(), tmp_path / "model.safetensors")
+    load(ours, tmp_path / "model.safetensors")
+    images = torch.randn(2, 3, 12, 12)
+    torch.testing.assert_close(ours.eval()(images), oracle.eval()(images).logits, rtol=1e-5, atol=1e-5)
