@@ -241,11 +241,7 @@ def test_masks_are_true_where_a_query_may_attend() -> None:
         [[True, True, True]],
     ]
     assert causal_mask(2, device="meta").device.type == "meta"
-<<<<<<< HEAD
     assert padding_mask(torch.zeros(2, dtype=torch.long, device="meta"), 3).device.type == "meta"
-=======
-    assert padding_mask(torch.ones(2, dtype=torch.long, device="meta"), 3).device.type == "meta"
->>>>>>> mut
 
 
 def test_cached_keys_and_values_give_the_same_as_all_at_once() -> None:

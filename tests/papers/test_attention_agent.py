@@ -206,7 +206,6 @@ def test_public_faults_name_both_numbers() -> None:
         AttentionAgent().set_params(torch.zeros(3))
 
 
-<<<<<<< HEAD
 def test_another_stride_and_another_size_go_everywhere() -> None:
     torch.manual_seed(0)
     agent, frame = AttentionAgent(20, patch_size=5, stride=3, channels=1, top_k=2), torch.rand(20, 20, 1)
@@ -230,8 +229,8 @@ def test_parameters_are_detached_and_positions_no_part_of_a_checkpoint() -> None
     agent = AttentionAgent()
     assert not agent.get_params().requires_grad
     assert "centers" not in agent.state_dict()
-=======
+
+
 def test_centers_are_by_default_those_of_the_published_patches() -> None:
     assert torch.equal(patch_centers(96, 96), patch_centers(96, 96, patch_size=7, stride=4))
     assert len(patch_centers(96, 96)) == 23**2
->>>>>>> mut

@@ -900,7 +900,7 @@ def test_weight_init_leaves_norms_alone() -> None:
     assert not encoder.ln.bias.any()
 
 
-def test_the_defaults_are_those_of_table_3() -> None:
+def test_the_widths_are_those_of_table_3_by_default() -> None:
     for agent in (CURL(PixelEncoder(), 1), SoftActorCritic(PixelEncoder(), 1)):
         widths = {linear(trunk, 0).out_features for trunk in (agent.actor.trunk, agent.critic.Q1)}
         assert widths == {1024}

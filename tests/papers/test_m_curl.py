@@ -4,12 +4,8 @@ import copy
 import inspect
 import math
 from collections import Counter
-<<<<<<< HEAD
-from dataclasses import replace
-from typing import Any
-=======
 from dataclasses import asdict, replace
->>>>>>> mut
+from typing import Any
 
 import numpy as np
 import pytest
