@@ -16,7 +16,9 @@ import yaml
 from quaere import cli
 from quaere.content import model, settings
 from quaere.content.model import Library
+from quaere.errors import Faults
 from quaere.project import Project
+from tools import mutants
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -204,6 +206,13 @@ def test_every_public_name_of_the_implementation_is_in_the_glossary() -> None:
     }
     assert public - rows == set()
     assert rows - public == set()
+
+
+def test_every_answer_in_code_has_a_mutation_that_makes_it_fail_and_all_can_be_applied(library: Library) -> None:
+    mutations, faults = mutants.read(ROOT, library)
+    assert not faults, str(Faults(faults))
+    named = {name for mutation in mutations for name in mutation.fails}
+    assert sorted({id for id, asked in library.questions.items() if asked.answer} - named) == []
 
 
 # The engine
