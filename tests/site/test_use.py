@@ -187,7 +187,7 @@ SETTLED = """() => {
     ("query", "path", "anchor"),
     [
         ("Attention Is All You Need", CARD, ""),
-        ("saturate the softmax", CARD, "#scaled-dot-product"),
+        ("scaled dot product why divide", CARD, "#scaled-dot-product"),
         ("padding_mask", MODULE, "#reference_impl.layers.attention.padding_mask"),
     ],
     ids=["a card", "an answer", "a function"],

@@ -177,7 +177,8 @@ def _result(root: Path, file: str) -> tuple[Result | None, list[ResultError]]:
         return None, [error]
     except ValidationError as error:
         first = error.errors()[0]
-        problem = f"not the result of an experiment: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        said = first["msg"].removeprefix("Value error, ")
+        problem = f"not the result of an experiment: {said[:1].lower()}{said[1:]}"
         at = located_yaml.show(first["loc"])
     hint = "results are written by a run, not by hand: run it again"
     return None, [ResultError(Place(file, at=at), problem, hint)]
