@@ -276,6 +276,14 @@ def test_a_batch_is_translated_as_its_sentences_are_alone_and_ends_are_filled():
     assert len(lengths) > 1  # otherwise nothing was filled
 
 
+def test_each_word_of_a_translation_is_the_likeliest_after_those_before_it():
+    model = small(spread=1.5)
+    words = model.translate(SOURCE, LENGTHS, bos=0, eos=-1, max_length=6)
+    assert len(words.unique()) > 2
+    logits, _ = model(SOURCE, LENGTHS, nn.functional.pad(words[:, :-1], (1, 0)))
+    assert torch.equal(logits.argmax(dim=-1), words)
+
+
 def test_translation_keeps_no_graph():
     model, seen = small(), []
     model.decoder.register_forward_hook(lambda _, args, output: seen.append(output[0].requires_grad))
@@ -288,6 +296,7 @@ def test_an_empty_source_sentence_gives_numbers_and_finite_gradients():
     model = small()
     logits, alignments = model(SOURCE[:2], torch.tensor([5, 0]), TARGET[:2])
     assert logits.isfinite().all()
+    assert torch.equal(model(SOURCE[[0, 2]], torch.tensor([5, 0]), TARGET[:2])[0], logits)  # padding is not read
     assert not alignments[1].any()
     logits.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

@@ -178,6 +178,16 @@ def test_masked_words_alone_agree_with_hugging_face(tolerance: float) -> None:
     compare_gradients(ours, oracle, tolerance)
 
 
+def test_the_head_of_masked_words_drops_nothing() -> None:
+    ours = randomize(BertForMaskedLM(tiny(dropout=0.5, add_pooling_layer=False)))
+    input_ids, token_type_ids, _ = batch([5, 5])
+    chosen = torch.tensor([[1, 0, 0, 1, 0], [0, 1, 0, 0, 0]]).bool()
+    torch.manual_seed(1)
+    words = ours(input_ids, token_type_ids)
+    torch.manual_seed(1)
+    torch.testing.assert_close(ours(input_ids, token_type_ids, masked_indices=chosen), words[chosen])
+
+
 def test_the_classifier_agrees_with_hugging_face(tolerance: float) -> None:
     ours = randomize(BertForSequenceClassification(tiny(gelu="erf"), num_labels=5))
     oracle = theirs(transformers.BertForSequenceClassification, SIZES[0], "erf", num_labels=5, pad_token_id=None)
@@ -315,8 +325,8 @@ def inputs(lengths: list[int]) -> Tensor:
 
 
 def test_exactly_the_rounded_share_of_each_input_is_selected() -> None:
-    lengths = [128, 100, 50, 30, 10, 9, 4, 3]
-    expected = [19, 15, 8, 4, 2, 1, 1, 1]  # 7.5 and 4.5 go to the even neighbor, as Python rounds
+    lengths = [190, 128, 100, 50, 30, 10, 9, 4, 3]
+    expected = [28, 19, 15, 8, 4, 2, 1, 1, 1]  # 28.5, 7.5 and 4.5 go to the even neighbor, as Python rounds
     _, masked_indices = mask_tokens(inputs(lengths), vocab_size=200)
     assert masked_indices.sum(dim=1).tolist() == expected
     _, masked_indices = mask_tokens(inputs(lengths), vocab_size=200, max_predictions_per_seq=5)
@@ -406,6 +416,7 @@ def test_other_vocabularies_may_number_special_tokens_otherwise() -> None:
     assert masked_indices.sum(dim=1).tolist() == [2] * 200
     assert not masked_indices[:, [0, 4, 5, 6]].any()
     assert (masked == 6).sum() > 200
+    assert masked[masked_indices].unique().tolist() == [0, 1, 2, 3, 4, 5, 6]  # any word may be a random one
 
 
 def test_the_loss_is_the_sum_of_two_means() -> None:

@@ -298,7 +298,10 @@ def test_a_transposed_tensor_is_saved_as_it_is(tmp_path: Path) -> None:
     assert torch.equal(one.pooler.weight, cast(nn.Linear, other.pooler).weight)
 
 
-@pytest.mark.parametrize("held", [{"step": 3}, [torch.ones(1)], torch.ones(1), {"model": {"a": torch.ones(1)}}])
+@pytest.mark.parametrize(
+    "held",
+    [{"step": 3}, {"a": torch.ones(1), "step": 3}, [torch.ones(1)], torch.ones(1), {"model": {"a": torch.ones(1)}}],
+)
 def test_a_file_of_anything_else_is_refused(held: object, tmp_path: Path) -> None:
     torch.save(held, tmp_path / "other.bin")
     with pytest.raises(ValueError, match="does not hold tensors by name"):
