@@ -44,6 +44,13 @@ def test_a_number_that_json_has_not_is_stored_as_null(number: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "kept"), [(63_082_496.0, 63_082_496), (63_082_496.5, 63_082_500), (1 / 3, 0.333333)]
+)
+def test_a_count_keeps_all_its_digits_and_a_measurement_six(number: float, kept: float) -> None:
+    assert Quantity(name="parameters", arms={"base": (number,)}).arms["base"] == (kept,)
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"schema": 2},

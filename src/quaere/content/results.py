@@ -20,9 +20,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 
 def _finite(value: Any) -> Any:
-    """Round a number to six digits; return None for one that JSON can't store, such as a loss that diverged."""
+    """Round a number to six digits; return None for one that JSON can't store, such as a loss that diverged.
+
+    A whole number, such as a count of parameters, keeps all its digits.
+    """
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return value if value.is_integer() else float(f"{value:.6g}")
     return value
 
 
