@@ -24,7 +24,7 @@ from enum import StrEnum
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -151,9 +151,10 @@ class _Running:
 
     def kill(self) -> None:
         """End the process with all that it started."""
-        for kill in (os.killpg, os.kill):
-            with contextlib.suppress(OSError):
-                kill(self.process.pid or 0, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            os.killpg(cast(int, self.process.pid), signal.SIGKILL)
+        # One that has no group of its own yet; one that has ended is left alone, since its number may be another's.
+        self.process.kill()
         self.process.join()
 
     def end(self) -> Outcome:

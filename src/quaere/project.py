@@ -136,7 +136,8 @@ class Project:
         # Its results must be importable by name in whatever process runs this.
         sys.path.insert(0, str(self.root))
         code = importlib.import_module(module.name)
-        if size not in (sizes := getattr(code, "SIZES", {size: ...})):
+        sizes = getattr(code, "SIZES", None)
+        if sizes is not None and size not in sizes:
             raise SizeError(f"the experiment has no size {size}; it has {', '.join(sizes)}")
         if size is Size.GPU and not hardware.accelerator(device):
             raise DeviceError("the size gpu needs a GPU, and there is none here")

@@ -121,9 +121,10 @@ def experiments(library: Library) -> RenderableType:
         kept = library.results.get(slug, ())
         outcomes = Counter(finding.outcome for finding, _ in library.findings(slug).values())
         counts = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in Outcome if outcomes.get(outcome))
-        stale = {True: ", stale", False: ""}
-        state = "; ".join(f"{one.size}, {one.at[:10]}{stale[library.is_stale(slug, one)]}" for one in kept) or "none"
-        table.add_row(Text(slug), Text(module.summary), Text(state), Text(counts))
+        state = "; ".join(
+            f"{one.size}, {one.at[:10]}{', stale' if library.is_stale(slug, one) else ''}" for one in kept
+        )
+        table.add_row(Text(slug), Text(module.summary), Text(state or "none"), Text(counts))
     return table
 
 

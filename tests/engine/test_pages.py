@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import math
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -10,14 +11,16 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from quaere.content import addresses, wikilinks
 from quaere.content.bibliography.reference import Name
 from quaere.content.model import Answer, Card, Library, Module, Paper, Verdict
-from quaere.content.results import Result
+from quaere.content.results import Quantity, Result
 from quaere.content.settings import Settings
 from quaere.errors import ConfigError, Place
-from quaere.pages import render
+from quaere.pages import dots, render
 from quaere.pages.page import Heading, Page
 from quaere.pages.view import Here, View
 from tests.engine.conftest import reference
@@ -547,6 +550,27 @@ def test_the_dots_of_a_quantity_lie_on_one_axis() -> None:
     made = Reading(body(tried()))
     assert [circle["cx"] for circle in made.all("circle")] == ["86.0%", "98.0%"]
     assert [text["x"] for text in made.all("text")] == ["98.0%"]
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SEEDS = st.lists(st.one_of(st.none(), st.floats()), min_size=1, max_size=4)
+
+
+@example(arms={"a": [1.7e308, 1.7e308], "b": [-1.7e308]}, level=0.0, reported=0.0, log=False)
+@example(arms={"a": [5e-324, 1.7e308]}, level=1.0, reported=1.0, log=True)
+@given(
+    arms=st.dictionaries(st.sampled_from("abc"), SEEDS, min_size=1), level=FINITE, reported=FINITE, log=st.booleans()
+)
+def test_every_value_of_a_quantity_has_its_place_on_the_axis(
+    arms: dict[str, list[float | None]], level: float, reported: float, log: bool
+) -> None:
+    known = {"name": "score", "arms": arms, "levels": {"chance": level}, "reported": {"a": reported}, "log": log}
+    plot = dots.plot(Quantity.model_validate(known))
+    assert [row.arm for row in plot.rows] == [*arms]
+    places = [place for row in plot.rows for place in (*row.dots, row.mean, row.reported) if place is not None]
+    assert all(0 <= place <= 100 for place in (*places, *(one.place for one in plot.levels)))
+    for row in plot.rows:
+        assert len(row.dots) == sum(value is not None and math.isfinite(value) for value in arms[row.arm])
 
 
 def test_a_claim_takes_the_largest_result_that_has_a_verdict() -> None:

@@ -138,6 +138,13 @@ def test_an_arm_has_a_value() -> None:
         Quantity(name="score", arms={})
 
 
+@pytest.mark.parametrize("beside", ["reported", "levels"])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_values_are_held_against_is_finite(beside: str, number: float) -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        Quantity.model_validate({"name": "score", "arms": {"a": (1.0,)}, beside: {"b": number}})
+
+
 def test_a_quantity_says_its_unit_its_direction_and_its_axis() -> None:
     assert Quantity(name="score", arms={"a": (1.0,)}).title == "score"
     full = Quantity(name="time", unit="s", better="lower", arms={"a": (1.0,)}, log=True)
@@ -151,6 +158,7 @@ def test_a_quantity_says_its_unit_its_direction_and_its_axis() -> None:
         ((12345.0, 12347.0), "12,346 (12,345 to 12,347)"),
         ((2.0, 2.0), "2"),
         ((0.25,), "0.25"),
+        ((1.7e308, 1.7e308), f"{1.7e308:,.0f}"),
         ((None, 1.0), "1 of 2 seeds not finite"),
     ],
 )

@@ -7,6 +7,7 @@ Figures are stored as data: every point of every curve is in the file, and is dr
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import math
@@ -16,7 +17,7 @@ from enum import StrEnum
 from statistics import fmean
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 
 def _finite(value: Any) -> Any:
@@ -63,8 +64,8 @@ class Quantity(_Part):
     unit: str = ""
     better: Annotated[Literal["higher", "lower", ""], Field(description="the direction, if there is one")] = ""
     arms: Mapping[Text, tuple[Number, ...]] = Field(min_length=1)
-    reported: Annotated[Mapping[str, float], Field(description="the paper's values, if on the same scale")] = {}
-    levels: Annotated[Mapping[str, float], Field(description="values to compare with, such as chance")] = {}
+    reported: Annotated[Mapping[str, FiniteFloat], Field(description="the paper's values, if on the same scale")] = {}
+    levels: Annotated[Mapping[str, FiniteFloat], Field(description="values to compare with, such as chance")] = {}
     log: Annotated[bool, Field(description="whether the axis is logarithmic")] = False
 
     @property
@@ -296,8 +297,15 @@ def mean_and_range(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return f"{len(values) - len(known)} of {len(values)} seeds not finite"
-    mean, lowest, highest = (cell(_as_count(value)) for value in (fmean(known), min(known), max(known)))
-    return mean if lowest == highest else f"{mean} ({lowest} to {highest})"
+    middle, lowest, highest = (cell(_as_count(value)) for value in (mean(known), min(known), max(known)))
+    return middle if lowest == highest else f"{middle} ({lowest} to {highest})"
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of some values, also where their sum is too large for a number."""
+    with contextlib.suppress(OverflowError):
+        return fmean(values)
+    return sum(value / len(values) for value in values)
 
 
 def _as_count(value: float) -> float | int:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import fmean
 
-from quaere.content.results import Quantity, cell, mean_and_range
+from quaere.content.results import Quantity, cell, mean, mean_and_range
 
 _MARGIN = 0.02
 
@@ -55,7 +54,8 @@ def plot(quantity: Quantity) -> Plot:
     width = scaled(high) - scaled(low)
 
     def place(value: float) -> float:
-        share = (scaled(value) - scaled(low)) / width if width else 0.5
+        # The width of an axis from -1e308 to 1e308 is not finite.
+        share = (scaled(value) - scaled(low)) / width if width and math.isfinite(width) else 0.5
         return round(100 * (_MARGIN + (1 - 2 * _MARGIN) * share), 1)
 
     rows = []
@@ -67,7 +67,7 @@ def plot(quantity: Quantity) -> Plot:
                 arm,
                 mean_and_range(values) + (f"; the paper: {cell(reported)}" if reported is not None else ""),
                 tuple(map(place, known)),
-                place(fmean(known)) if known else None,
+                place(mean(known)) if known else None,
                 None if reported is None else place(reported),
             )
         )

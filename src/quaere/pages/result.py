@@ -12,9 +12,6 @@ from quaere.errors import Place, ResultError
 from quaere.pages import dots, figures
 from quaere.pages.view import View, drawing
 
-COUNTED = tuple(Outcome)
-"""The outcomes in the order in which pages count them."""
-
 BENCHMARKS = "benchmarks"
 """The name of the benchmarks' drawings."""
 
@@ -91,7 +88,7 @@ def counted(view: View, slugs: Iterable[str]) -> dict[Outcome, int]:
     """Count the claims of some papers by outcome; outcomes without claims are left out."""
     papers = (view.library.papers[slug] for slug in slugs)
     found = [one.finding.outcome for paper in papers for one in judged(view, paper)]
-    return {outcome: found.count(outcome) for outcome in COUNTED if outcome in found}
+    return {outcome: found.count(outcome) for outcome in Outcome if outcome in found}
 
 
 def settings(given: Any, name: str = "") -> Iterator[tuple[str, str]]:
