@@ -197,15 +197,17 @@ def judge_cost(cost: Cost, timing: Timing, device: str) -> Finding:
                 for i in range(len(of[arm][longest]))
             ]
             ratios[f"{arm}, {name}"] = [one / float(np.median(of[IDENTITY][longest])) for one in of[arm][longest]]
-    decisive = [f"{FAVOR}, {name}" for name in ("seconds", "memory")]
+    # Seconds on a CPU depend on its caches.
+    decisive = [f"{FAVOR}, {name}" for name in ("FLOPs", "memory", *(["seconds"] if is_gpu(device) else []))]
     linear = all(np.median(powers[name]) <= NEARLY_LINEAR for name in decisive)
     close = all(np.median(ratios[name]) <= CLOSE for name in decisive)
     (quadratic,) = ratios[f"{EXACT}, FLOPs"]
     return judge(
         "linear-cost",
-        f"Reproduced if the seconds and the memory of a layer with FAVOR+ grow with a power of the length of at most "
-        f"{NEARLY_LINEAR} and are at most {CLOSE:g} times those with identity attention at the longest length, by the "
-        "medians of the repeats; partly if either the powers or the ratios keep to that.",
+        f"Reproduced if the FLOPs and the memory of a layer with FAVOR+, and on a GPU its seconds, grow with a power "
+        f"of the length of at most {NEARLY_LINEAR} and are at most {CLOSE:g} times those with identity attention at "
+        "the longest length, by the medians of the repeats; partly if either the powers or the ratios keep to that. "
+        "(An earlier rule asked for the seconds of a GPU in any case.)",
         ran=f"a layer of the paper's shape, {NB_FEATURES} features, a forward and a backward pass over one sequence: "
         f"FLOPs and memory at {min(timing.lengths):,} to {max(timing.lengths):,} positions, seconds at "
         f"{timing.max_timed_length:,} at most; powers are fitted from {timing.fit_from:,} on",
@@ -216,15 +218,12 @@ def judge_cost(cost: Cost, timing: Timing, device: str) -> Finding:
         reproduced=linear and close,
         partly=linear or close,
         gates=[
-            gate("Seconds and peak memory are those of a GPU, as in Figure 3.", is_gpu(device), device),
             gate(
                 f"The longest sequence is so long that a layer with exact attention takes more than {CLOSE:g} times "
                 "the FLOPs of one with identity attention.", quadratic > CLOSE, f"{quadratic:.3g} times",
             ),
             gate("Seconds are measured three times or more.", timing.repeats >= 3, str(timing.repeats)),
         ],
-        needed="a run of size gpu on a GPU, since seconds on a CPU depend on its caches; FLOPs and the bytes kept for "
-        "the backward pass are counted exactly, and do not depend on the machine",
     )  # fmt: skip
 
 

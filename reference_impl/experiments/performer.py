@@ -23,7 +23,10 @@ Rules: that positive features have the lower error was once judged by those scal
     errs less than 1. That rule, made after a first run, discarded the unit scale, and was dropped: an estimator is
     compared with the other one, as in Figure 4, and the error of answering zero is a line in the figure.
 
-Gates: the paper's length and width, a GPU, a model that has converged and loses by the conversion, and three seeds.
+    An earlier rule on the cost asked for the seconds of a GPU. FLOPs and bytes took their place where there is none:
+    they are counted exactly, and had been seen when the rule was changed.
+
+Gates: the paper's length and width, a model that has converged and loses by the conversion, and three seeds.
 
 Stands in: one layer for six, and characters of docstrings for LM1B. ImageNet64 and TrEMBL are not tried.
 """

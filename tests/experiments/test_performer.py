@@ -1,5 +1,6 @@
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -132,9 +133,18 @@ def test_cost_is_judged_in_time_and_memory(power: float, memory: float, scale: f
     assert judge_cost(growing({FAVOR: power}, memory, scale=scale), TIMING, "cuda").outcome is outcome
 
 
-def test_seconds_are_judged_on_a_gpu_at_long_sequences_by_three_repeats_alone() -> None:
+def test_seconds_are_judged_on_a_gpu_alone() -> None:
+    slow = growing({FAVOR: 2.0}, scale=3.0)
+    assert judge_cost(slow, TIMING, "cpu").outcome is YES
+    assert judge_cost(slow, TIMING, "cuda").outcome is NO
+    cost = growing({})
+    for flops, outcome in ((lambda n: 3.0 * n, PARTLY), (lambda n: float(n) ** 1.5, NO)):
+        measured = replace(cost, flops={**cost.flops, FAVOR: {n: flops(n) for n in cost.flops[FAVOR]}})
+        assert judge_cost(measured, TIMING, "cpu").outcome is outcome
+
+
+def test_cost_is_judged_at_long_sequences_by_three_repeats() -> None:
     linear = growing({})
-    assert judge_cost(linear, TIMING, "cpu").outcome is NO_VERDICT
     assert judge_cost(growing({}, exact=1.0), TIMING, "cuda").outcome is NO_VERDICT
     twice = Timing(TIMING.lengths, TIMING.max_timed_length, TIMING.fit_from, repeats=2)
     assert judge_cost(linear, twice, "cuda").outcome is NO_VERDICT

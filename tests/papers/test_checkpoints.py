@@ -1,6 +1,7 @@
 """Checkpoints, against files that transformers wrote or reads, and files with every fault at once."""
 
 import pickle
+import re
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -179,6 +180,14 @@ def test_old_spellings_and_positions_by_number_are_understood(tmp_path: Path) ->
     one, other = randomize(tiny_bert()), tiny_bert()
     load(other, saved(tmp_path, age, one))
     compare(one, BertModelLike(other))
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name.startswith("bert.")])
+def test_every_layout_of_bert_passes_over_the_numbers_of_positions(name: str) -> None:
+    ignored = LAYOUTS[name].ignored_keys
+    for key in ("embeddings.position_ids", "bert.embeddings.position_ids"):
+        assert any(re.search(pattern, key) for pattern in ignored), key
+    assert not any(re.search(pattern, "bert.embeddings.position_embeddings.weight") for pattern in ignored)
 
 
 class BertModelLike(nn.Module):

@@ -554,6 +554,11 @@ def test_a_moving_average_closes_a_fraction_tau_of_the_gap(tau: float, steps: in
     assert close(one.weight, m * start + (1 - m) * other.weight.detach(), 1e-12)
 
 
+def test_a_moving_average_is_of_a_network_of_the_same_shape() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        ema_update(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), nn.Linear(2, 2), 0.5)
+
+
 def test_moving_averages_have_their_own_rates() -> None:
     # without contrast nothing moves after the averages have
     agent = SoftActorCritic(tiny(), 2, hidden_dim=8, lr=0.01, tau=0.25, encoder_tau=0.5)

@@ -329,6 +329,16 @@ def test_padding_changes_nothing(kernel: FeatureMap, causal: bool) -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
+def test_padding_is_no_key_s_maximum_however_long_the_keys(causal: bool) -> None:
+    W = gaussian_orthogonal_random_matrix(9, 4)
+    key = torch.full((1, 1, 4, 4), 200.0)  # exponents far below −10,000
+    mask = padding_mask(torch.tensor([3]), 4)[:, None]
+    weights = favor_attention(torch.zeros(1, 1, 4, 4), key, torch.eye(4)[None, None], W, mask=mask, causal=causal)
+    assert close(weights.sum(dim=-1), torch.ones(1, 1, 4), 1e-5)
+    assert weights[..., 3].abs().max() == 0
+
+
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kernel", FEATURE_MAPS)
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
 def test_a_query_that_may_see_nothing_gets_zeros(kernel: FeatureMap, causal: bool) -> None:
@@ -344,7 +354,7 @@ def test_faults_name_both_numbers() -> None:
     with pytest.raises(ValueError, match="mask has 5 rows, not 1"):
         favor_attention(q, k, v, W, mask=causal_mask(5))
     with pytest.raises(ValueError, match="3 queries and 5 keys"):
-        favor_attention(q[..., :3, :], k, v, W, causal=True)
+        favor_attention(q[0, ..., :3, :], k[0], v[0], W, causal=True)
     with pytest.raises(ValueError, match="chunk_size 0 is less than 1"):
         favor_attention(q, k, v, W, causal=True, chunk_size=0)
     with pytest.raises(ValueError, match="nb_features 0 is less than 1"):
