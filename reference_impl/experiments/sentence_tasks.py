@@ -1,66 +1,100 @@
-"""A corpus of tokenized sentences, and two tasks on them whose labels come with the text.
+"""Generated French sentences to pre-train on, and two tasks with few labels: which word does not agree?
 
-- *Topic*, sentence classification: which package is the sentence from? Sentences that name a package are left out.
-- *Span*, extraction: which word was marked as code? The markup is removed. Only sentences with one such word are taken,
-  in lowercase letters, so that its spelling does not give it away.
+The sentences are the French side of `reference_impl.experiments.translation`. Determiners and adjectives agree with
+their noun, verbs with their subject, across whatever stands between. An error is one word in another form, where the
+others tell that it is wrong: an adjective, a verb, or a determiner in the singular.
+
+- *Acceptability*, sentence classification, as in CoLA: has the sentence an error? Half of them have.
+- *Span*, extraction: each sentence has an error; which word is it?
 """
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from torch.nn import functional as F
 
-from reference_impl.bert import SpecialTokens, WordPieceTokenizer
-from reference_impl.experiments import prose
+from reference_impl.bert import SpecialTokens
+from reference_impl.experiments.translation import (
+    ADJECTIVES,
+    DETERMINERS,
+    NOUNS,
+    PREPOSITIONS,
+    RELATIVE,
+    VERBS,
+    sample_pairs,
+)
 
-SPECIAL_TOKENS = SpecialTokens(pad=0, cls=2, sep=3, mask=4)
-TASKS = ("span", "topic")
+SPECIAL_TOKENS = SpecialTokens(pad=0, cls=1, sep=2, mask=3)
+TASKS = ("span", "acceptability")
+Words = tuple[str, ...]
+
+
+def _paradigms() -> list[Words]:
+    """Return the words that agree with others, each with its other forms."""
+    determiners = [tuple(forms.split()[:2]) for forms in DETERMINERS.values()]
+    adjectives = [tuple(f"{word}{e}{s}" for e in ("", "e") for s in ("", "s")) for word in ADJECTIVES.values()]
+    return [*determiners, *adjectives, *((f"{stem}ait", f"{stem}aient") for stem in VERBS.values())]
+
+
+OTHER_FORMS = {word: tuple(form for form in forms if form != word) for forms in _paradigms() for word in forms}
+"""By word, the forms that are an error in its place."""
+TOKENS = (
+    *("[PAD]", "[CLS]", "[SEP]", "[MASK]"),
+    *sorted(
+        {*OTHER_FORMS, *PREPOSITIONS.values(), *RELATIVE.values()}
+        | {forms.split()[2] for forms in DETERMINERS.values()}
+        | {noun.split()[0] + plural for noun in NOUNS.values() for plural in ("", "s")}
+    ),
+)
+"""All tokens: the special ones, and all words."""
+_IDS = {token: index for index, token in enumerate(TOKENS)}
 
 
 @dataclass(frozen=True)
 class Task:
-    """Labeled sentences to train and to test on: their texts, token ids and labels."""
+    """Labeled sentences to train and to test on: their words, token ids and labels.
 
-    texts: Sequence[str]
+    A label is a class, 1 if the sentence has an error, or the first and the last place of the word that is one.
+    """
+
+    texts: Sequence[Words]
     input_ids: Tensor
     labels: Tensor
-    test_texts: Sequence[str]
+    test_texts: Sequence[Words]
     test_input_ids: Tensor
     test_labels: Tensor
 
 
 class Corpus:
-    """The tokenized corpus: sentences to pre-train on, test sentences with a position to predict, and the two tasks.
+    """Tokenized sentences to pre-train on, test sentences with a place to predict, and the two tasks.
 
     Args:
-        max_files: The most files that are read of a package; all if None.
-        vocab_size: Number of word pieces.
-        max_length: The most tokens of a sentence.
-        max_test_sentences: The most sentences of a test.
+        sentences: The number of sentences to pre-train on, all different.
+        max_words: The most words of a sentence.
+        test_sentences: The number of sentences of a test; no model is trained on them.
     """
 
-    def __init__(self, max_files: int | None, vocab_size: int, max_length: int, max_test_sentences: int) -> None:
-        self.max_length, self.max_test_sentences = max_length, max_test_sentences
-        sentences = prose.read_sentences(max_files)
-        self.train_sentences = shuffle([one for one in sentences if not one.held_out], seed=0)
-        self.test_sentences = shuffle([one for one in sentences if one.held_out], seed=0)
-        self.tokenizer = WordPieceTokenizer(prose.build_vocab([one.text for one in self.train_sentences], vocab_size))
-        input_ids = self.encode([one.text for one in self.train_sentences])
+    def __init__(self, sentences: int, max_words: int, test_sentences: int) -> None:
+        self.max_length = max_words + 2
+        self.train_sentences, self.test_sentences = (
+            distinct_sentences(count, max_words, held_out)
+            for count, held_out in ((sentences, False), (test_sentences, True))
+        )
+        input_ids = self.encode(self.train_sentences)
         self.input_ids = input_ids[attention_mask(input_ids).sum(dim=-1)[:, 0].argsort(stable=True)]
-        self.test_input_ids = self.encode([one.text for one in self.test_sentences[:max_test_sentences]])
+        self.test_input_ids = self.encode(self.test_sentences)
         self.cloze_positions = sample_cloze_positions(self.test_input_ids)
-        splits = self.train_sentences, self.test_sentences
-        self._spans = [[one for one in split if self.code_span(one)] for split in splits]
-        self._topics = [[one for one in split if not one.mentions_package] for split in splits]
 
-    def encode(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
-        """Return the token ids of texts, padded to `max_length`."""
-        input_ids = self.tokenizer(texts, self.max_length).input_ids
-        return F.pad(input_ids, (0, self.max_length - input_ids.shape[1]), value=SPECIAL_TOKENS.pad)
+    def encode(self, texts: Sequence[Words]) -> Int[Tensor, "b n"]:
+        """Return the token ids of sentences between `[CLS]` and `[SEP]`, padded to `max_length`."""
+        rows = torch.full((len(texts), self.max_length), SPECIAL_TOKENS.pad)
+        for row, words in zip(rows, texts, strict=True):
+            tokens = ("[CLS]", *words, "[SEP]")
+            row[: len(tokens)] = torch.tensor([_IDS[token] for token in tokens])
+        return rows
 
     def sample_batch(self, count: int, generator: torch.Generator) -> Int[Tensor, "b n"]:
         """Sample a batch to pre-train on, of sentences of similar length, so that there is little padding."""
@@ -69,43 +103,33 @@ class Corpus:
 
     def build_task(self, name: str, seed: int, labels: int) -> Task:
         """Build a task with a number of labeled sentences; with more labels, a seed adds to those of fewer."""
-        train, test = self._topics if name == "topic" else self._spans
-        train = shuffle(train, seed)
-        if name == "topic":
-            train, test = interleave_packages(train), interleave_packages(test)
-        return Task(*self._label(name, train[:labels]), *self._label(name, test[: self.max_test_sentences]))
+        rng = random.Random(seed)
+        train = self._label(name, rng.sample(self.train_sentences, len(self.train_sentences))[:labels], rng)
+        return Task(*train, *self._label(name, self.test_sentences, random.Random(0)))
 
-    def code_span(self, sentence: prose.Sentence) -> tuple[int, int] | None:
-        """Return the first and the last token of the word that was code; None if its spelling may give it away."""
-        if len(sentence.code) != 1:
-            return None
-        begin, end = sentence.code[0]
-        word = sentence.text[begin:end]
-        # In lowercase letters, and once in the sentence: then nothing but its context tells that it is code.
-        if not (word.isascii() and word.isalpha() and word.islower()) or sentence.text.lower().split().count(word) > 1:
-            return None
-        self.tokenizer.tokenizer.enable_truncation(self.max_length - 1)
-        encoding = self.tokenizer.tokenizer.encode(sentence.text)
-        first, last = encoding.char_to_token(begin), encoding.char_to_token(end - 1)
-        return None if first is None or last is None else (first, last)
-
-    def _label(self, name: str, sentences: Sequence[prose.Sentence]) -> tuple[list[str], Tensor, Tensor]:
-        texts = [one.text for one in sentences]
-        if name == "topic":
-            return texts, self.encode(texts), torch.tensor([prose.PACKAGES.index(one.package) for one in sentences])
-        return texts, self.encode(texts), torch.tensor([self.code_span(one) for one in sentences])
+    def _label(self, name: str, sentences: Sequence[Words], rng: random.Random) -> tuple[list[Words], Tensor, Tensor]:
+        texts, labels = list[Words](), list[int | tuple[int, int]]()
+        for number, words in enumerate(sentences):
+            wrong, place = add_error(words, rng)
+            has_error = name == "span" or number % 2 == 1
+            texts.append(wrong if has_error else words)
+            labels.append((place + 1, place + 1) if name == "span" else int(has_error))  # after [CLS]
+        return texts, self.encode(texts), torch.tensor(labels)
 
 
-def shuffle(sentences: Sequence[prose.Sentence], seed: int) -> list[prose.Sentence]:
-    """Return the sentences in a random order."""
-    order = torch.randperm(len(sentences), generator=torch.Generator().manual_seed(seed))
-    return [sentences[index] for index in order.tolist()]
+def distinct_sentences(count: int, max_words: int, held_out: bool) -> list[Words]:
+    """Return the first sentences that are generated, all different: those for training, or those held out."""
+    pairs: Iterator = sample_pairs(random.Random(0), (1, max_words), held_out)
+    found: dict[Words, None] = {}
+    while len(found) < count:
+        found[next(pairs).target] = None
+    return list(found)
 
 
-def interleave_packages(sentences: Sequence[prose.Sentence]) -> list[prose.Sentence]:
-    """Return one sentence of each package in turn, so that the first ones are balanced over packages."""
-    groups = [[one for one in sentences if one.package == package] for package in prose.PACKAGES]
-    return [one for turn in zip_longest(*groups) for one in turn if one is not None]
+def add_error(words: Words, rng: random.Random) -> tuple[Words, int]:
+    """Return a sentence with one word in a form that is wrong there, and its place."""
+    place = rng.choice([place for place, word in enumerate(words) if word in OTHER_FORMS])
+    return (*words[:place], rng.choice(OTHER_FORMS[words[place]]), *words[place + 1 :]), place
 
 
 def sample_cloze_positions(input_ids: Int[Tensor, "b n"]) -> Int[Tensor, " b"]:

@@ -93,13 +93,10 @@ def chance_rate(names: Sequence[str]) -> float:
     return float((same_card(names).sum(dim=1) - 1).float().mean() / (len(names) - 1))
 
 
-def compare_encoders(
-    small: Sequence[tuple[BertModel, WordPieceTokenizer]], max_questions: int, seeds: Sequence[int]
-) -> dict[str, Any]:
-    """Compare encoders by the nearest neighbors of the cards' questions: MiniLM, smaller or untrained ones, and tf-idf.
+def compare_encoders(max_questions: int, seeds: Sequence[int]) -> dict[str, Any]:
+    """Compare encoders by the nearest neighbors of the cards' questions: MiniLM, an untrained one, and tf-idf.
 
     Args:
-        small: Models that were pre-trained elsewhere, with their tokenizers.
         max_questions: The most questions of a card.
         seeds: Seeds of the untrained weights of MiniLM's architecture.
     """
@@ -109,16 +106,15 @@ def compare_encoders(
     names, texts = list(questions), list(questions.values())
     tokenizer = WordPieceTokenizer(minilm_folder() / "vocab.txt")
 
-    def cosines(bert: BertModel, tokenizer: WordPieceTokenizer) -> Tensor:
+    def cosines(bert: BertModel) -> Tensor:
         x = embed(bert, tokenizer, texts)
         return x @ x.T
 
-    trained = cosines(load_minilm(), tokenizer)
+    trained = cosines(load_minilm())
     words = torch.from_numpy(TfidfVectorizer(sublinear_tf=True).fit_transform(texts).toarray())
     by = {
         "MiniLM, trained": [trained],
-        "the small model of this run, pre-trained by masked LM": [cosines(*one) for one in small],
-        "MiniLM's architecture, untrained": [cosines(load_minilm(False, seed), tokenizer) for seed in seeds],
+        "MiniLM's architecture, untrained": [cosines(load_minilm(False, seed)) for seed in seeds],
         "tf-idf": [words @ words.T],
     }
     return {

@@ -14,6 +14,7 @@ lets them agree.
 Axes: $b$ pairs of a batch, $n$ source tokens, $m$ target tokens, $v$ tokens of the vocabulary.
 """
 
+import itertools
 import random
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,9 +119,9 @@ def sample_pairs(rng: random.Random, words: tuple[int, int], held_out: bool) -> 
             yield pair
 
 
-def held_out_pairs(count: int, words: tuple[int, int]) -> list[Pair]:
-    """Return held-out pairs of so many words, the same ones at each call."""
-    return [pair for pair, _ in zip(sample_pairs(random.Random(0), words, held_out=True), range(count), strict=False)]
+def held_out_pairs(count: int, words: tuple[int, int], seed: int = 0) -> list[Pair]:
+    """Return held-out pairs of so many words, the same ones at each call with a seed."""
+    return list(itertools.islice(sample_pairs(random.Random(seed), words, held_out=True), count))
 
 
 # Tokens
@@ -230,6 +231,11 @@ def build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
 def rise_and_fall(peak: float, warmup: int, steps: int, optimizer: torch.optim.Optimizer) -> LambdaLR:
     """Return a schedule: a linear rise to the peak during warm-up, and a linear fall to zero at the last step."""
     return LambdaLR(optimizer, lambda step: peak * min((step + 1) / warmup, (steps - step) / max(1, steps - warmup)))
+
+
+def rise_and_hold(peak: float, warmup: int, optimizer: torch.optim.Optimizer) -> LambdaLR:
+    """Return a schedule: a linear rise to the peak during warm-up, and then the peak."""
+    return LambdaLR(optimizer, lambda step: peak * min(1.0, (step + 1) / warmup))
 
 
 def build_training(

@@ -9,8 +9,11 @@ from reference_impl.bahdanau import RNNencdec, RNNsearch
 from reference_impl.experiments.bahdanau import (
     LEARNING_RATES,
     SIZES,
+    TEST_SEED,
     TRIED,
+    VALIDATION_SEED,
     alignment_accuracy,
+    build_arm_training,
     count_effective_parameters,
     judge_alignments,
     judge_better,
@@ -21,7 +24,7 @@ from reference_impl.experiments.bahdanau import (
 )
 from reference_impl.experiments.curves import Curve
 from reference_impl.experiments.training import count_parameters
-from reference_impl.experiments.translation import Pair
+from reference_impl.experiments.translation import Pair, held_out_pairs
 
 SIZE = SIZES["small"]
 
@@ -67,6 +70,18 @@ def test_an_alignment_is_right_where_the_largest_weight_is_on_the_word_translate
 def test_the_lengths_tested_are_those_of_training() -> None:
     assert (SIZE.lengths[0], SIZE.lengths[-1]) == ((5, 6), (13, 14))
     assert SIZE.max_words == 14
+
+
+def test_trainings_end_by_sentences_that_they_are_not_tested_on() -> None:
+    words = (5, SIZE.max_words)
+    validation, test = (held_out_pairs(SIZE.test_pairs, words, seed) for seed in (VALIDATION_SEED, TEST_SEED))
+    assert not set(validation) & {pair for pair in test if len(pair.source) > 8}
+    training = build_arm_training(SIZE, "RNNencdec", 14)
+    assert training.steps == 8000
+    assert training.stop is not None
+    flat = [{"bleu": 50.0}] * SIZE.patience
+    assert not training.stop(flat)
+    assert training.stop([*flat, {"bleu": 50.0}])
 
 
 @pytest.mark.parametrize(
@@ -146,7 +161,8 @@ def outcomes(
     assert isinstance(size, type(SIZE))
     curves = {arm: [one] * seeds for arm, one in zip(size.arms, (searched, fixed, short), strict=True)}
     lengths = {arm: [[99.0, runs[0][-1]["bleu"]]] * seeds for arm, runs in curves.items()}
-    findings = judge_claims(size, curves, lengths, {"all words": [0.95] * seeds})
+    scores = {arm: [one[-1]["bleu"] for one in runs] for arm, runs in curves.items()}
+    findings = judge_claims(size, curves, scores, lengths, {"all words": [0.95] * seeds})
     return {finding.claim: finding.outcome for finding in findings}
 
 

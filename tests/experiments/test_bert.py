@@ -1,7 +1,9 @@
 """What BERT's experiment reads and asks, and how it judges."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from quaere.content.results import Outcome
 from quaere.running.experiments import Run
 from reference_impl import checkpoints
 from reference_impl.bert import BertConfig, BertForMaskedLM, BertModel
-from reference_impl.experiments import bert, prose, sentence_vectors
+from reference_impl.experiments import bert, sentence_vectors
 from reference_impl.experiments.bert import (
     ARMS,
     BASELINES,
@@ -34,7 +36,14 @@ from reference_impl.experiments.bert import (
     token_logits,
     word_windows,
 )
-from reference_impl.experiments.sentence_tasks import SPECIAL_TOKENS, TASKS, attention_mask
+from reference_impl.experiments.sentence_tasks import (
+    OTHER_FORMS,
+    SPECIAL_TOKENS,
+    TASKS,
+    TOKENS,
+    add_error,
+    attention_mask,
+)
 from reference_impl.experiments.training import count_parameters
 
 YES, PARTLY, NO, WAITS = Outcome.YES, Outcome.PARTLY, Outcome.NO, Outcome.NO_VERDICT
@@ -46,61 +55,67 @@ def tiny(kind=BertModel):
     return kind(BertConfig(40, 16, 2, 32, 2, max_position_embeddings=9, initializer_range=0.3)).eval()
 
 
-def test_markup_goes_and_what_was_code_is_known():
-    source = """Return the  :class:`~Graph` of\n    ``nodes`` in *this* order.\n\n    >>> No prose `here`.\n    """
-    (found,) = prose.extract_sentences(f'def f():\n    """{source}"""')
-    sentence = prose.strip_markup(found)
-    assert sentence.text == "Return the Graph of nodes in this order."
-    assert [sentence.text[slice(*one)] for one in sentence.code] == ["Graph", "nodes"]
+def words_of(tokens: torch.Tensor) -> list[str]:
+    return [TOKENS[token] for token in tokens.tolist() if TOKENS[token][0] != "["]
 
 
-def test_no_file_and_no_sentence_is_both_trained_on_and_tested_on():
+def test_no_sentence_is_both_trained_on_and_tested_on():
     text = load_corpus(SMOKE)
-    train, test = ({(one.package, one.file) for one in split} for split in (text.train_sentences, text.test_sentences))
-    assert not train & test
-    seen = {one.text.lower() for one in text.train_sentences}
-    for name in TASKS:
-        task = text.build_task(name, 0, 32)
-        assert {one.lower() for one in task.texts} <= seen
-        assert not {one.lower() for one in task.test_texts} & seen
+    seen = set(text.train_sentences)
+    assert len(seen) == len(text.train_sentences) == SMOKE.sentences
+    assert len(set(text.test_sentences)) == SMOKE.test_sentences
+    assert not seen & set(text.test_sentences)
 
 
 def test_more_labels_are_the_fewer_ones_and_others():
-    few, many, other = (load_corpus(SMOKE).build_task("topic", seed, n) for seed, n in ((0, 16), (0, 32), (1, 16)))
+    few, many, other = (load_corpus(SMOKE).build_task("span", seed, n) for seed, n in ((0, 16), (0, 32), (1, 16)))
     assert few.texts == many.texts[:16]
     assert few.texts != other.texts
+    assert few.test_texts == many.test_texts == other.test_texts
 
 
-def test_topics_are_balanced_and_no_sentence_names_its_package():
-    task = load_corpus(SMOKE).build_task("topic", 0, 32)
-    assert task.labels.bincount().tolist() == [4] * len(prose.PACKAGES)
-    for name in ("django", "matplotlib", "networkx", "numpy", "scipy", "scikit", "sklearn", "sympy", "torch"):
-        assert not any(name in text.lower() for text in [*task.texts, *task.test_texts])
-
-
-def test_a_span_is_the_word_that_was_code_and_its_spelling_does_not_tell():
+def test_half_of_the_sentences_are_acceptable_and_the_others_are_not_in_the_language():
     text = load_corpus(SMOKE)
-    code = {one.text: one.text[slice(*one.code[0])] for one in text.train_sentences if len(one.code) == 1}
+    task = text.build_task("acceptability", 0, 32)
+    assert task.labels.bincount().tolist() == [16, 16]
+    right = {*text.train_sentences, *text.test_sentences}
+    for words, label in zip([*task.texts, *task.test_texts], [*task.labels, *task.test_labels], strict=True):
+        assert (words in right) == (label == 0)
+
+
+def test_a_span_is_the_one_word_that_differs_from_a_sentence_of_the_language():
+    text = load_corpus(SMOKE)
     task = text.build_task("span", 0, 32)
-    for sentence, tokens, (first, last) in zip(task.texts, task.input_ids, task.labels.tolist(), strict=True):
-        word = code[sentence]
-        assert text.tokenizer.tokenizer.decode(tokens[first : last + 1].tolist()) == word
-        assert word.isalpha()
-        assert word.islower()
+    for words, tokens, (first, last) in zip(task.texts, task.input_ids, task.labels.tolist(), strict=True):
+        assert words_of(tokens) == list(words)
+        assert first == last
+        word = TOKENS[tokens[first]]
+        mended = [(*words[: first - 1], form, *words[first:]) for form in OTHER_FORMS[word]]
+        assert any(one in text.train_sentences for one in mended)
+        assert words not in text.train_sentences
 
 
-def test_a_vocabulary_does_not_depend_on_chance_and_spells_every_word():
-    texts = [one.text for one in load_corpus(SMOKE).train_sentences]
-    assert prose.build_vocab(texts, 300) == prose.build_vocab(texts, 300)
-    tokens = load_corpus(SMOKE).input_ids
-    assert not (tokens == prose.SPECIAL_TOKENS.index("[UNK]")).any()
+@pytest.mark.parametrize(
+    ("sentence", "errors"),
+    [
+        ("la porte aimait les chats", {"le porte aimait les chats", "la porte aimaient les chats"}),
+        ("les chats aimaient mes chiens", {"les chats aimait mes chiens"}),
+        (
+            "ma fleur bleue cachait ses chats",
+            {f"ma fleur {form} cachait ses chats" for form in ("bleu", "bleus", "bleues")}
+            | {"mon fleur bleue cachait ses chats", "ma fleur bleue cachaient ses chats"},
+        ),
+    ],
+)
+def test_an_error_is_a_word_that_the_others_show_to_be_wrong(sentence: str, errors: set[str]) -> None:
+    rng, words = random.Random(0), tuple(sentence.split())
+    assert {" ".join(add_error(words, rng)[0]) for _ in range(100)} == errors
+
+
+def test_special_tokens_have_their_names():
     ids = SPECIAL_TOKENS.pad, SPECIAL_TOKENS.cls, SPECIAL_TOKENS.sep, SPECIAL_TOKENS.mask
-    assert [prose.SPECIAL_TOKENS[i] for i in ids] == [
-        "[PAD]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-    ]
+    assert [TOKENS[i] for i in ids] == ["[PAD]", "[CLS]", "[SEP]", "[MASK]"]
+    assert len(set(TOKENS)) == len(TOKENS)
 
 
 def test_left_to_right_no_token_sees_what_follows_and_padding_changes_nothing():
@@ -141,10 +156,10 @@ def test_all_networks_have_as_many_weights(size, task):
         assert len({count_parameters(add_task_head(build_model(SIZES[size], arm).bert, task)) for arm in ARMS}) == 1
 
 
-def test_the_topic_is_read_where_the_whole_sentence_has_been_seen():
+def test_a_sentence_is_classified_where_the_whole_sentence_has_been_seen():
     tokens = torch.tensor([[2, 7, 8, 9, 3, 0, 0]])
     for kind in (BertModel, LeftToRightBertModel):
-        model = add_task_head(tiny(kind), "topic").eval()
+        model = add_task_head(tiny(kind), "acceptability").eval()
         before = model(tokens, mask=attention_mask(tokens))
         for place, token in ((1, 30), (3, 30)):
             altered = tokens.index_fill(1, torch.tensor(place), token)
@@ -174,14 +189,18 @@ def test_it_holds_in_part_if_it_does_in_more_than_half_of_the_cases():
     scores = scores_of()
     scores["span", SCRATCH][64] = [0.6, 0.6, 0.6]
     assert judge_few_labels(scores, SUMMARY).outcome is PARTLY
-    scores["span", SCRATCH][256] = scores["topic", SCRATCH][64] = [0.5, 0.2, 0.2]  # lower in the mean, and not apart
+    scores["span", SCRATCH][256] = scores["acceptability", SCRATCH][64] = [
+        0.5,
+        0.2,
+        0.2,
+    ]  # lower in the mean, and not apart
     assert judge_few_labels(scores, SUMMARY).outcome is NO
 
 
 def test_a_task_that_no_network_has_learned_does_not_count():
     scores = scores_of()
-    scores["topic", BASELINES["topic"]][256] = [0.9] * 3
-    scores["topic", SCRATCH] = {64: [0.8] * 3, 256: [0.8] * 3}
+    scores["acceptability", BASELINES["acceptability"]][256] = [0.9] * 3
+    scores["acceptability", SCRATCH] = {64: [0.8] * 3, 256: [0.8] * 3}
     found = judge_few_labels(scores, SUMMARY)
     assert found.outcome is YES
     assert "tasks that count: span" in found.ran
@@ -198,18 +217,22 @@ def test_there_is_no_verdict_on_a_network_that_was_not_trained_long_enough():
     assert judge_few_labels(scores_of(seeds=2), SUMMARY).outcome is WAITS
 
 
-def test_words_are_put_together_from_their_pieces_with_their_neighbors():
-    windows = word_windows(["[CLS]", "the", "ax", "##is", ".", "[SEP]", "[PAD]"])
-    assert list(windows) == [(1, 1), (2, 3), (4, 4)]
-    assert windows[2, 3] == {"before": "the", "word": "axis", "after": "."}
-    assert windows[1, 1]["before"] == windows[4, 4]["after"] == ""
+def test_a_word_is_seen_with_its_neighbors():
+    first, second = word_windows(("la", "porte"))
+    assert first == {"before": "", "word": "la", "after": "porte", "left": " la", "right": "la porte"}
+    assert second == {"before": "la", "word": "porte", "after": "", "left": "la porte", "right": "porte "}
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_a_baseline_learns_from_labels(task):
-    few, many = (baseline_accuracy(SMOKE, task, labels, 0) for labels in (16, 400))
+def test_the_baseline_of_the_span_learns_from_labels() -> None:
+    few, many = (baseline_accuracy(SMOKE, "span", labels, 0) for labels in (16, 600))
     assert few + 0.1 < many
-    assert many > 2 / len(prose.PACKAGES)
+
+
+def test_the_baseline_of_acceptability_knows_the_pairs_that_it_was_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = load_corpus(SMOKE).build_task("acceptability", 0, 60)
+    seen = replace(task, test_texts=task.texts, test_labels=task.labels)
+    monkeypatch.setattr(bert, "load_corpus", lambda _: SimpleNamespace(build_task=lambda *_: seen))
+    assert baseline_accuracy(SMOKE, "acceptability", 60, 0) > 0.95
 
 
 @pytest.mark.parametrize(("arm", "rate"), [(MASKED_LM, 1.0), (LEFT_TO_RIGHT, 1.0), (SCRATCH, 2.0)])
@@ -225,7 +248,7 @@ def test_what_was_pre_trained_is_tuned_at_its_own_rate(
     monkeypatch.setattr(bert, "optimizer_options", optimizer_options)
     monkeypatch.setattr(checkpoints, "load", lambda *_: None)
     run = Run(tmp_path / "run", device="cpu")
-    build_finetuning(replace(SMOKE, finetuning_lrs=(1.0, 2.0)), arm, "topic", 16, run, 0)
+    build_finetuning(replace(SMOKE, finetuning_lrs=(1.0, 2.0)), arm, "acceptability", 16, run, 0)
     assert highest == [rate]
 
 

@@ -11,7 +11,7 @@ import yaml
 from quaere.content.results import Outcome
 from reference_impl.detr import DETR, Detections, Predictions, ResNet, Targets, box_cxcywh_to_xyxy, total_loss
 from reference_impl.experiments import detr
-from reference_impl.experiments.detr import NO_ENCODER, PLAIN, SIZES, UNWEIGHTED
+from reference_impl.experiments.detr import NO_ENCODER, PLAIN, SIZES
 from reference_impl.experiments.scenes import CLASSES, to_targets
 from reference_impl.experiments.training import TrainingLoop
 
@@ -224,23 +224,6 @@ def test_objects_that_nms_confuses_are_of_one_class_and_overlap_by_half() -> Non
     assert count([Targets(torch.tensor([1, 1, 1]), near)]) == 1
     assert count([Targets(torch.tensor([1, 2, 1]), near)]) == 0
     assert count([Targets(torch.tensor([1, 1, 1]), near)] * 2) == 2
-
-
-@pytest.mark.parametrize(
-    ("low", "full", "outcome"),
-    [
-        ((20.0, 22.0), (18.0, 15.0), YES),
-        ((20.0, 22.0), (18.0, 21.0), PARTLY),
-        ((20.0, 22.0), (15.0, 23.0), NO),
-        ((15.0, 18.0), (20.0, 22.0), NO),
-    ],
-)
-def test_the_weight_of_no_object_is_judged_where_most_predictions_are_empty(
-    low: tuple[float, ...], full: tuple[float, ...], outcome: Outcome
-) -> None:
-    aps = {PLAIN: low, UNWEIGHTED: full, NO_ENCODER: (0.0, 0.0)}
-    assert detr.judge_no_object_weight(aps, 0.9, "scenes", ()).outcome is outcome
-    assert detr.judge_no_object_weight(aps, 0.89, "scenes", ()).outcome is NO_VERDICT
 
 
 @pytest.mark.parametrize(

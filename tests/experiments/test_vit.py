@@ -17,7 +17,6 @@ from reference_impl.experiments.scenes import CLASSES, draw_scenes
 from reference_impl.experiments.training import count_parameters
 from reference_impl.experiments.vit import (
     CONVNET,
-    CROSSING,
     DIGITS,
     FONTS,
     LEARNING_RATES,
@@ -202,11 +201,11 @@ def test_a_gap_that_closes_at_perfection_is_not_judged() -> None:
 
 
 def test_overtaking_is_judged_on_the_most_images() -> None:
-    convnet = {100: [0.5, 0.5], CROSSING: [0.8, 0.9]}
+    convnet = {100: [0.5, 0.5], 900: [0.8, 0.9]}
     held_out = {VIT: convnet, CONVNET: convnet}
     for most, outcome in (([0.91, 0.95], YES), ([0.85, 0.91], PARTLY), ([0.89, 0.88], NO)):
-        few_shot = {VIT: {100: [0.3, 0.4], CROSSING: most}, CONVNET: convnet}
-        assert judge_overtaking(few_shot, held_out, "digits", ()).outcome is outcome
+        few_shot = {VIT: {100: [0.3, 0.4], 900: most}, CONVNET: convnet}
+        assert judge_overtaking(few_shot, held_out, 900, "digits", ()).outcome is outcome
 
 
 def test_overtaking_is_not_judged_without_a_lead_to_lose_or_on_few_images() -> None:
@@ -215,13 +214,19 @@ def test_overtaking_is_not_judged_without_a_lead_to_lose_or_on_few_images() -> N
             VIT: {100: least, most: [0.9, 0.9]},
             CONVNET: {100: [0.5, 0.5], most: [0.8, 0.8]},
         }
-        return judge_overtaking(few_shot, few_shot, "digits", ())
+        return judge_overtaking(few_shot, few_shot, 900, "digits", ())
 
-    assert judged([0.3, 0.4], CROSSING).outcome is YES
-    (lead,) = unmet(judged([0.3, 0.5], CROSSING))
+    assert judged([0.3, 0.4], 900).outcome is YES
+    (lead,) = unmet(judged([0.3, 0.5], 900))
     assert "leads on the fewest images, 100" in lead
-    (images,) = unmet(judged([0.3, 0.4], CROSSING - 1))
-    assert "9,000,000 distinct images" in images
+    (images,) = unmet(judged([0.3, 0.4], 899))
+    assert "as many as a training draws" in images
+
+
+@pytest.mark.parametrize("name", ["small", "gpu"])
+def test_the_most_images_are_no_fewer_than_a_training_draws(name: str) -> None:
+    size = vit.SIZES[name]
+    assert max(size.images) >= size.steps * size.batch_size
 
 
 def test_inductive_bias_is_judged_by_the_accuracy_lost_to_a_shift() -> None:
