@@ -115,9 +115,9 @@ class Size:
 
 
 MODELS: Mapping[str, type[RNNsearch]] = {SEARCH: RNNsearch, FIXED: RNNencdec}
-LEARNING_RATES = {SEARCH: 0.005, FIXED: 0.01}
+LEARNING_RATES = {SEARCH: 0.005, FIXED: 0.02}
 """The learning rate of each model; see "Budget" above for how it was selected."""
-TRIED = dict.fromkeys(MODELS, (0.0025, 0.005, 0.01, 0.02))
+TRIED = {SEARCH: (0.0025, 0.005, 0.01, 0.02), FIXED: (0.0025, 0.005, 0.01, 0.02, 0.04)}
 SIZES = {
     "smoke": Size(
         max_words=8, short_words=6, width=16, learning_rates=LEARNING_RATES, tried=TRIED, seeds=1, batch_size=8,
