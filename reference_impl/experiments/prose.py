@@ -1,17 +1,14 @@
 """A corpus of English sentences from the docstrings of installed packages.
 
-Nothing is downloaded or imported. The markup is removed, but each sentence keeps which words were marked as code. The
-sentences depend on the packages' versions.
+Nothing is downloaded or imported. The sentences depend on the packages' versions.
 """
 
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -20,15 +17,9 @@ from torch import Tensor
 PACKAGES = ("django", "matplotlib", "networkx", "numpy", "scipy", "sklearn", "sympy", "torch")
 """Packages with similar English on different subjects."""
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""The first tokens of a vocabulary."""
-
-_PACKAGE_NAMES = re.compile(
-    r"django|matplotlib|pyplot|\bmpl|\bplt|networkx|\bnx\b|numpy|\bnp\b|scipy|scikit|sklearn|sympy|torch"
-)
 _DOCSTRING = re.compile(r'"""(.*?)"""', re.DOTALL)
 _NO_PROSE = re.compile(r">>>|::|\\|---|===|^\.\. ", re.MULTILINE)
-_SENTENCE = re.compile(r"[A-Z][A-Za-z0-9 ,;()'`\"-]*[a-z`)]\.")
+_SENTENCE = re.compile(r"[A-Z][A-Za-z0-9 ,;()'\"-]*[a-z)]\.")
 _ELSEWHERE = ("test", "_test", "conftest", "extern", "vendor", "array_api")
 
 
@@ -40,23 +31,16 @@ class Sentence:
         text: The sentence.
         package: The package that it is from.
         file: The file that it is from, relative to the package.
-        code: The start and end characters of each stretch that was marked as code.
     """
 
     text: str
     package: str
     file: str
-    code: tuple[tuple[int, int], ...] = ()
 
     @property
     def held_out(self) -> bool:
         """Whether it is a test sentence: whole files are held out, so that train and test share no text."""
         return zlib.crc32(f"{self.package}/{self.file}".encode()) % 5 == 0
-
-    @property
-    def mentions_package(self) -> bool:
-        """Whether a word in it names a package."""
-        return bool(_PACKAGE_NAMES.search(self.text.lower()))
 
 
 def read_sentences(max_files: int | None = None, words: tuple[int, int] = (5, 16)) -> list[Sentence]:
@@ -75,9 +59,8 @@ def read_sentences(max_files: int | None = None, words: tuple[int, int] = (5, 16
         for path in _spread(_sources(folder), max_files):
             source = path.read_text(encoding="utf-8", errors="replace")
             for text in extract_sentences(source):
-                sentence = strip_markup(text, package, path.relative_to(folder).as_posix())
-                if words[0] <= len(sentence.text.split()) <= words[1]:
-                    found.setdefault(sentence.text.lower(), sentence)
+                if words[0] <= len(text.split()) <= words[1]:
+                    found.setdefault(text.lower(), Sentence(text, package, path.relative_to(folder).as_posix()))
     return list(found.values())
 
 
@@ -99,22 +82,13 @@ def split_validation(text: Int[Tensor, " n"], keep_every: int = 1) -> tuple[Int[
 
 
 def extract_sentences(source: str) -> Iterator[str]:
-    """Yield the sentences in a file's docstrings, one line each, with their markup; examples are skipped."""
+    """Yield the sentences in a file's docstrings, one line each, without their markup; examples are skipped."""
     for docstring in _DOCSTRING.findall(source):
         for paragraph in re.split(r"\n\s*\n", docstring):
             if not _NO_PROSE.search(paragraph):
-                # The names of roles go, as in :class:`Graph`, and double backticks become single.
-                flat = re.sub(r":[a-z:]+:`~?", "`", " ".join(paragraph.split())).replace("``", "`").replace("*", "")
+                # The names of roles go, as in :class:`Graph`.
+                flat = re.sub(r":[a-z:]+:`~?|[`*]", "", " ".join(paragraph.split()))
                 yield from filter(_SENTENCE.fullmatch, re.split(r"(?<=\.) (?=[A-Z])", flat))
-
-
-def strip_markup(text: str, package: str = "", file: str = "") -> Sentence:
-    """Remove the backticks of a sentence, and keep what they marked as code."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        return Sentence(text.replace("`", ""), package, file)
-    ends = [sum(map(len, parts[: i + 1])) for i in range(len(parts))]
-    return Sentence("".join(parts), package, file, tuple(zip(ends[0:-1:2], ends[1::2], strict=True)))
 
 
 def _folder(package: str) -> Path:
@@ -135,26 +109,3 @@ def _sources(folder: Path) -> list[Path]:
 
 def _spread(paths: Sequence[Path], most: int | None) -> Sequence[Path]:
     return paths if most is None else paths[:: max(1, len(paths) // most)][:most]
-
-
-def build_vocab(texts: Sequence[str], vocab_size: int) -> dict[str, int]:
-    """Return a word piece vocabulary of texts: special tokens, single characters, then the most frequent pieces.
-
-    The pieces are those of byte pair encoding. (A trainer that marks continuations itself orders them differently in
-    each run.) Single characters make sure that any word can be tokenized.
-    """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    # The types of these attributes are unknown to checkers: the library is compiled.
-    tokenizer: Any = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, show_progress=False))
-    counts: Counter[str] = Counter()
-    for encoding in tokenizer.encode_batch(list(texts)):
-        for before, word, piece in zip([None, *encoding.word_ids], encoding.word_ids, encoding.tokens, strict=False):
-            counts[piece if word != before else f"##{piece}"] += 1
-    letters = sorted({letter for text in texts for letter in text.lower() if not letter.isspace()})
-    spelling = [*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters)]
-    common = sorted(counts.keys() - set(spelling), key=lambda piece: (-counts[piece], piece))
-    return {piece: number for number, piece in enumerate([*spelling, *common][:vocab_size])}

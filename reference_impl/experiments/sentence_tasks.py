@@ -9,7 +9,7 @@ others tell that it is wrong: an adjective, a verb, or a determiner in the singu
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -119,7 +119,7 @@ class Corpus:
 
 def distinct_sentences(count: int, max_words: int, held_out: bool) -> list[Words]:
     """Return the first sentences that are generated, all different: those for training, or those held out."""
-    pairs: Iterator = sample_pairs(random.Random(0), (1, max_words), held_out)
+    pairs = sample_pairs(random.Random(0), (1, max_words), held_out)
     found: dict[Words, None] = {}
     while len(found) < count:
         found[next(pairs).target] = None
