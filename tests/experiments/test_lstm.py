@@ -280,5 +280,7 @@ def test_reber_is_judged_by_how_often_and_how_soon_the_cell_of_1997_learns_it(pl
         return [{"step": float(step), "score": float(at is not None and step >= at)} for step in (10, 20, 30)]
 
     arms = {PLAIN_1997: plain, CELL_1997: cell, OPEN: (None,) * len(cell)}
-    found = judge_reber({arm: [*map(curve, solved)] for arm, solved in arms.items()}, batch=32)
+    curves = {arm: [*map(curve, solved)] for arm, solved in arms.items()}
+    found = judge_reber(curves, batch=1325)  # 39,750 strings
     assert found.outcome is outcome
+    assert judge_reber(curves, batch=1324).outcome is WAITS
