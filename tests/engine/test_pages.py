@@ -299,7 +299,7 @@ def test_every_link_leads_to_a_page_and_an_id_that_are_there(has_folders: bool) 
     of = linked()
     shown = view(of, has_folders=has_folders)
     made = {path: Reading(page.body) for path, page in pages(of, has_folders=has_folders).items()}
-    others = {*of.docs, *of.files, *of.attachments, *render.drawings(shown)}
+    others = {*of.docs, *of.files, *of.attachments, *render.files(shown)}
     where = {urljoin(SITE, shown.url(path)): path for path in {*made, *others}}
     checked = Counter[str]()
     for path, reading in made.items():
@@ -631,7 +631,7 @@ def test_each_figure_of_a_result_is_there_for_light_and_dark_pages_with_words_fo
     paths = [f"assets/results/red-small-{id}-{ground}.svg" for id in ("curve", "map") for ground in ("light", "dark")]
     assert [image["src"] for image in images] == [f"../../{path}#only-{path[-9:-4].strip('-')}" for path in paths]
     assert {image["alt"] for image in images} == {"From 1 to 2."}
-    drawings = render.drawings(shown)
+    drawings = render.files(shown)
     assert set(drawings) == set(paths)
     assert all(drawing.startswith(b"<svg") for drawing in drawings.values())
     assert "Shades. It darkens." in reading.text
@@ -660,7 +660,7 @@ def test_a_page_written_by_hand_can_show_the_benchmarks() -> None:
     assert Reading(made).all("img")[0]["src"] == "../assets/results/benchmarks-curve-light.svg#only-light"
     assert "12,346" in Reading(made).text
     assert "No benchmark has been run yet." in part("benchmarks", small(), "speed.md")
-    assert "assets/results/benchmarks-curve-dark.svg" in render.drawings(view(of))
+    assert "assets/results/benchmarks-curve-dark.svg" in render.files(view(of))
 
 
 def test_benchmarks_of_other_code_are_marked_stale_and_experiments_do_not_matter() -> None:

@@ -803,7 +803,7 @@ def test_a_figure_that_cannot_be_drawn_is_refused(tmp_path: Path, name: str) -> 
     if not faults:
         view = base.project.view(library)
         with pytest.raises((AuthorError, Faults)):
-            render.drawings(view)
+            render.files(view)
 
 
 def test_verdicts_of_another_form_are_not_trusted(tmp_path: Path) -> None:

@@ -83,6 +83,10 @@ class Settings(BaseModel):
         default=[], description="distributions, besides Python, whose versions answers depend on"
     )
     timeout: float = Field(default=60, gt=0, le=86400, description="the time limit of an answer in seconds")
+    install: str = Field(
+        default="pip install -e .",
+        description="the command that installs what answers need, in a clone of the repository",
+    )
     renamed: Below = Field(
         default="renamed.txt", description="the file of former names in the implementation, each with its current name"
     )

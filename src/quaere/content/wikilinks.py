@@ -6,7 +6,7 @@ These pages are Python-Markdown's; `site.handwritten` shows the links. Those of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # What Markdown shows as it stands: fenced code, comments, code spans, and mathematics.
 _VERBATIM = re.compile(
@@ -41,6 +41,14 @@ def _pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:
         end = sought
     if end < len(markdown):
         yield end, markdown[end:], False
+
+
+def in_words(markdown: str, name: Callable[[str], str]) -> str:
+    """Return Markdown with the words of each link in its place: its own, or those that name its target."""
+    return "".join(
+        text if verbatim else _LINK.sub(lambda link: (link["text"] or name(link["target"].strip())).strip(), text)
+        for _, text, verbatim in _pieces(markdown)
+    )
 
 
 def wikilinks(markdown: str) -> Iterator[tuple[int, str]]:

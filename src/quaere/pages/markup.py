@@ -26,6 +26,7 @@ from pygments.util import ClassNotFound
 
 from quaere.content import markdown
 from quaere.content.bibliography.tex import Text
+from quaere.pages import scripts
 from quaere.pages.diagrams import drawable
 
 _TAGS = frozenset(
@@ -148,7 +149,20 @@ def runs(text: Text) -> Markup:
 def highlighted(text: str, language: str) -> Markup:
     """Return code with colors, where Pygments knows the language."""
     lexer = _lexer(language)
-    return Markup(highlight(text, lexer, _formatter())) if lexer else Markup.escape(text.rstrip("\n") + "\n")
+    if lexer is None:
+        return Markup.escape(text.rstrip("\n") + "\n")
+    shown = highlight(text, lexer, _formatter())
+    return Markup(_with_block_ends(shown, text) if language == "pycon" else shown)
+
+
+def _with_block_ends(shown: str, text: str) -> str:
+    """Add what is copied and not shown: an empty line below each block of a doctest, which Python's shell asks for."""
+    try:
+        ends = scripts.block_ends(text)
+    except (ValueError, SyntaxError):
+        return shown  # an author's text may be no doctest
+    lines = shown.splitlines(keepends=True)
+    return "".join(f'{line}<span class="q-end">\n</span>' if at in ends else line for at, line in enumerate(lines))
 
 
 @cache

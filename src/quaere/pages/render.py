@@ -24,7 +24,7 @@ from quaere.content import addresses
 from quaere.content.model import Library, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
-from quaere.pages import card, lists, reference, result
+from quaere.pages import card, lists, notebook, reference, result, scripts
 from quaere.pages.compiled import Compiled
 from quaere.pages.page import Page
 from quaere.pages.view import MEANINGS, Here, View, anchor
@@ -88,6 +88,7 @@ def view(
     environment.tests["has_code"] = lambda paper: library.module_of(paper) is not None
     environment.filters.update(
         address=_address,
+        command=lambda id: scripts.command(id, shown.repo, library.settings.install),
         anchor=anchor,
         cell=cell,
         commit_name=_commit_name,
@@ -96,6 +97,8 @@ def view(
         is_wide=result.is_wide,
         moment=_moment,
         newest=lists.newest,
+        notebook=notebook.path,
+        script=scripts.script,
         settings=result.settings,
     )
     return shown
@@ -172,9 +175,10 @@ def part(view: View, template: str, path: str) -> str:
     return _rendered(view, template, Here(view, path), {})
 
 
-def drawings(view: View) -> dict[str, bytes]:
-    """Draw the figures of all results, by the paths where pages look for them."""
-    return result.drawings(view)
+def files(view: View) -> dict[str, bytes]:
+    """Return what pages show or offer besides themselves, by the paths where they look for it: drawings, notebooks."""
+    notebooks = {path: book.encode(errors="replace") for path, book in notebook.notebooks(view).items()}
+    return {**result.drawings(view), **notebooks}
 
 
 def _page(

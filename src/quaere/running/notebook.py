@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterator
 from typing import Any
 
-_SETUP = """\
-import sys
-from pathlib import Path
-
-from quaere.project import Project
-
-ROOT = Project.find(Path()).root
-sys.path.insert(0, str(ROOT))
-"""
+from quaere.pages.notebook import SETUP, book
 
 _RUN = """\
 from quaere.running.experiments import Run
@@ -48,28 +39,20 @@ def written(source: str, module: str, size: str) -> str:
         size: The size that the notebook runs: `smoke`, `small` or `full`.
 
     Returns:
-        The notebook as JSON, in version 4.5 of Jupyter's format.
+        The notebook as JSON.
     """
     slug = module.rpartition(".")[2]
-    cells = [
-        _cell("code", _SETUP),
-        *(_cell(kind, text) for kind, text in _pieces(source)),
-        _cell("markdown", f"## Run\n\nThe size is `{size}`; `quaere run --help` lists the others."),
-        _cell("code", _RUN.format(slug=slug, size=size)),
-        _cell("markdown", "## What came out"),
-        _cell("code", _TABLES),
-        _cell("code", _FIGURES),
-    ]
-    for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number}"
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    book = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": cells}
-    return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
-
-
-def _cell(kind: str, text: str) -> dict[str, Any]:
-    cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": text.rstrip("\n")}
-    return cell if kind == "markdown" else {**cell, "execution_count": None, "outputs": []}
+    return book(
+        [
+            ("code", SETUP),
+            *_pieces(source),
+            ("markdown", f"## Run\n\nThe size is `{size}`; `quaere run --help` lists the others."),
+            ("code", _RUN.format(slug=slug, size=size)),
+            ("markdown", "## What came out"),
+            ("code", _TABLES),
+            ("code", _FIGURES),
+        ]
+    )
 
 
 def _pieces(source: str) -> Iterator[tuple[str, str]]:

@@ -121,7 +121,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     @event_priority(100)
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
-        """Name all pages, those written by hand too, and add the modules' pages, the drawings, and attachments."""
+        """Name all pages, those written by hand too, and add the modules' pages, other files, and attachments."""
         has_folders = config.use_directory_urls
         config.docs_dir = self._docs
         for file in _written_by_hand(config):
@@ -150,7 +150,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             file.inclusion = InclusionLevel.NOT_IN_NAV
             file.edit_uri = posixpath.relpath(module.file, self.library.settings.docs)
             files.append(file)
-        for path, content in render.drawings(self.view).items():
+        for path, content in render.files(self.view).items():
             files.append(File.generated(config, path, content=content))
         for path, source in self.library.attachments.items():
             files.append(File.generated(config, path, abs_src_path=str(self.project.root / source)))

@@ -79,3 +79,20 @@ const openToKeys = () => {
 const article = document.querySelector("article");
 // Tables are wrapped, and mathematics and diagrams are drawn, after this script has run.
 if (article) new ResizeObserver(openToKeys).observe(article);
+
+// What can be taken along: the text to copy stands in the button itself.
+
+for (const button of document.querySelectorAll(".q-copy")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const name = button.firstChild;
+    const words = name.data;
+    try {
+      await navigator.clipboard.writeText(button.querySelector("template").content.textContent);
+      name.data = "Copied";
+    } catch {
+      name.data = "Your browser refused";
+    }
+    setTimeout(() => { name.data = words; }, 1500);
+  });
+}

@@ -1,0 +1,80 @@
+"""Notebooks in Jupyter's format: the answers of a card, and what others are written with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from quaere.content import wikilinks
+from quaere.content.model import Library, Paper
+from quaere.pages import scripts
+
+# Who writes the notebook of an experiment need not have what pages are made with.
+if TYPE_CHECKING:
+    from quaere.pages.view import View
+
+SETUP = """\
+import sys
+from pathlib import Path
+
+from quaere.project import Project
+
+ROOT = Project.find(Path()).root
+sys.path.insert(0, str(ROOT))
+"""
+"""The first code of a notebook: it finds the knowledge base around the notebook, and imports from there."""
+
+
+def book(cells: Iterable[tuple[str, str]]) -> str:
+    """Return a notebook as JSON, in version 4.5 of Jupyter's format.
+
+    Args:
+        cells: Each cell's kind, `markdown` or `code`, and its text.
+    """
+    written: list[dict[str, Any]] = []
+    for number, (kind, text) in enumerate(cells):
+        cell: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}, "source": text.rstrip("\n")}
+        written.append(cell if kind == "markdown" else {**cell, "execution_count": None, "outputs": []})
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    whole = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": written}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def notebooks(view: View) -> dict[str, str]:
+    """Return the notebook of each card with answers in code, by the path where its page looks for it."""
+    return {path(paper): book(_cells(view, paper)) for paper in view.library.papers.values() if has_code(view, paper)}
+
+
+def has_code(view: View, paper: Paper) -> bool:
+    """Tell whether a question of a card is answered in code."""
+    return any(asked.answer for asked in view.asked[paper.slug])
+
+
+def path(paper: Paper) -> str:
+    """Return the path of the notebook of a card's answers."""
+    return f"assets/notebooks/{paper.slug}.ipynb"
+
+
+def _cells(view: View, paper: Paper) -> Iterator[tuple[str, str]]:
+    library = view.library
+    where = f"a clone of <{view.repo}>" if view.repo else "the folder of the knowledge base"
+    yield "markdown", f"# {paper.reference.title}\n\nRun it in {where}, after `{library.settings.install}`."
+    yield "code", SETUP
+    for asked in view.asked[paper.slug]:
+        if asked.answer:
+            yield "markdown", _text(f"## {asked.question.ask}\n\n{asked.question.answer}", library)
+            for kind, text in asked.answer.parts:
+                yield ("markdown", _text(text, library)) if kind == "text" else ("code", scripts.script(text))
+
+
+def _text(markdown: str, library: Library) -> str:
+    """Return a text whose links to cards and questions, which a notebook can't follow, are words."""
+
+    def name(target: str) -> str:
+        if asked := library.questions.get(target):
+            return f"“{asked.question.ask}”"
+        paper = library.papers.get(target.partition("#")[0])
+        return paper.card.short or paper.reference.title if paper else target
+
+    return wikilinks.in_words(markdown, name)

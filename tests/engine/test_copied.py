@@ -1,0 +1,68 @@
+"""What readers copy of this library's own answers runs as it is, in a file, in Python's shell and in a notebook.
+
+There is one process for a module and form; most are run by `make test-all` alone.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from _pytest.mark import ParameterSet
+from nbclient import NotebookClient
+
+from quaere.pages import notebook, render, scripts
+from quaere.project import Project
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = Project.find(ROOT).check()[0]
+SCRIPTS: dict[str, list[tuple[str, str]]] = {}
+for answer in LIBRARY.answers:
+    SCRIPTS.setdefault(answer.module.partition(".")[2], []).append((answer.id, scripts.script(answer.code)))
+ENVIRONMENT = {**os.environ, **LIBRARY.settings.environment, "PYTHONPATH": str(ROOT)}
+QUICK = "lstm"
+"""The module whose answers `make test` copies."""
+
+
+def modules(names: list[str]) -> list[ParameterSet]:
+    return [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("module", modules(list(SCRIPTS)))
+def test_in_a_file(module: str, tmp_path: Path) -> None:
+    for id, script in SCRIPTS[module]:
+        (tmp_path / f"{id}.py").write_text(script, encoding="utf-8")
+    run = "import runpy, sys\nfor path in sys.argv[1:]: print(path); runpy.run_path(path, run_name='__main__')"
+    files = [f"{id}.py" for id, _ in SCRIPTS[module]]
+    done = subprocess.run(
+        [sys.executable, "-c", run, *files], cwd=tmp_path, env=ENVIRONMENT, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+
+
+@pytest.mark.parametrize("module", modules(list(SCRIPTS)))
+def test_in_the_shell(module: str, tmp_path: Path) -> None:
+    text = "".join(script for _, script in SCRIPTS[module])
+    done = subprocess.run(
+        [sys.executable, "-i", "-q"],
+        cwd=tmp_path, env=ENVIRONMENT, input=text, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr, done.stderr[-3000:]
+    assert "SyntaxError" not in done.stderr, done.stderr[-3000:]
+    assert "IndentationError" not in done.stderr, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("slug", modules([slug for slug, paper in LIBRARY.papers.items() if LIBRARY.module_of(paper)]))
+def test_in_a_notebook(slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    view = render.view(LIBRARY, {})
+    book = notebook.notebooks(view).get(notebook.path(LIBRARY.papers[slug]))
+    if book is None:
+        assert not notebook.has_code(view, LIBRARY.papers[slug])
+        return
+    read = nbformat.reads(book, as_version=4)  # type: ignore[no-untyped-call]
+    NotebookClient(read, resources={"metadata": {"path": str(ROOT)}}).execute()
