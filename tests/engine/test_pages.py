@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
+import nbformat
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -160,7 +161,7 @@ def part(name: str, of: Library, path: str = "index.md", **more: Any) -> str:
 
 def one_question(of: Library, id: str, **more: Any) -> str:
     """Return what the page of red shows of one question."""
-    (found,) = [part for part in body(of, **more).split('<div class="q-question"') if f'id="{id}"' in part]
+    (found,) = [part for part in body(of, **more).split('<details class="q-question"') if f'id="{id}"' in part]
     return found
 
 
@@ -194,7 +195,9 @@ class Reading(HTMLParser):
         # The link of a heading to itself is none of its words.
         if self.elements and self.elements[-1][1].get("class") == "headerlink" and self._open[-1:] == ["a"]:
             return
-        self._text.append(data)
+        # Of a template nothing is shown.
+        if "template" not in self._open:
+            self._text.append(data)
         for tag in set(self._open):
             self.texts[tag][-1] += data
 
@@ -321,7 +324,11 @@ def test_pages_without_folders_have_addresses_that_end_in_html() -> None:
     made = pages(linked(), has_folders=False)
     links = [link for page in made.values() for link in Reading(page.body).links() if not link.startswith("https://")]
     to_pages = {re.split("[?#]", link)[0] for link in links} - {""}
-    assert {link for link in to_pages if not link.endswith(".html")} == {"../files/x.pdf", "wall%201.png"}
+    assert {link for link in to_pages if not link.endswith(".html")} == {
+        "../files/x.pdf",
+        "../assets/notebooks/red.ipynb",
+        "wall%201.png",
+    }
     assert {"red.html", "../papers/red.html", "papers/red.html", "../index.html", "index.html"} <= to_pages
     images = Reading(made["papers/green.md"].body).all("img")
     assert [image["src"] for image in images] == ["wall%201.png"] * 2
@@ -412,7 +419,7 @@ def test_a_question_is_found_at_its_id() -> None:
 
 
 def test_a_card_shows_a_question_in_each_state() -> None:
-    states = [one["data-state"] for one in Reading(body(small())).all("div") if one.get("class") == "q-question"]
+    states = [one["data-state"] for one in Reading(body(small())).all("details") if one.get("class") == "q-question"]
     assert states == ["demonstrated", "unverified", "broken", "open", "answered"]
 
 
@@ -423,7 +430,38 @@ def test_a_stamp_says_when_and_on_what_an_answer_held() -> None:
     assert links_of(held)["012345678+"] == f"{REPO}/commit/0123456789"
     assert links_of(held)["house/red.py, line 7"] == f"{REPO}/blob/main/house/red.py#L7"
     assert links_of(held)["Door"] == "../../reference/red/#house.red.Door"
-    assert [code.strip() for code in Reading(held).texts["pre"]] == [">>> 1 + 1\n2", "quaere verify red.held"]
+    assert [code.strip() for code in Reading(held).texts["pre"]] == [">>> 1 + 1\n2"]
+
+
+def test_an_answer_can_be_copied_as_a_script_and_as_the_commands_that_run_it_and_is_in_a_notebook() -> None:
+    held = one_question(small(), "held")
+    script, commands = Reading(held).texts["template"]
+    assert script == "1 + 1\n# 2\n"
+    assert commands == f"git clone {REPO}\ncd house\npip install -e .\nquaere verify red.held\n"
+    path = "assets/notebooks/red.ipynb"
+    assert links_of(held)["Notebook of this card’s answers"] == f"../../{path}"
+    book = nbformat.reads(render.files(view(small()))[path].decode(), as_version=4)  # type: ignore[no-untyped-call]
+    nbformat.validate(book)
+    cells = [(cell.cell_type, cell.source) for cell in book.cells]
+    assert ("markdown", "Because.") in cells
+    assert ("code", "1 + 1\n# 2") in cells
+    assert "assets/notebooks/blue.ipynb" not in render.files(view(small()))
+
+
+def test_links_to_cards_and_questions_are_words_in_a_notebook() -> None:
+    prose = "See [[blue]], [[red.held|this]], [[red.said]] and [[nobody]], not `[[blue]]`."
+    asked = (question("held"), question("said", ask="Is it so?"))
+    red = paper("red", implementation="red", questions=asked)
+    of = library(red, paper("blue"), answers=(answer("red.held", prose=prose),))
+    book = json.loads(render.files(view(of))["assets/notebooks/red.ipynb"])
+    assert "See On blue, this, “Is it so?” and nobody, not `[[blue]]`." in [cell["source"] for cell in book["cells"]]
+
+
+def test_a_question_is_summed_up_by_the_first_sentence_of_its_answer() -> None:
+    card = paper("one", questions=(question("a", answer="It is *so* by [[two]], e.g. at 1.5. Here, too.\n\nMore."),))
+    assert (
+        Reading(body(library(card, paper("two")), "papers/one.md")).text.count("It is so by On two, e.g. at 1.5.") == 2
+    )
 
 
 def test_a_stale_verdict_is_shown_as_past_and_a_failure_with_its_output() -> None:
@@ -458,9 +496,9 @@ def test_a_question_that_names_itself_is_shown_all_the_same() -> None:
 def test_lineage_goes_both_ways() -> None:
     made = pages(small())
     red, blue = made["papers/red.md"].body, made["papers/blue.md"].body
-    assert "Lineage this paper Red: a color → built on by On blue" in Reading(red).text
+    assert "Lineage Built on by On blue" in Reading(red).text
     assert links_of(red)["On blue"] == "../blue/"
-    assert "Lineage builds on Red: a color → this paper On blue" in Reading(blue).text
+    assert "Lineage Builds on Red: a color" in Reading(blue).text
     assert links_of(blue)["Red: a color"] == "../red/"
 
 
@@ -526,7 +564,8 @@ def reading_of_uncited() -> Reading:
 
 
 def test_a_claim_says_that_nothing_was_measured() -> None:
-    said = "It is big. Table 1 Reported: 9 | 10 no experiment A verdict would take: an experiment of this paper"
+    said = "It is big. Table 1 no experiment Reported: 9 | 10 A verdict would take: an experiment of this paper"
+    assert "1 claim without an experiment" in Reading(body(small())).text
     assert said in " ".join(Reading(body(small())).text.split())
 
 
@@ -539,7 +578,7 @@ def test_a_claim_says_that_its_experiment_has_not_been_run_or_not_since_the_clai
 
 def test_a_claim_shows_what_was_reported_and_what_was_measured_side_by_side() -> None:
     text = " ".join(Reading(body(tried())).text.split())
-    assert "It is big. Table 1 Reported: 9 | 10 size small: two coats partly walls (higher is better)" in text
+    assert "It is big. Table 1 size small: two coats partly Reported: 9 | 10 walls (higher is better)" in text
     assert "ours" in text
     assert "8.5 (8 to 9); the paper: 9" in text
     assert "chance: 1" in text
@@ -627,13 +666,14 @@ def test_a_card_folds_away_what_the_experiment_was_set_to() -> None:
 def test_each_figure_of_a_result_is_there_for_light_and_dark_pages_with_words_for_who_cannot_see_it() -> None:
     shown = view(tried())
     reading = Reading(render.pages(shown)["papers/red.md"].body)
-    images = reading.all("img")
+    key, images = reading.all("img")[:2], reading.all("img")[2:]
+    assert [image["src"] for image in key] == [image["src"] for image in images[:2]]
     paths = [f"assets/results/red-small-{id}-{ground}.svg" for id in ("curve", "map") for ground in ("light", "dark")]
     assert [image["src"] for image in images] == [f"../../{path}#only-{path[-9:-4].strip('-')}" for path in paths]
     assert {image["alt"] for image in images} == {"From 1 to 2."}
     drawings = render.files(shown)
-    assert set(drawings) == set(paths)
-    assert all(drawing.startswith(b"<svg") for drawing in drawings.values())
+    assert set(drawings) - {"assets/notebooks/red.ipynb"} == set(paths)
+    assert all(drawings[path].startswith(b"<svg") for path in paths)
     assert "Shades. It darkens." in reading.text
 
 
@@ -796,8 +836,9 @@ def test_hostile_notes_and_answers_put_nothing_alive_on_a_page(notes: str) -> No
     made = body(of, "papers/bad.md")
     assert Reading(made).faults() == []
     assert Reading(made).all("img") == []
+    whole = Reading(re.sub('<p class="q-brief">.*?</p>|<button.*?</button>', "", made, flags=re.DOTALL)).text
     for words in ("script", "style", "view", "textarea"):
-        assert Reading(made).text.count(words) % 3 == 0, "what stands in all three is shown in all three"
+        assert whole.count(words) % 3 == 0, "what stands in all three is shown in all three"
 
 
 def test_a_line_of_a_card_may_hold_code_math_and_links() -> None:
@@ -851,18 +892,18 @@ def test_the_headings_of_a_page_form_a_tree() -> None:
             (
                 Heading(
                     2,
+                    "questions_",
+                    "Questions",
+                    (Heading(3, "held", "Why held?", (Heading(4, "in-it", "In it"),)), Heading(3, "b", "Why b?")),
+                ),
+                Heading(
+                    2,
                     "notes_",
                     "Notes",
                     (
                         Heading(3, "a-b", "A <b>", (Heading(4, "b-c", "B & c"),)),
                         Heading(3, "d", "D", (Heading(4, "a-b_1", "A <b>"),)),
                     ),
-                ),
-                Heading(
-                    2,
-                    "questions_",
-                    "Questions",
-                    (Heading(3, "held", "Why held?", (Heading(4, "in-it", "In it"),)), Heading(3, "b", "Why b?")),
                 ),
             ),
         ),
@@ -897,9 +938,9 @@ def test_a_heading_of_the_notes_takes_no_id_of_a_question_a_claim_or_a_section()
     red = paper("red", title="Red", notes=notes, questions=(question("held"),), claims=claims)
     found = pages(library(red), citations={})["papers/red.md"].headings[0]
     assert found.id == "red"
-    assert [one.id for one in found.below] == ["notes_", "questions_", "claims_"]
-    assert [one.id for one in found.below[0].below] == ["held_1", "big_claim_1", "notes", "red_1"]
-    assert [one.id for one in found.below[1].below] == ["held"]
+    assert [one.id for one in found.below] == ["questions_", "notes_", "claims_"]
+    assert [one.id for one in found.below[0].below] == ["held"]
+    assert [one.id for one in found.below[1].below] == ["held_1", "big_claim_1", "notes", "red_1"]
 
 
 def crowded() -> Library:
@@ -1102,7 +1143,7 @@ def test_a_template_of_the_library_stands_in_for_ours() -> None:
 def test_a_template_may_extend_ours() -> None:
     template = '{% extends "quaere/card.html" %}\n{% block notes %}<p>{{ super() }} & {{ "<own>" }}</p>{% endblock %}'
     own, ours = body(small(templates={"card.html": template}), "papers/blue.md"), body(small(), "papers/blue.md")
-    start, end = ours.index('<h2 id="notes_"'), ours.index('<h2 id="cite_"')
+    start, end = ours.index('<h2 id="notes_"'), ours.index('<h2 id="lineage_"')
     assert own.startswith(ours[:start] + "<p>" + ours[start:end].rstrip())
     assert own.endswith("& &lt;own&gt;</p>" + ours[end:]) or own.replace("\n", "").endswith(
         ("& &lt;own&gt;</p>" + ours[end:]).replace("\n", "")
@@ -1111,7 +1152,7 @@ def test_a_template_may_extend_ours() -> None:
 
 def test_a_template_of_the_library_is_used_wherever_ours_would_be() -> None:
     code = body(small(templates={"code.html": "<pre>{{ language }}: {{ body }}</pre>"}))
-    assert "<pre>sh: quaere verify red.held\n</pre>" in re.sub("<(?!/?pre)[^>]*>", "", code)
+    assert "<pre>pycon: &gt;&gt;&gt; 1 + 1\n2\n</pre>" in re.sub("<(?!/?pre)[^>]*>", "", code)
     states = small(templates={"states.html": "<p>{{ here.path }}</p>"})
     assert part("states", states, "a.md") == "<p>a.md</p>"
     assert "<p>index.md</p>" in body(states, addresses.HOME)

@@ -1,6 +1,8 @@
 """What a reader does with the site: look, filter, search, switch to dark, read on a phone, copy, and edit."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from quaere.content.model import Library
+from quaere.pages import scripts
 from quaere.project import Project
 from tests.site.conftest import without_search
 
@@ -37,6 +40,25 @@ def lines_linked(page: Page, kind: str) -> list[tuple[str, str, int, str]]:
 # What the pages show
 
 
+def test_a_question_opens_where_its_address_leads_to_it_and_all_of_them_by_a_button(page: Page) -> None:
+    page.goto(CARD)
+    folds = page.locator("details.q-question")
+    assert page.locator("details.q-question[open]").count() == 0
+    page.goto(f"{CARD}#path-length")
+    expect(page.locator("details.q-question[open] #path-length")).to_be_in_viewport()
+    assert page.locator("details.q-question[open]").count() == 1
+    page.get_by_role("button", name="Open all").first.click()
+    assert page.locator("details.q-question[open]").count() == folds.count()
+    page.get_by_role("button", name="Close all").first.click()
+    assert page.locator("details.q-question[open]").count() == 0
+
+
+def test_a_folded_card_is_a_few_screens_high(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(CARD)
+    assert page.evaluate("document.documentElement.scrollHeight") < 6000
+
+
 def test_every_question_stands_on_its_card_and_on_the_page_of_all_questions(site: Path, library: Library) -> None:
     listed = (site / "questions/index.html").read_text(encoding="utf-8")
     assert sorted(set(re.findall(r'href="\.\./papers/(\w+/#[^"]+)"', listed))) == sorted(
@@ -44,7 +66,7 @@ def test_every_question_stands_on_its_card_and_on_the_page_of_all_questions(site
     )
     for slug, paper in library.papers.items():
         card = (site / "papers" / slug / "index.html").read_text(encoding="utf-8")
-        ids = re.findall(r'<div class="q-question"[^>]*>\s*<h3 id="([^"]+)"', card)
+        ids = re.findall(r'<details class="q-question"[^>]*>\s*<summary>\s*<h3 id="([^"]+)"', card)
         assert ids == [question.id for question in paper.card.questions]
 
 
@@ -66,8 +88,8 @@ def test_each_figure_of_a_result_is_shown_in_the_colors_of_the_page(
     figures = library.results["transformer"][0].figures
     assert figures
     for figure in figures:
+        page.goto(f"{CARD}#{figure.id}_figure")
         images = page.locator(f"#{figure.id}_figure img")
-        page.locator(f"#{figure.id}_figure").scroll_into_view_if_needed()
         shown, other = images.all() if scheme == "light" else reversed(images.all())
         expect(shown).to_be_visible()
         expect(other).to_be_hidden()
@@ -221,7 +243,7 @@ def test_the_palette_switches_to_dark_and_stays(page: Page) -> None:
     expect(body).to_have_attribute("data-md-color-scheme", "slate")
 
 
-def test_a_command_and_a_citation_can_be_copied(context: BrowserContext, page: Page) -> None:
+def test_an_answer_and_a_citation_can_be_copied(context: BrowserContext, page: Page, library: Library) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(CARD)
 
@@ -235,9 +257,18 @@ def test_a_command_and_a_citation_can_be_copied(context: BrowserContext, page: P
             page.wait_for_timeout(100)
         return ""
 
-    question = page.locator(".q-question", has=page.locator("#scaled-dot-product"))
-    command = question.locator(".highlight", has_text="quaere verify")
-    assert copied_from(command) == "quaere verify transformer.scaled-dot-product"
+    question = page.locator(".q-question", has=page.locator("#why-warm-up"))
+    question.locator("summary").first.click()
+    code = question.locator(".highlight").first
+    shell = [sys.executable, "-i", "-q"]
+    done = subprocess.run(shell, input=copied_from(code), cwd=ROOT, text=True, capture_output=True, check=False)
+    assert "Error" not in done.stderr
+    page.evaluate("navigator.clipboard.writeText('')")
+    question.get_by_role("button", name="Copy as a script").click()
+    expect(question.get_by_role("button", name="Copied")).to_be_visible()
+    answer = library.questions["transformer.why-warm-up"].answer
+    assert answer
+    assert page.evaluate("navigator.clipboard.readText()") == scripts.script(answer.code)
     citation = page.locator(".tabbed-set", has_text="BibTeX").locator(".highlight:visible")
     assert copied_from(citation).startswith("@inproceedings{vaswani2017attention,")
 

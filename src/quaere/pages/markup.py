@@ -49,6 +49,9 @@ _ATTRIBUTES = {
 _MARKS = {"italic": "em", "bold": "strong", "code": "code", "sub": "sub", "sup": "sup"}
 _LANGUAGE = re.compile(r"[\w+#.-]+")
 _DEEPEST = 6
+_SHORT = 30
+_FULL_STOP = re.compile(r"[.!?。！？][)\"”’]*")
+_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|al|etc|approx|Eqs?|Figs?|Secs?|Tab|App|Ref|No|[A-Z])\.$")
 _ID_AT_END = re.compile(r"(?:^|[ \t]+)\{[ \t]*#([a-z0-9][a-z0-9_-]*)[ \t]*\}$")
 
 
@@ -106,7 +109,7 @@ def slug(words: str) -> str:
     return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", words.casefold())).strip("-_")
 
 
-def block(text: str, here: Surroundings, ids: Ids, below: int) -> Markup:
+def block(text: str, here: Surroundings, ids: Ids, below: int, *, is_folded: bool = False) -> Markup:
     """Show a text.
 
     Args:
@@ -114,10 +117,11 @@ def block(text: str, here: Surroundings, ids: Ids, below: int) -> Markup:
         here: The page around it.
         ids: The ids of that page; those of the text's headings are added.
         below: The level of the heading that it stands under; its own headings are moved down as far as need be.
+        is_folded: Whether what stands below each of its highest headings is behind a disclosure.
     """
     ids.texts += 1
     # No heading's id holds a point.
-    environment = {"here": here, "ids": ids, "below": below, "docId": f"text.{ids.texts}"}
+    environment = {"here": here, "ids": ids, "below": below, "docId": f"text.{ids.texts}", "is_folded": is_folded}
     return _clean(_parser(lines=False).render(text, environment))
 
 
@@ -125,6 +129,45 @@ def inline(text: str, here: Surroundings, *, links: bool = True) -> Markup:
     """Render a line; without links if it is inside one."""
     environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": links}
     return _clean(_parser(lines=True).renderInline(" ".join(text.split()), environment))
+
+
+def first_sentence(text: str, here: Surroundings) -> Markup:
+    """Render the first sentence of a text, without links; empty if the text doesn't begin with a paragraph.
+
+    A short one ("Yes.") is followed by the next.
+    """
+    environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": False}
+    parser = _parser(lines=True)
+    tokens = parser.parse(text, environment)
+    if not tokens or tokens[0].type != "paragraph_open":
+        return Markup()
+    line = list(_up_to_full_stop(tokens[1].children or ()))
+    return _clean(str(cast(RendererHTML, parser.renderer).renderInline(line, parser.options, environment)))
+
+
+def _up_to_full_stop(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Yield the tokens of a line up to the end of a sentence, which lies outside of all markup."""
+    level = length = 0
+    for index, token in enumerate(tokens):
+        level += token.nesting
+        if token.type == "text" and level == 0:
+            is_last = index + 1 == len(tokens) or tokens[index + 1].type in ("softbreak", "hardbreak")
+            if end := _sentence_end(token.content, max(0, _SHORT - length), is_last=is_last):
+                yield Token("text", "", 0, content=token.content[:end])
+                return
+        length += len(token.content)
+        yield Token("text", "", 0, content=" ") if token.type in ("softbreak", "hardbreak") else token
+
+
+def _sentence_end(text: str, start: int, *, is_last: bool) -> int:
+    """Return where a sentence of a text ends, beyond some characters; 0 if none does."""
+    for found in _FULL_STOP.finditer(text):
+        end = found.end()
+        is_followed = text[end].isspace() if end < len(text) else is_last
+        is_end = is_followed or found[0] in "。！？"
+        if end > start and is_end and not _ABBREVIATION.search(text[:end]):
+            return end
+    return 0
 
 
 def words(text: str, here: Surroundings) -> str:
@@ -211,7 +254,30 @@ def _code(_: object, tokens: Sequence[Token], index: int, __: object, environmen
 def _shown(state: StateCore) -> None:
     """Turn the tokens that HTML has no element for into some that it has."""
     shown = [one for token in state.tokens for one in _block(token, state)]
-    state.tokens = list(_headings(shown, state.env))
+    headed = list(_headings(shown, state.env))
+    state.tokens = list(_folded(headed, state.env["below"] + 1)) if state.env.get("is_folded") else headed
+
+
+def _folded(tokens: Sequence[Token], level: int) -> Iterator[Token]:
+    """Yield the tokens with what follows each heading of a level behind a disclosure that the heading sums up."""
+    is_open = False
+    for token in tokens:
+        is_heading = token.level == 0 and token.tag == f"h{level}" and token.type.startswith("heading")
+        if is_heading and token.nesting == 1:
+            if is_open:
+                yield Token("details_close", "details", -1, block=True)
+            yield Token("details_open", "details", 1, attrs={"class": "q-fold"}, block=True)
+            yield Token("summary_open", "summary", 1)
+            is_open = True
+        # Footnotes, which come last, belong to all of the text.
+        if is_open and token.type == "footnote_block_open":
+            yield Token("details_close", "details", -1, block=True)
+            is_open = False
+        yield token
+        if is_heading and token.nesting == -1:
+            yield Token("summary_close", "summary", -1, block=True)
+    if is_open:
+        yield Token("details_close", "details", -1, block=True)
 
 
 def _block(token: Token, state: StateCore) -> Iterator[Token]:

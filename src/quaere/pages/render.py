@@ -92,6 +92,7 @@ def view(
         anchor=anchor,
         cell=cell,
         commit_name=_commit_name,
+        counted_claims=result.by_outcome,
         counted_outcomes=lambda slugs: result.counted(shown, slugs),
         duration=_duration,
         is_wide=result.is_wide,

@@ -86,8 +86,12 @@ def judged(view: View, paper: Paper) -> list[Judged]:
 
 def counted(view: View, slugs: Iterable[str]) -> dict[Outcome, int]:
     """Count the claims of some papers by outcome; outcomes without claims are left out."""
-    papers = (view.library.papers[slug] for slug in slugs)
-    found = [one.finding.outcome for paper in papers for one in judged(view, paper)]
+    return by_outcome(one for slug in slugs for one in judged(view, view.library.papers[slug]))
+
+
+def by_outcome(claims: Iterable[Judged]) -> dict[Outcome, int]:
+    """Count claims by outcome."""
+    found = [one.finding.outcome for one in claims]
     return {outcome: found.count(outcome) for outcome in Outcome if outcome in found}
 
 

@@ -246,6 +246,14 @@ class Here:
         """Show a text of a card, its headings below one of a given level."""
         return markup.block(text, self, self.ids, below)
 
+    def folded(self, text: str, below: int) -> Markup:
+        """Show a text of a card with what stands below each of its highest headings behind a disclosure."""
+        return markup.block(text, self, self.ids, below, is_folded=True)
+
+    def first_sentence(self, text: str) -> Markup:
+        """Show the first sentence of a text of a card."""
+        return markup.first_sentence(text, self)
+
     def title(self, paper: Paper) -> Markup:
         """Show the title of a paper."""
         return markup.runs(paper.reference.heading)

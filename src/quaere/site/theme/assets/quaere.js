@@ -96,3 +96,26 @@ for (const button of document.querySelectorAll(".q-copy")) {
     setTimeout(() => { name.data = words; }, 1500);
   });
 }
+
+// A question opens where its address leads to it, and all of them by a button.
+
+const openTarget = () => {
+  const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let around = target && target.closest("details");
+  if (!around) return;
+  for (; around; around = around.parentElement.closest("details")) around.open = true;
+  target.scrollIntoView();
+};
+
+addEventListener("hashchange", openTarget);
+openTarget();
+
+for (const button of document.querySelectorAll(".q-all")) {
+  const folds = [...document.querySelectorAll(button.dataset.all)];
+  button.hidden = folds.length < 2;
+  button.addEventListener("click", () => {
+    const open = folds.some((fold) => !fold.open);
+    for (const fold of folds) fold.open = open;
+    button.textContent = open ? "Close all" : "Open all";
+  });
+}
