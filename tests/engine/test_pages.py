@@ -195,9 +195,7 @@ class Reading(HTMLParser):
         # The link of a heading to itself is none of its words.
         if self.elements and self.elements[-1][1].get("class") == "headerlink" and self._open[-1:] == ["a"]:
             return
-        # Of a template nothing is shown.
-        if "template" not in self._open:
-            self._text.append(data)
+        self._text.append(data)
         for tag in set(self._open):
             self.texts[tag][-1] += data
 
@@ -426,7 +424,7 @@ def test_a_card_shows_a_question_in_each_state() -> None:
 def test_a_stamp_says_when_and_on_what_an_answer_held() -> None:
     held = one_question(small(), "held")
     text = Reading(held).text
-    assert re.search(r"passed 2026-02-01 10:20 UTC · 0\.1[23] s · commit 012345678\+ · python 3\.11\.2 Because\.", text)
+    assert re.search(r"passed 2026-02-01 10:20 UTC · 0\.1[23] s · commit 012345678\+ · python 3\.11\.2 · link to this question Because\.", text)
     assert links_of(held)["012345678+"] == f"{REPO}/commit/0123456789"
     assert links_of(held)["house/red.py, line 7"] == f"{REPO}/blob/main/house/red.py#L7"
     assert links_of(held)["Door"] == "../../reference/red/#house.red.Door"
@@ -435,7 +433,7 @@ def test_a_stamp_says_when_and_on_what_an_answer_held() -> None:
 
 def test_an_answer_can_be_copied_as_a_script_and_as_the_commands_that_run_it_and_is_in_a_notebook() -> None:
     held = one_question(small(), "held")
-    script, commands = Reading(held).texts["template"]
+    script, commands = (button["data-copy"] for button in Reading(held).all("button"))
     assert script == "1 + 1\n# 2\n"
     assert commands == f"git clone {REPO}\ncd house\npip install -e .\nquaere verify red.held\n"
     path = "assets/notebooks/red.ipynb"

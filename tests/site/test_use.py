@@ -269,6 +269,7 @@ def test_an_answer_and_a_citation_can_be_copied(context: BrowserContext, page: P
     answer = library.questions["transformer.why-warm-up"].answer
     assert answer
     assert page.evaluate("navigator.clipboard.readText()") == scripts.script(answer.code)
+    page.get_by_role("link", name="Cite", exact=True).first.click()
     citation = page.locator(".tabbed-set", has_text="BibTeX").locator(".highlight:visible")
     assert copied_from(citation).startswith("@inproceedings{vaswani2017attention,")
 

@@ -410,7 +410,9 @@ def _headings(tokens: Sequence[Token], environment: Any) -> Iterator[Token]:
             line = tokens[index + 1]
             id = environment["ids"].name(_given_id(line) or _plain(line.children or ()))
             token.attrs = {"id": id}
-            attributes: dict[str, Any] = {"class": "headerlink", "href": f"#{id}", "title": "Link to this heading"}
-            link = [Token("link_open", "a", 1, attrs=attributes), Token("text", "", 0, content="#")]
-            line.children = [*(line.children or []), *link, Token("link_close", "a", -1)]
+            # The summary of a disclosure holds no link.
+            if not (environment.get("is_folded") and token.level == 0 and token.tag == f"h{environment['below'] + 1}"):
+                attributes: dict[str, Any] = {"class": "headerlink", "href": f"#{id}", "title": "Link to this heading"}
+                link = [Token("link_open", "a", 1, attrs=attributes), Token("text", "", 0, content="#")]
+                line.children = [*(line.children or []), *link, Token("link_close", "a", -1)]
         yield token

@@ -49,6 +49,8 @@ _STYLES = ("assets/quaere.css",)
 _SCRIPTS = ("assets/render.js", "assets/quaere.js")
 _ANSWERS = "quaere.content.answers.AnswersExtension"
 
+_FOLD = re.compile(r"</?(?:details|summary)\b[^>]*>")
+
 _log = get_plugin_logger("quaere")
 
 
@@ -252,7 +254,9 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     def _index(self, index: Any, named: MkDocsPage, page: Page) -> None:
         # What stands before the title would become an entry of its own, without words.
-        named.content = unicode_mathematics(page.body[max(0, page.body.find("<h1")) :])
+        # A heading in a disclosure would end where its summary ends.
+        unfolded = _FOLD.sub("", page.body[max(0, page.body.find("<h1")) :])
+        named.content = unicode_mathematics(unfolded)
         named.toc = TableOfContents(list(map(anchor, page.headings)))
         named.meta = {**meta(page), "search": {"boost": page.boost} if page.boost != 1 else {}}
         index.add_entry_from_context(named)

@@ -80,20 +80,19 @@ const article = document.querySelector("article");
 // Tables are wrapped, and mathematics and diagrams are drawn, after this script has run.
 if (article) new ResizeObserver(openToKeys).observe(article);
 
-// What can be taken along: the text to copy stands in the button itself.
+// What can be taken along: the text to copy is an attribute of the button.
 
 for (const button of document.querySelectorAll(".q-copy")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    const name = button.firstChild;
-    const words = name.data;
+    const words = button.textContent;
     try {
-      await navigator.clipboard.writeText(button.querySelector("template").content.textContent);
-      name.data = "Copied";
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "Copied";
     } catch {
-      name.data = "Your browser refused";
+      button.textContent = "Your browser refused";
     }
-    setTimeout(() => { name.data = words; }, 1500);
+    setTimeout(() => { button.textContent = words; }, 1500);
   });
 }
 
