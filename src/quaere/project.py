@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quaere import atomic
+from quaere.cache import Cache
 from quaere.content import files
 from quaere.content.bibliography import export
 from quaere.content.check import check
@@ -208,6 +209,11 @@ class Project:
             rows.append(row)
         return rows
 
+    @property
+    def cache(self) -> Cache:
+        """What is kept of earlier builds."""
+        return Cache(self.root / ".quaere" / "cache")
+
     def view(self, library: Library, **site: Any) -> View:
         """Return what the pages of the library are made of (`pages.render.view` tells of the arguments)."""
         from quaere.pages import render
@@ -216,4 +222,4 @@ class Project:
             slug: {"BibTeX": export.bibtex([paper.reference]), "CSL-JSON": export.csl_json([paper.reference])}
             for slug, paper in library.papers.items()
         }
-        return render.view(library, self.verdicts(), citations=citations, **site)
+        return render.view(library, self.verdicts(), citations=citations, kept=self.cache.get, **site)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
@@ -674,6 +675,24 @@ def test_each_figure_of_a_result_is_there_for_light_and_dark_pages_with_words_fo
     assert set(drawings) - {"assets/notebooks/red.ipynb"} == set(paths)
     assert all(drawings[path].startswith(b"<svg") for path in paths)
     assert "Shades. It darkens." in reading.text
+
+
+def test_a_figure_is_drawn_again_only_when_it_or_what_draws_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[bytes, str] = {}
+    drawn: list[str] = []
+
+    def keep(source: bytes, make: Callable[[], str]) -> str:
+        if source not in kept:
+            drawn.append(make())
+            kept[source] = drawn[-1]
+        return kept[source]
+
+    first = render.files(render.view(tried(), {}, kept=keep))
+    assert render.files(render.view(tried(), {}, kept=keep)) == first
+    assert len(drawn) == 4
+    monkeypatch.setattr("quaere.pages.figures.recipe", lambda: b"another")
+    render.files(render.view(tried(), {}, kept=keep))
+    assert len(drawn) == 8
 
 
 def test_notes_of_a_result_are_markdown_with_headings_below_the_experiments() -> None:

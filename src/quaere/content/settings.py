@@ -138,7 +138,7 @@ def read(file: Path) -> Settings | None:
 _FOLDERS = ("papers", "implementation", "docs", "templates")
 _WRITTEN = ("evidence", "benchmarks")
 _READ = ("bibliography", "tests", "renamed")
-_TAKEN = ("pyproject.toml", "mkdocs.yml", ".git", ".quaere/runs")
+_TAKEN = ("pyproject.toml", "mkdocs.yml", ".git", ".quaere/runs", ".quaere/cache")
 
 
 def places(root: Path, settings: Settings) -> dict[str, Path]:

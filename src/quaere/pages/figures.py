@@ -11,8 +11,10 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import metadata
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quaere.content.results import Figure, Heatmap, Lines, Pictures, Series
@@ -62,6 +64,12 @@ class _Ground:
             "legend.frameon": False,
             "figure.constrained_layout.use": True,
         }
+
+
+@cache
+def recipe() -> bytes:
+    """Return what, besides a figure's data, decides how it is drawn: this module and matplotlib's version."""
+    return Path(__file__).read_bytes() + metadata.version("matplotlib").encode()
 
 
 @lru_cache(maxsize=512)

@@ -27,7 +27,7 @@ from quaere.errors import ConfigError, Place
 from quaere.pages import card, lists, notebook, reference, result, scripts
 from quaere.pages.compiled import Compiled
 from quaere.pages.page import Page
-from quaere.pages.view import MEANINGS, Here, View, anchor
+from quaere.pages.view import MEANINGS, Here, Kept, View, anchor
 
 PARTS: Mapping[str, str] = {"states": "states.html", "newest": "newest.html", "benchmarks": "benchmarks.html"}
 """The parts that a hand-written page can contain by `<!-- quaere:NAME -->`, and their templates."""
@@ -45,6 +45,7 @@ def view(
     name: str = "",
     has_folders: bool = True,
     has_documentation: bool = True,
+    kept: Kept | None = None,
 ) -> View:
     """Make the view of a library that its pages show.
 
@@ -57,6 +58,7 @@ def view(
         name: The site's name.
         has_folders: Whether each page has a folder of its own, as with MkDocs' `use_directory_urls`.
         has_documentation: Whether the modules' pages document what is in them.
+        kept: What keeps the drawings; without it they are drawn each time.
     """
     own, folder = PackageLoader("quaere.pages"), library.settings.templates
 
@@ -83,6 +85,7 @@ def view(
         name,
         has_folders,
         has_documentation,
+        **({"kept": kept} if kept else {}),
     )
     environment.globals.update(view=shown, library=library, meanings=MEANINGS, addresses=addresses)
     environment.tests["has_code"] = lambda paper: library.module_of(paper) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from quaere.content.model import Claim, Paper
@@ -33,7 +34,9 @@ def drawings(view: View) -> dict[str, bytes]:
         for index, figure in enumerate(result.figures):
             for ground in ("light", "dark"):
                 try:
-                    content = figures.draw(figure.model_dump_json(), ground)
+                    told = figure.model_dump_json()
+                    source = b"\0".join((figures.recipe(), ground.encode(), told.encode()))
+                    content = view.kept(source, partial(figures.draw, told, ground))
                 except Exception as error:
                     # Of what draws, for numbers and pictures that make no figure.
                     problem = f"this figure can't be drawn: {error or type(error).__name__}"

@@ -36,13 +36,22 @@ MEANINGS = {
 """The states in the order in which pages list them, and what each means."""
 
 
+Kept = Callable[[bytes, Callable[[], str]], str]
+"""Returns what was made from a source: what is kept of it, or else what the function makes now."""
+
+
+def _not_kept(source: bytes, make: Callable[[], str]) -> str:
+    return make()
+
+
 @dataclass(frozen=True)
 class View:
     """Everything that pages are rendered from.
 
     `templates` makes them; `repo` is the address of the repository, without which nothing can be edited there, and
-    `branch` the one that is linked; `has_documentation` tells whether the modules' pages say what is in them;
-    `has_folders` tells whether a page has a folder of its own (`papers/toy/`) or a file (`papers/toy.html`).
+    `branch` the one that is linked; `has_documentation` tells whether the modules' pages say what is in them; `kept`
+    keeps what takes long to make; `has_folders` tells whether a page has a folder of its own (`papers/toy/`) or a file
+    (`papers/toy.html`).
     """
 
     library: Library
@@ -54,6 +63,7 @@ class View:
     name: str = ""
     has_folders: bool = True
     has_documentation: bool = True
+    kept: Kept = _not_kept
 
     @cached_property
     def states(self) -> Mapping[str, State]:

@@ -73,6 +73,7 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
             is_written = not (faults and is_strict)
             if is_written:
                 _update(site, fresh)
+                project.cache.prune()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:

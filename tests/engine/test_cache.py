@@ -1,0 +1,84 @@
+"""What is kept is made once, and never trusted."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quaere.cache import Cache
+
+
+def counting(made: list[str], text: str = "drawn") -> Callable[[], str]:
+    def make() -> str:
+        made.append(text)
+        return text
+
+    return make
+
+
+@pytest.mark.parametrize("text", ["", "drawn", "<svg>\n\u00e9\u795e\r\n</svg>\n", "a\x00b"])
+def test_what_is_kept_is_made_once(tmp_path: Path, text: str) -> None:
+    made: list[str] = []
+    for _ in range(3):
+        assert Cache(tmp_path / "cache").get(b"one", counting(made, text)) == text
+    assert made == [text]
+
+
+def test_another_source_is_made_anew(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    assert [cache.get(source, source.decode) for source in (b"a", b"b", b"a")] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: data + b"x",
+        lambda data: data[1:],
+        lambda data: data.replace(b"drawn", b"d\xffawn"),
+        lambda data: os.urandom(len(data)),
+    ],
+)
+def test_what_was_damaged_is_made_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    made: list[str] = []
+    cache = Cache(tmp_path)
+    cache.get(b"one", counting(made))
+    (file,) = tmp_path.glob("*/*")
+    file.write_bytes(damage(file.read_bytes()))
+    assert cache.get(b"one", counting(made)) == "drawn"
+    assert cache.get(b"one", counting(made)) == "drawn"
+    assert len(made) == 2
+
+
+def test_whatever_is_in_the_way_it_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert Cache(tmp_path / "file").get(b"one", lambda: "drawn") == "drawn"
+    cache = Cache(tmp_path / "cache")
+    cache.get(b"one", lambda: "drawn")
+    (file,) = (tmp_path / "cache").glob("*/*")
+    file.unlink()
+    file.mkdir()
+    assert cache.get(b"one", lambda: "again") == "again"
+    assert [path for path in (tmp_path / "cache").glob("*/*") if path != file] == []
+
+
+def test_half_of_a_character_is_not_kept(tmp_path: Path) -> None:
+    assert Cache(tmp_path).get(b"one", lambda: "\ud800") == "\ud800"
+    assert list(tmp_path.glob("*/*")) == []
+
+
+def test_what_nobody_asks_for_is_forgotten(tmp_path: Path) -> None:
+    cache, made = Cache(tmp_path), list[str]()
+    for name in (b"old", b"used"):
+        cache.get(name, counting(made))
+    for file in tmp_path.glob("*/*"):
+        os.utime(file, (0, time.time() - 61 * 86400))
+    cache.get(b"used", counting(made))
+    cache.prune()
+    cache.get(b"used", counting(made))
+    assert len(made) == 2
+    cache.get(b"old", counting(made))
+    assert len(made) == 3
