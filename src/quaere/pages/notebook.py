@@ -63,12 +63,12 @@ def _cells(view: View, paper: Paper) -> Iterator[tuple[str, str]]:
     yield "code", SETUP
     for asked in view.asked[paper.slug]:
         if asked.answer:
-            yield "markdown", _text(f"## {asked.question.ask}\n\n{asked.question.answer}", library)
+            yield "markdown", in_words(f"## {asked.question.ask}\n\n{asked.question.answer}", library)
             for kind, text in asked.answer.parts:
-                yield ("markdown", _text(text, library)) if kind == "text" else ("code", scripts.script(text))
+                yield ("markdown", in_words(text, library)) if kind == "text" else ("code", scripts.script(text))
 
 
-def _text(markdown: str, library: Library) -> str:
+def in_words(markdown: str, library: Library) -> str:
     """Return a text whose links to cards and questions, which a notebook can't follow, are words."""
 
     def name(target: str) -> str:

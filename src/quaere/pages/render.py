@@ -24,7 +24,7 @@ from quaere.content import addresses
 from quaere.content.model import Library, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
-from quaere.pages import card, lists, notebook, reference, result, scripts
+from quaere.pages import card, exports, lists, notebook, reference, result, scripts
 from quaere.pages.compiled import Compiled
 from quaere.pages.page import Page
 from quaere.pages.view import MEANINGS, Here, Kept, View, anchor
@@ -91,6 +91,8 @@ def view(
     environment.tests["has_code"] = lambda paper: library.module_of(paper) is not None
     environment.filters.update(
         address=_address,
+        coins=exports.coins,
+        export=exports.path,
         command=lambda id: scripts.command(id, shown.repo, library.settings.install),
         anchor=anchor,
         cell=cell,
@@ -120,7 +122,7 @@ def pages(view: View) -> dict[str, Page]:
         _compile(view, name)
     slugs = set(view.library.papers)
     made = [
-        _page(view, addresses.PAPERS, "papers.html", "Papers", reserved=slugs),
+        _page(view, addresses.PAPERS, "papers.html", "Papers", reserved=slugs, downloads=exports.WHOLE),
         _page(
             view,
             addresses.QUESTIONS,
@@ -180,9 +182,9 @@ def part(view: View, template: str, path: str) -> str:
 
 
 def files(view: View) -> dict[str, bytes]:
-    """Return what pages show or offer besides themselves, by the paths where they look for it: drawings, notebooks."""
-    notebooks = {path: book.encode(errors="replace") for path, book in notebook.notebooks(view).items()}
-    return {**result.drawings(view), **notebooks}
+    """Return what pages show or offer besides themselves, by path: drawings, notebooks, exports."""
+    texts = {**notebook.notebooks(view), **exports.files(view)}
+    return {**result.drawings(view), **{path: text.encode(errors="replace") for path, text in texts.items()}}
 
 
 def _page(

@@ -146,7 +146,8 @@ class View:
     def url(self, path: str) -> str:
         """Return the address of a page or a file from the site's home."""
         stem, dot, suffix = path.rpartition(".")
-        if (dot, suffix) != (".", "md"):
+        # A card as Markdown is a file to download.
+        if (dot, suffix) != (".", "md") or path.startswith("assets/"):
             return quote(path)
         if posixpath.basename(stem) == "index":
             return quote(stem.removesuffix("index")) + ("" if self.has_folders else "index.html")

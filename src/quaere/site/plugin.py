@@ -71,6 +71,13 @@ class _Made(File):
         pass
 
 
+class _Plain(File):
+    """A file that is copied as it is, Markdown too."""
+
+    def is_documentation_page(self) -> bool:
+        return False
+
+
 class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     """Builds the pages of the knowledge base that contains mkdocs.yml."""
 
@@ -153,7 +160,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             file.edit_uri = posixpath.relpath(module.file, self.library.settings.docs)
             files.append(file)
         for path, content in render.files(self.view).items():
-            files.append(File.generated(config, path, content=content))
+            files.append(_Plain.generated(config, path, content=content))
         for path, source in self.library.attachments.items():
             files.append(File.generated(config, path, abs_src_path=str(self.project.root / source)))
         return files

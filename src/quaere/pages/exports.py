@@ -1,0 +1,171 @@
+"""The library for other programs: references, a dump of everything, and each card as Markdown, beside the pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from quaere.content import addresses
+from quaere.content.bibliography import csl, export
+from quaere.content.bibliography.reference import OTHERS, Reference
+from quaere.content.model import Paper
+from quaere.pages import result
+from quaere.pages.notebook import in_words
+from quaere.pages.view import View
+
+SCHEMA = 1
+"""The version of `library.json`: higher when a field goes, or comes to mean something else."""
+LIBRARY, INDEX = "library.json", "llms.txt"
+REFERENCES: Mapping[str, str] = {"bib": "bibtex", "ris": "ris", "csl.json": "csl-json"}
+"""The formats of references, by the ending of their files."""
+WHOLE = (LIBRARY, *(f"references.{ending}" for ending in REFERENCES), INDEX)
+"""The paths of what holds the whole library."""
+
+
+def files(view: View) -> dict[str, str]:
+    """Return all exports by path: of the whole library, and of each card."""
+    papers = list(view.library.papers.values())
+    made = {LIBRARY: _json(dump(view)), INDEX: _index(view)}
+    for ending, form in REFERENCES.items():
+        made[f"references.{ending}"] = export.FORMATS[form](_cited(papers))
+        made |= {path(paper, ending): export.FORMATS[form]([paper.reference]) for paper in papers}
+    return made | {path(paper, "md"): markdown(view, paper) for paper in papers}
+
+
+def path(paper: Paper, ending: str) -> str:
+    """Return the path of a card in another format: `bib`, `ris`, `csl.json` or `md`."""
+    return f"assets/cards/{paper.slug}.{ending}"
+
+
+def dump(view: View) -> dict[str, Any]:
+    """Return the whole library: what the cards, the bibliography, the answers and the results say, and what follows.
+
+    `docs/guide/library-json.md` describes it.
+    """
+    return {
+        "schema": SCHEMA,
+        "name": view.name,
+        "repository": view.repo,
+        "papers": [_paper(view, paper) for paper in view.library.papers.values()],
+    }
+
+
+def _paper(view: View, paper: Paper) -> dict[str, Any]:
+    card = paper.card.model_dump(mode="json", by_alias=True, exclude={"questions", "claims"})
+    module = view.library.module_of(paper)
+    return {
+        "slug": paper.slug,
+        "page": view.url(addresses.card(paper.slug)),
+        "file": paper.file,
+        "title": paper.reference.title,
+        "csl": csl.item(paper.reference),
+        "bibtex": export.bibtex([paper.reference]),
+        **card,
+        "module": module.name if module else None,
+        "questions": [_question(view, one) for one in view.asked[paper.slug]],
+        "claims": [
+            {
+                **one.claim.model_dump(mode="json"),
+                "outcome": one.finding.outcome,
+                "size": one.result.size if one.result else None,
+                "is_stale": one.is_stale,
+                "finding": one.finding.model_dump(mode="json"),
+            }
+            for one in result.judged(view, paper)
+        ],
+    }
+
+
+def _question(view: View, asked: Any) -> dict[str, Any]:
+    answer, verdict = asked.answer, view.verdicts.get(asked.id)
+    return {
+        **asked.question.model_dump(mode="json"),
+        "state": view.states[asked.id],
+        "code": answer
+        and {
+            "module": answer.module,
+            "object": answer.object,
+            "file": answer.place.file,
+            "line": answer.place.line,
+            "parts": [{"kind": kind, "text": text} for kind, text in answer.parts],
+        },
+        "verdict": verdict
+        and {
+            "passed": verdict.passed,
+            "at": verdict.at,
+            "seconds": verdict.seconds,
+            "commit": verdict.commit,
+            "versions": dict(verdict.versions),
+        },
+    }
+
+
+def markdown(view: View, paper: Paper) -> str:
+    """Return a card as Markdown; links to other cards are their names."""
+    return "\n\n".join(part.strip() for part in _parts(view, paper) if part.strip()) + "\n"
+
+
+def _parts(view: View, paper: Paper) -> Iterator[str]:
+    card, library, reference = paper.card, view.library, paper.reference
+    yield f"# {reference.title}"
+    yield " · ".join(part for part in (reference.credits, reference.venue, str(reference.issued)) if part)
+    yield in_words(card.idea, library)
+    for asked in view.asked[paper.slug]:
+        yield f"## {in_words(asked.question.ask, library)}"
+        yield f"({view.states[asked.id]}, asked {asked.question.asked})"
+        yield in_words(asked.question.answer or "", library)
+        for kind, text in asked.answer.parts if asked.answer else ():
+            yield in_words(text, library) if kind == "text" else f"```pycon\n{text.strip()}\n```"
+    yield in_words(f"## Notes\n\n{card.notes}", library) if card.notes else ""
+    claims = result.judged(view, paper)
+    if claims:
+        yield "## Claims"
+        yield "\n".join(
+            f"- {in_words(' '.join(one.claim.says.split()), library)} ({one.claim.where}): {one.finding.outcome}"
+            for one in claims
+        )
+
+
+def _index(view: View) -> str:
+    """Return a list of all cards for language models, in the format of llmstxt.org."""
+    lines = [f"# {view.name or 'Papers'}", "", "## Papers", ""]
+    lines += [
+        f"- [{paper.reference.title}]({path(paper, 'md')}): {in_words(' '.join(paper.card.idea.split()), view.library)}"
+        for paper in view.papers
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cited(papers: list[Paper]) -> list[Reference]:
+    return list({paper.reference.key: paper.reference for paper in papers}.values())
+
+
+def coins(reference: Reference) -> str:
+    """Return a reference as ContextObject in Span (COinS), by which Zotero takes a paper from a page.
+
+    Source: ANSI/NISO Z39.88-2004, the formats of journal articles and of dissertations, books and others.
+    """
+    fields = reference.fields
+    is_article = "journal" in fields or "journaltitle" in fields
+    kind = "journal" if is_article else "book" if reference.kind == "book" else "dc"
+    pairs = [("ctx_ver", "Z39.88-2004"), ("rft_val_fmt", f"info:ofi/fmt:kev:mtx:{kind}")]
+    if is_article:
+        pairs += [("rft.genre", "article"), ("rft.atitle", reference.title), ("rft.jtitle", reference.venue)]
+        pairs += [(f"rft.{name}", fields.get(name, "")) for name in ("volume", "issue", "pages")]
+    elif kind == "book":
+        pairs += [("rft.genre", "book"), ("rft.btitle", reference.title), ("rft.pub", fields.get("publisher", ""))]
+    else:
+        pairs += [("rft.type", "conferencePaper"), ("rft.title", reference.title), ("rft.source", reference.venue)]
+    pairs += [("rft.date", str(reference.issued))]
+    pairs += [("rft.creator" if kind == "dc" else "rft.au", str(name)) for name in reference.authors if name != OTHERS]
+    if reference.doi:
+        pairs.append(("rft_id", f"info:doi/{reference.doi}"))
+    elif reference.arxiv:
+        pairs.append(("rft_id", f"https://arxiv.org/abs/{reference.arxiv}"))
+    return urlencode([(name, value) for name, value in pairs if value], errors="replace")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
