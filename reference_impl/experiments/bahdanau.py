@@ -15,7 +15,7 @@ Budget: in RNNencdec the alignment model and half of each context have no effect
     its effective parameters are as many as RNNsearch's, within 5 %; in the paper both have the same hidden size. Both
     train with Adam, whose learning rate rises for 100 steps and then stays, until BLEU on validation sentences has
     stopped improving, or the last step. RNNencdec learns more slowly, and may take more steps. The learning rate was
-    selected for each model by that BLEU, as the mean of the last three measurements after 600 steps (1,500 for
+    selected for each model by that BLEU, as the mean of the last three measurements after 600 steps (5,000 for
     RNNencdec) under a seed that `small` does not use; RNNsearch-9 takes that of RNNsearch-14.
 
 Measures: BLEU (sacrebleu, by words) of greedy translations of test sentences, in all and by length; and where the
@@ -29,7 +29,9 @@ Rules: until now random rows of symbols to be reversed stood in for long sentenc
     pilots of RNNencdec, such that it converges, which it did not on longer sentences. That an alignment next to the
     right one counts in part is gone. In a first run the learning rate fell to zero, and RNNencdec still improved at the
     last step; with a hidden size of 48 and three times as many steps it translated without a mistake, so that nothing
-    could be better. Therefore models are half as wide, and trainings end where they stop improving.
+    could be better. Therefore models are half as wide, and trainings end where they stop improving. A second run had
+    a rate for RNNencdec that was the best after 1,500 steps and not after 5,000, and less patience; 6 % of its gain
+    came in the last third.
 
 Stands in: a fragment with 98 words and one right translation for each sentence, for 348 million words of French and
     English. Departs: Adam for minutes, not Adadelta for days. No beam search.
@@ -115,7 +117,7 @@ class Size:
 
 
 MODELS: Mapping[str, type[RNNsearch]] = {SEARCH: RNNsearch, FIXED: RNNencdec}
-LEARNING_RATES = {SEARCH: 0.005, FIXED: 0.02}
+LEARNING_RATES = {SEARCH: 0.005, FIXED: 0.01}
 """The learning rate of each model; see "Budget" above for how it was selected."""
 TRIED = {SEARCH: (0.0025, 0.005, 0.01, 0.02), FIXED: (0.0025, 0.005, 0.01, 0.02, 0.04)}
 SIZES = {
@@ -125,7 +127,7 @@ SIZES = {
     ),
     "small": Size(
         max_words=14, short_words=9, width=24, learning_rates=LEARNING_RATES, tried=TRIED, seeds=3, batch_size=64,
-        steps={SEARCH: 3000, FIXED: 8000}, every=100, patience=10, test_pairs=128,
+        steps={SEARCH: 3000, FIXED: 8000}, every=100, patience=15, test_pairs=128,
     ),
     "full": Size(
         max_words=30, short_words=18, width=256, learning_rates=dict.fromkeys(MODELS, 0.001),
