@@ -1045,7 +1045,7 @@ def test_on_a_page_deep_down_links_find_the_way_back() -> None:
 
 
 def test_a_page_can_ask_for_the_states_and_the_newest_cards() -> None:
-    assert set(render.PARTS) == {"states", "newest", "benchmarks"}
+    assert set(render.PARTS) == {"states", "newest", "question", "benchmarks"}
     states, newest = part("states", small()), part("newest", small())
     assert Reading(states).faults() == Reading(newest).faults() == []
     assert Reading(states).links() == [
@@ -1054,6 +1054,20 @@ def test_a_page_can_ask_for_the_states_and_the_newest_cards() -> None:
     assert Reading(states).texts["strong"] == ["1"] * 5
     assert links_of(newest)["Red: a color"] == "papers/red/"
     assert links_of(part("newest", small(), "topics/x.md"))["Red: a color"] == "../../papers/red/"
+
+
+def test_a_page_can_show_a_question_opened_that_links_to_its_card() -> None:
+    of = small()
+    shown = render.part(view(of), render.PARTS["question"], "topics/x.md", "red.held")
+    assert Reading(shown).faults() == []
+    assert [details.get("open") for details in Reading(shown).all("details")] == [""]
+    assert links_of(shown)["link to this question"] == "../../papers/red/#held"
+    assert ">>> 1 + 1\n2" in Reading(shown).texts["pre"][0]
+
+
+def test_states_that_no_question_has_are_not_shown() -> None:
+    only = library(paper("red", questions=(question("a", answer="So."),)))
+    assert Reading(part("states", only)).texts["strong"] == ["1"]
 
 
 def test_the_newest_cards_are_those_with_the_newest_questions() -> None:
@@ -1079,7 +1093,7 @@ def test_cards_with_code_come_before_those_of_the_reading_list() -> None:
 
 def test_the_home_page_without_one_written_by_hand_shows_what_holds_and_the_newest_cards() -> None:
     reading = Reading(body(small(), addresses.HOME))
-    assert reading.texts["h2"] == ["Questions by state", "Newest cards"]
+    assert reading.texts["h2"] == ["Questions by state", "Cards with the newest questions"]
     assert {"papers/", "tags/", "affiliations/", "papers/red/", "questions/?state=open"} <= set(reading.links())
     assert pages(small(), name="")[addresses.HOME].title == "Papers"
 

@@ -74,7 +74,7 @@ FILES = {
     "house/__init__.py": '"""A house."""\n',
     "house/red.py": MODULE.lstrip(),
     "tests/papers/test_red.py": "def test_door():\n    assert 1\n",
-    "docs/index.md": "# Home\n\n[[red]] and `[[red]]`\n\n<!-- quaere:states -->\n",
+    "docs/index.md": "# Home\n\n[[red]] and `[[red]]`\n\n<!-- quaere:states -->\n\n<!-- quaere:question red.held -->\n",
     "mkdocs.yml": MKDOCS.lstrip(),
 }
 

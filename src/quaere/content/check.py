@@ -16,7 +16,7 @@ from quaere.content import addresses, markdown, plugins
 from quaere.content.bibliography.kinds import WITHOUT_AUTHOR
 from quaere.content.markdown import Link
 from quaere.content.model import SLUG, Card, Library, Paper
-from quaere.content.wikilinks import wikilinks
+from quaere.content.wikilinks import parts, wikilinks
 from quaere.errors import (
     AnswerError,
     AuthorError,
@@ -113,6 +113,19 @@ def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
                 column = offset - page.rfind("\n", 0, offset)
                 place = Place(f"{library.settings.docs}/{path}", line + 1, column)
                 yield CardError(place, f"[[{target}]] leads nowhere", nearest(target, known))
+
+
+@_registered
+def shown_questions(library: Library) -> Iterator[AuthorError]:
+    """Each question that a hand-written page shows, by `<!-- quaere:question paper.question -->`, exists."""
+    for path, page in library.docs.items():
+        for offset, part, name in parts(page):
+            if part == "question" and name not in library.questions and not library.has(name):
+                column = offset - page.rfind("\n", 0, offset)
+                place = Place(f"{library.settings.docs}/{path}", page.count("\n", 0, offset) + 1, column)
+                problem = f"there is no question `{name}` to show" if name else "this names no question to show"
+                written = "write `<!-- quaere:question paper.question -->`"
+                yield PageError(place, problem, nearest(name, library.questions) if name else written)
 
 
 @_registered

@@ -1,6 +1,7 @@
-"""The wikilinks of hand-written pages: `[[card]]`, `[[card.question]]` or `[[card|text]]`, outside of code.
+"""The wikilinks of hand-written pages, `[[card]]`, `[[card.question]]` or `[[card|text]]`, and their generated parts.
 
-These pages are Python-Markdown's; `site.handwritten` shows the links. Those of cards are read by `content.markdown`.
+Links in code are none. The pages are Python-Markdown's; `site.handwritten` shows the links. Those of cards are read by
+`content.markdown`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ _VERBATIM = re.compile(
 _LINK = re.compile(r"(?<!\\)\[\[(?P<target>[^\[\]|\\\n]+?)(?:\\?\|(?P<text>[^\[\]\n]+?))?\]\]")
 
 
+PART = re.compile(r"<!--\s*quaere:(?P<name>[\w-]+)(?:\s+(?P<of>[\w.-]+))?\s*-->")
+"""A comment in whose place something generated is shown: `<!-- quaere:newest -->`, `<!-- quaere:question a.b -->`."""
+
+
 def _pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:
     """Split Markdown into pieces: the offset, the text, and whether it is shown literally (code and math)."""
     end = sought = 0
@@ -41,6 +46,13 @@ def _pieces(markdown: str) -> Iterator[tuple[int, str, bool]]:
         end = sought
     if end < len(markdown):
         yield end, markdown[end:], False
+
+
+def parts(markdown: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the offset, the name and the object, if there is one, of each comment that stands for a generated part."""
+    for start, text, verbatim in _pieces(markdown):
+        if verbatim and (found := PART.match(text)):
+            yield start, found["name"], found["of"] or ""
 
 
 def in_words(markdown: str, name: Callable[[str], str]) -> str:

@@ -29,7 +29,12 @@ from quaere.pages.compiled import Compiled
 from quaere.pages.page import Page
 from quaere.pages.view import MEANINGS, Here, Kept, View, anchor
 
-PARTS: Mapping[str, str] = {"states": "states.html", "newest": "newest.html", "benchmarks": "benchmarks.html"}
+PARTS: Mapping[str, str] = {
+    "states": "states.html",
+    "newest": "newest.html",
+    "question": "shown.html",
+    "benchmarks": "benchmarks.html",
+}
 """The parts that a hand-written page can contain by `<!-- quaere:NAME -->`, and their templates."""
 
 _COMPILED = Compiled()
@@ -176,9 +181,9 @@ def module(view: View, name: str, documentation: str) -> Page:
     )
 
 
-def part(view: View, template: str, path: str) -> str:
-    """Make a part of the page at `path`, which somebody wrote by hand."""
-    return _rendered(view, template, Here(view, path), {})
+def part(view: View, template: str, path: str, of: str | None = None) -> str:
+    """Make a part of the page at `path`, which somebody wrote by hand; `of` is the question that it shows."""
+    return _rendered(view, template, Here(view, path), {"one": view.library.questions[of]} if of else {})
 
 
 def files(view: View) -> dict[str, bytes]:

@@ -13,11 +13,11 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 
+from quaere.content.wikilinks import PART
 from quaere.pages import render
 from quaere.pages.view import Here, View
 
 _LINK = r"\[\[(?P<link>[^\[\]\n]+?)\]\]"
-_PART = re.compile(r"<!--\s*quaere:(?P<name>[\w-]+)\s*-->")
 # After code, escapes and mathematics, before Markdown's own links.
 _PRIORITY = 175
 
@@ -52,6 +52,7 @@ def fill(view: View, path: str, content: str) -> str:
 
     def part(found: re.Match[str]) -> str:
         template = render.PARTS.get(found["name"])
-        return render.part(view, template, path) if template else found[0]
+        is_whole = template and (found["name"] != "question" or found["of"] in view.library.questions)
+        return render.part(view, template, path, found["of"]) if template and is_whole else found[0]
 
-    return _PART.sub(part, content)
+    return PART.sub(part, content)
