@@ -59,6 +59,18 @@ def test_a_folded_card_is_a_few_screens_high(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollHeight") < 6000
 
 
+def test_a_card_prints_as_it_is_folded(page: Page) -> None:
+    def sheets() -> int:
+        return len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
+
+    page.goto(CARD, wait_until="networkidle")
+    assert sheets() <= 12
+    page.get_by_role("button", name="Open all").first.click()
+    assert sheets() > 24
+    page.get_by_role("button", name="Close all").first.click()
+    assert sheets() <= 12
+
+
 def test_every_question_stands_on_its_card_and_on_the_page_of_all_questions(site: Path, library: Library) -> None:
     listed = (site / "questions/index.html").read_text(encoding="utf-8")
     assert sorted(set(re.findall(r'href="\.\./papers/(\w+/#[^"]+)"', listed))) == sorted(

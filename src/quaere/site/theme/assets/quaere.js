@@ -118,3 +118,19 @@ for (const button of document.querySelectorAll(".q-all")) {
     button.textContent = open ? "Close all" : "Open all";
   });
 }
+
+// The theme opens all that is folded when a page is printed: a card prints as the reader sees it.
+
+const opened = new WeakSet();
+const folds = "details.q-question, details.q-fold, details.q-rule";
+
+document.addEventListener("toggle", ({ target }) => {
+  if (target.matches(folds)) opened[target.open ? "add" : "delete"](target);
+}, true);
+
+const foldAgain = () => {
+  for (const fold of document.querySelectorAll(folds)) fold.open = opened.has(fold);
+};
+
+// After the theme's own, which it adds once the page is there.
+addEventListener("load", () => setTimeout(() => addEventListener("beforeprint", foldAgain)));
