@@ -55,7 +55,8 @@ def test_in_the_shell(module: str, tmp_path: Path) -> None:
     assert "IndentationError" not in done.stderr, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("slug", modules([slug for slug, paper in LIBRARY.papers.items() if LIBRARY.module_of(paper)]))
+@pytest.mark.slow
+@pytest.mark.parametrize("slug", [slug for slug, paper in LIBRARY.papers.items() if LIBRARY.module_of(paper)])
 def test_in_a_notebook(slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
