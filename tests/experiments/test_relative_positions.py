@@ -16,7 +16,6 @@ from reference_impl.experiments.relative_positions import (
     KEYS_ONLY,
     MAIN_ARMS,
     NONE,
-    RATES,
     RELATIVE,
     ROTARY,
     SINUSOIDS,
@@ -98,7 +97,7 @@ def test_sinusoids_must_have_learned_converged_and_been_tuned() -> None:
     two_seeds = found({arm.name: [0.5] * 2 for arm in TEXT_ARMS} | {SINUSOIDS.name: [0.4] * 2})
     for text in (not_learned, still_learning, two_seeds):
         assert judge_against_sinusoids(text, GOOD_RATES, SMALL).outcome is NO_VERDICT
-    at_the_edge = GOOD_RATES | {SINUSOIDS.name: RATES[0]}
+    at_the_edge = GOOD_RATES | {SINUSOIDS.name: SMALL.learning_rates[0]}
     assert judge_against_sinusoids(found(better), at_the_edge, SMALL).outcome is NO_VERDICT
 
 
