@@ -138,6 +138,21 @@ def test_a_diagram_is_drawn_in_the_colors_of_the_page(page: Page) -> None:
     expect(drawing).to_be_visible()
 
 
+def test_diagrams_take_the_colors_that_change_while_they_are_drawn(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.goto("architecture/", wait_until="networkidle")
+    dark = page.locator(".diagram svg").first.inner_html()
+    page.emulate_media(color_scheme="light")
+    # When the first of several diagrams is there, before the last.
+    page.add_init_script("""new MutationObserver((_, observer) => {
+        if (!document.querySelector(".diagram[data-drawn]")) return;
+        observer.disconnect();
+        document.body.dataset.mdColorScheme = "slate";
+    }).observe(document, { subtree: true, childList: true, attributes: true })""")
+    page.reload(wait_until="networkidle")
+    page.wait_for_function("dark => document.querySelector('.diagram svg')?.innerHTML == dark", arg=dark)
+
+
 def test_a_module_links_to_the_questions_that_it_answers_and_does_not_repeat_the_answers(
     page: Page, library: Library
 ) -> None:

@@ -59,14 +59,20 @@ const drawDiagrams = async (elements) => {
       }
     }
   };
-  await draw();
-  let drawn = isDark();
-  new MutationObserver(() => {
-    if (drawn !== isDark()) {
+  let drawn = null;
+  let isDrawing = false;
+  const redraw = async () => {
+    if (isDrawing) return;
+    isDrawing = true;
+    // The colors may change while diagrams are drawn.
+    while (drawn !== isDark()) {
       drawn = isDark();
-      draw();
+      await draw();
     }
-  }).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
+    isDrawing = false;
+  };
+  new MutationObserver(redraw).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
+  await redraw();
 };
 
 const math = [...document.querySelectorAll(".arithmatex")];
