@@ -533,6 +533,17 @@ def test_the_last_row_and_column_are_at_2_pi() -> None:
     assert not torch.allclose(small[3, 6, :8], sinusoidal_positions(5, 8)[4], atol=0.1)
 
 
+def test_angles_are_computed_in_float64_whatever_the_default() -> None:
+    valid = torch.ones(1, 700, 3, dtype=torch.bool)
+    single = sine_position_embedding(valid, 16)
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = sine_position_embedding(valid, 16)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(single, double.float())
+
+
 def test_positions_in_a_padded_batch_are_those_of_the_image_alone() -> None:
     valid = torch.zeros(1, 6, 9, dtype=torch.bool)
     valid[0, :4, :7] = True

@@ -359,6 +359,8 @@ def test_faults_name_both_numbers() -> None:
         favor_attention(q, k, v, W, causal=True, chunk_size=0)
     with pytest.raises(ValueError, match="nb_features 0 is less than 1"):
         FavorAttention(MultiHeadAttention(8, 2), nb_features=0)
+    x = torch.ones(1, 3, 8)
+    assert FavorAttention(MultiHeadAttention(8, 2), nb_features=1)(x, x, x).shape == x.shape
 
 
 some_sizes = {"n": st.integers(1, 12), "d": st.integers(1, 6), "m": st.integers(1, 20), "seed": st.integers(0, 1000)}
