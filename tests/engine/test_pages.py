@@ -1065,6 +1065,27 @@ def test_a_page_can_show_a_question_opened_that_links_to_its_card() -> None:
     assert ">>> 1 + 1\n2" in Reading(shown).texts["pre"][0]
 
 
+def test_the_heading_of_a_fold_holds_no_link() -> None:
+    made = Reading(body(library(paper("red", notes="### See [[blue]] and [x](https://e.org)\n\nIt."), paper("blue"))))
+    assert "See On blue and x\n" in made.texts["summary"]
+    assert "https://e.org" not in made.links()
+
+
+@pytest.mark.parametrize(
+    "code", [">>> " + "-" * 100_000 + "1\n1", ">>> " + "(" * 5000, ">>> def f(:\n...", ">>>x\n", ">>> \0"]
+)
+def test_code_that_is_no_doctest_is_shown_as_it_is(code: str) -> None:
+    made = body(library(paper("red", notes=f"```pycon\n{code}\n```")), "papers/red.md", citations={})
+    assert len(Reading(made).texts["code"]) == 2
+
+
+def test_a_card_as_markdown_keeps_fences_in_code_apart() -> None:
+    shown = answer("red.held", code='>>> print("```")\n```')
+    red = paper("red", implementation="red", questions=(question("held"),))
+    text = render.files(view(library(red, answers=(shown,))))["assets/cards/red.md"].decode()
+    assert '````pycon\n>>> print("```")\n```\n````' in text
+
+
 def test_states_that_no_question_has_are_not_shown() -> None:
     only = library(paper("red", questions=(question("a", answer="So."),)))
     assert Reading(part("states", only)).texts["strong"] == ["1"]

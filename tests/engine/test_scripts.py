@@ -28,6 +28,7 @@ DOCTESTS = {
         ">>> text = '''a\n...\n... b'''\n>>> text\n'a\\n\\nb'\n",
         "text = '''a\n\nb'''\ntext\n# 'a\\n\\nb'\n",
     ),
+    "separators in a string": (">>> len('a\x0c\x0cb\u2028\u2028c')\n7\n", "len('a\x0c\x0cb\u2028\u2028c')\n# 7\n"),
     "brackets over several lines": (">>> (1 +\n...     2)\n3\n", "(1 +\n    2)\n# 3\n"),
     "an exception": (
         ">>> int('x')\nTraceback (most recent call last):\n    ...\nValueError: invalid\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +11,7 @@ from urllib.parse import urlencode
 from quaere.content import addresses
 from quaere.content.bibliography import csl, export
 from quaere.content.bibliography.reference import OTHERS, Reference
-from quaere.content.model import Paper
+from quaere.content.model import Asked, Paper
 from quaere.pages import result
 from quaere.pages.notebook import in_words
 from quaere.pages.view import View
@@ -78,7 +79,7 @@ def _paper(view: View, paper: Paper) -> dict[str, Any]:
     }
 
 
-def _question(view: View, asked: Any) -> dict[str, Any]:
+def _question(view: View, asked: Asked) -> dict[str, Any]:
     answer, verdict = asked.answer, view.verdicts.get(asked.id)
     return {
         **asked.question.model_dump(mode="json"),
@@ -117,7 +118,7 @@ def _parts(view: View, paper: Paper) -> Iterator[str]:
         yield f"({view.states[asked.id]}, asked {asked.question.asked})"
         yield in_words(asked.question.answer or "", library)
         for kind, text in asked.answer.parts if asked.answer else ():
-            yield in_words(text, library) if kind == "text" else f"```pycon\n{text.strip()}\n```"
+            yield in_words(text, library) if kind == "text" else _fenced(text.strip())
     yield in_words(f"## Notes\n\n{card.notes}", library) if card.notes else ""
     claims = result.judged(view, paper)
     if claims:
@@ -126,6 +127,11 @@ def _parts(view: View, paper: Paper) -> Iterator[str]:
             f"- {in_words(' '.join(one.claim.says.split()), library)} ({one.claim.where}): {one.finding.outcome}"
             for one in claims
         )
+
+
+def _fenced(code: str) -> str:
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
+    return f"{fence}pycon\n{code}\n{fence}"
 
 
 def _index(view: View) -> str:

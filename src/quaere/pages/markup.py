@@ -202,9 +202,9 @@ def _with_block_ends(shown: str, text: str) -> str:
     """Add what is copied and not shown: an empty line below each block of a doctest, which Python's shell asks for."""
     try:
         ends = scripts.block_ends(text)
-    except (ValueError, SyntaxError):
-        return shown  # an author's text may be no doctest
-    lines = shown.splitlines(keepends=True)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return shown  # an author's text may be no doctest, or nested deeper than Python reads
+    lines = re.findall(r"[^\n]*\n|[^\n]+", shown)
     return "".join(f'{line}<span class="q-end">\n</span>' if at in ends else line for at, line in enumerate(lines))
 
 
@@ -411,7 +411,9 @@ def _headings(tokens: Sequence[Token], environment: Any) -> Iterator[Token]:
             id = environment["ids"].name(_given_id(line) or _plain(line.children or ()))
             token.attrs = {"id": id}
             # The summary of a disclosure holds no link.
-            if not (environment.get("is_folded") and token.level == 0 and token.tag == f"h{environment['below'] + 1}"):
+            if environment.get("is_folded") and token.level == 0 and token.tag == f"h{environment['below'] + 1}":
+                line.children = [one for one in line.children or [] if one.type not in ("link_open", "link_close")]
+            else:
                 attributes: dict[str, Any] = {"class": "headerlink", "href": f"#{id}", "title": "Link to this heading"}
                 link = [Token("link_open", "a", 1, attrs=attributes), Token("text", "", 0, content="#")]
                 line.children = [*(line.children or []), *link, Token("link_close", "a", -1)]

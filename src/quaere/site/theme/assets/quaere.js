@@ -99,8 +99,9 @@ for (const button of document.querySelectorAll(".q-copy")) {
 // A question opens where its address leads to it, and all of them by a button.
 
 const openTarget = () => {
-  const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  let around = target && target.closest("details");
+  // The browser reads the address, which may be malformed.
+  const target = document.querySelector(":target");
+  let around = target?.closest("details");
   if (!around) return;
   for (; around; around = around.parentElement.closest("details")) around.open = true;
   target.scrollIntoView();
