@@ -499,8 +499,9 @@ def test_lineage_goes_both_ways() -> None:
     red, blue = made["papers/red.md"].body, made["papers/blue.md"].body
     assert "Lineage Built on by On blue" in Reading(red).text
     assert links_of(red)["On blue"] == "../blue/"
-    assert "Lineage Builds on Red: a color" in Reading(blue).text
-    assert links_of(blue)["Red: a color"] == "../red/"
+    assert "Lineage Builds on Red Cite" in Reading(blue).text
+    assert 'title="Red: a color"' in blue
+    assert links_of(blue)["Red"] == "../red/"
 
 
 def test_a_card_names_the_pages_that_discuss_it() -> None:

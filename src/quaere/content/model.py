@@ -116,6 +116,11 @@ class Paper:
     places: Mapping[tuple[str | int, ...], Place] = field(repr=False)
     source: str = field(default="", repr=False)
 
+    @property
+    def name(self) -> str:
+        """The paper's name in links, plain text: `short`, or its title up to the first colon."""
+        return self.card.short or self.reference.title.partition(": ")[0]
+
     def place(self, *path: str | int) -> Place:
         """Return the place of a part of the card, or of the nearest part around it."""
         return next(self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places)

@@ -41,8 +41,8 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
         "reading": _READING[card.reading.state] if card.reading else "",
         "module": library.module_of(paper),
         "asked": view.asked[paper.slug],
-        "before": [library.papers[slug] for slug in card.builds_on if slug in library.papers],
-        "after": view.built_on(paper.slug),
+        "before": [view.summaries[slug] for slug in card.builds_on if slug in view.summaries],
+        "after": view.built_on.get(paper.slug, ()),
         "mentions": view.mentions.get(paper.slug, ()),
         "links": _links(paper),
         "departures": {

@@ -12,7 +12,7 @@ from quaere.content import addresses
 from quaere.content.bibliography import csl, export
 from quaere.content.bibliography.reference import OTHERS, Reference
 from quaere.content.model import Asked, Paper
-from quaere.pages import result
+from quaere.pages.claims import judged
 from quaere.pages.notebook import in_words
 from quaere.pages.view import View
 
@@ -55,7 +55,8 @@ def dump(view: View) -> dict[str, Any]:
 
 def _paper(view: View, paper: Paper) -> dict[str, Any]:
     card = paper.card.model_dump(mode="json", by_alias=True, exclude={"questions", "claims"})
-    module = view.library.module_of(paper)
+    library = view.library
+    module = library.module_of(paper)
     return {
         "slug": paper.slug,
         "page": view.url(addresses.card(paper.slug)),
@@ -74,7 +75,7 @@ def _paper(view: View, paper: Paper) -> dict[str, Any]:
                 "is_stale": one.is_stale,
                 "finding": one.finding.model_dump(mode="json"),
             }
-            for one in result.judged(view, paper)
+            for one in judged(library, paper)
         ],
     }
 
@@ -120,8 +121,7 @@ def _parts(view: View, paper: Paper) -> Iterator[str]:
         for kind, text in asked.answer.parts if asked.answer else ():
             yield in_words(text, library) if kind == "text" else _fenced(text.strip())
     yield in_words(f"## Notes\n\n{card.notes}", library) if card.notes else ""
-    claims = result.judged(view, paper)
-    if claims:
+    if claims := judged(library, paper):
         yield "## Claims"
         yield "\n".join(
             f"- {in_words(' '.join(one.claim.says.split()), library)} ({one.claim.where}): {one.finding.outcome}"

@@ -24,7 +24,7 @@ from quaere.content import addresses
 from quaere.content.model import Library, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
-from quaere.pages import card, exports, lists, notebook, reference, result, scripts
+from quaere.pages import card, claims, exports, lists, notebook, reference, result, scripts
 from quaere.pages.compiled import Compiled
 from quaere.pages.page import Page
 from quaere.pages.view import MEANINGS, Here, Kept, View, anchor
@@ -93,7 +93,6 @@ def view(
         **({"kept": kept} if kept else {}),
     )
     environment.globals.update(view=shown, library=library, meanings=MEANINGS, addresses=addresses)
-    environment.tests["has_code"] = lambda paper: library.module_of(paper) is not None
     environment.filters.update(
         address=_address,
         coins=exports.coins,
@@ -102,7 +101,7 @@ def view(
         anchor=anchor,
         cell=cell,
         commit_name=_commit_name,
-        counted_claims=result.by_outcome,
+        counted_claims=claims.by_outcome,
         counted_outcomes=lambda slugs: result.counted(shown, slugs),
         duration=_duration,
         is_wide=result.is_wide,

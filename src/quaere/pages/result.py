@@ -1,16 +1,15 @@
-"""The results of experiments for the templates: claims with measured values, provenance, drawings."""
+"""The results of experiments for the templates: findings, settings, drawings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from quaere.content.model import Claim, Paper
-from quaere.content.results import Finding, Outcome, Result, Table, cell
+from quaere.content.model import Paper
+from quaere.content.results import Outcome, Table, cell
 from quaere.errors import Place, ResultError
-from quaere.pages import dots, figures
+from quaere.pages import claims, figures
 from quaere.pages.view import View, drawing
 
 BENCHMARKS = "benchmarks"
@@ -45,57 +44,20 @@ def drawings(view: View) -> dict[str, bytes]:
     return drawn
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A claim of a card with the finding on it, and the result that the finding is from, if there is one."""
-
-    claim: Claim
-    finding: Finding
-    result: Result | None
-    is_stale: bool
-
-    @property
-    def plots(self) -> list[dots.Plot]:
-        """What was measured, as plots."""
-        return [dots.plot(quantity) for quantity in self.finding.quantities]
-
-
 def of_paper(view: View, paper: Paper) -> dict[str, Any]:
     """Return the outcomes of a paper's claims, and its experiment with the results, the largest first."""
     library = view.library
     return {
-        "claims": judged(view, paper),
+        "claims": claims.judged(library, paper),
         "experiment": library.experiments.get(paper.slug),
         "results": [(result, library.is_stale(paper.slug, result)) for result in library.results.get(paper.slug, ())],
     }
 
 
-def judged(view: View, paper: Paper) -> list[Judged]:
-    """Return the claims of a paper with their findings: verdicts come first, then what was measured without one."""
-    library = view.library
-    found = library.findings(paper.slug)
-    nothing = Finding(claim="none", outcome=Outcome.NO_EXPERIMENT, needed="an experiment of this paper")
-    if paper.slug in library.experiments:
-        needed = "a new run: the claim is newer than the last one" if found else "a run of its experiment"
-        nothing = Finding(claim="none", outcome=Outcome.NO_VERDICT, needed=needed)
-    claims = []
-    for claim in paper.card.claims:
-        finding, result = found.get(claim.id, (nothing, None))
-        is_stale = result is not None and finding.outcome.is_verdict and library.is_stale(paper.slug, result)
-        claims.append(Judged(claim, finding, result, is_stale))
-    ranks = {Outcome.NO_VERDICT: 1, Outcome.NO_EXPERIMENT: 2}
-    return sorted(claims, key=lambda one: ranks.get(one.finding.outcome, 0))
-
-
 def counted(view: View, slugs: Iterable[str]) -> dict[Outcome, int]:
     """Count the claims of some papers by outcome; outcomes without claims are left out."""
-    return by_outcome(one for slug in slugs for one in judged(view, view.library.papers[slug]))
-
-
-def by_outcome(claims: Iterable[Judged]) -> dict[Outcome, int]:
-    """Count claims by outcome."""
-    found = [one.finding.outcome for one in claims]
-    return {outcome: found.count(outcome) for outcome in Outcome if outcome in found}
+    library = view.library
+    return claims.by_outcome(one for slug in slugs for one in claims.judged(library, library.papers[slug]))
 
 
 def settings(given: Any, name: str = "") -> Iterator[tuple[str, str]]:

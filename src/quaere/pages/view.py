@@ -20,8 +20,9 @@ from quaere.content.markdown import is_relative
 from quaere.content.model import Answer, Asked, Library, Module, Paper, Verdict
 from quaere.content.results import Figure
 from quaere.content.states import State
-from quaere.pages import markup
+from quaere.pages import claims, markup
 from quaere.pages.markup import Ids, Target
+from quaere.pages.summary import Summary, summarize
 
 SECTIONS = frozenset({"lineage", "links", "notes", "questions", "departures", "claims", "experiment", "cite"})
 """The sections of a card's page."""
@@ -94,14 +95,30 @@ class View:
         return tuple(sorted(papers, key=lambda paper: (-(paper.reference.year or 0), paper.reference.title.casefold())))
 
     @cached_property
-    def tags(self) -> Mapping[str, tuple[Paper, ...]]:
-        """The papers of each tag."""
-        return self._grouped(lambda paper: paper.card.tags)
+    def summaries(self) -> Mapping[str, Summary]:
+        """What other pages may know of each paper, by slug; the newest papers come first."""
+        return {paper.slug: self._summary(paper) for paper in self.papers}
+
+    def _summary(self, paper: Paper) -> Summary:
+        library = self.library
+        return summarize(
+            paper,
+            [(one, self.states[one.id]) for one in self.asked[paper.slug]],
+            library.module_of(paper),
+            claims.by_outcome(claims.judged(library, paper)),
+            [slug for slug in paper.card.builds_on if slug in library.papers],
+            Here(self, addresses.PAPERS),
+        )
 
     @cached_property
-    def affiliations(self) -> Mapping[str, tuple[Paper, ...]]:
+    def tags(self) -> Mapping[str, tuple[Summary, ...]]:
+        """The papers of each tag."""
+        return self._grouped(lambda paper: paper.tags)
+
+    @cached_property
+    def affiliations(self) -> Mapping[str, tuple[Summary, ...]]:
         """The papers of each affiliation."""
-        return self._grouped(lambda paper: paper.card.affiliations)
+        return self._grouped(lambda paper: paper.affiliations)
 
     @cached_property
     def tag_anchors(self) -> Mapping[str, str]:
@@ -127,18 +144,19 @@ class View:
         heading = re.search(r"^# (.+?)(?:\s*\{[^}]*\})?\s*$", self.library.docs[path], re.MULTILINE)
         return heading[1] if heading else path
 
-    def built_on(self, slug: str) -> tuple[Paper, ...]:
-        """Return the papers that build on one."""
-        return tuple(paper for paper in self.library.papers.values() if slug in paper.card.builds_on)
+    @cached_property
+    def built_on(self) -> Mapping[str, tuple[Summary, ...]]:
+        """The papers that build on each, the newest first; a paper on which none builds is left out."""
+        return self._grouped(lambda paper: paper.builds_on)
 
     def count(self, ids: Iterable[str]) -> dict[State, int]:
         """Count some questions by state; states that none has are left out."""
         counts = Counter(self.states[id] for id in ids)
         return {state: counts[state] for state in MEANINGS if counts[state]}
 
-    def _grouped(self, names: Callable[[Paper], Iterable[str]]) -> Mapping[str, tuple[Paper, ...]]:
-        found: dict[str, list[Paper]] = {}
-        for paper in self.papers:
+    def _grouped(self, names: Callable[[Summary], Iterable[str]]) -> Mapping[str, tuple[Summary, ...]]:
+        found: dict[str, list[Summary]] = {}
+        for paper in self.summaries.values():
             for name in names(paper):
                 found.setdefault(name, []).append(paper)
         return {name: tuple(found[name]) for name in sorted(found, key=str.casefold)}
@@ -185,7 +203,7 @@ class Here:
         way = posixpath.relpath(there or ".", posixpath.dirname(here) or ".")
         return (f"{way}/" if not there or there.endswith("/") else way) + mark + rest
 
-    def paper(self, paper: Paper) -> str:
+    def paper(self, paper: Paper | Summary) -> str:
         """Return the relative link to a card."""
         return self.to(addresses.card(paper.slug))
 
@@ -222,8 +240,8 @@ class Here:
         if paper := self.view.library.papers.get(name):
             at = f"#{_part(paper, markup.slug(part))}" if part else ""
             # In a sentence, what stands before the colon is name enough.
-            title = paper.card.short or paper.reference.title.partition(": ")[0]
-            return Target(self.to(addresses.card(name) + at), title if len(title) <= 300 else f"{title[:300]}…")
+            short = paper.name if len(paper.name) <= 300 else f"{paper.name[:300]}…"
+            return Target(self.to(addresses.card(name) + at), short)
         if asked := self.view.library.questions.get(name):
             return Target(self.question(asked), asked.question.ask, is_plain=False, state=self.view.states[name])
         return None

@@ -1,0 +1,159 @@
+"""What other pages may know of a card. Lists, the search, feeds and the graph are made from it, never from the card.
+
+So a page about many cards changes only if one of their summaries does. The texts are the same on every page: they hold
+no links.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from quaere.content.bibliography.reference import OTHERS
+from quaere.content.model import Asked, Module, Paper
+from quaere.content.results import Outcome
+from quaere.content.states import State
+from quaere.pages import markup
+
+
+@dataclass(frozen=True)
+class QuestionSummary:
+    """A question in short.
+
+    Attributes:
+        id: Its full name, `<paper>.<question>`.
+        name: Its name in the card, which is its anchor on the card's page.
+        ask: What is asked, as HTML.
+        words: The same as plain text.
+        asked: When.
+        state: Its state.
+        brief: The first sentence of the answer as HTML; empty without one.
+        line: Where the question stands in the card's file.
+    """
+
+    id: str
+    name: str
+    ask: Markup
+    words: str
+    asked: datetime.date
+    state: State
+    brief: Markup
+    line: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A card in short.
+
+    Attributes:
+        slug: The card's name.
+        file: The card's file.
+        title: The paper's title as plain text.
+        heading: The title as HTML.
+        name: The paper's name in links: `short`, or the title up to its colon.
+        authors: The names of the authors, as plain text; without "et al.".
+        credits: One or two authors by surname, or the first "et al.".
+        year: The year of publication; None if it is unknown.
+        issued: When it was published, as text.
+        venue: Where it was published.
+        doi: The DOI, without a prefix; empty without one.
+        arxiv: The arXiv identifier, without a prefix; empty without one.
+        idea: The idea as HTML.
+        words: The idea as plain text.
+        tags: The tags.
+        affiliations: The affiliations.
+        reading: The reading state; empty if the card doesn't say.
+        builds_on: The slugs of the cards that it builds on, as far as they exist.
+        module: The name of the module that implements it; empty for a card without code.
+        questions: The questions in the card's order.
+        outcomes: How many claims have each outcome; outcomes without claims are left out.
+    """
+
+    slug: str
+    file: str
+    title: str
+    heading: Markup
+    name: str
+    authors: tuple[str, ...]
+    credits: str
+    year: int | None
+    issued: str
+    venue: str
+    doi: str
+    arxiv: str
+    idea: Markup
+    words: str
+    tags: tuple[str, ...]
+    affiliations: tuple[str, ...]
+    reading: str
+    builds_on: tuple[str, ...]
+    module: str
+    questions: tuple[QuestionSummary, ...]
+    outcomes: Mapping[Outcome, int]
+
+    @property
+    def cited(self) -> str:
+        """Who wrote the paper, when, and where it appeared, in one line."""
+        return " · ".join(part for part in (self.credits, self.issued, self.venue) if part)
+
+
+def summarize(
+    paper: Paper,
+    asked: Iterable[tuple[Asked, State]],
+    module: Module | None,
+    outcomes: Mapping[Outcome, int],
+    known: Iterable[str],
+    here: markup.Surroundings,
+) -> Summary:
+    """Summarize a card.
+
+    Args:
+        paper: The card.
+        asked: Its questions with their states.
+        module: The module that implements it.
+        outcomes: How many of its claims have each outcome.
+        known: The slugs of those cards that it builds on and that exist.
+        here: Any page: the texts are without links.
+    """
+    card, reference = paper.card, paper.reference
+    return Summary(
+        slug=paper.slug,
+        file=paper.file,
+        title=reference.title,
+        heading=markup.runs(reference.heading),
+        name=paper.name,
+        authors=tuple(str(name) for name in reference.people if name is not OTHERS),
+        credits=reference.short_credits,
+        year=reference.year,
+        issued=str(reference.issued),
+        venue=reference.venue,
+        doi=reference.doi or "",
+        arxiv=reference.arxiv or "",
+        idea=markup.inline(card.idea, here, links=False),
+        words=markup.words(card.idea, here),
+        tags=card.tags,
+        affiliations=card.affiliations,
+        reading=card.reading.state if card.reading else "",
+        builds_on=tuple(known),
+        module=module.name if module else "",
+        questions=tuple(_question(one, state, here) for one, state in asked),
+        outcomes=outcomes,
+    )
+
+
+def _question(asked: Asked, state: State, here: markup.Surroundings) -> QuestionSummary:
+    question = asked.question
+    prose = question.answer or (asked.answer.prose if asked.answer else "")
+    return QuestionSummary(
+        id=asked.id,
+        name=question.id,
+        ask=markup.inline(question.ask, here, links=False),
+        words=markup.words(question.ask, here),
+        asked=question.asked,
+        state=state,
+        brief=markup.first_sentence(prose, here) if prose else Markup(),
+        line=asked.place.line,
+    )
