@@ -1,6 +1,7 @@
 """The built site, served from a sub-path of this machine, in a browser that can reach nothing else."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from benchmarks import generated
 
 ROOT = Path(__file__).parents[2]
 SUB_PATH = "/sub/path/"
@@ -68,6 +71,24 @@ def site() -> Path:
         return index.parent
 
 
+@pytest.fixture(scope="session")
+def thousand() -> Path:
+    """The folder of the built site of 1,000 generated cards, built anew only if what makes it has changed."""
+    folder = ROOT / ".quaere" / "thousand"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        makers = [ROOT / "constraints.txt", Path(generated.__file__)]
+        makers += sorted(path for path in (ROOT / "src").rglob("*") if path.is_file() and path.suffix != ".pyc")
+        key = hashlib.sha256(b"\0".join(path.read_bytes() for path in makers)).hexdigest()
+        made = folder / "made-by"
+        if not made.exists() or made.read_text() != key:
+            made.unlink(missing_ok=True)
+            generated.write_library(folder, 1000)
+            subprocess.run([Path(sys.executable).with_name("quaere"), "build"], cwd=folder, check=True)
+            made.write_text(key)
+    return folder / "site"
+
+
 @contextlib.contextmanager
 def served(folder: Path, handler: type[SimpleHTTPRequestHandler] = Silent) -> Iterator[str]:
     """Serve a folder on a port of its own, and yield the address."""
@@ -83,6 +104,13 @@ def served(folder: Path, handler: type[SimpleHTTPRequestHandler] = Silent) -> It
 def address(site: Path) -> Iterator[str]:
     """Where the site is served: scheme, host, port and sub-path."""
     with served(site, UnderSubPath) as root:
+        yield root.removesuffix("/") + SUB_PATH
+
+
+@pytest.fixture(scope="session")
+def thousand_address(thousand: Path) -> Iterator[str]:
+    """Where the site of 1,000 generated cards is served."""
+    with served(thousand, UnderSubPath) as root:
         yield root.removesuffix("/") + SUB_PATH
 
 
