@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -107,7 +108,7 @@ def build(
     _show_faults(faults)
     if not is_built:
         raise typer.Exit(1)
-    verdicts = base.verdicts()
+    verdicts = base.verdicts(library)
     _out(terminal.states(library.questions.values(), verdicts))
     _out(f"{len(library.papers)} papers, {len(library.questions)} questions, {time.monotonic() - started:.1f} s")
     index = folder / "index.html"
@@ -148,11 +149,12 @@ def questions(
     base = _find(project)
     library, faults = base.read()
     tags = {tag for one in library.papers.values() for tag in one.card.tags}
+    paper = paper and _today(library, paper)
     if paper is not None and paper not in library.papers:
         _unknown("paper", paper, library.papers)
     if tag is not None and tag not in tags:
         _unknown("tag", tag, tags)
-    verdicts = base.verdicts()
+    verdicts = base.verdicts(library)
     asked = {
         one.id: one
         for one in library.questions.values()
@@ -182,10 +184,11 @@ def show(
 
     base = _find(project)
     library, faults = base.read()
+    name = _today(library, name)
     if asked := library.questions.get(name):
-        _out(terminal.question(asked, base.verdicts().get(asked.id)))
+        _out(terminal.question(asked, base.verdicts(library).get(asked.id)))
     elif paper := library.papers.get(name):
-        _out(terminal.paper(library, paper, base.verdicts()))
+        _out(terminal.paper(library, paper, base.verdicts(library)))
     else:
         _unknown("paper or question", name, [*library.papers, *library.questions])
     _show_faults(faults)
@@ -214,6 +217,7 @@ def run(
         _out(terminal.experiments(library))
         _show_faults(faults)
         raise typer.Exit(0 if listed else 2)
+    slug = _today(library, slug)
     module = _experiment(library, faults, slug)
     options = [f"--size {size}"]
     options += [f"--seed {seed}"] * (seed != 0) + [f"--device {device}"] * (device is not Device.AUTO)
@@ -273,7 +277,9 @@ def notebook(
     It runs from top to bottom.
     """
     base = _find(project)
-    module = _experiment(*base.read(), slug)
+    library, faults = base.read()
+    slug = _today(library, slug)
+    module = _experiment(library, faults, slug)
     file = output or Path(f"{slug}.ipynb")
     if file.exists() and not force:
         _misuse(f"{file} is there already", "name another with --output, or write over it with --force")
@@ -296,7 +302,8 @@ def export(
     if form not in known:
         _unknown("format", form, known)
     library, faults = _find(project).read()
-    for slug in slugs or ():
+    slugs = [_today(library, slug) for slug in slugs or ()]
+    for slug in slugs:
         if slug not in library.papers:
             _unknown("paper", slug, library.papers)
     papers = [library.papers[slug] for slug in slugs or library.papers]
@@ -417,10 +424,17 @@ def _remark(library: Library) -> None:
         _err().print(f"remark: {one}", markup=False, soft_wrap=True)
 
 
+def _today(library: Library, name: str) -> str:
+    """Return what a card or a question is called today; tell if that is another name."""
+    if (today := library.today(name)) != name:
+        _err().print(f"`{name}` is called `{today}` now", markup=False, soft_wrap=True)
+    return today
+
+
 def _answers(library: Library, names: Sequence[str]) -> list[Answer]:
     """Return the answers that the names stand for; end for an unknown name, or for one without code."""
     chosen: dict[str, Answer] = {}
-    for name in names:
+    for name in map(partial(_today, library), names):
         asked = [one for one in library.questions.values() if name in (one.id, one.paper.slug)]
         if not asked:
             if name in library.papers:

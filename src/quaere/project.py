@@ -93,13 +93,22 @@ class Project:
         """What came of running answers in the past."""
         return Evidence(self.root / self.settings.evidence)
 
-    def verdicts(self) -> Mapping[str, Verdict]:
-        """Return the verdicts by question, stale ones included: `Asked.state` tells."""
-        return self.evidence.verdicts
+    def verdicts(self, library: Library) -> Mapping[str, Verdict]:
+        """Return the verdicts by question, stale ones included: `Asked.state` tells.
+
+        A question that was renamed keeps its verdict.
+        """
+        verdicts = self.evidence.verdicts
+        for asked in library.questions.values():
+            if asked.answer and asked.id not in verdicts:
+                former = (verdicts[name] for name in library.former_names(asked) if name in verdicts)
+                if found := max(former, key=lambda verdict: verdict.at, default=None):
+                    verdicts[asked.id] = found
+        return verdicts
 
     def stale(self, library: Library) -> list[Answer]:
         """Return the answers that `verify` would run."""
-        return verify.stale(self._answers(library), self.verdicts())
+        return verify.stale(self._answers(library), self.verdicts(library))
 
     def verify(
         self, library: Library, answers: Iterable[Answer], timeout: float | None = None, jobs: int | None = None
@@ -110,7 +119,8 @@ class Project:
             Each answer with its verdict and the doctest as it ran.
         """
         # All that are in code: a card at fault must not cost its answers their verdicts.
-        known = {answer.id for answer in library.answers}
+        known = {answer.id for answer in (*library.answers, *self._answers(library))}
+        self.verdicts(library)
         limit = timeout or self.settings.timeout
         for answer, verdict, transcript in verify.run(
             list(answers), self.root, self.settings.environment, self.versions, limit, self.settings.preload, jobs
@@ -187,7 +197,7 @@ class Project:
 
     def rows(self, library: Library) -> list[dict[str, str | int | float | None]]:
         """Return the questions as a table for programs, in the order of the cards."""
-        verdicts = self.verdicts()
+        verdicts = self.verdicts(library)
         rows = []
         for asked in library.questions.values():
             answer, verdict = asked.answer, verdicts.get(asked.id)
@@ -222,4 +232,4 @@ class Project:
             slug: {"BibTeX": export.bibtex([paper.reference]), "CSL-JSON": export.csl_json([paper.reference])}
             for slug, paper in library.papers.items()
         }
-        return render.view(library, self.verdicts(), citations=citations, kept=self.cache.get, **site)
+        return render.view(library, self.verdicts(library), citations=citations, kept=self.cache.get, **site)

@@ -38,7 +38,10 @@ def test_each_card_can_be_made_again_from_the_dump(view: View, made: dict[str, s
     claims = set(Card.model_fields) - {"questions", "claims"}
     for slug, paper in view.library.papers.items():
         card = {name: value for name, value in found[slug].items() if name in claims}
-        parts = {"questions": ("id", "ask", "asked", "answer"), "claims": ("id", "says", "where", "reported")}
+        parts = {
+            "questions": ("id", "ask", "asked", "answer", "formerly"),
+            "claims": ("id", "says", "where", "reported"),
+        }
         card |= {
             name: [{key: one[key] for key in keys if one[key] is not None} for one in found[slug][name]]
             for name, keys in parts.items()

@@ -32,6 +32,7 @@ _HEADER = re.compile(r"^(?P<indent>[ \t]*)Answers:[ ]*(?P<id>\S.*?)?[ ]*$", re.M
 _NAME = r"[a-z][a-z0-9_]*\.[a-z0-9]+(?:-[a-z0-9]+)*"
 _ASKED = re.compile(rf"^[ \t]*Asked:[ ]*(?P<ids>{_NAME}(?:,[ ]*{_NAME})*)[ ]*$", re.MULTILINE)
 _ID = re.compile(rf"^{_NAME}$")
+_NAMED = re.compile(rf"((?:Answers|Asked):)[ ]*{_NAME}(?:,[ ]*{_NAME})*[ ]*$")
 _TITLE = "Answers "
 
 
@@ -130,7 +131,7 @@ class _Package:
             except SyntaxError as error:
                 place = Place(file, error.lineno or 1, error.offset or 1)
                 faults.append(AnswerError(place, f"not Python: {error.msg}"))
-        digests = {name: _digest(text) for name, text in texts.items()}
+        digests = {name: _digest(_unnamed(text, trees[name])) for name, text in texts.items()}
         self = cls(modules, texts, digests, trees, {})
         self.imports.update((name, frozenset(self.imported(tree, name))) for name, tree in trees.items())
         return self, faults
@@ -210,6 +211,15 @@ def _without_words(text: str, tree: ast.Module) -> str:
             words.update(range(node.lineno, (node.end_lineno or 0) + 1))
     lines = enumerate(text.split("\n"), 1)
     return "\n".join(line for n, line in lines if n not in words and line.strip() and not line.lstrip().startswith("#"))
+
+
+def _unnamed(text: str, tree: ast.Module) -> str:
+    """Return some code without the names of questions in its docstrings: a question may get another name."""
+    lines = text.split("\n")
+    for _, docstring in _docstrings(tree, ""):
+        for n in range((docstring.lineno or 1) - 1, docstring.endlineno or 0):
+            lines[n] = _NAMED.sub(r"\1", lines[n])
+    return "\n".join(lines)
 
 
 def _digest(text: str) -> str:

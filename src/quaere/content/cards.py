@@ -151,7 +151,9 @@ def _fault(kind: str, path: Path, context: Mapping[str, object], document: Docum
         problem = f"the text has {len(written):,} characters, and {context['max_length']:,} is the most"
         return CardError(place, problem, "say it in a sentence, and the rest in `notes`")
     if kind == "string_pattern_mismatch":
-        problem, hint = _PATTERNS.get(last, ("no slug", "use lower-case letters, digits and _, a letter first"))
+        # Of a question's former ids, `last` is a number.
+        named = "id" if path[0] == "questions" else last
+        problem, hint = _PATTERNS.get(named, ("no slug", "use lower-case letters, digits and _, a letter first"))
         return CardError(place, f"`{_short(written)}` is {problem}", hint)
     return CardError(place, f"invalid value ({kind})")
 

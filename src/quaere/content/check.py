@@ -49,12 +49,21 @@ def _registered(function: Check) -> Check:
     return function
 
 
+def _hint(library: Library, name: str, known: Iterable[str]) -> str:
+    """Return what to write for an unknown name: today's, if a card or a question had it before."""
+    name, mark, part = name.partition("#")
+    today = library.today(name)
+    return (
+        nearest(name, known) if today == name or not library.has(today) else f"it is called `{today}{mark}{part}` now"
+    )
+
+
 @_registered
 def answers_to_no_question(library: Library) -> Iterator[AuthorError]:
     """Each answer in code names a question that a card asks."""
     for answer in library.answers:
         if not library.has(answer.id):
-            yield AnswerError(answer.place, f"no card asks `{answer.id}`", nearest(answer.id, library.questions))
+            yield AnswerError(answer.place, f"no card asks `{answer.id}`", _hint(library, answer.id, library.questions))
 
 
 @_registered
@@ -62,10 +71,11 @@ def questions_answered_twice(library: Library) -> Iterator[AuthorError]:
     """Each question has one answer in code, so that its state has one meaning."""
     first: dict[str, Place] = {}
     for answer in library.answers:
-        if answer.id in first:
-            hint = f"the first answer is {first[answer.id]}: keep one of them"
-            yield AnswerError(answer.place, f"`{answer.id}` is answered twice", hint)
-        first.setdefault(answer.id, answer.place)
+        id = library.today(answer.id)
+        if id in first:
+            hint = f"the first answer is {first[id]}: keep one of them"
+            yield AnswerError(answer.place, f"`{id}` is answered twice", hint)
+        first.setdefault(id, answer.place)
 
 
 @_registered
@@ -75,7 +85,7 @@ def lineage(library: Library) -> Iterator[AuthorError]:
         for index, slug in enumerate(paper.card.builds_on):
             if not library.has(slug):
                 place = paper.place("builds_on", index)
-                yield CardError(place, f"there is no card `{slug}`", nearest(slug, library.papers))
+                yield CardError(place, f"there is no card `{slug}`", _hint(library, slug, library.papers))
     ancestors = {slug: set(paper.card.builds_on) for slug, paper in library.papers.items()}
     while circle := _circle(ancestors):
         later, earlier = circle[:2]
@@ -104,7 +114,8 @@ def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
         for link in text.links():
             if link.kind == "wikilink" and not library.has(link.target):
                 written = text.markdown[link.offset : text.markdown.index("]]", link.offset) + 2]
-                yield text.error(link.offset, written, f"[[{link.target}]] leads nowhere", nearest(link.target, known))
+                hint = _hint(library, link.target, known)
+                yield text.error(link.offset, written, f"[[{link.target}]] leads nowhere", hint)
     for path, page in library.docs.items():
         line = at = 0
         for offset, target in wikilinks(page):
@@ -112,7 +123,7 @@ def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
                 line, at = line + page.count("\n", at, offset), offset
                 column = offset - page.rfind("\n", 0, offset)
                 place = Place(f"{library.settings.docs}/{path}", line + 1, column)
-                yield CardError(place, f"[[{target}]] leads nowhere", nearest(target, known))
+                yield CardError(place, f"[[{target}]] leads nowhere", _hint(library, target, known))
 
 
 @_registered
@@ -125,7 +136,7 @@ def shown_questions(library: Library) -> Iterator[AuthorError]:
                 place = Place(f"{library.settings.docs}/{path}", page.count("\n", 0, offset) + 1, column)
                 problem = f"there is no question `{name}` to show" if name else "this names no question to show"
                 written = "write `<!-- quaere:question paper.question -->`"
-                yield PageError(place, problem, nearest(name, library.questions) if name else written)
+                yield PageError(place, problem, _hint(library, name, library.questions) if name else written)
 
 
 @_registered
@@ -142,7 +153,9 @@ def dead_links(library: Library) -> Iterator[AuthorError]:
                     problem, known = f"there is no picture `{target}`", beside
                 else:
                     problem, known = f"`{target}` leads nowhere", pages
-                yield text.error(link.offset, target, problem, nearest(target, known))
+                today = library.former_slugs.get(re.split(r"\.(?:md|ya?ml)\b", target)[0])
+                hint = f"the card is called `{today}` now" if today else nearest(target, known)
+                yield text.error(link.offset, target, problem, hint)
 
 
 @dataclass
@@ -211,7 +224,7 @@ def _texts(library: Library) -> Iterator[_Text]:
             if text := _part(card, path):
                 yield _Text(text, paper.place(*path), paper.source, page, path in lines)
     for answer in library.answers:
-        page = addresses.card(answer.id.partition(".")[0])
+        page = addresses.card(library.today(answer.id).partition(".")[0])
         yield _Text(answer.prose, answer.place, "", page, kind=AnswerError)
     for slug, results in library.results.items():
         for result in results:
@@ -231,6 +244,7 @@ def pages_where_generated_ones_go(library: Library) -> Iterator[AuthorError]:
     """No hand-written page has the path of a generated one, except the home page."""
     generated = {
         **dict.fromkeys(addresses.LISTS - {addresses.HOME}, "a list"),
+        **{addresses.card(old): f"a page that leads to `{slug}`" for old, slug in library.former_slugs.items()},
         **{addresses.card(slug): f"the page of the card `{slug}`" for slug in library.papers},
         **{addresses.module(module.name): f"the page of the module `{module.name}`" for module in library.modules},
     }
@@ -335,7 +349,7 @@ def departures(library: Library) -> Iterator[AuthorError]:
             # What reads as a slug means a card; other papers and public code go by their names.
             if re.fullmatch(SLUG, departure.from_) and not library.has(departure.from_):
                 where = paper.place("departures", index, "from")
-                hint = nearest(departure.from_, library.papers)
+                hint = _hint(library, departure.from_, library.papers)
                 yield CardError(where, f"there is no card `{departure.from_}`", hint)
             if departure.test:
                 yield from _missing_test(library, paper, index, departure.test)
@@ -362,3 +376,39 @@ def findings_on_no_claim(library: Library) -> Iterator[AuthorError]:
                     problem = f"the card makes no claim `{finding.claim}`, which its experiment judges"
                     hint = nearest(finding.claim, claims) or "add it, or run the experiment again"
                     yield ResultError(paper.place("claims"), problem, hint)
+
+
+@_registered
+def former_names(library: Library) -> Iterator[AuthorError]:
+    """A former name of a card, or of a question of a card, is not in use and led to one thing only."""
+    first: dict[str, Place] = {}
+    for paper in library.papers.values():
+        for index, old in enumerate(paper.card.formerly):
+            yield from _former(paper, ("formerly", index), old, _owner(library, paper, old), first)
+        ids = {question.id: n for n, question in enumerate(paper.card.questions)}
+        first_ids: dict[str, Place] = {}
+        for n, question in enumerate(paper.card.questions):
+            for index, old in enumerate(question.formerly):
+                has_it = "this question" if ids.get(old) == n else "another question" if old in ids else ""
+                yield from _former(paper, ("questions", n, "formerly", index), old, has_it, first_ids)
+
+
+def _owner(library: Library, paper: Paper, slug: str) -> str:
+    """Say who has a slug today; empty if nobody has."""
+    if slug == "index":
+        return "the list of papers"
+    if slug == paper.slug:
+        return "this card"
+    return "another card" if slug in library.papers or slug in library.unsound else ""
+
+
+def _former(
+    paper: Paper, path: tuple[str | int, ...], old: str, has_it: str, first: dict[str, Place]
+) -> Iterator[AuthorError]:
+    place = paper.place(*path)
+    if has_it:
+        problem = f"`{old}` is today's name of {has_it}, so that it can't lead here"
+        yield CardError(place, problem, "a former name is one that nothing has any more: remove it")
+    elif old in first:
+        yield CardError(place, f"the former name `{old}` stands twice", f"the first is {first[old]}: keep one of them")
+    first.setdefault(old, place)

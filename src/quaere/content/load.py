@@ -42,7 +42,8 @@ def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[L
     papers, cite_faults = _cited(drafts, book, settings.bibliography)
     found, modules, answer_faults = answers.read(root, settings.implementation, versions)
     unsound = frozenset({draft.slug for draft in drafts} - papers.keys() | unread)
-    tried, result_faults = _results(root, settings.papers, {*papers, *unsound})
+    former = {old: slug for slug, paper in papers.items() for old in paper.card.formerly}
+    tried, result_faults = _results(root, settings.papers, {*papers, *unsound}, former)
     speed, speed_faults = _result(root, settings.benchmarks)
     documents, page_faults = files.below(root, settings.docs, PageError)
     docs, doc_faults = _texts(root, settings.docs, ".md", documents, PageError)
@@ -142,7 +143,9 @@ def _bibliography(root: Path, file: str) -> tuple[Bibliography, list[BibError]]:
     return book, [*faults, *book.faults]
 
 
-def _results(root: Path, papers: str, slugs: Iterable[str]) -> tuple[dict[str, tuple[Result, ...]], list[ResultError]]:
+def _results(
+    root: Path, papers: str, slugs: Iterable[str], former: Mapping[str, str]
+) -> tuple[dict[str, tuple[Result, ...]], list[ResultError]]:
     """Read the results of experiments, one a card and size; the largest come first."""
     slugs = set(slugs)
     found: dict[str, list[Result]] = {}
@@ -154,7 +157,9 @@ def _results(root: Path, papers: str, slugs: Iterable[str]) -> tuple[dict[str, t
             continue
         slug = result.experiment
         if slug not in slugs:
-            faults.append(ResultError(Place(file), f"there is no card `{slug}`", nearest(slug, slugs)))
+            today = former.get(slug)
+            hint = f"it is called `{today}` now, here and in the file's name" if today else nearest(slug, slugs)
+            faults.append(ResultError(Place(file), f"there is no card `{slug}`", hint))
         elif result.size not in results.SIZES:
             problem = f"results of the size `{result.size}` are not kept"
             faults.append(ResultError(Place(file), problem, f"those are: {', '.join(results.SIZES)}"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -69,6 +69,9 @@ class Question(_Part):
     ask: Line
     asked: datetime.date
     answer: Text | None = Field(None, description="an answer in prose (Markdown)")
+    formerly: tuple[Id, ...] = Field(
+        default=(), description="ids that the question had before; links to them lead to it"
+    )
 
 
 class Claim(_Part):
@@ -88,6 +91,9 @@ class Card(_Part):
     short: Annotated[str, Field(min_length=1, max_length=60)] | None = Field(
         None,
         description="the paper's name in links; if absent, its title up to the first colon",
+    )
+    formerly: tuple[Slug, ...] = Field(
+        default=(), description="slugs that the card had before; links to them lead to it"
     )
     tags: tuple[Text, ...] = ()
     affiliations: tuple[Text, ...] = ()
@@ -238,13 +244,43 @@ class Library:
     @cached_property
     def questions(self) -> Mapping[str, Asked]:
         """All questions by full name, in the order of the cards."""
-        answers = {answer.id: answer for answer in reversed(self.answers)}
+        named = ((self.today(answer.id), answer) for answer in reversed(self.answers))
+        answers = {id: answer if answer.id == id else replace(answer, id=id) for id, answer in named}
         asked = (
             Asked(paper, question, index, answers.get(f"{paper.slug}.{question.id}"))
             for paper in self.papers.values()
             for index, question in enumerate(paper.card.questions)
         )
         return {one.id: one for one in asked}
+
+    @cached_property
+    def former_slugs(self) -> Mapping[str, str]:
+        """The names that cards had before, with today's. A name that a card has today leads to that card."""
+        former = {old: slug for slug, paper in self.papers.items() for old in paper.card.formerly}
+        return {old: slug for old, slug in former.items() if old not in self.papers and old not in self.unsound}
+
+    @cached_property
+    def _former_ids(self) -> Mapping[str, str]:
+        """The names that questions had before on the cards of today, with today's."""
+        former: dict[str, str] = {}
+        for slug, paper in self.papers.items():
+            ids = {question.id for question in paper.card.questions}
+            for question in paper.card.questions:
+                former |= {f"{slug}.{old}": f"{slug}.{question.id}" for old in question.formerly if old not in ids}
+        return former
+
+    def today(self, name: str) -> str:
+        """Return what a card or a question of this name is called today; the name itself if it is no former one."""
+        slug, dot, id = name.partition(".")
+        name = f"{self.former_slugs.get(slug, slug)}{dot}{id}"
+        return self._former_ids.get(name, name)
+
+    def former_names(self, asked: Asked) -> Iterator[str]:
+        """Yield all names that a question may have had before: of its card and its own."""
+        for slug in (asked.paper.slug, *asked.paper.card.formerly):
+            for id in (asked.question.id, *asked.question.formerly):
+                if (name := f"{slug}.{id}") != asked.id and self.today(name) == asked.id:
+                    yield name
 
     def has(self, name: str) -> bool:
         """Tell whether a card or a question of this name exists, or may exist in a card with errors.

@@ -187,8 +187,20 @@ def part(view: View, template: str, path: str, of: str | None = None) -> str:
 
 def files(view: View) -> dict[str, bytes]:
     """Return what pages show or offer besides themselves, by path: drawings, notebooks, exports."""
-    texts = {**notebook.notebooks(view), **exports.files(view)}
+    texts = {**notebook.notebooks(view), **exports.files(view), **_moved(view)}
     return {**result.drawings(view), **{path: text.encode(errors="replace") for path, text in texts.items()}}
+
+
+def _moved(view: View) -> dict[str, str]:
+    """Return a page for each former address of a card, which leads to today's."""
+    moved = {}
+    for old, slug in view.library.former_slugs.items():
+        path = addresses.card(old)
+        if path not in view.library.docs:
+            here, title = Here(view, path), view.summaries[slug].title
+            context = {"title": title, "url": here.to(addresses.card(slug))}
+            moved[addresses.file(path, view.has_folders)] = _rendered(view, "moved.html", here, context)
+    return moved
 
 
 def _page(

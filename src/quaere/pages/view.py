@@ -136,7 +136,8 @@ class View:
         mentions: dict[str, dict[str, None]] = {}
         for page, text in self.library.docs.items():
             for _, target in wikilinks.wikilinks(text):
-                mentions.setdefault(re.split(r"[.#]", target)[0], {})[page] = None
+                slug = re.split(r"[.#]", target)[0]
+                mentions.setdefault(self.library.today(slug), {})[page] = None
         return {slug: tuple(pages) for slug, pages in mentions.items()}
 
     def title_of(self, path: str) -> str:
@@ -237,6 +238,7 @@ class Here:
     def wikilink(self, target: str) -> Target | None:
         """Return the target of a wikilink, or None; `check` reports dead ones."""
         name, _, part = target.partition("#")
+        name = self.view.library.today(name)
         if paper := self.view.library.papers.get(name):
             at = f"#{_part(paper, markup.slug(part))}" if part else ""
             # In a sentence, what stands before the colon is name enough.
