@@ -81,7 +81,7 @@ def test_what_points_at_a_card_at_fault_is_not_judged() -> None:
         tests={"a": frozenset({"test_much"})},
         settings=Settings(every_entry_cited=True),
     )
-    about = (check.lineage, check.links_to_unknown_cards, check.departures, check.uncited_references)
+    about = (check.lineage, check.links_of_texts, check.departures, check.uncited_references)
     assert [problem for one in about for problem in problems(one, found)] == [
         "there is no card `late`",
         "[[late]] leads nowhere",
@@ -155,7 +155,7 @@ def test_a_link_that_leads_nowhere_is_found_where_it_stands(lines: list[list[str
     paper = dataclasses.replace(
         library({"notes": notes}).papers["a"], places={(): start, ("notes",): start}, source=source
     )
-    found = [error.place for error in check.links_to_unknown_cards(Library({"a": paper}, {}, (), (), {}))]
+    found = [error.place for error in check.links_of_texts(Library({"a": paper}, {}, (), (), {}))]
     here = [source.split("\n")[place.line - 1][place.column - 1 :] for place in found]
     assert all(text.startswith("[[no-where]]") for text in here), (source, found)
     assert len(set(found)) == len(found) > 0

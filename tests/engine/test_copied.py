@@ -61,9 +61,10 @@ def test_in_a_notebook(slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     view = render.view(LIBRARY, {})
-    book = notebook.notebooks(view).get(notebook.path(LIBRARY.papers[slug]))
+    books = {output.path: output for output in notebook.outputs(view)}
+    book = books.get(notebook.path(LIBRARY.papers[slug]))
     if book is None:
         assert not notebook.has_code(view, LIBRARY.papers[slug])
         return
-    read = nbformat.reads(book, as_version=4)  # type: ignore[no-untyped-call]
+    read = nbformat.reads(book.data(view), as_version=4)  # type: ignore[no-untyped-call]
     NotebookClient(read, resources={"metadata": {"path": str(ROOT)}}).execute()

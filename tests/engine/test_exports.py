@@ -25,7 +25,7 @@ def view() -> View:
 
 @pytest.fixture(scope="module")
 def made(view: View) -> dict[str, str]:
-    return exports.files(view)
+    return {output.path: output.data(view).decode() for output in exports.outputs(view)}
 
 
 def papers_of(made: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -103,6 +103,6 @@ def test_zotero_is_told_a_paper_in_its_own_words(view: View, slug: str, expected
 
 def test_a_library_without_papers_has_exports_too() -> None:
     empty = render.view(Library({}, {}, (), (), {}), {})
-    made = exports.files(empty)
+    made = {output.path: output.data(empty).decode() for output in exports.outputs(empty)}
     assert json.loads(made[exports.LIBRARY])["papers"] == []
     assert json.loads(made["references.csl.json"]) == []

@@ -107,15 +107,31 @@ def _circle(ancestors: Mapping[str, set[str]]) -> list[str]:
 
 
 @_registered
-def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
-    """Each [[link]] names a card or a question that exists."""
-    known = (*library.papers, *library.questions)
+def links_of_texts(library: Library) -> Iterator[AuthorError]:
+    """In a text of a card or an answer, each [[link]] names a card or a question, and others lead somewhere."""
     for text in _texts(library):
         for link in text.links():
-            if link.kind == "wikilink" and not library.has(link.target):
-                written = text.markdown[link.offset : text.markdown.index("]]", link.offset) + 2]
-                hint = _hint(library, link.target, known)
-                yield text.error(link.offset, written, f"[[{link.target}]] leads nowhere", hint)
+            if link.kind == "wikilink":
+                if not library.has(link.target):
+                    written = text.markdown[link.offset : text.markdown.index("]]", link.offset) + 2]
+                    problem, hint = _no_such_name(library, link.target)
+                    yield text.error(link.offset, written, problem, hint)
+            elif markdown.is_relative(link.target) and library.led_to(text.page, link.target) is None:
+                target = unquote(link.target)
+                beside = tuple(path.removeprefix("papers/") for path in library.attachments)
+                if link.kind == "image":
+                    problem, known = f"there is no picture `{target}`", beside
+                else:
+                    problem = f"`{target}` leads nowhere"
+                    known = (*beside, *(f"{slug}.md" for slug in library.papers))
+                today = library.former_slugs.get(re.split(r"\.(?:md|ya?ml)\b", target)[0])
+                hint = f"the card is called `{today}` now" if today else nearest(target, known)
+                yield text.error(link.offset, target, problem, hint)
+
+
+@_registered
+def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
+    """Each [[link]] of a hand-written page names a card or a question that exists."""
     for path, page in library.docs.items():
         line = at = 0
         for offset, target in wikilinks(page):
@@ -123,7 +139,11 @@ def links_to_unknown_cards(library: Library) -> Iterator[AuthorError]:
                 line, at = line + page.count("\n", at, offset), offset
                 column = offset - page.rfind("\n", 0, offset)
                 place = Place(f"{library.settings.docs}/{path}", line + 1, column)
-                yield CardError(place, f"[[{target}]] leads nowhere", _hint(library, target, known))
+                yield CardError(place, *_no_such_name(library, target))
+
+
+def _no_such_name(library: Library, name: str) -> tuple[str, str]:
+    return f"[[{name}]] leads nowhere", _hint(library, name, (*library.papers, *library.questions))
 
 
 @_registered
@@ -137,25 +157,6 @@ def shown_questions(library: Library) -> Iterator[AuthorError]:
                 problem = f"there is no question `{name}` to show" if name else "this names no question to show"
                 written = "write `<!-- quaere:question paper.question -->`"
                 yield PageError(place, problem, _hint(library, name, library.questions) if name else written)
-
-
-@_registered
-def dead_links(library: Library) -> Iterator[AuthorError]:
-    """Each relative link or image of a card or an answer leads to a page or a file that exists."""
-    beside = tuple(path.removeprefix("papers/") for path in library.attachments)
-    pages = (*beside, *(f"{slug}.md" for slug in library.papers))
-    for text in _texts(library):
-        for link in text.links():
-            is_dead = link.kind != "wikilink" and markdown.is_relative(link.target)
-            if is_dead and library.led_to(text.page, link.target) is None:
-                target = unquote(link.target)
-                if link.kind == "image":
-                    problem, known = f"there is no picture `{target}`", beside
-                else:
-                    problem, known = f"`{target}` leads nowhere", pages
-                today = library.former_slugs.get(re.split(r"\.(?:md|ya?ml)\b", target)[0])
-                hint = f"the card is called `{today}` now" if today else nearest(target, known)
-                yield text.error(link.offset, target, problem, hint)
 
 
 @dataclass
@@ -177,7 +178,9 @@ class _Text:
     _lost: int = 0
 
     def links(self) -> list[Link]:
-        """Return the links in the order of the text."""
+        """Return the links to what is in the library, in the order of the text; all of them begin with a bracket."""
+        if "[" not in self.markdown:
+            return []
         return sorted(markdown.links(self.markdown, inline=self.is_line), key=lambda link: link.offset)
 
     def error(self, offset: int, written: str, problem: str, hint: str) -> AuthorError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Literal
@@ -297,20 +297,28 @@ class Library:
         modules = (addresses.module(module.name) for module in self.modules)
         return frozenset([*addresses.LISTS, *cards, *modules, *self.docs])
 
+    @cached_property
+    def _other_files(self) -> Set[str]:
+        return self.files | self.attachments.keys()
+
     def led_to(self, page: str, written: str) -> str | None:
         """Return the page or the file that a relative address on a page leads to; None if there is none."""
-        return addresses.led_to(page, written, self.pages, self.files | self.attachments.keys())
+        return addresses.led_to(page, written, self.pages, self._other_files)
 
     def module_of(self, paper: Paper) -> Module | None:
         """Return the module that implements a paper."""
         wanted = paper.card.implementation
-        return next((module for module in self.modules if module.name.partition(".")[2] == wanted), None)
+        return None if wanted is None else self._own_names.get(wanted)
+
+    @cached_property
+    def _own_names(self) -> Mapping[str, Module]:
+        """The modules by their names without that of the package."""
+        return {module.name.partition(".")[2]: module for module in reversed(self.modules)}
 
     @cached_property
     def experiments(self) -> Mapping[str, Module]:
         """The module of each paper's experiment, `<implementation>.experiments.<slug>`, by slug."""
-        found = {module.name.partition(".")[2]: module for module in self.modules}
-        named = {slug: found.get(f"experiments.{slug}") for slug in self.papers}
+        named = {slug: self._own_names.get(f"experiments.{slug}") for slug in self.papers}
         return {slug: module for slug, module in named.items() if module}
 
     def is_stale(self, slug: str, result: Result) -> bool:

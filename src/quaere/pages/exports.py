@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from quaere.content.bibliography.reference import OTHERS, Reference
 from quaere.content.model import Asked, Paper
 from quaere.pages.claims import judged
 from quaere.pages.notebook import in_words
+from quaere.pages.output import Output
 from quaere.pages.view import View
 
 SCHEMA = 1
@@ -25,19 +27,37 @@ WHOLE = (LIBRARY, *(f"references.{ending}" for ending in REFERENCES), INDEX)
 """The paths of what holds the whole library."""
 
 
-def files(view: View) -> dict[str, str]:
-    """Return all exports by path: of the whole library, and of each card."""
-    papers = list(view.library.papers.values())
-    made = {LIBRARY: _json(dump(view)), INDEX: _index(view)}
+def outputs(view: View) -> Iterator[Output]:
+    """Yield all exports: of the whole library, and of each card."""
+    yield Output(LIBRARY, lambda view: _json(dump(view)))
+    yield Output(INDEX, _index)
     for ending, form in REFERENCES.items():
-        made[f"references.{ending}"] = export.FORMATS[form](_cited(papers))
-        made |= {path(paper, ending): export.FORMATS[form]([paper.reference]) for paper in papers}
-    return made | {path(paper, "md"): markdown(view, paper) for paper in papers}
+        yield Output(f"references.{ending}", partial(_references, form))
+    for slug in view.library.papers:
+        for ending, form in REFERENCES.items():
+            yield Output(_path(slug, ending), partial(_reference, form, slug))
+        yield Output(_path(slug, "md"), partial(_as_markdown, slug))
+
+
+def _references(form: str, view: View) -> str:
+    return export.FORMATS[form](_cited(view.library.papers.values()))
+
+
+def _reference(form: str, slug: str, view: View) -> str:
+    return export.FORMATS[form]([view.library.papers[slug].reference])
+
+
+def _as_markdown(slug: str, view: View) -> str:
+    return markdown(view, view.library.papers[slug])
 
 
 def path(paper: Paper, ending: str) -> str:
     """Return the path of a card in another format: `bib`, `ris`, `csl.json` or `md`."""
-    return f"assets/cards/{paper.slug}.{ending}"
+    return _path(paper.slug, ending)
+
+
+def _path(slug: str, ending: str) -> str:
+    return f"assets/cards/{slug}.{ending}"
 
 
 def dump(view: View) -> dict[str, Any]:
@@ -144,7 +164,7 @@ def _index(view: View) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cited(papers: list[Paper]) -> list[Reference]:
+def _cited(papers: Iterable[Paper]) -> list[Reference]:
     return list({paper.reference.key: paper.reference for paper in papers}.values())
 
 

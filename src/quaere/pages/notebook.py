@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from quaere.content import wikilinks
 from quaere.content.model import Library, Paper
 from quaere.pages import scripts
+from quaere.pages.output import Output
 
 # Who writes the notebook of an experiment need not have what pages are made with.
 if TYPE_CHECKING:
@@ -41,9 +43,15 @@ def book(cells: Iterable[tuple[str, str]]) -> str:
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
-def notebooks(view: View) -> dict[str, str]:
-    """Return the notebook of each card with answers in code, by the path where its page looks for it."""
-    return {path(paper): book(_cells(view, paper)) for paper in view.library.papers.values() if has_code(view, paper)}
+def outputs(view: View) -> Iterator[Output]:
+    """Yield the notebook of each card with answers in code, by the path where its page looks for it."""
+    answered = {answer.id for answer in view.library.answers}.intersection(view.library.questions)
+    for slug in sorted({id.partition(".")[0] for id in answered}):
+        yield Output(_path(slug), partial(_notebook, slug))
+
+
+def _notebook(slug: str, view: View) -> str:
+    return book(_cells(view, view.library.papers[slug]))
 
 
 def has_code(view: View, paper: Paper) -> bool:
@@ -53,7 +61,11 @@ def has_code(view: View, paper: Paper) -> bool:
 
 def path(paper: Paper) -> str:
     """Return the path of the notebook of a card's answers."""
-    return f"assets/notebooks/{paper.slug}.ipynb"
+    return _path(paper.slug)
+
+
+def _path(slug: str) -> str:
+    return f"assets/notebooks/{slug}.ipynb"
 
 
 def _cells(view: View, paper: Paper) -> Iterator[tuple[str, str]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
 from quaere.pages import card, claims, exports, lists, notebook, reference, result, scripts
 from quaere.pages.compiled import Compiled
+from quaere.pages.output import Output
 from quaere.pages.page import Page
 from quaere.pages.view import MEANINGS, Here, Kept, View, anchor
 
@@ -115,54 +117,88 @@ def view(
 
 
 def pages(view: View) -> dict[str, Page]:
-    """Make the pages of a library, by path.
+    """Make all generated pages of a library, by path, but those of the modules, which need their documentation.
 
-    A page written by hand is not made; neither are the modules', which need their documentation (`module`).
+    Raises:
+        ConfigError: A template of the library is at fault.
+    """
+    return {output.path: output.page(view) for output in page_outputs(view)}
+
+
+def page_outputs(view: View) -> Iterator[Output]:
+    """Yield the pages of a library, the lists first. What somebody wrote by hand is left out.
+
+    To add a page, yield it here. A page about many cards is made of `view.summaries`.
 
     Raises:
         ConfigError: A template of the library is at fault.
     """
     for name in view.library.templates:
         _compile(view, name)
-    slugs = set(view.library.papers)
-    made = [
-        _page(view, addresses.PAPERS, "papers.html", "Papers", reserved=slugs, downloads=exports.WHOLE),
-        _page(
+    for output in (*_lists(view), *(_card(slug) for slug in view.library.papers)):
+        if output.path not in view.library.docs:
+            yield output
+
+
+def _lists(view: View) -> Iterator[Output]:
+    def listed(
+        path: str,
+        template: str,
+        title: str,
+        context: Callable[[View], Mapping[str, Any]] = lambda view: {},
+        hide: tuple[str, ...] = (),
+    ) -> Output:
+        return Output(path, lambda view: _page(view, path, template, title, hide=hide, **context(view)), title)
+
+    yield listed(
+        addresses.PAPERS, "papers.html", "Papers", lambda view: {"reserved": _slugs(view), "downloads": exports.WHOLE}
+    )
+    yield listed(
+        addresses.QUESTIONS,
+        "questions.html",
+        "Questions",
+        lambda view: {"reserved": _slugs(view), **lists.questions(view)},
+        hide=("navigation",),
+    )
+    yield listed(
+        addresses.EXPERIMENTS,
+        "experiments.html",
+        "Experiments",
+        lambda view: {"reserved": _slugs(view)},
+        hide=("navigation",),
+    )
+    yield listed(addresses.TAGS, "groups.html", "Tags", lists.tags)
+    yield listed(addresses.AFFILIATIONS, "groups.html", "Affiliations", lists.affiliations)
+    yield listed(addresses.REFERENCE, "reference.html", "Reference")
+    yield listed(
+        addresses.HOME,
+        "home.html",
+        view.name or "Papers",
+        lambda view: {"reserved": _slugs(view) | {"what-holds", "newest-cards"}},
+        hide=("navigation", "toc"),
+    )
+
+
+def _slugs(view: View) -> Set[str]:
+    return set(view.library.papers)
+
+
+def _card(slug: str) -> Output:
+    def make(view: View) -> Page:
+        path, paper = addresses.card(slug), view.library.papers[slug]
+        return _page(
             view,
-            addresses.QUESTIONS,
-            "questions.html",
-            "Questions",
-            hide=("navigation",),
-            reserved=slugs,
-            **lists.questions(view),
-        ),
-        _page(view, addresses.EXPERIMENTS, "experiments.html", "Experiments", hide=("navigation",), reserved=slugs),
-        _page(view, addresses.TAGS, "groups.html", "Tags", **lists.tags(view)),
-        _page(view, addresses.AFFILIATIONS, "groups.html", "Affiliations", **lists.affiliations(view)),
-        _page(view, addresses.REFERENCE, "reference.html", "Reference"),
-        _page(
-            view,
-            addresses.HOME,
-            "home.html",
-            view.name or "Papers",
-            hide=("navigation", "toc"),
-            reserved=slugs | {"what-holds", "newest-cards"},
-        ),
-    ]
-    for slug, paper in view.library.papers.items():
-        page = _page(
-            view,
-            addresses.card(slug),
+            path,
             "card.html",
             paper.reference.title,
-            description=Here(view, addresses.card(slug)).said(paper.card.idea),
+            description=Here(view, path).said(paper.card.idea),
             source=paper.file,
             hide=("navigation",),
             boost=2,
             **card.context(view, paper),
         )
-        made.append(page)
-    return {page.path: page for page in made if page.path not in view.library.docs}
+
+    return Output(addresses.card(slug), make)
 
 
 def module(view: View, name: str, documentation: str) -> Page:
@@ -186,21 +222,34 @@ def part(view: View, template: str, path: str, of: str | None = None) -> str:
 
 
 def files(view: View) -> dict[str, bytes]:
-    """Return what pages show or offer besides themselves, by path: drawings, notebooks, exports."""
-    texts = {**notebook.notebooks(view), **exports.files(view), **_moved(view)}
-    return {**result.drawings(view), **{path: text.encode(errors="replace") for path, text in texts.items()}}
+    """Make what pages show or offer besides themselves, by path: drawings, notebooks, exports."""
+    return {output.path: output.data(view) for output in file_outputs(view)}
 
 
-def _moved(view: View) -> dict[str, str]:
-    """Return a page for each former address of a card, which leads to today's."""
-    moved = {}
+def file_outputs(view: View) -> Iterator[Output]:
+    """Yield what pages show or offer besides themselves: drawings, notebooks, exports.
+
+    To add a file, yield it here.
+    """
+    yield from notebook.outputs(view)
+    yield from exports.outputs(view)
+    yield from result.outputs(view)
+    yield from _moved(view)
+
+
+def _moved(view: View) -> Iterator[Output]:
+    """Yield a page for each former address of a card, which leads to today's."""
     for old, slug in view.library.former_slugs.items():
         path = addresses.card(old)
         if path not in view.library.docs:
-            here, title = Here(view, path), view.summaries[slug].title
-            context = {"title": title, "url": here.to(addresses.card(slug))}
-            moved[addresses.file(path, view.has_folders)] = _rendered(view, "moved.html", here, context)
-    return moved
+            yield Output(addresses.file(path, view.has_folders), partial(_leading_on, path, slug))
+
+
+def _leading_on(path: str, slug: str, view: View) -> str:
+    here = Here(view, path)
+    return _rendered(
+        view, "moved.html", here, {"title": view.summaries[slug].title, "url": here.to(addresses.card(slug))}
+    )
 
 
 def _page(

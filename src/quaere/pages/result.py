@@ -10,6 +10,7 @@ from quaere.content.model import Paper
 from quaere.content.results import Outcome, Table, cell
 from quaere.errors import Place, ResultError
 from quaere.pages import claims, figures
+from quaere.pages.output import Output
 from quaere.pages.view import View, drawing
 
 BENCHMARKS = "benchmarks"
@@ -18,30 +19,32 @@ BENCHMARKS = "benchmarks"
 _WIDE = 100
 
 
-def drawings(view: View) -> dict[str, bytes]:
-    """Draw the figures of all results, by the paths where pages look for them.
-
-    Raises:
-        ResultError: A figure can't be drawn.
-    """
+def outputs(view: View) -> Iterator[Output]:
+    """Yield the drawings of the figures of all results, by the paths where pages look for them."""
     library = view.library
     shown = {result.stem: (library.result_file(result), result) for each in library.results.values() for result in each}
     if library.benchmarks:
         shown[BENCHMARKS] = (library.settings.benchmarks, library.benchmarks)
-    drawn = {}
     for name, (file, result) in shown.items():
         for index, figure in enumerate(result.figures):
             for ground in ("light", "dark"):
-                try:
-                    told = figure.model_dump_json()
-                    source = b"\0".join((figures.recipe(), ground.encode(), told.encode()))
-                    content = view.kept(source, partial(figures.draw, told, ground))
-                except Exception as error:
-                    # Of what draws, for numbers and pictures that make no figure.
-                    problem = f"this figure can't be drawn: {error or type(error).__name__}"
-                    raise ResultError(Place(file, at=f"$.figures[{index}]"), problem, "run it again") from error
-                drawn[drawing(name, figure, ground)] = content.encode()
-    return drawn
+                place = Place(file, at=f"$.figures[{index}]")
+                yield Output(drawing(name, figure, ground), partial(_drawn, figure.model_dump_json(), ground, place))
+
+
+def _drawn(told: str, ground: str, place: Place, view: View) -> str:
+    """Draw a figure.
+
+    Raises:
+        ResultError: It can't be drawn.
+    """
+    try:
+        source = b"\0".join((figures.recipe(), ground.encode(), told.encode()))
+        return view.kept(source, partial(figures.draw, told, ground))
+    except Exception as error:
+        # Of what draws, for numbers and pictures that make no figure.
+        problem = f"this figure can't be drawn: {error or type(error).__name__}"
+        raise ResultError(place, problem, "run it again") from error
 
 
 def of_paper(view: View, paper: Paper) -> dict[str, Any]:

@@ -103,9 +103,9 @@ def _only_near(word: str, known: Iterable[str]) -> str:
 def _source(library: Library, page: str) -> tuple[str, str]:
     if page in library.docs:
         return f"{library.settings.docs}/{page}", library.docs[page]
-    for slug, paper in library.papers.items():
-        if addresses.card(slug) == page:
-            return paper.file, paper.source
+    slug = page.removeprefix("papers/").removesuffix(".md")
+    if slug in library.papers and addresses.card(slug) == page:
+        return library.papers[slug].file, library.papers[slug].source
     for module in library.modules:
         if addresses.module(module.name) == page:
             return module.file, ""

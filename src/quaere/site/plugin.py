@@ -11,11 +11,11 @@ import html
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urljoin
 
 from mkdocs.config.base import Config
@@ -36,6 +36,7 @@ from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults, PageError
 from quaere.pages import render
 from quaere.pages.compiled import Compiled
+from quaere.pages.output import Output
 from quaere.pages.page import Page, ids, unicode_mathematics
 from quaere.pages.view import Here, View
 from quaere.project import Project
@@ -71,11 +72,20 @@ class _Made(File):
         pass
 
 
-class _Plain(File):
-    """A file that is copied as it is, Markdown too."""
+class _Anchors(Set[str]):
+    """The anchors of a generated page, which is made only if somebody asks for them."""
 
-    def is_documentation_page(self) -> bool:
-        return False
+    def __init__(self, output: Output, view: View) -> None:
+        self._made = cache(lambda: output.page(view).ids)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._made()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made())
+
+    def __len__(self) -> int:
+        return len(self._made())
 
 
 class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
@@ -147,11 +157,13 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         )
         # Without tabs, the navigation at the side is the only one.
         self._has_tabs = "navigation.tabs" in (config.theme.get("features") or ())
-        self._pages = {path: self._placed(page) for path, page in render.pages(self.view).items()}
-        for path, page in self._pages.items():
-            made = _Made(path, None, config.site_dir, has_folders, dest_uri=addresses.file(path, has_folders))
-            made.inclusion = InclusionLevel.NOT_IN_NAV
-            made.edit_uri = posixpath.relpath(EDITED, self.library.settings.docs) if page.source else None
+        self._pages = {output.path: output for output in render.page_outputs(self.view)}
+        self._others = {output.path: output for output in render.file_outputs(self.view)}
+        for path in (*self._pages, *self._others):
+            is_page = path in self._pages
+            written = addresses.file(path, has_folders) if is_page else path
+            made = _Made(path, None, config.site_dir, has_folders, dest_uri=written)
+            made.inclusion = InclusionLevel.NOT_IN_NAV if is_page else InclusionLevel.INCLUDED
             files.append(made)
         for module in self.library.modules:
             text = f"::: {module.name}\n" if "mkdocstrings" in config.plugins else ""
@@ -159,8 +171,6 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             file.inclusion = InclusionLevel.NOT_IN_NAV
             file.edit_uri = posixpath.relpath(module.file, self.library.settings.docs)
             files.append(file)
-        for path, content in render.files(self.view).items():
-            files.append(_Plain.generated(config, path, content=content))
         for path, source in self.library.attachments.items():
             files.append(File.generated(config, path, abs_src_path=str(self.project.root / source)))
         return files
@@ -171,12 +181,12 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     def on_nav(self, nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
         """Give each generated page its title, its anchors and its place."""
         self._nav = nav
-        for path, page in self._pages.items():
+        for path, output in self._pages.items():
             file = files.src_uris[path]
             named = file.page or MkDocsPage(None, file, config)
             if named.title is None:
-                named.title = html.escape(page.title)
-            named.present_anchor_ids = set(page.ids)
+                named.title = html.escape(output.title)
+            named.present_anchor_ids = cast(set[str], _Anchors(output, self.view))
         # A card stands where the list of cards stands.
         section = _page(files, addresses.PAPERS).parent
         for slug in self.library.papers:
@@ -236,11 +246,13 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     # The search writes its index in its own `on_post_build`.
     @event_priority(100)
     def on_post_build(self, config: MkDocsConfig) -> None:
-        """Put the generated pages into their shells, and add them to the search index."""
+        """Write the generated pages, put into their shells, and the files; add the pages to the search index."""
         shells: dict[tuple[object, ...], Shell] = {}
-        files = self._files.documentation_pages()
-        for path, page in self._pages.items():
-            named = _page(self._files, path)
+        documents = self._files.documentation_pages()
+        for path, output in self._pages.items():
+            page, named = self._placed(output.page(self.view)), _page(self._files, path)
+            named.file.edit_uri = posixpath.relpath(EDITED, self.library.settings.docs) if page.source else None
+            named._set_edit_url(config.repo_url, config.edit_uri, config.edit_uri_template)
             canonical = urljoin(config.site_url.rstrip("/") + "/", named.url) if config.site_url else ""
             for index in _indexes(config):
                 self._index(index, named, page)
@@ -253,11 +265,12 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
                 bool(page.headings and page.headings[0].below),
             )
             if key not in shells:
-                if not is_alone:
-                    named.title = TITLE
-                shells[key] = Shell(named, self._nav, files, config, self._environment, page)
+                named.title = html.escape(page.title) if is_alone else TITLE
+                shells[key] = Shell(named, self._nav, documents, config, self._environment, page)
             filled = shells[key].fill(page, canonical)
             write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
+        for path, output in self._others.items():
+            write_file(output.data(self.view), self._files.src_uris[path].abs_dest_path)
 
     def _index(self, index: Any, named: MkDocsPage, page: Page) -> None:
         # What stands before the title would become an entry of its own, without words.

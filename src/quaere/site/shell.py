@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup, escape
 from mkdocs.commands.build import get_context
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File
@@ -75,9 +76,8 @@ class Shell:
             written = config.plugins.on_post_page(written, page=page, config=config)
         finally:
             page.active = False
-        self._entry = environment.get_template("partials/toc-item.html")
-        self._context: Mapping[str, Any] = {"config": config}
-        written = written.replace(self._entries([entry]).strip(), _CONTENTS)
+        self._contents = Contents(environment.get_template("partials/toc-item.html"), {"config": config})
+        written = written.replace(self._contents.entries([entry]).strip(), _CONTENTS)
         if written.count(_BODY) != 1 or "qz0entryz" in written:
             problem = "a plugin changes the theme's pages, so that those of the cards can't be filled in"
             raise ConfigError(Place("mkdocs.yml", 0), problem, "leave out plugins that rewrite HTML, such as minify")
@@ -94,13 +94,59 @@ class Shell:
             EDITED: page.source or "",
             _BODY: page.body,
             _FIRST: f"#{html.escape(headings[0].id)}" if headings else "#",
-            _CONTENTS: self._entries(list(map(anchor, headings[0].below))) if headings else "",
+            _CONTENTS: self._contents.entries(list(map(anchor, headings[0].below))) if headings else "",
             policy.STYLES: policy.styles(page.body),
         }
         return "".join(filled.get(part, part) for part in self._parts)
 
-    def _entries(self, links: Sequence[AnchorLink]) -> str:
-        return "".join(self._entry.render({**self._context, "toc_item": link}) for link in links)
+
+class Contents:
+    """Writes lists of contents as a template of the theme does, from what the template writes around its values.
+
+    The template is asked once, for two entries, instead of for each heading of each page.
+    """
+
+    def __init__(self, template: Any, context: Mapping[str, Any]) -> None:
+        self._template, self._context = template, context
+        self._leaf = self._split(leaf := self._render(_entry()))
+        branch = self._render(_entry(_entry(), _entry()))
+        start, end = branch.find(leaf), branch.rfind(leaf)
+        self._open, self._close = self._split(branch[:start]), self._split(branch[end + len(leaf) :])
+        self._between = branch[start + len(leaf) : end]
+        tried = _entry(_entry(_entry()), _entry(words="a &amp; &lt;b&gt;"), words="&quot; &#x27; &amp;amp;")
+        # A template of the library may do what it likes.
+        self._is_known = 0 <= start < end and self._written(tried) == self._render(tried)
+
+    def entries(self, links: Sequence[AnchorLink]) -> str:
+        """Return the entries of some headings, and of those below them."""
+        return "".join(map(self._written if self._is_known else self._render, links))
+
+    def _render(self, link: AnchorLink) -> str:
+        return str(self._template.render({**self._context, "toc_item": link}))
+
+    @staticmethod
+    def _split(written: str) -> list[str]:
+        return re.split(f"({_ADDRESS}|{_WORDS}|{_LABEL})", written)
+
+    def _written(self, link: AnchorLink) -> str:
+        filled = {_ADDRESS: link.url, _WORDS: link.title, _LABEL: str(escape(Markup(link.title).striptags()))}
+
+        def joined(parts: Iterable[str]) -> str:
+            return "".join(filled.get(part, part) for part in parts)
+
+        if not link.children:
+            return joined(self._leaf)
+        return joined(self._open) + self._between.join(map(self._written, link.children)) + joined(self._close)
+
+
+# The label is the words without their markup.
+_ADDRESS, _WORDS, _LABEL = "#qz1addressz", "Qz1<i>WORDS</i>z", "Qz1WORDSz"
+
+
+def _entry(*below: AnchorLink, words: str = _WORDS) -> AnchorLink:
+    link = AnchorLink(words, _ADDRESS.removeprefix("#"), 2)
+    link.children = list(below)
+    return link
 
 
 def meta(page: Page) -> dict[str, Any]:
