@@ -104,7 +104,7 @@ def build(
     library = _sound(base)
     broken = _run(base, library, base.stale(library), timeout)
     folder = Path(os.path.realpath(site)) if site else base.root / "site"
-    faults, is_built = build_site(base, library, folder)
+    faults, is_built = build_site(base, library, folder, tell=_tell_remark)
     _show_faults(faults)
     if not is_built:
         raise typer.Exit(1)
@@ -421,7 +421,11 @@ def _remark(library: Library) -> None:
     from quaere.content.check import remarks
 
     for one in remarks(library):
-        _err().print(f"remark: {one}", markup=False, soft_wrap=True)
+        _tell_remark(one)
+
+
+def _tell_remark(remark: str) -> None:
+    _err().print(f"remark: {remark}", markup=False, soft_wrap=True)
 
 
 def _today(library: Library, name: str) -> str:

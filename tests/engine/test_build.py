@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ PICTURE = base64.b64decode(
 )
 
 
-def built(base: Base, **more: str) -> list[str]:
+def built(base: Base, **more: Any) -> list[str]:
     """Build the site of a knowledge base, and return what is wrong, each as it is printed."""
     project = base.project
     try:
@@ -52,7 +53,8 @@ def test_a_card_and_a_bibliography_make_a_whole_site(base: Base) -> None:
     for path in ("404.html", "sitemap.xml", "search/search_index.json", "assets/quaere.css"):
         assert (base.root / "site" / path).is_file(), path
     vendor = base.root / "site/assets/vendor"
-    assert (vendor / "katex/katex.min.js").is_file()
+    assert (vendor / "katex/katex.min.css").is_file()
+    assert not (vendor / "katex/katex.min.js").exists()
     assert (vendor / "mermaid/mermaid.esm.min.mjs").is_file()
     assert not (base.root / "docs").exists()
 
@@ -413,8 +415,8 @@ def test_where_mkdocs_yml_is_not_strict_the_site_is_built_all_the_same(base: Bas
         ),
         (
             "theme:\n  features: [navigation.instant]\n",
-            "mkdocs.yml:1:1: `navigation.instant` keeps the first page's policy, and leaves mathematics and diagrams "
-            "undrawn\n  hint: remove that feature",
+            "mkdocs.yml:1:1: `navigation.instant` keeps the first page's policy, and leaves diagrams undrawn"
+            "\n  hint: remove that feature",
         ),
         ("- a\n- b\n", "mkdocs.yml:1:1: expected a mapping\n  hint: write `name: value`"),
         (
@@ -440,3 +442,16 @@ def test_a_page_named_in_the_navigation_must_be_there(base: Base) -> None:
     base.write({"mkdocs.yml": "nav: [index.md, gone.md]\n", "docs/index.md": "# Home\n"})
     assert len(told := built(base)) == 1
     assert told[0].startswith("mkdocs.yml: A reference to 'gone.md' is included in the 'nav' configuration")
+
+
+def test_an_equation_that_cannot_be_drawn_is_told_with_its_place_and_ends_no_build(base: Base) -> None:
+    base.write({"docs/index.md": "# Home\n\nAn equation: $\\frac{1}{2}$.\n\nAnother: $\\foo + 1$.\n"})
+    told: list[str] = []
+    assert built(base, tell=told.append) == []
+    hint = "it is shown as written; pages draw what KaTeX knows"
+    said = "the equation `\\foo + 1` can't be drawn: Undefined control sequence: \\foo"
+    assert told == [f"docs/index.md:5:11: {said}\n  hint: {hint}"]
+    shown = page(base)
+    assert '<span class="arithmatex q-unread" title="Undefined control sequence: \\foo">\\(\\foo + 1\\)</span>' in shown
+    assert shown.count('class="katex-html"') == 1
+    assert "<style>" in shown.partition("</head>")[0]

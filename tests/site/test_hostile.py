@@ -399,7 +399,7 @@ BEFORE = """
 """
 
 IS_DRAWN = """() =>
-  [...document.querySelectorAll(".arithmatex")].every((one) => one.querySelector("span")) &&
+  [...document.querySelectorAll(".arithmatex")].every((one) => one.querySelector("span") || one.matches(".q-unread")) &&
   document.querySelectorAll(".diagram").length ===
     document.querySelectorAll(".diagram[data-drawn]").length + watched.failed
 """

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -33,10 +33,13 @@ _DEAD = re.compile(
 _PAGE = re.compile(r"Error (?:reading|building) page '(?P<page>[^']+)': (?P<what>.*)", re.DOTALL)
 _CODE = re.compile(r"griffe: (?P<file>.+?):(?P<line>\d+): (?P<what>.*)", re.DOTALL)
 _FORMER = "assets/quaere.css"
+_SHOWN = 60
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def build(project: Project, library: Library, site: Path, *, served_at: str = "") -> tuple[list[AuthorError], bool]:
+def build(
+    project: Project, library: Library, site: Path, *, served_at: str = "", tell: Callable[[str], object] = str
+) -> tuple[list[AuthorError], bool]:
     """Build the site of a library.
 
     Args:
@@ -46,6 +49,7 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
             former one file by file, each of which is the former or the new one. What is then interrupted, the next
             build completes.
         served_at: The address at which the pages are served with live reload, if they are.
+        tell: Shows a remark to whoever called the command: an equation that can't be drawn.
 
     Returns:
         What is wrong with the pages, and whether the site was written: if nothing is, or if mkdocs.yml says
@@ -69,7 +73,7 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
         scratch.mkdir()
         try:
             fresh = scratch / "site"
-            faults, is_strict = _made(project, library, fresh, scratch, served_at=served_at)
+            faults, is_strict = _made(project, library, fresh, scratch, served_at, tell)
             is_written = not (faults and is_strict)
             if is_written:
                 _update(site, fresh)
@@ -84,7 +88,7 @@ def build(project: Project, library: Library, site: Path, *, served_at: str = ""
 
 
 def _made(
-    project: Project, library: Library, site: Path, scratch: Path, *, served_at: str
+    project: Project, library: Library, site: Path, scratch: Path, served_at: str, tell: Callable[[str], object]
 ) -> tuple[list[AuthorError], bool]:
     """Have MkDocs build a site; return its errors, and whether they prevent that it is written."""
     from mkdocs.commands.build import build as build_pages
@@ -99,7 +103,8 @@ def _made(
         config = defaults.load(project.root, library, site, docs)
         is_strict, config.strict = config.strict, False  # what is said is told below, with its place
         config.site_url = served_at or config.site_url
-        cast("QuaerePlugin", config.plugins["quaere"]).use(project, library, is_served=bool(served_at))
+        plugin = cast("QuaerePlugin", config.plugins["quaere"])
+        plugin.use(project, library, is_served=bool(served_at))
         try:
             build_pages(config)
         except (AuthorError, Faults):
@@ -110,6 +115,8 @@ def _made(
             # Of a plugin, a hook or a template of the theme's: MkDocs lets all of them do what they like.
             said = [record.getMessage() for record in records] or [f"MkDocs can't build the site: {error!r}"]
             raise Faults(_fault(defaults.without_trace(one), project.root, library) for one in said) from error
+    for remark in dict.fromkeys(_unread(library, *one) for one in plugin.unread):
+        tell(remark)
     faults = {str(fault): fault for fault in (_fault(record.getMessage(), project.root, library) for record in records)}
     found = list(faults.values())
     if not found and config.validation.links.not_found >= logging.WARNING:
@@ -150,6 +157,15 @@ def _fault(message: str, root: Path, library: Library) -> AuthorError:
     file, line, column = links.written(library, found["page"], found["link"])
     hint = f"did you mean `{found['near']}`?" if found["near"] else links.hint(library, found["page"], found["link"])
     return PageError(Place(file, line, column), f"`{found['link']}` leads nowhere", hint)
+
+
+def _unread(library: Library, page: str, equation: str, problem: str) -> str:
+    """Return a remark on an equation that can't be drawn, with the place where it was written."""
+    inner = equation[2:-2].strip()
+    file, line, column = links.written(library, page, inner.partition("\n")[0])
+    short = inner if len(inner) <= _SHOWN else f"{inner[:_SHOWN]}…"
+    hint = "it is shown as written; pages draw what KaTeX knows"
+    return f"{Place(file, line, column)}: the equation `{short}` can't be drawn: {problem}\n  hint: {hint}"
 
 
 def _update(site: Path, fresh: Path) -> None:

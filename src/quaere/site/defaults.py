@@ -179,7 +179,7 @@ def _check(settings: Mapping[str, Any], written: str) -> None:
     if isinstance(theme, dict) and not isinstance(theme.get("features") or [], list):
         raise ConfigError(_place(written, "theme"), "`features`: expected a list", "write each after `- `")
     if isinstance(theme, dict) and "navigation.instant" in (theme.get("features") or ()):
-        problem = "`navigation.instant` keeps the first page's policy, and leaves mathematics and diagrams undrawn"
+        problem = "`navigation.instant` keeps the first page's policy, and leaves diagrams undrawn"
         raise ConfigError(_place(written, "theme"), problem, "remove that feature")
     named = theme.get("name") if isinstance(theme, dict) else theme
     if named != _THEME:

@@ -28,7 +28,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel, file_sort_key, s
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page as MkDocsPage
 from mkdocs.structure.toc import AnchorLink, TableOfContents
-from mkdocs.utils import write_file
+from mkdocs.utils import get_relative_url, write_file
 
 from quaere.content import addresses
 from quaere.content import files as content_files
@@ -40,7 +40,8 @@ from quaere.pages.output import Output
 from quaere.pages.page import Page, ids, unicode_mathematics
 from quaere.pages.view import Here, View
 from quaere.project import Project
-from quaere.site import handwritten, policy
+from quaere.site import equations, handwritten, policy
+from quaere.site.equations import Equations
 from quaere.site.shell import EDITED, TITLE, Shell, anchor, meta
 
 THEME = package_files("quaere.site") / "theme"
@@ -94,6 +95,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     project: Project
     library: Library
     view: View
+    unread: list[tuple[str, str, str]]
+    """The equations that can't be drawn: the page, what was written, and the problem."""
     is_served = False
     _is_given = False
 
@@ -173,6 +176,9 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             files.append(file)
         for path, source in self.library.attachments.items():
             files.append(File.generated(config, path, abs_src_path=str(self.project.root / source)))
+        if script := files.get_file_from_path(equations.SCRIPT):
+            files.remove(script)
+        self._equations, self.unread = Equations(self.view.kept), []
         return files
 
     def _placed(self, page: Page) -> Page:
@@ -233,8 +239,19 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     def on_post_page(self, output: str, page: MkDocsPage, config: MkDocsConfig) -> str:
         """Put the policy into a page, or into a shell."""
         body = page.content or ""
-        styles = policy.STYLES if page.file.src_uri in self._pages else policy.styles(body)
-        return policy.put(output, output.replace(body, ""), styles, is_served=self.is_served)
+        theme = output.replace(body, "")
+        if page.file.src_uri in self._pages:
+            return policy.put(equations.put(output, equations.LINKS), theme, policy.STYLES, is_served=self.is_served)
+        drawn = self._drawn(page.file.src_uri, output)
+        written = equations.put(drawn, equations.links(drawn, get_relative_url(equations.STYLES, page.url)))
+        styles = policy.styles(body, equations.sheet(drawn))
+        return policy.put(written, theme, styles, is_served=self.is_served)
+
+    def _drawn(self, path: str, written: str) -> str:
+        """Draw the equations of a page, and remember those that can't be drawn."""
+        drawn = self._equations.drawn(written)
+        self.unread += ((path, equation, problem) for equation, problem in equations.unread(drawn))
+        return drawn
 
     @event_priority(-100)
     def on_post_template(self, output_content: str, template_name: str, config: MkDocsConfig) -> str:
@@ -267,7 +284,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             if key not in shells:
                 named.title = html.escape(page.title) if is_alone else TITLE
                 shells[key] = Shell(named, self._nav, documents, config, self._environment, page)
-            filled = shells[key].fill(page, canonical)
+            drawn = self._drawn(path, page.body)
+            filled = shells[key].fill(page, canonical, drawn, get_relative_url(equations.STYLES, named.url))
             write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
         for path, output in self._others.items():
             write_file(output.data(self.view), self._files.src_uris[path].abs_dest_path)

@@ -20,9 +20,11 @@ _HEAD = re.compile(r"<head>", re.IGNORECASE)
 _DIAGRAM = re.compile(r'\bclass="diagram"')
 
 
-def styles(body: str) -> str:
-    """Return what a page's policy adds for its style sheets: those inside diagrams."""
-    return " 'unsafe-inline'" if _DIAGRAM.search(body) else ""
+def styles(body: str, sheet: str) -> str:
+    """Return what a page's policy adds for style sheets in it: those inside diagrams, or `sheet`, if there is one."""
+    if _DIAGRAM.search(body):
+        return " 'unsafe-inline'"  # a hash beside it would take it back
+    return f" {_hash(sheet)}" if sheet else ""
 
 
 def put(page: str, theme: str, inline_styles: str, *, is_served: bool) -> str:
@@ -36,10 +38,10 @@ def put(page: str, theme: str, inline_styles: str, *, is_served: bool) -> str:
             speak of scripts.
     """
     scripts = (found["code"] for found in _SCRIPT.finditer(theme) if not _DATA.search(found["attributes"]))
-    hashes = dict.fromkeys(base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in scripts)
+    hashes = dict.fromkeys(map(_hash, scripts))
     directives = {
         "default-src": "'self'",
-        "script-src": " ".join(["'self'", *(f"'sha256-{one}'" for one in hashes)]),
+        "script-src": " ".join(["'self'", *hashes]),
         "style-src": f"'self'{inline_styles}",
         "img-src": "'self' data:",
         "font-src": "'self'",
@@ -58,3 +60,7 @@ def put(page: str, theme: str, inline_styles: str, *, is_served: bool) -> str:
     after = _ENCODING.search(page) or _HEAD.search(page)
     at = after.end() if after else 0
     return f"{page[:at]}\n      {meta}{page[at:]}"
+
+
+def _hash(code: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"

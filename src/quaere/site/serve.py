@@ -42,7 +42,7 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
             try:
                 fresh = Project.find(project.root)
                 library, faults = fresh.check()
-                faults = faults or build(fresh, library, site, served_at=address)[0]
+                faults = faults or build(fresh, library, site, served_at=address, tell=tell)[0]
             except AuthorError as error:
                 faults = [error]
             except Faults as several:
@@ -53,7 +53,7 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
         # Before what takes long: only who listens knows that the port is free.
         server = _Server(builder=rebuild, host=HOST, port=port, root=str(site))
         try:
-            faults, is_built = build(project, library, site, served_at=address)
+            faults, is_built = build(project, library, site, served_at=address, tell=tell)
             if not is_built:
                 raise Faults(faults)
         except BaseException:

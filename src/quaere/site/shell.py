@@ -20,7 +20,7 @@ from mkdocs.structure.toc import AnchorLink, TableOfContents
 
 from quaere.errors import ConfigError, Place
 from quaere.pages.page import Heading, Page
-from quaere.site import policy
+from quaere.site import equations, policy
 
 EDITED = "Qz0EDITz"
 """Stands for the edited file's path in the address of the shell's edit link."""
@@ -31,7 +31,7 @@ TITLE = "Qz0TITLEz"
 # Because of its blanks, whatever makes the page smaller leaves the quotes around it.
 _DESCRIPTION, _CANONICAL = "Qz0 DESCRIPTION z", "https://qz0canonicalz.invalid/"
 _BODY, _FIRST, _CONTENTS = "<h1>Qz0BODYz</h1>", "#qz0firstz", "Qz0CONTENTSz"
-_PLACES = (TITLE, _DESCRIPTION, _CANONICAL, EDITED, _BODY, _FIRST, _CONTENTS, policy.STYLES)
+_PLACES = (TITLE, _DESCRIPTION, _CANONICAL, EDITED, _BODY, _FIRST, _CONTENTS, policy.STYLES, equations.LINKS)
 
 
 class Shell:
@@ -84,18 +84,26 @@ class Shell:
         # What stands between two places, and each place by its name.
         self._parts: list[str] = re.split(f"({'|'.join(map(re.escape, _PLACES))})", written)
 
-    def fill(self, page: Page, canonical: str) -> str:
-        """Return a page with the shell around it; `canonical` is its whole address, if the site has one."""
+    def fill(self, page: Page, canonical: str, drawn: str, styles: str) -> str:
+        """Return a page with the shell around it.
+
+        Args:
+            page: The page.
+            canonical: Its whole address, if the site has one.
+            drawn: Its body with the equations drawn.
+            styles: The address of the equations' style sheet from there.
+        """
         headings = page.headings
         filled = {
             TITLE: html.escape(page.title),
             _DESCRIPTION: html.escape(page.description),
             _CANONICAL: canonical,
             EDITED: page.source or "",
-            _BODY: page.body,
+            _BODY: drawn,
             _FIRST: f"#{html.escape(headings[0].id)}" if headings else "#",
             _CONTENTS: self._contents.entries(list(map(anchor, headings[0].below))) if headings else "",
-            policy.STYLES: policy.styles(page.body),
+            equations.LINKS: equations.links(drawn, styles),
+            policy.STYLES: policy.styles(page.body, equations.sheet(drawn)),
         }
         return "".join(filled.get(part, part) for part in self._parts)
 

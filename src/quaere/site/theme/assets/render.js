@@ -1,31 +1,6 @@
-// Mathematics and diagrams, drawn by libraries of this site, which only the pages that need them load.
+// Diagrams, drawn by a library of this site, which only the pages that need it load.
 
 const vendor = (path) => new URL(`vendor/${path}`, import.meta.url).href;
-
-const drawEquation = (equation, displayMode) => {
-  const drawn = document.createElement("span");
-  try {
-    katex.render(equation, drawn, { displayMode, maxSize: 60 });
-  } catch (error) {
-    // An equation that can't be read stays as it was written; the console tells why.
-    drawn.textContent = equation;
-    console.error(`${equation}: ${error.message}`);
-  }
-  return drawn;
-};
-
-const drawMath = async (elements) => {
-  const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: vendor("katex/katex.min.css") });
-  document.head.append(sheet);
-  await import(vendor("katex/katex.min.js"));
-  for (const element of elements) {
-    const written = element.textContent.trim();
-    const displayMode = written.startsWith("\\[");
-    // Displays on neighboring lines arrive as one.
-    const equations = written.replace(/^\\[[(]|\\[\])]$/g, "").split(/\$\$\s*\$\$/);
-    element.replaceChildren(...equations.map((equation) => drawEquation(equation, displayMode)));
-  }
-};
 
 const isDark = () => document.body.dataset.mdColorScheme === "slate";
 
@@ -75,7 +50,5 @@ const drawDiagrams = async (elements) => {
   await redraw();
 };
 
-const math = [...document.querySelectorAll(".arithmatex")];
 const diagrams = [...document.querySelectorAll(".diagram")];
-if (math.length) drawMath(math);
 if (diagrams.length) drawDiagrams(diagrams);
