@@ -391,8 +391,8 @@ def test_a_folder_that_holds_something_else_is_no_site(base: Base) -> None:
 
 
 def test_where_mkdocs_yml_is_not_strict_the_site_is_built_all_the_same(base: Base) -> None:
-    base.write({"mkdocs.yml": "strict: false\n", "docs/index.md": "# Home\n\n[gone](nowhere.md)\n"})
-    assert built(base) == ["docs/index.md:3:8: `nowhere.md` leads nowhere"]
+    base.write({"mkdocs.yml": "strict: false\n", "docs/index.md": "# Home\n\n[gone](zzzzzz.md)\n"})
+    assert built(base) == ["docs/index.md:3:8: `zzzzzz.md` leads nowhere"]
     assert "gone" in page(base)
 
 

@@ -11,16 +11,17 @@ import re
 from collections.abc import Set
 from urllib.parse import unquote, urlsplit
 
-HOME, PAPERS, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE = (
+HOME, PAPERS, LINEAGE, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE = (
     "index.md",
     "papers/index.md",
+    "lineage.md",
     "questions.md",
     "experiments.md",
     "tags.md",
     "affiliations.md",
     "reference/index.md",
 )
-LISTS = frozenset({HOME, PAPERS, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE})
+LISTS = frozenset({HOME, PAPERS, LINEAGE, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE})
 
 _CARD = re.compile(r"papers/([^/]+)\.ya?ml")
 

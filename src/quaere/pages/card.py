@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 from quaere.content.bibliography.identifiers import doi_of_address
 from quaere.content.model import Link, Paper
-from quaere.pages import result
+from quaere.pages import lineage, result
+from quaere.pages.related import related
+from quaere.pages.summary import Summary
 from quaere.pages.view import SECTIONS, View
 
 _LINK_KINDS = {
@@ -42,8 +44,7 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
         "reading": _READING[card.reading.state] if card.reading else "",
         "module": library.module_of(paper),
         "asked": view.asked[paper.slug],
-        "before": [view.summaries[slug] for slug in card.builds_on if slug in view.summaries],
-        "after": view.built_on.get(paper.slug, ()),
+        **_lineage(view, view.summaries[paper.slug]),
         "mentions": view.mentions.get(paper.slug, ()),
         "links": _links(paper),
         "departures": {
@@ -51,6 +52,25 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
         },
         "citations": [(name, _LANGUAGES.get(name, "text"), text) for name, text in _citations(view, paper).items()],
         **result.of_paper(view, paper),
+    }
+
+
+def _lineage(view: View, paper: Summary) -> dict[str, Any]:
+    before = [view.summaries[slug] for slug in paper.builds_on]
+    after = view.built_on.get(paper.slug, ())
+    drawn = lineage.beside(paper, before, after, view.troubles) if before or after else None
+    shown = {node.paper.slug for node in drawn.nodes} if drawn else set()
+    near = {one.slug for one in (*before, *after)}
+    return {
+        "lineage": drawn,
+        "more": {
+            "Also builds on": [one for one in before if one.slug not in shown],
+            "Also built on by": [one for one in after if one.slug not in shown],
+        },
+        "is_built": bool(before),
+        "trouble": view.troubles.get(paper.slug),
+        "related": related(paper, view.order, view.tags, view.built_on),
+        "linked_from": [one for one in view.linked_from.get(paper.slug, ()) if one.slug not in near],
     }
 
 

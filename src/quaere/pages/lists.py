@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from quaere.pages import lineage
 from quaere.pages.summary import Summary
 from quaere.pages.view import MEANINGS, View
 
@@ -33,6 +34,16 @@ def questions(view: View) -> dict[str, Any]:
         "paper": {paper.slug: paper.title for paper in by_title},
     }
     return {"papers": asked, "choices": choices}
+
+
+def by_year(view: View) -> dict[str, Any]:
+    """Return the drawings of the lineage, and the papers of each year, the oldest first."""
+    years: dict[int | None, list[Summary]] = {}
+    for paper in view.summaries.values():
+        years.setdefault(paper.year, []).append(paper)
+    known = sorted(year for year in years if year is not None)
+    in_order = [*known, *([None] if None in years else [])]
+    return {"groups": lineage.groups(view.summaries), "years": {year: years[year] for year in in_order}}
 
 
 def newest(view: View) -> list[Summary]:

@@ -25,7 +25,7 @@ from quaere.content import addresses
 from quaere.content.model import Library, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
-from quaere.pages import card, claims, exports, lists, notebook, reference, result, scripts
+from quaere.pages import card, claims, exports, lineage, lists, notebook, reference, result, scripts
 from quaere.pages.compiled import Compiled
 from quaere.pages.output import Output
 from quaere.pages.page import Page
@@ -34,6 +34,7 @@ from quaere.pages.view import MEANINGS, Here, Kept, View, anchor
 PARTS: Mapping[str, str] = {
     "states": "states.html",
     "newest": "newest.html",
+    "lineage": "lineage_part.html",
     "question": "shown.html",
     "benchmarks": "benchmarks.html",
 }
@@ -106,6 +107,8 @@ def view(
         counted_claims=claims.by_outcome,
         counted_outcomes=lambda slugs: result.counted(shown, slugs),
         duration=_duration,
+        at_home=lineage.at_home,
+        counted_states=lineage.count,
         is_wide=result.is_wide,
         moment=_moment,
         newest=lists.newest,
@@ -154,6 +157,13 @@ def _lists(view: View) -> Iterator[Output]:
         addresses.PAPERS, "papers.html", "Papers", lambda view: {"reserved": _slugs(view), "downloads": exports.WHOLE}
     )
     yield listed(
+        addresses.LINEAGE,
+        "lineage.html",
+        "Lineage",
+        lambda view: {"reserved": _slugs(view), **lists.by_year(view)},
+        hide=("navigation",),
+    )
+    yield listed(
         addresses.QUESTIONS,
         "questions.html",
         "Questions",
@@ -174,7 +184,7 @@ def _lists(view: View) -> Iterator[Output]:
         addresses.HOME,
         "home.html",
         view.name or "Papers",
-        lambda view: {"reserved": _slugs(view) | {"what-holds", "newest-cards"}},
+        lambda view: {"reserved": _slugs(view) | {"what-holds", "newest-cards", "what-builds-on-what"}},
         hide=("navigation", "toc"),
     )
 

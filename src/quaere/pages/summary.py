@@ -7,13 +7,15 @@ no links.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from quaere.content import wikilinks
 from quaere.content.bibliography.reference import OTHERS
-from quaere.content.model import Asked, Module, Paper
+from quaere.content.model import Asked, Card, Module, Paper
 from quaere.content.results import Outcome
 from quaere.content.states import State
 from quaere.pages import markup
@@ -70,6 +72,7 @@ class Summary:
         module: The name of the module that implements it; empty for a card without code.
         questions: The questions in the card's order.
         outcomes: How many claims have each outcome; outcomes without claims are left out.
+        links: The slugs of the other cards that its texts link to.
     """
 
     slug: str
@@ -93,6 +96,7 @@ class Summary:
     module: str
     questions: tuple[QuestionSummary, ...]
     outcomes: Mapping[Outcome, int]
+    links: tuple[str, ...]
 
     @property
     def cited(self) -> str:
@@ -105,7 +109,7 @@ def summarize(
     asked: Iterable[tuple[Asked, State]],
     module: Module | None,
     outcomes: Mapping[Outcome, int],
-    known: Iterable[str],
+    known: Set[str],
     here: markup.Surroundings,
 ) -> Summary:
     """Summarize a card.
@@ -115,10 +119,11 @@ def summarize(
         asked: Its questions with their states.
         module: The module that implements it.
         outcomes: How many of its claims have each outcome.
-        known: The slugs of those cards that it builds on and that exist.
+        known: The slugs of all cards.
         here: Any page: the texts are without links.
     """
     card, reference = paper.card, paper.reference
+    asked = list(asked)
     return Summary(
         slug=paper.slug,
         file=paper.file,
@@ -137,11 +142,23 @@ def summarize(
         tags=card.tags,
         affiliations=card.affiliations,
         reading=card.reading.state if card.reading else "",
-        builds_on=tuple(known),
+        builds_on=tuple(slug for slug in dict.fromkeys(card.builds_on) if slug in known and slug != paper.slug),
         module=module.name if module else "",
         questions=tuple(_question(one, state, here) for one, state in asked),
         outcomes=outcomes,
+        links=tuple(slug for slug in _linked(card, asked) if slug in known and slug != paper.slug),
     )
+
+
+def _linked(card: Card, asked: Iterable[tuple[Asked, State]]) -> dict[str, None]:
+    """Return the cards that a card's texts link to, or to whose questions, each once in the order of the texts."""
+    texts = [card.idea, card.notes or ""]
+    texts += (text for one in card.departures for text in (one.what, one.where))
+    for one, _ in asked:
+        texts += (one.question.ask, one.question.answer or "", one.answer.prose if one.answer else "")
+    texts += (text for one in card.claims for text in (one.says, one.where, one.reported))
+    targets = (target for text in texts if "[[" in text for _, target in wikilinks.wikilinks(text))
+    return dict.fromkeys(re.split(r"[.#]", target)[0] for target in targets)
 
 
 def _question(asked: Asked, state: State, here: markup.Surroundings) -> QuestionSummary:

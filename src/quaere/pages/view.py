@@ -20,7 +20,7 @@ from quaere.content.markdown import is_relative
 from quaere.content.model import Answer, Asked, Library, Module, Paper, Verdict
 from quaere.content.results import Figure
 from quaere.content.states import State
-from quaere.pages import claims, markup
+from quaere.pages import claims, lineage, markup
 from quaere.pages.markup import Ids, Target
 from quaere.pages.summary import Summary, summarize
 
@@ -106,7 +106,7 @@ class View:
             [(one, self.states[one.id]) for one in self.asked[paper.slug]],
             library.module_of(paper),
             claims.by_outcome(claims.judged(library, paper)),
-            [slug for slug in paper.card.builds_on if slug in library.papers],
+            library.papers.keys(),
             Here(self, addresses.PAPERS),
         )
 
@@ -149,6 +149,21 @@ class View:
     def built_on(self) -> Mapping[str, tuple[Summary, ...]]:
         """The papers that build on each, the newest first; a paper on which none builds is left out."""
         return self._grouped(lambda paper: paper.builds_on)
+
+    @cached_property
+    def linked_from(self) -> Mapping[str, tuple[Summary, ...]]:
+        """The papers whose cards link to each, the newest first; a paper to which none links is left out."""
+        return self._grouped(lambda paper: paper.links)
+
+    @cached_property
+    def troubles(self) -> Mapping[str, lineage.Trouble]:
+        """What each paper rests on that doesn't hold; a paper for which all holds is left out."""
+        return lineage.troubles(self.summaries)
+
+    @cached_property
+    def order(self) -> Mapping[str, int]:
+        """The place of each paper among the summaries."""
+        return {slug: index for index, slug in enumerate(self.summaries)}
 
     def count(self, ids: Iterable[str]) -> dict[State, int]:
         """Count some questions by state; states that none has are left out."""

@@ -220,7 +220,7 @@ def _navigation(library: Library) -> list[Any]:
     """Return the lists in their order, then the pages written by hand, by folder."""
     lists: list[Any] = [
         {"Home": addresses.HOME},
-        {"Papers": [addresses.PAPERS, addresses.TAGS, addresses.AFFILIATIONS]},
+        {"Papers": [addresses.PAPERS, addresses.LINEAGE, addresses.TAGS, addresses.AFFILIATIONS]},
         {"Questions": addresses.QUESTIONS},
     ]
     if library.experiments:

@@ -48,7 +48,7 @@ THEME = package_files("quaere.site") / "theme"
 """What stands in for the theme's templates, and what the pages need besides themselves."""
 
 _STYLES = ("assets/quaere.css",)
-_SCRIPTS = ("assets/render.js", "assets/quaere.js")
+_SCRIPTS = ("assets/render.js", "assets/quaere.js", "assets/lineage.js")
 _ANSWERS = "quaere.content.answers.AnswersExtension"
 
 _FOLD = re.compile(r"</?(?:details|summary)\b[^>]*>")

@@ -67,7 +67,7 @@ if (form) {
 document.querySelector(".md-search[role=dialog]")?.setAttribute("aria-label", "Search");
 
 const openToKeys = () => {
-  for (const element of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .diagram")) {
+  for (const element of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .diagram, .q-across")) {
     if (element.scrollWidth > element.clientWidth) {
       element.tabIndex = 0;
     } else {

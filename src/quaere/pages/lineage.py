@@ -1,0 +1,345 @@
+"""The graph of papers that build on one another: what it rests on, and how it is drawn.
+
+Everything is made from the summaries of cards, in time that grows linearly with cards and edges.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from quaere.content.states import State
+from quaere.pages import layered, lettering
+from quaere.pages.layered import Edge
+from quaere.pages.summary import Summary
+
+MOST = 150
+"""Papers in one drawing; the list beside it holds all."""
+_MOST_IN_ALL = 600
+_MOST_AT_HOME, _MOST_BESIDE = 24, 6
+_WIDE = 1150.0
+_LETTERS, _SMALL = 12.0, 10.0
+_YEARS, _HIGH = 44.0, 600.0
+_GAP, _TRACK, _BETWEEN = 12.0, 3.0, 30.0
+_INSET = 7.0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """The nearest paper that another rests on and that has an answer which doesn't hold; `state` is that answer's."""
+
+    paper: Summary
+    state: State
+
+
+@dataclass(frozen=True)
+class Node:
+    """A paper in a drawing.
+
+    Attributes:
+        paper: The paper.
+        trouble: What it rests on that doesn't hold; None if all holds.
+        is_here: Whether it is the paper of the page around the drawing.
+        left, top, width, height: Its box.
+        name: Its name in lines.
+        counts: How many of its questions have each state.
+        bar: The share of each state: where its segment starts, and how wide it is.
+    """
+
+    paper: Summary
+    trouble: Trouble | None
+    is_here: bool
+    left: float
+    top: float
+    width: float
+    height: float
+    name: tuple[str, ...]
+    counts: Mapping[State, int]
+    bar: tuple[tuple[State, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Year:
+    """A year, and where it starts; turned, the years stand side by side."""
+
+    label: str
+    start: float
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing of papers.
+
+    Attributes:
+        width, height: Its size.
+        nodes: The papers.
+        edges: The edges: the slugs of the ends, and the path.
+        years: Where the years start; empty if the rows are no years.
+        left, top: Where the papers start, beside or below the years.
+        is_turned: Whether time runs from left to right.
+    """
+
+    width: float
+    height: float
+    nodes: tuple[Node, ...]
+    edges: tuple[tuple[str, str, str], ...]
+    years: tuple[Year, ...]
+    left: float
+    top: float
+    is_turned: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """Papers that are joined by edges, and the drawing of them, or of those that matter most."""
+
+    papers: tuple[Summary, ...]
+    drawing: Drawing
+
+
+def count(paper: Summary) -> dict[State, int]:
+    """Count a paper's questions by state; states that none has are left out."""
+    counts = Counter(question.state for question in paper.questions)
+    return {state: counts[state] for state in ORDER if counts[state]}
+
+
+ORDER = (State.DEMONSTRATED, State.ANSWERED, State.UNVERIFIED, State.BROKEN, State.OPEN)
+"""The states in the order of the segments of a bar."""
+
+
+def troubles(papers: Mapping[str, Summary]) -> dict[str, Trouble]:
+    """Return what each paper rests on, however far back, that has an answer which is broken or else unverified.
+
+    The nearest such paper stands for all; a paper for which all holds is left out.
+    """
+    after: dict[str, list[str]] = {slug: [] for slug in papers}
+    for slug, paper in papers.items():
+        for earlier in paper.builds_on:
+            after[earlier].append(slug)
+    found: dict[str, Trouble] = {}
+    for state in (State.BROKEN, State.UNVERIFIED):
+        reached: dict[str, Trouble] = {}
+        waiting = deque(
+            (slug, Trouble(paper, state))
+            for slug, paper in papers.items()
+            if any(one.state == state for one in paper.questions)
+        )
+        while waiting:
+            slug, trouble = waiting.popleft()
+            for later in after[slug]:
+                # In a circle, a paper would rest on itself.
+                if later not in reached and later != trouble.paper.slug:
+                    reached[later] = trouble
+                    waiting.append((later, trouble))
+        found = {**reached, **found}
+    return found
+
+
+def groups(papers: Mapping[str, Summary]) -> list[Group]:
+    """Return the papers that are joined by edges, the largest groups first, each with its drawing.
+
+    If the drawings would hold too many papers in all, the smallest groups are left out.
+    """
+    known, left = troubles(papers), _MOST_IN_ALL
+    made = []
+    for joined in _joined(papers):
+        chosen = choose(joined, min(MOST, left))
+        left -= len(chosen)
+        if len(chosen) < 2:
+            break
+        made.append(Group(tuple(joined), draw(chosen, known)))
+    return made
+
+
+def at_home(papers: Mapping[str, Summary]) -> Drawing | None:
+    """Draw the papers with code, or else those that matter most, for the home page; None if no two are joined."""
+    with_code = {slug: paper for slug, paper in papers.items() if paper.module}
+    for some in (with_code, papers):
+        chosen = {one.slug: one for one in choose(some.values(), _MOST_AT_HOME)}
+        pairs = [(earlier, slug) for slug, paper in chosen.items() for earlier in paper.builds_on if earlier in chosen]
+        if pairs:
+            ends = {slug for pair in pairs for slug in pair}
+            return draw([paper for slug, paper in chosen.items() if slug in ends], troubles(papers))
+    return None
+
+
+def _joined(papers: Mapping[str, Summary]) -> list[list[Summary]]:
+    near: dict[str, list[str]] = {slug: list(paper.builds_on) for slug, paper in papers.items()}
+    for slug, paper in papers.items():
+        for earlier in paper.builds_on:
+            near[earlier].append(slug)
+    seen: set[str] = set()
+    found = []
+    for slug in papers:
+        if slug in seen or not near[slug]:
+            continue
+        seen.add(slug)
+        group = [slug]
+        for one in group:
+            fresh = [other for other in near[one] if other not in seen]
+            seen.update(fresh)
+            group += dict.fromkeys(fresh)
+        found.append([papers[one] for one in group])
+    return sorted(found, key=len, reverse=True)
+
+
+def choose(papers: Iterable[Summary], most: int) -> list[Summary]:
+    """Choose papers to draw: those with code, then those with the most edges."""
+    papers = list(papers)
+    degree = Counter(slug for paper in papers for slug in paper.builds_on)
+    order = sorted(papers, key=lambda one: (not one.module, -degree[one.slug] - len(one.builds_on), one.slug))
+    return order[:most]
+
+
+def draw(papers: Iterable[Summary], known: Mapping[str, Trouble]) -> Drawing:
+    """Draw papers by year with the edges among them, from left to right if they fit, else from top to bottom.
+
+    Args:
+        papers: The papers.
+        known: What `troubles` returns.
+    """
+    chosen = {one.slug: one for one in sorted(papers, key=lambda one: (one.year is None, one.year or 0, one.slug))}
+    pairs = [(earlier, slug) for slug, one in chosen.items() for earlier in one.builds_on if earlier in chosen]
+    boxes = {slug: _box(paper) for slug, paper in chosen.items()}
+    rows = _rows(chosen, pairs, {slug: high for slug, (_, high) in boxes.items()}, _HIGH)
+    is_turned = sum(max(boxes[slug][0] for slug in row) + _BETWEEN for row in rows) <= _WIDE
+    if not is_turned:
+        rows = _rows(chosen, pairs, {slug: wide for slug, (wide, _) in boxes.items()}, _WIDE)
+    return _drawn(chosen, pairs, rows, known, is_turned=is_turned)
+
+
+def beside(
+    paper: Summary, before: Sequence[Summary], after: Sequence[Summary], known: Mapping[str, Trouble]
+) -> Drawing:
+    """Draw a paper between some of those that it builds on and some of those that build on it."""
+    first, last = (choose(papers, _MOST_BESIDE) for papers in (before, after))
+    rows = [
+        sorted((one.slug for one in row), key=[one.slug for one in all_].index)
+        for row, all_ in ((first, before), ([paper], [paper]), (last, after))
+    ]
+    chosen = {one.slug: one for one in (*first, paper, *last)}
+    pairs = [*((one.slug, paper.slug) for one in first), *((paper.slug, one.slug) for one in last)]
+    return _drawn(chosen, pairs, [row for row in rows if row], known, is_turned=True, here=paper.slug)
+
+
+def _drawn(
+    papers: Mapping[str, Summary],
+    pairs: Sequence[tuple[str, str]],
+    rows: Sequence[Sequence[str]],
+    known: Mapping[str, Trouble],
+    *,
+    is_turned: bool,
+    here: str = "",
+) -> Drawing:
+    """Draw papers in rows; the years are left out if there is a paper of the page, `here`."""
+    boxes = {slug: _box(paper) for slug, paper in papers.items()}
+    sizes = {slug: box[::-1] if is_turned else box for slug, box in boxes.items()}
+    flat = {slug: index for index, row in enumerate(rows) for slug in row}
+    in_order = {slug: sizes[slug] for row in rows for slug in row}
+    edges = [Edge(earlier, later) for earlier, later in pairs]
+    placed = layered.arrange(
+        in_order, edges, flat, gap=_GAP, between=_BETWEEN, track=_TRACK, is_shared=True, starts_left=True
+    )
+    left, top = (2.0, 2.0) if here else (2.0, 26.0) if is_turned else (_YEARS, 8.0)
+    across, along = placed.across, placed.along
+    years: dict[str, Year] = {}
+    for index, row in enumerate(() if here else rows):
+        label = str(papers[row[0]].year or "?")
+        years.setdefault(label, Year(label, round(placed.rows[index][0], 1)))
+    paths = [layered.path(route, is_turned=is_turned) for route in placed.routes]
+    return Drawing(
+        width=round((along if is_turned else across) + left + 8),
+        height=round((across if is_turned else along) + top + 8),
+        nodes=tuple(
+            _node(
+                paper,
+                known.get(slug),
+                placed.centers[slug][:: -1 if is_turned else 1],
+                boxes[slug],
+                is_here=slug == here,
+            )
+            for slug, paper in papers.items()
+        ),
+        edges=tuple((*pair, path) for pair, path in zip(pairs, paths, strict=True)),
+        years=tuple(years.values()),
+        left=left,
+        top=top,
+        is_turned=is_turned,
+    )
+
+
+def _rows(
+    papers: Mapping[str, Summary], pairs: Sequence[tuple[str, str]], widths: Mapping[str, float], limit: float
+) -> list[list[str]]:
+    """Return the rows: a year’s papers, each below those of the year that it builds on; none is too wide."""
+    within = [(one, other) for one, other in pairs if papers[one].year == papers[other].year]
+    depth = layered.ranks(papers, within)
+    by_row: dict[tuple[bool, int, int], list[str]] = {}
+    last: dict[str, tuple[bool, int, int]] = {}
+    for slug, paper in papers.items():
+        # The first of a year stand in its first row.
+        by_row.setdefault((paper.year is None, paper.year or 0, depth[slug]), []).append(slug)
+    row_of = {slug: row for row, slugs in by_row.items() for slug in slugs}
+    for one, other in pairs:
+        last[one] = max(last.get(one, row_of[one]), row_of[other])
+    rows: list[list[str]] = []
+    passing: set[str] = set()
+    for row in sorted(by_row):
+        passing = {slug for slug in passing if last[slug] > row}
+        free = limit - len(passing) * (_GAP + _TRACK)
+        rows += _parted(by_row[row], widths, max(free, limit / 3))
+        passing |= {slug for slug in by_row[row] if last.get(slug, row) > row}
+    return rows
+
+
+def _parted(slugs: Sequence[str], widths: Mapping[str, float], limit: float) -> Iterator[list[str]]:
+    whole = sum(widths[slug] + _GAP for slug in slugs)
+    # As many in each as in the others.
+    share = whole / max(1, -(-whole // limit))
+    part: list[str] = []
+    reached = 0.0
+    for slug in slugs:
+        wide = widths[slug] + _GAP
+        if part and (reached + wide > limit or reached >= share):
+            yield part
+            part, reached = [], 0.0
+        part.append(slug)
+        reached += wide
+    yield part
+
+
+def _box(paper: Summary) -> tuple[float, float]:
+    lines = _lines(paper)
+    words = max(lettering.width(line, _LETTERS) for line in lines)
+    counted = lettering.width(" ".join(f"✓ {number}" for number in count(paper).values()), _SMALL)
+    return round(max(words, counted, 36.0) + 20), 15.0 * len(lines) + (30.0 if paper.questions else 12.0)
+
+
+def _lines(paper: Summary) -> list[str]:
+    return lettering.wrap(paper.name, 104.0, _LETTERS, 2)
+
+
+def _node(
+    paper: Summary, trouble: Trouble | None, center: tuple[float, ...], box: tuple[float, float], *, is_here: bool
+) -> Node:
+    counts = count(paper)
+    number = sum(counts.values())
+    bar: list[tuple[State, float, float]] = []
+    reached = _INSET
+    for state, many in counts.items():
+        wide = (box[0] - 2 * _INSET) * many / number
+        bar.append((state, round(reached, 1), round(wide, 1)))
+        reached += wide
+    return Node(
+        paper=paper,
+        trouble=trouble,
+        is_here=is_here,
+        left=round(center[0] - box[0] / 2, 1),
+        top=round(center[1] - box[1] / 2, 1),
+        width=box[0],
+        height=box[1],
+        name=tuple(_lines(paper)),
+        counts=counts,
+        bar=tuple(bar),
+    )
