@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from quaere import atomic
 from quaere.cache import Cache
-from quaere.content import files
+from quaere.content import files, history
 from quaere.content.bibliography import export
 from quaere.content.check import check
 from quaere.content.load import load
@@ -232,4 +232,6 @@ class Project:
             slug: {"BibTeX": export.bibtex([paper.reference]), "CSL-JSON": export.csl_json([paper.reference])}
             for slug, paper in library.papers.items()
         }
-        return render.view(library, self.verdicts(library), citations=citations, kept=self.cache.get, **site)
+        found = history.read(self.root, library, self.cache.get)
+        verdicts = self.verdicts(library)
+        return render.view(library, verdicts, citations=citations, kept=self.cache.get, history=found, **site)

@@ -13,13 +13,14 @@ _NEWEST = 6
 
 def tags(view: View) -> dict[str, Any]:
     """Return the papers of each tag."""
-    return {"groups": view.tags, "anchors": view.tag_anchors, "reserved": set(view.tag_anchors.values())}
+    anchors = view.tag_anchors
+    return {"groups": view.tags, "anchors": anchors, "reserved": set(anchors.values()), "are_tags": True}
 
 
 def affiliations(view: View) -> dict[str, Any]:
     """Return the papers of each affiliation."""
     anchors = view.affiliation_anchors
-    return {"groups": view.affiliations, "anchors": anchors, "reserved": set(anchors.values())}
+    return {"groups": view.affiliations, "anchors": anchors, "reserved": set(anchors.values()), "are_tags": False}
 
 
 def questions(view: View) -> dict[str, Any]:

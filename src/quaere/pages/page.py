@@ -39,6 +39,7 @@ class Page:
         source: The file that is edited to change it; None for a page made of many.
         hide: What the theme leaves out on it: `navigation`, `toc`.
         boost: How far the search puts it before others.
+        head: HTML for the page's head.
     """
 
     path: str
@@ -48,6 +49,7 @@ class Page:
     source: str | None = None
     hide: tuple[str, ...] = ()
     boost: float = 1
+    head: str = ""
 
     @cached_property
     def headings(self) -> tuple[Heading, ...]:

@@ -22,10 +22,24 @@ from jinja2 import (
 )
 
 from quaere.content import addresses
-from quaere.content.model import Library, Verdict
+from quaere.content.history import History
+from quaere.content.model import Library, Paper, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
-from quaere.pages import card, claims, exports, lineage, lists, notebook, reference, result, scripts
+from quaere.pages import (
+    card,
+    claims,
+    exports,
+    feeds,
+    head,
+    lineage,
+    lists,
+    notebook,
+    reference,
+    result,
+    scripts,
+    sitemap,
+)
 from quaere.pages.compiled import Compiled
 from quaere.pages.output import Output
 from quaere.pages.page import Page
@@ -54,6 +68,9 @@ def view(
     has_folders: bool = True,
     has_documentation: bool = True,
     kept: Kept | None = None,
+    site_url: str = "",
+    description: str = "",
+    history: History | None = None,
 ) -> View:
     """Make the view of a library that its pages show.
 
@@ -67,6 +84,9 @@ def view(
         has_folders: Whether each page has a folder of its own, as with MkDocs' `use_directory_urls`.
         has_documentation: Whether the modules' pages document what is in them.
         kept: What keeps the drawings; without it they are drawn each time.
+        site_url: The whole address of the site; without one, feeds and previews name no whole addresses.
+        description: What the site is, in a sentence.
+        history: When cards and answers came, as far as it is known.
     """
     own, folder = PackageLoader("quaere.pages"), library.settings.templates
 
@@ -94,12 +114,18 @@ def view(
         has_folders,
         has_documentation,
         **({"kept": kept} if kept else {}),
+        site_url=f"{site_url.rstrip('/')}/" if site_url else "",
+        description=description,
+        history=history or History(),
     )
     environment.globals.update(view=shown, library=library, meanings=MEANINGS, addresses=addresses)
     environment.filters.update(
         address=_address,
         coins=exports.coins,
         export=exports.path,
+        feed=feeds.path,
+        feed_of_tag=feeds.of_tag,
+        feed_title=feeds.TITLES.__getitem__,
         command=lambda id: scripts.command(id, shown.repo, library.settings.install),
         anchor=anchor,
         cell=cell,
@@ -109,6 +135,7 @@ def view(
         duration=_duration,
         at_home=lineage.at_home,
         counted_states=lineage.count,
+        instant=lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         is_wide=result.is_wide,
         moment=_moment,
         newest=lists.newest,
@@ -231,20 +258,24 @@ def part(view: View, template: str, path: str, of: str | None = None) -> str:
     return _rendered(view, template, Here(view, path), {"one": view.library.questions[of]} if of else {})
 
 
+def headed(view: View, path: str, title: str, description: str, paper: Paper | None = None) -> str:
+    """Make what the head of a page tells programs; `paper` is the one whose card the page is."""
+    return _rendered(view, "head.html", Here(view, path), head.context(view, path, title, description, paper))
+
+
 def files(view: View) -> dict[str, bytes]:
     """Make what pages show or offer besides themselves, by path: drawings, notebooks, exports."""
     return {output.path: output.data(view) for output in file_outputs(view)}
 
 
 def file_outputs(view: View) -> Iterator[Output]:
-    """Yield what pages show or offer besides themselves: drawings, notebooks, exports.
+    """Yield what pages show or offer besides themselves: drawings, notebooks, exports, feeds.
 
     To add a file, yield it here.
     """
-    yield from notebook.outputs(view)
-    yield from exports.outputs(view)
-    yield from result.outputs(view)
-    yield from _moved(view)
+    made = (notebook.outputs, exports.outputs, feeds.outputs, sitemap.outputs, result.outputs, _moved)
+    # What somebody has written stands in for what is made.
+    yield from (output for outputs in made for output in outputs(view) if output.path not in view.library.files)
 
 
 def _moved(view: View) -> Iterator[Output]:
@@ -279,7 +310,8 @@ def _page(
     here = Here(view, path)
     here.ids.taken |= reserved
     body = _rendered(view, template, here, {"title": title, **context})
-    return Page(path, title, body, description, source, hide, boost)
+    told = headed(view, path, title, description, context.get("paper"))
+    return Page(path, title, body, description, source, hide, boost, told)
 
 
 def _compile(view: View, name: str) -> None:

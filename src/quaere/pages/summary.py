@@ -33,6 +33,8 @@ class QuestionSummary:
         asked: When.
         state: Its state.
         brief: The first sentence of the answer as HTML; empty without one.
+        prose: The answer in prose, or what is written around the code that answers, as Markdown; empty without one.
+        origin: The first of its full names, by which feeds know it.
         line: Where the question stands in the card's file.
     """
 
@@ -43,6 +45,8 @@ class QuestionSummary:
     asked: datetime.date
     state: State
     brief: Markup
+    prose: str
+    origin: str
     line: int
 
 
@@ -52,6 +56,7 @@ class Summary:
 
     Attributes:
         slug: The card's name.
+        origin: The first of its names, by which feeds know it.
         file: The card's file.
         title: The paper's title as plain text.
         heading: The title as HTML.
@@ -76,6 +81,7 @@ class Summary:
     """
 
     slug: str
+    origin: str
     file: str
     title: str
     heading: Markup
@@ -126,6 +132,7 @@ def summarize(
     asked = list(asked)
     return Summary(
         slug=paper.slug,
+        origin=(*card.formerly, paper.slug)[0],
         file=paper.file,
         title=reference.title,
         heading=markup.runs(reference.heading),
@@ -172,5 +179,7 @@ def _question(asked: Asked, state: State, here: markup.Surroundings) -> Question
         asked=question.asked,
         state=state,
         brief=markup.first_sentence(prose, here) if prose else Markup(),
+        prose=prose,
+        origin=f"{(*asked.paper.card.formerly, asked.paper.slug)[0]}.{(*question.formerly, question.id)[0]}",
         line=asked.place.line,
     )

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from quaere.content import addresses, wikilinks
 from quaere.content.attachments import PICTURES
+from quaere.content.history import History
 from quaere.content.markdown import is_relative
 from quaere.content.model import Answer, Asked, Library, Module, Paper, Verdict
 from quaere.content.results import Figure
@@ -52,7 +53,8 @@ class View:
     `templates` makes them; `repo` is the address of the repository, without which nothing can be edited there, and
     `branch` the one that is linked; `has_documentation` tells whether the modules' pages say what is in them; `kept`
     keeps what takes long to make; `has_folders` tells whether a page has a folder of its own (`papers/toy/`) or a file
-    (`papers/toy.html`).
+    (`papers/toy.html`); `site_url` is the site's whole address, which ends in a slash, or empty; `description` is what
+    the site is, in a sentence; `history` tells when cards and answers came.
     """
 
     library: Library
@@ -65,6 +67,9 @@ class View:
     has_folders: bool = True
     has_documentation: bool = True
     kept: Kept = _not_kept
+    site_url: str = ""
+    description: str = ""
+    history: History = field(default_factory=History)
 
     @cached_property
     def states(self) -> Mapping[str, State]:
@@ -186,6 +191,11 @@ class View:
         if posixpath.basename(stem) == "index":
             return quote(stem.removesuffix("index")) + ("" if self.has_folders else "index.html")
         return quote(stem) + ("/" if self.has_folders else ".html")
+
+    def whole(self, target: str) -> str:
+        """Return the whole address of a page or a file, with its fragment; empty if the site has none."""
+        path, mark, rest = target.partition("#")
+        return f"{self.site_url}{self.url(path)}{mark}{rest}" if self.site_url else ""
 
     def source(self, file: str, line: int = 1) -> str:
         """Return the address of a line in the repository; empty without one."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urljoin
 
+from markupsafe import Markup
 from mkdocs.config.base import Config
 from mkdocs.config.config_options import ExtraScriptValue
 from mkdocs.config.defaults import MkDocsConfig
@@ -42,7 +43,7 @@ from quaere.pages.view import Here, View
 from quaere.project import Project
 from quaere.site import equations, handwritten, policy
 from quaere.site.equations import Equations
-from quaere.site.shell import EDITED, TITLE, Shell, anchor, meta
+from quaere.site.shell import EDITED, HEAD, TITLE, Shell, anchor, meta
 
 THEME = package_files("quaere.site") / "theme"
 """What stands in for the theme's templates, and what the pages need besides themselves."""
@@ -116,6 +117,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             self._read(config)
         self._path = addresses.HOME
         config.theme.dirs.insert(1 if config.theme.custom_dir else 0, str(THEME))
+        # MkDocs' own names the day of the build for each page.
+        config.theme.static_templates.discard("sitemap.xml")
         config.extra_css[:0] = [path for path in _STYLES if path not in config.extra_css]
         for path in _SCRIPTS:
             script = ExtraScriptValue(path)
@@ -157,6 +160,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             name=config.site_name,
             has_folders=has_folders,
             has_documentation="mkdocstrings" in config.plugins,
+            site_url=config.site_url or "",
+            description=config.site_description or "",
         )
         # Without tabs, the navigation at the side is the only one.
         self._has_tabs = "navigation.tabs" in (config.theme.get("features") or ())
@@ -229,23 +234,20 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         self._environment, self._files = env, files
         return env
 
-    def on_template_context(self, context: Any, template_name: str, config: MkDocsConfig) -> Any:
-        """Add the generated pages to the sitemap."""
-        if template_name == "sitemap.xml":
-            context["pages"] = [*context["pages"], *(self._files.src_uris[path] for path in self._pages)]
-        return context
-
     @event_priority(-100)
     def on_post_page(self, output: str, page: MkDocsPage, config: MkDocsConfig) -> str:
-        """Put the policy into a page, or into a shell."""
-        body = page.content or ""
+        """Put the policy, and what its head tells programs, into a page or into a shell."""
+        body, path = page.content or "", page.file.src_uri
         theme = output.replace(body, "")
-        if page.file.src_uri in self._pages:
-            return policy.put(equations.put(output, equations.LINKS), theme, policy.STYLES, is_served=self.is_served)
-        drawn = self._drawn(page.file.src_uri, output)
+        if path in self._pages:
+            headed = equations.put(output, equations.LINKS + HEAD)
+            return policy.put(headed, theme, policy.STYLES, is_served=self.is_served)
+        drawn = self._drawn(path, output)
         written = equations.put(drawn, equations.links(drawn, get_relative_url(equations.STYLES, page.url)))
         styles = policy.styles(body, equations.sheet(drawn))
-        return policy.put(written, theme, styles, is_served=self.is_served)
+        title = Markup(page.title or "").striptags()
+        head = render.headed(self.view, path, title, html.unescape(str(page.meta.get("description") or "")))
+        return policy.put(equations.put(written, head), theme, styles, is_served=self.is_served)
 
     def _drawn(self, path: str, written: str) -> str:
         """Draw the equations of a page, and remember those that can't be drawn."""

@@ -13,7 +13,7 @@ STYLES = "Qz0STYLESz"
 """Stands in a shell's policy where `styles` goes."""
 
 _SCRIPT = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL | re.IGNORECASE)
-_DATA = re.compile(r"""(?<![\w-])src=|\btype=["']?application/json""", re.IGNORECASE)
+_DATA = re.compile(r"""(?<![\w-])src=|\btype=["']?application/(?:ld\+)?json""", re.IGNORECASE)
 _ENCODING = re.compile(r"""<meta charset=["']?utf-8["']?\s*/?>""", re.IGNORECASE)
 _HEAD = re.compile(r"<head>", re.IGNORECASE)
 # Only Mermaid writes styles into what it draws.

@@ -28,10 +28,13 @@ EDITED = "Qz0EDITz"
 TITLE = "Qz0TITLEz"
 """Stands for a page's title."""
 
+HEAD = "Qz0HEADz"
+"""Stands for what a page's head tells programs."""
+
 # Because of its blanks, whatever makes the page smaller leaves the quotes around it.
 _DESCRIPTION, _CANONICAL = "Qz0 DESCRIPTION z", "https://qz0canonicalz.invalid/"
 _BODY, _FIRST, _CONTENTS = "<h1>Qz0BODYz</h1>", "#qz0firstz", "Qz0CONTENTSz"
-_PLACES = (TITLE, _DESCRIPTION, _CANONICAL, EDITED, _BODY, _FIRST, _CONTENTS, policy.STYLES, equations.LINKS)
+_PLACES = (TITLE, _DESCRIPTION, _CANONICAL, EDITED, HEAD, _BODY, _FIRST, _CONTENTS, policy.STYLES, equations.LINKS)
 
 
 class Shell:
@@ -99,6 +102,7 @@ class Shell:
             _DESCRIPTION: html.escape(page.description),
             _CANONICAL: canonical,
             EDITED: page.source or "",
+            HEAD: page.head,
             _BODY: drawn,
             _FIRST: f"#{html.escape(headings[0].id)}" if headings else "#",
             _CONTENTS: self._contents.entries(list(map(anchor, headings[0].below))) if headings else "",
