@@ -50,7 +50,7 @@ def test_a_card_and_a_bibliography_make_a_whole_site(base: Base) -> None:
     assert "<title>base</title>" in page(base)
     for path in ("", "papers", "questions", "tags", "affiliations", "experiments", "reference", "papers/toy"):
         assert "md-tabs" in page(base, path), path
-    for path in ("404.html", "sitemap.xml", "search/search_index.json", "assets/quaere.css"):
+    for path in ("404.html", "feeds/all.xml", "search/search_index.json", "assets/quaere.css"):
         assert (base.root / "site" / path).is_file(), path
     vendor = base.root / "site/assets/vendor"
     assert (vendor / "katex/katex.min.css").is_file()

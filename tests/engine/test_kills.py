@@ -274,9 +274,4 @@ def test_a_kill_of_build_leaves_a_site_and_the_next_build_completes_it(base: Bas
 
 
 def tree_of_bytes(folder: Path) -> dict[str, bytes]:
-    # What tells the time of a build changes with it.
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith("sitemap")
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -35,7 +35,7 @@ from quaere.content import addresses
 from quaere.content import files as content_files
 from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults, PageError
-from quaere.pages import render
+from quaere.pages import render, sitemap
 from quaere.pages.compiled import Compiled
 from quaere.pages.output import Output
 from quaere.pages.page import Page, ids, unicode_mathematics
@@ -151,6 +151,10 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         config.docs_dir = self._docs
         for file in _written_by_hand(config):
             files.append(file)
+        # What no page loads, and the theme's template of a sitemap, which is no file now that MkDocs makes none of it.
+        for path in (equations.SCRIPT, sitemap.SITEMAP):
+            if path not in self.library.files and (unused := files.get_file_from_path(path)):
+                files.remove(unused)
         self.library = _without_excluded(self.library, files)
         found = re.search(r"\b(?:edit|blob|src)/([^/]+)/", config.edit_uri or "")
         self.view = self.project.view(
@@ -181,8 +185,6 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             files.append(file)
         for path, source in self.library.attachments.items():
             files.append(File.generated(config, path, abs_src_path=str(self.project.root / source)))
-        if script := files.get_file_from_path(equations.SCRIPT):
-            files.remove(script)
         self._equations, self.unread = Equations(self.view.kept), []
         return files
 
