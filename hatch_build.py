@@ -25,6 +25,7 @@ COPIED = {
     "katex/dist/fonts/*.woff2": "katex/fonts",
     "mermaid/LICENSE": "mermaid",
     "mermaid/dist/mermaid.esm.min.mjs": "mermaid",
+    "mermaid/dist/mermaid.min.js": "mermaid",
     "mermaid/dist/chunks/mermaid.esm.min/*.mjs": "mermaid/chunks/mermaid.esm.min",
 }
 NODE = 18
@@ -56,7 +57,7 @@ class JavaScriptHook(BuildHookInterface[Any]):
                 (vendor / target).mkdir(parents=True, exist_ok=True)
                 for file in found:
                     shutil.copy(file, vendor / target)
-        # Written last: it says that all is there, and of which lock file.
+        # Written last: it says that all is there, and of which lock file and list.
         (vendor / ".made-of").write_text(self._lock(), encoding="utf-8")
 
     def _is_made(self) -> bool:
@@ -64,7 +65,8 @@ class JavaScriptHook(BuildHookInterface[Any]):
         return made.is_file() and made.read_text(encoding="utf-8") == self._lock()
 
     def _lock(self) -> str:
-        return hashlib.sha256(Path(self.root, "package-lock.json").read_bytes()).hexdigest()
+        listed = repr(sorted(COPIED.items())).encode()
+        return hashlib.sha256(Path(self.root, "package-lock.json").read_bytes() + listed).hexdigest()
 
 
 def _has_npm() -> bool:

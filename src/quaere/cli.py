@@ -91,6 +91,7 @@ def verify(
 @app.command()
 def build(
     site: Annotated[Path | None, typer.Option(help="The output folder; default: `site` in the knowledge base.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Also write a copy that opens without a server.")] = False,
     timeout: Timeout = None,
     project: Base = Path(),
 ) -> None:
@@ -111,6 +112,10 @@ def build(
     verdicts = base.verdicts(library)
     _out(terminal.states(library.questions.values(), verdicts))
     _out(f"{len(library.papers)} papers, {len(library.questions)} questions, {time.monotonic() - started:.1f} s")
+    if offline:
+        from quaere.site.offline import copy
+
+        folder = copy(folder)
     index = folder / "index.html"
     _out(f"open {os.path.relpath(index) if index.is_relative_to(Path.cwd()) else index}, or run `quaere serve`")
     raise typer.Exit(1 if broken else 0)

@@ -65,7 +65,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Stand in for what builds and serves a site, which takes seconds, and note how it is called."""
     calls: list[tuple[Any, ...]] = []
 
-    def build(*arguments: Any) -> tuple[list[AuthorError], bool]:
+    def build(*arguments: Any, tell: object) -> tuple[list[AuthorError], bool]:
         calls.append(arguments)
         return [], True
 
@@ -426,6 +426,14 @@ def test_build_checks_verifies_builds_and_sums_up(base: Base, call: Call, built:
     assert result.out.endswith("open out/index.html, or run `quaere serve`\n")
 
 
+def test_build_offline_also_writes_a_copy_and_names_it(base: Base, call: Call, built: list[tuple[Any, ...]]) -> None:
+    base.write({"site/index.html": '<a href="papers/">', "site/papers/index.html": "", "site/assets/quaere.css": ""})
+    result = call("build", "--offline")
+    assert len(built) == 1
+    assert (base.root / "site-offline/index.html").read_text(encoding="utf-8") == '<a href="papers/index.html">'
+    assert result.out.endswith("open site-offline/index.html, or run `quaere serve`\n")
+
+
 def test_a_knowledge_base_at_fault_is_not_built(base: Base, call: Call, built: list[tuple[Any, ...]]) -> None:
     base.write(CODE | FAULT)
     for verb in (["build"], ["serve"]):
@@ -439,11 +447,11 @@ def test_a_knowledge_base_at_fault_is_not_built(base: Base, call: Call, built: l
 def test_a_fault_of_the_pages_is_shown(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = PageError(Place("docs/index.md", 3, 5), "`gone.md` leads nowhere")
     told = "docs/index.md:3:5: `gone.md` leads nowhere\n"
-    monkeypatch.setattr(quaere.site.build, "build", lambda *_: ([fault], False))
+    monkeypatch.setattr(quaere.site.build, "build", lambda *_, tell: ([fault], False))
     result = call("build")
     assert (result.code, result.out) == (1, "")
     assert result.err.endswith(told)
-    monkeypatch.setattr(quaere.site.build, "build", lambda *_: ([fault], True))
+    monkeypatch.setattr(quaere.site.build, "build", lambda *_, tell: ([fault], True))
     loose = call("build")
     assert loose.code == 0, "where mkdocs.yml says so"
     assert loose.err.endswith(told)

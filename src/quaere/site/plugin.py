@@ -41,7 +41,7 @@ from quaere.pages.output import Output
 from quaere.pages.page import Page, ids, unicode_mathematics
 from quaere.pages.view import Here, View
 from quaere.project import Project
-from quaere.site import equations, handwritten, policy
+from quaere.site import equations, handwritten, offline, policy
 from quaere.site.equations import Equations
 from quaere.site.shell import EDITED, HEAD, TITLE, Shell, anchor, meta
 
@@ -152,7 +152,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         for file in _written_by_hand(config):
             files.append(file)
         # What no page loads, and the theme's template of a sitemap, which is no file now that MkDocs makes none of it.
-        for path in (equations.SCRIPT, sitemap.SITEMAP):
+        for path in (equations.SCRIPT, offline.MERMAID, sitemap.SITEMAP):
             if path not in self.library.files and (unused := files.get_file_from_path(path)):
                 files.remove(unused)
         self.library = _without_excluded(self.library, files)

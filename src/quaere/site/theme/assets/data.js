@@ -45,5 +45,9 @@ export const load = (path) => {
   return loads.get(path);
 };
 
-/** The whole address of a page or a file of this site. */
-export const addressOf = (path) => new URL(path, home).href;
+/** The whole address of a page or a file of this site. From file:// that of a folder would list its files. */
+export const addressOf = (path) => {
+  const address = new URL(path, home);
+  if (address.protocol === "file:" && address.pathname.endsWith("/")) address.pathname += "index.html";
+  return address.href;
+};

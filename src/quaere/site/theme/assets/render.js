@@ -4,8 +4,20 @@ const vendor = (path) => new URL(`vendor/${path}`, import.meta.url).href;
 
 const isDark = () => document.body.dataset.mdColorScheme === "slate";
 
+const loadMermaid = async () => {
+  if (location.protocol !== "file:") return (await import(vendor("mermaid/mermaid.esm.min.mjs"))).default;
+  // From file:// no browser loads modules; a copy for it has Mermaid as one script.
+  const script = Object.assign(document.createElement("script"), { src: vendor("mermaid/mermaid.min.js") });
+  await new Promise((resolve, reject) => {
+    script.addEventListener("load", resolve);
+    script.addEventListener("error", reject);
+    document.head.append(script);
+  });
+  return globalThis.mermaid;
+};
+
 const drawDiagrams = async (elements) => {
-  const { default: mermaid } = await import(vendor("mermaid/mermaid.esm.min.mjs"));
+  const mermaid = await loadMermaid();
   const sources = elements.map((element) => element.textContent);
   const draw = async () => {
     const settings = Object.keys(mermaid.mermaidAPI.defaultConfig);

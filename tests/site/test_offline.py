@@ -1,0 +1,53 @@
+"""The copy of the site that opens from files, in a browser without a network."""
+
+from pathlib import Path
+
+from playwright.sync_api import Browser, ConsoleMessage, Request, expect
+
+from quaere.site import offline
+from tests.site.conftest import PATIENCE
+
+# Until the site has a search of its own: the theme's can't be loaded from files.
+SEARCH = "search_index"
+
+
+def test_a_copy_works_from_files_without_a_network(browser: Browser, site: Path) -> None:
+    home = offline.copy(site).as_uri()
+    faults: list[str] = []
+
+    def logs(message: ConsoleMessage) -> None:
+        if message.type == "error" and SEARCH not in message.location["url"]:
+            faults.append(message.text)
+
+    def asks(request: Request) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            faults.append(request.url)
+
+    with browser.new_context(offline=True, color_scheme="dark", viewport={"width": 1280, "height": 800}) as context:
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.on("console", logs)
+        page.on("request", asks)
+        page.on("pageerror", lambda error: None if SEARCH in str(error) else faults.append(str(error)))
+
+        page.goto(f"{home}/index.html")
+        page.locator("header nav, .md-tabs").get_by_role("link", name="Papers").first.click()
+        expect(page).to_have_url(f"{home}/papers/index.html")
+
+        page.goto(f"{home}/papers/transformer/index.html#path-length")
+        expect(page.locator("details.q-question[open] #path-length")).to_be_in_viewport()
+        assert page.locator("body").get_attribute("data-md-color-scheme") == "slate"
+        fonts = "document.fonts.ready.then(() => [...document.fonts].some(one => one.status === 'loaded'))"
+        assert page.evaluate(fonts)
+
+        page.goto(f"{home}/architecture/index.html")
+        expect(page.locator(".diagram[data-drawn] svg").first).to_be_visible()
+
+        page.goto(f"{home}/reference/transformer/index.html")
+        page.get_by_role("link", name="← Reference").click()
+        expect(page).to_have_url(f"{home}/reference/index.html")
+
+        page.goto(f"{home}/questions/index.html?state=open")
+        assert page.locator(".q-badge[data-state=open]:visible").count() > 10
+        assert page.locator(".q-badge[data-state=demonstrated]:visible").count() == 0
+    assert not faults, "\n".join(faults)
