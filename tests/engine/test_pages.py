@@ -56,10 +56,25 @@ def verdict(passed: bool = True, key: str = "now", failure: str = "", commit: st
     return Verdict(key, passed, failure, commit, {"python": "3.11.2"}, "2026-02-01T10:20:30+00:00", 0.125)
 
 
+RED = '''"""A red one.
+
+Source: Doe 2020, Section 1
+"""
+
+class Door:
+    """Answers: red.held
+        Because.
+
+        >>> 1 + 1
+        2
+    """
+'''
+
+
 def library(*papers: Paper, answers: tuple[Answer, ...] = (), **more: Any) -> Library:
     modules = (
         Module("house", "house/__init__.py", "A house.", "1"),
-        Module("house.red", "house/red.py", "A red one.", "2"),
+        Module("house.red", "house/red.py", "A red one.", "2", RED),
         *more.pop("modules", ()),
     )
     return Library({one.slug: one for one in papers}, {}, answers, modules, {}, **more)
@@ -245,9 +260,12 @@ def links_of(body: str) -> dict[str, str]:
 def test_there_is_a_page_for_each_card_and_for_each_list() -> None:
     cards = {"papers/red.md", "papers/blue.md"}
     made = render.pages(view(small()))
-    assert set(made) == cards | addresses.LISTS
+    code = {"code/house.md", "code/red.md"}
+    assert set(made) == cards | code | addresses.LISTS
     assert all(page.path == path for path, page in made.items())
     assert {path: made[path].title for path in sorted(set(made) - cards)} == {
+        "code/house.md": "house: the code",
+        "code/red.md": "house.red: the code",
         "affiliations.md": "Affiliations",
         "experiments.md": "Experiments",
         "index.md": "House",
@@ -266,7 +284,9 @@ def test_a_page_written_by_hand_is_not_made() -> None:
     assert "papers/blue.md" in made
 
 
-@pytest.mark.parametrize("path", [*sorted(addresses.LISTS), "papers/red.md", "papers/blue.md", "reference/red.md"])
+@pytest.mark.parametrize(
+    "path", [*sorted(addresses.LISTS), "papers/red.md", "papers/blue.md", "reference/red.md", "code/red.md"]
+)
 def test_a_page_is_whole_and_has_one_title(path: str) -> None:
     page = pages(tried())[path]
     reading = Reading(page.body)
@@ -331,6 +351,7 @@ def test_pages_without_folders_have_addresses_that_end_in_html() -> None:
         "../assets/notebooks/red.ipynb",
         "wall%201.png",
         *(f"../{path}" for path in exports.WHOLE),
+        *("house.txt", "red.txt", "experiments.red.txt"),
     }
     assert {"red.html", "../papers/red.html", "papers/red.html", "../index.html", "index.html"} <= to_pages
     images = Reading(made["papers/green.md"].body).all("img")
@@ -397,18 +418,29 @@ def test_without_a_repository_nothing_can_be_edited_and_no_source_or_commit_is_l
         {path: Reading(page.body) for path, page in pages(tried(), repo=repo).items()} for repo in (REPO, "")
     )
     there = {link for reading in with_repo.values() for link in reading.links() if link.startswith("https://")}
-    assert {link.removeprefix(REPO).split("/")[1] for link in there} == {"edit", "blob", "commit"}
+    assert {link.removeprefix(REPO).split("/")[1] for link in there} == {"edit", "commit"}
     assert [link for reading in without.values() for link in reading.links() if ":" in link or not link] == []
     bare = view(small(), repo="")
-    assert bare.source("house/red.py") == bare.edit("papers/red.yml") == bare.commit("0123456789") == ""
+    assert bare.edit("papers/red.yml") == bare.commit("0123456789") == ""
     text = without["papers/red.md"].text
-    for gone in ("edit papers/red.yml", "answer it in the card", ", source"):
+    for gone in ("edit papers/red.yml", "answer it in the card"):
         assert gone in with_repo["papers/red.md"].text
         assert gone not in text
     for kept in ("house/red.py, line 7", "commit 012345678+", "commit 012345678 "):
         assert kept in with_repo["papers/red.md"].text
         assert kept in text
     assert without["reference/red.md"].text.endswith("Source: house/red.py. Door")
+
+
+def test_an_answer_is_linked_at_the_commit_that_ran_if_its_line_was_the_same_there() -> None:
+    def links(**more: Any) -> list[str]:
+        ran = {"red.held": verdict(**{"commit": "0123456789", **more})}
+        reading = Reading(render.pages(render.view(small(), ran, repo=REPO))["papers/red.md"].body)
+        return [link for link in reading.links() if "/blob/" in link]
+
+    assert links() == [f"{REPO}/blob/0123456789/house/red.py#L7"]
+    for otherwise in ({"commit": "0123456789+"}, {"commit": ""}, {"key": "then"}):
+        assert links(**otherwise) == [], otherwise
 
 
 def test_the_address_of_the_repository_may_end_in_a_slash() -> None:
@@ -432,7 +464,7 @@ def test_a_stamp_says_when_and_on_what_an_answer_held() -> None:
     stamp = r"passed 2026-02-01 10:20 UTC · 0\.1[23] s · commit 012345678\+ · python 3\.11\.2"
     assert re.search(rf"{stamp} · link to this question Because\.", text)
     assert links_of(held)["012345678+"] == f"{REPO}/commit/0123456789"
-    assert links_of(held)["house/red.py, line 7"] == f"{REPO}/blob/main/house/red.py#L7"
+    assert links_of(held)["house/red.py, line 7"] == "../../code/red/#L7"
     assert links_of(held)["Door"] == "../../reference/red/#house.red.Door"
     assert [code.strip() for code in Reading(held).texts["pre"]] == [">>> 1 + 1\n2"]
 
@@ -1143,7 +1175,7 @@ def test_a_page_of_a_module_tells_what_it_implements_and_answers() -> None:
     )
     assert '<h2 id="house.red.Door">Door</h2>' in red.body, "its documentation is HTML"
     assert links_of(red.body)["Red: a color"] == "../../papers/red/"
-    assert links_of(red.body)["house/red.py"] == f"{REPO}/blob/main/house/red.py#L1"
+    assert links_of(red.body)["house/red.py"] == "../../code/red/"
     assert "demonstrated" not in made["reference/house.md"].body
 
 
@@ -1159,8 +1191,8 @@ def test_a_link_to_a_former_name_leads_to_the_name_of_today() -> None:
 def test_the_reference_lists_the_modules_with_what_they_answer() -> None:
     made = body(small(), addresses.REFERENCE)
     assert rows(made) == [
-        ["house", "A house.", "–"],
-        ["red", "A red one.", "1 demonstrated 1 unverified 1 broken"],
+        ["house", "A house.", "read", "–"],
+        ["red", "A red one.", "read", "1 demonstrated 1 unverified 1 broken"],
     ]
     assert links_of(made)["red"] == "red/"
 
@@ -1170,8 +1202,8 @@ def test_pages_are_edited_where_they_are_written_and_lists_are_not() -> None:
     assert {path: page.source for path, page in made.items() if page.source} == {
         "papers/red.md": "papers/red.yml",
         "papers/blue.md": "papers/blue.yml",
-        "reference/house.md": "house/__init__.py",
-        "reference/red.md": "house/red.py",
+        **{f"{folder}/house.md": "house/__init__.py" for folder in ("code", "reference")},
+        **{f"{folder}/red.md": "house/red.py" for folder in ("code", "reference")},
     }
 
 

@@ -24,12 +24,19 @@ def library() -> Library:
     return Project.find(ROOT).read()[0]
 
 
-def lines_linked(page: Page, kind: str) -> list[tuple[str, str, int, str]]:
-    """List the page's links to lines of the repository: the question around it, the file, the number, and the line."""
-    found = page.locator(".q-question").evaluate_all(
-        "all => all.flatMap(one => [...one.querySelectorAll('a')].map(a => [one.querySelector('h3').id, a.href]))"
-    )
-    matches = [(id, re.search(rf"/{kind}/main/(.+)#L(\d+)$", href)) for id, href in found]
+def links_of_questions(page: Page) -> list[tuple[str, str]]:
+    """List the links in the page's questions: the question around each, and where it leads."""
+    return [
+        (id, href)
+        for id, href in page.locator(".q-question").evaluate_all(
+            "all => all.flatMap(one => [...one.querySelectorAll('a')].map(a => [one.querySelector('h3').id, a.href]))"
+        )
+    ]
+
+
+def lines_edited(page: Page) -> list[tuple[str, str, int, str]]:
+    """List the links that edit lines in the repository: the question around it, the file, the number, and the line."""
+    matches = [(id, re.search(r"/edit/main/(.+)#L(\d+)$", href)) for id, href in links_of_questions(page)]
     return [
         (id, match[1], int(match[2]), (ROOT / match[1]).read_text(encoding="utf-8").splitlines()[int(match[2]) - 1])
         for id, match in matches
@@ -172,13 +179,23 @@ def test_a_module_links_to_the_questions_that_it_answers_and_does_not_repeat_the
 
 def test_a_card_links_to_the_line_that_answers_and_to_its_file_for_editing(page: Page, library: Library) -> None:
     page.goto(CARD)
-    answers = lines_linked(page, "blob")
-    assert len(answers) == sum(
-        1 for asked in library.questions.values() if asked.id.startswith("transformer.") and asked.answer
-    )
-    assert [line for id, _, _, line in answers if line.strip() != f"Answers: transformer.{id}"] == []
+    links = links_of_questions(page)
+    lines = {id: match for id, href in links if (match := re.search(r"/code/([\w.]+)/#(L\d+)$", href))}
+    assert lines.keys() == {
+        asked.question.id for asked in library.questions.values() if asked.paper.slug == "transformer" and asked.answer
+    }
+    # No link follows a branch: one to the repository names the commit on which the answer ran.
+    linked = [(id, match) for id, href in links if (match := re.search(r"/blob/([^/]+)/(.+)#L(\d+)$", href))]
+    for id, (commit, file, number) in ((id, match.groups()) for id, match in linked):
+        ran = subprocess.run(["git", "show", f"{commit}:{file}"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert ran.stdout.splitlines()[int(number) - 1].strip() == f"Answers: transformer.{id}"
+    id, match = next(iter(lines.items()))
     edit = page.get_by_title("Edit this page").get_attribute("href") or ""
     assert edit.endswith("/edit/main/papers/transformer.yml")
+    page.goto(f"code/{match[1]}/#{match[2]}")
+    line = page.locator(f"#{match[2]}")
+    expect(line).to_be_in_viewport()
+    expect(line).to_have_text(re.compile(rf"^\s*Answers: transformer.{id}\s*$"))
 
 
 def test_an_open_question_links_to_its_line_in_the_card(page: Page, library: Library) -> None:
@@ -186,7 +203,7 @@ def test_an_open_question_links_to_its_line_in_the_card(page: Page, library: Lib
     slugs = [asked.paper.slug for asked in library.questions.values() if not asked.answer and not asked.question.answer]
     assert slugs
     page.goto(f"papers/{slugs[0]}/")
-    links = lines_linked(page, "edit")
+    links = lines_edited(page)
     assert links
     assert [line for id, _, _, line in links if line.strip() != f"- id: {id}"] == []
 

@@ -38,6 +38,16 @@ def module(name: str) -> str:
     return f"reference/{own or package}{'_' * (own in ('index', package))}.md"
 
 
+def code(name: str) -> str:
+    """Return the path of the page on which a module's code is read."""
+    return module(name).replace("reference/", "code/", 1)
+
+
+def source(name: str) -> str:
+    """Return the path of a module's source as a text file of the site."""
+    return code(name).removesuffix(".md") + ".txt"
+
+
 def file(page: str, has_folders: bool) -> str:
     """Return the file of the site that holds a page; with folders, each page but an index has one of its own."""
     stem = page.removesuffix(".md")

@@ -195,7 +195,8 @@ def _modules(package: _Package) -> Iterator[Module]:
         tree = package.trees[name]
         summary = (ast.get_docstring(tree) or "").partition("\n")[0]
         reached = sorted({name, *package.reached(tree)})
-        yield Module(name, file, summary, _digest(json.dumps({one: code[one] for one in reached})))
+        key = _digest(json.dumps({one: code[one] for one in reached}))
+        yield Module(name, file, summary, key, package.texts[name])
 
 
 def _without_words(text: str, tree: ast.Module) -> str:

@@ -123,6 +123,11 @@ class Paper:
     source: str = field(default="", repr=False)
 
     @property
+    def is_package(self) -> bool:
+        """Whether other modules may be below it."""
+        return self.file.endswith("/__init__.py")
+
+    @property
     def name(self) -> str:
         """The paper's name in links, plain text: `short`, or its title up to the first colon."""
         return self.card.short or self.reference.title.partition(": ")[0]
@@ -165,12 +170,19 @@ class Module:
     """A module of the implementation: its dotted name, its file, and the first line of its docstring.
 
     `key` changes whenever its code changes, or that of a module that it reaches; docstrings and comments don't count.
+    `source` is its text.
     """
 
     name: str
     file: str
     summary: str
     key: str
+    source: str = field(default="", repr=False)
+
+    @property
+    def is_package(self) -> bool:
+        """Whether other modules may be below it."""
+        return self.file.endswith("/__init__.py")
 
 
 @dataclass(frozen=True)
@@ -294,7 +306,7 @@ class Library:
     def pages(self) -> frozenset[str]:
         """The paths of all pages."""
         cards = (addresses.card(slug) for slug in (*self.papers, *self.unsound))
-        modules = (addresses.module(module.name) for module in self.modules)
+        modules = (of(module.name) for module in self.modules for of in (addresses.module, addresses.code))
         return frozenset([*addresses.LISTS, *cards, *modules, *self.docs])
 
     @cached_property

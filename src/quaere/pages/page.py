@@ -40,6 +40,7 @@ class Page:
         hide: What the theme leaves out on it: `navigation`, `toc`.
         boost: How far the search puts it before others.
         head: HTML for the page's head.
+        is_searched: Whether the search finds it.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Page:
     hide: tuple[str, ...] = ()
     boost: float = 1
     head: str = ""
+    is_searched: bool = True
 
     @cached_property
     def headings(self) -> tuple[Heading, ...]:

@@ -23,12 +23,13 @@ from jinja2 import (
 
 from quaere.content import addresses
 from quaere.content.history import History
-from quaere.content.model import Library, Paper, Verdict
+from quaere.content.model import Library, Module, Paper, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
 from quaere.pages import (
     card,
     claims,
+    code,
     exports,
     feeds,
     head,
@@ -165,7 +166,8 @@ def page_outputs(view: View) -> Iterator[Output]:
     """
     for name in view.library.templates:
         _compile(view, name)
-    for output in (*_lists(view), *(_card(slug) for slug in view.library.papers)):
+    cards = (_card(slug) for slug in view.library.papers)
+    for output in (*_lists(view), *cards, *map(_code, view.library.modules)):
         if output.path not in view.library.docs:
             yield output
 
@@ -253,6 +255,26 @@ def module(view: View, name: str, documentation: str) -> Page:
     )
 
 
+def _code(module: Module) -> Output:
+    """Return the page on which a module's code is read."""
+
+    def make(view: View) -> Page:
+        path = addresses.code(module.name)
+        return _page(
+            view,
+            path,
+            "source.html",
+            f"{module.name}: the code",
+            description=Here(view, path).said(module.summary),
+            source=module.file,
+            hide=("navigation", "toc"),
+            is_searched=False,  # its words are those of the page that documents the module
+            **code.context(view, module),
+        )
+
+    return Output(addresses.code(module.name), make)
+
+
 def part(view: View, template: str, path: str, of: str | None = None) -> str:
     """Make a part of the page at `path`, which somebody wrote by hand; `of` is the question that it shows."""
     return _rendered(view, template, Here(view, path), {"one": view.library.questions[of]} if of else {})
@@ -273,7 +295,7 @@ def file_outputs(view: View) -> Iterator[Output]:
 
     To add a file, yield it here.
     """
-    made = (notebook.outputs, exports.outputs, feeds.outputs, sitemap.outputs, result.outputs, _moved)
+    made = (notebook.outputs, exports.outputs, feeds.outputs, sitemap.outputs, result.outputs, code.outputs, _moved)
     # What somebody has written stands in for what is made.
     yield from (output for outputs in made for output in outputs(view) if output.path not in view.library.files)
 
@@ -303,6 +325,7 @@ def _page(
     source: str | None = None,
     hide: tuple[str, ...] = (),
     boost: float = 1,
+    is_searched: bool = True,
     reserved: Set[str] = frozenset(),
     **context: Any,
 ) -> Page:
@@ -311,7 +334,7 @@ def _page(
     here.ids.taken |= reserved
     body = _rendered(view, template, here, {"title": title, **context})
     told = headed(view, path, title, description, context.get("paper"))
-    return Page(path, title, body, description, source, hide, boost, told)
+    return Page(path, title, body, description, source, hide, boost, told, is_searched)
 
 
 def _compile(view: View, name: str) -> None:

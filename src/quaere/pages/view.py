@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import takewhile
 from urllib.parse import quote
 
@@ -21,8 +21,9 @@ from quaere.content.markdown import is_relative
 from quaere.content.model import Answer, Asked, Library, Module, Paper, Verdict
 from quaere.content.results import Figure
 from quaere.content.states import State
-from quaere.pages import claims, lineage, markup
+from quaere.pages import claims, lineage, markup, names
 from quaere.pages.markup import Ids, Target
+from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary, summarize
 
 SECTIONS = frozenset({"lineage", "links", "notes", "questions", "departures", "claims", "experiment", "cite"})
@@ -36,6 +37,8 @@ MEANINGS = {
     State.OPEN: "Not answered yet.",
 }
 """The states in the order in which pages list them, and what each means."""
+
+_AXIS = re.compile(r"^\| *(`[^|\n]*) *\| *([^|\n]+?) *\|", re.MULTILINE)
 
 
 Kept = Callable[[bytes, Callable[[], str]], str]
@@ -151,6 +154,30 @@ class View:
         return heading[1] if heading else path
 
     @cached_property
+    def names(self) -> Known:
+        """What each module defines."""
+        modules = {module.name: module for module in self.library.modules}
+
+        @cache
+        def of(name: str) -> Names | None:
+            module = modules.get(name)
+            return names.of_source(module.name, module.is_package, module.source) if module else None
+
+        return Known(of)
+
+    @cached_property
+    def axes(self) -> Mapping[str, str]:
+        """What hand-written pages say of axes, in a table below a heading `Axes`: names as code, then the meaning."""
+        found: dict[str, str] = {}
+        for path in sorted(self.library.docs):
+            _, heading, text = self.library.docs[path].partition("\n## Axes\n")
+            table = text.partition("\n#")[0] if heading else ""
+            for written, meaning in _AXIS.findall(table):
+                for name in re.findall(r"`(\w+)`", written):
+                    found.setdefault(name, Here(self, path).said(meaning))
+        return found
+
+    @cached_property
     def built_on(self) -> Mapping[str, tuple[Summary, ...]]:
         """The papers that build on each, the newest first; a paper on which none builds is left out."""
         return self._grouped(lambda paper: paper.builds_on)
@@ -197,9 +224,17 @@ class View:
         path, mark, rest = target.partition("#")
         return f"{self.site_url}{self.url(path)}{mark}{rest}" if self.site_url else ""
 
-    def source(self, file: str, line: int = 1) -> str:
-        """Return the address of a line in the repository; empty without one."""
-        return f"{self.repo}/blob/{self.branch}/{quote(file)}#L{line}" if self.repo else ""
+    def at_run(self, asked: Asked) -> str:
+        """Return the address of the line that answers a question, at the commit on which the answer ran.
+
+        It is empty without a repository, and if the line may have been another one then: if the answer has changed
+        since, if files differed from the commit, or if the answer doesn't reach its own module.
+        """
+        answer, verdict = asked.answer, self.verdicts.get(asked.id)
+        if not (self.repo and answer and verdict and verdict.key == answer.key and answer.module in answer.imports):
+            return ""
+        is_commit = re.fullmatch(r"[0-9a-f]{7,40}", verdict.commit)
+        return f"{self.repo}/blob/{verdict.commit}/{quote(answer.place.file)}#L{answer.place.line}" if is_commit else ""
 
     def edit(self, file: str, line: int = 1) -> str:
         """Return the address at which a file is edited in the browser; empty without a repository."""
@@ -240,6 +275,14 @@ class Here:
     def module(self, module: Module) -> str:
         """Return the relative link to a module's page."""
         return self.to(addresses.module(module.name))
+
+    def code_of(self, module: Module) -> str:
+        """Return the relative link to the page on which a module's code is read."""
+        return self.to(addresses.code(module.name))
+
+    def line(self, answer: Answer) -> str:
+        """Return the relative link to the line on which an answer begins, on the page of its module's code."""
+        return self.to(f"{addresses.code(answer.module)}#L{answer.place.line}")
 
     def answer(self, answer: Answer) -> str:
         """Return the relative link to the object that an answer documents, or to the nearest one around it."""

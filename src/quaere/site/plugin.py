@@ -275,7 +275,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             named.file.edit_uri = posixpath.relpath(EDITED, self.library.settings.docs) if page.source else None
             named._set_edit_url(config.repo_url, config.edit_uri, config.edit_uri_template)
             canonical = urljoin(config.site_url.rstrip("/") + "/", named.url) if config.site_url else ""
-            for index in _indexes(config):
+            for index in _indexes(config) if page.is_searched else ():
                 self._index(index, named, page)
             is_alone = path in addresses.LISTS
             key = (

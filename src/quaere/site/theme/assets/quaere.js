@@ -96,6 +96,10 @@ for (const button of document.querySelectorAll(".q-copy")) {
   });
 }
 
+// The page of a module's code has more to do than others.
+
+if (document.querySelector(".q-reading")) import("./code.js");
+
 // A question opens where its address leads to it, and all of them by a button.
 
 const openTarget = () => {
