@@ -91,6 +91,9 @@ theme:
   name: material
   font: false
 plugins: [search]
+# A list of all pages on each page would grow with the square of their number.
+nav: [index.md]
+not_in_nav: "*.md"
 markdown_extensions:
   - admonition
   - attr_list

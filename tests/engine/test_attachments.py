@@ -1,9 +1,11 @@
 """Files beside the cards: which of them the site holds, and pictures that could run or fetch something."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from quaere.content import attachments
 from quaere.content.results import Heatmap, Lines, Series
@@ -219,3 +221,71 @@ def test_a_refused_picture_is_no_part_of_the_library_and_stops_no_other(base: Ba
         f"papers/in/worse.SVG: this picture holds a script in `onload`{HINT}",
     ]
     assert all(isinstance(fault, AuthorError) for fault in faults)
+
+
+def saved(kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def exif() -> bytes:
+    made = Image.Exif()
+    made[0x010E] = "a" * 60_000
+    return made.tobytes()
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        saved("PNG"),
+        saved("GIF"),
+        saved("JPEG"),
+        saved("JPEG", progressive=True, exif=exif()),
+        saved("WEBP"),
+        saved("WEBP", lossless=True),
+        saved("WEBP", exif=exif()),
+        svg("", 'width="30" height="20"').encode(),
+        svg("", 'width="22.5pt" height="15pt" viewBox="0 0 9 9"').encode(),
+        svg("", 'width="30px" height="20px"', '<?xml version="1.0"?>\n<!-- a -->').encode(),
+        svg("", 'viewBox="0 0 30 20"').encode(),
+        svg("", 'width="100%" height="100%" viewBox="-1,-1, 30,20"').encode(),
+    ],
+    ids=repr,
+)
+def test_a_picture_says_how_large_it_is(picture: bytes) -> None:
+    assert attachments.size(picture) == (30, 20)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        b"",
+        PNG,
+        saved("PNG")[:20],
+        saved("JPEG")[:30],
+        b"\xff\xd8" + b"\0" * 40,
+        b"\xff\xd8\xff\xe0\0\0",
+        saved("GIF")[:7],
+        saved("WEBP")[:20],
+        svg("").encode(),
+        svg("", 'width="a" height="1e9"').encode(),
+        svg("", 'viewBox="0 0 x y"').encode(),
+        svg("", 'viewBox="0 0 nan inf"').encode(),
+        svg("", 'width="1.1.1" height="2"').encode(),
+        svg("", 'width="0" height="20"').encode(),
+        b"<svg",
+        svg("", 'width="&a;" height="20"', '<!DOCTYPE svg [<!ENTITY a "30">]>').encode(),
+    ],
+    ids=repr,
+)
+def test_a_picture_that_does_not_say_how_large_it_is_has_no_size(picture: bytes) -> None:
+    assert attachments.size(picture) is None
+
+
+def test_sizes_are_those_of_pictures_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(saved("PNG"))
+    (tmp_path / "b.pdf").write_bytes(saved("PNG"))
+    (tmp_path / "c.png").mkdir()
+    pictures = {f"papers/{name}": name for name in ("a.png", "b.pdf", "c.png", "d.png")}
+    assert attachments.sizes(tmp_path, "", pictures) == {"papers/a.png": (30, 20)}

@@ -53,6 +53,12 @@ def test_the_axis_is_marked_at_the_places_that_were_measured() -> None:
     assert all(word in text for word in ("1,024", "4,096", "65,536"))
 
 
+@pytest.mark.parametrize("figure", [lines(series()), lines(*map(series, "abcdef")), HEATMAP, PICTURES])
+def test_the_size_of_a_drawing_is_known_before_it_is_drawn(figure: Figure) -> None:
+    sides = [float(drawn(figure).get(name, "").removesuffix("pt")) * 96 / 72 for name in ("width", "height")]
+    assert figures.size(figure) == pytest.approx(sides, abs=0.6)
+
+
 def test_a_place_without_a_value_leaves_a_gap_and_no_fault() -> None:
     gappy = Series(name="a", x=(1, 2, 3), runs=((None, 2.0, 3.0), (None, None, 1.0)))
     empty = Series(name="b", x=(1, 2, 3), runs=((None, None, None), (None, None, None)))

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from quaere.content import markdown
 from quaere.pages import markup
-from quaere.pages.markup import Ids, Target
+from quaere.pages.markup import Ids, Image, Target
 
 TARGETS = {
     "red": Target("../red/", "Red & green"),
@@ -35,8 +35,9 @@ class Page:
     def address(self, written: str) -> str | None:
         return None if written == "none.md" else written
 
-    def image(self, written: str) -> str | None:
-        return f"../{written}" if written in ("two.png", "two%20d.png") else None
+    def image(self, written: str) -> Image | None:
+        known = {"two.png": (30, 20), "two%20d.png": None}
+        return Image(f"../{written}", known[written]) if written in known else None
 
     def code(self, text: str, language: str) -> Markup:
         return Markup('<pre class="{}"><code>{}</code></pre>').format(language, text)
@@ -113,8 +114,8 @@ SHOWN = frozenset(
     strong sub summary sup table tbody td th thead tr ul
     """.split()  # noqa: SIM905  (a list of quoted words would take a screen)
 )
-KNOWN = frozenset({"align", "alt", "checked", "class", "data-state", "disabled", "href", "id", "loading", "open"})
-KNOWN |= {"src", "start", "title", "type"}
+KNOWN = frozenset({"align", "alt", "checked", "class", "data-state", "disabled", "height", "href", "id", "loading"})
+KNOWN |= {"open", "src", "start", "title", "type", "width"}
 
 
 def is_foreign(address: str) -> bool:
@@ -557,13 +558,19 @@ def test_no_text_adds_an_attribute_or_an_element(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("![a *b*](two.png)", '<img src="../two.png" alt="a b" loading="lazy">'),
-        ('![a](two.png "c")', '<img src="../two.png" alt="a" title="c" loading="lazy">'),
-        ("![[two.png]]", '<img src="../two.png" alt="two.png" loading="lazy">'),
-        ("![[two.png|a b]]", '<img src="../two.png" alt="a b" loading="lazy">'),
+        ("![a *b*](two.png)", '<img src="../two.png" alt="a b" width="30" height="20" loading="lazy">'),
+        ('![a](two.png "c")', '<img src="../two.png" alt="a" title="c" width="30" height="20" loading="lazy">'),
+        ("![[two.png]]", '<img src="../two.png" alt="two.png" width="30" height="20" loading="lazy">'),
+        ("![[two.png|a b]]", '<img src="../two.png" alt="a b" width="30" height="20" loading="lazy">'),
         ("![[two d.png]]", '<img src="../two%20d.png" alt="two d.png" loading="lazy">'),
-        ("[![a](two.png)](two.md)", '<a href="two.md"><img src="../two.png" alt="a" loading="lazy"></a>'),
-        ("[![[two.png]]](two.md)", '<a href="two.md"><img src="../two.png" alt="two.png" loading="lazy"></a>'),
+        (
+            "[![a](two.png)](two.md)",
+            '<a href="two.md"><img src="../two.png" alt="a" width="30" height="20" loading="lazy"></a>',
+        ),
+        (
+            "[![[two.png]]](two.md)",
+            '<a href="two.md"><img src="../two.png" alt="two.png" width="30" height="20" loading="lazy"></a>',
+        ),
         ("![a](https://e.org/a.png)", '<a href="https://e.org/a.png">a</a>'),
         ("![](https://e.org/a.png)", '<a href="https://e.org/a.png">https://e.org/a.png</a>'),
         ("![a *b* `c`](https://e.org/a.png)", '<a href="https://e.org/a.png">a b c</a>'),

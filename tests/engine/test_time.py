@@ -17,7 +17,7 @@ from quaere.content import answers, attachments, located_yaml, markdown, wikilin
 from quaere.errors import CardError, nearest
 from quaere.pages import markup
 from quaere.pages.diagrams import drawable
-from quaere.pages.markup import Ids, Target
+from quaere.pages.markup import Ids, Image, Target
 from quaere.pages.page import Page
 from quaere.site import links as site_links
 from tests.engine.conftest import Base
@@ -36,8 +36,8 @@ class Here:
     def address(self, written: str) -> str:
         return written
 
-    def image(self, written: str) -> str:
-        return written
+    def image(self, written: str) -> Image:
+        return Image(written)
 
     def code(self, text: str, language: str) -> Markup:
         return Markup.escape(text)

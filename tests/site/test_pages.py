@@ -38,11 +38,14 @@ class Anchors(HTMLParser):
         self.anchors: set[str] = {"", "top"}
         self.links: set[str] = set()
         self.loads: set[str] = set()
+        self.unsized: list[str] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self.anchors |= {given[name] for name in ("id", "name") if name in given}
+        if tag == "img" and not {"width", "height"} <= given.keys():
+            self.unsized.append(given["src"])
         if tag == "a" and "href" in given:
             self.links.add(given["href"])
         if tag in LOADED and LOADED[tag] in given and given.get("rel") not in ONLY_NAMED:
@@ -53,6 +56,11 @@ class Anchors(HTMLParser):
 def parsed(file: Path) -> Anchors:
     """Read a page, once for all tests: it takes seconds for the whole site."""
     return Anchors(file.read_text(encoding="utf-8"))
+
+
+def test_each_image_says_how_large_it_is_so_that_nothing_moves_when_it_comes(site: Path) -> None:
+    files = list(site.rglob("*.html"))
+    assert [(file, image) for file in files for image in parsed(file).unsized] == []
 
 
 def kind(path: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import struct
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from xml.parsers import expat
 
@@ -22,6 +25,10 @@ _DRAWN = frozenset(
     """.split()  # noqa: SIM905  (a list of quoted words would take a screen)
 )
 _INERT = re.compile(r"#|data:image/(?:png|jpeg|gif|webp)[;,]")
+_HEAD = 1 << 18
+"""Bytes of a picture that are read for its size: a JPEG may have its maker's own data before it."""
+_LARGEST = 100_000
+_UNITS = {"px": 1.0, "pt": 96 / 72, "pc": 16.0, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
 _FETCHES = re.compile(r"@import|(?:image|image-set|src|cross-fade|element)\s*\(|url\((?!\s*['\"]?#)", re.IGNORECASE)
 
 
@@ -49,6 +56,97 @@ def read(root: Path, papers: str) -> tuple[dict[str, str], list[CardError]]:
             continue
         chosen[f"papers/{path}"] = file
     return chosen, faults
+
+
+def sizes(root: Path, papers: str, pictures: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    """Read how large pictures are, so that a page keeps their place free until they are there.
+
+    Args:
+        root: The folder of the project.
+        papers: The folder, from there, that a link may not leave.
+        pictures: Files from there, by their path in the site.
+
+    Returns:
+        Width and height in pixels, by path; a picture that does not say so at its beginning is left out.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for path, file in pictures.items():
+        if _suffix(path) in PICTURES:
+            try:
+                head = files.read(root, file, CardError, papers, most=_HEAD) or b""
+            except CardError:
+                continue  # it is reported where it is chosen
+            if shape := size(head):
+                found[path] = shape
+    return found
+
+
+def size(head: bytes) -> tuple[int, int] | None:
+    """Return the width and the height in pixels that the beginning of a picture states; None if it states none."""
+    try:
+        if head.startswith(b"\x89PNG\r\n\x1a\n"):
+            width, height = struct.unpack(">II", head[16:24])
+        elif head.startswith((b"GIF87a", b"GIF89a")):
+            width, height = struct.unpack("<HH", head[6:10])
+        elif head.startswith(b"\xff\xd8"):
+            width, height = _of_jpeg(head)
+        elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+            width, height = _of_webp(head)
+        else:
+            width, height = _of_svg(head)
+    except (struct.error, ValueError, OverflowError):
+        return None
+    return (width, height) if 0 < width <= _LARGEST and 0 < height <= _LARGEST else None
+
+
+def _of_jpeg(head: bytes) -> tuple[int, int]:
+    """Read the segment that begins a frame; those before it are stepped over."""
+    at = 2
+    while True:
+        marker, length = struct.unpack(">HH", head[at : at + 4])
+        # C4, C8 and CC are among the frames' numbers, and begin none.
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            height, width = struct.unpack(">HH", head[at + 5 : at + 9])
+            return width, height
+        if marker >> 8 != 0xFF or length < 2:
+            raise ValueError
+        at += 2 + length
+
+
+def _of_webp(head: bytes) -> tuple[int, int]:
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if kind == b"VP8L":
+        (bits,) = struct.unpack("<I", head[21:25])
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack("<HH", head[26:30])
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _of_svg(head: bytes) -> tuple[int, int]:
+    """Read the attributes of the outermost element; `viewBox` stands in for what is missing, or a share of the page."""
+    found: dict[str, str] = {}
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.EntityDeclHandler = _refuse
+    parser.StartElementHandler = lambda name, attributes: found or found.update({"": name, **attributes})
+    with contextlib.suppress(expat.ExpatError):  # what counts stands at the beginning
+        parser.Parse(head, False)
+    sides = [_pixels(found.get(name, "")) for name in ("width", "height")]
+    box = [float(side) for side in re.split(r"[\s,]+", found.get("viewBox", "").strip())[2:4] if side]
+    width, height = (side or other for side, other in zip(sides, box or (0.0, 0.0), strict=True))
+    return round(width), round(height)
+
+
+def _refuse(*_: object) -> None:
+    """Stop at a declared entity, which could stand for a text of any length."""
+    raise ValueError
+
+
+def _pixels(length: str) -> float:
+    """Return a length of SVG in pixels; zero for one that depends on the page."""
+    found = re.fullmatch(r"\s*([\d.]+)\s*(px|pt|pc|in|cm|mm)?\s*", length)
+    return float(found[1]) * _UNITS[found[2] or "px"] if found else 0.0
 
 
 def _suffix(path: str) -> str:

@@ -51,7 +51,7 @@ Problem = tuple[str, str]
 _Error = TypeVar("_Error", bound=AuthorError)
 
 
-def read(root: Path, file: str, kind: type[_Error], within: str = "") -> bytes | None:
+def read(root: Path, file: str, kind: type[_Error], within: str = "", most: int = LARGEST) -> bytes | None:
     """Return the content of a file; None if there is nothing of that name.
 
     Args:
@@ -59,6 +59,7 @@ def read(root: Path, file: str, kind: type[_Error], within: str = "") -> bytes |
         file: The file, from there.
         kind: The error to raise.
         within: The folder, from there, that a link may not leave.
+        most: How many bytes of it are wanted.
 
     Raises:
         AuthorError: There is something else of that name, or a file that can't be read.
@@ -76,7 +77,7 @@ def read(root: Path, file: str, kind: type[_Error], within: str = "") -> bytes |
             if problem := _of_status(status) or _of_size(status.st_size):
                 raise kind(Place(file), *problem)
             with open(handle, "rb", closefd=False) as source:
-                return source.read(LARGEST)
+                return source.read(most)
         finally:
             os.close(handle)
     except (OSError, ValueError) as error:

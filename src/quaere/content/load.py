@@ -50,6 +50,7 @@ def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[L
     made, folder_faults = files.below(root, settings.templates, ConfigError, lambda path: path.endswith(".html"))
     templates, template_faults = _texts(root, settings.templates, ".html", made, ConfigError)
     attached, attachment_faults = attachments.read(root, settings.papers)
+    sizes = attachments.sizes(root, settings.papers, attached) | attachments.sizes(root, settings.docs, documents)
     tests, test_faults = _tests(root, settings.tests)
     renamed, name_faults = _renamed(root, settings.renamed)
     library = Library(
@@ -62,6 +63,7 @@ def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[L
         docs=docs,
         files=frozenset(path for path in documents if not path.endswith(".md")),
         attachments=attached,
+        sizes=sizes,
         templates=templates,
         unsound=unsound,
         results=tried,

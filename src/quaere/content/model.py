@@ -232,10 +232,10 @@ class Library:
 
     `bibliography` tells where each entry stands; `tests` holds the names of the functions in each paper's test file;
     `docs` the pages written by hand, by path below their folder, and `files` the other files there; `attachments` the
-    pictures and documents beside the cards, by their path in the site; `templates` those that stand in for ours;
-    `unsound` the cards that are there but at fault: what points at them is not judged; `results` what came of each
-    paper's experiment, and `benchmarks` how fast the implementation is; `renamed` former names of what the
-    implementation holds, with today's.
+    pictures and documents beside the cards, by their path in the site, and `sizes` the width and height of pictures;
+    `templates` those that stand in for ours; `unsound` the cards that are there but at fault: what points at them is
+    not judged; `results` what came of each paper's experiment, and `benchmarks` how fast the implementation is;
+    `renamed` former names of what the implementation holds, with today's.
     """
 
     papers: Mapping[str, Paper]
@@ -247,6 +247,7 @@ class Library:
     docs: Mapping[str, str] = field(default_factory=dict)
     files: frozenset[str] = frozenset()
     attachments: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
     unsound: frozenset[str] = frozenset()
     results: Mapping[str, tuple[Result, ...]] = field(default_factory=dict)

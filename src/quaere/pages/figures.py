@@ -72,6 +72,26 @@ def recipe() -> bytes:
     return Path(__file__).read_bytes() + metadata.version("matplotlib").encode()
 
 
+def size(figure: Figure) -> tuple[int, int]:
+    """Return the width and height of a figure's drawing in pixels."""
+    width, height = (round(96 * side) for side in _inches(figure))
+    return width, height
+
+
+def _inches(figure: Figure) -> tuple[float, float]:
+    if isinstance(figure, Heatmap):
+        return min(8.0, 2.4 + 0.28 * max(len(figure.columns), 6)), min(8.0, 1.6 + 0.26 * max(len(figure.rows), 5))
+    if isinstance(figure, Pictures):
+        columns, rows = _grid(figure)
+        return 2.2 * max(columns, 2), 2.5 * rows
+    return 6.8, 3.9
+
+
+def _grid(figure: Pictures) -> tuple[int, int]:
+    columns = min(4, max(1, len(figure.pictures)))
+    return columns, -(-len(figure.pictures) // columns)
+
+
 @lru_cache(maxsize=512)
 def draw(figure_json: str, ground: str) -> str:
     """Draw a figure.
@@ -102,7 +122,7 @@ def _drawn(figure: Figure, ground: _Ground) -> str:
         Pictures: _pictures,
     }
     with mpl.rc_context(ground.settings):
-        canvas = Canvas()
+        canvas = Canvas(figsize=_inches(figure))
         draws[type(figure)](figure, canvas, ground)
         out = io.StringIO()
         canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -118,7 +138,6 @@ def _darkened(drawing: str) -> str:
 
 
 def _lines(figure: Lines, canvas: Canvas, ground: _Ground) -> None:
-    canvas.set_size_inches(6.8, 3.9)
     axes = canvas.subplots()
     for index, series in enumerate(figure.series):
         _curve(axes, series, index, ground)
@@ -182,7 +201,6 @@ def _is_signed(figure: Heatmap) -> bool:
 def _heatmap(figure: Heatmap, canvas: Canvas, ground: _Ground) -> None:
     values = [[math.nan if value is None else value for value in row] for row in figure.values]
     height, width = len(figure.rows), len(figure.columns)
-    canvas.set_size_inches(min(8.0, 2.4 + 0.28 * max(width, 6)), min(8.0, 1.6 + 0.26 * max(height, 5)))
     axes = canvas.subplots()
     most = max((abs(value) for row in values for value in row if math.isfinite(value)), default=1.0) or 1.0
     image = axes.imshow(values, cmap="RdBu_r" if _is_signed(figure) else _MAPS[ground.name], aspect="auto")
@@ -207,9 +225,7 @@ def _heatmap(figure: Heatmap, canvas: Canvas, ground: _Ground) -> None:
 def _pictures(figure: Pictures, canvas: Canvas, ground: _Ground) -> None:
     from matplotlib.image import imread
 
-    columns = min(4, len(figure.pictures))
-    rows = -(-len(figure.pictures) // columns)
-    canvas.set_size_inches(2.2 * max(columns, 2), 2.5 * rows)
+    columns, rows = _grid(figure)
     grid = list(canvas.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.set_axis_off()

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import nh3
 from markdown_it import MarkdownIt
@@ -39,7 +39,7 @@ _ATTRIBUTES = {
     "*": {"class", "id"},
     "a": {"href", "title"},
     "details": {"open"},
-    "img": {"alt", "loading", "src", "title"},
+    "img": {"alt", "height", "loading", "src", "title", "width"},
     "input": {"checked", "disabled", "type"},
     "ol": {"start"},
     "span": {"data-state"},
@@ -68,6 +68,13 @@ class Target:
     state: str = ""
 
 
+class Image(NamedTuple):
+    """An image of the library: its address from this page, and its width and height in pixels, if known."""
+
+    src: str
+    size: tuple[int, int] | None = None
+
+
 class Surroundings(Protocol):
     """What a text needs to know of the page that it is shown on."""
 
@@ -77,8 +84,8 @@ class Surroundings(Protocol):
     def address(self, written: str) -> str | None:
         """Return the address of a link from this page; None if it is dead."""
 
-    def image(self, written: str) -> str | None:
-        """Return the address of an image of the library from this page; None if it is none of its own."""
+    def image(self, written: str) -> Image | None:
+        """Return an image of the library; None if it is none of its own."""
 
     def code(self, text: str, language: str) -> Markup:
         """Show code; the language is a word without special characters."""
@@ -373,7 +380,8 @@ def _image(token: Token, here: Surroundings, is_linked: bool) -> Iterator[Token]
     written = str(token.attrGet("src"))
     own = here.image(written)
     if own is not None:
-        token.attrs = {**token.attrs, "src": own, "loading": "lazy"}
+        sides = dict(zip(("width", "height"), own.size or (), strict=False))
+        token.attrs = {**token.attrs, "src": own.src, **sides, "loading": "lazy"}
         yield token
         return
     words = Token("text", "", 0, content=_plain(token.children or ()) or written)

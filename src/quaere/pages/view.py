@@ -22,7 +22,7 @@ from quaere.content.model import Answer, Asked, Library, Module, Paper, Verdict
 from quaere.content.results import Figure
 from quaere.content.states import State
 from quaere.pages import claims, lineage, markup, names
-from quaere.pages.markup import Ids, Target
+from quaere.pages.markup import Ids, Image, Target
 from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary, summarize
 
@@ -323,11 +323,11 @@ class Here:
         path = self.view.library.led_to(self.path, written)
         return None if path is None else self.to(path)
 
-    def image(self, written: str) -> str | None:
-        """Return the address of an image beside the cards or the hand-written pages; None if there is none."""
+    def image(self, written: str) -> Image | None:
+        """Return an image beside the cards or the hand-written pages; None if there is none."""
         path = self.view.library.led_to(self.path, written) if is_relative(written) else None
         is_picture = path is not None and posixpath.splitext(path)[1].lower() in PICTURES
-        return self.to(path) if path is not None and is_picture else None
+        return Image(self.to(path), self.view.library.sizes.get(path)) if path is not None and is_picture else None
 
     def said(self, line: str) -> str:
         """Return a line of a card in plain words."""

@@ -5,8 +5,11 @@ They show texts of cards, which Python-Markdown must not process: the HTML of `p
 
 from __future__ import annotations
 
+import html
+import posixpath
 import re
 from collections.abc import Callable
+from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 
 from markdown import Markdown
@@ -18,6 +21,7 @@ from quaere.pages import render
 from quaere.pages.view import Here, View
 
 _LINK = r"\[\[(?P<link>[^\[\]\n]+?)\]\]"
+_IMAGE = re.compile(r'<img\s[^>]*?\bsrc="(?P<src>[^"]*)"[^>]*>')
 # After code, escapes and mathematics, before Markdown's own links.
 _PRIORITY = 175
 
@@ -45,6 +49,24 @@ class _Wikilink(InlineProcessor):
         # In a table, a bar is written with a backslash.
         shown = self._here().inline(m[0].replace("\\|", "|"))
         return self.md.htmlStash.store(str(shown)), m.start(), m.end()
+
+
+def sized(view: View, url: str, content: str) -> str:
+    """Give each image of the library on a page its width and height, so that nothing moves once it is there.
+
+    Args:
+        view: The library.
+        url: The page's address from the home of the site.
+        content: Its HTML.
+    """
+
+    def image(found: re.Match[str]) -> str:
+        source = unquote(urlsplit(html.unescape(found["src"])).path)
+        size = view.library.sizes.get(posixpath.normpath(posixpath.join(posixpath.dirname(url), source)))
+        is_sized = re.search(r"\s(?:width|height)=", found[0])
+        return found[0] if is_sized or not size else f'<img width="{size[0]}" height="{size[1]}"{found[0][4:]}'
+
+    return _IMAGE.sub(image, content)
 
 
 def fill(view: View, path: str, content: str) -> str:

@@ -218,7 +218,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         if module is None or path in self.library.docs:
             if "title" not in page.meta and page._title_from_render is None:
                 page.title = html.escape(str(page.title))  # it is that of the file
-            filled = handwritten.fill(self.view, path, content)
+            filled = handwritten.fill(self.view, path, handwritten.sized(self.view, page.url, content))
             page.present_anchor_ids = (page.present_anchor_ids or set()) | ids(filled)
             return filled
         made = self._placed(render.module(self.view, module.name, content))
