@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from quaere.content import addresses, wikilinks
 from quaere.content.bibliography.reference import Name
+from quaere.content.history import History, Span
 from quaere.content.model import Answer, Card, Library, Module, Paper, Verdict
 from quaere.content.results import Quantity, Result
 from quaere.content.settings import Settings
@@ -968,6 +969,7 @@ def test_the_headings_of_a_page_form_a_tree() -> None:
                         Heading(3, "d", "D", (Heading(4, "a-b_1", "A <b>"),)),
                     ),
                 ),
+                Heading(2, "history_", "History"),
             ),
         ),
     )
@@ -1001,7 +1003,7 @@ def test_a_heading_of_the_notes_takes_no_id_of_a_question_a_claim_or_a_section()
     red = paper("red", title="Red", notes=notes, questions=(question("held"),), claims=claims)
     found = pages(library(red), citations={})["papers/red.md"].headings[0]
     assert found.id == "red"
-    assert [one.id for one in found.below] == ["questions_", "notes_", "claims_"]
+    assert [one.id for one in found.below] == ["questions_", "notes_", "claims_", "history_"]
     assert [one.id for one in found.below[0].below] == ["held"]
     assert [one.id for one in found.below[1].below] == ["held_1", "big_claim_1", "notes", "red_1"]
 
@@ -1310,3 +1312,27 @@ def test_a_fault_names_the_folder_that_the_settings_name() -> None:
     with pytest.raises(ConfigError) as caught:
         part("states", of)
     assert str(caught.value).startswith("look/at/states.html:1:1: this template can't be filled in: 'nothing'")
+
+
+# History
+
+
+def test_a_card_ends_with_its_history() -> None:
+    def at(day: int) -> datetime.datetime:
+        return datetime.datetime(2026, 2, day, 23, 59, tzinfo=datetime.UTC)
+
+    known = History({"papers/red.yml": Span(at(1), at(3))}, {"red.said": at(2)}, {"red.held": at(4)})
+    shown = body(small(), repo="https://github.com/house/house", history=known).partition('id="history_"')[2]
+    assert "added 2026-02-01 and last changed 2026-02-03 · all its versions" in Reading(shown).text
+    assert links_of(shown)["all its versions"] == "https://github.com/house/house/commits/main/papers/red.yml"
+    assert [" ".join(one.split()) for one in Reading(shown).texts["li"]] == [
+        "Why held? asked 2026-01-31 · answered 2026-02-04 · last run 2026-02-01",
+        "Why changed? asked 2026-01-31 · last run 2026-02-01",
+        "Why failed? asked 2026-01-31 · last run 2026-02-01",
+        "Why unasked? asked 2026-01-31",
+        "Why said? asked 2026-01-31 · answered 2026-02-02",
+    ]
+    # Without git, what the card and the evidence say.
+    assert "added" not in body(small()).partition('id="history_"')[2]
+    assert "history_" not in body(small(), "papers/blue.md")
+    assert "all its versions" not in body(small(), repo="https://git.example.org/house", history=known)

@@ -60,6 +60,10 @@ class History:
     prose: Mapping[str, datetime.datetime] = field(default_factory=dict)
     code: Mapping[str, datetime.datetime] = field(default_factory=dict)
 
+    def answered(self, id: str) -> datetime.datetime | None:
+        """Return when a question first had an answer; None if that is not known."""
+        return min(filter(None, (self.prose.get(id), self.code.get(id))), default=None)
+
 
 def read(root: Path, library: Library, kept: Kept) -> History:
     """Read the history of a knowledge base.

@@ -30,7 +30,7 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
     """Return the context of the template `card.html`."""
     library, card = view.library, paper.card
     # The ids of questions are addresses that people keep; no section's id can be one, because of its underscore.
-    reserved = {f"{name}_" for name in SECTIONS} | {question.id for question in card.questions}
+    reserved = {f"{name}_" for name in (*SECTIONS, "history")} | {question.id for question in card.questions}
     reserved |= {old for question in card.questions for old in question.formerly}
     reserved |= {f"{claim.id}_claim" for claim in card.claims}
     for found in library.results.get(paper.slug, ()):

@@ -150,8 +150,7 @@ def _entries(view: View, papers: Iterable[Summary]) -> Iterator[Entry]:
         for question, at in zip(paper.questions, asked, strict=True):
             yield Entry(Kind.ASKED, at, at, paper, question)
             if question.state in _HOLDS:
-                prose, code = history.prose.get(question.id), history.code.get(question.id)
-                first = min(filter(None, (prose, code)), default=at)
+                first, code = history.answered(question.id) or at, history.code.get(question.id)
                 updated = code if code and question.state is State.DEMONSTRATED else first
                 yield Entry(Kind.ANSWERED, first, updated, paper, question)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import metadata
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,13 @@ def _inches(figure: Figure) -> tuple[float, float]:
 def _grid(figure: Pictures) -> tuple[int, int]:
     columns = min(4, max(1, len(figure.pictures)))
     return columns, -(-len(figure.pictures) // columns)
+
+
+@cache
+def font(*, is_bold: bool) -> str:
+    """Return the file of the font that matplotlib brings along, without loading matplotlib."""
+    folder = Path(str(find_spec("matplotlib").origin)).parent / "mpl-data/fonts/ttf"  # type: ignore[union-attr]
+    return str(folder / f"DejaVuSans{'-Bold' if is_bold else ''}.ttf")
 
 
 @lru_cache(maxsize=512)

@@ -13,7 +13,7 @@ from quaere.content.bibliography import csl
 from quaere.content.bibliography.reference import OTHERS, Name, Reference
 from quaere.content.model import Paper
 from quaere.content.states import State
-from quaere.pages import exports, feeds, notebook
+from quaere.pages import exports, feeds, notebook, previews
 from quaere.pages.page import unicode_mathematics
 from quaere.pages.summary import QuestionSummary
 from quaere.pages.view import View
@@ -46,6 +46,8 @@ def context(view: View, path: str, title: str, description: str, paper: Paper | 
         "title": view.name if path == addresses.HOME and view.name else title,
         "description": description or view.description,
         "url": view.whole(path),
+        "picture": view.whole(previews.path(view, paper.slug if paper else "")) if view.site_url else "",
+        "size": (previews.WIDTH, previews.HEIGHT),
         "is_card": paper is not None,
         "feeds": followed,
         "alternates": list(_alternates(view, paper)) if paper else [],

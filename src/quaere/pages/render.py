@@ -37,6 +37,7 @@ from quaere.pages import (
     lineage,
     lists,
     notebook,
+    previews,
     reference,
     result,
     scripts,
@@ -297,7 +298,8 @@ def file_outputs(view: View) -> Iterator[Output]:
 
     To add a file, yield it here.
     """
-    made = (notebook.outputs, exports.outputs, feeds.outputs, sitemap.outputs, result.outputs, code.outputs, _moved)
+    whole = (notebook.outputs, exports.outputs, feeds.outputs, sitemap.outputs, previews.outputs)
+    made = (*whole, result.outputs, code.outputs, _moved)
     # What somebody has written stands in for what is made.
     yield from (output for outputs in made for output in outputs(view) if output.path not in view.library.files)
 

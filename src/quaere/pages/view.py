@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import takewhile
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment
 from markupsafe import Markup
@@ -26,8 +26,13 @@ from quaere.pages.markup import Ids, Image, Target
 from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary, summarize
 
-SECTIONS = frozenset({"lineage", "links", "notes", "questions", "departures", "claims", "experiment", "cite"})
+SECTIONS = frozenset(
+    {"lineage", "links", "notes", "questions", "departures", "claims", "experiment", "cite", "history"}
+)
 """The sections of a card's page."""
+
+_LOGS = {"github.com": "commits", "gitlab.com": "-/commits", "codeberg.org": "commits/branch"}
+"""Under which path each host shows a file's history."""
 
 MEANINGS = {
     State.DEMONSTRATED: "Answered by code that passed on the current code and versions.",
@@ -239,6 +244,11 @@ class View:
     def edit(self, file: str, line: int = 1) -> str:
         """Return the address at which a file is edited in the browser; empty without a repository."""
         return f"{self.repo}/edit/{self.branch}/{quote(file)}#L{line}" if self.repo else ""
+
+    def log(self, file: str) -> str:
+        """Return the address of a file's history in the repository; empty if the host is not known."""
+        form = _LOGS.get(urlsplit(self.repo).hostname or "")
+        return f"{self.repo}/{form}/{quote(self.branch)}/{quote(file)}" if form else ""
 
     def commit(self, name: str) -> str:
         """Return the address of a commit; empty without a repository."""
