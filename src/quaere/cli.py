@@ -14,11 +14,11 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -96,29 +96,61 @@ def build(
     project: Base = Path(),
 ) -> None:
     """Check, verify, and build the site."""
-    _require_site()
-    from quaere import terminal
-    from quaere.site.build import build as build_site
+    from quaere import stamp
 
     started = time.monotonic()
+    if said := stamp.unchanged(project, site):
+        for remark in said["remarks"]:
+            _tell_remark(remark)
+        _show_built(said, started, offline=offline)
+        return
+    _require_site()
+    from quaere.content.check import remarks
+    from quaere.site.build import build as build_site
+
     base = _find(project)
-    library = _sound(base)
-    broken = _run(base, library, base.stale(library), timeout)
     folder = Path(os.path.realpath(site)) if site else base.root / "site"
-    faults, is_built = build_site(base, library, folder, tell=_tell_remark)
+    inputs = base.look(folder)
+    library = _sound(base)
+    stale = base.stale(library)
+    broken = _run(base, library, stale, timeout)
+    said = _said(base, library, folder) | {"remarks": remarks(library)}
+    # The verdicts of this run are newer than what was looked at.
+    is_settled = not stale
+    faults, is_built = build_site(
+        base, library, folder, tell=_tell_remark, inputs=inputs, said=said if is_settled else None
+    )
     _show_faults(faults)
     if not is_built:
         raise typer.Exit(1)
+    _show_built(said, started, offline=offline)
+    raise typer.Exit(1 if broken else 0)
+
+
+def _said(base: Project, library: Library, folder: Path) -> dict[str, Any]:
+    """Return what there is to say of a site that was built."""
+    from collections import Counter
+
     verdicts = base.verdicts(library)
-    _out(terminal.states(library.questions.values(), verdicts))
-    _out(f"{len(library.papers)} papers, {len(library.questions)} questions, {time.monotonic() - started:.1f} s")
+    states = Counter(one.state(verdicts.get(one.id)).value for one in library.questions.values())
+    return {
+        "states": states,
+        "counts": f"{len(library.papers)} papers, {len(library.questions)} questions",
+        "index": str(folder / "index.html"),
+    }
+
+
+def _show_built(said: Mapping[str, Any], started: float, *, offline: bool) -> None:
+    from quaere import terminal
+
+    _out(terminal.states(said["states"]))
+    _out(f"{said['counts']}, {time.monotonic() - started:.1f} s")
+    index = Path(said["index"])
     if offline:
         from quaere.site.offline import copy
 
-        folder = copy(folder)
-    index = folder / "index.html"
+        index = copy(index.parent) / index.name
     _out(f"open {os.path.relpath(index) if index.is_relative_to(Path.cwd()) else index}, or run `quaere serve`")
-    raise typer.Exit(1 if broken else 0)
 
 
 @app.command()

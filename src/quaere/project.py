@@ -13,13 +13,13 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quaere import atomic
+from quaere import atomic, stamp
 from quaere.cache import Cache
 from quaere.content import files, history
 from quaere.content.bibliography import export
 from quaere.content.check import check
 from quaere.content.load import load
-from quaere.content.model import Answer, Library, Module, Verdict
+from quaere.content.model import Answer, Library, Module, Paper, Verdict
 from quaere.content.results import Report, Result
 from quaere.content.settings import Settings, read
 from quaere.content.states import State
@@ -28,9 +28,27 @@ from quaere.running import hardware, verify
 from quaere.running.evidence import Evidence
 from quaere.running.experiments import DeviceError, Run, SizeError
 from quaere.running.options import Device, Size
+from quaere.stamp import Inputs
 
 if TYPE_CHECKING:
     from quaere.pages.view import View
+
+
+class _Citations(Mapping[str, Mapping[str, str]]):
+    """The citations of papers, by slug and by format; each is written when it is asked for."""
+
+    def __init__(self, papers: Mapping[str, Paper]) -> None:
+        self._papers = papers
+
+    def __getitem__(self, slug: str) -> Mapping[str, str]:
+        reference = self._papers[slug].reference
+        return {"BibTeX": export.bibtex([reference]), "CSL-JSON": export.csl_json([reference])}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._papers)
+
+    def __len__(self) -> int:
+        return len(self._papers)
 
 
 @dataclass(frozen=True)
@@ -55,12 +73,21 @@ class Project:
         raise MisuseError(Place(str(folder), 0), problem, hint)
 
     @property
-    def watched(self) -> list[Path]:
-        """The files and folders that a site follows from, as far as they are there."""
+    def names(self) -> tuple[str, ...]:
+        """The files and folders that a site follows from, relative to the root; they need not be there."""
         settings = self.settings
-        names = (settings.papers, settings.bibliography, settings.implementation, settings.docs, settings.templates)
-        files = ("mkdocs.yml", "pyproject.toml", settings.benchmarks, settings.evidence)
-        return [path for name in (*names, *files) if (path := self.root / name).exists()]
+        folders = (settings.papers, settings.implementation, settings.docs, settings.templates, settings.tests)
+        files = (settings.bibliography, settings.benchmarks, settings.evidence, settings.renamed)
+        return (*folders, *files, "mkdocs.yml", "pyproject.toml", *history.files_of_git(self.root))
+
+    @property
+    def watched(self) -> list[Path]:
+        """Those of them that are there."""
+        return [path for name in self.names if (path := self.root / name).exists()]
+
+    def look(self, site: Path) -> Inputs:
+        """Look at these files; what looks as it did when a site was built is not read."""
+        return stamp.look(self.root, self.names, stamp.file(self.root, site, "stamp"))
 
     def read(self) -> tuple[Library, list[AuthorError]]:
         """Read the library, and the faults of what can't be part of it."""
@@ -228,10 +255,6 @@ class Project:
         """Return what the pages of the library are made of (`pages.render.view` tells of the arguments)."""
         from quaere.pages import render
 
-        citations = {
-            slug: {"BibTeX": export.bibtex([paper.reference]), "CSL-JSON": export.csl_json([paper.reference])}
-            for slug, paper in library.papers.items()
-        }
-        found = history.read(self.root, library, self.cache.get)
+        citations, found = _Citations(library.papers), history.read(self.root, library, self.cache.get)
         verdicts = self.verdicts(library)
         return render.view(library, verdicts, citations=citations, kept=self.cache.get, history=found, **site)

@@ -65,7 +65,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Stand in for what builds and serves a site, which takes seconds, and note how it is called."""
     calls: list[tuple[Any, ...]] = []
 
-    def build(*arguments: Any, tell: object) -> tuple[list[AuthorError], bool]:
+    def build(*arguments: Any, **_: Any) -> tuple[list[AuthorError], bool]:
         calls.append(arguments)
         return [], True
 
@@ -447,11 +447,11 @@ def test_a_knowledge_base_at_fault_is_not_built(base: Base, call: Call, built: l
 def test_a_fault_of_the_pages_is_shown(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = PageError(Place("docs/index.md", 3, 5), "`gone.md` leads nowhere")
     told = "docs/index.md:3:5: `gone.md` leads nowhere\n"
-    monkeypatch.setattr(quaere.site.build, "build", lambda *_, tell: ([fault], False))
+    monkeypatch.setattr(quaere.site.build, "build", lambda *_, **__: ([fault], False))
     result = call("build")
     assert (result.code, result.out) == (1, "")
     assert result.err.endswith(told)
-    monkeypatch.setattr(quaere.site.build, "build", lambda *_, tell: ([fault], True))
+    monkeypatch.setattr(quaere.site.build, "build", lambda *_, **__: ([fault], True))
     loose = call("build")
     assert loose.code == 0, "where mkdocs.yml says so"
     assert loose.err.endswith(told)

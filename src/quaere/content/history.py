@@ -89,6 +89,25 @@ def read(root: Path, library: Library, kept: Kept) -> History:
     return found
 
 
+def files_of_git(root: Path) -> tuple[str, ...]:
+    """Return the files that tell which commit is checked out in a folder, as paths from it; they need not be there."""
+    for folder in (root, *root.parents):
+        try:
+            own = folder / ".git"
+            if own.is_file():
+                own = folder / own.read_text(encoding="utf-8").partition("gitdir: ")[2].strip()
+            if not own.is_dir():
+                continue
+            common = own / "commondir"
+            shared = own / common.read_text(encoding="utf-8").strip() if common.is_file() else own
+            branch = (own / "HEAD").read_text(encoding="utf-8").partition("ref: ")[2].strip()
+            found = [own / "HEAD", shared / "packed-refs", shared / "shallow", *([shared / branch] if branch else [])]
+            return tuple(os.path.relpath(file, root) for file in found)
+        except (OSError, ValueError):
+            return ()
+    return ()
+
+
 def _versions(changes: Mapping[str, Sequence[Sequence[object]]]) -> dict[str, list[Version]]:
     """Return the versions of each file, the oldest first."""
     return {path: sorted((int(str(at)), str(blob)) for at, blob in found) for path, found in changes.items()}

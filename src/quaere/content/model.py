@@ -132,6 +132,12 @@ class Paper:
         """The paper's name in links, plain text: `short`, or its title up to the first colon."""
         return self.card.short or self.reference.title.partition(": ")[0]
 
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the card's file, of what was read of it, and of its entry of the bibliography."""
+        told = (self.slug, self.file, self.source, self.card.model_dump_json(), repr(self.reference))
+        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()[:32]
+
     def place(self, *path: str | int) -> Place:
         """Return the place of a part of the card, or of the nearest part around it."""
         return next(self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places)
@@ -322,6 +328,11 @@ class Library:
         """Return the module that implements a paper."""
         wanted = paper.card.implementation
         return None if wanted is None else self._own_names.get(wanted)
+
+    @cached_property
+    def named_modules(self) -> Mapping[str, Module]:
+        """The modules by their names."""
+        return {module.name: module for module in self.modules}
 
     @cached_property
     def _own_names(self) -> Mapping[str, Module]:

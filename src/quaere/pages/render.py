@@ -41,6 +41,7 @@ from quaere.pages import (
     reference,
     result,
     scripts,
+    seen,
     sitemap,
 )
 from quaere.pages.compiled import Compiled
@@ -106,22 +107,25 @@ def view(
         lstrip_blocks=True,
         bytecode_cache=_COMPILED,
     )
-    shown = View(
-        library,
-        verdicts,
-        environment,
-        citations or {},
-        repo.rstrip("/"),
-        branch,
-        name,
-        has_folders,
-        has_documentation,
-        **({"kept": kept} if kept else {}),
-        site_url=f"{site_url.rstrip('/')}/" if site_url else "",
-        description=description,
-        history=history or History(),
+    # Templates and filters reach the library by this alone, so that what they ask of it is known.
+    shown = seen.seen(
+        View(
+            library,
+            verdicts,
+            environment,
+            citations or {},
+            repo.rstrip("/"),
+            branch,
+            name,
+            has_folders,
+            has_documentation,
+            **({"kept": kept} if kept else {}),
+            site_url=f"{site_url.rstrip('/')}/" if site_url else "",
+            description=description,
+            history=history or History(),
+        )
     )
-    environment.globals.update(view=shown, library=library, meanings=MEANINGS, addresses=addresses)
+    environment.globals.update(view=shown, library=shown.library, meanings=MEANINGS, addresses=addresses)
     environment.filters.update(
         address=_address,
         coins=exports.coins,
@@ -245,7 +249,7 @@ def _card(slug: str) -> Output:
 
 def module(view: View, name: str, documentation: str) -> Page:
     """Make the page of a module around its documentation, which is HTML."""
-    found = next(module for module in view.library.modules if module.name == name)
+    found = view.library.named_modules[name]
     return _page(
         view,
         addresses.module(name),

@@ -266,7 +266,7 @@ class Here:
     def to(self, target: str) -> str:
         """Return the relative link from this page to another, with its query and fragment."""
         path, mark, rest = re.fullmatch(r"([^#?]*)([#?]?)(.*)", target, re.DOTALL).groups()  # type: ignore[union-attr]
-        if target in self.view.library.pages:  # a file's name may hold such signs
+        if mark and target in self.view.library.pages:  # a file's name may hold such signs
             path, mark, rest = target, "", ""
         if path == self.path and mark == "#":
             return f"#{rest}"

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from quaere import atomic
+from quaere import atomic, stamp
+from quaere.content import addresses
 from quaere.content.model import Library
 from quaere.content.settings import places
 from quaere.errors import AuthorError, ConfigError, Faults, MisuseError, PageError, Place
+from quaere.pages import render, seen
+from quaere.pages.output import Output
+from quaere.pages.view import View
 from quaere.project import Project
-from quaere.site import links
+from quaere.site import equations, links
+from quaere.site.equations import Equations
+from quaere.site.front import Front, MissingShellError
+from quaere.site.kept import Kept, Made
+from quaere.stamp import Inputs
 
 if TYPE_CHECKING:
     from quaere.site.plugin import QuaerePlugin
@@ -38,7 +50,14 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def build(
-    project: Project, library: Library, site: Path, *, served_at: str = "", tell: Callable[[str], object] = str
+    project: Project,
+    library: Library,
+    site: Path,
+    *,
+    served_at: str = "",
+    tell: Callable[[str], object] = str,
+    inputs: Inputs | None = None,
+    said: Mapping[str, Any] | None = None,
 ) -> tuple[list[AuthorError], bool]:
     """Build the site of a library.
 
@@ -50,6 +69,9 @@ def build(
             build completes.
         served_at: The address at which the pages are served with live reload, if they are.
         tell: Shows a remark to whoever called the command: an equation that can't be drawn.
+        inputs: The files of the knowledge base, as they looked before it was read.
+        said: What to say again where the next build has nothing to do (`stamp.unchanged`); without it the next build
+            looks at everything.
 
     Returns:
         What is wrong with the pages, and whether the site was written: if nothing is, or if mkdocs.yml says
@@ -72,12 +94,17 @@ def build(
         scratch = atomic.scratch(site.parent)
         scratch.mkdir()
         try:
-            fresh = scratch / "site"
-            faults, is_strict = _made(project, library, fresh, scratch, served_at, tell)
+            work = _Build(project, library, site, scratch / "site", served_at)
+            faults, is_strict = work.make(inputs)
+            remarks = list(dict.fromkeys(_unread(library, *one) for one in work.unread))
+            for remark in remarks:
+                tell(remark)
             is_written = not (faults and is_strict)
             if is_written:
-                _update(site, fresh)
+                _update(site, scratch / "site", work.files.keys())
                 project.cache.prune()
+                if not faults:
+                    work.keep(said and {**said, "remarks": [*said.get("remarks", ()), *remarks]})
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
@@ -87,41 +114,227 @@ def build(
     return faults, is_written
 
 
-def _made(
-    project: Project, library: Library, site: Path, scratch: Path, served_at: str, tell: Callable[[str], object]
-) -> tuple[list[AuthorError], bool]:
-    """Have MkDocs build a site; return its errors, and whether they prevent that it is written."""
-    from mkdocs.commands.build import build as build_pages
+class _Build:
+    """One build: what is still good of the last one is left, all else is made in a folder of its own.
 
-    from quaere.site import defaults
+    Attributes:
+        files: The files of the site, those left included, by their paths.
+        unread: The equations that can't be drawn: the page, what was written, and the problem.
+    """
 
-    docs = project.root / library.settings.docs
-    if not docs.is_dir():
-        docs = scratch / "docs"
-        docs.mkdir()
-    with _said() as records:
-        config = defaults.load(project.root, library, site, docs)
-        is_strict, config.strict = config.strict, False  # what is said is told below, with its place
-        config.site_url = served_at or config.site_url
-        plugin = cast("QuaerePlugin", config.plugins["quaere"])
-        plugin.use(project, library, is_served=bool(served_at))
-        try:
-            build_pages(config)
-        except (AuthorError, Faults):
-            raise
-        except (Exception, SystemExit) as error:
-            if isinstance(error, OSError) and error.errno:  # a template that is missing has no number
+    def __init__(self, project: Project, library: Library, site: Path, fresh: Path, served_at: str) -> None:
+        self.project, self.library, self.site, self.fresh, self.served_at = project, library, site, fresh, served_at
+        self.file = stamp.file(project.root, site, "pages", served_at)
+        told = (stamp.code(), str(project.root), str(site), served_at, project.settings.model_dump_json())
+        self.key = hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
+        self.former = Kept.read(self.file, self.key)
+        self.there = stamp.files_of(site)
+        self.files: dict[str, Made] = {}
+        self.unread: list[tuple[str, str, str]] = []
+
+    def make(self, inputs: Inputs | None) -> tuple[list[AuthorError], bool]:
+        """Make what has changed; return what is wrong, and whether that prevents that it is written."""
+        self.fresh.mkdir(parents=True)
+        self._look_at(inputs, self.former.names)
+        if front := self._kept_front():
+            try:
+                return self._fill(front), True
+            except MissingShellError:
+                shutil.rmtree(self.fresh)
+                self.fresh.mkdir()
+                self.unread.clear()
+        return self._make_all()
+
+    def _look_at(self, inputs: Inputs | None, names: tuple[str, ...]) -> None:
+        """Look at the files that the site follows from, as far as nobody has yet; `names` are those of MkDocs alone."""
+        root = self.project.root
+        known = inputs or stamp.look(root, self.project.names, stamp.file(root, self.site, "stamp", self.served_at))
+        more = stamp.scan(root, set(names) - set(known.names), {}, 0)
+        self.inputs = Inputs((*known.names, *names), {**known.files, **more}, known.at)
+        self.digests = self.inputs.digests
+
+    def _kept_front(self) -> Front | None:
+        """Return what MkDocs made for the last build, if it would make the same now, and if all of it is there."""
+        former = self.former
+        environment = {name: os.environ.get(name) for name in former.environment}
+        if former.front is None or environment != former.environment or not self._are_there(former.by_mkdocs):
+            return None
+        front = Front.read(former.front)
+        self._show(front, None)
+        if former.front_key != self._front_key() or seen.answers(self.view, former.front_asked) != former.front_asked:
+            return None
+        self.by_mkdocs, self.asked = dict(former.by_mkdocs), dict(former.front_asked)
+        self.names, self.environment, self.is_pure = former.names, former.environment, True
+        return front
+
+    def _are_there(self, made: Mapping[str, Made]) -> bool:
+        return all(self.there.get(path) == list(one.looks) for path, one in made.items())
+
+    def _show(self, front: Front, view: View | None) -> None:
+        kept = {path: text for path, text in self.library.docs.items() if path in front.docs}
+        self.shown = replace(self.library, docs=kept)
+        self.view = view or self.project.view(self.shown, **front.view)
+
+    def _front_key(self) -> str:
+        """Return a digest of what MkDocs reads, and of what it knows of the library without asking."""
+        settings = self.library.settings
+        read = ("mkdocs.yml", settings.docs, settings.implementation, settings.renamed, *self.former_names())
+        attached = set(self.library.attachments.values())
+        inputs = {
+            path: digest
+            for path, digest in self.digests.items()
+            if path in attached or any(path == name or path.startswith(f"{name}/") for name in read)
+        }
+        paths = [output.path for output in (*render.page_outputs(self.view), *render.file_outputs(self.view))]
+        modules = [(module.name, module.file) for module in self.library.modules]
+        told = (inputs, sorted(paths), modules, self.library.attachments, bool(self.library.experiments))
+        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
+
+    def former_names(self) -> tuple[str, ...]:
+        """Return what MkDocs reads besides the knowledge base."""
+        return getattr(self, "names", self.former.names)
+
+    def _make_all(self) -> tuple[list[AuthorError], bool]:
+        """Have MkDocs make its pages and the shells, and fill those."""
+        from mkdocs.commands.build import build as build_pages
+
+        from quaere.site import defaults
+
+        project, library = self.project, self.library
+        docs = project.root / library.settings.docs
+        if not docs.is_dir():
+            docs = self.fresh.parent / "docs"
+            docs.mkdir()
+        found: list[AuthorError] = []
+        with _said() as records, _without_time():
+            config = defaults.load(project.root, library, self.fresh, docs)
+            is_strict, config.strict = config.strict, False  # what is said is told below, with its place
+            config.site_url = self.served_at or config.site_url
+            reach = defaults.reach(project.root, config)
+            self.names, self.environment = reach.names, reach.environment
+            self._look_at(self.inputs, self.names)
+            plugin = cast("QuaerePlugin", config.plugins["quaere"])
+            plugin.use(project, library, is_served=bool(self.served_at))
+            try:
+                build_pages(config)
+                self._show(plugin.front, plugin.view)
+                self.unread += plugin.unread
+                self.by_mkdocs = {path: Made(found=self._look(path)) for path in stamp.files_of(self.fresh)}
+                self._check_links = config.validation.links.not_found >= logging.WARNING
+                self.asked = dict(plugin.asked)
+                self.is_pure = is_strict and self._check_links and reach.is_known and not plugin.has_index
+                found = self._fill(plugin.front) if not records else self._fill(plugin.front, are_followed=False)
+            except (AuthorError, Faults):
                 raise
-            # Of a plugin, a hook or a template of the theme's: MkDocs lets all of them do what they like.
-            said = [record.getMessage() for record in records] or [f"MkDocs can't build the site: {error!r}"]
-            raise Faults(_fault(defaults.without_trace(one), project.root, library) for one in said) from error
-    for remark in dict.fromkeys(_unread(library, *one) for one in plugin.unread):
-        tell(remark)
-    faults = {str(fault): fault for fault in (_fault(record.getMessage(), project.root, library) for record in records)}
-    found = list(faults.values())
-    if not found and config.validation.links.not_found >= logging.WARNING:
-        found = links.dead(site, library, config.use_directory_urls)
-    return found, is_strict
+            except (Exception, SystemExit) as error:
+                if isinstance(error, OSError) and error.errno:  # a template that is missing has no number
+                    raise
+                # Of a plugin, a hook or a template of the theme's: MkDocs lets all of them do what they like.
+                said = [record.getMessage() for record in records] or [f"MkDocs can't build the site: {error!r}"]
+                raise Faults(_fault(defaults.without_trace(one), project.root, library) for one in said) from error
+        told = (_fault(record.getMessage(), project.root, library) for record in records)
+        return [*{str(fault): fault for fault in told}.values(), *found], is_strict
+
+    def _look(self, file: str) -> links.Found | None:
+        """Look through a page that MkDocs wrote."""
+        if not file.endswith(".html"):
+            return None
+        return links.found(self._pages.get(file, ""), (self.fresh / file).read_text(encoding="utf-8"))
+
+    @cached_property
+    def _pages(self) -> Mapping[str, str]:
+        """The paths of all pages by their files."""
+        return {addresses.file(path, self.view.has_folders): path for path in self.library.pages}
+
+    _check_links = True
+
+    def _fill(self, front: Front, *, are_followed: bool = True) -> list[AuthorError]:
+        """Make the outputs that are not up to date; return what is wrong with the links of the site."""
+        self.front, self.outputs = front, dict[str, Made]()
+        self.settled = self._settled(front)
+        # What the view is made of besides the library, all of it depends on.
+        former = self.former.outputs if self.former.settled == self.settled else {}
+        now = seen.answers(self.view, {question for one in former.values() for question in one.asked})
+        draw, shells = Equations(self.view.kept), {name: shell.digest for name, shell in front.shells.items()}
+        made: list[str] = []
+        pages, files = render.page_outputs(self.view), render.file_outputs(self.view)
+        for is_page, output in chain(((True, one) for one in pages), ((False, one) for one in files)):
+            file = addresses.file(output.path, self.view.has_folders) if is_page else output.path
+            one = former.get(file)
+            is_same = (
+                one is not None
+                and self.there.get(file) == list(one.looks)
+                and (not one.kind or shells.get(one.kind) == one.shell)
+                and all(now.get(question) == answer for question, answer in one.asked.items())
+            )
+            if one is None or not is_same:
+                one = self._page(output, file, draw) if is_page else self._file(output, file)
+                made.append(file)
+            self.outputs[file] = one
+            self.unread += ((output.path, *equation) for equation in one.unread)
+        self.files = {**self.by_mkdocs, **self.outputs}
+        if not are_followed or not self._check_links:
+            return []
+        found = {file: one.found for file, one in self.files.items() if one.found}
+        # A link is dead if its page or its target has changed: mostly no target loses an anchor.
+        before = {**self.former.by_mkdocs, **former}
+        lost = before.keys() - self.files.keys() or any(
+            (was := one.found) and not (file in found and was.ids <= found[file].ids)
+            for file, one in before.items()
+            if self.files[file] is not one
+        )
+        is_known = self.former.front is not None and self.by_mkdocs == self.former.by_mkdocs
+        followed = made if is_known and not lost else list(self.files)
+        followed = [file for file in followed if file in found and found[file].path in self.library.pages]
+        return list(links.dead(sorted(followed), found, self.files.keys(), self.shown))
+
+    def _settled(self, front: Front) -> str:
+        """Return a digest of what is the same for all pages and depends on files: settings of mkdocs.yml, templates."""
+        told = (sorted(front.view.items()), front.has_tabs, sorted(self.library.templates.items()))
+        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
+
+    def _page(self, output: Output, file: str, draw: Equations) -> Made:
+        with seen.noting(self.view) as asked:
+            page = self.front.placed(output.page(self.view))
+        kind, shell = self.front.shell(page)
+        drawn = draw.drawn(page.body)
+        self._write(file, self.front.fill(page, shell, self.view, drawn).encode("utf-8", errors="xmlcharrefreplace"))
+        found = links.found(page.path, "", page.body, shell.ids)
+        return Made(kind=kind.name, shell=shell.digest, asked=asked, found=found, unread=tuple(equations.unread(drawn)))
+
+    def _file(self, output: Output, file: str) -> Made:
+        with seen.noting(self.view) as asked:
+            data = output.data(self.view)
+        self._write(file, data)
+        is_page = file.endswith(".html")
+        return Made(asked=asked, found=links.found("", data.decode(errors="replace")) if is_page else None)
+
+    def _write(self, file: str, data: bytes) -> None:
+        path = self.fresh / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def keep(self, said: Mapping[str, Any] | None) -> None:
+        """Remember what was made, once it is where it belongs; `said` is what a build without changes would say."""
+        there = stamp.files_of(self.site)
+
+        def looks(made: Mapping[str, Made]) -> dict[str, Made]:
+            return {path: replace(one, looks=(there[path][0], there[path][1])) for path, one in made.items()}
+
+        is_kept = self.is_pure and all(shell.is_plain for shell in self.front.shells.values())
+        Kept(
+            self.key,
+            self.settled,
+            self.front.tell() if is_kept else None,
+            self._front_key(),
+            self.asked,
+            looks(self.by_mkdocs),
+            looks(self.outputs),
+            tuple(self.names),
+            self.environment,
+        ).write(self.file)
+        if is_kept and said:
+            stamp.keep(self.project.root, self.site, self.inputs, self.environment, said)
 
 
 @contextmanager
@@ -168,8 +381,26 @@ def _unread(library: Library, page: str, equation: str, problem: str) -> str:
     return f"{Place(file, line, column)}: the equation `{short}` can't be drawn: {problem}\n  hint: {hint}"
 
 
-def _update(site: Path, fresh: Path) -> None:
-    """Update a site to a fresh one; identical files are not touched, and the folder's modification time is now."""
+@contextmanager
+def _without_time() -> Iterator[None]:
+    """Have MkDocs write no time of today: a site follows from its files alone."""
+    known = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+    try:
+        yield
+    finally:
+        if known is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+
+
+def _update(site: Path, fresh: Path, files: Set[str] | None = None) -> None:
+    """Update a site to a fresh one; identical files are not touched, and the folder's modification time is now.
+
+    Args:
+        site: The folder of the site.
+        fresh: A folder with the files that are new or may have changed.
+        files: The paths of all files that the site has now; without it, those in `fresh`.
+    """
     if not site.exists() or not any(site.iterdir()):
         if site.exists():
             site.rmdir()  # Windows puts no folder in another's place
@@ -187,9 +418,26 @@ def _update(site: Path, fresh: Path) -> None:
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(target)
             source.replace(target)
-    for path in sorted(site.rglob("*"), reverse=True):
-        # What begins with a dot is somebody else's, such as git's.
-        is_hidden = path.relative_to(site).parts[0].startswith(".")
-        if path.relative_to(site) not in kept and not is_hidden:
+    needed = set(map(os.fspath, kept)) | {part for path in files or () for part in _with_folders(path)}
+    for name in sorted(_below(site), reverse=True):
+        if name not in needed:
+            path = site / name
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     os.utime(site)
+
+
+def _with_folders(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
+def _below(folder: Path, within: str = "") -> Iterator[str]:
+    """Yield what lies below a folder; what begins with a dot there is somebody else's, such as git's."""
+    with os.scandir(folder / within) as entries:
+        for entry in entries:
+            name = f"{within}/{entry.name}" if within else entry.name
+            if not name.startswith("."):
+                yield name
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _below(folder, name)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,66 @@ def load(root: Path, library: Library, site: Path, docs: Path) -> MkDocsConfig:
             ConfigError(_place(written, name), f"{name}: {without_trace(str(error))}") for name, error in errors
         )
     return config
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a build by MkDocs can depend on besides the knowledge base and what is installed.
+
+    Attributes:
+        names: Paths from the root, of files and folders.
+        environment: The environment variables that mkdocs.yml names, with their values.
+        is_known: Whether that is all: hooks, plugins and extensions of others may read whatever they like.
+    """
+
+    names: tuple[str, ...]
+    environment: Mapping[str, str | None]
+    is_known: bool
+
+
+_KNOWN_PLUGINS = {"quaere", "search", "material/search", "mkdocstrings", "autorefs"}
+_KNOWN_EXTENSIONS = re.compile(
+    r"(?:markdown\.extensions\.)?(?:abbr|admonition|attr_list|codehilite|def_list|extra|fenced_code|footnotes|md_in_html"
+    r"|meta|nl2br|sane_lists|smarty|tables|toc)|pymdownx\.(?!snippets|b64|pathconverter)\w+"
+)
+_VARIABLES = re.compile(r"!ENV\s*(?:\[([^\]]*)\]|(\S+))")
+_CODE = re.compile(r"!!python/\S*?[:/](?!pymdownx\.|material\.extensions\.)")
+
+
+def reach(root: Path, config: MkDocsConfig) -> Reach:
+    """Return what a build with a configuration can depend on."""
+    texts = dict(_inherited(root, FILE))
+    named = [
+        name for text in texts.values() for found in _VARIABLES.findall(text) for name in "".join(found).split(",")
+    ]
+    variables = {name.strip(" \"'") for name in named}
+    names = set(texts)
+    custom = config.theme.custom_dir
+    if custom:
+        names.add(posixpath.normpath(os.path.relpath(custom, root)))
+    extensions = [one for one in config.markdown_extensions if isinstance(one, str)]
+    inventories = config.plugins.get("mkdocstrings")
+    is_known = (
+        not config.hooks
+        and set(config.plugins) <= _KNOWN_PLUGINS
+        and all(map(_KNOWN_EXTENSIONS.fullmatch, extensions))
+        and not any(map(_CODE.search, texts.values()))
+        and not (inventories and inventories.config["handlers"].get("python", {}).get("inventories"))
+        and not any(name.startswith("..") for name in names)
+    )
+    environment = {name: os.environ.get(name) for name in sorted(variables) if name}
+    return Reach(tuple(sorted(names)), environment, is_known)
+
+
+def _inherited(root: Path, file: str) -> Iterator[tuple[str, str]]:
+    """Yield a file of settings, and those that it inherits, with their texts."""
+    seen: set[str] = set()
+    while file not in seen and (root / file).is_file():
+        seen.add(file)
+        text = (root / file).read_text(encoding="utf-8")
+        yield file, text
+        found = re.search(r"^INHERIT\s*:\s*[\"']?([^\"'#\n]+?)[\"']?\s*(?:#.*)?$", text, re.MULTILINE)
+        file = posixpath.normpath(posixpath.join(posixpath.dirname(file), found[1])) if found else file
 
 
 def _read(root: Path, file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any], str]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import html
-import os
 import posixpath
 import re
-from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from quaere.content import addresses
@@ -23,51 +21,78 @@ _LINK = re.compile(
 _ID = re.compile(r"\s(?:id|name)=\"([^\"]+)\"")
 
 
-def dead(site: Path, library: Library, has_folders: bool) -> list[AuthorError]:
-    """Return an error for each link in the pages' bodies that leads to no page, file or anchor of the site.
+@dataclass(frozen=True)
+class Found:
+    """What a page of the site has to do with others.
 
-    Args:
-        site: The folder of the site.
-        library: What it shows.
-        has_folders: Whether each page has a folder of its own.
+    Attributes:
+        path: The page's path, as `content.addresses` gives it; empty for a page that is no library's.
+        ids: The ids of its anchors.
+        links: The addresses of the links and pictures in its body.
     """
 
-    @cache
-    def anchors(file: Path) -> frozenset[str]:
-        return frozenset(map(html.unescape, _ID.findall(file.read_text(encoding="utf-8"))))
+    path: str
+    ids: frozenset[str]
+    links: tuple[str, ...]
 
-    def dead_part(here: Path, href: str) -> str | None:
-        """Return a hint for a dead link, which may be empty; None if the link is not dead."""
-        try:
-            parts = urlsplit(href)
-        except ValueError:  # half an IPv6 address
+
+def found(path: str, page: str, body: str | None = None, ids: frozenset[str] = frozenset()) -> Found:
+    """Look through a page.
+
+    Args:
+        path: The page's path.
+        page: The page.
+        body: Its body; without it, the page's article.
+        ids: Ids around the body, if it is all that is looked through.
+    """
+    if body is None:
+        article = _BODY.search(page)
+        body, anchors = article[0] if article else "", page
+    else:
+        anchors = body
+    hrefs = dict.fromkeys(map(html.unescape, map("".join, _LINK.findall(body))))
+    return Found(path, ids | frozenset(map(html.unescape, _ID.findall(anchors))), tuple(hrefs))
+
+
+def dead(
+    looked_at: Iterable[str], pages: Mapping[str, Found], files: Set[str], library: Library
+) -> Iterator[AuthorError]:
+    """Yield an error for each link in the bodies of pages that leads to no page, file or anchor of the site.
+
+    Args:
+        looked_at: The files of the pages whose links are followed.
+        pages: What is in each page of the site, by its file.
+        files: The files of the site.
+        library: What it shows.
+    """
+    for file in looked_at:
+        page = pages[file]
+        for href in page.links:
+            if (near := _dead_part(file, href, pages, files)) is not None:
+                source, line, column = written(library, page.path, href)
+                problem = f"`{href}` leads nowhere, on the page {page.path.removesuffix('.md')}"
+                yield PageError(Place(source, line, column), problem, near)
+
+
+def _dead_part(here: str, href: str, pages: Mapping[str, Found], files: Set[str]) -> str | None:
+    """Return a hint for a dead link, which may be empty; None if the link is not dead."""
+    try:
+        parts = urlsplit(href)
+    except ValueError:  # half an IPv6 address
+        return ""
+    if parts.scheme or parts.netloc:
+        return None
+    target = here
+    if parts.path:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(here), unquote(parts.path)))
+        if parts.path.endswith("/") or target not in files:
+            target = posixpath.normpath(posixpath.join(target, "index.html"))
+        if target not in files:
             return ""
-        if parts.scheme or parts.netloc:
-            return None
-        target = here
-        if parts.path:
-            path = posixpath.normpath(posixpath.join(here.parent.relative_to(site).as_posix(), unquote(parts.path)))
-            target = site / path
-            if parts.path.endswith("/") or target.is_dir():
-                target /= "index.html"
-            if path.startswith("../") or not os.path.isfile(target):  # noqa: PTH113  (a name too long is none)
-                return ""
-        known = {*anchors(target), "top"} if target.suffix == ".html" and parts.fragment else {""}
-        part = unquote(parts.fragment)
-        return None if part in known or known == {""} else _only_near(part, known)
-
-    faults: list[AuthorError] = []
-    for path in sorted(library.pages):
-        here = site / addresses.file(path, has_folders)
-        if not here.is_file():
-            continue
-        found = _BODY.search(here.read_text(encoding="utf-8"))
-        for href in dict.fromkeys(map(html.unescape, map("".join, _LINK.findall(found[0] if found else "")))):
-            if (near := dead_part(here, href)) is not None:
-                file, line, column = written(library, path, href)
-                problem = f"`{href}` leads nowhere, on the page {path.removesuffix('.md')}"
-                faults.append(PageError(Place(file, line, column), problem, near))
-    return faults
+    part = unquote(parts.fragment)
+    if not part or part == "top" or target not in pages or part in pages[target].ids:
+        return None
+    return _only_near(part, {*pages[target].ids, "top"})
 
 
 def written(library: Library, page: str, link: str) -> tuple[str, int, int]:

@@ -6,19 +6,20 @@ shell at the end.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import html
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Set
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import cache, partial
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urljoin
 
 from markupsafe import Markup
+from mkdocs.commands.build import get_context
 from mkdocs.config.base import Config
 from mkdocs.config.config_options import ExtraScriptValue
 from mkdocs.config.defaults import MkDocsConfig
@@ -34,16 +35,31 @@ from mkdocs.utils import get_relative_url, write_file
 from quaere.content import addresses
 from quaere.content import files as content_files
 from quaere.content.model import Library
-from quaere.errors import AuthorError, Faults, PageError
-from quaere.pages import render, sitemap
+from quaere.errors import AuthorError, ConfigError, Faults, PageError, Place
+from quaere.pages import render, seen, sitemap
 from quaere.pages.compiled import Compiled
 from quaere.pages.output import Output
-from quaere.pages.page import Page, ids, unicode_mathematics
+from quaere.pages.page import Heading, Page, ids, unicode_mathematics
 from quaere.pages.view import Here, View
 from quaere.project import Project
 from quaere.site import equations, handwritten, offline, policy
 from quaere.site.equations import Equations
-from quaere.site.shell import EDITED, HEAD, TITLE, Shell, anchor, meta
+from quaere.site.front import Front
+from quaere.site.shell import (
+    BODY,
+    CANONICAL,
+    CONTENTS,
+    DESCRIPTION,
+    EDITED,
+    FIRST,
+    HEAD,
+    TITLE,
+    Contents,
+    Kind,
+    Shell,
+    escaped,
+    meta,
+)
 
 THEME = package_files("quaere.site") / "theme"
 """What stands in for the theme's templates, and what the pages need besides themselves."""
@@ -96,13 +112,21 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     project: Project
     library: Library
     view: View
+    front: Front
+    asked: Mapping[str, str]
+    """What the hand-written pages and the modules' asked of the library, with digests of the answers."""
     unread: list[tuple[str, str, str]]
     """The equations that can't be drawn: the page, what was written, and the problem."""
     is_served = False
+    has_index = False
+    """Whether the generated pages went into a search index of MkDocs' own, which needs all of them each time."""
     _is_given = False
 
     def use(self, project: Project, library: Library, *, is_served: bool) -> None:
-        """Use a library that was read and checked; otherwise the plugin reads the one that contains mkdocs.yml."""
+        """Use a library that was read and checked, and leave the generated pages to the caller.
+
+        Otherwise the plugin reads the library that contains mkdocs.yml, and writes all pages.
+        """
         self.project, self.library, self.is_served, self._is_given = project, library, is_served, True
 
     def on_startup(self, *, command: str, dirty: bool) -> None:
@@ -115,7 +139,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         """Read the knowledge base, if needed, and complete the configuration of MkDocs, the theme and mkdocstrings."""
         if not self._is_given:
             self._read(config)
-        self._path = addresses.HOME
+        self._path, self._noting = addresses.HOME, contextlib.ExitStack()
         config.theme.dirs.insert(1 if config.theme.custom_dir else 0, str(THEME))
         # MkDocs' own names the day of the build for each page.
         config.theme.static_templates.discard("sitemap.xml")
@@ -157,18 +181,19 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
                 files.remove(unused)
         self.library = _without_excluded(self.library, files)
         found = re.search(r"\b(?:edit|blob|src)/([^/]+)/", config.edit_uri or "")
-        self.view = self.project.view(
-            self.library,
-            repo=config.repo_url or "",
-            branch=found[1] if found else "main",
-            name=config.site_name,
-            has_folders=has_folders,
-            has_documentation="mkdocstrings" in config.plugins,
-            site_url=config.site_url or "",
-            description=config.site_description or "",
-        )
-        # Without tabs, the navigation at the side is the only one.
-        self._has_tabs = "navigation.tabs" in (config.theme.get("features") or ())
+        shown = {
+            "repo": config.repo_url or "",
+            "branch": found[1] if found else "main",
+            "name": config.site_name,
+            "has_folders": has_folders,
+            "has_documentation": "mkdocstrings" in config.plugins,
+            "site_url": config.site_url or "",
+            "description": config.site_description or "",
+        }
+        self.view = self.project.view(self.library, **shown)
+        has_tabs = "navigation.tabs" in (config.theme.get("features") or ())
+        docs = frozenset(self.library.docs)
+        self.front = Front(shown, has_tabs, docs, make=partial(self._shell, config))
         self._pages = {output.path: output for output in render.page_outputs(self.view)}
         self._others = {output.path: output for output in render.file_outputs(self.view)}
         for path in (*self._pages, *self._others):
@@ -177,6 +202,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             made = _Made(path, None, config.site_dir, has_folders, dest_uri=written)
             made.inclusion = InclusionLevel.NOT_IN_NAV if is_page else InclusionLevel.INCLUDED
             files.append(made)
+        self._modules = {addresses.module(module.name): module for module in self.library.modules}
         for module in self.library.modules:
             text = f"::: {module.name}\n" if "mkdocstrings" in config.plugins else ""
             file = File.generated(config, addresses.module(module.name), content=text)
@@ -188,22 +214,18 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         self._equations, self.unread = Equations(self.view.kept), []
         return files
 
-    def _placed(self, page: Page) -> Page:
-        return page if self._has_tabs else dataclasses.replace(page, hide=())
-
     def on_nav(self, nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
         """Give each generated page its title, its anchors and its place."""
         self._nav = nav
+        # What pages written by hand ask from here on they depend on.
+        self.asked = self._noting.enter_context(seen.noting(self.view))
         for path, output in self._pages.items():
             file = files.src_uris[path]
             named = file.page or MkDocsPage(None, file, config)
             if named.title is None:
                 named.title = html.escape(output.title)
             named.present_anchor_ids = cast(set[str], _Anchors(output, self.view))
-        # A card stands where the list of cards stands.
-        section = _page(files, addresses.PAPERS).parent
-        for slug in self.library.papers:
-            _page(files, addresses.card(slug)).parent = section
+        self._section = _page(files, addresses.PAPERS).parent
         return nav
 
     def on_page_markdown(self, markdown: str, page: MkDocsPage, **_: Any) -> str:
@@ -214,14 +236,14 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     def on_page_content(self, content: str, page: MkDocsPage, **_: Any) -> str:
         """Insert the generated parts into a page; put a module's page around its documentation."""
         path = page.file.src_uri
-        module = next((one for one in self.library.modules if addresses.module(one.name) == path), None)
+        module = self._modules.get(path)
         if module is None or path in self.library.docs:
             if "title" not in page.meta and page._title_from_render is None:
                 page.title = html.escape(str(page.title))  # it is that of the file
             filled = handwritten.fill(self.view, path, handwritten.sized(self.view, page.url, content))
             page.present_anchor_ids = (page.present_anchor_ids or set()) | ids(filled)
             return filled
-        made = self._placed(render.module(self.view, module.name, content))
+        made = self.front.placed(render.module(self.view, module.name, content))
         page.meta.update(meta(made))
         page.present_anchor_ids = (page.present_anchor_ids or set()) | made.ids
         first = AnchorLink(module.name, module.name, 1)
@@ -241,7 +263,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         """Put the policy, and what its head tells programs, into a page or into a shell."""
         body, path = page.content or "", page.file.src_uri
         theme = output.replace(body, "")
-        if path in self._pages:
+        if isinstance(page.file, _Made):
             headed = equations.put(output, equations.LINKS + HEAD)
             return policy.put(headed, theme, policy.STYLES, is_served=self.is_served)
         drawn = self._drawn(path, output)
@@ -267,39 +289,70 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     # The search writes its index in its own `on_post_build`.
     @event_priority(100)
     def on_post_build(self, config: MkDocsConfig) -> None:
-        """Write the generated pages, put into their shells, and the files; add the pages to the search index."""
-        shells: dict[tuple[object, ...], Shell] = {}
-        documents = self._files.documentation_pages()
-        for path, output in self._pages.items():
-            page, named = self._placed(output.page(self.view)), _page(self._files, path)
-            named.file.edit_uri = posixpath.relpath(EDITED, self.library.settings.docs) if page.source else None
-            named._set_edit_url(config.repo_url, config.edit_uri, config.edit_uri_template)
-            canonical = urljoin(config.site_url.rstrip("/") + "/", named.url) if config.site_url else ""
-            for index in _indexes(config) if page.is_searched else ():
+        """Add the generated pages to the search index; write them, and the files, if nobody else does."""
+        self._noting.close()
+        indexes = list(_indexes(config))
+        self.has_index = bool(indexes)
+        for path, output in self._pages.items() if indexes or not self._is_given else ():
+            page, named = self.front.placed(output.page(self.view)), _page(self._files, path)
+            for index in indexes if page.is_searched else ():
                 self._index(index, named, page)
-            is_alone = path in addresses.LISTS
-            key = (
-                path if is_alone else posixpath.dirname(path),
-                page.hide,
-                bool(page.description),
-                bool(page.source),
-                bool(page.headings and page.headings[0].below),
-            )
-            if key not in shells:
-                named.title = html.escape(page.title) if is_alone else TITLE
-                shells[key] = Shell(named, self._nav, documents, config, self._environment, page)
-            drawn = self._drawn(path, page.body)
-            filled = shells[key].fill(page, canonical, drawn, get_relative_url(equations.STYLES, named.url))
-            write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
-        for path, output in self._others.items():
+            if not self._is_given:
+                _, shell = self.front.shell(page)
+                filled = self.front.fill(page, shell, self.view, self._drawn(path, page.body))
+                write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
+        for path, output in self._others.items() if not self._is_given else ():
             write_file(output.data(self.view), self._files.src_uris[path].abs_dest_path)
+
+    def _shell(self, config: MkDocsConfig, kind: Kind, path: str) -> Shell:
+        """Have the theme make a shell."""
+        if path == kind.at:
+            page = _page(self._files, path)
+        else:
+            # A page that nobody knows: the shell holds nothing of a certain one.
+            name = posixpath.join(kind.at, "qz0shellz.md")
+            written = addresses.file(name, config.use_directory_urls)
+            page = MkDocsPage(
+                TITLE, _Made(name, None, config.site_dir, config.use_directory_urls, dest_uri=written), config
+            )
+            # A card stands where the list of cards stands.
+            page.parent = self._section if kind.at == posixpath.dirname(addresses.PAPERS) else None
+        page.file.edit_uri = posixpath.relpath(EDITED, self.library.settings.docs) if kind.is_edited else None
+        page._set_edit_url(config.repo_url, config.edit_uri, config.edit_uri_template)
+        page.markdown, page.content = "", BODY
+        page.meta = {"search": {"exclude": True}, **({"hide": list(kind.hide)} if kind.hide else {})}
+        if path != addresses.HOME:
+            page.meta["title"] = TITLE
+        if kind.is_described:
+            page.meta["description"] = DESCRIPTION
+        if page.canonical_url:
+            page.canonical_url = CANONICAL
+        entry = Heading(2, "qz0entryz", CONTENTS)
+        first = AnchorLink(TITLE, FIRST.removeprefix("#"), 1)
+        first.children = [_anchor(entry)] if kind.has_contents else []
+        page.toc = TableOfContents([first])
+        page.active = True
+        try:
+            context: Any = get_context(self._nav, self._files.documentation_pages(), config, page)
+            context = config.plugins.on_page_context(context, page=page, config=config, nav=self._nav)
+            written = self._environment.get_template("main.html").render(context)
+            written = config.plugins.on_post_page(written, page=page, config=config)
+        finally:
+            page.active = False
+        template = self._environment.get_template("partials/toc-item.html")
+        contents = Contents.of(lambda heading: str(template.render({"config": config, "toc_item": _anchor(heading)})))
+        written = written.replace(contents.entry(entry).strip(), CONTENTS)
+        if written.count(BODY) != 1 or "qz0entryz" in written:
+            problem = "a plugin changes the theme's pages, so that those of the cards can't be filled in"
+            raise ConfigError(Place("mkdocs.yml", 0), problem, "leave out plugins that rewrite HTML, such as minify")
+        return Shell.of(written, contents)
 
     def _index(self, index: Any, named: MkDocsPage, page: Page) -> None:
         # What stands before the title would become an entry of its own, without words.
         # A heading in a disclosure would end where its summary ends.
         unfolded = _FOLD.sub("", page.body[max(0, page.body.find("<h1")) :])
         named.content = unicode_mathematics(unfolded)
-        named.toc = TableOfContents(list(map(anchor, page.headings)))
+        named.toc = TableOfContents([_anchor(escaped(one)) for one in page.headings])
         named.meta = {**meta(page), "search": {"boost": page.boost} if page.boost != 1 else {}}
         index.add_entry_from_context(named)
 
@@ -333,6 +386,13 @@ def _without_excluded(library: Library, files: Files) -> Library:
         if (file := files.get_file_from_path(path)) and not file.inclusion.is_excluded()  # type: ignore[no-untyped-call]
     }
     return dataclasses.replace(library, docs=kept)
+
+
+def _anchor(heading: Heading) -> AnchorLink:
+    """Return a heading, whose words are HTML, in MkDocs' own form."""
+    link = AnchorLink(heading.words, heading.id, heading.level)
+    link.children = list(map(_anchor, heading.below))
+    return link
 
 
 def _page(files: Files, path: str) -> Any:

@@ -5,20 +5,16 @@ The theme renders it once for each folder and place in the navigation; a page is
 
 from __future__ import annotations
 
+import hashlib
 import html
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from markupsafe import Markup, escape
-from mkdocs.commands.build import get_context
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File
-from mkdocs.structure.nav import Navigation
-from mkdocs.structure.pages import Page as MkDocsPage
-from mkdocs.structure.toc import AnchorLink, TableOfContents
 
-from quaere.errors import ConfigError, Place
 from quaere.pages.page import Heading, Page
 from quaere.site import equations, policy
 
@@ -32,60 +28,140 @@ HEAD = "Qz0HEADz"
 """Stands for what a page's head tells programs."""
 
 # Because of its blanks, whatever makes the page smaller leaves the quotes around it.
-_DESCRIPTION, _CANONICAL = "Qz0 DESCRIPTION z", "https://qz0canonicalz.invalid/"
-_BODY, _FIRST, _CONTENTS = "<h1>Qz0BODYz</h1>", "#qz0firstz", "Qz0CONTENTSz"
-_PLACES = (TITLE, _DESCRIPTION, _CANONICAL, EDITED, HEAD, _BODY, _FIRST, _CONTENTS, policy.STYLES, equations.LINKS)
+DESCRIPTION, CANONICAL = "Qz0 DESCRIPTION z", "https://qz0canonicalz.invalid/"
+BODY, FIRST, CONTENTS = "<h1>Qz0BODYz</h1>", "#qz0firstz", "Qz0CONTENTSz"
+_PLACES = (TITLE, DESCRIPTION, CANONICAL, EDITED, HEAD, BODY, FIRST, CONTENTS, policy.STYLES, equations.LINKS)
+_ID = re.compile(r"\s(?:id|name)=\"([^\"]+)\"")
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What tells the shells of a site apart: each page is put into the one of its kind.
+
+    Attributes:
+        at: The page's folder, or its path if it stands in the navigation itself.
+        hide: What the theme leaves out.
+        is_described: Whether the page has a description.
+        is_edited: Whether it has a link to edit it.
+        has_contents: Whether it has a list of contents.
+    """
+
+    at: str
+    hide: tuple[str, ...]
+    is_described: bool
+    is_edited: bool
+    has_contents: bool
+
+    @classmethod
+    def of(cls, page: Page, at: str) -> Kind:
+        """Return the kind of a page."""
+        has_contents = bool(page.headings and page.headings[0].below)
+        return cls(at, page.hide, bool(page.description), bool(page.source), has_contents)
+
+    @property
+    def name(self) -> str:
+        """The kind as text."""
+        return json.dumps(list(asdict(self).values()))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Lists of contents as a template of the theme writes them, from what it writes around its values.
+
+    The template is asked once, for two entries, instead of for each heading of each page. `render` stands in where a
+    template of the library does something else.
+    """
+
+    leaf: tuple[str, ...]
+    before: tuple[str, ...]
+    between: str
+    after: tuple[str, ...]
+    render: Callable[[Heading], str] | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, render: Callable[[Heading], str]) -> Contents:
+        """Make it of a function that renders an entry; its text is HTML."""
+        leaf = render(_entry())
+        branch = render(_entry(_entry(), _entry()))
+        start, end = branch.find(leaf), branch.rfind(leaf)
+        parts = (
+            _split(leaf),
+            _split(branch[:start]),
+            branch[start + len(leaf) : end],
+            _split(branch[end + len(leaf) :]),
+        )
+        tried = _entry(_entry(_entry()), _entry(words="a &amp; &lt;b&gt;"), words="&quot; &#x27; &amp;amp;")
+        made = cls(*parts)
+        is_same = 0 <= start < end and made.entry(tried) == render(tried)
+        return made if is_same else cls(*parts, render)
+
+    def entry(self, heading: Heading) -> str:
+        """Write a heading, with those below it; its words are HTML, and its id is part of an address."""
+        if self.render:
+            return self.render(heading)
+        label = str(escape(Markup(heading.words).striptags()))
+        filled = {_ADDRESS: f"#{heading.id}", _WORDS: heading.words, _LABEL: label}
+
+        def joined(parts: Iterable[str]) -> str:
+            return "".join(filled.get(part, part) for part in parts)
+
+        if not heading.below:
+            return joined(self.leaf)
+        return joined(self.before) + self.between.join(map(self.entry, heading.below)) + joined(self.after)
+
+
+# The label is the words without their markup.
+_ADDRESS, _WORDS, _LABEL = "#qz1addressz", "Qz1<i>WORDS</i>z", "Qz1WORDSz"
+
+
+def _entry(*below: Heading, words: str = _WORDS) -> Heading:
+    return Heading(2, _ADDRESS.removeprefix("#"), words, below)
+
+
+def _split(written: str) -> tuple[str, ...]:
+    return tuple(re.split(f"({_ADDRESS}|{_WORDS}|{_LABEL})", written))
+
+
+@dataclass(frozen=True)
 class Shell:
-    """A shell for the pages of one folder that have the same place in the navigation."""
+    """A shell for the pages of one kind: what stands between two places, and each place by its name."""
 
-    def __init__(
-        self,
-        page: MkDocsPage,
-        nav: Navigation,
-        files: Sequence[File],
-        config: MkDocsConfig,
-        environment: Any,
-        like: Page,
-    ) -> None:
-        """Have the theme make a shell.
+    parts: tuple[str, ...]
+    contents: Contents
 
-        Args:
-            page: A page at the wanted place; what it holds is lost.
-            nav: The navigation.
-            files: The pages that MkDocs makes.
-            config: The configuration.
-            environment: The theme's templates.
-            like: A page to be filled in: the shell has an edit link, a description and a list of contents if it has.
-        """
-        page.markdown, page.content = "", _BODY
-        page.meta = {"search": {"exclude": True}, **meta(like)}
-        if "title" in page.meta:
-            page.meta["title"] = TITLE
-        if like.description:
-            page.meta["description"] = _DESCRIPTION
-        if page.canonical_url:
-            page.canonical_url = _CANONICAL
-        entry = AnchorLink(_CONTENTS, "qz0entryz", 2)
-        first = AnchorLink(TITLE, _FIRST.removeprefix("#"), 1)
-        first.children = [entry] if like.headings and like.headings[0].below else []
-        page.toc = TableOfContents([first])
-        page.active = True
-        try:
-            context: Any = get_context(nav, files, config, page)
-            context = config.plugins.on_page_context(context, page=page, config=config, nav=nav)
-            written = environment.get_template("main.html").render(context)
-            written = config.plugins.on_post_page(written, page=page, config=config)
-        finally:
-            page.active = False
-        self._contents = Contents(environment.get_template("partials/toc-item.html"), {"config": config})
-        written = written.replace(self._contents.entries([entry]).strip(), _CONTENTS)
-        if written.count(_BODY) != 1 or "qz0entryz" in written:
-            problem = "a plugin changes the theme's pages, so that those of the cards can't be filled in"
-            raise ConfigError(Place("mkdocs.yml", 0), problem, "leave out plugins that rewrite HTML, such as minify")
-        # What stands between two places, and each place by its name.
-        self._parts: list[str] = re.split(f"({'|'.join(map(re.escape, _PLACES))})", written)
+    @classmethod
+    def of(cls, written: str, contents: Contents) -> Shell:
+        """Make a shell of a page of the theme."""
+        return cls(tuple(re.split(f"({'|'.join(map(re.escape, _PLACES))})", written)), contents)
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Shell:
+        """Return a shell that was written by `tell`."""
+        leaf, before, between, after = told["contents"]
+        return cls(tuple(told["parts"]), Contents(tuple(leaf), tuple(before), between, tuple(after)))
+
+    def tell(self) -> dict[str, Any]:
+        """Write a shell as plain values."""
+        contents = self.contents
+        return {
+            "parts": list(self.parts),
+            "contents": [list(contents.leaf), list(contents.before), contents.between, list(contents.after)],
+        }
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether it can be written."""
+        return self.contents.render is None
+
+    @property
+    def digest(self) -> str:
+        """A digest of it."""
+        return hashlib.sha256(json.dumps(self.tell()).encode(errors="surrogatepass")).hexdigest()[:32]
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of the anchors in it."""
+        return frozenset(id for part in self.parts for id in _ID.findall(part))
 
     def fill(self, page: Page, canonical: str, drawn: str, styles: str) -> str:
         """Return a page with the shell around it.
@@ -99,66 +175,26 @@ class Shell:
         headings = page.headings
         filled = {
             TITLE: html.escape(page.title),
-            _DESCRIPTION: html.escape(page.description),
-            _CANONICAL: canonical,
+            DESCRIPTION: html.escape(page.description),
+            CANONICAL: canonical,
             EDITED: page.source or "",
             HEAD: page.head,
-            _BODY: drawn,
-            _FIRST: f"#{html.escape(headings[0].id)}" if headings else "#",
-            _CONTENTS: self._contents.entries(list(map(anchor, headings[0].below))) if headings else "",
+            BODY: drawn,
+            FIRST: f"#{html.escape(headings[0].id)}" if headings else "#",
+            CONTENTS: self._contents(headings[0].below) if headings else "",
             equations.LINKS: equations.links(drawn, styles),
             policy.STYLES: policy.styles(page.body, equations.sheet(drawn)),
         }
-        return "".join(filled.get(part, part) for part in self._parts)
+        return "".join(filled.get(part, part) for part in self.parts)
+
+    def _contents(self, headings: Sequence[Heading]) -> str:
+        return "".join(map(self.contents.entry, map(escaped, headings)))
 
 
-class Contents:
-    """Writes lists of contents as a template of the theme does, from what the template writes around its values.
-
-    The template is asked once, for two entries, instead of for each heading of each page.
-    """
-
-    def __init__(self, template: Any, context: Mapping[str, Any]) -> None:
-        self._template, self._context = template, context
-        self._leaf = self._split(leaf := self._render(_entry()))
-        branch = self._render(_entry(_entry(), _entry()))
-        start, end = branch.find(leaf), branch.rfind(leaf)
-        self._open, self._close = self._split(branch[:start]), self._split(branch[end + len(leaf) :])
-        self._between = branch[start + len(leaf) : end]
-        tried = _entry(_entry(_entry()), _entry(words="a &amp; &lt;b&gt;"), words="&quot; &#x27; &amp;amp;")
-        # A template of the library may do what it likes.
-        self._is_known = 0 <= start < end and self._written(tried) == self._render(tried)
-
-    def entries(self, links: Sequence[AnchorLink]) -> str:
-        """Return the entries of some headings, and of those below them."""
-        return "".join(map(self._written if self._is_known else self._render, links))
-
-    def _render(self, link: AnchorLink) -> str:
-        return str(self._template.render({**self._context, "toc_item": link}))
-
-    @staticmethod
-    def _split(written: str) -> list[str]:
-        return re.split(f"({_ADDRESS}|{_WORDS}|{_LABEL})", written)
-
-    def _written(self, link: AnchorLink) -> str:
-        filled = {_ADDRESS: link.url, _WORDS: link.title, _LABEL: str(escape(Markup(link.title).striptags()))}
-
-        def joined(parts: Iterable[str]) -> str:
-            return "".join(filled.get(part, part) for part in parts)
-
-        if not link.children:
-            return joined(self._leaf)
-        return joined(self._open) + self._between.join(map(self._written, link.children)) + joined(self._close)
-
-
-# The label is the words without their markup.
-_ADDRESS, _WORDS, _LABEL = "#qz1addressz", "Qz1<i>WORDS</i>z", "Qz1WORDSz"
-
-
-def _entry(*below: AnchorLink, words: str = _WORDS) -> AnchorLink:
-    link = AnchorLink(words, _ADDRESS.removeprefix("#"), 2)
-    link.children = list(below)
-    return link
+def escaped(heading: Heading) -> Heading:
+    """Return a heading with its words as HTML."""
+    below = tuple(map(escaped, heading.below))
+    return Heading(heading.level, html.escape(heading.id), html.escape(heading.words), below)
 
 
 def meta(page: Page) -> dict[str, Any]:
@@ -169,10 +205,3 @@ def meta(page: Page) -> dict[str, Any]:
     if page.hide:
         told["hide"] = list(page.hide)
     return told
-
-
-def anchor(heading: Heading) -> AnchorLink:
-    """Return a heading in MkDocs' own form."""
-    link = AnchorLink(html.escape(heading.words), html.escape(heading.id), heading.level)
-    link.children = list(map(anchor, heading.below))
-    return link

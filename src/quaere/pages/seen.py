@@ -1,0 +1,365 @@
+"""Notes what is asked of a library while something is made of it.
+
+`seen` stands in for a view: it gives the same answers, and notes each question with a digest of the answer. What was
+made is up to date as long as all of its questions have the same answers. Nobody lists what a page depends on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from quaere.content.model import Asked, Library, Module, Paper
+from quaere.content.results import Result
+from quaere.pages.names import Known, Names
+from quaere.pages.summary import Summary
+from quaere.pages.view import View
+
+Notes = dict[str, str]
+"""Digests of answers by question."""
+
+# The same throughout a build, and part of what all of it is kept under; or functions of that and their arguments.
+_FIXED = frozenset(
+    {"templates", "kept", "repo", "branch", "name", "has_folders", "has_documentation", "settings", "url", "source"}
+    | {"edit", "commit", "result_file", "whole", "site_url", "description"}
+)
+_SHORT = 32
+_NEVER = "?"
+"""A question without an answer: what asked it is made each time."""
+
+
+class UnknownError(Exception):
+    """A question that can't be asked again, or an answer without a digest."""
+
+
+def seen(view: View) -> View:
+    """Return what stands in for a view and takes notes."""
+    return cast(View, _Seen(view, ()))
+
+
+@contextmanager
+def noting(view: View) -> Iterator[Notes]:
+    """Collect the questions that are asked of a view that takes notes, with their answers' digests."""
+    notebook: _Notebook = cast(Any, view)._notebook
+    former, notebook.notes = notebook.notes, {}
+    try:
+        yield notebook.notes
+    finally:
+        if former is not None:
+            former |= notebook.notes
+        notebook.notes = former
+
+
+def answers(view: View, questions: Collection[str]) -> Notes:
+    """Ask questions that were noted of another view; those that can't be asked of it are left out."""
+    real: View = cast(Any, view)._real
+    notebook: _Notebook = cast(Any, view)._notebook
+    found: Notes = {}
+    for question in questions:
+        try:
+            found[question] = notebook.digest(_asked_again(real, json.loads(question)))
+        except Exception:
+            # It may have no answer now: then what asked it is made again.
+            continue
+    return found
+
+
+@dataclasses.dataclass
+class _Notebook:
+    notes: Notes | None = None
+    _digests: dict[int, tuple[object, str]] = dataclasses.field(default_factory=dict)
+
+    def note(self, question: tuple[object, ...], answer: Callable[[], Any]) -> None:
+        """Note a question; one that can't be asked again is noted as one without an answer."""
+        if self.notes is None:
+            return
+        try:
+            text = json.dumps([_named(part) for part in question])
+            if text not in self.notes:
+                self.notes[text] = self.digest(answer())
+        except UnknownError:
+            self.notes[_NEVER] = ""
+
+    def digest(self, value: Any) -> str:
+        """Return a digest of a value, which for a card or a summary is made once."""
+        if not isinstance(value, Paper | Summary | Module | Mapping):
+            return self._made(value)
+        if id(value) not in self._digests:
+            # The object is held, so that no other gets its id.
+            self._digests[id(value)] = value, self._made(value)
+        return self._digests[id(value)][1]
+
+    def _made(self, value: Any) -> str:
+        parts: list[str] = []
+        if isinstance(value, Mapping):
+            for key, one in value.items():
+                self._tell(key, parts)
+                self._tell(one, parts)
+        elif isinstance(value, Summary):
+            for field in _SUMMARIZED:
+                self._tell(getattr(value, field), parts)
+        elif isinstance(value, Module):
+            parts += [f"{getattr(value, field.name)!r};" for field in dataclasses.fields(value)]
+        elif isinstance(value, Paper):
+            return value.digest
+        else:
+            self._tell(value, parts)
+        told = "".join(parts)
+        return told if len(told) <= _SHORT else hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest()[:_SHORT]
+
+    def _tell(self, value: Any, parts: list[str]) -> None:
+        """Write a value so that two are written alike only if they are equal, in the order of what they hold, too."""
+        match value:
+            case enum.Enum():
+                parts.append(f"{type(value).__name__}.{value.name};")
+            case None | bool() | int() | float() | str() | bytes() | datetime.date():
+                parts.append(f"{value!r};")
+            case Paper() | Summary() | Module() | Mapping():
+                parts.append(f"{type(value).__name__}<{self.digest(value)}>")
+            case BaseModel():
+                parts.append(f"{type(value).__name__}{value.model_dump_json()};")
+            case Asked():
+                parts.append(f"Asked({value.paper.digest}, {value.index}")
+                self._tell(value.answer, parts)
+            case Library() | View():
+                raise UnknownError("a whole library is no answer")
+            case Set():
+                parts += ["{", *(f"{one};" for one in sorted(map(self.digest, value))), "}"]
+            case list() | tuple():
+                parts.append("[")
+                for one in value:
+                    self._tell(one, parts)
+                parts.append("]")
+            case _ if dataclasses.is_dataclass(value):
+                parts.append(f"{type(value).__name__}(")
+                for field in dataclasses.fields(value):
+                    self._tell(getattr(value, field.name), parts)
+                parts.append(")")
+            case _:
+                raise UnknownError(f"{type(value).__name__} has no digest")
+
+
+_SUMMARIZED = tuple(field.name for field in dataclasses.fields(Summary))
+
+
+class _Seen:
+    """Stands in for a view or a library."""
+
+    def __init__(self, real: Any, way: tuple[str, ...], notebook: _Notebook | None = None) -> None:
+        self._real, self._way = real, way
+        self._notebook = notebook or _Notebook()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in ("library", "history"):
+            found: Any = _Seen(getattr(self._real, name), (*self._way, name), self._notebook)
+            self.__dict__[name] = found
+            return found
+        value = getattr(self._real, name)
+        way = (*self._way, name)
+        if name in _FIXED:
+            return value
+        if name == "names":
+            found = self.__dict__[name] = Known(partial(_names, self, value))
+            return found
+        if name == "citations":
+            # They follow from the cards, and take longer to write than the cards to compare.
+            found = _OfPapers(value, ("library", "papers"), self._notebook, self._real.library.papers)
+            self.__dict__[name] = found
+            return found
+        if isinstance(value, Mapping):
+            found = _SeenMapping(value, way, self._notebook)
+            self.__dict__[name] = found
+            return found
+        if isinstance(value, Set):
+            found = _SeenSet(value, way, self._notebook)
+            self.__dict__[name] = found
+            return found
+        if callable(value):
+            found = self._function(value, way)
+            self.__dict__[name] = found
+            return found
+        self._notebook.note((*way, "value"), lambda: value)
+        return value
+
+    def _function(self, function: Callable[..., Any], way: tuple[str, ...]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*arguments: Any) -> Any:
+            given = [list(one) if isinstance(one, Iterator) else one for one in arguments]
+            answer = function(*(one._real if isinstance(one, _SeenMapping) else one for one in given))
+            self._notebook.note((*way, "call", *given), lambda: answer)
+            return answer
+
+        return call
+
+
+def _names(view: Any, known: Known, module: str) -> Names | None:
+    """Return what a module defines, which follows from the module."""
+    view.library.named_modules.get(module)
+    return known.of(module)
+
+
+class _SeenMapping(Mapping[Any, Any]):
+    def __init__(self, real: Mapping[Any, Any], way: tuple[str, ...], notebook: _Notebook) -> None:
+        self._real, self._way, self._notebook = real, way, notebook
+
+    def __getitem__(self, key: Any) -> Any:
+        self._notebook.note((*self._way, "get", key), lambda: self._real.get(key))
+        return self._real[key]
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self._notebook.note((*self._way, "get", key), lambda: self._real.get(key))
+        return self._real.get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        self._notebook.note((*self._way, "has", key), lambda: key in self._real)
+        return key in self._real
+
+    def _note_all(self) -> None:
+        self._notebook.note((*self._way, "value"), lambda: self._real)
+
+    def _note_keys(self) -> None:
+        self._notebook.note((*self._way, "keys"), lambda: list(self._real))
+
+    def __iter__(self) -> Iterator[Any]:
+        self._note_keys()
+        return iter(self._real)
+
+    def __len__(self) -> int:
+        self._note_keys()
+        return len(self._real)
+
+    def __eq__(self, other: object) -> bool:
+        self._note_all()
+        return self._real == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def keys(self) -> Any:
+        self._note_keys()
+        return self._real.keys()
+
+    def values(self) -> Any:
+        self._note_all()
+        return self._real.values()
+
+    def items(self) -> Any:
+        self._note_all()
+        return self._real.items()
+
+
+class _OfPapers(_SeenMapping):
+    """What follows from each card: asking for it is asking for the card."""
+
+    def __init__(self, real: Mapping[Any, Any], way: tuple[str, ...], notebook: _Notebook, papers: Any) -> None:
+        super().__init__(papers, way, notebook)
+        self._values = real
+
+    def __getitem__(self, key: Any) -> Any:
+        super().get(key)
+        return self._values[key]
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        super().get(key)
+        return self._values.get(key, default)
+
+    def values(self) -> Any:
+        self._note_all()
+        return self._values.values()
+
+    def items(self) -> Any:
+        self._note_all()
+        return self._values.items()
+
+
+class _SeenSet(Set[Any]):
+    _from_iterable = frozenset  # what two sets have in common is nobody's any more
+
+    def __init__(self, real: Set[Any], way: tuple[str, ...], notebook: _Notebook) -> None:
+        self._real, self._way, self._notebook = real, way, notebook
+
+    def __contains__(self, key: object) -> bool:
+        self._notebook.note((*self._way, "has", key), lambda: key in self._real)
+        return key in self._real
+
+    def __iter__(self) -> Iterator[Any]:
+        self._notebook.note((*self._way, "value"), lambda: self._real)
+        return iter(self._real)
+
+    def __len__(self) -> int:
+        self._notebook.note((*self._way, "value"), lambda: self._real)
+        return len(self._real)
+
+
+def _named(argument: Any) -> Any:
+    """Return an argument of a question as JSON; what is in a library, by its name there.
+
+    Raises:
+        UnknownError: It has no name.
+    """
+    if argument is None or isinstance(argument, str | int | float):
+        return argument
+    match argument:
+        case Paper() | Summary():
+            return {type(argument).__name__: argument.slug}
+        case Asked():
+            return {"Asked": argument.id}
+        case Module():
+            return {"Module": argument.name}
+        case _SeenMapping():
+            return {"Mapping": list(argument._way)}
+        case Result():
+            return {"Result": [argument.experiment, argument.stem]}
+        case list() | tuple():
+            return [_named(one) for one in argument]
+    raise UnknownError(f"{type(argument).__name__} has no name in a library")
+
+
+def _meant(view: View, written: Any) -> Any:
+    """Return the argument that was written."""
+    match written:
+        case {"Paper": slug}:
+            return view.library.papers[slug]
+        case {"Summary": slug}:
+            return view.summaries[slug]
+        case {"Asked": id}:
+            return view.library.questions[id]
+        case {"Module": name}:
+            return next(one for one in view.library.modules if one.name == name)
+        case {"Result": [slug, stem]}:
+            return next(one for one in view.library.results[slug] if one.stem == stem)
+        case {"Mapping": way}:
+            return functools.reduce(getattr, way, view)
+        case list():
+            return [_meant(view, one) for one in written]
+    return written
+
+
+def _asked_again(view: View, question: list[Any]) -> Any:
+    at = next(n for n, part in enumerate(question) if part in ("get", "has", "keys", "value", "call") and n > 0)
+    value: Any = view
+    for name in question[:at]:
+        value = getattr(value, name)
+    match question[at:]:
+        case ["get", key]:
+            return value.get(key)
+        case ["has", key]:
+            return key in value
+        case ["keys"]:
+            return list(value)
+        case ["value"]:
+            return value
+        case ["call", *arguments]:
+            return value(*(_meant(view, one) for one in arguments))
+    raise UnknownError(question)

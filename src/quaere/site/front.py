@@ -1,0 +1,76 @@
+"""What MkDocs made for generated pages: the shells, and the settings that pages follow from."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urljoin
+
+from quaere.content import addresses
+from quaere.pages.page import Page
+from quaere.pages.view import View
+from quaere.site import equations
+from quaere.site.shell import Kind, Shell
+
+
+class MissingShellError(Exception):
+    """A page needs a shell that MkDocs has not made."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """The shells of a site by their kinds, and what pages and shells follow from.
+
+    Attributes:
+        view: How the view is made: the arguments of `Project.view`.
+        has_tabs: Whether the theme's navigation is tabs.
+        docs: The hand-written pages that MkDocs does not leave out.
+        shells: The shells by the names of their kinds.
+        make: Has the theme make a shell for a page at a path; without it there are no more.
+    """
+
+    view: Mapping[str, Any]
+    has_tabs: bool
+    docs: frozenset[str]
+    shells: dict[str, Shell] = field(default_factory=dict)
+    make: Callable[[Kind, str], Shell] | None = None
+
+    def placed(self, page: Page) -> Page:
+        """Return a page as it is shown here: without tabs, the navigation at the side is the only one."""
+        return page if self.has_tabs else replace(page, hide=())
+
+    def shell(self, page: Page) -> tuple[Kind, Shell]:
+        """Return the shell of a page.
+
+        Raises:
+            MissingShellError: It is not there, and MkDocs was not started.
+        """
+        kind = Kind.of(page, page.path if page.path in addresses.LISTS else posixpath.dirname(page.path))
+        if kind.name not in self.shells:
+            if not self.make:
+                raise MissingShellError(kind.name)
+            self.shells[kind.name] = self.make(kind, page.path)
+        return kind, self.shells[kind.name]
+
+    def fill(self, page: Page, shell: Shell, view: View, drawn: str) -> str:
+        """Put a page, whose equations are drawn, into its shell."""
+        canonical = urljoin(view.site_url, view.url(page.path)) if view.site_url else ""
+        folder = posixpath.dirname(addresses.file(page.path, view.has_folders))
+        return shell.fill(page, canonical, drawn, posixpath.relpath(equations.STYLES, folder or "."))
+
+    def tell(self) -> dict[str, Any]:
+        """Write it as plain values."""
+        return {
+            "view": dict(self.view),
+            "has_tabs": self.has_tabs,
+            "docs": sorted(self.docs),
+            "shells": {name: shell.tell() for name, shell in self.shells.items()},
+        }
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Front:
+        """Return what was written by `tell`."""
+        shells = {name: Shell.read(shell) for name, shell in told["shells"].items()}
+        return cls(told["view"], told["has_tabs"], frozenset(told["docs"]), shells)
