@@ -75,7 +75,26 @@ def test_a_card_prints_as_it_is_folded(page: Page) -> None:
     page.get_by_role("button", name="Open all").first.click()
     assert sheets() > 24
     page.get_by_role("button", name="Close all").first.click()
-    assert sheets() <= 12
+    # The dialog would wait for somebody.
+    page.evaluate("window.print = () => { window.asked = document.querySelectorAll('details:not([open])').length }")
+    page.get_by_role("button", name="Print with all answers").click()
+    assert page.evaluate("window.asked") == 0
+    assert sheets() > 24, "with all answers"
+    assert sheets() <= 12, "as before"
+    page.add_init_script("window.print = () => {}")
+    page.goto(f"{CARD}?print=all", wait_until="networkidle")
+    assert sheets() > 24
+
+
+def test_paper_is_light_and_bears_nothing_of_the_site_around_the_page(page: Page) -> None:
+    page.emulate_media(media="print", color_scheme="dark")
+    for path in (CARD, "", "questions/", "experiments/", MODULE):
+        page.goto(path)
+        color = page.locator("h1").first.evaluate("one => getComputedStyle(one).color")
+        assert max(map(int, re.findall(r"\d+", color)[:3])) < 60, path
+        for chrome in (".md-header", ".md-tabs", ".md-sidebar", ".md-footer", "form", ".md-content__button"):
+            assert page.locator(f"{chrome}:visible").count() == 0, (path, chrome)
+        assert page.locator('img[src$="#only-dark"]:visible').count() == 0
 
 
 def test_every_question_stands_on_its_card_and_on_the_page_of_all_questions(site: Path, library: Library) -> None:

@@ -124,18 +124,28 @@ for (const button of document.querySelectorAll(".q-all")) {
   });
 }
 
-// The theme opens all that is folded when a page is printed: a card prints as the reader sees it.
+// A card prints as the reader sees it, where the theme would open all that is folded; and with all of it by a button, or
+// where the address ends in `?print=all`.
 
-const opened = new WeakSet();
-const folds = "details.q-question, details.q-fold, details.q-rule";
+const printer = document.querySelector(".q-print");
 
-document.addEventListener("toggle", ({ target }) => {
-  if (target.matches(folds)) opened[target.open ? "add" : "delete"](target);
-}, true);
-
-const foldAgain = () => {
-  for (const fold of document.querySelectorAll(folds)) fold.open = opened.has(fold);
+const openAll = () => {
+  const closed = document.querySelectorAll("article details:not([open])");
+  for (const fold of closed) fold.open = true;
+  return closed;
 };
 
-// After the theme's own, which it adds once the page is there.
-addEventListener("load", () => setTimeout(() => addEventListener("beforeprint", foldAgain)));
+if (printer) {
+  // While capturing it comes before the theme's, whenever that is added.
+  addEventListener("beforeprint", (event) => event.stopImmediatePropagation(), true);
+  printer.hidden = false;
+  printer.addEventListener("click", () => {
+    const opened = openAll();
+    addEventListener("afterprint", () => { for (const fold of opened) fold.open = false; }, { once: true });
+    print();
+  });
+  if (new URLSearchParams(location.search).get("print") === "all") {
+    openAll();
+    addEventListener("load", () => print());
+  }
+}
