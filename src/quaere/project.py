@@ -21,7 +21,7 @@ from quaere.content.check import check
 from quaere.content.load import load
 from quaere.content.model import Answer, Library, Module, Paper, Verdict
 from quaere.content.results import Report, Result
-from quaere.content.settings import Settings, read
+from quaere.content.settings import Settings, fault, read
 from quaere.content.states import State
 from quaere.errors import AuthorError, ConfigError, MisuseError, Place, nearest
 from quaere.running import hardware, verify
@@ -96,7 +96,17 @@ class Project:
     def check(self) -> tuple[Library, list[AuthorError]]:
         """Read the library, with all that is wrong in and between its parts."""
         library, faults = self.read()
-        return library, [*faults, *check(library), *self._misnamed(library)]
+        return library, [*faults, *check(library), *self._misnamed(library), *self._of_nobody(library)]
+
+    def _of_nobody(self, library: Library) -> Iterator[ConfigError]:
+        """Yield a fault for each member of a family of affiliations that no card names."""
+        known = {name for paper in library.papers.values() for name in paper.card.affiliations}
+        # A card that can't be read may name any.
+        for family, members in {} if library.unsound else self.settings.families.items():
+            for member in members:
+                if member not in known:
+                    path, problem = ("families", family), f"no card names the affiliation `{member}`"
+                    yield fault(self.root / "pyproject.toml", path, problem, nearest(member, known))
 
     def _misnamed(self, library: Library) -> Iterator[ConfigError]:
         """Yield a fault for each template that stands in for none of ours, and that no other template names."""

@@ -107,7 +107,7 @@ def page(site: Path, path: str) -> str:
 def test_cards_lists_and_modules_become_pages(site: Path) -> None:
     pages = {path.parent.relative_to(site).as_posix() for path in site.rglob("index.html")}
     assert pages == {
-        *(".", "papers", "papers/red", "lineage", "questions", "experiments", "tags", "affiliations"),
+        *(".", "papers", "papers/red", "lineage", "questions", "board", "experiments", "tags", "affiliations"),
         *("reference", "reference/house", "reference/red", "code/house", "code/red"),
     }
 

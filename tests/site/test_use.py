@@ -230,42 +230,6 @@ def test_an_open_question_links_to_its_line_in_the_card(page: Page, library: Lib
 # What a reader does
 
 
-def test_filters_live_in_the_address(page: Page, library: Library) -> None:
-    page.goto("questions/")
-    shown = page.locator(".q-group li:visible")
-    expect(shown).to_have_count(len(library.questions))
-    of_paper = len(library.papers["transformer"].card.questions)
-    paper, state = page.locator("select[name=paper]"), page.locator("select[name=state]")
-
-    paper.select_option("transformer")
-    expect(page).to_have_url(re.compile(r"/questions/\?paper=transformer$"))
-    expect(shown).to_have_count(of_paper)
-    page.reload()
-    expect(paper).to_have_value("transformer")
-    expect(shown).to_have_count(of_paper)
-
-    state.select_option(index=1)
-    chosen = state.input_value()
-    expect(page).to_have_url(re.compile(rf"/questions/\?state={chosen}&paper=transformer$"))
-    expect(page.locator(f".q-group li:visible .q-badge:not([data-state={chosen}])")).to_have_count(0)
-
-    page.go_back()
-    expect(state).to_have_value("")
-    expect(shown).to_have_count(of_paper)
-    page.get_by_role("button", name="Show all").click()
-    expect(shown).to_have_count(len(library.questions))
-    expect(page).to_have_url(re.compile(r"/questions/$"))
-
-
-def test_a_filter_by_tag_is_read_from_the_address_and_says_when_nothing_fits(page: Page, library: Library) -> None:
-    page.goto("questions/?tag=RNN")
-    tagged = [paper for paper in library.papers.values() if "RNN" in paper.card.tags]
-    expect(page.locator(".q-group li:visible")).to_have_count(sum(len(paper.card.questions) for paper in tagged))
-    page.goto("questions/?tag=no-such-tag")
-    expect(page.locator(".q-nothing")).to_be_visible()
-    expect(page.locator(".q-group:visible")).to_have_count(0)
-
-
 SETTLED = """() => {
   const found = document.querySelector(".md-search-result__list").innerHTML, same = found && found === window.before
   window.before = found
@@ -352,6 +316,7 @@ def test_an_answer_and_a_citation_can_be_copied(context: BrowserContext, page: P
         "papers/",
         CARD,
         "questions/",
+        "board/",
         "tags/",
         "reference/",
         MODULE,

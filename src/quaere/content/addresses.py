@@ -11,17 +11,18 @@ import re
 from collections.abc import Set
 from urllib.parse import unquote, urlsplit
 
-HOME, PAPERS, LINEAGE, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE = (
+HOME, PAPERS, LINEAGE, QUESTIONS, BOARD, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE = (
     "index.md",
     "papers/index.md",
     "lineage.md",
     "questions.md",
+    "board.md",
     "experiments.md",
     "tags.md",
     "affiliations.md",
     "reference/index.md",
 )
-LISTS = frozenset({HOME, PAPERS, LINEAGE, QUESTIONS, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE})
+LISTS = frozenset({HOME, PAPERS, LINEAGE, QUESTIONS, BOARD, EXPERIMENTS, TAGS, AFFILIATIONS, REFERENCE})
 
 _CARD = re.compile(r"papers/([^/]+)\.ya?ml")
 
@@ -29,6 +30,12 @@ _CARD = re.compile(r"papers/([^/]+)\.ya?ml")
 def card(slug: str) -> str:
     """Return the path of a card's page."""
     return f"papers/{slug}.md"
+
+
+def part(path: str, number: int) -> str:
+    """Return the path of a page of a long list; the first has the list's own. No card has such a name."""
+    folder = path.removesuffix("/index.md").removesuffix(".md")
+    return path if number == 1 else f"{folder}/page-{number}.md"
 
 
 def module(name: str) -> str:

@@ -54,6 +54,7 @@ def _module(name: str) -> str:
 
 
 Below = Annotated[str, AfterValidator(_below)]
+Text = Annotated[str, Field(min_length=1)]
 # What a table of questions holds besides the versions, and Python, which is always part of them.
 _COLUMNS = frozenset(
     {"paper", "id", "ask", "state", "asked", "answer", "module", "line", "verified_at", "seconds", "python"}
@@ -79,6 +80,9 @@ class Settings(BaseModel):
         default=False, description="whether an entry of the bibliography that no card cites is an error"
     )
     tags: list[str] | None = Field(default=None, description="the tags that cards may have; any, if absent")
+    families: dict[Text, Annotated[list[Text], Field(min_length=1)]] = Field(
+        default={}, description="affiliations that belong together, by the name of each family"
+    )
     versions: list[Annotated[str, AfterValidator(_distribution)]] = Field(
         default=[], description="distributions, besides Python, whose versions answers depend on"
     )
@@ -133,6 +137,12 @@ def read(file: Path) -> Settings | None:
         raise Faults(
             _setting_fault(file, text, one["loc"], one["type"], one["msg"]) for one in error.errors()
         ) from None
+
+
+def fault(file: Path, path: tuple[str, ...], problem: str, hint: str) -> ConfigError:
+    """Return a fault of a setting that only the rest of the knowledge base shows, with the setting's line."""
+    data = files.read(Path(file.anchor), str(file), ConfigError) or b""
+    return _fault(file, files.text(data, str(file), ConfigError)[0], path, problem, hint)
 
 
 _FOLDERS = ("papers", "implementation", "docs", "templates")
@@ -190,6 +200,8 @@ def _may_be_evidence(file: Path) -> bool:
 
 _WANTED = {
     "string_type": "expected text",
+    "string_too_short": "this is empty",
+    "too_short": "this is empty",
     "bool_type": "expected true or false",
     "list_type": "expected a list",
     "dict_type": "expected a table",
@@ -202,7 +214,7 @@ _WANTED = {
 
 
 def _setting_fault(file: Path, text: str, path: tuple[str | int, ...], kind: str, message: str) -> ConfigError:
-    if path and path[0] == "environment" and path[-1] == "[key]":
+    if path and path[0] in ("environment", "families") and path[-1] == "[key]":
         path = path[:-1]
     if path and path[0] not in Settings.model_fields:
         known = Settings.model_fields

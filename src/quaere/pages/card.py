@@ -10,6 +10,7 @@ from urllib.parse import quote
 from quaere.content.bibliography.identifiers import doi_of_address
 from quaere.content.model import Link, Paper
 from quaere.pages import lineage, result
+from quaere.pages.facets import READING
 from quaere.pages.related import related
 from quaere.pages.summary import Summary
 from quaere.pages.view import SECTIONS, View
@@ -22,7 +23,6 @@ _LINK_KINDS = {
     "blog": "Blogs",
     "discussion": "Discussions",
 }
-_READING = {"to-read": "to read", "reading": "being read", "read": "read"}
 _LANGUAGES = {"BibTeX": "bibtex", "CSL-JSON": "json"}
 
 
@@ -41,7 +41,7 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
         "reserved": reserved,
         "authors": paper.reference.credits,
         "addresses_of": list(_addresses(paper)),
-        "reading": _READING[card.reading.state] if card.reading else "",
+        "reading": READING[card.reading.state] if card.reading else "",
         "module": library.module_of(paper),
         "asked": view.asked[paper.slug],
         **_lineage(view, view.summaries[paper.slug]),

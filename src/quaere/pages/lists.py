@@ -1,40 +1,83 @@
-"""The contexts of the templates that list papers and questions."""
+"""The contexts of the templates that list papers and questions, a page at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from quaere.pages import lineage
+from quaere.content import addresses
+from quaere.pages import facets, lineage, parts
 from quaere.pages.summary import Summary
-from quaere.pages.view import MEANINGS, View
+from quaere.pages.view import View
 
 _NEWEST = 6
 
 
-def tags(view: View) -> dict[str, Any]:
-    """Return the papers of each tag."""
-    anchors = view.tag_anchors
-    return {"groups": view.tags, "anchors": anchors, "reserved": set(anchors.values()), "are_tags": True}
-
-
-def affiliations(view: View) -> dict[str, Any]:
-    """Return the papers of each affiliation."""
-    anchors = view.affiliation_anchors
-    return {"groups": view.affiliations, "anchors": anchors, "reserved": set(anchors.values()), "are_tags": False}
-
-
-def questions(view: View) -> dict[str, Any]:
-    """Return the papers with questions, and the options of the filters."""
-    counts = view.count(view.states)
-    asked = [paper for paper in view.summaries.values() if paper.questions]
-    tags = [tag for tag, papers in view.tags.items() if any(paper.questions for paper in papers)]
-    by_title = sorted(asked, key=lambda paper: paper.title)
-    choices = {
-        "state": {state.value: f"{state} ({counts[state]})" for state in MEANINGS if counts.get(state)},
-        "tag": {tag: tag for tag in tags},
-        "paper": {paper.slug: paper.title for paper in by_title},
+def lengths(view: View) -> dict[str, int]:
+    """Return how many pages each list has, by the path of its first."""
+    groups = {addresses.TAGS: view.tag_parts, addresses.AFFILIATIONS: view.affiliation_parts}
+    return {
+        addresses.PAPERS: len(view.paper_parts),
+        addresses.QUESTIONS: len(view.question_parts),
+        # If one page does not hold the groups, the first says where each begins.
+        **{path: len(found) + (len(found) > 1) for path, found in groups.items()},
     }
-    return {"papers": asked, "choices": choices}
+
+
+def papers(view: View, number: int) -> dict[str, Any]:
+    """Return the context of a page of the papers."""
+    context = _context(view, addresses.PAPERS, number)
+    context |= {"papers": view.paper_parts[number - 1], "sorts": facets.SORTS, "facets": facets.FACETS["papers"]}
+    if number == 1:
+        found = view.summaries.values()
+        pages = {one.slug: 1 + n // parts.PAPERS for n, one in enumerate(found)}
+        years = facets.by_year(found)
+        context["years"] = {year: (count, pages[first.slug], first.slug) for year, (count, first) in years.items()}
+    return context
+
+
+def questions(view: View, number: int) -> dict[str, Any]:
+    """Return the context of a page of the questions, which stand by paper."""
+    context = _context(view, addresses.QUESTIONS, number)
+    return {**context, "papers": view.question_parts[number - 1], "facets": facets.FACETS["questions"]}
+
+
+def tags(view: View, number: int) -> dict[str, Any]:
+    """Return the context of a page of the papers by tag."""
+    return _groups(view, addresses.TAGS, number, view.tags, view.tag_parts, view.tag_anchors) | {"facet": "tag"}
+
+
+def affiliations(view: View, number: int) -> dict[str, Any]:
+    """Return the context of a page of the papers by affiliation."""
+    path, groups, anchors = addresses.AFFILIATIONS, view.affiliations, view.affiliation_anchors
+    return _groups(view, path, number, groups, view.affiliation_parts, anchors) | {"facet": "affiliation"}
+
+
+def _groups(
+    view: View,
+    path: str,
+    number: int,
+    groups: Mapping[str, tuple[Summary, ...]],
+    found: tuple[tuple[parts.Group, ...], ...],
+    anchors: Mapping[str, str],
+) -> dict[str, Any]:
+    begins: dict[str, int] = {}
+    if len(found) > 1 and number == 1:
+        for page, part in enumerate(found, 2):
+            for name, _ in part:
+                begins.setdefault(name, page)
+    return {
+        **_context(view, path, number),
+        "anchors": anchors,
+        "reserved": set(anchors.values()),
+        "counts": {name: len(papers) for name, papers in groups.items()},
+        "begins": begins,
+        "groups": found[number - 1 - (len(found) > 1)] if not begins else (),
+    }
+
+
+def _context(view: View, path: str, number: int) -> dict[str, Any]:
+    return {"list": path, "page": number, "pages": lengths(view)[path]}
 
 
 def by_year(view: View) -> dict[str, Any]:

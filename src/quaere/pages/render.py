@@ -27,10 +27,12 @@ from quaere.content.model import Library, Module, Paper, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
 from quaere.pages import (
+    board,
     card,
     claims,
     code,
     exports,
+    facets,
     feeds,
     figures,
     head,
@@ -189,9 +191,23 @@ def _lists(view: View) -> Iterator[Output]:
     ) -> Output:
         return Output(path, lambda view: _page(view, path, template, title, hide=hide, **context(view)), title)
 
-    yield listed(
-        addresses.PAPERS, "papers.html", "Papers", lambda view: {"reserved": _slugs(view), "downloads": exports.WHOLE}
-    )
+    def parted(
+        path: str,
+        template: str,
+        title: str,
+        context: Callable[[View, int], Mapping[str, Any]],
+        hide: tuple[str, ...] = (),
+    ) -> Iterator[Output]:
+        for number in range(1, lists.lengths(view)[path] + 1):
+            named = title if number == 1 else f"{title}, page {number}"
+            yield listed(addresses.part(path, number), template, named, partial(_part, context, number), hide)
+
+    # What the first two would hide has its place in them.
+    bare = ("navigation", "toc")
+    yield from parted(addresses.PAPERS, "papers.html", "Papers", lists.papers, bare)
+    yield from parted(addresses.QUESTIONS, "questions.html", "Questions", lists.questions, bare)
+    yield from parted(addresses.TAGS, "groups.html", "Tags", lists.tags)
+    yield from parted(addresses.AFFILIATIONS, "groups.html", "Affiliations", lists.affiliations)
     yield listed(
         addresses.LINEAGE,
         "lineage.html",
@@ -199,13 +215,7 @@ def _lists(view: View) -> Iterator[Output]:
         lambda view: {"reserved": _slugs(view), **lists.by_year(view)},
         hide=("navigation",),
     )
-    yield listed(
-        addresses.QUESTIONS,
-        "questions.html",
-        "Questions",
-        lambda view: {"reserved": _slugs(view), **lists.questions(view)},
-        hide=("navigation",),
-    )
+    yield listed(addresses.BOARD, "board.html", "Board", board.context, hide=("navigation",))
     yield listed(
         addresses.EXPERIMENTS,
         "experiments.html",
@@ -213,8 +223,6 @@ def _lists(view: View) -> Iterator[Output]:
         lambda view: {"reserved": _slugs(view)},
         hide=("navigation",),
     )
-    yield listed(addresses.TAGS, "groups.html", "Tags", lists.tags)
-    yield listed(addresses.AFFILIATIONS, "groups.html", "Affiliations", lists.affiliations)
     yield listed(addresses.REFERENCE, "reference.html", "Reference")
     yield listed(
         addresses.HOME,
@@ -223,6 +231,11 @@ def _lists(view: View) -> Iterator[Output]:
         lambda view: {"reserved": _slugs(view) | {"what-holds", "newest-cards", "what-builds-on-what"}},
         hide=("navigation", "toc"),
     )
+
+
+def _part(context: Callable[[View, int], Mapping[str, Any]], number: int, view: View) -> Mapping[str, Any]:
+    """Return the context of a page of a long list."""
+    return {"reserved": _slugs(view), "downloads": exports.WHOLE, **context(view, number)}
 
 
 def _slugs(view: View) -> Set[str]:
@@ -303,7 +316,7 @@ def file_outputs(view: View) -> Iterator[Output]:
     To add a file, yield it here.
     """
     whole = (notebook.outputs, exports.outputs, feeds.outputs, sitemap.outputs, previews.outputs)
-    made = (*whole, result.outputs, code.outputs, _moved)
+    made = (*whole, result.outputs, code.outputs, facets.outputs, _moved)
     # What somebody has written stands in for what is made.
     yield from (output for outputs in made for output in outputs(view) if output.path not in view.library.files)
 

@@ -78,6 +78,8 @@ class Summary:
         questions: The questions in the card's order.
         outcomes: How many claims have each outcome; outcomes without claims are left out.
         links: The slugs of the other cards that its texts link to.
+        stale: The experiment's results whose code has changed since, by size.
+        has_link: Whether the card has a link.
     """
 
     slug: str
@@ -103,6 +105,8 @@ class Summary:
     questions: tuple[QuestionSummary, ...]
     outcomes: Mapping[Outcome, int]
     links: tuple[str, ...]
+    stale: tuple[str, ...]
+    has_link: bool
 
     @property
     def cited(self) -> str:
@@ -115,6 +119,7 @@ def summarize(
     asked: Iterable[tuple[Asked, State]],
     module: Module | None,
     outcomes: Mapping[Outcome, int],
+    stale: Iterable[str],
     known: Set[str],
     here: markup.Surroundings,
 ) -> Summary:
@@ -125,6 +130,7 @@ def summarize(
         asked: Its questions with their states.
         module: The module that implements it.
         outcomes: How many of its claims have each outcome.
+        stale: Which of its experiment's results are stale, by size.
         known: The slugs of all cards.
         here: Any page: the texts are without links.
     """
@@ -154,6 +160,8 @@ def summarize(
         questions=tuple(_question(one, state, here) for one, state in asked),
         outcomes=outcomes,
         links=tuple(slug for slug in _linked(card, asked) if slug in known and slug != paper.slug),
+        stale=tuple(stale),
+        has_link=bool(card.links),
     )
 
 

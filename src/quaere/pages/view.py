@@ -21,7 +21,7 @@ from quaere.content.markdown import is_relative
 from quaere.content.model import Answer, Asked, Library, Module, Paper, Verdict
 from quaere.content.results import Figure
 from quaere.content.states import State
-from quaere.pages import claims, lineage, markup, names
+from quaere.pages import claims, lineage, markup, names, parts
 from quaere.pages.markup import Ids, Image, Target
 from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary, summarize
@@ -119,6 +119,7 @@ class View:
             [(one, self.states[one.id]) for one in self.asked[paper.slug]],
             library.module_of(paper),
             claims.by_outcome(claims.judged(library, paper)),
+            [str(one.size) for one in library.results.get(paper.slug, ()) if library.is_stale(paper.slug, one)],
             library.papers.keys(),
             Here(self, addresses.PAPERS),
         )
@@ -142,6 +143,27 @@ class View:
     def affiliation_anchors(self) -> Mapping[str, str]:
         """The heading of each affiliation on its page."""
         return _anchors(self.affiliations)
+
+    @cached_property
+    def paper_parts(self) -> tuple[tuple[Summary, ...], ...]:
+        """The papers by the page of the list on which they stand."""
+        return parts.split(self.summaries.values(), parts.PAPERS)
+
+    @cached_property
+    def question_parts(self) -> tuple[tuple[Summary, ...], ...]:
+        """The papers with questions by the page on which the questions stand."""
+        asked = (paper for paper in self.summaries.values() if paper.questions)
+        return parts.split(asked, parts.QUESTIONS, lambda paper: len(paper.questions))
+
+    @cached_property
+    def tag_parts(self) -> tuple[tuple[parts.Group, ...], ...]:
+        """The papers of each tag by the page on which they stand."""
+        return parts.split_groups(self.tags)
+
+    @cached_property
+    def affiliation_parts(self) -> tuple[tuple[parts.Group, ...], ...]:
+        """The papers of each affiliation by the page on which they stand."""
+        return parts.split_groups(self.affiliations)
 
     @cached_property
     def mentions(self) -> Mapping[str, tuple[str, ...]]:

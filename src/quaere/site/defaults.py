@@ -284,6 +284,7 @@ def _navigation(library: Library) -> list[Any]:
         {"Home": addresses.HOME},
         {"Papers": [addresses.PAPERS, addresses.LINEAGE, addresses.TAGS, addresses.AFFILIATIONS]},
         {"Questions": addresses.QUESTIONS},
+        {"Board": addresses.BOARD},
     ]
     if library.experiments:
         lists.append({"Experiments": addresses.EXPERIMENTS})

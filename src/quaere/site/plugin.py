@@ -65,7 +65,7 @@ THEME = package_files("quaere.site") / "theme"
 """What stands in for the theme's templates, and what the pages need besides themselves."""
 
 _STYLES = ("assets/quaere.css",)
-_SCRIPTS = ("assets/render.js", "assets/quaere.js", "assets/lineage.js")
+_SCRIPTS = ("assets/render.js", "assets/quaere.js", "assets/facets.js", "assets/lineage.js")
 _ANSWERS = "quaere.content.answers.AnswersExtension"
 
 _FOLD = re.compile(r"</?(?:details|summary)\b[^>]*>")
@@ -225,7 +225,12 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             if named.title is None:
                 named.title = html.escape(output.title)
             named.present_anchor_ids = cast(set[str], _Anchors(output, self.view))
-        self._section = _page(files, addresses.PAPERS).parent
+        # A card stands where the list of cards stands, and a further page of a list where its first does.
+        self._sections = {
+            posixpath.dirname(addresses.part(path, 2)): page.parent
+            for path in addresses.LISTS
+            if (page := _page(files, path))
+        }
         return nav
 
     def on_page_markdown(self, markdown: str, page: MkDocsPage, **_: Any) -> str:
@@ -315,8 +320,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             page = MkDocsPage(
                 TITLE, _Made(name, None, config.site_dir, config.use_directory_urls, dest_uri=written), config
             )
-            # A card stands where the list of cards stands.
-            page.parent = self._section if kind.at == posixpath.dirname(addresses.PAPERS) else None
+            page.parent = self._sections.get(kind.at)
         page.file.edit_uri = posixpath.relpath(EDITED, self.library.settings.docs) if kind.is_edited else None
         page._set_edit_url(config.repo_url, config.edit_uri, config.edit_uri_template)
         page.markdown, page.content = "", BODY
