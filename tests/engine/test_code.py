@@ -138,6 +138,17 @@ def test_a_constructor_stands_beside_what_its_class_says_of_arguments() -> None:
     assert [line.first for line in rows[0].lines] == [1, 2, 3]
 
 
+def test_what_stands_below_a_constant_stands_beside_it() -> None:
+    first, second = source.read('A = 1\n"""The a."""\nB = 2\n').rows
+    assert [part.text for part in first.prose] == ["The a."]
+    assert (second.first, second.prose) == (3, ())
+
+
+def test_a_source_goes_on_to_an_equation_or_an_empty_line() -> None:
+    label, text = docstrings.parts("Source: Section 1,\n    Eq. 2\n    $$x$$\n\nMore.", 1, 5)
+    assert (label.title, label.said, label.text, text.text) == ("Source", "Section 1, Eq. 2", "$$x$$", "More.")
+
+
 STYLES = {
     "google": """Say.
 

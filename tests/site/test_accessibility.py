@@ -17,6 +17,7 @@ PAGES = [
     "experiments/",
     "speed/",
     "reference/layers.positions/",
+    "code/layers.attention/",
 ]
 
 

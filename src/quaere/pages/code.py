@@ -66,12 +66,12 @@ class Row:
 
 def outputs(view: View) -> Iterator[Output]:
     """Yield the source of each module as a text file, which its page offers."""
-    for module in view.library.modules:
-        yield Output(addresses.source(module.name), partial(_source, module))
+    for name in view.library.named_modules:
+        yield Output(addresses.source(name), partial(_source, name))
 
 
-def _source(module: Module, view: View) -> str:
-    return module.source
+def _source(name: str, view: View) -> str:
+    return view.library.named_modules[name].source
 
 
 def context(view: View, module: Module) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def context(view: View, module: Module) -> dict[str, Any]:
         "count": len(read.lines),
         "rows": rows,
         "is_read": read.tree is not None,
-        "papers": [paper for paper in view.summaries.values() if paper.module == module.name],
+        "papers": view.implementing.get(module.name, ()),
         "asked": {id: view.library.questions[id] for id in dict.fromkeys(asked) if id in view.library.questions},
         "sections": _sections(read.rows, ids),
         "reserved": {*ids.values(), *(f"asked.{id}" for id in asked)},

@@ -153,8 +153,10 @@ def _section(lines: Sequence[str], at: int, is_start: bool) -> tuple[int, Part] 
         title = _TITLES[next(name for name in _TITLES if name.lower() == header[1].lower())]
         return below, _titled(title, lines[at + 1 : below], _FIELD)
     if is_start and (label := _LABEL.fullmatch(line)):
-        end = next((n for n in range(at + 1, len(lines)) if not lines[n] or lines[n][0] == " "), len(lines))
-        words = " ".join([label[2] or "", *lines[at + 1 : end]]).strip()
+        # What goes on may be indented; an equation below it is one of its own.
+        ends = (n for n in range(at + 1, len(lines)) if not lines[n] or lines[n].lstrip().startswith("$$"))
+        end = next(ends, len(lines))
+        words = " ".join([label[2] or "", *(line.strip() for line in lines[at + 1 : end])]).strip()
         below = _below(lines, end)
         return below, _of("label", title=label[1], said=words, text=markdown(lines[end:below]))
     if line.title() in _TITLES and at + 1 < len(lines) and _UNDERLINE.fullmatch(lines[at + 1]):

@@ -15,7 +15,7 @@ def context(view: View, module: Module, documentation: str) -> dict[str, Any]:
     """Return what the template `module.html` needs."""
     return {
         "module": module,
-        "papers": [paper for paper in view.summaries.values() if paper.module == module.name],
+        "papers": view.implementing.get(module.name, ()),
         "answered": view.answered_by.get(module.name, ()),
         "documentation": Markup(_with_former_names(documentation, _former_names(view.library, module))),
     }

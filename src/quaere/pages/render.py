@@ -23,7 +23,7 @@ from jinja2 import (
 
 from quaere.content import addresses
 from quaere.content.history import History
-from quaere.content.model import Library, Module, Paper, Verdict
+from quaere.content.model import Library, Paper, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
 from quaere.pages import (
@@ -176,7 +176,7 @@ def page_outputs(view: View) -> Iterator[Output]:
     for name in view.library.templates:
         _compile(view, name)
     cards = (_card(slug) for slug in view.library.papers)
-    for output in (*_lists(view), *cards, *map(_code, view.library.modules)):
+    for output in (*_lists(view), *cards, *map(_code, view.library.named_modules)):
         if output.path not in view.library.docs:
             yield output
 
@@ -275,16 +275,16 @@ def module(view: View, name: str, documentation: str) -> Page:
     )
 
 
-def _code(module: Module) -> Output:
+def _code(name: str) -> Output:
     """Return the page on which a module's code is read."""
 
     def make(view: View) -> Page:
-        path = addresses.code(module.name)
+        path, module = addresses.code(name), view.library.named_modules[name]
         return _page(
             view,
             path,
             "source.html",
-            f"{module.name}: the code",
+            f"{name}: the code",
             description=Here(view, path).said(module.summary),
             source=module.file,
             hide=("navigation", "toc"),
@@ -292,7 +292,7 @@ def _code(module: Module) -> Output:
             **code.context(view, module),
         )
 
-    return Output(addresses.code(module.name), make)
+    return Output(addresses.code(name), make)
 
 
 def part(view: View, template: str, path: str, of: str | None = None) -> str:

@@ -194,15 +194,18 @@ class _Rows:
             self._cuts[first] = _Cut(first, is_answers=True)
             if last < len(self._lines):
                 self._cuts[last + 1] = _Cut(last + 1)
-        self._document(tree, self._cuts[1])
+        self._document(_docstring(tree), self._cuts[1])
         around: list[tuple[Definition | None, Sequence[ast.stmt]]] = [(None, tree.body)]
         while around:
             outer, body = around.pop()
             leading = next((node for node in body if isinstance(node, _Definition)), None)
             previous: ast.stmt | None = None
             for node in body:
-                if not isinstance(node, _Definition):
-                    if isinstance(previous, _Definition):
+                if isinstance(previous, ast.Assign | ast.AnnAssign) and (text := _string(node)):
+                    # What stands below a constant or an attribute says what it is.
+                    self._document(text, self._cuts.setdefault(previous.lineno, _Cut(previous.lineno)))
+                elif not isinstance(node, _Definition):
+                    if isinstance(previous, _Definition) or _string(previous):
                         self._cuts.setdefault(node.lineno, _Cut(node.lineno))
                     around.append((outer, list(_statements(node))))
                 elif not any(node.lineno in lines for lines in within):
@@ -211,14 +214,14 @@ class _Rows:
                     if one.kind != "method" or node is not leading or _docstring(node):
                         cut = self._cuts.setdefault(one.first, _Cut(one.first))
                         cut.definition = one
-                        self._document(node, cut)
+                        self._document(_docstring(node), cut)
                     around.append((one, node.body if one.kind == "class" else _nested(node)))
                 previous = node
         self._explain(comments, within)
 
-    def _document(self, node: ast.Module | _Definition, cut: _Cut) -> None:
+    def _document(self, found: ast.Expr | None, cut: _Cut) -> None:
         """Put a docstring beside its row, and out of its lines where it has these for itself."""
-        if not (found := _docstring(node)):
+        if found is None:
             return
         first, last = found.lineno, found.end_lineno or found.lineno
         before = self._lines[first - 1].encode(errors="surrogatepass")[: found.col_offset]
@@ -273,9 +276,14 @@ def _is_prose(words: str) -> bool:
 
 
 def _docstring(node: ast.Module | _Definition) -> ast.Expr | None:
-    match node.body:
-        case [ast.Expr(ast.Constant(str())) as first, *_]:
-            return first
+    return _string(node.body[0]) if node.body else None
+
+
+def _string(node: ast.stmt | None) -> ast.Expr | None:
+    """Return a statement that is a text and nothing else."""
+    match node:
+        case ast.Expr(ast.Constant(str())):
+            return node
     return None
 
 

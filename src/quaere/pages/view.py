@@ -205,6 +205,11 @@ class View:
         return found
 
     @cached_property
+    def implementing(self) -> Mapping[str, tuple[Summary, ...]]:
+        """The papers that each module implements, the newest first."""
+        return self._grouped(lambda paper: (paper.module,) if paper.module else ())
+
+    @cached_property
     def built_on(self) -> Mapping[str, tuple[Summary, ...]]:
         """The papers that build on each, the newest first; a paper on which none builds is left out."""
         return self._grouped(lambda paper: paper.builds_on)

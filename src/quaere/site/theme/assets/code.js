@@ -69,7 +69,7 @@ wide.addEventListener("change", openGuide);
 openGuide();
 
 const entries = new Map([...page.querySelectorAll(".q-guide li a")].map((link) => [link.hash.slice(1), link]));
-const headings = [...page.querySelectorAll(".q-beside :is(h2, h3)[id]")];
+const headings = [...page.querySelectorAll(".q-prose :is(h2, h3)[id]")];
 const rows = new Map(headings.map((heading) => [heading.closest(".q-row"), heading.id]));
 const seen = new Set();
 let current = null;
