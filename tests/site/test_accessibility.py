@@ -12,6 +12,7 @@ PAGES = [
     "papers/vit/",
     "papers/?family=Google&tag=transformer",
     "questions/?state=open&tag=no-such-tag",
+    "lineage/",
     "questions/",
     "board/",
     "experiments/",

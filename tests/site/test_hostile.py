@@ -405,7 +405,7 @@ IS_DRAWN = """() =>
 """
 
 _NODE = ":is(.node, .actor, .task, .clickable, .person-man, .statediagram-state, a)"
-NODES = f".diagram svg {_NODE}, .diagram svg:not(:has({_NODE})) text"
+NODES = f".diagram svg {_NODE}, .diagram svg:not(:has({_NODE})) text, .q-flow g"
 
 # Where the pointer goes: the middle of a node that was brought into sight. Links lead nowhere meanwhile.
 POINT = """(node) => {
@@ -419,7 +419,7 @@ LOOK = """() => {
   const faults = [];
   const article = document.querySelector("article");
   const markerOf = (element) =>
-    element?.closest(".diagram, li, tr, .q-question")?.textContent.match(/vek\\d{4}/)?.[0] ?? "";
+    element?.closest(".diagram, .q-flow, li, tr, .q-question")?.textContent.match(/vek\\d{4}/)?.[0] ?? "";
   const told = (what, element, by = element) =>
     faults.push(`${what}: ${element.outerHTML.replace(/\\s+/g, " ").slice(0, 120)} ${markerOf(by)}`);
   const url = (value) => { try { return new URL(value, document.baseURI); } catch { return null; } };

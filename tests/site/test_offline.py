@@ -5,14 +5,16 @@ from pathlib import Path
 from playwright.sync_api import Browser, ConsoleMessage, Request, expect
 
 from quaere.site import offline
-from tests.site.conftest import PATIENCE
+from tests.site.conftest import PATIENCE, with_mermaid
 
 # Until the site has a search of its own: the theme's can't be loaded from files.
 SEARCH = "search_index"
 
 
 def test_a_copy_works_from_files_without_a_network(browser: Browser, site: Path) -> None:
-    home = offline.copy(site).as_uri()
+    copy = offline.copy(site)
+    home, figures = copy.as_uri(), copy / "architecture/index.html"
+    figures.write_text(with_mermaid(figures.read_text(encoding="utf-8")), encoding="utf-8")
     faults: list[str] = []
 
     def logs(message: ConsoleMessage) -> None:

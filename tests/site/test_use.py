@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from quaere.content.model import Library
 from quaere.pages import scripts
 from quaere.project import Project
-from tests.site.conftest import without_search
+from tests.site.conftest import with_mermaid, without_search
 
 ROOT = Path(__file__).parents[2]
 CARD = "papers/transformer/"
@@ -157,7 +157,16 @@ def test_on_a_phone_each_part_of_a_claim_has_the_width_of_the_page(page: Page) -
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def route_mermaid(page: Page) -> None:
+    def put(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=with_mermaid(response.text()))
+
+    page.route("**/architecture/", put)
+
+
 def test_a_diagram_is_drawn_in_the_colors_of_the_page(page: Page) -> None:
+    route_mermaid(page)
     page.emulate_media(color_scheme="light")
     page.goto("architecture/")
     drawing = page.locator(".diagram svg").first
@@ -170,6 +179,7 @@ def test_a_diagram_is_drawn_in_the_colors_of_the_page(page: Page) -> None:
 
 
 def test_diagrams_take_the_colors_that_change_while_they_are_drawn(page: Page) -> None:
+    route_mermaid(page)
     page.emulate_media(color_scheme="dark")
     page.goto("architecture/", wait_until="networkidle")
     dark = page.locator(".diagram svg").first.inner_html()
@@ -337,3 +347,39 @@ def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, address: str, pat
                 .slice(0, 3).map(one => one.outerHTML.slice(0, 120))"""
         )
         assert page.evaluate("document.scrollingElement.scrollWidth") <= 390, f"wider than the page: {wider}"
+
+
+def test_the_lineage_is_walked_by_keyboard_on_a_phone(browser: Browser, address: str) -> None:
+    with browser.new_context(base_url=address, viewport={"width": 390, "height": 844}) as context:
+        without_search(context)
+        page = context.new_page()
+        page.goto("lineage/", wait_until="networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        frame = page.locator(".q-across").first
+        assert frame.evaluate("one => one.scrollWidth > one.clientWidth && one.tabIndex === 0")
+        frame.focus()
+        page.keyboard.press("Tab")
+        # The oldest paper comes first, and the lines to what builds on it are shown.
+        expect(frame.locator("a:focus")).to_have_attribute("data-paper", "lstm")
+        near = frame.locator(".q-edge[data-near]")
+        assert set(near.evaluate_all("all => all.map(one => one.dataset.from)")) == {"lstm"}
+        # One out of sight is brought into sight.
+        frame.locator("[data-paper=transformer]").focus()
+        expect(frame.locator("[data-paper=transformer]")).to_be_in_viewport()
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(f"{address}papers/transformer/")
+        page.locator(".q-beside [data-paper=bert]").click()
+        expect(page).to_have_url(f"{address}papers/bert/")
+
+
+def test_a_flowchart_fits_the_page_that_it_is_on(browser: Browser, address: str) -> None:
+    for width, where in ((1440, "widest"), (390, "not-widest")):
+        with browser.new_context(base_url=address, viewport={"width": width, "height": 844}) as context:
+            without_search(context)
+            page = context.new_page()
+            page.goto("papers/attention_agent/#what-it-does", wait_until="networkidle")
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            shown = page.locator(".q-flow:visible")
+            expect(shown).to_have_attribute("data-where", where)
+            assert shown.evaluate("one => one.scrollWidth <= one.clientWidth")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,4 +1,4 @@
-"""Which diagrams may be drawn: those that can't fetch anything while Mermaid draws them.
+"""Which diagrams are drawn: flowcharts when the site is built, others by Mermaid if they can't fetch anything by that.
 
 Words in a diagram are only drawn. Its styles, the properties of its shapes, and the pictures of some kinds of diagram
 go into CSS and into addresses, where the name of another host would be asked for something. Where those stand is

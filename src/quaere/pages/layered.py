@@ -14,7 +14,7 @@ from itertools import pairwise
 
 _SWEEPS, _STEPS, _STILL = 12, 60, 0.25
 # An edge that passes rows is straight before it is short.
-_PULL = {0: 1.0, 1: 2.0, 2: 12.0}
+_PULL = {0: 1.0, 1: 0.2, 2: 12.0}
 _PORT = 14.0
 
 
@@ -251,6 +251,7 @@ def arrange(
     track: float = 4.0,
     is_shared: bool = False,
     starts_left: bool = False,
+    is_aligned: bool = False,
 ) -> Arrangement:
     """Arrange a graph.
 
@@ -263,6 +264,7 @@ def arrange(
         track: The width of an edge that passes a row.
         is_shared: Whether edges of one source run together as far as they can.
         starts_left: Whether the first row is on the left, or at the top if the rows stand side by side.
+        is_aligned: Whether the nodes of a row start side by side; otherwise their middles are in a line.
     """
     keys = list(sizes)
     number = {key: index for index, key in enumerate(keys)}
@@ -292,7 +294,10 @@ def arrange(
         long = max((sizes[keys[slot]][1] for slot in row if slot < len(keys)), default=0.0)
         bands.append((reached, reached + long))
         reached += long + between
-    centers = {key: (at[slot], sum(bands[drawn.row_of[slot]]) / 2) for slot, key in enumerate(keys)}
+    centers = {}
+    for slot, key in enumerate(keys):
+        start, end = bands[drawn.row_of[slot]]
+        centers[key] = at[slot], start + sizes[key][1] / 2 if is_aligned else (start + end) / 2
     ports = _ports(edges, led, drawn, at, is_shared=is_shared)
     routes: list[tuple[Station, ...]] = []
     for edge, slots, (leaves, reaches) in zip(edges, led, ports, strict=True):

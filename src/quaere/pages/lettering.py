@@ -46,12 +46,24 @@ def wrap(text: str, limit: float, size: float, most: int) -> list[str]:
         size: The size of the letters.
         most: The most lines. If there would be more, the last one ends in an ellipsis.
     """
-    lines = [line for paragraph in text.split("\n") for line in _lines(paragraph, limit, size)]
+    lines = [line for paragraph in text.split("\n") for line in _even(paragraph, limit, size)]
     if len(lines) > most:
         last = lines[most - 1]
         while last and width(last + "…", size) > limit:
             last = last[:-1]
         lines = [*lines[: most - 1], last.rstrip() + "…"]
+    return lines
+
+
+def _even(text: str, limit: float, size: float) -> list[str]:
+    """Return the lines of a paragraph, about as long as one another."""
+    lines = list(_lines(text, limit, size))
+    if len(lines) == 1:
+        return lines
+    for share in (0.6, 0.7, 0.8, 0.9):
+        even = list(_lines(text, share * limit, size))
+        if len(even) == len(lines):
+            return even
     return lines
 
 

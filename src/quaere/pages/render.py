@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -35,6 +36,7 @@ from quaere.pages import (
     facets,
     feeds,
     figures,
+    flowchart,
     head,
     lineage,
     lists,
@@ -61,6 +63,7 @@ PARTS: Mapping[str, str] = {
 """The parts that a hand-written page can contain by `<!-- quaere:NAME -->`, and their templates."""
 
 _COMPILED = Compiled()
+_DIAGRAM = re.compile(r'<div class="diagram">([^<]*)</div>')
 
 
 def view(
@@ -149,6 +152,7 @@ def view(
         is_wide=result.is_wide,
         moment=_moment,
         newest=lists.newest,
+        outline=flowchart.outline,
         notebook=notebook.path,
         script=scripts.script,
         settings=result.settings,
@@ -334,6 +338,16 @@ def _leading_on(path: str, slug: str, view: View) -> str:
     return _rendered(
         view, "moved.html", here, {"title": view.summaries[slug].title, "url": here.to(addresses.card(slug))}
     )
+
+
+def with_flowcharts(view: View, page: str) -> str:
+    """Return a page's HTML with its flowcharts drawn, as far as they are plain ones."""
+
+    def drawn(found: re.Match[str]) -> str:
+        figures = flowchart.figures(html.unescape(found[1]))
+        return view.templates.get_template("flowchart.html").render(figures=figures) if figures else found[0]
+
+    return _DIAGRAM.sub(drawn, page)
 
 
 def _page(

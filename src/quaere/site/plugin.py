@@ -273,14 +273,14 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             return policy.put(headed, theme, policy.STYLES, is_served=self.is_served)
         drawn = self._drawn(path, output)
         written = equations.put(drawn, equations.links(drawn, get_relative_url(equations.STYLES, page.url)))
-        styles = policy.styles(body, equations.sheet(drawn))
+        styles = policy.styles(drawn, equations.sheet(drawn))
         title = Markup(page.title or "").striptags()
         head = render.headed(self.view, path, title, html.unescape(str(page.meta.get("description") or "")))
         return policy.put(equations.put(written, head), theme, styles, is_served=self.is_served)
 
     def _drawn(self, path: str, written: str) -> str:
-        """Draw the equations of a page, and remember those that can't be drawn."""
-        drawn = self._equations.drawn(written)
+        """Draw the flowcharts and the equations of a page, and remember equations that can't be drawn."""
+        drawn = self._equations.drawn(render.with_flowcharts(self.view, written))
         self.unread += ((path, equation, problem) for equation, problem in equations.unread(drawn))
         return drawn
 

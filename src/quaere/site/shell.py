@@ -183,7 +183,7 @@ class Shell:
             FIRST: f"#{html.escape(headings[0].id)}" if headings else "#",
             CONTENTS: self._contents(headings[0].below) if headings else "",
             equations.LINKS: equations.links(drawn, styles),
-            policy.STYLES: policy.styles(page.body, equations.sheet(drawn)),
+            policy.STYLES: policy.styles(drawn, equations.sheet(drawn)),
         }
         return "".join(filled.get(part, part) for part in self.parts)
 

@@ -1,6 +1,7 @@
 // Whoever points at a paper of a lineage sees the lines that lead to it and from it.
 
-for (const drawing of document.querySelectorAll(".q-lineage")) {
+// The frame listens: Chromium lets the keyboard stop at an SVG that listens for the focus.
+for (const drawing of document.querySelectorAll(".q-across")) {
   const edges = [...drawing.querySelectorAll(".q-edge")];
   const show = (paper) => {
     for (const edge of edges) {

@@ -3,7 +3,7 @@
 document.querySelector(".md-search[role=dialog]")?.setAttribute("aria-label", "Search");
 
 const openToKeys = () => {
-  for (const element of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .diagram, .q-across")) {
+  for (const element of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .diagram, .q-across, .q-flow")) {
     if (element.scrollWidth > element.clientWidth) {
       element.tabIndex = 0;
     } else {
