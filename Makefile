@@ -50,8 +50,9 @@ fuzz: $(TESTS) ## Run the fuzz tests (15 minutes); SEED=n repeats a run
 bench: $(TESTS) ## Run the benchmarks (15 minutes)
 	$(BIN)/python -m benchmarks
 
-schema: $(SITE) ## Generate the JSON Schema of cards, docs/schema/card.json
+schema: $(SITE) ## Generate the JSON Schemas of cards and of library.json, docs/schema
 	$(BIN)/python -m quaere.content.model > docs/schema/card.json
+	$(BIN)/python -m quaere.pages.dump > docs/schema/library.json
 
 clean: ## Delete generated files and caches; keep .venv and node_modules
 	rm -rf site .quaere docs/assets/figures/*.svg .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,18 +1,28 @@
 """What the site offers to other programs: nothing of the library is lost on the way."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import jsonschema
+import pybtex.database
 import pytest
+import rispy
+from citeproc.source.json import CiteProcJSON
 
+from benchmarks import generated as generate
 from quaere.content import wikilinks
 from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.model import Card, Library, Paper
-from quaere.pages import exports, render
+from quaere.content.results import Result
+from quaere.pages import dump, exports, render
 from quaere.pages.view import View
 from quaere.project import Project
+from tests.engine import test_pages as small
+from tests.engine.conftest import reference
+from tests.engine.test_pages import VERDICTS, tried
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +74,72 @@ def test_the_dump_says_what_follows_from_the_cards(view: View, made: dict[str, s
     }
 
 
+DEPARTURES = ({"of": "paper", "from": "red", "where": "Eq. 1", "what": "Scores are scaled."},)
+SCHEMA = json.loads(dump.schema())
+
+
+def generated(folder: Path) -> Library:
+    generate.write_library(folder, 40)
+    library, faults = Project.find(folder).check()
+    assert not faults
+    return library
+
+
+def test_the_dump_is_what_its_schema_and_its_model_say(made: dict[str, str], tmp_path: Path) -> None:
+    other = render.view(generated(tmp_path), {}, name="Generated", site_url="https://example.org/")
+    tiny = render.view(dataclasses.replace(tried(), docs={"a.md": "# A"}), VERDICTS)
+    for text in (made[exports.LIBRARY], *(json.dumps(dump.whole(one)) for one in (other, tiny))):
+        jsonschema.validate(json.loads(text), SCHEMA, format_checker=jsonschema.FormatChecker())
+        # The model knows no further fields.
+        dump.WholeLibrary.model_validate_json(text)
+    spoiled = json.loads(made[exports.LIBRARY])
+    del spoiled["papers"][0]["questions"][0]["line"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(spoiled, SCHEMA)
+    jsonschema.validate({**json.loads(made[exports.LIBRARY]), "later": 1}, SCHEMA)
+
+
+def test_who_takes_the_dump_loses_nothing(view: View, made: dict[str, str]) -> None:
+    whole, library = json.loads(made[exports.LIBRARY]), view.library
+    found = papers_of(made)
+    for slug, results in library.results.items():
+        kept = [
+            {key: value for key, value in one.items() if key not in ("file", "is_stale")}
+            for one in found[slug]["results"]
+        ]
+        assert [Result.model_validate(one) for one in kept] == list(results)
+        assert [json.loads((ROOT / one["file"]).read_text()) for one in found[slug]["results"]] == kept
+    assert {page["file"]: page["text"] for page in whole["pages"]} == {
+        f"docs/{path}": text for path, text in library.docs.items()
+    }
+    assert {one["name"] for one in whole["modules"]} == {one.name for one in library.modules}
+    assert whole["settings"].keys() | {"environment"} == type(library.settings).model_fields.keys()
+    assert whole["attachments"].keys() == library.attachments.keys()
+    assert whole["renamed"] == library.renamed
+    assert library.benchmarks
+    assert whole["benchmarks"]["at"] == library.benchmarks.at
+    for asked in library.questions.values():
+        (told,) = [one for one in found[asked.paper.slug]["questions"] if one["id"] == asked.question.id]
+        lines = (ROOT / asked.paper.file).read_text(encoding="utf-8").splitlines()
+        assert asked.question.id in " ".join(lines[told["line"] - 1 : told["line"] + 1])
+        if asked.answer:
+            assert told["code"]["key"] == asked.answer.key
+        if verdict := view.verdicts.get(asked.id):
+            assert told["verdict"] == vars(verdict)
+
+
+def test_others_read_the_references_of_each_card(view: View, made: dict[str, str]) -> None:
+    for slug, paper in view.library.papers.items():
+        (entry,) = pybtex.database.parse_string(made[exports.path(paper, "bib")], "bibtex").entries.values()
+        (ris,) = rispy.loads(made[exports.path(paper, "ris")])
+        (csl,) = json.loads(made[exports.path(paper, "csl.json")])
+        assert (entry.key, csl["id"]) == (paper.card.cite, paper.card.cite), slug
+        assert ris.get("title") == paper.reference.title
+    keys = {one.card.cite for one in view.library.papers.values()}
+    assert set(CiteProcJSON(json.loads(made["references.csl.json"]))) == {key.lower() for key in keys}
+    assert len(rispy.loads(made["references.ris"])) == len(keys)
+
+
 @pytest.mark.parametrize("slug", ["lstm", "transformer"])
 def test_references_are_those_of_the_bibliography(view: View, made: dict[str, str], slug: str) -> None:
     paper = view.library.papers[slug]
@@ -99,6 +175,37 @@ def test_zotero_is_told_a_paper_in_its_own_words(view: View, slug: str, expected
     assert told["ctx_ver"] == ["Z39.88-2004"]
     people = told.get("rft.au", told.get("rft.creator"))
     assert people == [str(name) for name in paper.reference.authors]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "expected"),
+    [
+        ("inproceedings", {"booktitle": "Proc."}, "conferencePaper"),
+        ("phdthesis", {"school": "TU"}, "thesis"),
+        ("techreport", {"institution": "MIT"}, "report"),
+        ("misc", {"eprint": "1706.03762", "archiveprefix": "arXiv"}, "preprint"),
+        ("misc", {}, "document"),
+        ("incollection", {"booktitle": "Book"}, "bookSection"),
+    ],
+)
+def test_zotero_is_told_what_a_paper_is(kind: str, fields: dict[str, str], expected: str) -> None:
+    told = parse_qs(exports.coins(reference("a", kind, (), title="T", year="2020", **fields)))
+    assert told["rft.type"] == [expected]
+
+
+def test_a_card_as_markdown_says_what_else_the_card_does() -> None:
+    shown = small.view(tried())
+    text = exports.markdown(shown, shown.library.papers["blue"])
+    assert "Tags: light" in text
+    assert "Builds on: Red" in text
+    text = exports.markdown(shown, shown.library.papers["red"])
+    assert "Affiliations: École" in text
+    card = small.paper(
+        "red", links=({"kind": "video", "title": "A talk", "url": "https://example.org/a"},), departures=DEPARTURES
+    )
+    text = exports.markdown(small.view(small.library(card)), card)
+    assert "## Links\n\n- [A talk](https://example.org/a)" in text
+    assert "## Departures\n\n- Scores are scaled. (paper, Eq. 1, from red)" in text
 
 
 def test_a_library_without_papers_has_exports_too() -> None:

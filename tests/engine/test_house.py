@@ -17,6 +17,7 @@ from quaere import cli
 from quaere.content import model, settings
 from quaere.content.model import Library
 from quaere.errors import Faults
+from quaere.pages import dump
 from quaere.project import Project
 from tools import mutants
 
@@ -261,6 +262,9 @@ def test_the_engine_names_no_paper(library: Library) -> None:
 def test_the_committed_schema_is_the_one_that_the_model_gives() -> None:
     committed = (ROOT / "docs/schema/card.json").read_text(encoding="utf-8")
     assert committed == model.schema(), "write it anew: make schema"
+    assert (ROOT / "docs/schema/library.json").read_text(encoding="utf-8") == dump.schema(), (
+        "write it anew: make schema"
+    )
 
 
 GUIDE = (ROOT / "docs/guide/command-line.md").read_text(encoding="utf-8")

@@ -6,20 +6,17 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
 from urllib.parse import urlencode
 
-from quaere.content import addresses
 from quaere.content.bibliography import csl, export
 from quaere.content.bibliography.reference import OTHERS, Reference
-from quaere.content.model import Asked, Paper
+from quaere.content.model import Paper
+from quaere.pages import dump
 from quaere.pages.claims import judged
 from quaere.pages.notebook import in_words
 from quaere.pages.output import Output
 from quaere.pages.view import View
 
-SCHEMA = 1
-"""The version of `library.json`: higher when a field goes, or comes to mean something else."""
 LIBRARY, INDEX = "library.json", "llms.txt"
 REFERENCES: Mapping[str, str] = {"bib": "bibtex", "ris": "ris", "csl.json": "csl-json"}
 """The formats of references, by the ending of their files."""
@@ -27,9 +24,24 @@ WHOLE = (LIBRARY, *(f"references.{ending}" for ending in REFERENCES), INDEX)
 """The paths of what holds the whole library."""
 
 
+_ITEMS = {
+    "article": "preprint",
+    "paper-conference": "conferencePaper",
+    "chapter": "bookSection",
+    "thesis": "thesis",
+    "report": "report",
+    "webpage": "webpage",
+    "software": "computerProgram",
+    "dataset": "dataset",
+    "speech": "presentation",
+    "patent": "patent",
+}
+"""What Zotero calls each kind of reference."""
+
+
 def outputs(view: View) -> Iterator[Output]:
     """Yield all exports: of the whole library, and of each card."""
-    yield Output(LIBRARY, lambda view: _json(dump(view)))
+    yield Output(LIBRARY, lambda view: _json(dump.whole(view)))
     yield Output(INDEX, _index)
     for ending, form in REFERENCES.items():
         yield Output(f"references.{ending}", partial(_references, form))
@@ -60,70 +72,6 @@ def _path(slug: str, ending: str) -> str:
     return f"assets/cards/{slug}.{ending}"
 
 
-def dump(view: View) -> dict[str, Any]:
-    """Return the whole library: what the cards, the bibliography, the answers and the results say, and what follows.
-
-    `docs/guide/library-json.md` describes it.
-    """
-    return {
-        "schema": SCHEMA,
-        "name": view.name,
-        "repository": view.repo,
-        "papers": [_paper(view, paper) for paper in view.library.papers.values()],
-    }
-
-
-def _paper(view: View, paper: Paper) -> dict[str, Any]:
-    card = paper.card.model_dump(mode="json", by_alias=True, exclude={"questions", "claims"})
-    library = view.library
-    module = library.module_of(paper)
-    return {
-        "slug": paper.slug,
-        "page": view.url(addresses.card(paper.slug)),
-        "file": paper.file,
-        "title": paper.reference.title,
-        "csl": csl.item(paper.reference),
-        "bibtex": export.bibtex([paper.reference]),
-        **card,
-        "module": module.name if module else None,
-        "questions": [_question(view, one) for one in view.asked[paper.slug]],
-        "claims": [
-            {
-                **one.claim.model_dump(mode="json"),
-                "outcome": one.finding.outcome,
-                "size": one.result.size if one.result else None,
-                "is_stale": one.is_stale,
-                "finding": one.finding.model_dump(mode="json"),
-            }
-            for one in judged(library, paper)
-        ],
-    }
-
-
-def _question(view: View, asked: Asked) -> dict[str, Any]:
-    answer, verdict = asked.answer, view.verdicts.get(asked.id)
-    return {
-        **asked.question.model_dump(mode="json"),
-        "state": view.states[asked.id],
-        "code": answer
-        and {
-            "module": answer.module,
-            "object": answer.object,
-            "file": answer.place.file,
-            "line": answer.place.line,
-            "parts": [{"kind": kind, "text": text} for kind, text in answer.parts],
-        },
-        "verdict": verdict
-        and {
-            "passed": verdict.passed,
-            "at": verdict.at,
-            "seconds": verdict.seconds,
-            "commit": verdict.commit,
-            "versions": dict(verdict.versions),
-        },
-    }
-
-
 def markdown(view: View, paper: Paper) -> str:
     """Return a card as Markdown; links to other cards are their names."""
     return "\n\n".join(part.strip() for part in _parts(view, paper) if part.strip()) + "\n"
@@ -134,6 +82,9 @@ def _parts(view: View, paper: Paper) -> Iterator[str]:
     yield f"# {reference.title}"
     yield " · ".join(part for part in (reference.credits, reference.venue, str(reference.issued)) if part)
     yield in_words(card.idea, library)
+    before = (view.summaries[slug].name for slug in card.builds_on if slug in view.summaries)
+    about = (("Tags", card.tags), ("Affiliations", card.affiliations), ("Builds on", tuple(before)))
+    yield "\n".join(f"- {name}: {', '.join(found)}" for name, found in about if found)
     for asked in view.asked[paper.slug]:
         yield f"## {in_words(asked.question.ask, library)}"
         yield f"({view.states[asked.id]}, asked {asked.question.asked})"
@@ -141,12 +92,24 @@ def _parts(view: View, paper: Paper) -> Iterator[str]:
         for kind, text in asked.answer.parts if asked.answer else ():
             yield in_words(text, library) if kind == "text" else _fenced(text.strip())
     yield in_words(f"## Notes\n\n{card.notes}", library) if card.notes else ""
-    if claims := judged(library, paper):
-        yield "## Claims"
-        yield "\n".join(
-            f"- {in_words(' '.join(one.claim.says.split()), library)} ({one.claim.where}): {one.finding.outcome}"
-            for one in claims
-        )
+
+    def said(text: str) -> str:
+        return in_words(" ".join(text.split()), library)
+
+    yield _listed(
+        "Claims",
+        (f"{said(one.claim.says)} ({one.claim.where}): {one.finding.outcome}" for one in judged(library, paper)),
+    )
+    yield _listed(
+        "Departures", (f"{said(one.what)} ({one.of}, {one.where}, from {one.from_})" for one in card.departures)
+    )
+    yield _listed("Links", (f"[{link.title}]({link.url})" for link in card.links))
+
+
+def _listed(title: str, lines: Iterable[str]) -> str:
+    """Return a section with a list; nothing for an empty one."""
+    shown = "\n".join(f"- {line}" for line in lines)
+    return f"## {title}\n\n{shown}" if shown else ""
 
 
 def _fenced(code: str) -> str:
@@ -183,7 +146,11 @@ def coins(reference: Reference) -> str:
     elif kind == "book":
         pairs += [("rft.genre", "book"), ("rft.btitle", reference.title), ("rft.pub", fields.get("publisher", ""))]
     else:
-        pairs += [("rft.type", "conferencePaper"), ("rft.title", reference.title), ("rft.source", reference.venue)]
+        pairs += [
+            ("rft.type", _ITEMS.get(csl.kind(reference).csl, "document")),
+            ("rft.title", reference.title),
+            ("rft.source", reference.venue),
+        ]
     pairs += [("rft.date", str(reference.issued))]
     pairs += [("rft.creator" if kind == "dc" else "rft.au", str(name)) for name in reference.authors if name != OTHERS]
     if reference.doi:
