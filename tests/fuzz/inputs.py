@@ -130,6 +130,7 @@ YAML = (
         "departures:\n",
         "claims:\n",
         "builds_on: [",
+        "formerly: [",
         "reading: {",
     ),
     *(

@@ -239,7 +239,9 @@ def _lists(view: View) -> Iterator[Output]:
 
 def _part(context: Callable[[View, int], Mapping[str, Any]], number: int, view: View) -> Mapping[str, Any]:
     """Return the context of a page of a long list."""
-    return {"reserved": _slugs(view), "downloads": exports.WHOLE, **context(view, number)}
+    # The search finds each card by itself.
+    known = {"reserved": _slugs(view), "downloads": exports.WHOLE, "is_searched": number == 1}
+    return {**known, **context(view, number)}
 
 
 def _slugs(view: View) -> Set[str]:
