@@ -2,16 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping
-from functools import cache
 from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import Markup
 
 from quaere.content.states import State
 from quaere.pages import lineage
-from quaere.pages.summary import Summary
+from quaere.pages.lineage import Kin
 from tests.engine.test_pages import (
     Reading,
     answer,
@@ -22,58 +22,51 @@ from tests.engine.test_pages import (
     paper,
     question,
     small,
-    view,
 )
 
 
-@cache
-def alone() -> Summary:
-    return view(small()).summaries["red"]
-
-
-def summaries(
+def kin(
     builds_on: Mapping[str, tuple[str, ...]],
     states: Mapping[str, State] | None = None,
     years: Mapping[str, int | None] | None = None,
-) -> dict[str, Summary]:
-    """Summaries of papers that build on one another; some have a question in a state."""
-    asked = alone().questions[0]
-    of_state = {slug: (dataclasses.replace(asked, state=state),) for slug, state in (states or {}).items()}
+) -> dict[str, Kin]:
+    """Papers that build on one another; some have a question in a state."""
     return {
-        slug: dataclasses.replace(
-            alone(),
-            slug=slug,
-            name=slug,
-            builds_on=before,
-            questions=of_state.get(slug, ()),
-            year=(years or {}).get(slug, 2020),
-            module="",
+        slug: Kin(
+            slug,
+            slug,
+            slug,
+            Markup(slug),
+            (years or {}).get(slug, 2020),
+            False,
+            before,
+            ((states[slug], 1),) if states and slug in states else (),
         )
         for slug, before in builds_on.items()
     }
 
 
-def rests_on(papers: dict[str, Summary]) -> dict[str, tuple[str, State]]:
-    return {slug: (one.paper.slug, one.state) for slug, one in lineage.troubles(papers).items()}
+def rests_on(papers: dict[str, Kin]) -> dict[str, tuple[str, State]]:
+    return {slug: (one.slug, one.state) for slug, one in lineage.troubles(papers).items()}
 
 
 CHAIN = {"a": (), "b": ("a",), "c": ("b",), "d": ("c", "e"), "e": (), "f": ("e",)}
 
 
 def test_what_does_not_hold_reaches_all_that_rest_on_it() -> None:
-    assert rests_on(summaries(CHAIN)) == {}
-    assert rests_on(summaries(CHAIN, {"a": State.OPEN, "b": State.ANSWERED, "c": State.DEMONSTRATED})) == {}
+    assert rests_on(kin(CHAIN)) == {}
+    assert rests_on(kin(CHAIN, {"a": State.OPEN, "b": State.ANSWERED, "c": State.DEMONSTRATED})) == {}
     broken = ("a", State.BROKEN)
-    assert rests_on(summaries(CHAIN, {"a": State.BROKEN})) == {"b": broken, "c": broken, "d": broken}
+    assert rests_on(kin(CHAIN, {"a": State.BROKEN})) == {"b": broken, "c": broken, "d": broken}
     # A broken answer far back counts before an unverified one near by; the paper's own are its own.
     unverified = {"a": State.BROKEN, "b": State.UNVERIFIED, "e": State.UNVERIFIED}
-    assert rests_on(summaries(CHAIN, unverified)) == {
+    assert rests_on(kin(CHAIN, unverified)) == {
         "b": broken, "c": broken, "d": broken, "f": ("e", State.UNVERIFIED)
     }  # fmt: skip
 
 
 def test_a_circle_of_papers_ends() -> None:
-    circle = summaries({"a": ("c",), "b": ("a",), "c": ("b",)}, {"a": State.BROKEN})
+    circle = kin({"a": ("c",), "b": ("a",), "c": ("b",)}, {"a": State.BROKEN})
     assert rests_on(circle) == {"b": ("a", State.BROKEN), "c": ("a", State.BROKEN)}
     (group,) = lineage.groups(circle)
     assert len(group.drawing.edges) == 3
@@ -88,13 +81,13 @@ def test_every_paper_with_lineage_is_drawn_once_and_none_over_another(
     pairs: list[tuple[str, str]], spread: int
 ) -> None:
     before = {slug: tuple(dict.fromkeys(one for one, later in pairs if later == slug != one)) for slug in SLUGS}
-    known = summaries(before, years={slug: 2000 + at * spread for at, slug in enumerate(SLUGS)})
+    known = kin(before, years={slug: 2000 + at * spread for at, slug in enumerate(SLUGS)})
     groups = lineage.groups(known)
     nodes = [node for group in groups for node in group.drawing.nodes]
     joined = {slug for slug, one in known.items() if one.builds_on} | {
         slug for one in known.values() for slug in one.builds_on
     }
-    assert sorted(node.paper.slug for node in nodes) == sorted(joined)
+    assert sorted(node.slug for node in nodes) == sorted(joined)
     edges = [(earlier, later) for group in groups for earlier, later, _ in group.drawing.edges]
     assert sorted(edges) == sorted((earlier, slug) for slug, one in known.items() for earlier in one.builds_on)
     for group in groups:
@@ -110,13 +103,13 @@ def test_every_paper_with_lineage_is_drawn_once_and_none_over_another(
 
 def test_years_follow_one_another_and_what_a_paper_builds_on_comes_first() -> None:
     before = {"a": (), "b": ("a",), "c": ("b",), "d": ("c",), "e": ("a",)}
-    known = summaries(before, years={"a": 1997, "d": None, "e": 2021})
+    known = kin(before, years={"a": 1997, "d": None, "e": 2021})
     (group,) = lineage.groups(known)
     drawing = group.drawing
     assert drawing.is_turned
     assert [year.label for year in drawing.years] == ["1997", "2020", "2021", "?"]
     assert [year.start for year in drawing.years] == sorted(year.start for year in drawing.years)
-    left = {node.paper.slug: node.left for node in drawing.nodes}
+    left = {node.slug: node.left for node in drawing.nodes}
     assert sorted(left, key=lambda slug: left[slug]) == ["a", "b", "c", "e", "d"]
 
 
@@ -183,15 +176,12 @@ def test_related_papers_share_what_few_have() -> None:
 
 def test_the_home_page_shows_the_papers_with_code() -> None:
     slugs: dict[str, tuple[str, ...]] = {f"p{number}": (f"p{number - 1}",) if number else () for number in range(40)}
-    known = summaries(slugs)
-    with_code = {
-        slug: dataclasses.replace(one, module="house.red" if slug in ("p7", "p8", "p20") else "")
-        for slug, one in known.items()
-    }
+    known = kin(slugs)
+    with_code = {slug: dataclasses.replace(one, has_code=slug in ("p7", "p8", "p20")) for slug, one in known.items()}
     shown = lineage.at_home(with_code)
     assert shown
-    assert [node.paper.slug for node in shown.nodes] == ["p7", "p8"]
+    assert [node.slug for node in shown.nodes] == ["p7", "p8"]
     without = lineage.at_home(known)
     assert without
     assert len(without.nodes) <= 24
-    assert lineage.at_home(summaries({"a": (), "b": ()})) is None
+    assert lineage.at_home(kin({"a": (), "b": ()})) is None

@@ -56,11 +56,14 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
 
 
 def _lineage(view: View, paper: Summary) -> dict[str, Any]:
-    before = [view.summaries[slug] for slug in paper.builds_on]
-    after = view.built_on.get(paper.slug, ())
-    drawn = lineage.beside(paper, before, after, view.troubles) if before or after else None
-    shown = {node.paper.slug for node in drawn.nodes} if drawn else set()
-    near = {one.slug for one in (*before, *after)}
+    slug, kin = paper.slug, view.kin
+    before = [kin[one] for one in paper.builds_on]
+    after = [kin[one] for one in view.followers.get(slug, ())]
+    drawn = lineage.beside(kin[slug], before, after, view.troubles) if before or after else None
+    shown = {node.slug for node in drawn.nodes} if drawn else set()
+    near = {slug, *(one.slug for one in (*before, *after))}
+    tags = {tag: view.tagged[tag] for tag in dict.fromkeys(paper.tags)}
+    parents = {one: view.followers[one] for one in paper.builds_on}
     return {
         "lineage": drawn,
         "more": {
@@ -68,9 +71,9 @@ def _lineage(view: View, paper: Summary) -> dict[str, Any]:
             "Also built on by": [one for one in after if one.slug not in shown],
         },
         "is_built": bool(before),
-        "trouble": view.troubles.get(paper.slug),
-        "related": related(paper, view.order, view.tags, view.built_on),
-        "linked_from": [one for one in view.linked_from.get(paper.slug, ()) if one.slug not in near],
+        "trouble": view.troubles.get(slug),
+        "related": related(slug, tags, parents, near),
+        "linked_from": [kin[one] for one in view.linked_from.get(slug, ()) if one not in near],
     }
 
 

@@ -1,6 +1,6 @@
 """The graph of papers that build on one another: what it rests on, and how it is drawn.
 
-Everything is made from the summaries of cards, in time that grows linearly with cards and edges.
+Everything is made from what summaries say, in time that grows linearly with cards and edges.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from quaere.content.states import State
 from quaere.pages import layered, lettering
@@ -23,13 +25,45 @@ _LETTERS, _SMALL = 12.0, 10.0
 _YEARS, _HIGH = 44.0, 600.0
 _GAP, _TRACK, _BETWEEN = 12.0, 3.0, 30.0
 _INSET = 7.0
+# The order of the segments of a bar.
+_ORDER = (State.DEMONSTRATED, State.ANSWERED, State.UNVERIFIED, State.BROKEN, State.OPEN)
+
+
+@dataclass(frozen=True)
+class Kin:
+    """What a lineage shows of a paper, so that it changes with nothing else of the paper's card.
+
+    Attributes:
+        slug, name, title, heading, year: Those of its summary.
+        has_code: Whether a module implements it.
+        builds_on: The slugs of the papers that it builds on.
+        counts: How many of its questions have each state; states that none has are left out.
+    """
+
+    slug: str
+    name: str
+    title: str
+    heading: Markup
+    year: int | None
+    has_code: bool
+    builds_on: tuple[str, ...]
+    counts: tuple[tuple[State, int], ...]
+
+    @classmethod
+    def of(cls, paper: Summary) -> Kin:
+        """Return what a lineage shows of a paper."""
+        counts = Counter(question.state for question in paper.questions)
+        in_order = tuple((state, counts[state]) for state in _ORDER if counts[state])
+        told = paper.slug, paper.name, paper.title, paper.heading, paper.year
+        return cls(*told, bool(paper.module), paper.builds_on, in_order)
 
 
 @dataclass(frozen=True)
 class Trouble:
     """The nearest paper that another rests on and that has an answer which doesn't hold; `state` is that answer's."""
 
-    paper: Summary
+    slug: str
+    name: str
     state: State
 
 
@@ -38,7 +72,7 @@ class Node:
     """A paper in a drawing.
 
     Attributes:
-        paper: The paper.
+        slug, title, year: The paper.
         trouble: What it rests on that doesn't hold; None if all holds.
         is_here: Whether it is the paper of the page around the drawing.
         left, top, width, height: Its box.
@@ -47,7 +81,9 @@ class Node:
         bar: The share of each state: where its segment starts, and how wide it is.
     """
 
-    paper: Summary
+    slug: str
+    title: str
+    year: int | None
     trouble: Trouble | None
     is_here: bool
     left: float
@@ -94,21 +130,11 @@ class Drawing:
 class Group:
     """Papers that are joined by edges, and the drawing of them, or of those that matter most."""
 
-    papers: tuple[Summary, ...]
+    papers: tuple[Kin, ...]
     drawing: Drawing
 
 
-def count(paper: Summary) -> dict[State, int]:
-    """Count a paper's questions by state; states that none has are left out."""
-    counts = Counter(question.state for question in paper.questions)
-    return {state: counts[state] for state in ORDER if counts[state]}
-
-
-ORDER = (State.DEMONSTRATED, State.ANSWERED, State.UNVERIFIED, State.BROKEN, State.OPEN)
-"""The states in the order of the segments of a bar."""
-
-
-def troubles(papers: Mapping[str, Summary]) -> dict[str, Trouble]:
+def troubles(papers: Mapping[str, Kin]) -> dict[str, Trouble]:
     """Return what each paper rests on, however far back, that has an answer which is broken or else unverified.
 
     The nearest such paper stands for all; a paper for which all holds is left out.
@@ -121,22 +147,20 @@ def troubles(papers: Mapping[str, Summary]) -> dict[str, Trouble]:
     for state in (State.BROKEN, State.UNVERIFIED):
         reached: dict[str, Trouble] = {}
         waiting = deque(
-            (slug, Trouble(paper, state))
-            for slug, paper in papers.items()
-            if any(one.state == state for one in paper.questions)
+            (slug, Trouble(slug, paper.name, state)) for slug, paper in papers.items() if state in dict(paper.counts)
         )
         while waiting:
             slug, trouble = waiting.popleft()
             for later in after[slug]:
                 # In a circle, a paper would rest on itself.
-                if later not in reached and later != trouble.paper.slug:
+                if later not in reached and later != trouble.slug:
                     reached[later] = trouble
                     waiting.append((later, trouble))
         found = {**reached, **found}
     return found
 
 
-def groups(papers: Mapping[str, Summary]) -> list[Group]:
+def groups(papers: Mapping[str, Kin]) -> list[Group]:
     """Return the papers that are joined by edges, the largest groups first, each with its drawing.
 
     If the drawings would hold too many papers in all, the smallest groups are left out.
@@ -152,9 +176,9 @@ def groups(papers: Mapping[str, Summary]) -> list[Group]:
     return made
 
 
-def at_home(papers: Mapping[str, Summary]) -> Drawing | None:
+def at_home(papers: Mapping[str, Kin]) -> Drawing | None:
     """Draw the papers with code, or else those that matter most, for the home page; None if no two are joined."""
-    with_code = {slug: paper for slug, paper in papers.items() if paper.module}
+    with_code = {slug: paper for slug, paper in papers.items() if paper.has_code}
     for some in (with_code, papers):
         chosen = {one.slug: one for one in choose(some.values(), _MOST_AT_HOME)}
         pairs = [(earlier, slug) for slug, paper in chosen.items() for earlier in paper.builds_on if earlier in chosen]
@@ -164,7 +188,7 @@ def at_home(papers: Mapping[str, Summary]) -> Drawing | None:
     return None
 
 
-def _joined(papers: Mapping[str, Summary]) -> list[list[Summary]]:
+def _joined(papers: Mapping[str, Kin]) -> list[list[Kin]]:
     near: dict[str, list[str]] = {slug: list(paper.builds_on) for slug, paper in papers.items()}
     for slug, paper in papers.items():
         for earlier in paper.builds_on:
@@ -184,15 +208,15 @@ def _joined(papers: Mapping[str, Summary]) -> list[list[Summary]]:
     return sorted(found, key=len, reverse=True)
 
 
-def choose(papers: Iterable[Summary], most: int) -> list[Summary]:
+def choose(papers: Iterable[Kin], most: int) -> list[Kin]:
     """Choose papers to draw: those with code, then those with the most edges."""
     papers = list(papers)
     degree = Counter(slug for paper in papers for slug in paper.builds_on)
-    order = sorted(papers, key=lambda one: (not one.module, -degree[one.slug] - len(one.builds_on), one.slug))
+    order = sorted(papers, key=lambda one: (not one.has_code, -degree[one.slug] - len(one.builds_on), one.slug))
     return order[:most]
 
 
-def draw(papers: Iterable[Summary], known: Mapping[str, Trouble]) -> Drawing:
+def draw(papers: Iterable[Kin], known: Mapping[str, Trouble]) -> Drawing:
     """Draw papers by year with the edges among them, from left to right if they fit, else from top to bottom.
 
     Args:
@@ -209,9 +233,7 @@ def draw(papers: Iterable[Summary], known: Mapping[str, Trouble]) -> Drawing:
     return _drawn(chosen, pairs, rows, known, is_turned=is_turned)
 
 
-def beside(
-    paper: Summary, before: Sequence[Summary], after: Sequence[Summary], known: Mapping[str, Trouble]
-) -> Drawing:
+def beside(paper: Kin, before: Sequence[Kin], after: Sequence[Kin], known: Mapping[str, Trouble]) -> Drawing:
     """Draw a paper between some of those that it builds on and some of those that build on it."""
     first, last = (choose(papers, _MOST_BESIDE) for papers in (before, after))
     rows = [
@@ -224,7 +246,7 @@ def beside(
 
 
 def _drawn(
-    papers: Mapping[str, Summary],
+    papers: Mapping[str, Kin],
     pairs: Sequence[tuple[str, str]],
     rows: Sequence[Sequence[str]],
     known: Mapping[str, Trouble],
@@ -270,7 +292,7 @@ def _drawn(
 
 
 def _rows(
-    papers: Mapping[str, Summary], pairs: Sequence[tuple[str, str]], widths: Mapping[str, float], limit: float
+    papers: Mapping[str, Kin], pairs: Sequence[tuple[str, str]], widths: Mapping[str, float], limit: float
 ) -> list[list[str]]:
     """Return the rows: a year’s papers, each below those of the year that it builds on; none is too wide."""
     within = [(one, other) for one, other in pairs if papers[one].year == papers[other].year]
@@ -309,21 +331,21 @@ def _parted(slugs: Sequence[str], widths: Mapping[str, float], limit: float) -> 
     yield part
 
 
-def _box(paper: Summary) -> tuple[float, float]:
+def _box(paper: Kin) -> tuple[float, float]:
     lines = _lines(paper)
     words = max(lettering.width(line, _LETTERS) for line in lines)
-    counted = lettering.width(" ".join(f"✓ {number}" for number in count(paper).values()), _SMALL)
-    return round(max(words, counted, 36.0) + 20), 15.0 * len(lines) + (30.0 if paper.questions else 12.0)
+    counted = lettering.width(" ".join(f"✓ {number}" for _, number in paper.counts), _SMALL)
+    return round(max(words, counted, 36.0) + 20), 15.0 * len(lines) + (30.0 if paper.counts else 12.0)
 
 
-def _lines(paper: Summary) -> list[str]:
+def _lines(paper: Kin) -> list[str]:
     return lettering.wrap(paper.name, 104.0, _LETTERS, 2)
 
 
 def _node(
-    paper: Summary, trouble: Trouble | None, center: tuple[float, ...], box: tuple[float, float], *, is_here: bool
+    paper: Kin, trouble: Trouble | None, center: tuple[float, ...], box: tuple[float, float], *, is_here: bool
 ) -> Node:
-    counts = count(paper)
+    counts = dict(paper.counts)
     number = sum(counts.values())
     bar: list[tuple[State, float, float]] = []
     reached = _INSET
@@ -332,7 +354,9 @@ def _node(
         bar.append((state, round(reached, 1), round(wide, 1)))
         reached += wide
     return Node(
-        paper=paper,
+        slug=paper.slug,
+        title=paper.title,
+        year=paper.year,
         trouble=trouble,
         is_here=is_here,
         left=round(center[0] - box[0] / 2, 1),

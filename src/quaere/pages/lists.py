@@ -7,6 +7,7 @@ from typing import Any
 
 from quaere.content import addresses
 from quaere.pages import facets, lineage, parts
+from quaere.pages.lineage import Kin
 from quaere.pages.summary import Summary
 from quaere.pages.view import View
 
@@ -82,12 +83,12 @@ def _context(view: View, path: str, number: int) -> dict[str, Any]:
 
 def by_year(view: View) -> dict[str, Any]:
     """Return the drawings of the lineage, and the papers of each year, the oldest first."""
-    years: dict[int | None, list[Summary]] = {}
-    for paper in view.summaries.values():
+    years: dict[int | None, list[Kin]] = {}
+    for paper in view.kin.values():
         years.setdefault(paper.year, []).append(paper)
     known = sorted(year for year in years if year is not None)
     in_order = [*known, *([None] if None in years else [])]
-    return {"groups": lineage.groups(view.summaries), "years": {year: years[year] for year in in_order}}
+    return {"groups": lineage.groups(view.kin), "years": {year: years[year] for year in in_order}}
 
 
 def newest(view: View) -> list[Summary]:

@@ -2,56 +2,53 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-
-from quaere.pages.summary import Summary
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 MOST = 6
 _NEAR = 40
 """Of a group with many papers, so many of those before and after in time are looked at."""
 
 
+@dataclass(frozen=True)
+class Related:
+    """A related paper by its slug: the tags, and the slugs of the papers, that both share."""
+
+    slug: str
+    tags: tuple[str, ...]
+    papers: tuple[str, ...]
+
+
 def related(
-    paper: Summary,
-    order: Mapping[str, int],
-    tags: Mapping[str, Sequence[Summary]],
-    built_on: Mapping[str, Sequence[Summary]],
-) -> list[tuple[Summary, tuple[str, ...], tuple[str, ...]]]:
-    """Return the most related papers, besides those that a paper builds on and those that build on it.
+    slug: str, tags: Mapping[str, Sequence[str]], parents: Mapping[str, Sequence[str]], besides: Collection[str]
+) -> list[Related]:
+    """Return the most related papers.
 
     A tag that both have counts one over the number of papers that have it, a paper that both build on twice one over
-    the number of those that do: what few share says more.
+    the number of those that do: what few share says more. Of equals, the first in the groups come first.
 
     Args:
-        paper: The paper.
-        order: The place of each paper, by which the groups are sorted.
-        tags: The papers of each tag.
-        built_on: The papers that build on each.
-
-    Returns:
-        At most `MOST` papers, each with the tags and the slugs of the papers that both share.
+        slug: The paper.
+        tags: The papers of each of its tags, the newest first.
+        parents: The papers that build on each paper on which it builds, the newest first.
+        besides: Papers that are named elsewhere.
     """
-    lineage = {paper.slug, *paper.builds_on, *(one.slug for one in built_on.get(paper.slug, ()))}
     scores: dict[str, float] = {}
     shared: dict[str, tuple[list[str], list[str]]] = {}
-    found: dict[str, Summary] = {}
-    groups = [(0, name, tags[name], 1.0) for name in dict.fromkeys(paper.tags)]
-    groups += [(1, name, built_on[name], 2.0) for name in dict.fromkeys(paper.builds_on)]
+    groups = [(0, name, group, 1.0) for name, group in tags.items()]
+    groups += [(1, name, group, 2.0) for name, group in parents.items()]
     for kind, name, group, weight in groups:
-        for one in _near(group, paper, order):
-            if one.slug not in lineage:
-                found[one.slug] = one
-                scores[one.slug] = scores.get(one.slug, 0.0) + weight / len(group)
-                shared.setdefault(one.slug, ([], []))[kind].append(name)
+        for one in _near(group, slug):
+            if one != slug and one not in besides:
+                scores[one] = scores.get(one, 0.0) + weight / len(group)
+                shared.setdefault(one, ([], []))[kind].append(name)
     # Sums of fractions differ by their order: what is equal must stay so.
-    best = sorted(scores, key=lambda slug: (-round(scores[slug], 9), order[slug]))[:MOST]
-    return [(found[slug], tuple(shared[slug][0]), tuple(shared[slug][1])) for slug in best]
+    best = sorted(scores, key=lambda one: -round(scores[one], 9))[:MOST]
+    return [Related(one, *map(tuple, shared[one])) for one in best]
 
 
-def _near(group: Sequence[Summary], paper: Summary, order: Mapping[str, int]) -> Sequence[Summary]:
+def _near(group: Sequence[str], slug: str) -> Sequence[str]:
     if len(group) <= 2 * _NEAR:
         return group
-    place = bisect_left(group, order[paper.slug], key=lambda one: order[one.slug])
-    start = max(0, min(place - _NEAR, len(group) - 2 * _NEAR))
+    start = max(0, min(group.index(slug) - _NEAR, len(group) - 2 * _NEAR))
     return group[start : start + 2 * _NEAR]

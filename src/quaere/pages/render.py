@@ -147,7 +147,7 @@ def view(
         counted_outcomes=lambda slugs: result.counted(shown, slugs),
         duration=_duration,
         at_home=lineage.at_home,
-        counted_states=lineage.count,
+        counted_pairs=dict,
         instant=lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
         is_wide=result.is_wide,
         moment=_moment,

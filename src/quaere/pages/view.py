@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import takewhile
@@ -22,6 +22,7 @@ from quaere.content.model import Answer, Asked, Library, Module, Paper, Verdict
 from quaere.content.results import Figure
 from quaere.content.states import State
 from quaere.pages import claims, lineage, markup, names, parts
+from quaere.pages.lineage import Kin, Trouble
 from quaere.pages.markup import Ids, Image, Target
 from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary, summarize
@@ -215,19 +216,31 @@ class View:
         return self._grouped(lambda paper: paper.builds_on)
 
     @cached_property
-    def linked_from(self) -> Mapping[str, tuple[Summary, ...]]:
-        """The papers whose cards link to each, the newest first; a paper to which none links is left out."""
-        return self._grouped(lambda paper: paper.links)
+    def kin(self) -> Mapping[str, Kin]:
+        """What a lineage shows of each paper, the newest first."""
+        return {slug: Kin.of(paper) for slug, paper in self.summaries.items()}
 
     @cached_property
-    def troubles(self) -> Mapping[str, lineage.Trouble]:
+    def troubles(self) -> Mapping[str, Trouble]:
         """What each paper rests on that doesn't hold; a paper for which all holds is left out."""
-        return lineage.troubles(self.summaries)
+        return lineage.troubles(self.kin)
+
+    # Slugs only, so that what asks for them does not change with all that their papers say.
 
     @cached_property
-    def order(self) -> Mapping[str, int]:
-        """The place of each paper among the summaries."""
-        return {slug: index for index, slug in enumerate(self.summaries)}
+    def tagged(self) -> Mapping[str, tuple[str, ...]]:
+        """The slugs of the papers that have each tag, the newest first."""
+        return _slugs(self.tags)
+
+    @cached_property
+    def followers(self) -> Mapping[str, tuple[str, ...]]:
+        """The slugs of the papers that build on each, the newest first; a paper on which none builds is left out."""
+        return _slugs(self.built_on)
+
+    @cached_property
+    def linked_from(self) -> Mapping[str, tuple[str, ...]]:
+        """The slugs of the cards that link to each, the newest first; a paper to which none links is left out."""
+        return _slugs(self._grouped(lambda paper: paper.links))
 
     def count(self, ids: Iterable[str]) -> dict[State, int]:
         """Count some questions by state; states that none has are left out."""
@@ -301,7 +314,7 @@ class Here:
         way = posixpath.relpath(there or ".", posixpath.dirname(here) or ".")
         return (f"{way}/" if not there or there.endswith("/") else way) + mark + rest
 
-    def paper(self, paper: Paper | Summary) -> str:
+    def paper(self, paper: Paper | Summary | Kin) -> str:
         """Return the relative link to a card."""
         return self.to(addresses.card(paper.slug))
 
@@ -398,6 +411,10 @@ class Here:
         """Show code."""
         made = self.view.templates.get_template("code.html")
         return Markup(made.render(language=language, body=markup.highlighted(text, language)))
+
+
+def _slugs(groups: Mapping[str, Sequence[Summary]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(paper.slug for paper in papers) for name, papers in groups.items()}
 
 
 def _part(paper: Paper, name: str) -> str:
