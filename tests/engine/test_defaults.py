@@ -63,7 +63,7 @@ FAULTS = {
     "plugins: 7\n": "mkdocs.yml:1:1: `plugins`: expected a list",
     "plugins: [[x]]\n": "mkdocs.yml:1:1: `plugins` leaves out `quaere`",
     "plugins: [quaere, null]\n": 'mkdocs.yml:1:1: plugins: The "None" plugin is not installed',
-    "plugins: [quaere, search: 7]\n": "mkdocs.yml:1:1: plugins: ",
+    "plugins: [quaere, privacy: 7]\n": "mkdocs.yml:1:1: plugins: ",
     "plugins: {quaere: 7}\n": "mkdocs.yml:1:1: plugins: ",
     "plugins: [quaere, mkdocstrings: {handlers: {python: 7}}]\n": "mkdocs.yml: MkDocs can't build the site: ",
     "nav: 3\n": "mkdocs.yml:1:1: nav: Expected nav to be a list",

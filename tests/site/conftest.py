@@ -34,9 +34,6 @@ FLAGS = [
 # Milliseconds. A busy machine is no fault of the site.
 PATIENCE = 30_000
 expect.set_options(timeout=PATIENCE)
-INDEX = "**/search/search_index.json"
-# A search's index of nothing, as the theme writes it.
-EMPTY = {"config": {"lang": ["en"], "separator": " ", "pipeline": [], "fields": {"title": {}, "text": {}}}, "docs": []}
 
 
 class Silent(SimpleHTTPRequestHandler):
@@ -134,24 +131,12 @@ def with_mermaid(page: str) -> str:
     return spoiled.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 
-def without_search(context: BrowserContext) -> None:
-    """Let pages find nothing: each would read the index of the whole site, for a second or two."""
-    context.route(INDEX, lambda route: route.fulfill(json=EMPTY))
-
-
 @pytest.fixture
-def searching(browser: Browser, address: str) -> Iterator[BrowserContext]:
+def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
     """A fresh profile in which addresses are relative to the site's home."""
     with browser.new_context(base_url=address, viewport={"width": 1280, "height": 800}) as context:
         context.set_default_timeout(PATIENCE)
         yield context
-
-
-@pytest.fixture
-def context(searching: BrowserContext) -> BrowserContext:
-    """A fresh profile whose search finds nothing."""
-    without_search(searching)
-    return searching
 
 
 @pytest.fixture

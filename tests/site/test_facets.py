@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from quaere.content.model import Card, Library
 from quaere.content.states import State
 from quaere.project import Project
-from tests.site.conftest import PATIENCE, without_search
+from tests.site.conftest import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 GOOGLE = "family=Google"
@@ -223,7 +223,6 @@ def test_without_javascript_every_paper_and_question_is_reached(
 def large(browser: Browser, thousand_address: str) -> Iterator[BrowserContext]:
     with browser.new_context(base_url=thousand_address, viewport={"width": 1280, "height": 800}) as context:
         context.set_default_timeout(PATIENCE)
-        without_search(context)
         yield context
 
 

@@ -32,7 +32,7 @@ from quaere.pages import render
 from quaere.site.build import build
 from tests.engine.conftest import SOUND, Base
 from tests.site import vectors
-from tests.site.conftest import PATIENCE, served, without_search
+from tests.site.conftest import PATIENCE, served
 
 TABS = 6
 # How many cards the attacks in Markdown are dealt to, and how many answers stand in code. A page takes time to open.
@@ -471,15 +471,6 @@ LOOK = """() => {
 }"""
 
 
-# Scrolls the results of a search, and opens what is folded, until all are there.
-MORE = """(count) => {
-  const list = document.querySelector(".md-search__scrollwrap");
-  list.scrollTop = list.scrollHeight;
-  for (const more of document.querySelectorAll(".md-search-result__more")) more.open = true;
-  return document.querySelectorAll(".md-search-result__item").length >= count;
-}"""
-
-
 @dataclass
 class Eyes:
     """Sees what pages do: what they ask for, what they open, what they throw."""
@@ -503,8 +494,6 @@ class Eyes:
 
     def look(self, paths: Sequence[str]) -> None:
         """Open each page, wait until it is drawn, point at and click on what was drawn, and look at what is there."""
-        # One test searches.
-        without_search(self.context)
         tabs = [self.context.new_page() for _ in range(min(TABS, len(paths)))]
         self.opening = True
         for start in range(0, len(paths), TABS):
@@ -682,20 +671,20 @@ def test_names_of_pages_are_shown_and_do_nothing(browser: Browser, entitled: Sit
 
 def test_the_search_shows_attacks_and_they_do_nothing(browser: Browser, hostile: Site) -> None:
     context = browser.new_context()
+    shown = []
     with served(hostile.folder / "bare") as address, contextlib.closing(context):
         eyes = Eyes(context, address)
         page = context.new_page()
         page.goto(f"{address}tags/index.html", wait_until="networkidle")
-        page.locator("[data-md-component=search-query]").click()
-        page.locator("[data-md-component=search-query]").press_sequentially("vek")
-        page.wait_for_selector(".md-search-result__item")
-        count = int(page.locator(".md-search-result__meta").inner_text().split()[0])
-        # The list grows as it is scrolled.
-        page.wait_for_function(MORE, arg=count)
-        eyes.check(page)
-        shown = page.locator(".md-search-result__list").inner_text()
+        page.keyboard.press("/")
+        # Each query finds those that begin with it.
+        for tens in range(20):
+            page.locator("dialog.q-search input").fill(f"vek{tens:03}")
+            page.wait_for_selector("dialog[data-searched]")
+            shown.append(page.locator(".q-search-hits").inner_text())
+            eyes.check(page)
     assert not eyes.faults, "\n".join(sorted(eyes.faults))
-    assert len(set(re.findall(r"vek\d{4}", shown))) > len(hostile.placed) / 2
+    assert len(set(re.findall(r"vek\d{4}", "".join(shown)))) > len(hostile.placed) / 4
 
 
 def test_an_address_that_is_an_attack_does_nothing(browser: Browser, named: Site) -> None:

@@ -9,8 +9,6 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, TimeoutError
 
-from tests.site.conftest import without_search
-
 TABS = 6
 LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 ONLY_NAMED = {"canonical", "alternate", "next", "prev", "edit", "license", "author"}
@@ -78,7 +76,7 @@ def some_of_each_kind(site: Path) -> list[str]:
 
 @pytest.mark.parametrize("listed", [some_of_each_kind, pytest.param(pages, marks=pytest.mark.slow)])
 def test_no_page_asks_another_host_or_logs_an_error(
-    searching: BrowserContext, site: Path, address: str, listed: Callable[[Path], list[str]]
+    context: BrowserContext, site: Path, address: str, listed: Callable[[Path], list[str]]
 ) -> None:
     shown: dict[Page | None, str] = {}
     faults: set[str] = set()
@@ -103,17 +101,16 @@ def test_no_page_asks_another_host_or_logs_an_error(
         if request.failure != "net::ERR_ABORTED":
             note(request.frame.page, f"can't load {request.url}: {request.failure}")
 
-    searching.on("request", asks)
-    searching.on("response", gets)
-    searching.on("console", logs)
-    searching.on("requestfailed", fails)
-    searching.on("weberror", lambda error: note(error.page, f"throws {error.error}"))
+    context.on("request", asks)
+    context.on("response", gets)
+    context.on("console", logs)
+    context.on("requestfailed", fails)
+    context.on("weberror", lambda error: note(error.page, f"throws {error.error}"))
 
-    tabs = [searching.new_page() for _ in range(TABS)]
+    tabs = [context.new_page() for _ in range(TABS)]
     every = listed(site)
     assert every[0] == "/"
-    # Home reads the index of the search; the others ask for the same one.
-    for some in (every[:1], *(every[start : start + TABS] for start in range(1, len(every), TABS))):
+    for some in (every[start : start + TABS] for start in range(0, len(every), TABS)):
         for tab, path in zip(tabs, some, strict=False):
             shown[tab] = path
             tab.goto(path.removeprefix("/"), wait_until="commit")
@@ -123,7 +120,6 @@ def test_no_page_asks_another_host_or_logs_an_error(
                 tab.wait_for_function(DRAWN)
             except TimeoutError:
                 note(tab, "leaves mathematics or a diagram as it was written")
-        without_search(searching)
 
     assert not faults, "\n".join(sorted(faults))
     assert len(every) > 1, "there are no pages to open"

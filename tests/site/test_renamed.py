@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.engine.conftest import SOUND, Base
-from tests.site.conftest import PATIENCE, SUB_PATH, UnderSubPath, served, without_search
+from tests.site.conftest import PATIENCE, SUB_PATH, UnderSubPath, served
 
 CARD = (
     SOUND["papers/toy.yml"]
@@ -31,7 +31,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def opened(browser: Browser, home: str, address: str, *, has_scripts: bool = True) -> Iterator[Page]:
     with browser.new_context(base_url=home, java_script_enabled=has_scripts) as context:
         context.set_default_timeout(PATIENCE)
-        without_search(context)
         page = context.new_page()
         page.goto(address)
         yield page

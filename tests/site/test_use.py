@@ -1,4 +1,4 @@
-"""What a reader does with the site: look, filter, search, switch to dark, read on a phone, copy, and edit."""
+"""What a reader does with the site: look, filter, switch to dark, read on a phone, copy, and edit."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 from quaere.content.model import Library
 from quaere.pages import scripts
 from quaere.project import Project
-from tests.site.conftest import with_mermaid, without_search
+from tests.site.conftest import with_mermaid
 
 ROOT = Path(__file__).parents[2]
 CARD = "papers/transformer/"
@@ -240,39 +240,6 @@ def test_an_open_question_links_to_its_line_in_the_card(page: Page, library: Lib
 # What a reader does
 
 
-SETTLED = """() => {
-  const found = document.querySelector(".md-search-result__list").innerHTML, same = found && found === window.before
-  window.before = found
-  return same
-}"""
-
-
-@pytest.mark.parametrize(
-    ("query", "path", "anchor"),
-    [
-        ("Attention Is All You Need", CARD, ""),
-        ("scaled dot product why divide", CARD, "#scaled-dot-product"),
-        ("padding_mask", MODULE, "#reference_impl.layers.attention.padding_mask"),
-    ],
-    ids=["a card", "an answer", "a function"],
-)
-def test_search_finds(searching: BrowserContext, query: str, path: str, anchor: str) -> None:
-    page = searching.new_page()
-    page.goto("")
-    page.keyboard.press("/")
-    page.locator("[data-md-component=search-query]").press_sequentially(query)
-    # The list is made anew with each letter that the search has caught up with.
-    page.wait_for_function(SETTLED, polling=400)
-    ends = f"[href$='{anchor}']" if anchor else ":not([href*='#'])"
-    found = page.locator(f".md-search-result__link[href*='/{path}']{ends}").first
-    expect(found).to_be_attached()
-    # A page's sections beyond the best stand folded below it.
-    if not found.is_visible():
-        page.locator("details", has=found).locator("summary").click()
-    found.click()
-    expect(page).to_have_url(re.compile(rf"/sub/path/{path}.*{re.escape(anchor)}$"))
-
-
 def test_the_palette_switches_to_dark_and_stays(page: Page) -> None:
     page.goto("")
     body = page.locator("body")
@@ -338,7 +305,6 @@ def test_an_answer_and_a_citation_can_be_copied(context: BrowserContext, page: P
 )
 def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, address: str, path: str) -> None:
     with browser.new_context(base_url=address, viewport={"width": 390, "height": 844}, has_touch=True) as context:
-        without_search(context)
         page = context.new_page()
         page.goto(path, wait_until="networkidle")
         wider = page.evaluate(
@@ -351,7 +317,6 @@ def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, address: str, pat
 
 def test_the_lineage_is_walked_by_keyboard_on_a_phone(browser: Browser, address: str) -> None:
     with browser.new_context(base_url=address, viewport={"width": 390, "height": 844}) as context:
-        without_search(context)
         page = context.new_page()
         page.goto("lineage/", wait_until="networkidle")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -375,7 +340,6 @@ def test_the_lineage_is_walked_by_keyboard_on_a_phone(browser: Browser, address:
 def test_a_flowchart_fits_the_page_that_it_is_on(browser: Browser, address: str) -> None:
     for width, where in ((1440, "widest"), (390, "not-widest")):
         with browser.new_context(base_url=address, viewport={"width": width, "height": 844}) as context:
-            without_search(context)
             page = context.new_page()
             page.goto("papers/attention_agent/#what-it-does", wait_until="networkidle")
             page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from quaere.content.bibliography.tex import Run, Text
 
@@ -38,7 +38,6 @@ class Page:
         description: Plain text, for search engines; empty for none.
         source: The file that is edited to change it; None for a page made of many.
         hide: What the theme leaves out on it: `navigation`, `toc`.
-        boost: How far the search puts it before others.
         head: HTML for the page's head.
         is_searched: Whether the search finds it.
     """
@@ -49,7 +48,6 @@ class Page:
     description: str = ""
     source: str | None = None
     hide: tuple[str, ...] = ()
-    boost: float = 1
     head: str = ""
     is_searched: bool = True
 
@@ -79,6 +77,7 @@ def unicode_mathematics(body: str) -> str:
     return _MATHEMATICS.sub(lambda found: html.escape(_unicode(html.unescape(found[1]))), body)
 
 
+@lru_cache(maxsize=4096)
 def _unicode(equation: str) -> str:
     return Text([Run(equation, is_math=True)]).plain
 

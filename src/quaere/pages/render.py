@@ -259,7 +259,6 @@ def _card(slug: str) -> Output:
             description=Here(view, path).said(paper.card.idea),
             source=paper.file,
             hide=("navigation",),
-            boost=2,
             **card.context(view, paper),
         )
 
@@ -361,7 +360,6 @@ def _page(
     description: str = "",
     source: str | None = None,
     hide: tuple[str, ...] = (),
-    boost: float = 1,
     is_searched: bool = True,
     reserved: Set[str] = frozenset(),
     **context: Any,
@@ -371,7 +369,7 @@ def _page(
     here.ids.taken |= reserved
     body = _rendered(view, template, here, {"title": title, **context})
     told = headed(view, path, title, description, context.get("paper"))
-    return Page(path, title, body, description, source, hide, boost, told, is_searched)
+    return Page(path, title, body, description, source, hide, told, is_searched)
 
 
 def _compile(view: View, name: str) -> None:

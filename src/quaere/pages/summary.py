@@ -62,6 +62,7 @@ class Summary:
         heading: The title as HTML.
         name: The paper's name in links: `short`, or the title up to its colon.
         authors: The names of the authors, as plain text; without "et al.".
+        surnames: Their family names, in the same order.
         credits: One or two authors by surname, or the first "et al.".
         year: The year of publication; None if it is unknown.
         issued: When it was published, as text.
@@ -89,6 +90,7 @@ class Summary:
     heading: Markup
     name: str
     authors: tuple[str, ...]
+    surnames: tuple[str, ...]
     credits: str
     year: int | None
     issued: str
@@ -136,6 +138,7 @@ def summarize(
     """
     card, reference = paper.card, paper.reference
     asked = list(asked)
+    people = [name for name in reference.people if name is not OTHERS]
     return Summary(
         slug=paper.slug,
         origin=(*card.formerly, paper.slug)[0],
@@ -143,7 +146,8 @@ def summarize(
         title=reference.title,
         heading=markup.runs(reference.heading),
         name=paper.name,
-        authors=tuple(str(name) for name in reference.people if name is not OTHERS),
+        authors=tuple(map(str, people)),
+        surnames=tuple(name.surname for name in people),
         credits=reference.short_credits,
         year=reference.year,
         issued=str(reference.issued),

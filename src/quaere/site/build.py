@@ -21,7 +21,7 @@ from quaere.content import addresses
 from quaere.content.model import Library
 from quaere.content.settings import places
 from quaere.errors import AuthorError, ConfigError, Faults, MisuseError, PageError, Place
-from quaere.pages import render, seen
+from quaere.pages import render, search, seen
 from quaere.pages.output import Output
 from quaere.pages.view import View
 from quaere.project import Project
@@ -222,7 +222,7 @@ class _Build:
                 self.by_mkdocs = {path: Made(found=self._look(path)) for path in stamp.files_of(self.fresh)}
                 self._check_links = config.validation.links.not_found >= logging.WARNING
                 self.asked = dict(plugin.asked)
-                self.is_pure = is_strict and self._check_links and reach.is_known and not plugin.has_index
+                self.is_pure = is_strict and self._check_links and reach.is_known
                 found = self._fill(plugin.front) if not records else self._fill(plugin.front, are_followed=False)
             except (AuthorError, Faults):
                 raise
@@ -257,6 +257,7 @@ class _Build:
         now = seen.answers(self.view, {question for one in former.values() for question in one.asked})
         draw, shells = Equations(self.view.kept), {name: shell.digest for name, shell in front.shells.items()}
         made: list[str] = []
+        numbers = search.numbers(self.shown.pages)
         pages, files = render.page_outputs(self.view), render.file_outputs(self.view)
         for is_page, output in chain(((True, one) for one in pages), ((False, one) for one in files)):
             file = addresses.file(output.path, self.view.has_folders) if is_page else output.path
@@ -267,11 +268,17 @@ class _Build:
                 and (not one.kind or shells.get(one.kind) == one.shell)
                 and all(now.get(question) == answer for question, answer in one.asked.items())
             )
+            number = numbers.get(output.path, 0)
+            if one and is_same and one.entry:
+                is_same = one.entry.number == number and self._is_left(former, one.entry.parts)
             if one is None or not is_same:
-                one = self._page(output, file, draw) if is_page else self._file(output, file)
+                one = self._page(output, file, draw, number) if is_page else self._file(output, file)
                 made.append(file)
+            elif one.entry:
+                self.outputs[one.entry.parts] = former[one.entry.parts]
             self.outputs[file] = one
             self.unread += ((output.path, *equation) for equation in one.unread)
+        self._search(former)
         self.files = {**self.by_mkdocs, **self.outputs}
         if not are_followed or not self._check_links:
             return []
@@ -293,14 +300,36 @@ class _Build:
         told = (sorted(front.view.items()), front.has_tabs, sorted(self.library.templates.items()))
         return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
 
-    def _page(self, output: Output, file: str, draw: Equations) -> Made:
+    def _is_left(self, former: Mapping[str, Made], file: str) -> bool:
+        """Return whether a file is as the last build wrote it."""
+        return file in former and self.there.get(file) == list(former[file].looks)
+
+    def _search(self, former: Mapping[str, Made]) -> None:
+        """Write the files of the search; of those of words what has changed."""
+        words = [path for path in former if path.startswith(f"{search.FOLDER}words/")]
+        now = [*self.front.entries, *(one.entry for one in self.outputs.values() if one.entry)]
+        only = None
+        if words and self.former.front:
+            before = [*Front.read(self.former.front).entries, *(one.entry for one in former.values() if one.entry)]
+            only = search.changed(before, now) | {path for path in words if not self._is_left(former, path)}
+            self.outputs |= {path: former[path] for path in words if path not in only}
+        for path, text in search.files(self.view, now, only):
+            self._write(path, text.encode())
+            self.outputs[path] = Made()
+
+    def _page(self, output: Output, file: str, draw: Equations, number: int) -> Made:
         with seen.noting(self.view) as asked:
             page = self.front.placed(output.page(self.view))
+            entry, parts = search.read_page(self.view, page, number) or (None, "")
+        if entry:
+            self._write(entry.parts, parts.encode())
+            self.outputs[entry.parts] = Made()
         kind, shell = self.front.shell(page)
         drawn = draw.drawn(page.body)
         self._write(file, self.front.fill(page, shell, self.view, drawn).encode("utf-8", errors="xmlcharrefreplace"))
         found = links.found(page.path, "", page.body, shell.ids)
-        return Made(kind=kind.name, shell=shell.digest, asked=asked, found=found, unread=tuple(equations.unread(drawn)))
+        unread = tuple(equations.unread(drawn))
+        return Made(kind=kind.name, shell=shell.digest, asked=asked, found=found, unread=unread, entry=entry)
 
     def _file(self, output: Output, file: str) -> Made:
         with seen.noting(self.view) as asked:

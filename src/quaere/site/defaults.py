@@ -22,6 +22,8 @@ from quaere.errors import ConfigError, Faults, Place
 
 FILE = "mkdocs.yml"
 _THEME = "material"
+_SEARCHES = ("search", "material/search")
+"""Plugins for which ours stands: what mkdocs.yml says of them is not read."""
 _DEEPEST, _MOST, _LONGEST = 50, 100_000, 4_000
 """Levels of nesting, values with those that aliases stand for, and signs of a number. Settings need far less."""
 # What these settings must be for what is done here with them; all others MkDocs checks.
@@ -52,7 +54,7 @@ def load(root: Path, library: Library, site: Path, docs: Path) -> MkDocsConfig:
     if own.get("repo_url"):
         known["edit_uri"] = f"edit/main/{library.settings.docs}/"
     if "plugins" in own:
-        own["plugins"] = _named(own["plugins"])
+        own["plugins"] = {name: options for name, options in _named(own["plugins"]).items() if name not in _SEARCHES}
         known["plugins"] = {name: _named(known["plugins"]).get(name) for name in own["plugins"]}
     merged = _merged(known, own)
     merged["plugins"] = [{name: options or {}} for name, options in _named(merged["plugins"]).items()]

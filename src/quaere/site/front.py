@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 
 from quaere.content import addresses
 from quaere.pages.page import Page
+from quaere.pages.search import Entry
 from quaere.pages.view import View
 from quaere.site import equations
 from quaere.site.shell import Kind, Shell
@@ -28,6 +29,7 @@ class Front:
         has_tabs: Whether the theme's navigation is tabs.
         docs: The hand-written pages that MkDocs does not leave out.
         shells: The shells by the names of their kinds.
+        entries: What the search knows of the pages that MkDocs makes.
         make: Has the theme make a shell for a page at a path; without it there are no more.
     """
 
@@ -35,6 +37,7 @@ class Front:
     has_tabs: bool
     docs: frozenset[str]
     shells: dict[str, Shell] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
     make: Callable[[Kind, str], Shell] | None = None
 
     def placed(self, page: Page) -> Page:
@@ -67,10 +70,12 @@ class Front:
             "has_tabs": self.has_tabs,
             "docs": sorted(self.docs),
             "shells": {name: shell.tell() for name, shell in self.shells.items()},
+            "entries": [one.tell() for one in self.entries],
         }
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Front:
         """Return what was written by `tell`."""
         shells = {name: Shell.read(shell) for name, shell in told["shells"].items()}
-        return cls(told["view"], told["has_tabs"], frozenset(told["docs"]), shells)
+        entries = [Entry.read(one) for one in told["entries"]]
+        return cls(told["view"], told["has_tabs"], frozenset(told["docs"]), shells, entries)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quaere import stamp
+from quaere.pages.search import Entry
 from quaere.site.links import Found
 
 # No id and no address holds it.
@@ -29,6 +30,7 @@ class Made:
         asked: What was asked of the library while it was made.
         found: What was found in it, if it is a page.
         unread: The equations in it that can't be drawn, each with the problem.
+        entry: What the search knows of it, if it is found by its words.
     """
 
     looks: tuple[int, int] = (-1, -1)
@@ -37,6 +39,7 @@ class Made:
     asked: Mapping[str, str] = field(default_factory=dict)
     found: Found | None = None
     unread: tuple[tuple[str, str], ...] = ()
+    entry: Entry | None = None
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,11 @@ class Kept:
 
 def _told(made: Made, asked: list[int]) -> list[Any]:
     found = made.found and [made.found.path, _BETWEEN.join(sorted(made.found.ids)), _BETWEEN.join(made.found.links)]
-    return [list(made.looks), made.kind, made.shell, asked, found, list(made.unread)]
+    return [list(made.looks), made.kind, made.shell, asked, found, list(made.unread), made.entry and made.entry.tell()]
 
 
 def _made(told: list[Any], questions: list[tuple[str, str]]) -> Made:
-    looks, kind, shell, asked, found, unread = told
+    looks, kind, shell, asked, found, unread, entry = told
     return Made(
         (looks[0], looks[1]),
         kind,
@@ -113,6 +116,7 @@ def _made(told: list[Any], questions: list[tuple[str, str]]) -> Made:
         dict(questions[number] for number in asked),
         found and Found(found[0], frozenset(_parted(found[1])), tuple(_parted(found[2]))),
         tuple((equation, problem) for equation, problem in unread),
+        entry and Entry.read(entry),
     )
 
 

@@ -36,10 +36,10 @@ from quaere.content import addresses
 from quaere.content import files as content_files
 from quaere.content.model import Library
 from quaere.errors import AuthorError, ConfigError, Faults, PageError, Place
-from quaere.pages import render, seen, sitemap
+from quaere.pages import render, search, seen, sitemap
 from quaere.pages.compiled import Compiled
 from quaere.pages.output import Output
-from quaere.pages.page import Heading, Page, ids, unicode_mathematics
+from quaere.pages.page import Heading, ids
 from quaere.pages.view import Here, View
 from quaere.project import Project
 from quaere.site import equations, handwritten, offline, policy
@@ -57,18 +57,15 @@ from quaere.site.shell import (
     Contents,
     Kind,
     Shell,
-    escaped,
     meta,
 )
 
 THEME = package_files("quaere.site") / "theme"
 """What stands in for the theme's templates, and what the pages need besides themselves."""
 
-_STYLES = ("assets/quaere.css",)
-_SCRIPTS = ("assets/render.js", "assets/quaere.js", "assets/facets.js", "assets/lineage.js")
+_STYLES = ("assets/quaere.css", "assets/search.css")
+_SCRIPTS = ("assets/render.js", "assets/quaere.js", "assets/search.js", "assets/facets.js", "assets/lineage.js")
 _ANSWERS = "quaere.content.answers.AnswersExtension"
-
-_FOLD = re.compile(r"</?(?:details|summary)\b[^>]*>")
 
 _log = get_plugin_logger("quaere")
 
@@ -118,8 +115,6 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     unread: list[tuple[str, str, str]]
     """The equations that can't be drawn: the page, what was written, and the problem."""
     is_served = False
-    has_index = False
-    """Whether the generated pages went into a search index of MkDocs' own, which needs all of them each time."""
     _is_given = False
 
     def use(self, project: Project, library: Library, *, is_served: bool) -> None:
@@ -212,6 +207,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         for path, source in self.library.attachments.items():
             files.append(File.generated(config, path, abs_src_path=str(self.project.root / source)))
         self._equations, self.unread = Equations(self.view.kept), []
+        self._numbers = search.numbers(self.library.pages)
         return files
 
     def on_nav(self, nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
@@ -271,6 +267,9 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         if isinstance(page.file, _Made):
             headed = equations.put(output, equations.LINKS + HEAD)
             return policy.put(headed, theme, policy.STYLES, is_served=self.is_served)
+        if not _is_excluded(page):
+            title = html.unescape(str(page.title))
+            self._index(*search.read(self.view, path, self._numbers[path], title, body), config)
         drawn = self._drawn(path, output)
         written = equations.put(drawn, equations.links(drawn, get_relative_url(equations.STYLES, page.url)))
         styles = policy.styles(drawn, equations.sheet(drawn))
@@ -291,23 +290,26 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             return output_content
         return policy.put(output_content, output_content, "", is_served=self.is_served)
 
-    # The search writes its index in its own `on_post_build`.
-    @event_priority(100)
     def on_post_build(self, config: MkDocsConfig) -> None:
-        """Add the generated pages to the search index; write them, and the files, if nobody else does."""
+        """Write the generated pages and the files, if nobody else does."""
         self._noting.close()
-        indexes = list(_indexes(config))
-        self.has_index = bool(indexes)
-        for path, output in self._pages.items() if indexes or not self._is_given else ():
+        if self._is_given:
+            return
+        for path, output in self._pages.items():
             page, named = self.front.placed(output.page(self.view)), _page(self._files, path)
-            for index in indexes if page.is_searched else ():
-                self._index(index, named, page)
-            if not self._is_given:
-                _, shell = self.front.shell(page)
-                filled = self.front.fill(page, shell, self.view, self._drawn(path, page.body))
-                write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
-        for path, output in self._others.items() if not self._is_given else ():
+            _, shell = self.front.shell(page)
+            filled = self.front.fill(page, shell, self.view, self._drawn(path, page.body))
+            write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
+            if found := search.read_page(self.view, page, self._numbers.get(path, 0)):
+                self._index(*found, config)
+        for path, output in self._others.items():
             write_file(output.data(self.view), self._files.src_uris[path].abs_dest_path)
+        for path, text in search.files(self.view, self.front.entries):
+            write_file(text.encode(), posixpath.join(config.site_dir, path))
+
+    def _index(self, entry: search.Entry, parts: str, config: MkDocsConfig) -> None:
+        self.front.entries.append(entry)
+        write_file(parts.encode(), posixpath.join(config.site_dir, entry.parts))
 
     def _shell(self, config: MkDocsConfig, kind: Kind, path: str) -> Shell:
         """Have the theme make a shell."""
@@ -350,15 +352,6 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             problem = "a plugin changes the theme's pages, so that those of the cards can't be filled in"
             raise ConfigError(Place("mkdocs.yml", 0), problem, "leave out plugins that rewrite HTML, such as minify")
         return Shell.of(written, contents)
-
-    def _index(self, index: Any, named: MkDocsPage, page: Page) -> None:
-        # What stands before the title would become an entry of its own, without words.
-        # A heading in a disclosure would end where its summary ends.
-        unfolded = _FOLD.sub("", page.body[max(0, page.body.find("<h1")) :])
-        named.content = unicode_mathematics(unfolded)
-        named.toc = TableOfContents([_anchor(escaped(one)) for one in page.headings])
-        named.meta = {**meta(page), "search": {"boost": page.boost} if page.boost != 1 else {}}
-        index.add_entry_from_context(named)
 
     def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:
         """Have MkDocs rebuild when a card, the implementation or the evidence changes."""
@@ -403,10 +396,10 @@ def _page(files: Files, path: str) -> Any:
     return files.src_uris[path].page if path in files.src_uris else None
 
 
-def _indexes(config: MkDocsConfig) -> Iterable[Any]:
-    """Return the search's index, if there is a search."""
-    found = (getattr(plugin, "search_index", None) for plugin in config.plugins.values())
-    return [index for index in found if hasattr(index, "add_entry_from_context")]
+def _is_excluded(page: MkDocsPage) -> bool:
+    """Return whether the front matter of a page keeps it out of the search, in Material's words."""
+    said = page.meta.get("search")
+    return isinstance(said, dict) and bool(said.get("exclude"))
 
 
 def _show_answers(config: MkDocsConfig) -> None:

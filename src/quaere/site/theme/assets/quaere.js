@@ -1,6 +1,4 @@
-// What the theme leaves to do for those who use no mouse: a name for the search, and a way into what scrolls sideways.
-
-document.querySelector(".md-search[role=dialog]")?.setAttribute("aria-label", "Search");
+// What the theme leaves to do for those who use no mouse: a way into what scrolls sideways.
 
 const openToKeys = () => {
   for (const element of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .diagram, .q-across, .q-flow")) {

@@ -1,0 +1,345 @@
+"""What the search finds things by: from each page to an entry, and from all entries to files.
+
+`read` reads one page; what it returns can be kept as long as the page does not change. `files` joins the entries of all
+pages in one pass. The browser reads, in `assets/find.js`:
+
+- `names.json`: what cards, pages, tags and affiliations are called. It comes first, and is all that a title needs.
+- `identifiers.json`: the pages by arXiv identifier and DOI.
+- `words/<two characters>.json`: the words that begin with them, each with the pages and the parts that hold it.
+- `pages/<number>.json`: the parts of a page with their texts, for what is shown of it.
+
+`fold` and `terms` must do to a text what `fold` and `terms` of `find.js` do to a query.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import operator
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from quaere.content import addresses
+from quaere.pages.page import Page, unicode_mathematics
+from quaere.pages.summary import Summary
+from quaere.pages.view import View
+
+FOLDER = "assets/data/search/"
+"""Where the files are in the site."""
+
+COMMON = frozenset(
+    """
+    a an and are as at be but by can do does for from has have how if in into is it its not of on or than that the their
+    then there these they this to was were what when where which who why will with
+    """.split()  # noqa: SIM905  (a list of quoted words would take a screen)
+)
+"""Words that hardly tell pages apart: only names are found by them."""
+
+_TO_END = r'[^>"]*+(?:"[^"]*"[^>"]*+)*+>'
+_UNREAD = re.compile(
+    r"<(?:(script|style|math)\b.*?</\1>"
+    r'|details class="mkdocstrings-source">.*?</details>'
+    r'|a\b[^>]*\bclass="(?:headerlink|q-back)".*?</a>'
+    r'|p class="q-(?:actions|brief|counts|status|where)">.*?</p>'
+    r'|span class="q-badge".*?</span>'
+    r'|div class="(?:arithmatex|q-copies)".*?</div>)',
+    re.DOTALL,
+)
+"""What is no text, what is said twice or on every card, and equations that stand alone."""
+_EXCLUDED = re.compile(r"<(\w+)\b[^>]*\sdata-search-exclude\b.*?</\1>", re.DOTALL)
+_PART = re.compile(
+    r'<(?:h(?P<level>[1-6])\b[^>]*?\sid="(?P<id>[^"]*)"[^>]*>(?P<title>.*?)</h(?P=level)>'
+    r'|div class="q-claim" id="(?P<claim>[^"]*)">\s*<p>(?P<says>.*?)</p>)',
+    re.DOTALL,
+)
+_ID = re.compile(' id="')
+_INLINE = re.compile(
+    rf"<(?:/?(?:a|abbr|code|del|em|ins|kbd|mark|s|small|span|strong|su[bp]|wbr)\b{_TO_END}|!--.*?-->)", re.DOTALL
+)
+_BLOCK = re.compile(rf"</?[a-z]{_TO_END}")
+# Of bytes, which is several times as fast: letters in lower case, no other signs; what is not ASCII stays for `fold`.
+_WORDS = bytes(one if one >= 128 else ord(chr(one).lower()) if chr(one).isalnum() else 32 for one in range(256))
+_WORD = re.compile(r"[^\W_]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_ACCENT = re.compile("[\u0300-\u036f]+")
+_UNSPACED = re.compile("([\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+)")
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ς": "σ"}
+)
+_LONGEST = 40
+"""Characters of a word that count."""
+_SLOTS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the search knows of a page.
+
+    Attributes:
+        number: The page's number.
+        name: Its row in `names.json`: kind, address, title, short name, authors, year, weight.
+        identifiers: The names of the paper in archives, in lower case.
+        words: The words of its text alone, one a blank.
+        named: The words of names and titles, one a line, each with where: `Q2` is the question in part 2, `C` a claim,
+            `S` a section, `M` a member of a module, `N` the names of people, tags and places.
+    """
+
+    number: int
+    name: tuple[str, ...]
+    identifiers: tuple[str, ...]
+    words: str
+    named: str
+
+    @property
+    def parts(self) -> str:
+        """The path of the file of the page's parts."""
+        return f"{FOLDER}pages/{self.number}.json"
+
+    def tell(self) -> list[Any]:
+        """Write it as plain values."""
+        return [self.number, list(self.name), list(self.identifiers), self.words, self.named]
+
+    @classmethod
+    def read(cls, told: list[Any]) -> Entry:
+        """Return what was written by `tell`."""
+        number, name, identifiers, words, named = told
+        return cls(number, tuple(name), tuple(identifiers), words, named)
+
+
+@dataclass(frozen=True)
+class _Part:
+    id: str
+    kind: str
+    title: str
+    text: str
+    state: str = ""
+
+
+def fold(text: str) -> str:
+    """Return a text in lower case without accents."""
+    if text.isascii():
+        return text.lower()
+    plain = _ACCENT.sub("", unicodedata.normalize("NFKD", text)).lower().translate(_LETTERS)
+    return unicodedata.normalize("NFC", plain)
+
+
+def terms(text: str) -> set[str]:
+    """Return the words of a text, folded; of a script without spaces each two neighboring characters."""
+    written = set(text.encode(errors="replace").translate(_WORDS).decode().split())
+    found = {word for word in written if word.isascii()}
+    for one in written - found:
+        for word in _WORD.findall(fold(one)):
+            for run in _UNSPACED.split(word):
+                found.update([run[at : at + 2] for at in range(len(run))] if _UNSPACED.match(run) else [run])
+    return {word[:_LONGEST] for word in found if len(word) > 1 or not word.isascii()} - COMMON
+
+
+def read_page(view: View, page: Page, number: int) -> tuple[Entry, str] | None:
+    """Return what `read` returns of a generated page; None if the search does not find it."""
+    if page.path in addresses.LISTS:
+        return read(view, page.path, number, page.title, "")  # what a list says stands on the pages that it lists
+    is_found = page.is_searched and page.source is not None
+    return read(view, page.path, number, page.title, page.body) if is_found else None
+
+
+def read(view: View, path: str, number: int, title: str, body: str) -> tuple[Entry, str]:
+    """Return a page's entry, and the content of the file of its parts: of each id, kind, title, text and state.
+
+    Args:
+        view: The library.
+        path: The page.
+        number: Its number.
+        title: Its title, plain text.
+        body: Its HTML.
+    """
+    about = view.summaries.get(path.removeprefix("papers/").removesuffix(".md")) if path.startswith("papers/") else None
+    is_module = about is None and path.startswith("reference/")
+    parts = list(_parts(body, title, about, "M" if is_module else "S"))
+    named: dict[str, list[str]] = defaultdict(list)
+    said = terms(" ".join(part.text for part in parts))
+    for at, part in enumerate(parts):
+        for word in terms(f"{part.title} {_HUMP.sub(' ', part.title)}") if at and part.kind else ():
+            named[word].append(f"{part.kind}{at}")
+    for word in terms(" ".join((*about.authors, *about.tags, *about.affiliations, about.venue))) if about else ():
+        named[word].append("N")
+    found = Entry(
+        number,
+        _name(view, path, title, about, is_module),
+        tuple(_identifiers(about)) if about else (),
+        " ".join(sorted(said - named.keys())),
+        "\n".join(f"{word} {''.join(named[word])}" for word in sorted(named)),
+    )
+    return found, _json([[one.id, one.kind, one.title, one.text, one.state] for one in parts])
+
+
+def _name(view: View, path: str, title: str, about: Summary | None, is_module: bool) -> tuple[str, ...]:
+    """Return a row of `names.json`."""
+    if about is None:
+        return "M" if is_module else "H", view.url(path), _line(title), "", "", "", "0"
+    short = "" if about.title.startswith(f"{about.name}: ") or about.name == about.title else about.name
+    # Of two alike the one with more behind it comes first.
+    weight = min(9, len(view.built_on.get(about.slug, ())) + len(about.questions) // 3)
+    authors = ", ".join(map(_line, about.surnames))
+    year = "" if about.year is None else str(about.year)
+    return "P", view.url(path), _line(about.title), _line(short), authors, year, str(weight)
+
+
+def _identifiers(about: Summary) -> Iterator[str]:
+    if about.doi:
+        yield about.doi.lower()
+    if about.arxiv:
+        # Neither version nor subject class tells papers apart: math.GT/0309136v2 is math/0309136.
+        yield re.sub(r"v\d+$|\.[a-z]{2}(?=/)", "", about.arxiv.lower())
+
+
+def _parts(body: str, title: str, about: Summary | None, kind: str) -> Iterator[_Part]:
+    """Yield the parts of a page: what stands below its title, then each heading and each claim with what follows it."""
+    shown = unicode_mathematics(_UNREAD.sub(" ", body))
+    if "data-search-exclude" in shown:
+        shown = _EXCLUDED.sub(" ", shown)
+    states = {one.name: one.state.value for one in about.questions} if about else {}
+    found = list(_starts(shown))
+    start = shown[: found[0].start()] if found else shown
+    if found and found[0]["level"] == "1":
+        first, *found = found
+        start += " " + shown[first.end() : found[0].start() if found else None]
+    yield _Part("", "", _line(title), _plain(start))
+    for one, after in zip_longest(found, found[1:]):
+        id = html.unescape(one["id"] if one["claim"] is None else one["claim"])
+        # The sections of each card are called alike, and their ids end so.
+        is_same = about is not None and id.endswith("_")
+        if is_same and id == "cite_":
+            continue
+        named = "C" if one["claim"] is not None else "Q" if id in states else "" if is_same else kind
+        text = shown[one.end() : after.start() if after else None]
+        yield _Part(id, named, _plain(one["title"] or one["says"] or ""), _plain(text), states.get(id, ""))
+
+
+def _starts(shown: str) -> Iterator[re.Match[str]]:
+    """Yield the headings and the claims: of all tags only those that have an id are looked at."""
+    end = 0
+    for id in _ID.finditer(shown):
+        at = shown.rfind("<", end, id.start())
+        if at >= 0 and (found := _PART.match(shown, at)):
+            end = found.end()
+            yield found
+
+
+def _plain(shown: str) -> str:
+    for tag in ("</span>", "</code>", "</a>"):  # most tags are of code, and this is faster than what follows
+        shown = shown.replace(tag, "")
+    return _line(html.unescape(_BLOCK.sub(" ", _INLINE.sub("", shown))))
+
+
+def _line(text: str) -> str:
+    # A docstring can hold half of a character, which nothing can write.
+    return " ".join(text.split()).encode(errors="replace").decode()
+
+
+def numbers(paths: Iterable[str]) -> dict[str, int]:
+    """Give each page a number, in the order of the numbers, so that other pages come and go without changing it."""
+    names = sorted(paths)
+    slots = _SLOTS
+    while slots < 4 * len(names):
+        slots *= 2
+    taken: dict[int, str] = {}
+    for path in names:
+        slot = int.from_bytes(hashlib.sha256(path.encode()).digest()[:4]) % slots
+        while slot in taken:
+            slot = (slot + 1) % slots
+        taken[slot] = path
+    return {taken[slot]: slot for slot in sorted(taken)}
+
+
+def files(view: View, entries: Iterable[Entry], only: Set[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the path and the content of each file of the search but those of single pages.
+
+    Args:
+        view: The library.
+        entries: Those of all pages, in any order.
+        only: Which files of words are wanted, as `changed` returns them; without it all.
+    """
+    names: dict[int, tuple[str, ...]] = {}
+    identifiers: dict[str, int] = {}
+    texts: dict[str, list[int]] = defaultdict(list)
+    named: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for one in entries:
+        names[one.number] = one.name
+        identifiers |= dict.fromkeys(one.identifiers, one.number)
+        for word in _wanted(one.words, " ", only):
+            texts[word].append(one.number)
+        for line in _wanted(one.named, "\n", only):
+            word, _, where = line.partition(" ")
+            named[word].append((one.number, where))
+    yield f"{FOLDER}names.json", _names(view, names)
+    yield f"{FOLDER}identifiers.json", _json(dict(sorted(identifiers.items())))
+    shards: dict[str, list[str]] = defaultdict(list)
+    for word in sorted(texts.keys() | named.keys()):
+        where = " ".join(f"{number}{where}" for number, where in sorted(named[word])) if word in named else ""
+        shards[shard(word)].append(f"{word}|{_deltas(texts.get(word, ()))}|{where}")
+    for path, lines in shards.items():
+        yield path, _json("\n".join(lines))
+
+
+def changed(before: Iterable[Entry], now: Iterable[Entry]) -> set[str]:
+    """Return the paths of the files of words that are not as they were."""
+    former, present = set(before), set(now)
+    gone, come = (
+        {(one.number, line) for one in some for line in (*one.words.split(" "), *one.named.split("\n")) if line}
+        for some in (former - present, present - former)
+    )
+    return {shard(line) for _, line in gone ^ come}
+
+
+def _wanted(lines: str, between: str, only: Set[str] | None) -> list[str]:
+    found = lines.split(between) if lines else []
+    return found if only is None else [line for line in found if shard(line) in only] if only else []
+
+
+def shard(word: str) -> str:
+    """Return the path of the file that holds a word, or a line that begins with one."""
+    start = word[:2].rstrip(" ")
+    return f"{FOLDER}words/{start if start.isascii() else f'x{ord(start[0]) >> 6:x}'}.json"
+
+
+def _deltas(of: Iterable[int]) -> str:
+    """Write numbers by how far each is from the one before."""
+    ascending = sorted(of)
+    return " ".join(map(str, map(operator.sub, ascending, [0, *ascending])))
+
+
+def _names(view: View, rows: Mapping[int, tuple[str, ...]]) -> str:
+    groups = [
+        (kind, view.url(page) + f"#{anchors[name]}", _line(name), "", "", str(len(papers)), "0")
+        for kind, page, anchors, of in (
+            ("T", addresses.TAGS, view.tag_anchors, view.tags),
+            ("F", addresses.AFFILIATIONS, view.affiliation_anchors, view.affiliations),
+        )
+        for name, papers in of.items()
+    ]
+    table = [*(rows[number] for number in sorted(rows)), *groups]
+    # A column of like things is smaller than rows of unlike ones.
+    kinds, paths, titles, shorts, authors, years, weights = zip(*table, strict=True) if table else [()] * 7
+    return _json(
+        {
+            "numbers": _deltas(rows),
+            "kinds": "".join(kinds),
+            "addresses": "\n".join(paths),
+            "titles": "\n".join(titles),
+            "shorts": "\n".join(shorts),
+            "authors": "\n".join(authors),
+            "years": "\n".join(years),
+            "weights": "".join(weights),
+            "common": " ".join(sorted(COMMON)),
+        }
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
