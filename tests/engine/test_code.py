@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from quaere.content import addresses
 from quaere.content.model import Library, Module
-from quaere.pages import docstrings, render, sections, source
+from quaere.pages import docstrings, render, sections, seen, source
 from quaere.pages.page import Page
+from quaere.pages.view import View
 from tests.engine.test_pages import Reading, answer, library, paper, question, verdict
 from tests.site import vectors
 
@@ -231,7 +232,9 @@ def test_what_is_asked_opens_its_answer_and_answers_apart_are_folded() -> None:
     (fold,) = [one for one in reading.all("details") if one.get("id") == "asked.red.held"]
     assert fold["data-state"] == "demonstrated"
     assert "../../papers/red/#held" in reading.links()
-    assert reading.text.count("Why held?") == 1
+    # Once where it opens, and once with its source, from where a link leads there.
+    assert reading.text.count("Why held?") == 2
+    assert reading.links().count("#asked.red.held") == 1
     assert "red.gone" in reading.text
     (row,) = [row for row in source.read(ASKED).rows if row.is_answers]
     assert (row.first, row.last) == (8, ASKED.count("\n"))
@@ -244,6 +247,44 @@ def test_a_stranger_s_docstring_can_do_nothing_but_be_shown() -> None:
         quoted = f"class A:\n    {written!r}\n"
         for one in (written, quoted):
             assert Reading(page(("house", one)).body).faults() == [], one
+
+
+def test_an_answer_that_is_asked_nowhere_opens_with_its_source() -> None:
+    red = paper("red", questions=(question("held"),))
+    apart = ASKED[ASKED.index("# Answers") :]
+    made = page(("house.red", apart), of=library(red, answers=(answer("red.held"),)))
+    assert made.body.index('class="q-fold q-apart"') < made.body.index('id="asked.red.held"')
+
+
+# What a page depends on
+
+
+def test_a_page_follows_from_its_module_the_names_of_others_and_the_states_of_its_questions() -> None:
+    red = paper("red", questions=(question("held"), question("other")))
+
+    def view_of(house: str = "", other: str = "def help(): ...", ran: str = "now") -> View:
+        texts = {
+            "house.red": f"from house.other import help\n{ASKED}{house}",
+            "house.other": other,
+            "house.third": other,
+        }
+        modules = tuple(Module(name, f"{name}.py", "", "k", text) for name, text in texts.items())
+        of = Library({"red": red}, {}, (answer("red.held"),), modules, {})
+        return render.view(of, {"red.held": verdict(key=ran)})
+
+    before = view_of()
+    (output,) = [one for one in render.page_outputs(before) if one.path == "code/red.md"]
+    with seen.noting(before) as notes:
+        output.page(before)
+
+    def is_same(**changed: str) -> bool:
+        return seen.answers(view_of(**changed), notes) == notes
+
+    assert notes
+    assert is_same()
+    assert not is_same(house="\nx = 1\n")
+    assert not is_same(ran="then")
+    assert not is_same(other="def gone(): ...")
 
 
 # Names
@@ -287,8 +328,10 @@ def use(part: Part | None, é="é", *parts):
 def test_names_are_links_in_modules_that_import_each_other_or_nest_deep() -> None:
     around = "from house.b import x\n"
     assert linked(page(("house.a", around), ("house.b", "from house.a import x\n")), 1) == {"house.b": "../b/"}
-    deep = "x = 1\ny = " + "(" * 60 + "x" + ")" * 60 + " + x" * 900 + "\n"
-    assert 'id="L2"' in page(("house", deep)).body
+    deep = "x = 1\ny = " + "(" * 60 + "x" + ")" * 60 + " + x" * 1500 + "\nz = x\n"
+    made = page(("house", deep))
+    assert 'id="L2"' in made.body
+    assert "it is shown as it stands" not in made.body
 
 
 # Sections

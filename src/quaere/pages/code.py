@@ -17,6 +17,7 @@ from quaere.pages.output import Output
 from quaere.pages.view import Here, View
 
 _AXES = re.compile(r"\$(?P<axis>[A-Za-z]\w*)\$ (?P<is>[^.;]+?)(?=, (?:and )?\$[A-Za-z]\w*\$ |[.;]|$)")
+_HEADER = re.compile(r"\s*(?:[rR]?\"\"\")?Answers:[ ]*(\S+)\s*$")
 _SHAPES = re.compile(r"# \([\w*·…\s,.+\-/]*\)(?=$|[ ,;])")
 _AXIS = re.compile(r"[*#?]*([A-Za-z]\w*)")
 _INDENT, _DEEPEST, _LONG = 4, 9, 36
@@ -55,11 +56,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the page; `id` names its heading, if it has one, and `level` is the heading's."""
+    """A row of the page; `id` names its heading, if it has one, and `level` is the heading's.
+
+    `answered` are the questions that it answers apart.
+    """
 
     of: source.Row
     id: str
     level: int
+    answered: tuple[str, ...]
     shapes: tuple[Shape, ...]
     lines: tuple[Line, ...]
 
@@ -95,8 +100,10 @@ def context(view: View, module: Module) -> dict[str, Any]:
         headings.discard(id)
         lines = tuple(_line(line, links, anchors, marked) for line in row.lines)
         shapes = tuple(_shapes(one.node, own, axes)) if one else ()
-        rows.append(Row(row, id, 2 if one and "." not in one.name else 3, shapes, lines))
+        level = 2 if one and "." not in one.name else 3
+        rows.append(Row(row, id, level, _answered(row, read.lines), shapes, lines))
     asked = [id for row in read.rows for part in row.prose for id in part.ids]
+    asked += [id for row in rows for id in row.answered]
     return {
         "module": module,
         "count": len(read.lines),
@@ -107,6 +114,12 @@ def context(view: View, module: Module) -> dict[str, Any]:
         "sections": _sections(read.rows, ids),
         "reserved": {*ids.values(), *(f"asked.{id}" for id in asked)},
     }
+
+
+def _answered(row: source.Row, lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the questions that functions answer which hold nothing else."""
+    within = lines[row.first - 1 : row.last] if row.is_answers else ()
+    return tuple(found[1] for line in within if (found := _HEADER.match(line)))
 
 
 def _ids(rows: Sequence[source.Row], own: names.Names) -> dict[str, str]:

@@ -187,7 +187,7 @@ class _Rows:
     def _cut(self) -> None:
         tree = self._tree
         assert tree is not None
-        comments = self._comment_groups(tree)
+        comments = self._comment_groups()
         answers = list(_answers(tree, self._lines, comments))
         within = [range(first, last + 1) for first, last in answers]
         for first, last in answers:
@@ -233,17 +233,13 @@ class _Rows:
         self._docstrings[first] = last
         cut.prose += docstrings.parts(text, first, last)
 
-    def _comment_groups(self, tree: ast.Module) -> list[tuple[int, int]]:
+    def _comment_groups(self) -> list[tuple[int, int]]:
         """Return the first and the last line of each group of comments that have their lines for themselves."""
-        strings: set[int] = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant | ast.JoinedStr) and (node.end_lineno or 0) > node.lineno:
-                strings.update(range(node.lineno + 1, (node.end_lineno or 0) + 1))
         groups: list[tuple[int, int]] = []
         depth = -1
         for number, tokens in enumerate(self._tokens, 1):
             real = [token for token in tokens if token.text.strip()]
-            if len(real) == 1 and real[0].kind == "c" and number not in strings:
+            if len(real) == 1 and real[0].kind == "c":
                 if groups and groups[-1][1] == number - 1 and depth == real[0].column:
                     groups[-1] = groups[-1][0], number
                 else:

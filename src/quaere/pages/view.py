@@ -44,6 +44,7 @@ MEANINGS = {
 }
 """The states in the order in which pages list them, and what each means."""
 
+_AXES = re.compile(r"^#{1,6} Axes\b[^\n]*\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 _AXIS = re.compile(r"^\| *(`[^|\n]*) *\| *([^|\n]+?) *\|", re.MULTILINE)
 
 
@@ -198,9 +199,8 @@ class View:
         """What hand-written pages say of axes, in a table below a heading `Axes`: names as code, then the meaning."""
         found: dict[str, str] = {}
         for path in sorted(self.library.docs):
-            _, heading, text = self.library.docs[path].partition("\n## Axes\n")
-            table = text.partition("\n#")[0] if heading else ""
-            for written, meaning in _AXIS.findall(table):
+            table = _AXES.search(self.library.docs[path])
+            for written, meaning in _AXIS.findall(table[1]) if table else ():
                 for name in re.findall(r"`(\w+)`", written):
                     found.setdefault(name, Here(self, path).said(meaning))
         return found
