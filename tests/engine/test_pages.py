@@ -1088,7 +1088,7 @@ def test_on_a_page_deep_down_links_find_the_way_back() -> None:
 
 
 def test_a_page_can_ask_for_the_states_and_the_newest_cards() -> None:
-    assert set(render.PARTS) == {"states", "newest", "question", "benchmarks", "lineage"}
+    assert set(render.PARTS) == {"states", "newest", "question", "figure", "benchmarks", "lineage"}
     states, newest = part("states", small()), part("newest", small())
     assert Reading(states).faults() == Reading(newest).faults() == []
     assert Reading(states).links() == [
@@ -1106,6 +1106,14 @@ def test_a_page_can_show_a_question_opened_that_links_to_its_card() -> None:
     assert [details.get("open") for details in Reading(shown).all("details")] == [""]
     assert links_of(shown)["link to this question"] == "../../papers/red/#held"
     assert ">>> 1 + 1\n2" in Reading(shown).texts["pre"][0]
+
+
+def test_a_page_can_show_a_figure_of_an_experiment_that_links_to_it() -> None:
+    of = small(results={"red": (result(),)})
+    shown = render.part(view(of), render.PARTS["figure"], "topics/x.md", "red.curve")
+    assert Reading(shown).faults() == []
+    assert [image["src"].partition("#")[2] for image in Reading(shown).all("img")] == ["only-light", "only-dark"]
+    assert links_of(shown)["the experiment of Red"] == "../../papers/red/#experiment_"
 
 
 def test_the_heading_of_a_fold_holds_no_link() -> None:

@@ -6,7 +6,7 @@ Other distributions add theirs by the entry point `quaere.checks`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, cast
@@ -147,16 +147,23 @@ def _no_such_name(library: Library, name: str) -> tuple[str, str]:
 
 
 @_registered
-def shown_questions(library: Library) -> Iterator[AuthorError]:
-    """Each question that a hand-written page shows, by `<!-- quaere:question paper.question -->`, exists."""
+def shown_parts(library: Library) -> Iterator[AuthorError]:
+    """Each question and figure that a hand-written page shows, by `<!-- quaere:question paper.question -->`, exists."""
+    figures = {
+        f"{slug}.{one.id}": None for slug, found in library.results.items() for each in found for one in each.figures
+    }
+    known: Mapping[str, Collection[str]] = {"question": library.questions, "figure": figures}
     for path, page in library.docs.items():
         for offset, part, name in parts(page):
-            if part == "question" and name not in library.questions and not library.has(name):
-                column = offset - page.rfind("\n", 0, offset)
-                place = Place(f"{library.settings.docs}/{path}", page.count("\n", 0, offset) + 1, column)
-                problem = f"there is no question `{name}` to show" if name else "this names no question to show"
-                written = "write `<!-- quaere:question paper.question -->`"
-                yield PageError(place, problem, _hint(library, name, library.questions) if name else written)
+            if part not in known or name in known[part] or (name and name.partition(".")[0] in library.unsound):
+                continue
+            if part == "question" and library.has(name):
+                continue
+            column = offset - page.rfind("\n", 0, offset)
+            place = Place(f"{library.settings.docs}/{path}", page.count("\n", 0, offset) + 1, column)
+            problem = f"there is no {part} `{name}` to show" if name else f"this names no {part} to show"
+            written = f"write `<!-- quaere:{part} paper.{part} -->`"
+            yield PageError(place, problem, _hint(library, name, known[part]) if name else written)
 
 
 @dataclass

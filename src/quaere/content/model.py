@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quaere.content import addresses
 from quaere.content.bibliography.reference import Reference
-from quaere.content.results import Finding, Result
+from quaere.content.results import Figure, Finding, Result
 from quaere.content.settings import Settings
 from quaere.content.states import State
 from quaere.errors import Place
@@ -363,6 +363,12 @@ class Library:
                 if former is None or finding.outcome.is_verdict > former[0].outcome.is_verdict:
                     found[finding.claim] = finding, result
         return found
+
+    def figure(self, name: str) -> tuple[Result, Figure] | None:
+        """Return the figure `paper.figure` of an experiment, of the largest size that has it; None if there is none."""
+        slug, _, id = name.partition(".")
+        found = ((result, one) for result in self.results.get(slug, ()) for one in result.figures if one.id == id)
+        return next(found, None)
 
     @cached_property
     def code_key(self) -> str:

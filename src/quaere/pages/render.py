@@ -58,6 +58,7 @@ PARTS: Mapping[str, str] = {
     "newest": "newest.html",
     "lineage": "lineage_part.html",
     "question": "shown.html",
+    "figure": "figure.html",
     "benchmarks": "benchmarks.html",
 }
 """The parts that a hand-written page can contain by `<!-- quaere:NAME -->`, and their templates."""
@@ -301,8 +302,20 @@ def _code(name: str) -> Output:
 
 
 def part(view: View, template: str, path: str, of: str | None = None) -> str:
-    """Make a part of the page at `path`, which somebody wrote by hand; `of` is the question that it shows."""
-    return _rendered(view, template, Here(view, path), {"one": view.library.questions[of]} if of else {})
+    """Make a part of the page at `path`, which somebody wrote by hand.
+
+    Args:
+        view: The library.
+        template: The part's template.
+        path: The page.
+        of: What it shows: a question, `paper.question`, or a figure of an experiment, `paper.figure`.
+    """
+    context: dict[str, Any] = {}
+    if of and template == PARTS["figure"]:
+        context = dict(zip(("result", "figure"), view.library.figure(of) or (), strict=True))
+    elif of:
+        context = {"one": view.library.questions[of]}
+    return _rendered(view, template, Here(view, path), context)
 
 
 def headed(view: View, path: str, title: str, description: str, paper: Paper | None = None) -> str:

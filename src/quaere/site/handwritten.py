@@ -74,7 +74,11 @@ def fill(view: View, path: str, content: str) -> str:
 
     def part(found: re.Match[str]) -> str:
         template = render.PARTS.get(found["name"])
-        is_whole = template and (found["name"] != "question" or found["of"] in view.library.questions)
+        of, is_whole = found["of"] or "", template is not None
+        if found["name"] == "question":
+            is_whole = of in view.library.questions
+        elif found["name"] == "figure":
+            is_whole = view.library.figure(of) is not None
         return render.part(view, template, path, found["of"]) if template and is_whole else found[0]
 
     return PART.sub(part, content)
