@@ -47,8 +47,9 @@ fuzz: $(TESTS) ## Run the fuzz tests (15 minutes); SEED=n repeats a run
 	@seed=$${SEED:-$$RANDOM}; echo "to repeat this run: make fuzz SEED=$$seed"; \
 	QUAERE_FUZZ=10000 $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$$seed
 
-bench: $(TESTS) ## Run the benchmarks (15 minutes)
+bench: $(TESTS) $(JAVASCRIPT) $(FIGURES) ## Run the benchmarks: of the code (15 minutes), then of the site (15 minutes)
 	$(BIN)/python -m benchmarks
+	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m benchmarks.site
 
 schema: $(SITE) ## Generate the JSON Schemas of cards and of library.json, docs/schema
 	$(BIN)/python -m quaere.content.model > docs/schema/card.json

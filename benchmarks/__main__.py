@@ -26,10 +26,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from rich.console import Console
 
-from benchmarks import report
+from benchmarks import report, site
 from benchmarks.row import DifferentOutputsError, Measured, Row, Setting, measured
 from benchmarks.rows import ROWS
 from quaere import atomic
+from quaere.content import results
 from quaere.errors import nearest
 
 ROOT = Path(__file__).parents[1]
@@ -90,8 +91,10 @@ def main(given: list[str]) -> int:
         return 1
     # A run of some rows must not take the place of one of all.
     if file := options.output or (None if options.row else RESULTS):
-        found = report.summarize(done, options.minutes)
-        atomic.write(file, report.result(found, ROOT, options.device, time.monotonic() - started).json_text())
+        found = report.result(report.summarize(done, options.minutes), ROOT, options.device, time.monotonic() - started)
+        # What `benchmarks.site` measured stays.
+        kept = site.of_site(results.read(RESULTS.read_text(encoding="utf-8"))) if RESULTS.exists() else ((), ())
+        atomic.write(file, site.merged(found, *kept).json_text())
         console.print(f"written to {file}", highlight=False)
     return 0
 

@@ -384,7 +384,7 @@ def test_a_template_that_stands_in_for_none_is_told(base: Base) -> None:
             "templates/home.html": '{% extends "quaere/home.html" %}{# {% include "mine.html" %} #}',
             "templates/mine.html": "used",
             "templates/crad.html": "lost",
-            "templates/xyz.html": "lost",
+            "templates/zzzzzzzz.html": "lost",
             "templates/card.htm": "lost",
             "templates/README.md": "notes",
         }
@@ -392,7 +392,7 @@ def test_a_template_that_stands_in_for_none_is_told(base: Base) -> None:
     assert [(fault.place.file, fault.hint[:24]) for fault in told(base)] == [
         ("templates/card.htm", "did you mean `card.html`"),
         ("templates/crad.html", "did you mean `card.html`"),
-        ("templates/xyz.html", "name it as the template "),
+        ("templates/zzzzzzzz.html", "name it as the template "),
     ]
 
 

@@ -106,10 +106,50 @@ def address(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def root_address(site: Path) -> Iterator[str]:
+    """Where the site is served from the root of a host."""
+    with served(site) as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
 def thousand_address(thousand: Path) -> Iterator[str]:
     """Where the site of 1,000 generated cards is served."""
     with served(thousand, UnderSubPath) as root:
         yield root.removesuffix("/") + SUB_PATH
+
+
+def pages(site: Path) -> list[str]:
+    """List the addresses of all pages, relative to home. 404.html is left out: a server shows it at any address."""
+    return sorted(
+        str(file.relative_to(site).parent.as_posix()).removeprefix(".") + "/"
+        if file.name == "index.html"
+        else file.relative_to(site).as_posix()
+        for file in site.rglob("*.html")
+        if file != site / "404.html"
+    )
+
+
+def file_of(site: Path, path: str) -> Path:
+    """Return the file that a server gives for an address relative to home."""
+    file = site / path.strip("/")
+    return file / "index.html" if path.endswith("/") or not path else file
+
+
+def kind(path: str) -> str:
+    """Return what kind of page stands at an address: those of a kind are made alike."""
+    return path.partition("/")[0] if path.count("/") > 1 else path
+
+
+def by_kind(site: Path) -> dict[str, list[str]]:
+    """Return one or two pages of each kind, neither the smallest nor the largest ones, and the page of errors."""
+    kinds: dict[str, list[str]] = {"404.html": ["404.html"]}
+    for path in sorted(pages(site), key=lambda path: file_of(site, path).stat().st_size):
+        kinds.setdefault(kind(path), []).append(path.removeprefix("/"))
+    return {
+        name: list(dict.fromkeys((of[len(of) // 2], of[len(of) * 9 // 10] if len(of) > 9 else of[len(of) // 2])))
+        for name, of in kinds.items()
+    }
 
 
 @pytest.fixture(scope="session")

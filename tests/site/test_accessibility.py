@@ -1,43 +1,42 @@
-"""What axe-core finds on the main kinds of page, in both palettes."""
+"""What axe-core finds on each kind of page, on wide and narrow screens and in both palettes; and the keyboard alone."""
 
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.site.conftest import by_kind
+
 AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
-PAGES = [
-    "",
-    "papers/relative_positions/",
-    "papers/vit/",
-    "papers/?family=Google&tag=transformer",
-    "questions/?state=open&tag=no-such-tag",
-    "lineage/",
-    "questions/",
-    "board/",
-    "experiments/",
-    "speed/",
-    "reference/layers.positions/",
-    "code/layers.attention/",
-]
+# What a script makes of a list.
+FILTERED = ["papers/?family=Google&tag=transformer", "questions/?state=open&tag=no-such-tag"]
+# What of axe's rules depends on the colors or on the width.
+NARROW = ["color-contrast", "scrollable-region-focusable", "target-size"]
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_axe_finds_nothing_serious(page: Page, path: str) -> None:
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    page.goto(path, wait_until="networkidle")
-    # A page is whole once its scripts have run, which a busy machine may leave for later.
-    page.locator("button.q-search-open").wait_for()
-    # The page's policy lets no script tag in.
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    assert found(page, "default") == []
-    page.emulate_media(color_scheme="dark")
-    # Of what axe looks at, the palette decides the contrast only.
-    assert found(page, "slate", runOnly=["color-contrast"]) == []
+# Of each kind a page of middle size, and the slow one that is larger than most.
+@pytest.mark.parametrize("place", [0, pytest.param(-1, marks=pytest.mark.slow)])
+def test_axe_finds_nothing_on_any_kind_of_page(page: Page, site: Path, root_address: str, place: int) -> None:
+    kinds = by_kind(site)
+    assert {"/", "papers/", "questions/", "reference/", "papers", "404.html"} <= kinds.keys()
+    faults: list[str] = []
+    for path in [*FILTERED, *(some[place] for some in kinds.values())]:
+        page.set_viewport_size({"width": 1440, "height": 900})
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        # A server shows the page of errors at any address, so that it leads to everything from the root.
+        page.goto(root_address + path if path == "404.html" else path, wait_until="networkidle")
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        # The page's policy lets no script tag in.
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        wide = found(page, "default", rules={"target-size": {"enabled": True}})
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.emulate_media(color_scheme="dark")
+        faults += (f"{path}: {one}" for one in [*wide, *found(page, "slate", runOnly=NARROW)])
+    assert not faults, "\n".join(faults)
 
 
 def found(page: Page, palette: str, **options: object) -> list[str]:
-    """Return what axe finds that is serious, once the page has a palette."""
+    """Return what axe finds once the page has a palette: against WCAG 2.2 AA, and else what it takes for serious."""
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", palette)
     page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     result = page.evaluate("options => axe.run(options)", {"resultTypes": ["violations"], **options})
@@ -45,6 +44,54 @@ def found(page: Page, palette: str, **options: object) -> list[str]:
     return [
         f"{violation['id']} ({violation['impact']}): {node['target'][0]} {node['html'][:120]}"
         for violation in result["violations"]
-        if violation["impact"] in ("serious", "critical")
+        if violation["impact"] in ("serious", "critical") or any(tag.startswith("wcag") for tag in violation["tags"])
         for node in violation["nodes"]
     ]
+
+
+def test_the_keyboard_alone_reaches_everything_of_a_card(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("papers/transformer/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to content"
+    page.keyboard.press("Enter")
+    # What the pointer can use and the tabulator can't reach.
+    stops = page.evaluate(
+        """() => {
+            const all = "article a[href], article button, article summary, article input, article select";
+            const seen = [...document.querySelectorAll(all)].filter((one) => one.checkVisibility());
+            return [seen.length, seen.filter((one) => one.tabIndex < 0).map((one) => one.outerHTML.slice(0, 80))];
+        }"""
+    )
+    assert stops[0] > 40
+    assert stops[1] == []
+    fold = page.locator("details.q-question").first
+    tab_to(page, "details.q-question summary")
+    page.keyboard.press("Enter")
+    expect(fold).to_have_attribute("open", "")
+    tab_to(page, ".q-copy")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    page.keyboard.press("Enter")
+    expect(page.locator(".q-copy").first).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == page.locator(".q-copy").first.get_attribute("data-copy")
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press the tabulator until it reaches an element of a kind."""
+    for _ in range(150):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"no {selector} in 150 steps")
+
+
+def test_nothing_moves_for_who_wants_no_motion(page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.goto("papers/transformer/")
+    moving = """[...document.querySelectorAll("*")].flatMap((one) => {
+        const style = getComputedStyle(one);
+        const longest = Math.max(...[style.transitionDuration, style.animationDuration]
+            .flatMap((text) => text.split(",").map(parseFloat)));
+        return longest > 0.01 || style.scrollBehavior === "smooth" ? [`${one.tagName}.${one.className}`] : [];
+    })"""
+    assert page.evaluate(f"[...new Set({moving})]") == []

@@ -9,23 +9,14 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, TimeoutError
 
+from tests.site.conftest import file_of, kind, pages
+
 TABS = 6
 LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
 ONLY_NAMED = {"canonical", "alternate", "next", "prev", "edit", "license", "author"}
 DRAWN = (
     """() => [...document.querySelectorAll(".arithmatex, .diagram")].every(one => one.querySelector(".katex, svg"))"""
 )
-
-
-def pages(site: Path) -> list[str]:
-    """List the addresses of all pages, relative to home. 404.html is left out: a server shows it at any address."""
-    return sorted(
-        str(file.relative_to(site).parent.as_posix()).removeprefix(".") + "/"
-        if file.name == "index.html"
-        else file.relative_to(site).as_posix()
-        for file in site.rglob("*.html")
-        if file != site / "404.html"
-    )
 
 
 class Anchors(HTMLParser):
@@ -59,11 +50,6 @@ def parsed(file: Path) -> Anchors:
 def test_each_image_says_how_large_it_is_so_that_nothing_moves_when_it_comes(site: Path) -> None:
     files = list(site.rglob("*.html"))
     assert [(file, image) for file in files for image in parsed(file).unsized] == []
-
-
-def kind(path: str) -> str:
-    """Return what kind of page stands at an address: those of a kind are made alike."""
-    return path.partition("/")[0] if path.count("/") > 1 else path
 
 
 def some_of_each_kind(site: Path) -> list[str]:
@@ -165,9 +151,3 @@ def test_no_page_names_another_host_to_load_from(site: Path) -> None:
         f"{path}: {url}" for path in pages(site) for url in parsed(file_of(site, path)).loads if urlsplit(url).netloc
     ]
     assert not faults, "\n".join(faults)
-
-
-def file_of(site: Path, path: str) -> Path:
-    """Return the file that a server gives for an address relative to home."""
-    file = site / path.strip("/")
-    return file / "index.html" if path.endswith("/") or not path else file

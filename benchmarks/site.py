@@ -1,0 +1,438 @@
+"""Measure the site beside one of plain Material over the same cards, print a table, and keep it.
+
+    python -m benchmarks.site                    all of it, within 15 minutes; goes into benchmarks/results.json
+    python -m benchmarks.site --part builds      one part; writes nothing, unless --output says where
+
+Seconds are those of the processor, of whole processes with their children; memory is the most that one process held.
+"""
+
+import argparse
+import contextlib
+import datetime
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+
+from benchmarks import lighthouse
+from benchmarks.served import served
+from quaere import atomic
+from quaere.content import results
+from quaere.content.results import Cell, Figure, Lines, Result, Series, Table
+from quaere.running import hardware, verify
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results.json"
+QUAERE = (sys.executable, "-m", "quaere")
+PLAIN = (sys.executable, "-m", "mkdocs", "build", "--quiet")
+SIZES = (100, 300, 1000, 3000, 5000, 10000)
+PLAIN_MOST = 5000
+"""The size up to which plain Material is measured: more of it would take all of the time."""
+SHOWN = ".q-hit, .md-search-result__item"
+TITLE, GROWTH, LIGHTHOUSE = "The site", "site-growth", "What Lighthouse says, as on a phone"
+COLUMNS = ("work", "unit", "ours", "plain Material", "at most")
+NOTE = (
+    "Seconds of the processor, of whole processes with their children, unless the unit says otherwise; plain Material "
+    "builds the same cards as Markdown, with its search, and does all of it each time. Memory is the most that one "
+    "process held."
+)
+PAGES = {
+    "home": "",
+    "card (Transformer)": "papers/transformer/",
+    "code (Transformer)": "code/transformer/",
+    "questions": "questions/",
+}
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a process took, with its children: seconds of the processor, and bytes held at most by one of them."""
+
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table; `most` is what is aimed at."""
+
+    work: str
+    unit: str
+    ours: float | None
+    plain: float | None = None
+    most: float | None = None
+
+
+@dataclass
+class Found:
+    """What has been measured up to now."""
+
+    rows: list[Row] = field(default_factory=list)
+    growth: dict[str, dict[int, float]] = field(default_factory=dict)
+    scores: list[tuple[Cell, ...]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def add(self, *row: str | float | None) -> None:
+        """Add a row, and print it."""
+        self.rows.append(one := Row(*row))  # type: ignore[arg-type]
+        ours, plain, most = (results.cell(value) for value in (one.ours, one.plain, one.most))
+        print(f"{one.work:58} {one.unit:12} {ours:>9} {plain:>9} {most:>9}", flush=True)
+
+    def grew(self, name: str, cards: int, seconds: float) -> None:
+        """Note a point of a curve."""
+        self.growth.setdefault(name, {})[cards] = seconds
+
+
+def spent(command: Iterable[str], folder: Path) -> Spent:
+    """Run a command in a folder and return what it took.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen([*command], cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            raise RuntimeError(f"{' '.join(command)} in {folder}: {output.read().decode()[-2000:]}")
+    return Spent(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def median(measure: Callable[[], Spent], times: int = 3) -> Spent:
+    """Measure some times, and return the one in the middle."""
+    return sorted((measure() for _ in range(times)), key=lambda one: one.seconds)[times // 2]
+
+
+def changed(card: Path, word: str) -> None:
+    """Change the idea of a card."""
+    text = card.read_text(encoding="utf-8")
+    card.write_text(re.sub(r'^(idea: (?:>-\n +|["\']?))', rf"\g<1>{word} ", text, count=1, flags=re.MULTILINE), "utf-8")
+
+
+def generate(cards: int, folder: Path, *options: str) -> Path:
+    """Write a library in a process of its own: what a parent holds counts as what its children held."""
+    spent((sys.executable, "-m", "benchmarks.generated", str(cards), str(folder), *options), ROOT)
+    return folder
+
+
+def copy_of_this(folder: Path) -> Path:
+    """Copy this repository as git sees it, with what was drawn and verified before."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    drawn = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/assets/figures").glob("*.svg")]
+    for path in [*listed.split("\0")[:-1], *drawn, ".quaere/evidence.json"]:
+        if (ROOT / path).is_file():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / path, folder / path)
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x", "-C", str(folder)]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=copy"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    return folder
+
+
+def three_builds(folder: Path, card: Path) -> tuple[Spent, Spent, Spent]:
+    """Build a library clean, without a change, and with one card changed."""
+    words = iter(("changed", "again", "thrice"))
+
+    def one_card() -> Spent:
+        changed(card, next(words))
+        return spent((*QUAERE, "build"), folder)
+
+    clean = spent((*QUAERE, "build"), folder)
+    same = median(lambda: spent((*QUAERE, "build"), folder))
+    return clean, same, median(one_card)
+
+
+def builds(found: Found, folder: Path, has_time: Callable[[float], bool]) -> None:
+    """Measure builds of this repository and of generated libraries, and how they grow."""
+    spent((*QUAERE, "verify"), ROOT)
+    clean, same, one = three_builds(this := copy_of_this(folder / "this"), this / "papers/vit.yml")
+    found.add("this repository, clean, evidence there", "CPU s", clean.seconds, None, 15)
+    found.add("this repository, no change", "CPU s", same.seconds, None, 0.7)
+    found.add("this repository, one card", "CPU s", one.seconds, None, 1.5)
+    last = 0.0
+    for cards in SIZES:
+        library = folder / str(cards)
+        # What it took for the last size says what it takes for this one.
+        if not has_time(last * 3.5):
+            found.missing.append(f"{cards} cards")
+            continue
+        began = time.monotonic()
+        generate(cards, library)
+        card = sorted((library / "papers").glob("*.yml"))[cards // 2]
+        clean, same, one = three_builds(library, card)
+        plain = None
+        if cards <= PLAIN_MOST and has_time(20 * cards / 1000):
+            plain = spent(PLAIN, generate(cards, folder / f"plain-{cards}", "--plain"))
+            found.grew("plain Material", cards, plain.seconds)
+        last = time.monotonic() - began
+        for name, of in (("clean", clean), ("no change", same), ("one card", one)):
+            found.grew(name, cards, of.seconds)
+        theirs, held = (plain.seconds, plain.memory / 1e6) if plain else (None, None)
+        most = {1000: (6, None, None), 5000: (25, 0.7, 1.2)}.get(cards, (None, None, None))
+        found.add(f"{cards:,} cards, clean", "CPU s", clean.seconds, theirs, most[0])
+        found.add(f"{cards:,} cards, clean: memory", "MB", clean.memory / 1e6, held, 250 if cards == 5000 else None)
+        found.add(f"{cards:,} cards, no change", "CPU s", same.seconds, theirs, most[1])
+        found.add(f"{cards:,} cards, one card", "CPU s", one.seconds, theirs, most[2])
+
+
+def loads(found: Found, folder: Path, has_time: Callable[[float], bool]) -> None:
+    """Measure how long 5,000 cards take to load and to check, for the first time and again."""
+    library = generate(5000, folder / "5000")
+    shutil.rmtree(library / ".quaere", ignore_errors=True)
+    check = (*QUAERE, "check")
+    found.add("5,000 cards, load and check, cold", "CPU s", spent(check, library).seconds, None, 3)
+    found.add("5,000 cards, load and check, cached", "CPU s", median(lambda: spent(check, library)).seconds, None, 0.5)
+
+
+@contextlib.contextmanager
+def running(command: Iterable[str], folder: Path, port: int) -> Iterator[None]:
+    """Run a server until the block ends, which begins when it answers."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen([*command], cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            end = time.monotonic() + 180
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
+                    connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    connection.settimeout(60)
+                    if connection.recv(12).endswith(b"200"):
+                        break
+                if process.poll() is not None or time.monotonic() > end:
+                    output.seek(0)
+                    raise RuntimeError(f"{' '.join(command)}: {output.read().decode()[-2000:]}")
+                time.sleep(0.2)
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+@contextlib.contextmanager
+def browsing() -> Iterator[Browser]:
+    """Start a browser that reaches this machine only."""
+    flags = ["--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=lighthouse.chromium(), args=flags, chromium_sandbox=False)
+        yield browser
+        browser.close()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def _until_seen(page: Page, file: Path, change: Callable[[str], None], settle: float = 3) -> float:
+    """Return the seconds from a changed file to the change in an open page; the second time counts, warmed up."""
+    seconds = []
+    for word in ("Ebony", "Crimson", "Azure"):
+        time.sleep(settle)
+        began = time.monotonic()
+        change(word)
+        page.get_by_text(word).first.wait_for(state="attached", timeout=120_000)
+        seconds.append(time.monotonic() - began)
+    return statistics.median(seconds)
+
+
+def serving(found: Found, folder: Path, has_time: Callable[[float], bool]) -> None:
+    """Measure how long a saved card takes to be seen in the browser, at 1,000 cards."""
+    ours, plain = generate(1000, folder / "1000"), generate(1000, folder / "plain-1000", "--plain")
+    card = sorted((ours / "papers").glob("*.yml"))[500]
+    page_of_it = plain / "docs" / f"{card.stem}.md"
+
+    def in_markdown(word: str) -> None:
+        page_of_it.write_text(f"{page_of_it.read_text(encoding='utf-8')}\n{word}\n", encoding="utf-8")
+
+    with browsing() as browser:
+        port = _free_port()
+        with running((*QUAERE, "serve", "--port", str(port)), ours, port):
+            page = browser.new_page()
+            page.goto(f"http://127.0.0.1:{port}/papers/{card.stem}/")
+            seen = _until_seen(page, card, partial(changed, card))
+            page.close()
+        theirs = None
+        if has_time(150):
+            port = _free_port()
+            mkdocs = (sys.executable, "-m", "mkdocs", "serve", "--quiet", "--livereload")
+            with running((*mkdocs, "--dev-addr", f"127.0.0.1:{port}"), plain, port):
+                page = browser.new_page()
+                page.goto(f"http://127.0.0.1:{port}/{card.stem}/")
+                theirs = _until_seen(page, page_of_it, in_markdown)
+                page.close()
+    found.add("1,000 cards, served: saved to seen in the browser", "s", seen, theirs, 1)
+
+
+def _processor(session: CDPSession) -> float:
+    """Return the seconds that all processes of a browser have taken."""
+    return float(sum(one["cpuTime"] for one in session.send("SystemInfo.getProcessInfo")["processInfo"]))
+
+
+def _settled(page: Page, session: CDPSession) -> float:
+    """Wait until the browser has nothing left to do, and return the seconds that it has taken."""
+    before = _processor(session)
+    while True:
+        page.wait_for_timeout(400)
+        if (now := _processor(session)) - before < 0.05:
+            return now
+        before = now
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search: seconds of the browser and of the clock from the word typed to the first result, and bytes fetched."""
+
+    processor: float
+    clock: float
+    fetched: int
+
+
+def search(browser: Browser, root: str, word: str) -> Searched:
+    """Open a site's home, and search for a word as soon as the page is there."""
+    session = browser.new_browser_cdp_session()
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    # What the worker of Material's search fetches is no request of the page: the network counts for all.
+    fetched: dict[str, int] = {}
+    context.on("requestfinished", lambda one: fetched.update({one.url: one.sizes()["responseBodySize"]}))
+    page.goto(root, wait_until="load")
+    before, began = _processor(session), time.monotonic()
+    page.keyboard.press("/")
+    page.keyboard.type(word)
+    page.locator(SHOWN).first.wait_for(state="visible", timeout=180_000)
+    clock, processor = time.monotonic() - began, _processor(session) - before
+    page.wait_for_timeout(200)
+    size = sum(size for url, size in fetched.items() if "search" in url)
+    context.close()
+    return Searched(processor, clock, size)
+
+
+def searches(found: Found, folder: Path, has_time: Callable[[float], bool]) -> None:
+    """Measure the search and the page of all questions at 5,000 cards."""
+    ours, plain = generate(5000, folder / "5000"), generate(5000, folder / "plain-5000", "--plain")
+    sites = {"ours": ours / "site", "plain": plain / "site"}
+    if not sites["ours"].is_dir():
+        spent((*QUAERE, "build"), ours)
+    if not sites["plain"].is_dir() and has_time(150):
+        spent(PLAIN, plain)
+    of: dict[str, Searched] = {}
+    with browsing() as browser:
+        for name, site in sites.items():
+            if site.is_dir():
+                with served(site) as root:
+                    of[name] = search(browser, root, "retrieval")
+        with served(sites["ours"]) as root:
+            session = browser.new_browser_cdp_session()
+            page = browser.new_page()
+            page.goto("about:blank")
+            before = _settled(page, session)
+            page.goto(f"{root}questions/", wait_until="load", timeout=180_000)
+            interactive = _settled(page, session) - before
+    one, other = of["ours"], of.get("plain")
+    found.add("5,000 cards, typed to first result", "s", one.clock, other.clock if other else None, 0.1)
+    found.add("5,000 cards, typed to first result", "CPU s", one.processor, other.processor if other else None)
+    found.add("5,000 cards, fetched for it", "MB", one.fetched / 1e6, other.fetched / 1e6 if other else None, 0.3)
+    found.add("5,000 cards, all questions interactive", "CPU s", interactive, None, 1)
+
+
+def scores(found: Found, folder: Path, has_time: Callable[[float], bool]) -> None:
+    """Let Lighthouse judge four pages of this site."""
+    if not (ROOT / "site" / "index.html").is_file():
+        spent((*QUAERE, "build"), ROOT)
+    with served(ROOT / "site") as root:
+        for name, path in PAGES.items():
+            report = lighthouse.report(root + path)
+            found.scores.append((name, *lighthouse.scores(report)))
+            print(f"Lighthouse, {name}: {found.scores[-1][1:]}", flush=True)
+
+
+PARTS = {"builds": builds, "loads": loads, "serving": serving, "searches": searches, "scores": scores}
+
+
+def tables(found: Found, about: str) -> tuple[Table, ...]:
+    """Return what was found as tables."""
+    rows = tuple((one.work, one.unit, one.ours, one.plain, one.most) for one in found.rows)
+    missing = f" There was no time for {', '.join(found.missing)}." if found.missing else ""
+    made = [Table(title=TITLE, columns=COLUMNS, rows=rows, note=f"{NOTE}{missing} {about}")] if rows else []
+    if found.scores:
+        columns = ("page", *(name.replace("-", " ") for name in lighthouse.CATEGORIES))
+        made.append(Table(title=LIGHTHOUSE, columns=columns, rows=tuple(found.scores), note="Of 100."))
+    return tuple(made)
+
+
+def figures(found: Found) -> tuple[Lines, ...]:
+    """Return the plot of growth."""
+    if not found.growth:
+        return ()
+    ends = {
+        name: f"{name}: {curve[min(curve)]:.3g} s at {min(curve):,}, {curve[max(curve)]:.3g} s at {max(curve):,} cards"
+        for name, curve in found.growth.items()
+    }
+    return (
+        Lines(
+            id=GROWTH,
+            title="How a build of the site grows with the number of cards",
+            caption="On both axes a step is a factor: a line at 45 degrees is linear growth.",
+            alt=f"Seconds of the processor against the number of cards, a line each. {'; '.join(ends.values())}.",
+            x="cards",
+            y="CPU (s)",
+            log=("x", "y"),
+            series=tuple(
+                Series(name=name, x=tuple(curve), runs=(tuple(curve.values()),)) for name, curve in found.growth.items()
+            ),
+        ),
+    )
+
+
+def merged(old: Result, tables: Iterable[Table], figures: Iterable[Figure]) -> Result:
+    """Return a result with the site's tables and figures in place of those it held."""
+    own_tables, own_figures = of_site(old)
+    kept = [table for table in old.tables if table not in own_tables]
+    drawn = [figure for figure in old.figures if figure not in own_figures]
+    return old.model_copy(update={"tables": (*kept, *tables), "figures": (*drawn, *figures)})
+
+
+def of_site(found: Result) -> tuple[tuple[Table, ...], tuple[Figure, ...]]:
+    """Return the tables and figures of a result that are of the site."""
+    return (
+        tuple(table for table in found.tables if table.title in (TITLE, LIGHTHOUSE)),
+        tuple(figure for figure in found.figures if figure.id == GROWTH),
+    )
+
+
+def main(given: list[str]) -> int:
+    """Run what the command line says, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.site", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--part", action="append", choices=PARTS, help="measure this part only; may be repeated")
+    parser.add_argument("--minutes", type=float, default=15, help="about how long all of it may take")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a result that the tables are put into")
+    options = parser.parse_args(given)
+    end = time.monotonic() + 60 * options.minutes
+    found = Found()
+    with tempfile.TemporaryDirectory(prefix="quaere-bench-") as folder:
+        for name, part in PARTS.items():
+            if not options.part or name in options.part:
+                part(found, Path(folder), lambda seconds: time.monotonic() + seconds < end)
+    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes").replace("+00:00", " UTC")
+    about = f"Measured {at} on {hardware.describe('cpu')}, commit {verify.commit(ROOT)}."
+    if file := options.output or (None if options.part else RESULTS):
+        old = results.read(RESULTS.read_text(encoding="utf-8"))
+        atomic.write(file, merged(old, tables(found, about), figures(found)).json_text())
+        print(f"written to {file}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
