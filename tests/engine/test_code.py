@@ -133,10 +133,10 @@ def test_a_docstring_and_a_comment_stand_beside_the_code_and_a_directive_stays_i
 
 
 def test_a_constructor_stands_beside_what_its_class_says_of_arguments() -> None:
-    text = 'class A:\n    """A."""\n    def __init__(self): ...\n    def f(self): ...\n'
+    text = 'class A:\n    """A."""\n    x = 1\n    def __init__(self): ...\n    def f(self): ...\n'
     rows = source.read(text).rows
     assert [row.definition.name for row in rows if row.definition] == ["A", "A.f"]
-    assert [line.first for line in rows[0].lines] == [1, 2, 3]
+    assert [line.first for line in rows[0].lines] == [1, 2, 3, 4]
 
 
 def test_what_stands_below_a_constant_stands_beside_it() -> None:

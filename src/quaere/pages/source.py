@@ -200,12 +200,15 @@ class _Rows:
             outer, body = around.pop()
             leading = next((node for node in body if isinstance(node, _Definition)), None)
             previous: ast.stmt | None = None
+            is_behind = False  # what a row was made for
             for node in body:
+                was_behind, is_behind = is_behind, isinstance(node, _Definition)
                 if isinstance(previous, ast.Assign | ast.AnnAssign) and (text := _string(node)):
                     # What stands below a constant or an attribute says what it is.
+                    is_behind = True
                     self._document(text, self._cuts.setdefault(previous.lineno, _Cut(previous.lineno)))
                 elif not isinstance(node, _Definition):
-                    if isinstance(previous, _Definition) or _string(previous):
+                    if was_behind:
                         self._cuts.setdefault(node.lineno, _Cut(node.lineno))
                     around.append((outer, list(_statements(node))))
                 elif not any(node.lineno in lines for lines in within):
