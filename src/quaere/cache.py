@@ -1,20 +1,22 @@
 """Keep what was made under the hash of what it was made from, so that it is made once.
 
-The folder may be deleted at any time. What is in it is never trusted: a file begins with the hash of its content.
+All is in one SQLite file, which may be deleted at any time. What is in it is never trusted: each text has its hash
+beside it. A file that is no database is begun anew.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import secrets
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-_DAY = 86400.0
-_FORGOTTEN = 60 * _DAY
+_DAY = 86400
+_FORGOTTEN = 60
+_PATIENCE = 1.0
+_TABLE = "CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY, digest BLOB, day INTEGER, data BLOB) WITHOUT ROWID"
 
 
 class Cache:
@@ -22,50 +24,105 @@ class Cache:
 
     Args:
         folder: The folder; it is made when something is kept. Without write permission nothing is kept.
+        is_read_only: Whether nothing is kept in any case.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, is_read_only: bool = False) -> None:
+        self.file = folder / "kept.sqlite"
+        self._is_read_only = is_read_only
+        self._open: sqlite3.Connection | None = None
 
     def get(self, source: bytes, make: Callable[[], str]) -> str:
         """Return what was made from a source, or make it now."""
-        name = hashlib.sha256(source).hexdigest()
-        file = self.folder / name[:2] / name
-        kept = _read(file)
+        kept = self.find(source)
         if kept is None:
             kept = make()
-            _write(file, kept)
+            self.keep([(source, kept)])
         return kept
+
+    def find(self, source: bytes) -> str | None:
+        """Return what was made from a source; None if nothing is kept of it."""
+        name = hashlib.sha256(source).digest()
+        if (row := self._row(name)) is None:
+            return None
+        digest, day, data = row
+        try:
+            if digest != hashlib.sha256(name + data).digest():
+                return None
+            if day != _today():
+                self._do("UPDATE kept SET day = ? WHERE name = ?", [(_today(), name)])
+            return str(data.decode())
+        except (TypeError, AttributeError, ValueError):
+            return None
+
+    def keep(self, made: Iterable[tuple[bytes, str]]) -> None:
+        """Keep what was made from some sources, all at once."""
+        rows = []
+        for source, text in made:
+            # A docstring can hold half of a character, which nothing can write.
+            with contextlib.suppress(ValueError):
+                name, data = hashlib.sha256(source).digest(), text.encode()
+                rows.append((name, hashlib.sha256(name + data).digest(), _today(), data))
+        if rows:
+            self._do("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", rows)
 
     def prune(self) -> None:
         """Delete what nobody asked for in sixty days."""
+        self._do("DELETE FROM kept WHERE day < ?", [(_today() - _FORGOTTEN,)])
         with contextlib.suppress(OSError):
-            for file in self.folder.glob("??/*"):
-                with contextlib.suppress(OSError):
-                    if file.stat().st_mtime < time.time() - _FORGOTTEN:
-                        file.unlink()
+            for file in self.file.parent.glob("site-*"):
+                if file.stat().st_mtime < time.time() - _FORGOTTEN * _DAY:
+                    file.unlink()
 
-
-def _read(file: Path) -> str | None:
-    try:
-        digest, _, data = file.read_bytes().partition(b"\n")
-        if digest.decode() != hashlib.sha256(data).hexdigest():
+    def _row(self, name: bytes) -> tuple[bytes, int, bytes] | None:
+        if self._open is None and not self.file.is_file():
             return None
-        if file.stat().st_mtime < time.time() - _DAY:
-            os.utime(file)
-        return data.decode()
-    except (OSError, ValueError):
+        with contextlib.suppress(OSError, sqlite3.Error):
+            return self._connection().execute("SELECT digest, day, data FROM kept WHERE name = ?", (name,)).fetchone()  # type: ignore[no-any-return]
         return None
 
+    def _do(self, command: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Change something, or begin a broken file anew; without permission to write, nothing is done."""
+        rows = list(rows)
+        if self._is_read_only:
+            return
+        for is_again in (False, True):
+            try:
+                with self._connection() as connection:
+                    connection.executemany(command, rows)
+            except sqlite3.OperationalError:
+                return  # it can't be written to, or another process does
+            except (OSError, sqlite3.Error):
+                self.close()
+                if not is_again:
+                    with contextlib.suppress(OSError):
+                        self.file.unlink()
+                continue
+            return
 
-def _write(file: Path, text: str) -> None:
-    part = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
-    try:
-        # A docstring can hold half of a character, which nothing can write.
-        data = text.encode()
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
-        part.replace(file)
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    def _connection(self) -> sqlite3.Connection:
+        if self._open is None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            opened = sqlite3.connect(self.file, timeout=_PATIENCE, check_same_thread=False)
+            try:
+                # What a kill of the machine loses is made again.
+                opened.execute("PRAGMA synchronous = OFF")
+                opened.execute(_TABLE)
+            except sqlite3.Error:
+                opened.close()
+                raise
+            self._open = opened
+        return self._open
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._open:
+            self._open.close()
+            self._open = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _today() -> int:
+    return int(time.time() // _DAY)

@@ -445,7 +445,7 @@ def _find(folder: Path) -> Project:
 
 def _sound(base: Project) -> Library:
     """Return the library if nothing is wrong with it; end otherwise."""
-    library, faults = base.check()
+    library, faults = base.check(keep=True)
     if faults:
         _show_faults(faults)
         raise typer.Exit(1)

@@ -89,13 +89,14 @@ class Project:
         """Look at these files; what looks as it did when a site was built is not read."""
         return stamp.look(self.root, self.names, stamp.file(self.root, site, "stamp"))
 
-    def read(self) -> tuple[Library, list[AuthorError]]:
-        """Read the library, and the faults of what can't be part of it."""
-        return load(self.root, self.settings, self.versions)
+    def read(self, *, keep: bool = False) -> tuple[Library, list[AuthorError]]:
+        """Read the library, and the faults of what can't be part of it; `keep` sound cards for the next time."""
+        cache = self.cache if keep else Cache(self.root / stamp.CACHE, is_read_only=True)
+        return load(self.root, self.settings, self.versions, cache)
 
-    def check(self) -> tuple[Library, list[AuthorError]]:
-        """Read the library, with all that is wrong in and between its parts."""
-        library, faults = self.read()
+    def check(self, *, keep: bool = False) -> tuple[Library, list[AuthorError]]:
+        """Read the library, with all that is wrong in and between its parts; `keep` sound cards for the next time."""
+        library, faults = self.read(keep=keep)
         return library, [*faults, *check(library), *self._misnamed(library), *self._of_nobody(library)]
 
     def _of_nobody(self, library: Library) -> Iterator[ConfigError]:
@@ -256,10 +257,10 @@ class Project:
             rows.append(row)
         return rows
 
-    @property
+    @cached_property
     def cache(self) -> Cache:
         """What is kept of earlier builds."""
-        return Cache(self.root / ".quaere" / "cache")
+        return Cache(self.root / stamp.CACHE)
 
     def view(self, library: Library, **site: Any) -> View:
         """Return what the pages of the library are made of (`pages.render.view` tells of the arguments)."""

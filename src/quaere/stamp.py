@@ -182,8 +182,10 @@ def files_of(site: Path) -> dict[str, list[int]]:
 
 
 def file(root: Path, site: Path, kind: str, served_at: str = "") -> Path:
-    """Return the file in which something is kept about a site."""
-    name = hashlib.sha256(f"{site}\n{served_at}".encode(errors="surrogatepass")).hexdigest()[:16]
+    """Return the file in which something is kept about a site; for one that is served, which goes, beside it."""
+    if served_at:
+        return site.with_suffix(f".{kind}")
+    name = hashlib.sha256(str(site).encode(errors="surrogatepass")).hexdigest()[:16]
     return root / CACHE / f"site-{name}.{kind}"
 
 

@@ -181,11 +181,15 @@ def test_links_out_of_the_folder_of_pages_are_not_followed(base: Base) -> None:
 
 
 def test_only_pages_with_diagrams_allow_styles_inside_them(base: Base) -> None:
-    notes = "notes: |\n  ```mermaid\n  flowchart LR\n    a --> b\n  ```\n"
+    notes = "notes: |\n  ```mermaid\n  sequenceDiagram\n    a->>b: c\n  ```\n"
+    plain = notes.replace("sequenceDiagram\n    a->>b: c", "flowchart LR\n    a --> b")
+    base.write({"papers/plain.yml": f"cite: toy2020\nidea: Sound.\nimplementation: null\n{plain}"})
     base.write({"papers/drawn.yml": f"cite: toy2020\nidea: Sound.\nimplementation: null\n{notes}"})
     assert built(base) == []
     assert "style-src 'self' 'unsafe-inline';" in page(base, "papers/drawn")
     assert "style-src 'self';" in page(base, "papers/toy")
+    assert "<svg" in page(base, "papers/plain"), "a plain flowchart is drawn already"
+    assert "unsafe-inline" not in page(base, "papers/plain")
 
 
 def test_served_pages_say_nothing_of_scripts_since_live_reload_adds_its_own(base: Base) -> None:

@@ -1,12 +1,13 @@
 """What is kept is made once, and never trusted."""
 
 import os
-import time
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from quaere import cache as cache_module
 from quaere.cache import Cache
 
 
@@ -36,46 +37,56 @@ def test_another_source_is_made_anew(tmp_path: Path) -> None:
     [
         lambda data: b"",
         lambda data: data[:-1],
-        lambda data: data + b"x",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:100],
         lambda data: data[1:],
+        lambda data: data.replace(b"drawn", b"dawn!"),
         lambda data: data.replace(b"drawn", b"d\xffawn"),
         lambda data: os.urandom(len(data)),
     ],
 )
 def test_what_was_damaged_is_made_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    made: list[str] = []
-    cache = Cache(tmp_path)
+    cache, made = Cache(tmp_path), list[str]()
     cache.get(b"one", counting(made))
-    (file,) = tmp_path.glob("*/*")
+    cache.close()
+    file = tmp_path / "kept.sqlite"
     file.write_bytes(damage(file.read_bytes()))
-    assert cache.get(b"one", counting(made)) == "drawn"
-    assert cache.get(b"one", counting(made)) == "drawn"
-    assert len(made) == 2
+    assert Cache(tmp_path).get(b"one", counting(made)) == "drawn"
+    assert Cache(tmp_path).get(b"one", counting(made)) == "drawn"
+    assert len(made) <= 2
+
+
+def test_what_another_source_gave_is_not_trusted(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.get(b"one", lambda: "1")
+    cache.get(b"two", lambda: "2")
+    cache.close()
+    with sqlite3.connect(tmp_path / "kept.sqlite") as opened:
+        rows = opened.execute("SELECT name, digest, day, data FROM kept").fetchall()
+        (first, *told), (second, *other) = rows
+        opened.execute("DELETE FROM kept")
+        opened.executemany("INSERT INTO kept VALUES (?, ?, ?, ?)", [(first, *other), (second, *told)])
+    opened.close()
+    assert (Cache(tmp_path).get(b"one", lambda: "1"), Cache(tmp_path).get(b"two", lambda: "2")) == ("1", "2")
 
 
 def test_whatever_is_in_the_way_it_is_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     assert Cache(tmp_path / "file").get(b"one", lambda: "drawn") == "drawn"
-    cache = Cache(tmp_path / "cache")
-    cache.get(b"one", lambda: "drawn")
-    (file,) = (tmp_path / "cache").glob("*/*")
-    file.unlink()
-    file.mkdir()
-    assert cache.get(b"one", lambda: "again") == "again"
-    assert [path for path in (tmp_path / "cache").glob("*/*") if path != file] == []
+    (tmp_path / "cache/kept.sqlite").mkdir(parents=True)
+    assert Cache(tmp_path / "cache").get(b"one", lambda: "again") == "again"
 
 
 def test_half_of_a_character_is_not_kept(tmp_path: Path) -> None:
     assert Cache(tmp_path).get(b"one", lambda: "\ud800") == "\ud800"
-    assert list(tmp_path.glob("*/*")) == []
+    assert Cache(tmp_path).find(b"one") is None
 
 
-def test_what_nobody_asks_for_is_forgotten(tmp_path: Path) -> None:
-    cache, made = Cache(tmp_path), list[str]()
+def test_what_nobody_asks_for_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, made, today = Cache(tmp_path), list[str](), cache_module._today()
     for name in (b"old", b"used"):
         cache.get(name, counting(made))
-    for file in tmp_path.glob("*/*"):
-        os.utime(file, (0, time.time() - 61 * 86400))
+    monkeypatch.setattr(cache_module, "_today", lambda: today + 61)
     cache.get(b"used", counting(made))
     cache.prune()
     cache.get(b"used", counting(made))

@@ -440,7 +440,7 @@ def test_a_knowledge_base_at_fault_is_not_built(base: Base, call: Call, built: l
         result = call(*verb)
         assert (result.code, result.out, result.err) == (1, "", TOLD)
     assert not built
-    assert not (base.root / ".quaere").exists(), "an answer was run"
+    assert not (base.root / ".quaere/evidence.json").exists(), "an answer was run"
     assert not (base.root / "site").exists()
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import json
 import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePosixPath
+from typing import cast
 
 from pydantic import BaseModel, ValidationError
 
-from quaere.content import files, located_yaml
+from quaere import stamp
+from quaere.cache import Cache
+from quaere.content import files, located_yaml, markdown
 from quaere.content.located_yaml import Document, Path, show
 from quaere.content.model import SLUG, Card, Claim, Departure, Link, Question, Reading
 from quaere.errors import CardError, Place, nearest
@@ -28,14 +34,18 @@ class Draft:
     file: str
     card: Card
     document: Document
+    links: Mapping[Path, tuple[markdown.Link, ...]]
 
 
-def read(root: pathlib.Path, papers: str) -> tuple[list[Draft], frozenset[str], list[CardError]]:
+def read(
+    root: pathlib.Path, papers: str, cache: Cache | None = None
+) -> tuple[list[Draft], frozenset[str], list[CardError]]:
     """Read the cards in a folder.
 
     Args:
         root: The folder of the project.
         papers: The folder of the cards, relative to it.
+        cache: What keeps sound cards as they were read.
 
     Returns:
         The cards that are sound by themselves, the slugs of the others, and what is wrong with those.
@@ -47,6 +57,7 @@ def read(root: pathlib.Path, papers: str) -> tuple[list[Draft], frozenset[str], 
     found, faults = files.below(root, papers, CardError, _is_card, levels=1)
     unsound = {_slug(fault.place.file) for fault in faults}
     seen: dict[str, str] = {}
+    made_by, fresh = f"card {stamp.code()}\0".encode(), list[tuple[bytes, str]]()
     for file in found.values():
         slug = _slug(file)
         if slug in seen:
@@ -56,16 +67,76 @@ def read(root: pathlib.Path, papers: str) -> tuple[list[Draft], frozenset[str], 
         seen[slug] = file
         unsound.add(slug)
         try:
-            document = located_yaml.read(files.read(root, file, CardError, papers) or b"", file)
+            data = files.read(root, file, CardError, papers) or b""
+            key = made_by + file.encode() + b"\0" + data
+            draft = cache and _kept(cache.find(key), data, slug, file)
+            if not draft:
+                document = located_yaml.read(data, file)
         except CardError as error:
             faults.append(error)
             continue
-        card, wrong = _card(document, slug, file)
-        faults += [*document.faults, *wrong]
-        if card:
-            unsound.remove(slug)
-            drafts.append(Draft(slug, file, card, document))
+        if not draft:
+            card, wrong = _card(document, slug, file)
+            faults += [*document.faults, *wrong]
+            if not card:
+                continue
+            draft = Draft(slug, file, card, document, _links(card))
+            if not document.faults and not wrong:
+                fresh.append((key, _told(draft)))
+        unsound.remove(slug)
+        drafts.append(draft)
+    if cache:
+        cache.keep(fresh)
     return drafts, frozenset(unsound), faults
+
+
+def _links(card: Card) -> dict[Path, tuple[markdown.Link, ...]]:
+    """Return the links of each text of a card that has some."""
+    found = {path: tuple(markdown.own_links(text, inline=is_line)) for path, text, is_line in card.texts()}
+    return {path: links for path, links in found.items() if links}
+
+
+def _told(draft: Draft) -> str:
+    """Write a sound card so that `_kept` reads it again."""
+    places = [(path, place.line, place.column) for path, place in draft.document.places.items()]
+    links = [(path, [dataclasses.astuple(link) for link in found]) for path, found in draft.links.items()]
+    return json.dumps([draft.card.model_dump_json(by_alias=True, exclude_defaults=True), json.dumps(places), links])
+
+
+def _kept(told: str | None, data: bytes, slug: str, file: str) -> Draft | None:
+    """Return the card that was written; None if it is none."""
+    if told is None:
+        return None
+    try:
+        card, places, links = json.loads(told)
+        # Of the implementation, nothing is not what is absent.
+        read = Card.model_validate_json(card)
+        found = {tuple(path): tuple(markdown.Link(*link) for link in known) for path, known in links}
+        document = Document(None, cast("dict[Path, Place]", _Places(places, file)), text=data.decode())
+        return Draft(slug, file, read, document, found)
+    except (ValueError, TypeError):
+        return None
+
+
+class _Places(Mapping[Path, Place]):
+    """The places of a card's parts, which few ask for: they are read when somebody does."""
+
+    def __init__(self, told: str, file: str) -> None:
+        self._told, self._file = told, file
+
+    @cached_property
+    def _places(self) -> dict[Path, Place]:
+        found = ((tuple(path), line, column) for path, line, column in json.loads(self._told))
+        return {path: Place(self._file, line, column, show(path)) for path, line, column in found}
+
+    def __getitem__(self, path: Path) -> Place:
+        return self._places[path]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def _is_card(path: str) -> bool:

@@ -9,13 +9,12 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, cast
 from urllib.parse import unquote
 
 from quaere.content import addresses, markdown, plugins
 from quaere.content.bibliography.kinds import WITHOUT_AUTHOR
 from quaere.content.markdown import Link
-from quaere.content.model import SLUG, Card, Library, Paper
+from quaere.content.model import SLUG, Library, Paper
 from quaere.content.wikilinks import parts, wikilinks
 from quaere.errors import (
     AnswerError,
@@ -180,15 +179,14 @@ class _Text:
     page: str
     is_line: bool = False
     kind: type[AuthorError] = CardError
+    known: list[Link] | None = None
     _found: tuple[int, int, int] | None = None
     _told: tuple[int, Place] | None = None
     _lost: int = 0
 
     def links(self) -> list[Link]:
         """Return the links to what is in the library, in the order of the text; all of them begin with a bracket."""
-        if "[" not in self.markdown:
-            return []
-        return sorted(markdown.links(self.markdown, inline=self.is_line), key=lambda link: link.offset)
+        return markdown.own_links(self.markdown, inline=self.is_line) if self.known is None else self.known
 
     def error(self, offset: int, written: str, problem: str, hint: str) -> AuthorError:
         return self.kind(self._within(offset, written), problem, hint)
@@ -220,19 +218,9 @@ class _Text:
 def _texts(library: Library) -> Iterator[_Text]:
     """Yield each text of cards, answers and results that may hold links."""
     for slug, paper in library.papers.items():
-        card, page = paper.card, addresses.card(slug)
-        lines: list[tuple[str | int, ...]] = [("idea",)]
-        blocks: list[tuple[str | int, ...]] = [("notes",)]
-        for index in range(len(card.questions)):
-            lines.append(("questions", index, "ask"))
-            blocks.append(("questions", index, "answer"))
-        lines += (("departures", index, name) for index in range(len(card.departures)) for name in ("where", "what"))
-        lines += (
-            ("claims", index, name) for index in range(len(card.claims)) for name in ("says", "where", "reported")
-        )
-        for path in (*lines, *blocks):
-            if text := _part(card, path):
-                yield _Text(text, paper.place(*path), paper.source, page, path in lines)
+        for path, text, is_line in paper.card.texts():
+            links = None if paper.links is None else list(paper.links.get(path, ()))
+            yield _Text(text, paper.place(*path), paper.source, addresses.card(slug), is_line, known=links)
     for answer in library.answers:
         page = addresses.card(library.today(answer.id).partition(".")[0])
         yield _Text(answer.prose, answer.place, "", page, kind=AnswerError)
@@ -240,13 +228,6 @@ def _texts(library: Library) -> Iterator[_Text]:
         for result in results:
             place = Place(library.result_file(result), at="$.notes")
             yield _Text(result.notes, place, "", addresses.card(slug), kind=ResultError)
-
-
-def _part(card: Card, path: Iterable[str | int]) -> str | None:
-    part: Any = card
-    for step in path:
-        part = part[step] if isinstance(step, int) else getattr(part, step)
-    return cast("str | None", part)
 
 
 @_registered

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from quaere.cache import Cache
 from quaere.content import answers, attachments, cards, files, located_yaml, results
 from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.model import Library, Paper
@@ -26,18 +27,21 @@ from quaere.errors import (
 )
 
 
-def load(root: Path, settings: Settings, versions: Mapping[str, str]) -> tuple[Library, list[AuthorError]]:
+def load(
+    root: Path, settings: Settings, versions: Mapping[str, str], cache: Cache | None = None
+) -> tuple[Library, list[AuthorError]]:
     """Read a knowledge base.
 
     Args:
         root: The folder of the project.
         settings: Where its parts lie in it.
         versions: The versions that answers run on.
+        cache: What keeps sound cards as they were read.
 
     Returns:
         The library of all that is sound, and the faults of all that is not.
     """
-    drafts, unread, card_faults = cards.read(root, settings.papers)
+    drafts, unread, card_faults = cards.read(root, settings.papers, cache)
     book, bib_faults = _bibliography(root, settings.bibliography)
     papers, cite_faults = _cited(drafts, book, settings.bibliography)
     found, modules, answer_faults = answers.read(root, settings.implementation, versions)
@@ -102,7 +106,9 @@ def _cited(drafts: Iterable[cards.Draft], book: Bibliography, file: str) -> tupl
         cite = draft.card.cite
         if reference := references.get(cite):
             document = draft.document
-            papers[draft.slug] = Paper(draft.slug, draft.file, draft.card, reference, document.places, document.text)
+            papers[draft.slug] = Paper(
+                draft.slug, draft.file, draft.card, reference, document.places, document.text, draft.links
+            )
         elif not book.has(cite):
             place = draft.document.place(("cite",))
             faults.append(CardError(place, f"{file} has no entry `{cite}`", nearest(cite, book.entries)))

@@ -101,6 +101,11 @@ def links(text: str, *, inline: bool = False) -> Iterator[Link]:
                 yield Link(kind, target, placed.place(token, target))
 
 
+def own_links(text: str, *, inline: bool = False) -> list[Link]:
+    """Return the links of a text to what is in the library, in their order; all of them begin with a bracket."""
+    return sorted(links(text, inline=inline), key=lambda link: link.offset) if "[" in text else []
+
+
 class _Source:
     """The text around blocks: the offsets of its lines and of its link definitions."""
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,9 @@ from quaere.content.results import Figure, Finding, Result
 from quaere.content.settings import Settings
 from quaere.content.states import State
 from quaere.errors import Place
+
+if TYPE_CHECKING:
+    from quaere.content.markdown import Link as Link_
 
 Text = Annotated[str, Field(min_length=1)]
 # What a link to a question or a card writes out, wherever it stands.
@@ -110,10 +113,31 @@ class Card(_Part):
     questions: tuple[Question, ...] = ()
     claims: tuple[Claim, ...] = ()
 
+    def texts(self) -> Iterator[tuple[tuple[str | int, ...], str, bool]]:
+        """Yield the path of each text that may hold links, the text, and whether it is a line."""
+        yield ("idea",), self.idea, True
+        for index, question in enumerate(self.questions):
+            yield ("questions", index, "ask"), question.ask, True
+        for index, departure in enumerate(self.departures):
+            yield ("departures", index, "where"), departure.where, True
+            yield ("departures", index, "what"), departure.what, True
+        for index, claim in enumerate(self.claims):
+            yield ("claims", index, "says"), claim.says, True
+            yield ("claims", index, "where"), claim.where, True
+            yield ("claims", index, "reported"), claim.reported, True
+        if self.notes:
+            yield ("notes",), self.notes, False
+        for index, question in enumerate(self.questions):
+            if question.answer:
+                yield ("questions", index, "answer"), question.answer, False
+
 
 @dataclass(frozen=True)
 class Paper:
-    """A card with its name, its entry in the bibliography, the place of each of its parts, and its file's text."""
+    """A card with its name, its entry in the bibliography, the place of each of its parts, and its file's text.
+
+    `links` are those of each text that has some, if they are known already.
+    """
 
     slug: str
     file: str
@@ -121,6 +145,7 @@ class Paper:
     reference: Reference
     places: Mapping[tuple[str | int, ...], Place] = field(repr=False)
     source: str = field(default="", repr=False)
+    links: Mapping[tuple[str | int, ...], tuple[Link_, ...]] | None = field(default=None, repr=False)
 
     @property
     def is_package(self) -> bool:

@@ -164,7 +164,7 @@ class _Build:
         if former.front_key != self._front_key() or seen.answers(self.view, former.front_asked) != former.front_asked:
             return None
         self.by_mkdocs, self.asked = dict(former.by_mkdocs), dict(former.front_asked)
-        self.names, self.environment, self.is_pure = former.names, former.environment, True
+        self.names, self.environment, self.is_known = former.names, former.environment, True
         return front
 
     def _are_there(self, made: Mapping[str, Made]) -> bool:
@@ -178,7 +178,8 @@ class _Build:
     def _front_key(self) -> str:
         """Return a digest of what MkDocs reads, and of what it knows of the library without asking."""
         settings = self.library.settings
-        read = ("mkdocs.yml", settings.docs, settings.implementation, settings.renamed, *self.former_names())
+        folders = (settings.docs, settings.implementation, settings.templates)
+        read = ("mkdocs.yml", *folders, settings.renamed, *self.former_names())
         attached = set(self.library.attachments.values())
         inputs = {
             path: digest
@@ -222,7 +223,7 @@ class _Build:
                 self.by_mkdocs = {path: Made(found=self._look(path)) for path in stamp.files_of(self.fresh)}
                 self._check_links = config.validation.links.not_found >= logging.WARNING
                 self.asked = dict(plugin.asked)
-                self.is_pure = is_strict and self._check_links and reach.is_known
+                self.is_known = is_strict and self._check_links and reach.is_known
                 found = self._fill(plugin.front) if not records else self._fill(plugin.front, are_followed=False)
             except (AuthorError, Faults):
                 raise
@@ -255,7 +256,7 @@ class _Build:
         # What the view is made of besides the library, all of it depends on.
         former = self.former.outputs if self.former.settled == self.settled else {}
         now = seen.answers(self.view, {question for one in former.values() for question in one.asked})
-        draw, shells = Equations(self.view.kept), {name: shell.digest for name, shell in front.shells.items()}
+        draw = Equations(self.view.kept)
         made: list[str] = []
         numbers = search.numbers(self.shown.pages)
         pages, files = render.page_outputs(self.view), render.file_outputs(self.view)
@@ -265,7 +266,7 @@ class _Build:
             is_same = (
                 one is not None
                 and self.there.get(file) == list(one.looks)
-                and (not one.kind or shells.get(one.kind) == one.shell)
+                and (not one.kind or front.digest(one.kind) == one.shell)
                 and all(now.get(question) == answer for question, answer in one.asked.items())
             )
             number = numbers.get(output.path, 0)
@@ -325,11 +326,13 @@ class _Build:
             self._write(entry.parts, parts.encode())
             self.outputs[entry.parts] = Made()
         kind, shell = self.front.shell(page)
-        drawn = draw.drawn(page.body)
+        drawn = draw.drawn(render.with_flowcharts(self.view, page.body))
         self._write(file, self.front.fill(page, shell, self.view, drawn).encode("utf-8", errors="xmlcharrefreplace"))
         found = links.found(page.path, "", page.body, shell.ids)
         unread = tuple(equations.unread(drawn))
-        return Made(kind=kind.name, shell=shell.digest, asked=asked, found=found, unread=unread, entry=entry)
+        return Made(
+            kind=kind.name, shell=self.front.digest(kind.name), asked=asked, found=found, unread=unread, entry=entry
+        )
 
     def _file(self, output: Output, file: str) -> Made:
         with seen.noting(self.view) as asked:
@@ -350,7 +353,7 @@ class _Build:
         def looks(made: Mapping[str, Made]) -> dict[str, Made]:
             return {path: replace(one, looks=(there[path][0], there[path][1])) for path, one in made.items()}
 
-        is_kept = self.is_pure and all(shell.is_plain for shell in self.front.shells.values())
+        is_kept = self.is_known and all(shell.is_plain for shell in self.front.shells.values())
         Kept(
             self.key,
             self.settled,
@@ -362,7 +365,7 @@ class _Build:
             tuple(self.names),
             self.environment,
         ).write(self.file)
-        if is_kept and said:
+        if self.is_known and said:
             stamp.keep(self.project.root, self.site, self.inputs, self.environment, said)
 
 

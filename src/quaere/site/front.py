@@ -39,6 +39,7 @@ class Front:
     shells: dict[str, Shell] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     make: Callable[[Kind, str], Shell] | None = None
+    _digests: dict[str, str] = field(default_factory=dict)
 
     def placed(self, page: Page) -> Page:
         """Return a page as it is shown here: without tabs, the navigation at the side is the only one."""
@@ -56,6 +57,16 @@ class Front:
                 raise MissingShellError(kind.name)
             self.shells[kind.name] = self.make(kind, page.path)
         return kind, self.shells[kind.name]
+
+    def digest(self, kind: str) -> str:
+        """Return the digest of the shell of a kind, by the kind's name; empty if it is not there."""
+        if kind not in self.shells and self.make:
+            read = Kind.read(kind)
+            path = read.at if read.at in addresses.LISTS else posixpath.join(read.at, "page.md")
+            self.shells[kind] = self.make(read, path)
+        if kind not in self._digests and kind in self.shells:
+            self._digests[kind] = self.shells[kind].digest
+        return self._digests.get(kind, "")
 
     def fill(self, page: Page, shell: Shell, view: View, drawn: str) -> str:
         """Put a page, whose equations are drawn, into its shell."""

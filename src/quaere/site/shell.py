@@ -58,6 +58,12 @@ class Kind:
         has_contents = bool(page.headings and page.headings[0].below)
         return cls(at, page.hide, bool(page.description), bool(page.source), has_contents)
 
+    @classmethod
+    def read(cls, name: str) -> Kind:
+        """Return the kind of a name."""
+        at, hide, *told = json.loads(name)
+        return cls(at, tuple(hide), *told)
+
     @property
     def name(self) -> str:
         """The kind as text."""

@@ -1,0 +1,355 @@
+"""A build that makes only what has changed gives what a clean one gives, whatever was kept and whatever has changed."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
+
+from quaere import stamp
+from quaere.pages import render, seen
+from quaere.pages.page import Page
+from quaere.pages.view import View
+from quaere.project import Project
+from quaere.site.build import build
+from tests.engine.conftest import SOUND, Base
+
+CARD = """\
+cite: {cite}
+idea: {idea}
+implementation: {implementation}
+tags: [{tags}]
+builds_on: [{before}]
+notes: |
+  {notes}
+questions:
+  - {{id: why, ask: {ask}, asked: 2026-01-31{answer}}}
+"""
+MODULE = '''"""A toy: {summary}"""
+
+
+def play():
+    """Play.
+
+    Answers: {slug}.why
+        {prose}
+
+        >>> 1 + {number}
+        {sum}
+    """
+    return {number}
+'''
+ENTRY = "@article{{{key}, author={{{author}}}, title={{{title}}}, year={{{year}}}}}\n"
+START: dict[str, str] = {
+    **SOUND,
+    "mkdocs.yml": "site_name: Base\nplugins: [quaere]\nrepo_url: https://example.org/a\n",
+    "docs/index.md": "# Home\n\n[[toy]] and [[toy.how]].\n\n<!-- quaere:states -->\n\n<!-- quaere:newest -->\n",
+    "docs/about.md": "# About\n\n[A card](papers/toy.md#how)\n",
+}
+SLUGS = ("toy", "ball", "doll", "kite")
+WORDS = st.sampled_from(["red", "Of *two*", "$x^2$", "[[toy]]", "[[ball]]", "[[doll.why]]", "![p](p.png)", "a & <b>"])
+Files = dict[str, str]
+Edit = Callable[[DataObject, Files], None]
+
+
+def bibliography(data: DataObject, files: Files) -> None:
+    made = SOUND["papers/references.bib"]
+    for slug in SLUGS[1:]:
+        author, year = data.draw(st.sampled_from(["Doe, Jane", "Roe, R."])), data.draw(st.integers(2001, 2003))
+        title = data.draw(st.sampled_from(["On Balls", "On: Dolls", "Balls"]))
+        made += ENTRY.format(key=f"{slug}2020", author=author, title=title, year=year)
+    files["papers/references.bib"] = made
+
+
+def card(data: DataObject, files: Files) -> None:
+    slug = data.draw(st.sampled_from(SLUGS[1:]))
+    has_code = data.draw(st.booleans())
+    answer = data.draw(st.sampled_from(["", ", answer: Because.", ", answer: Because of [[toy]]."]))
+    files[f"papers/{slug}.yml"] = CARD.format(
+        cite=f"{slug}2020" if f"{slug}2020" in files["papers/references.bib"] else "toy2020",
+        idea=json.dumps(data.draw(WORDS)),
+        implementation="null" if not has_code else slug,
+        tags=data.draw(st.sampled_from(["", "light", "light, heavy", "Light"])),
+        before=data.draw(st.sampled_from(["", "toy"])),
+        notes=data.draw(WORDS),
+        ask=json.dumps(data.draw(WORDS)),
+        answer="" if has_code else answer,
+    )
+    files.pop(f"reference_impl/{slug}.py", None)
+    if has_code:
+        module(data, files, slug)
+
+
+def module(data: DataObject, files: Files, slug: str) -> None:
+    number = data.draw(st.integers(1, 2))
+    prose = data.draw(st.sampled_from(["So it is.", "See [[toy.how]]."]))
+    files[f"reference_impl/{slug}.py"] = MODULE.format(
+        summary=data.draw(st.sampled_from(["a.", "b."])), slug=slug, prose=prose, number=number, sum=1 + number
+    )
+
+
+def deletion(data: DataObject, files: Files) -> None:
+    slug = data.draw(st.sampled_from(SLUGS[1:]))
+    files.pop(f"papers/{slug}.yml", None)
+    files.pop(f"reference_impl/{slug}.py", None)
+
+
+def renaming(data: DataObject, files: Files) -> None:
+    former = data.draw(st.sampled_from(SLUGS[1:]))
+    if text := files.pop(f"papers/{former}.yml", None):
+        files.pop(f"reference_impl/{former}.py", None)
+        text = text.replace(f"implementation: {former}", "implementation: null")
+        files["papers/boat.yml"] = f"formerly: [{former}]\n{text}"
+
+
+def page(data: DataObject, files: Files) -> None:
+    path = data.draw(st.sampled_from(["docs/index.md", "docs/about.md", "docs/more/other.md"]))
+    if data.draw(st.booleans()):
+        shown = data.draw(st.sampled_from(["", "<!-- quaere:newest -->", "<!-- quaere:question toy.how -->"]))
+        files[path] = f"# {data.draw(st.sampled_from(['A', 'B $y$']))}\n\n{data.draw(WORDS)}\n\n{shown}\n"
+    else:
+        files.pop(path, None)
+
+
+def template(data: DataObject, files: Files) -> None:
+    name = data.draw(st.sampled_from(["card.html", "papers.html", "states.html"]))
+    if files.pop(f"templates/{name}", None) is None:
+        block = "{% block head %}{{ super() }}{{ library.questions | length }}{{ view.name }}{% endblock %}"
+        texts = {"card.html": f'{{% extends "quaere/card.html" %}}{block}'}
+        files[f"templates/{name}"] = texts.get(name, f'<h1 id="x">{{{{ view.states | length }}}} {name}</h1>')
+
+
+def setting(data: DataObject, files: Files) -> None:
+    url = data.draw(st.sampled_from(["", "site_url: https://example.org/b/\n"]))
+    tabs = data.draw(st.sampled_from(["", "theme: {features: []}\n"]))
+    repository = data.draw(st.sampled_from(["a", "b"]))
+    files["mkdocs.yml"] = f"site_name: Base\nplugins: [quaere]\nrepo_url: https://example.org/{repository}\n{url}{tabs}"
+
+
+def evidence(data: DataObject, files: Files) -> None:
+    project = Project.find(Path(files["root"]))
+    verdicts = {}
+    for answer in project.read()[0].answers:
+        told = {
+            "passed": data.draw(st.booleans()),
+            "failure": "it failed",
+            "commit": "",
+            "versions": {},
+            "seconds": 0.5,
+        }
+        verdicts[answer.id] = {"key": answer.key, "at": "2026-01-31T00:00:00+00:00", **told}
+    files[".quaere/evidence.json"] = json.dumps({"schema": 1, "verdicts": verdicts})
+
+
+def picture(data: DataObject, files: Files) -> None:
+    if files.pop("papers/p.svg", None) is None:
+        files["papers/p.svg"] = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+EDITS: tuple[Edit, ...] = (bibliography, card, card, deletion, renaming, page, template, setting, evidence, picture)
+
+
+def written(root: Path, files: Mapping[str, str], former: Mapping[str, str]) -> None:
+    """Write those files that differ, and remove those that are gone."""
+    for path in former.keys() - files.keys():
+        (root / path).unlink()
+    for path, text in files.items():
+        if former.get(path) != text and path != "root":
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def built(root: Path, site: Path) -> list[str]:
+    project = Project.find(root)
+    library, faults = project.check(keep=True)
+    return [str(one) for one in faults or build(project, library, site)[0]]
+
+
+def check(data: DataObject, root: Path, edits: int) -> None:
+    files = {**START, "root": str(root)}
+    written(root, files, {})
+    assert built(root, root / "site") == []
+    for _ in range(data.draw(st.integers(1, edits))):
+        before = dict(files)
+        data.draw(st.sampled_from(EDITS))(data, files)
+        written(root, files, before)
+        faults = built(root, root / "site")
+    clean = root / "clean"
+    assert built(root, clean) == faults
+    if not faults:
+        assert contents(root / "site") == contents(clean)
+
+
+def test_a_library_is_read_as_it_was_from_what_is_kept(base: Base) -> None:
+    base.write(
+        {
+            "papers/ball.yml": CARD.format(
+                cite="toy2020",
+                idea="Of $x$ [[toy]]",
+                implementation="null",
+                tags="a",
+                before="toy",
+                notes="[[toy.how]]\n\n  See ![p](p.png) and [x](toy.md).",
+                ask=json.dumps("Why [[toy]]?"),
+                answer=", answer: So.",
+            ),
+            "papers/bad.yml": "cite: [",
+            "papers/p.png": "x",
+        }
+    )
+    cold, told = base.project.check(keep=True)
+    kept, again = base.project.check()
+    assert [str(one) for one in told] == [str(one) for one in again]
+    assert kept.papers.keys() == cold.papers.keys() == {"toy", "ball"}
+    for slug, paper in cold.papers.items():
+        assert kept.papers[slug] == dataclasses.replace(paper, places=kept.papers[slug].places), slug
+        assert dict(kept.papers[slug].places) == dict(paper.places)
+        assert kept.papers[slug].links == paper.links
+    assert kept.papers["ball"].links
+
+
+def test_without_a_change_nothing_is_imported_that_takes_time(base: Base) -> None:
+    base.write({"mkdocs.yml": START["mkdocs.yml"]})
+    assert base.quaere("build").returncode == 0
+    slow = "{'griffe', 'mkdocs', 'jinja2', 'nh3', 'yaml'}"
+    told = f"import atexit, sys; atexit.register(lambda: print(sorted({slow} & set(sys.modules)), file=sys.stderr)); "
+    command = [sys.executable, "-c", told + "from quaere.cli import main; main()", "build"]
+    same = subprocess.run(command, cwd=base.root, capture_output=True, text=True, check=True)
+    assert (same.stderr.strip(), "1 papers, 2 questions" in same.stdout) == ("[]", True)
+    for path, change in {"papers/toy.yml": "# changed\n", "site/index.html": "changed"}.items():
+        with (base.root / path).open("a") as opened:
+            opened.write(change)
+        other = subprocess.run(command, cwd=base.root, capture_output=True, text=True, check=True)
+        assert "yaml" in other.stderr, path
+        assert "changed" not in (base.root / "site/index.html").read_text()
+        again = subprocess.run(command, cwd=base.root, capture_output=True, text=True, check=True)
+        assert again.stderr.strip() == "[]", path
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data.replace(b"toy", b"yot")])
+@pytest.mark.parametrize("kind", ["pages", "sqlite"])
+def test_what_is_kept_is_not_trusted_when_it_is_corrupt(
+    base: Base, kind: str, damage: Callable[[bytes], bytes]
+) -> None:
+    base.write({"mkdocs.yml": START["mkdocs.yml"]})
+    site = base.root / "site"
+    assert built(base.root, site) == []
+    before = contents(site)
+    for file in (base.root / ".quaere/cache").glob(f"*{kind}"):
+        file.write_bytes(damage(file.read_bytes()))
+    (site / "papers/index.html").write_text("other")
+    base.write({"papers/toy.yml": SOUND["papers/toy.yml"].replace("sound", "sounder")})
+    assert built(base.root, site) == []
+    assert contents(site)["papers/index.html"] != before["papers/index.html"]
+    shutil.rmtree(base.root / ".quaere/cache")
+    assert built(base.root, base.root / "clean") == []
+    assert contents(site) == contents(base.root / "clean")
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the pages that are made."""
+    paths: list[str] = []
+    page = render._page
+
+    def noted(view: View, path: str, *arguments: Any, **more: Any) -> Page:
+        paths.append(path)
+        return page(view, path, *arguments, **more)
+
+    monkeypatch.setattr(render, "_page", noted)
+    return paths
+
+
+def test_what_other_code_or_another_folder_kept_is_not_used(
+    base: Base, made: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base.write({"mkdocs.yml": START["mkdocs.yml"]})
+    site = base.root / "site"
+    assert built(base.root, site) == []
+    made.clear()
+    assert built(base.root, site) == []
+    assert made == []
+    shutil.copytree(base.root, tmp_path / "copy")
+    assert built(tmp_path / "copy", tmp_path / "copy/site") == []
+    assert "papers/toy.md" in made
+    made.clear()
+    code = stamp.code()
+    monkeypatch.setattr(stamp, "code", lambda: f"another {code}")
+    assert built(base.root, site) == []
+    assert "papers/toy.md" in made
+
+
+COMMON = {"cite": "toy2020", "idea": "Balls.", "implementation": "null", "tags": "", "before": "", "answer": ""}
+
+
+def ball(notes: str, ask: str) -> dict[str, str]:
+    return {"papers/ball.yml": CARD.format(notes=notes, ask=ask, **COMMON)}
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (ball("Other.", "Why?"), {"papers/ball.md"}),
+        (ball("Notes.", "Why not?"), {"papers/ball.md", "papers/doll.md", "papers/index.md", "questions.md"}),
+        ({"docs/about.md": "# About\n\nOther.\n"}, set()),
+    ],
+)
+def test_only_what_asked_for_what_has_changed_is_made(
+    base: Base, made: list[str], change: dict[str, str], again: set[str]
+) -> None:
+    base.write({"mkdocs.yml": START["mkdocs.yml"], "docs/about.md": "# About\n", **ball("Notes.", "Why?")})
+    base.write({"papers/doll.yml": CARD.format(notes="[[ball.why]]", ask="Why?", **COMMON)})
+    assert built(base.root, base.root / "site") == []
+    made.clear()
+    base.write(dict(change))
+    assert built(base.root, base.root / "site") == []
+    assert again <= set(made)
+    assert "papers/toy.md" not in made
+
+
+def test_what_is_asked_is_noted_with_its_answer(base: Base) -> None:
+    view = base.project.view(base.library())
+    with seen.noting(view) as asked:
+        assert view.library.papers["toy"].name == "Toys"
+        assert "ball" not in view.summaries
+        assert len(view.states) == 2
+        with seen.noting(view) as inner:
+            assert view.count(["toy.why"])
+    assert seen.answers(view, asked) == asked
+    assert inner.items() < asked.items()
+    base.write({"papers/ball.yml": SOUND["papers/toy.yml"]})
+    other = base.project.view(base.library())
+    now = seen.answers(other, asked)
+    assert {question for question in asked if now[question] != asked[question]} == {
+        '["summaries", "has", "ball"]',
+        '["states", "keys"]',
+    }
+
+
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_after_some_edits_a_site_is_what_a_clean_build_gives(
+    data: DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    check(data, tmp_path_factory.mktemp("base"), edits=4)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_after_many_edits_a_site_is_what_a_clean_build_gives(
+    data: DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    check(data, tmp_path_factory.mktemp("base"), edits=8)
