@@ -92,6 +92,16 @@ def test_googles_implemented_papers_of_2020_take_four_clicks(reader: Reader, lib
     assert reader.clicks <= 4
 
 
+def test_an_answer_is_found_by_a_misspelt_search_with_one_click(reader: Reader) -> None:
+    page = reader.page
+    page.keyboard.press("/")
+    page.keyboard.type("lerning rate warm")
+    reader.click(page.locator(".q-hit", has_text="warm").first)
+    expect(page).to_have_url(re.compile(r"/papers/transformer/.*#why-warm-up$"))
+    expect(page.locator("details[open] #why-warm-up")).to_be_in_viewport()
+    assert reader.clicks <= 1
+
+
 def test_from_an_answer_its_line_takes_a_click_and_what_runs_it_another(page: Page, library: Library) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(f"{CARD}#path-length")
