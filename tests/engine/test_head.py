@@ -36,7 +36,10 @@ def cited(kind: str, **fields: str) -> Paper:
 
 
 def test_a_card_names_its_other_forms() -> None:
-    found = {link["type"]: link["href"] for link in Reading(pages(small())["papers/red.md"].head).all("link")}
+    links = Reading(pages(small())["papers/red.md"].head).all("link")
+    # As the theme's script reads them, none is the site in another language; for all others it is an alternate.
+    assert {(link["rel"] == "alternate", *link["rel"].split()) for link in links} == {(False, "alternate")}
+    found = {link["type"]: link["href"] for link in links}
     assert {kind: href for kind, href in found.items() if "atom" not in kind} == {
         "application/x-bibtex": "../../assets/cards/red.bib",
         "application/x-research-info-systems": "../../assets/cards/red.ris",

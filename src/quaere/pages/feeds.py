@@ -141,16 +141,19 @@ def _feed(view: View, file: str, title: str, page: str, entries: Iterable[Entry]
 
 def _entries(view: View, papers: Iterable[Summary]) -> Iterator[Entry]:
     history = view.history
+    # As a whole: a build notes what is asked, and thousands of questions cost more than the answer.
+    spans, proses, codes = (dict(one.items()) for one in (history.files, history.prose, history.code))
     for paper in papers:
         asked = [_midnight(question.asked) for question in paper.questions]
-        span = history.files.get(paper.file)
+        span = spans.get(paper.file)
         # Without git, a card came at the latest with its first question; nothing is known of one without questions.
         if added := span.added if span else min(asked, default=None):
             yield Entry(Kind.PAPER, added, added, paper)
         for question, at in zip(paper.questions, asked, strict=True):
             yield Entry(Kind.ASKED, at, at, paper, question)
             if question.state in _HOLDS:
-                first, code = history.answered(question.id) or at, history.code.get(question.id)
+                code = codes.get(question.id)
+                first = min(filter(None, (proses.get(question.id), code)), default=at)
                 updated = code if code and question.state is State.DEMONSTRATED else first
                 yield Entry(Kind.ANSWERED, first, updated, paper, question)
 

@@ -28,7 +28,7 @@ def _sitemap(view: View) -> str:
 
 def _changed(view: View) -> Iterator[tuple[str, datetime.datetime]]:
     """Yield the pages with the time of the last commit that changed what they are made from, where it is known."""
-    library, spans = view.library, view.history.files
+    library, spans = view.library, dict(view.history.files.items())
     cards = [spans[paper.file].changed for paper in library.papers.values() if paper.file in spans]
     if cards:
         yield from dict.fromkeys(addresses.LISTS, max(cards)).items()
