@@ -142,7 +142,7 @@ def _feed(view: View, file: str, title: str, page: str, entries: Iterable[Entry]
 def _entries(view: View, papers: Iterable[Summary]) -> Iterator[Entry]:
     history = view.history
     # As a whole: a build notes what is asked, and thousands of questions cost more than the answer.
-    spans, proses, codes = (dict(one.items()) for one in (history.files, history.prose, history.code))
+    spans, proses, codes = dict(history.files.items()), dict(history.prose.items()), dict(history.code.items())
     for paper in papers:
         asked = [_midnight(question.asked) for question in paper.questions]
         span = spans.get(paper.file)

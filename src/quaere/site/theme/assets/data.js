@@ -16,7 +16,7 @@
 const loads = new Map();
 const arrivals = new Map();
 // Taken once, before anything changes the address.
-const home = new URL(`${JSON.parse(document.getElementById("__config").textContent).base}/`, location.href);
+const home = new URL(`${JSON.parse(document.getElementById("__config").textContent).base.replace(/\/$/, "")}/`, location.href);
 
 globalThis.quaereData = (path, value) => arrivals.get(path)?.(value);
 
