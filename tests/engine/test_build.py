@@ -460,3 +460,13 @@ def test_an_equation_that_cannot_be_drawn_is_told_with_its_place_and_ends_no_bui
     assert '<span class="arithmatex q-unread" title="Undefined control sequence: \\foo">\\(\\foo + 1\\)</span>' in shown
     assert shown.count('class="katex-html"') == 1
     assert "<style>" in shown.partition("</head>")[0]
+
+
+def test_an_address_that_leads_nowhere_is_answered_with_the_ways_in_whatever_its_depth(base: Base) -> None:
+    base.write({"mkdocs.yml": "site_url: https://example.org/sub/path/\n"})
+    assert built(base) == []
+    shown = (base.root / "site/404.html").read_text(encoding="utf-8")
+    assert '<li><a href="/sub/path/papers/">Papers</a></li>' in shown
+    assert '<li><a href="/sub/path/questions/">Questions</a></li>' in shown
+    assert '<script src="/sub/path/assets/missing.js" type="module"></script>' in shown
+    assert "Content-Security-Policy" in shown

@@ -8,6 +8,7 @@ from quaere.errors import MisuseError
 from quaere.site import offline
 
 PAGE = """<head><link rel="canonical" href="https://example.org/papers/a/">
+<link rel="alternate" type="text/markdown" title="This card" href="../../a.md">
 <script src="https://x.invalid/" type="module">
 </script></head>
 <a title="a > b" href="../../">Home</a><a href="../b/?x=1#y">B</a><a href=".">A</a><a href="#id">here</a>
@@ -66,6 +67,7 @@ def test_links_lead_to_files_and_the_site_stays_as_it_is(site: Path) -> None:
         '<code>&lt;a href="../b/"&gt;</code>',
     ):
         assert link in page
+    assert "alternate" not in page
     assert not site.with_name("site-offline").joinpath("404.html").exists()
     assert not site.with_name("site-offline").joinpath(".git").exists()
 
@@ -80,8 +82,8 @@ def test_modules_become_one_classic_script_and_data_become_scripts(site: Path) -
     bundle = read(site, "assets/modules.js")
     assert 'const { load, addressOf: to } = quaereModule("two.js");\n// import { load }' in bundle
     assert 'const later = () => Promise.resolve(quaereModule("two.js"));' in bundle
-    assert "const shown = [load, to, later, address];\n" in bundle
-    assert "Object.assign(exported, { load, addressOf });" in bundle
+    assert "const shown = [load, to, later, quaereAddress];\n" in bundle
+    assert "Object.assign(quaereExported, { load, addressOf });" in bundle
     assert read(site, "assets/data/names/all.json.js") == (
         'quaereData("assets/data/names/all.json", {"a": "\u2028</script>"});\n'
     )

@@ -26,6 +26,8 @@ _MARK = "assets/quaere.css"
 _ASSETS, _DATA, _BUNDLE = "assets/", "assets/data/", "assets/modules.js"
 _ATTRIBUTE = r"""\s+[^\s=<>"'/]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?"""
 _TAG = re.compile(rf"<(?:a|area|link|script|form)(?:{_ATTRIBUTE})+\s*/?>", re.IGNORECASE)
+# For each of these the theme asks for a sitemap, which files don't give.
+_ALTERNATE = re.compile(rf'<link rel="alternate"(?:{_ATTRIBUTE})*\s*/?>\s*')
 _ADDRESS = re.compile(r'(\s(?:href|action)=")([^"?#]*)')
 _MODULE = re.compile(r'<script src="([^"?#]*)" type="module">')
 
@@ -123,7 +125,7 @@ def _page(page: str, folder: str, folders: set[str]) -> str:
         is_folder = path and not path.startswith("/") and ":" not in path and at in folders
         return f"{found[1]}{posixpath.normpath(found[2])}/index.html" if is_folder else found[0]
 
-    written = _TAG.sub(lambda tag: _ADDRESS.sub(led, tag[0]), page)
+    written = _TAG.sub(lambda tag: _ADDRESS.sub(led, tag[0]), _ALTERNATE.sub("", page))
     is_first = True
 
     def classic(found: re.Match[str]) -> str:
@@ -142,7 +144,7 @@ def _bundle(modules: Mapping[str, str]) -> Iterator[str]:
     """Yield a classic script that makes each module when it is asked for it, once."""
     yield _LOADER
     for name, source in modules.items():
-        yield f'"{name}": (exported, address) => {{\n"use strict";\n{_classic(name, source)}}},\n'
+        yield f'"{name}": (quaereExported, quaereAddress) => {{\n"use strict";\n{_classic(name, source)}}},\n'
     yield "  };\n})();\n"
 
 
@@ -155,5 +157,5 @@ def _classic(name: str, source: str) -> str:
     body = _EXPORT.sub(r"\1", body)
     if other := _OTHER.search(body):
         raise ValueError(f"{name}: a copy for file:// can't hold `{other[0]}`")
-    body = _LATER.sub(r'Promise.resolve(quaereModule("\1"))', body).replace("import.meta.url", "address")
-    return f"{body}\nObject.assign(exported, {{ {', '.join(exported)} }});\n"
+    body = _LATER.sub(r'Promise.resolve(quaereModule("\1"))', body).replace("import.meta.url", "quaereAddress")
+    return f"{body}\nObject.assign(quaereExported, {{ {', '.join(exported)} }});\n"
