@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from markupsafe import Markup
 
@@ -260,9 +261,12 @@ def _drawn(
     flat = {slug: index for index, row in enumerate(rows) for slug in row}
     in_order = {slug: sizes[slug] for row in rows for slug in row}
     edges = [Edge(earlier, later) for earlier, later in pairs]
-    placed = layered.arrange(
-        in_order, edges, flat, gap=_GAP, between=_BETWEEN, track=_TRACK, is_shared=True, starts_left=True
-    )
+    if here:
+        placed = _in_columns(in_order, rows, pairs)
+    else:
+        placed = layered.arrange(
+            in_order, edges, flat, gap=_GAP, between=_BETWEEN, track=_TRACK, is_shared=True, starts_left=True
+        )
     left, top = (2.0, 2.0) if here else (2.0, 26.0) if is_turned else (_YEARS, 8.0)
     across, along = placed.across, placed.along
     years: dict[str, Year] = {}
@@ -289,6 +293,30 @@ def _drawn(
         top=top,
         is_turned=is_turned,
     )
+
+
+def _in_columns(
+    sizes: Mapping[str, tuple[float, float]], rows: Sequence[Sequence[str]], pairs: Sequence[tuple[str, str]]
+) -> layered.Arrangement:
+    """Arrange rows each of which is joined to the next only: thousands of cards have such a drawing."""
+    wholes = [sum(sizes[slug][0] + _GAP for slug in row) - _GAP for row in rows]
+    across = max(wholes)
+    centers: dict[str, tuple[float, float]] = {}
+    bands: dict[str, tuple[float, float]] = {}
+    along = 0.0
+    for row, whole in zip(rows, wholes, strict=True):
+        long, reached = max(sizes[slug][1] for slug in row), (across - whole) / 2
+        for slug in row:
+            centers[slug] = reached + sizes[slug][0] / 2, along + long / 2
+            bands[slug] = along, along + long
+            reached += sizes[slug][0] + _GAP
+        along += long + _BETWEEN
+    routes = []
+    for one, other in pairs:
+        (x, y), (to_x, to_y) = centers[one], centers[other]
+        first = layered.Station(x, y + sizes[one][1] / 2, bands[one][1])
+        routes.append((first, layered.Station(to_x, bands[other][0], to_y - sizes[other][1] / 2)))
+    return layered.Arrangement(centers, tuple(routes), (), across, along - _BETWEEN)
 
 
 def _rows(
@@ -332,14 +360,15 @@ def _parted(slugs: Sequence[str], widths: Mapping[str, float], limit: float) -> 
 
 
 def _box(paper: Kin) -> tuple[float, float]:
-    lines = _lines(paper)
+    lines = _lines(paper.name)
     words = max(lettering.width(line, _LETTERS) for line in lines)
     counted = lettering.width(" ".join(f"✓ {number}" for _, number in paper.counts), _SMALL)
     return round(max(words, counted, 36.0) + 20), 15.0 * len(lines) + (30.0 if paper.counts else 12.0)
 
 
-def _lines(paper: Kin) -> list[str]:
-    return lettering.wrap(paper.name, 104.0, _LETTERS, 2)
+@lru_cache(10_000)
+def _lines(name: str) -> tuple[str, ...]:
+    return tuple(lettering.wrap(name, 104.0, _LETTERS, 2))
 
 
 def _node(
@@ -363,7 +392,7 @@ def _node(
         top=round(center[1] - box[1] / 2, 1),
         width=box[0],
         height=box[1],
-        name=tuple(_lines(paper)),
+        name=_lines(paper.name),
         counts=counts,
         bar=tuple(bar),
     )
