@@ -646,6 +646,7 @@ SEEDS = st.lists(st.one_of(st.none(), st.floats()), min_size=1, max_size=4)
 
 @example(arms={"a": [1.7e308, 1.7e308], "b": [-1.7e308]}, level=0.0, reported=0.0, log=False)
 @example(arms={"a": [5e-324, 1.7e308]}, level=1.0, reported=1.0, log=True)
+@example(arms={"a": [1.7976931348623157e308] * 3}, level=0.0, reported=0.0, log=False)
 @given(
     arms=st.dictionaries(st.sampled_from("abc"), SEEDS, min_size=1), level=FINITE, reported=FINITE, log=st.booleans()
 )

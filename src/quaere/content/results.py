@@ -305,7 +305,8 @@ def mean(values: Sequence[float]) -> float:
     """Return the mean of some values, also where their sum is too large for a number."""
     with contextlib.suppress(OverflowError):
         return fmean(values)
-    return sum(value / len(values) for value in values)
+    # Rounding may lead beyond the largest number.
+    return max(min(values), min(max(values), sum(value / len(values) for value in values)))
 
 
 def _as_count(value: float) -> float | int:
