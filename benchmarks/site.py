@@ -12,7 +12,6 @@ import datetime
 import os
 import re
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -24,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, TimeoutError, sync_playwright
 
 from benchmarks import lighthouse
 from benchmarks.served import served
@@ -203,7 +202,7 @@ def running(command: Iterable[str], folder: Path, port: int) -> Iterator[None]:
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen([*command], cwd=folder, stdout=output, stderr=subprocess.STDOUT)
         try:
-            end = time.monotonic() + 180
+            end = time.monotonic() + 300
             while True:
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
                     connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -216,8 +215,13 @@ def running(command: Iterable[str], folder: Path, port: int) -> Iterator[None]:
                 time.sleep(0.2)
             yield
         finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
+            # An interrupt is ignored by what a shell started in the background.
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @contextlib.contextmanager
@@ -358,13 +362,13 @@ def scores(found: Found, folder: Path, has_time: Callable[[float], bool]) -> Non
             print(f"Lighthouse, {name}: {found.scores[-1][1:]}", flush=True)
 
 
-PARTS = {"builds": builds, "loads": loads, "serving": serving, "searches": searches, "scores": scores}
+PARTS = {"scores": scores, "loads": loads, "searches": searches, "serving": serving, "builds": builds}
 
 
 def tables(found: Found, about: str) -> tuple[Table, ...]:
     """Return what was found as tables."""
     rows = tuple((one.work, one.unit, one.ours, one.plain, one.most) for one in found.rows)
-    missing = f" There was no time for {', '.join(found.missing)}." if found.missing else ""
+    missing = f" Not measured: {', '.join(found.missing)}." if found.missing else ""
     made = [Table(title=TITLE, columns=COLUMNS, rows=rows, note=f"{NOTE}{missing} {about}")] if rows else []
     if found.scores:
         columns = ("page", *(name.replace("-", " ") for name in lighthouse.CATEGORIES))
@@ -424,14 +428,19 @@ def main(given: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="quaere-bench-") as folder:
         for name, part in PARTS.items():
             if not options.part or name in options.part:
-                part(found, Path(folder), lambda seconds: time.monotonic() + seconds < end)
+                try:
+                    part(found, Path(folder), lambda seconds: time.monotonic() + seconds < end)
+                except (RuntimeError, subprocess.SubprocessError, TimeoutError) as error:
+                    # What the others found is kept.
+                    found.missing.append(name)
+                    print(f"error: {name}: {error}", flush=True)
     at = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes").replace("+00:00", " UTC")
     about = f"Measured {at} on {hardware.describe('cpu')}, commit {verify.commit(ROOT)}."
     if file := options.output or (None if options.part else RESULTS):
         old = results.read(RESULTS.read_text(encoding="utf-8"))
         atomic.write(file, merged(old, tables(found, about), figures(found)).json_text())
         print(f"written to {file}")
-    return 0
+    return 1 if set(found.missing) & PARTS.keys() else 0
 
 
 if __name__ == "__main__":
