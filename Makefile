@@ -8,6 +8,7 @@ BIN := .venv/bin
 SITE := .venv/made-in
 TESTS := .venv/made-for-tests
 JAVASCRIPT := node_modules/.package-lock.json
+LIGHTHOUSE := benchmarks/node_modules/.package-lock.json
 FIGURES := docs/assets/figures/positional-encodings-light.svg
 
 .PHONY: help site serve dev test test-all lint mutants mutants-drawn fuzz bench schema clean
@@ -47,7 +48,7 @@ fuzz: $(TESTS) ## Run the fuzz tests (15 minutes); SEED=n repeats a run
 	@seed=$${SEED:-$$RANDOM}; echo "to repeat this run: make fuzz SEED=$$seed"; \
 	QUAERE_FUZZ=10000 $(BIN)/python -m pytest tests/fuzz --hypothesis-seed=$$seed
 
-bench: $(TESTS) $(JAVASCRIPT) $(FIGURES) ## Run the benchmarks: of the code (15 minutes), then of the site (15 minutes)
+bench: $(TESTS) $(LIGHTHOUSE) $(FIGURES) ## Run the benchmarks: of the code (15 minutes), then of the site (15 minutes)
 	$(BIN)/python -m benchmarks
 	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m benchmarks.site
 
@@ -67,6 +68,9 @@ $(TESTS): requirements/test.txt $(SITE)
 
 $(JAVASCRIPT): package.json package-lock.json tools/javascript | $(TESTS)
 	tools/javascript
+
+$(LIGHTHOUSE): benchmarks/package.json benchmarks/package-lock.json tools/javascript | $(TESTS)
+	tools/javascript benchmarks
 
 # Each figure is drawn for light and for dark pages; the script writes both files.
 $(FIGURES): docs/assets/figures/positional_encodings.py reference_impl/layers/positions.py | $(SITE)

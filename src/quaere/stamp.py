@@ -22,6 +22,8 @@ CACHE = Path(".quaere") / "cache"
 
 # A file that was changed so short a time ago may change again without another time of change.
 _DOUBTFUL = 2_000_000_000
+# Bytes. Nothing of a knowledge base is read beyond, and a file that has no end would be read forever.
+_LARGEST = 100_000_000
 _SITE_PACKAGES = ("site-packages", "dist-packages")
 
 Files = dict[str, list[Any]]
@@ -88,6 +90,8 @@ def _digest(path: Path, status: os.stat_result | None) -> str:
         if status is None:
             return f"{path.lstat().st_mode}"
         link = f"{path.readlink()} " if path.is_symlink() else ""
+        if status.st_size > _LARGEST:
+            return f"{link}{status.st_size} {status.st_mtime_ns}"
         with path.open("rb") as opened:
             return link + hashlib.file_digest(opened, "sha256").hexdigest() + f" {os.access(path, os.R_OK)}"
     except OSError as error:

@@ -314,8 +314,9 @@ def test_one_version_stands_everywhere() -> None:
     assert (citation["version"], newest[1]) == (version, version)
 
 
-def test_the_lock_file_holds_hashes_and_no_address_to_download_from() -> None:
-    packages = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+@pytest.mark.parametrize("folder", ["", "benchmarks"])
+def test_the_lock_files_hold_hashes_and_no_address_to_download_from(folder: str) -> None:
+    packages = json.loads((ROOT / folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     installed = {name: package for name, package in packages.items() if name}
     assert installed
     assert [name for name, package in installed.items() if "resolved" in package or "integrity" not in package] == []

@@ -218,7 +218,8 @@ def _unnamed(text: str, tree: ast.Module) -> str:
     """Return some code without the names of questions in its docstrings: a question may get another name."""
     lines = text.split("\n")
     for _, docstring in _docstrings(tree, ""):
-        for n in range((docstring.lineno or 1) - 1, docstring.endlineno or 0):
+        # Python also ends lines where editors don't.
+        for n in range((docstring.lineno or 1) - 1, min(docstring.endlineno or 0, len(lines))):
             lines[n] = _NAMED.sub(r"\1", lines[n])
     return "\n".join(lines)
 

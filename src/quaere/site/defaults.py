@@ -112,13 +112,14 @@ def reach(root: Path, config: MkDocsConfig) -> Reach:
     if custom:
         names.add(posixpath.normpath(os.path.relpath(custom, root)))
     extensions = [one for one in config.markdown_extensions if isinstance(one, str)]
-    inventories = config.plugins.get("mkdocstrings")
+    documented = config.plugins.get("mkdocstrings")
+    handler = documented.config["handlers"].get("python") if documented else None
     is_known = (
         not config.hooks
         and set(config.plugins) <= _KNOWN_PLUGINS
         and all(map(_KNOWN_EXTENSIONS.fullmatch, extensions))
         and not any(map(_CODE.search, texts.values()))
-        and not (inventories and inventories.config["handlers"].get("python", {}).get("inventories"))
+        and (handler is None or (isinstance(handler, dict) and not handler.get("inventories")))
         and not any(name.startswith("..") for name in names)
     )
     environment = {name: os.environ.get(name) for name in sorted(variables) if name}
