@@ -64,7 +64,7 @@ def test_the_first_page_of_the_guide_leads_from_nothing_to_a_whole_site(tmp_path
     card = (own / "site/papers/attention/index.html").read_text(encoding="utf-8")
     for shown in (
         r'<annotation encoding="application/x-tex">\operatorname{softmax}(QK^\top/\sqrt{d_k})</annotation>',
-        '<div class="diagram">flowchart LR',
+        '<div class="q-flow" ',
         '<div class="admonition note">',
         'type="checkbox"',
         '<h3 id="why-scale">Why are the scores divided by the root of the width?',

@@ -155,7 +155,7 @@ def test_a_shared_view_opens_as_it_was_and_the_back_button_leads_back(reader: Re
 
 def test_what_is_new_is_a_feed_that_each_page_names(reader: Reader, site: Path) -> None:
     page = reader.page
-    feeds = page.locator('link[rel=alternate][type="application/atom+xml"]').evaluate_all(
+    feeds = page.locator('link[rel~=alternate][type="application/atom+xml"]').evaluate_all(
         "all => all.map((one) => one.href)"
     )
     assert feeds
