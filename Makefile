@@ -25,13 +25,13 @@ serve: $(SITE) $(FIGURES) ## Serve the site locally with live reload
 dev: $(TESTS) ## Install the development dependencies
 
 # The answers are not run twice: `quaere build` has run those that are not known to hold, and fails if one is broken.
-# Types are checked beside it, on the other core. Then three workers share the tests, which wait half of the time.
+# Types are checked beside it, on the other core. Then four workers share the tests, which wait half of the time.
 test: PICKED := -m 'not slow'
 test test-all: $(TESTS) $(JAVASCRIPT) $(FIGURES) ## Run lint, type checks, answers and all tests; test-all adds the slow tests
 	@$(MAKE) --no-print-directory lint & linted=$$!; $(BIN)/quaere build; built=$$?; wait $$linted && exit $$built
 	tools/graphics
 	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m pytest tests $(PICKED) \
-	  --numprocesses 3 --no-loadscope-reorder
+	  --numprocesses 4 --no-loadscope-reorder
 
 lint: $(TESTS) ## Run ruff and mypy
 	$(BIN)/ruff check

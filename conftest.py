@@ -11,15 +11,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 EXPERIMENTS = "tests/experiments/test_experiments.py"
 LONGEST = (
     EXPERIMENTS,
-    "tests/site/test_hostile.py",
-    "tests/site/test_use.py",
     "tests/site/test_accessibility.py",
-    "tests/experiments/test_gradients.py",
+    "tests/site/test_use.py",
+    "tests/site/test_hostile.py",
     "tests/engine/test_verify.py",
+    "tests/experiments/test_gradients.py",
+    "tests/engine/test_newcomer.py",
+    "tests/engine/test_kills.py",
+    "tests/site/test_search.py",
+    "tests/site/test_tasks.py",
+    "tests/site/test_facets.py",
     "tests/site/test_pages.py",
     "tests/engine/test_files.py",
+    "tests/fuzz/test_fuzz.py",
+    "tests/papers/test_transformer.py",
     "tests/engine/test_cli.py",
-    "tests/engine/test_newcomer.py",
+    "tests/engine/test_copied.py",
+    "tests/site/test_markup.py",
+    "tests/engine/test_incremental.py",
     "tests/engine/test_time.py",
 )
 """Files that take long begin first, so that no worker is at one of them alone at the end."""
