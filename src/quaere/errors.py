@@ -44,7 +44,8 @@ class AuthorError(Exception):
     def __str__(self) -> str:
         path = f" (at {self.place.at})" if self.place.at else ""
         hint = f"\n  hint: {self.hint}" if self.hint else ""
-        return visible(f"{self.place}: {self.problem}{path}{hint}")
+        place = f"{self.place}: " if self.place.file else ""
+        return visible(f"{place}{self.problem}{path}{hint}")
 
 
 class CardError(AuthorError):

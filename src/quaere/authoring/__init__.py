@@ -1,1 +1,1 @@
-"""Edits an author's files. Still empty."""
+"""Changes what an author has written: every verb makes `Changes` of a `Library`, which `changes.apply` writes."""

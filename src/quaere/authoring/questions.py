@@ -1,0 +1,170 @@
+"""Ask a question on a card, and answer it in prose or in code."""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import re
+from collections.abc import Iterable
+
+from quaere.authoring import edit
+from quaere.authoring.changes import Change, Changes
+from quaere.content.model import Asked, Library, Paper
+from quaere.errors import MisuseError, Place, nearest
+
+_SMALL = frozenset(
+    """
+    a an the of to in on at by for from with and or as is are was were be been do does did it its this that these those
+    there than then can could would should will not no so if into over per about any we you i they
+    """.split()  # noqa: SIM905  (a list of quoted words would take a screen)
+)
+_WORDS, _LETTERS = 5, 40
+
+
+def ask(library: Library, slug: str, question: str, *, id: str | None, asked: datetime.date) -> Changes:
+    """Ask a question on a card.
+
+    Args:
+        library: The knowledge base.
+        slug: The card.
+        question: What is asked, a line of Markdown.
+        id: The question's id; made of its words if None.
+        asked: When it was asked.
+
+    Raises:
+        MisuseError: There is no such card, the question is empty, or the id is taken or no id.
+    """
+    paper, question = find_paper(library, slug), " ".join(question.split())
+    if not question:
+        raise _misuse("the question is empty", "write it in quotes: quaere ask toy 'Why?'")
+    taken = {one.id for one in paper.card.questions}
+    if id is None:
+        id = id_of(question, taken)
+    elif not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", id):
+        raise _misuse(f"`{id}` is no id", "use lower-case words joined by hyphens")
+    elif id in taken:
+        raise _misuse(f"the card `{slug}` has a question `{id}` already", "choose another --id, or leave it out")
+    item = {"id": id, "ask": question, "asked": asked}
+    text = edit.append(paper.source, ("questions",), item, paper.file)
+    return Changes.of(f"asked {slug}.{id}", [Change(paper.file, paper.source, text)])
+
+
+def id_of(question: str, taken: Iterable[str]) -> str:
+    """Make an id of a question's telling words; one that is taken gets a number.
+
+    A question without a Latin letter is named by number: `question-2`.
+    """
+    taken = set(taken)
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\$[^$]*\$|['’]\w*", "", question.casefold()))
+    telling = [word for word in words if word not in _SMALL] or words
+    base = ""
+    for word in telling[:_WORDS]:
+        if base and len(base) + len(word) > _LETTERS:
+            break
+        base = f"{base}-{word}".strip("-")[:_LETTERS]
+    if not base:
+        return next(name for n in range(1, len(taken) + 2) if (name := f"question-{n}") not in taken)
+    return next(name for n in range(1, len(taken) + 2) if (name := base if n == 1 else f"{base}-{n}") not in taken)
+
+
+def answer(library: Library, id: str, prose: str, *, replaces: bool = False) -> Changes:
+    """Answer a question in prose on its card.
+
+    Args:
+        library: The knowledge base.
+        id: The question, `paper.question`.
+        prose: Markdown.
+        replaces: Whether it may take the place of an answer in prose.
+
+    Raises:
+        MisuseError: There is no such question, the answer is empty, or there is one already.
+    """
+    asked, prose = find_question(library, id), prose.strip()
+    if not prose:
+        raise _misuse("the answer is empty", "nothing was changed")
+    if asked.question.answer is not None and not replaces:
+        raise _misuse(f"`{id}` is answered already", "write over it with --force")
+    paper = asked.paper
+    path = ("questions", asked.index, "answer")
+    text = edit.put(paper.source, path, f"{prose}\n" if "\n" in prose else prose, paper.file)
+    return Changes.of(f"answered {id}", [Change(paper.file, paper.source, text)])
+
+
+def answer_in_code(library: Library, id: str, texts: dict[str, str]) -> Changes:
+    """Write the skeleton of an answer into the module of the question's card; its doctest fails until it is written.
+
+    Args:
+        library: The knowledge base.
+        id: The question, `paper.question`.
+        texts: The text of each module's file, by path.
+
+    Raises:
+        MisuseError: There is no such question, it is answered in code already, or its module can't be extended.
+    """
+    asked = find_question(library, id)
+    if asked.answer:
+        place = asked.answer.place
+        raise _misuse(f"`{id}` is answered in {place}", "change that answer")
+    paper, package = asked.paper, library.settings.implementation
+    module = library.module_of(paper)
+    changes: list[Change] = []
+    if module:
+        file, before = module.file, texts[module.file]
+    else:
+        file, before = f"{package}/{paper.slug}.py", None
+        if f"{package}/__init__.py" not in texts:
+            changes.append(Change(f"{package}/__init__.py", None, ""))
+        if paper.card.implementation is None:
+            text = edit.remove(paper.source, ("implementation",), paper.file)
+            changes.append(Change(paper.file, paper.source, text))
+        elif paper.card.implementation != paper.slug:
+            raise _misuse(f"the card's module, `{paper.card.implementation}`, is not there", "write it first")
+    head = before if before is not None else f'"""{paper.reference.title.rstrip(".")}."""\n'
+    text = f"{head.rstrip()}\n" + ("" if re.search(r"^# Answers$", head, re.MULTILINE) else "\n\n# Answers\n")
+    text += _skeleton(asked, f"{package}.{file[len(package) + 1 : -3].replace('/', '.')}", text)
+    return Changes.of(f"wrote the skeleton of an answer to {id} in {file}", [*changes, Change(file, before, text)])
+
+
+def _skeleton(asked: Asked, module: str, text: str) -> str:
+    names = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    base = re.sub(r"^(?=\d)", "_", asked.question.id.replace("-", "_"))
+    name = next(name for n in range(len(names) + 2) if (name := base + "_" * n) not in names)
+    # Its doctest fails, so that nothing counts as shown before it is.
+    return f'''
+
+def {name}() -> None:
+    """
+    Answers: {asked.id}
+        Say here in a sentence what the code shows.
+
+        >>> import {module}
+        >>> "what the code shows"
+        'what it should show'
+    """
+'''
+
+
+def find_paper(library: Library, slug: str) -> Paper:
+    """Return a card by its slug.
+
+    Raises:
+        MisuseError: There is none.
+    """
+    if slug not in library.papers:
+        raise _misuse(f"there is no paper `{slug}`", nearest(slug, library.papers))
+    return library.papers[slug]
+
+
+def find_question(library: Library, id: str) -> Asked:
+    """Return a question by its full name.
+
+    Raises:
+        MisuseError: There is none.
+    """
+    if id not in library.questions:
+        raise _misuse(f"there is no question `{id}`", nearest(id, library.questions))
+    return library.questions[id]
+
+
+def _misuse(problem: str, hint: str) -> MisuseError:
+    return MisuseError(Place("", 0), problem, hint)

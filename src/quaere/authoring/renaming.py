@@ -1,0 +1,329 @@
+"""Rename a card or a question, merge two cards of one paper, remove a card: with everything that names them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from quaere.authoring import edit
+from quaere.authoring.changes import Change, Changes
+from quaere.authoring.questions import find_paper, find_question, id_of
+from quaere.content.model import SLUG, Library, Paper
+from quaere.errors import MisuseError, Place
+
+Texts = Callable[[str], "str | None"]
+"""Returns the text of a file of the knowledge base by its path; None if there is none."""
+
+
+def rename_card(library: Library, old: str, new: str, texts: Texts) -> Changes:
+    """Rename a card, its module, test, experiment and results, and all references; the old address leads on.
+
+    Args:
+        library: The knowledge base.
+        old: The card's name.
+        new: Its new name.
+        texts: The files.
+
+    Raises:
+        MisuseError: There is no such card, or the new name is taken or no name.
+    """
+    paper = find_paper(library, old)
+    if not re.fullmatch(SLUG, new) or new == "index":
+        raise _misuse(f"`{new}` is no slug", "use lower-case letters, digits and _, a letter first")
+    if new in library.papers or new in library.unsound:
+        raise _misuse(f"the card `{new}` is there already", "choose another name")
+    if new in library.former_slugs:
+        raise _misuse(f"`{new}` is a former name of `{library.former_slugs[new]}`", "choose another name")
+    files = _Files(library, texts)
+    files.move(paper.file, f"{library.settings.papers}/{new}.yml")
+    for path in _own_files(library, paper, texts):
+        files.move(path, _moved(library, path, old, new))
+    files.change(lambda path, text: _renamed(library, path, text, old, new))
+    text = files.text(paper.file)
+    if paper.card.implementation == old and re.search(r"^implementation\s*:", text, re.MULTILINE):
+        text = edit.put(text, ("implementation",), new, paper.file)
+    files.put(paper.file, edit.append(text, ("formerly",), old, paper.file))
+    if library.module_of(paper) and paper.card.implementation == old:
+        files.put(library.settings.renamed, _with_former_names(files.text(library.settings.renamed), library, old, new))
+    return files.changes(f"renamed {old} to {new}")
+
+
+def rename_question(library: Library, old: str, new: str, texts: Texts) -> Changes:
+    """Give a question another id, and all references; the old address leads on.
+
+    Args:
+        library: The knowledge base.
+        old: The question, `paper.question`.
+        new: The new id, with or without the paper.
+        texts: The files.
+
+    Raises:
+        MisuseError: There is no such question, or the new id is taken or no id.
+    """
+    asked = find_question(library, old)
+    paper, new = asked.paper, new.removeprefix(f"{asked.paper.slug}.")
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", new):
+        raise _misuse(f"`{new}` is no id", "use lower-case words joined by hyphens")
+    taken = {name for one in paper.card.questions for name in (one.id, *one.formerly)}
+    if new in taken:
+        raise _misuse(f"the card `{paper.slug}` has a question `{new}` already", "choose another id")
+    files = _Files(library, texts)
+    files.change(lambda path, text: _with_question(library, path, text, old, f"{paper.slug}.{new}"))
+    text = edit.put(files.text(paper.file), ("questions", asked.index, "id"), new, paper.file)
+    text = edit.append(text, ("questions", asked.index, "formerly"), asked.question.id, paper.file)
+    files.put(paper.file, text)
+    return files.changes(f"renamed {old} to {paper.slug}.{new}")
+
+
+def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
+    """Merge two cards of one paper: what the second says beyond the first is added to it, and the second goes.
+
+    Raises:
+        MisuseError: One of them is not there, both are the same, or the second has code of its own.
+    """
+    one, other = find_paper(library, kept), find_paper(library, gone)
+    if kept == gone:
+        raise _misuse("a card can't be merged with itself", "name two cards")
+    if library.module_of(other) and other.card.implementation != one.card.implementation:
+        raise _misuse(f"the card `{gone}` has a module of its own", f"merge the other way: quaere merge {gone} {kept}")
+    files = _Files(library, texts)
+    ids = {question.id for question in one.card.questions}
+    ids |= {former for question in one.card.questions for former in question.formerly}
+    names: dict[str, str] = {}
+    for question in other.card.questions:
+        names[question.id] = question.id if question.id not in ids else id_of(question.id.replace("-", " "), ids)
+        ids.add(names[question.id])
+        if names[question.id] != question.id:
+            old, new = f"{gone}.{question.id}", f"{gone}.{names[question.id]}"
+            files.change(partial(_with_question, library, old=old, new=new))
+    files.change(lambda path, text: _renamed(library, path, text, gone, kept))
+    source = edit_value(files.text(other.file))
+    text = files.text(one.file)
+    for name in ("tags", "affiliations", "links", "builds_on", "departures", "claims"):
+        has = [*edit_value(text).get(name, ())]
+        for item in source.get(name, ()):
+            is_own = item == kept or (isinstance(item, Mapping) and item.get("from") in (kept, gone))
+            if item not in has and not is_own:
+                text = edit.append(text, (name,), item, one.file)
+                has.append(item)
+    for item in source.get("questions", ()):
+        text = edit.append(text, ("questions",), {**item, "id": names.get(item["id"], item["id"])}, one.file)
+    for name in ("idea", "short", "reading"):
+        if source.get(name) and not edit_value(text).get(name):
+            text = edit.put(text, (name,), source[name], one.file)
+    if notes := source.get("notes"):
+        own = edit_value(text).get("notes")
+        text = edit.put(text, ("notes",), f"{own.rstrip()}\n\n{notes}" if own else notes, one.file)
+    for former in (gone, *other.card.formerly):
+        text = edit.append(text, ("formerly",), former, one.file)
+    files.put(one.file, text)
+    files.remove(other.file)
+    return files.changes(f"merged {gone} into {kept}")
+
+
+def remove(library: Library, slug: str, texts: Texts) -> Changes:
+    """Remove a card, with its module, test, experiment and results; the entry of the bibliography stays.
+
+    Raises:
+        MisuseError: There is no such card, or something else names it.
+    """
+    paper = find_paper(library, slug)
+    own = {paper.file, *_own_files(library, paper, texts)}
+    files = _Files(library, texts)
+    naming = sorted(
+        path
+        for path in files.paths
+        if path not in own and _renamed(library, path, files.text(path), slug, "_") != files.text(path)
+    )
+    if naming:
+        listed = ", ".join(naming[:8]) + (f" and {len(naming) - 8} more" if len(naming) > 8 else "")
+        raise _misuse(f"`{slug}` is named in {listed}", "take that out first, or `quaere merge` or `rename` the card")
+    for path in own:
+        files.remove(path)
+    return files.changes(f"removed {slug}")
+
+
+# Files
+
+
+class _Files:
+    """The files that can name a card or a question, as they are and as they will be."""
+
+    def __init__(self, library: Library, texts: Texts) -> None:
+        settings = library.settings
+        self._texts, self._now, self._place = texts, dict[str, "str | None"](), dict[str, str]()
+        self.paths = [
+            *(paper.file for paper in library.papers.values()),
+            *(module.file for module in library.modules),
+            *(f"{settings.docs}/{path}" for path in library.docs),
+            *(f"{settings.tests}/test_{name}.py" for name in library.tests),
+        ]
+
+    def text(self, path: str) -> str:
+        """Return a file's text as it is by now."""
+        if path not in self._now:
+            self._now[path] = self._texts(path)
+        return self._now[path] or ""
+
+    def put(self, path: str, text: str) -> None:
+        """Change a file."""
+        self.text(path)
+        self._now[path] = text
+
+    def move(self, path: str, to: str) -> None:
+        """Move a file."""
+        self.text(path)
+        self._place[path] = to
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        self.text(path)
+        self._place[path] = ""
+
+    def change(self, change: Callable[[str, str], str]) -> None:
+        """Change all files."""
+        for path in dict.fromkeys([*self.paths, *self._now]):
+            if text := self.text(path):
+                self._now[path] = change(path, text)
+
+    def changes(self, said: str) -> Changes:
+        """Return all changes."""
+        made: list[Change] = []
+        for path, text in self._now.items():
+            before, to = self._texts(path), self._place.get(path, path)
+            if to == path:
+                made.append(Change(path, before, text))
+            else:
+                made.append(Change(path, before, None))
+                made += [Change(to, self._texts(to), text)] if to else []
+        return Changes.of(said, made)
+
+
+def _own_files(library: Library, paper: Paper, texts: Texts) -> Iterator[str]:
+    """Yield the files that are named after a card: its module, test, experiment, results, and what was imported."""
+    settings, slug = library.settings, paper.slug
+    if (module := library.module_of(paper)) and paper.card.implementation == slug:
+        yield module.file
+    if slug in library.experiments:
+        yield library.experiments[slug].file
+    for result in library.results.get(slug, ()):
+        yield library.result_file(result)
+    for path in (f"{settings.tests}/test_{slug}.py", f"{settings.papers}/imported/{slug}.yml"):
+        if texts(path) is not None:
+            yield path
+
+
+def _moved(library: Library, path: str, old: str, new: str) -> str:
+    folder, _, name = path.rpartition("/")
+    if name == "__init__.py":  # a module that is a folder
+        return f"{folder.rpartition('/')[0]}/{new}/__init__.py"
+    return f"{folder}/" + re.sub(rf"^(test_)?{old}(?=[.-])", rf"\g<1>{new}", name)
+
+
+# References
+
+
+def _renamed(library: Library, path: str, text: str, old: str, new: str) -> str:
+    """Return a file's text with each reference to a card led to its new name."""
+    if path.endswith(".json"):
+        return re.sub(rf'^(\s*"experiment":\s*)"{old}"', rf'\g<1>"{new}"', text, count=1, flags=re.MULTILINE)
+    if path.endswith(".py"):
+        text = _with_imports(text, library.settings.implementation, old, new)
+        return _in_names(text, lambda name: f"{new}.{name[len(old) + 1 :]}" if name.startswith(f"{old}.") else name)
+    text = re.sub(rf"\[\[\s*{old}(?=\s*[\]|#.])", f"[[{new}", text)
+    text = re.sub(rf"(<!--\s*quaere:question\s+){old}\.", rf"\g<1>{new}.", text)
+    return _in_card(path, text, old, new) if _is_card(library, path) else text
+
+
+def _with_question(library: Library, path: str, text: str, old: str, new: str) -> str:
+    """Return a file's text with each reference to a question led to its new name."""
+    if path.endswith(".py"):
+        return _in_names(text, lambda name: new if name == old else name)
+    text = re.sub(rf"\[\[\s*{re.escape(old)}(?=\s*[\]|#])", f"[[{new}", text)
+    return re.sub(rf"(<!--\s*quaere:question\s+){re.escape(old)}(?=\s*-->)", rf"\g<1>{new}", text)
+
+
+def _is_card(library: Library, path: str) -> bool:
+    return any(paper.file == path for paper in library.papers.values())
+
+
+def _in_card(path: str, text: str, old: str, new: str) -> str:
+    value = edit_value(text)
+    for index, slug in enumerate(value.get("builds_on", ())):
+        if slug == old:
+            text = edit.put(text, ("builds_on", index), new, path)
+    for index, departure in enumerate(value.get("departures", ())):
+        if isinstance(departure, Mapping) and departure.get("from") == old:
+            text = edit.put(text, ("departures", index, "from"), new, path)
+    return text
+
+
+def edit_value(text: str) -> dict[str, Any]:
+    """Return what a card's text holds."""
+    from quaere.content import located_yaml
+
+    value = located_yaml.read(text.encode(), "").value
+    return value if isinstance(value, dict) else {}
+
+
+def _in_names(text: str, rename: Callable[[str], str]) -> str:
+    """Rename the questions in lines `Answers: …` and `Asked: …`."""
+
+    def line(found: re.Match[str]) -> str:
+        return found[1] + re.sub(r"[\w.-]+", lambda name: rename(name[0]), found[2])
+
+    return re.sub(r"^([ \t]*(?:\"\"\")?(?:Answers|Asked):[ \t]*)(\S.*)$", line, text, flags=re.MULTILINE)
+
+
+def _with_imports(text: str, package: str, old: str, new: str) -> str:
+    """Return code in which imports of a module name it anew, and in which all else stays as it is."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return text
+    lines = text.split("\n")
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.level + (node.module == package)
+            and not (node.module or "").startswith(old)
+        ):
+            _in_lines(
+                lines,
+                node,
+                rf"(?<![\w.]){old}\b(\s+as\b)?",
+                lambda found: f"{new}{found[1] or f' as {old}'}",
+                node.names,
+                old,
+            )
+    text = "\n".join(lines)
+    # Wherever a dotted name leads into the package, in doctests and strings too.
+    text = re.sub(rf"(?<![\w.])({package}(?:\.experiments)?)\.{old}(?![\w])", rf"\1.{new}", text)
+    return re.sub(rf"^(\s*from\s+\.+){old}(?=[\s.])", rf"\g<1>{new}", text, flags=re.MULTILINE)
+
+
+def _in_lines(
+    lines: list[str],
+    node: ast.ImportFrom,
+    pattern: str,
+    put: Callable[[re.Match[str]], str],
+    names: Iterable[ast.alias],
+    old: str,
+) -> None:
+    for alias in names:
+        if alias.name == old:
+            at = alias.lineno - 1
+            head, tail = lines[at][: alias.col_offset], lines[at][alias.col_offset :]
+            lines[at] = head + re.sub(pattern, put, tail, count=1)
+
+
+def _with_former_names(text: str, library: Library, old: str, new: str) -> str:
+    package = library.settings.implementation
+    return f"{text.rstrip()}\n{package}.{old} {package}.{new}\n".lstrip()
+
+
+def _misuse(problem: str, hint: str) -> MisuseError:
+    return MisuseError(Place("", 0), problem, hint)

@@ -1,0 +1,291 @@
+"""The verbs that change an author's files: what they write, what they refuse, and that nothing is lost on the way."""
+
+import datetime
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quaere.authoring import cards, changes, questions, renaming
+from quaere.authoring.changes import Change, ChangedError, Changes
+from quaere.content.model import Library
+from quaere.errors import MisuseError
+from tests.engine.conftest import Base
+
+DAY = datetime.date(2026, 2, 3)
+
+
+def made(base: Base, some: Changes) -> str:
+    """Make changes; return the diff, whose knowledge base must be sound."""
+    changes.apply(base.root, some)
+    base.library()
+    return some.diff
+
+
+def lines(diff: str) -> list[str]:
+    return [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+
+
+def test_a_question_is_asked_under_an_id_made_of_its_words(base: Base) -> None:
+    some = questions.ask(base.library(), "toy", "Why are  the *scores* scaled by $\\sqrt d$?", id=None, asked=DAY)
+    assert some.said == "asked toy.why-scores-scaled"
+    assert lines(made(base, some)) == [
+        "+  - {id: why-scores-scaled, ask: Why are the *scores* scaled by $\\sqrt d$?, asked: 2026-02-03}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "taken", "id"),
+    [
+        ("What is it?", (), "what"),
+        ("Is it?", (), "is-it"),
+        ("Why?", ("why", "why-2"), "why-3"),
+        ("为什么？", ("question-1",), "question-2"),
+        (
+            "Pneumonoultramicroscopicsilicovolcanoconiosis-and-more-of-it?",
+            (),
+            "pneumonoultramicroscopicsilicovolcanocon",
+        ),
+        ("What's GPT-4's context of 128k tokens, when all the words count?", (), "what-gpt-4-context-128k"),
+    ],
+)
+def test_an_id_is_short_and_free(question: str, taken: tuple[str, ...], id: str) -> None:
+    assert questions.id_of(question, taken) == id
+
+
+def test_an_answer_in_prose_is_written_on_the_card_and_over_another_only_by_force(base: Base) -> None:
+    assert lines(made(base, questions.answer(base.library(), "toy.why", "Because: so."))) == [
+        "-  - {id: why, ask: Why?, asked: 2026-01-31}",
+        "+  - {id: why, ask: Why?, asked: 2026-01-31, answer: 'Because: so.'}",
+    ]
+    with pytest.raises(MisuseError, match=r"`toy[.]how` is answered already"):
+        questions.answer(base.library(), "toy.how", "Otherwise.")
+    made(base, questions.answer(base.library(), "toy.how", "Two\n\nparagraphs", replaces=True))
+    assert base.library().questions["toy.how"].question.answer == "Two\n\nparagraphs\n"
+
+
+def test_the_skeleton_of_an_answer_in_code_is_broken_until_it_is_written(base: Base) -> None:
+    texts = {"reference_impl/__init__.py": ""}
+    diff = made(base, questions.answer_in_code(base.library(), "toy.why", texts))
+    assert "-implementation: null" in diff
+    library = base.library()
+    answer = library.questions["toy.why"].answer
+    assert answer
+    assert answer.place.file == "reference_impl/toy.py"
+    ((_, verdict, _),) = base.project.verify(library, [answer])
+    assert not verdict.passed
+    with pytest.raises(MisuseError, match=r"`toy.why` is answered in reference_impl/toy.py:"):
+        questions.answer_in_code(library, "toy.why", texts)
+    # A second one stands below it, under the same heading.
+    texts["reference_impl/toy.py"] = (base.root / "reference_impl/toy.py").read_text()
+    made(base, questions.answer_in_code(library, "toy.how", texts))
+    written = (base.root / "reference_impl/toy.py").read_text()
+    assert written.count("# Answers") == 1
+    assert written.index("def why()") < written.index("def how()")
+
+
+def test_tags_are_added_and_removed(base: Base) -> None:
+    assert lines(made(base, cards.tag(base.library(), "toy", ["a b", "no"], []))) == ['+tags: [a b, "no"]']
+    assert lines(made(base, cards.tag(base.library(), "toy", ["c", "no"], ["a b"]))) == [
+        '-tags: [a b, "no"]',
+        '+tags: ["no", c]',
+    ]
+    made(base, cards.tag(base.library(), "toy", [], ["no", "c"]))
+    assert base.library().papers["toy"].card.tags == ()
+
+
+def test_reading_is_noted(base: Base) -> None:
+    assert lines(made(base, cards.read(base.library(), "toy", "reading", "Section 3"))) == [
+        "+reading:", "+  state: reading", "+  through: Section 3"
+    ]  # fmt: skip
+    assert lines(made(base, cards.read(base.library(), "toy", "read", ""))) == [
+        "-  state: reading", "-  through: Section 3", "+  state: read"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "hint"),
+    [
+        (
+            lambda all: questions.ask(all, "tiy", "Why?", id=None, asked=DAY),
+            "there is no paper `tiy`",
+            "did you mean `toy`?",
+        ),
+        (
+            lambda all: questions.ask(all, "toy", " ", id=None, asked=DAY),
+            "the question is empty",
+            "write it in quotes: ",
+        ),
+        (
+            lambda all: questions.ask(all, "toy", "Why?", id="why", asked=DAY),
+            "the card `toy` has a question `why`",
+            "choose ",
+        ),
+        (lambda all: questions.ask(all, "toy", "Why?", id="Why", asked=DAY), "`Why` is no id", "use lower-case words "),
+        (lambda all: questions.answer(all, "toy.whi", "x"), "there is no question `toy.whi`", "did you mean `toy.why`"),
+        (lambda all: questions.answer(all, "toy.why", "\n"), "the answer is empty", "nothing was changed"),
+        (lambda all: cards.tag(all, "toy", [], ["x"]), "the card `toy` has no tag `x`", ""),
+        (lambda all: cards.read(all, "toy", "raed", None), "`raed` is no state of reading", "did you mean `read`"),
+    ],
+)
+def test_a_misuse_is_told_with_a_hint(
+    base: Base, change: Callable[[Library], Changes], problem: str, hint: str
+) -> None:
+    with pytest.raises(MisuseError) as refused:
+        change(base.library())
+    assert refused.value.problem.startswith(problem)
+    assert refused.value.hint.startswith(hint)
+    assert str(refused.value).startswith(problem)
+
+
+# All or nothing
+
+
+def test_a_file_that_changed_meanwhile_is_not_written_over(base: Base) -> None:
+    some = questions.ask(base.library(), "toy", "When?", id=None, asked=DAY)
+    base.write({"papers/toy.yml": "cite: toy2020\nidea: Another.\nimplementation: null\n"})
+    with pytest.raises(ChangedError, match=r"papers/toy[.]yml:1:1: this file was changed meanwhile"):
+        changes.apply(base.root, some)
+    assert "Another." in (base.root / "papers/toy.yml").read_text()
+
+
+KILL = """
+import os, sys
+from pathlib import Path
+from quaere import atomic
+from quaere.authoring import changes
+from quaere.authoring.changes import Change, Changes
+count = int(sys.argv[1])
+def counted(function):
+    def call(*arguments, **options):
+        global count
+        count -= 1
+        if count < 0:
+            os._exit(9)
+        return function(*arguments, **options)
+    return call
+for name in ("replace", "unlink"):
+    setattr(Path, name, counted(getattr(Path, name)))
+some = [Change("a", "old a", None), Change("b", None, "new b"), Change("c", "old c", "new c")]
+changes.apply(Path.cwd(), Changes.of("all", some))
+"""
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_kill_at_any_write_leaves_before_or_after(tmp_path: Path, steps: int) -> None:
+    before, after = {"a": "old a", "c": "old c"}, {"b": "new b", "c": "new c"}
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
+    code = subprocess.run([sys.executable, "-c", KILL, str(steps)], cwd=tmp_path, check=False).returncode
+    changes.complete(tmp_path)  # as the next command does
+    left = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
+    assert left in ((before, after) if code else (after,))
+    assert not list((tmp_path / ".quaere").glob("changes.json"))
+    assert code in (0, 9)
+
+
+def test_the_diff_names_files_that_come_and_go() -> None:
+    some = Changes.of("all", [Change("a", "x\n", None), Change("b", None, "y"), Change("c", "same", "same")])
+    assert some.diff == (
+        "--- a/a\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
+        "--- /dev/null\n+++ b/b\n@@ -0,0 +1 @@\n+y\n\\ No newline at end of file\n"
+    )
+
+
+# Names
+
+
+NAMED = {
+    "papers/toy.yml": """\
+cite: toy2020
+idea: A sound idea, told in [[toy.why]].
+questions:
+  - {id: why, ask: Why?, asked: 2026-01-31}
+  - {id: how, ask: How?, asked: 2026-01-31, answer: By hand.}
+""",
+    "papers/doll.yml": """\
+cite: toy2020
+idea: "Like [[toy]] and [[toy|it]], not toys."  # kept
+implementation: null
+builds_on: [toy]
+departures:
+  - {of: paper, from: toy, where: Section 1, what: "It is [[toy#notes]]."}
+notes: See [[toy.how]] and `[[toy]]`.
+""",
+    "reference_impl/__init__.py": "",
+    "reference_impl/toy.py": '"""Toy.\n\nAsked: toy.why\n"""\n\n\ndef why() -> None:\n    """\n    Answers: toy.why\n'
+    '        In code.\n\n        >>> import reference_impl.toy\n        >>> 1\n        1\n    """\n',
+    "reference_impl/doll.py": "from reference_impl import toy\nfrom reference_impl.toy import why\n"
+    "from . import toy as t\nx = toy.why\n",
+    "tests/papers/test_toy.py": "from reference_impl.toy import why\n\n\ndef test_toy() -> None:\n    pass\n",
+    "docs/page.md": "# Page\n\n[[toy]], [[toy.why|w]]\n\n<!-- quaere:question toy.why -->\n",
+}
+
+
+def texts(base: Base) -> Callable[[str], str | None]:
+    return lambda path: (base.root / path).read_text() if (base.root / path).is_file() else None
+
+
+def test_a_card_is_renamed_with_all_that_names_it(base: Base) -> None:
+    base.write(NAMED)
+    base.library()
+    ((_, before, _),) = base.project.verify(base.library(), [base.library().answers[0]])
+    made(base, renaming.rename_card(base.library(), "toy", "puppet", texts(base)))
+    library = base.library()
+    assert sorted(library.papers) == ["doll", "puppet"]
+    assert library.papers["puppet"].card.formerly == ("toy",)
+    assert library.papers["doll"].card.builds_on == ("puppet",)
+    doll = (base.root / "papers/doll.yml").read_text()
+    assert 'idea: "Like [[puppet]] and [[puppet|it]], not toys."  # kept' in doll
+    assert "from: puppet" in doll
+    assert (base.root / "reference_impl/doll.py").read_text() == (
+        "from reference_impl import puppet as toy\nfrom reference_impl.puppet import why\n"
+        "from . import puppet as t\nx = toy.why\n"
+    )
+    assert not (base.root / "reference_impl/toy.py").exists()
+    assert (base.root / "tests/papers/test_puppet.py").read_text().startswith("from reference_impl.puppet import")
+    assert (
+        "[[puppet]], [[puppet.why|w]]\n\n<!-- quaere:question puppet.why -->"
+        in (base.root / "docs/page.md").read_text()
+    )
+    asked = library.questions["puppet.why"]
+    assert asked.answer
+    assert before.passed
+
+
+def test_a_question_is_renamed_with_all_that_names_it(base: Base) -> None:
+    base.write(NAMED)
+    made(base, renaming.rename_question(base.library(), "toy.why", "wherefore", texts(base)))
+    library = base.library()
+    assert library.questions["toy.wherefore"].answer
+    assert library.questions["toy.wherefore"].question.formerly == ("why",)
+    assert "Asked: toy.wherefore" in (base.root / "reference_impl/toy.py").read_text()
+    assert "[[toy.wherefore|w]]\n\n<!-- quaere:question toy.wherefore -->" in (base.root / "docs/page.md").read_text()
+
+
+def test_two_cards_of_one_paper_are_merged(base: Base) -> None:
+    base.write(NAMED)
+    base.write(
+        {
+            "papers/doll.yml": NAMED["papers/doll.yml"].replace(
+                "builds_on: [toy]\n", "tags: [x]\nquestions:\n  - {id: why, ask: And why?, asked: 2026-01-01}\n"
+            )
+        }
+    )
+    made(base, renaming.merge(base.library(), "toy", "doll", texts(base)))
+    library = base.library()
+    assert list(library.papers) == ["toy"]
+    card = library.papers["toy"].card
+    assert (card.formerly, card.tags) == (("doll",), ("x",))
+    assert [(one.id, one.ask) for one in card.questions] == [("why", "Why?"), ("how", "How?"), ("why-2", "And why?")]
+    assert card.notes == "See [[toy.how]] and `[[toy]]`."
+
+
+def test_a_card_that_something_names_is_not_removed(base: Base) -> None:
+    base.write(NAMED)
+    with pytest.raises(MisuseError, match=r"`toy` is named in docs/page.md, papers/doll.yml, reference_impl/doll.py"):
+        renaming.remove(base.library(), "toy", texts(base))
+    made(base, renaming.remove(base.library(), "doll", texts(base)))
+    assert list(base.library().papers) == ["toy"]
