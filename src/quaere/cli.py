@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from quaere import author
+from quaere.author import Base
 from quaere.content.states import State
 from quaere.running.options import Device, Size
 
@@ -47,7 +49,6 @@ app = typer.Typer(
 Timeout = Annotated[
     float | None, typer.Option(min=0.1, max=86400, help="Seconds that an answer may take; default: 60.")
 ]
-Base = Annotated[Path, typer.Option("--project", help="A folder of the knowledge base.", exists=True, file_okay=False)]
 
 
 @app.command()
@@ -348,6 +349,11 @@ def export(
     print(known[form](references.values()), end="")
     _show_faults(faults)
     raise typer.Exit(1 if faults else 0)
+
+
+for _verb in (author.ask, author.answer, author.tag, author.read, author.rename, author.merge, author.remove):
+    app.command()(_verb)
+app.command("import")(author.import_notes)
 
 
 _MACHINE = {

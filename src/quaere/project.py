@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quaere import atomic, stamp
+from quaere.authoring import changes
 from quaere.cache import Cache
 from quaere.content import files, history
 from quaere.content.bibliography import export
@@ -68,6 +69,7 @@ class Project:
         for root in (folder.resolve(), *folder.resolve().parents):
             settings = read(root / "pyproject.toml")
             if settings or (root / Settings().papers).is_dir():
+                changes.complete(root)  # of a command that was killed
                 return cls(root, settings or Settings())
         problem, hint = "no knowledge base here", "go to a folder with `papers/`, or name one with --project"
         raise MisuseError(Place(str(folder), 0), problem, hint)

@@ -89,7 +89,7 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
     return Group(
         Text(reference.title, "bold"),
         Text(f"{reference.credits}. {', '.join(filter(None, (reference.venue, str(reference.issued) or 'no year')))}"),
-        Text(f"{card.idea}\n", "italic"),
+        *([Text(f"{card.idea}\n", "italic")] if card.idea else []),
         table,
         *notes,
         *([questions(asked, verdicts)] if asked else []),

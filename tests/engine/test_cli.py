@@ -102,6 +102,14 @@ def test_the_help_lists_all_verbs_with_what_they_do(call: Call) -> None:
         "run",
         "notebook",
         "export",
+        "ask",
+        "answer",
+        "tag",
+        "read",
+        "rename",
+        "merge",
+        "remove",
+        "import",
     ]
     for verb, command in VERBS.items():
         first = (command.help or "").partition(".")[0]
@@ -727,3 +735,51 @@ def test_notebook_writes_a_file_once(toy: Base) -> None:
 def test_several_processes_show_the_result_once(toy: Base) -> None:
     result = toy.quaere("run", "toy", RANK="1", WORLD_SIZE="2")
     assert (result.returncode, result.stdout) == (0, "")
+
+
+# Verbs that change files
+
+
+def test_a_verb_shows_its_changes_makes_them_and_tells_them_as_json(base: Base, call: Call) -> None:
+    before = base.files()
+    shown = call("ask", "toy", "Which way?", "--asked", "2026-01-02", "--dry-run")
+    line = "+  - {id: which-way, ask: Which way?, asked: 2026-01-02}\n"
+    assert (shown.code, shown.err) == (0, "")
+    assert line in shown.out
+    assert {path: told for path, told in base.files().items() if not path.startswith(".quaere")} == before
+    asked = json.loads(call("ask", "toy", "Which way?", "--asked", "2026-01-02", "--json").out)
+    assert (asked["said"], asked["files"], asked["diff"]) == ("asked toy.which-way", ["papers/toy.yml"], shown.out)
+    assert call("answer", "toy.which-way", "That way.") == Result(0, "answered toy.which-way\n", "")
+    assert call("tag", "toy", "a", "b") == Result(0, "toy: a, b\n", "")
+    assert call("read", "toy", "reading", "--through", "Section 2").out == "toy: reading, through Section 2\n"
+    assert call("rename", "toy", "puppet").out == "renamed toy to puppet\n"
+    assert call("answer", "puppet.why", "--code").code == 0
+    assert call("questions", "--state", "answered").out.count("puppet.") == 2
+    told = call("ask", "toi", "Why?")
+    assert (told.code, told.err) == (2, "there is no paper `toi`\n  hint: known: `puppet`\n")
+
+
+def test_an_answer_comes_from_the_editor(base: Base, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = base.root / "editor"
+    editor.write_text("#!/bin/sh\necho 'In the *editor*.' > \"$1\"\n", encoding="utf-8")
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    assert call("answer", "toy.why").out == "answered toy.why\n"
+    assert base.library().questions["toy.why"].question.answer == "In the *editor*."
+
+
+def test_notes_are_imported_with_an_account_of_each_line(base: Base, call: Call) -> None:
+    base.write({"notes/gan.md": "# Generative Nets\n\n![a](a.png)\n\n- [ ] Q: Why?\n", "notes/a.png": b"picture"})
+    planned = call("import", "notes", "--dry-run", "--lines")
+    assert planned.code == 0
+    assert re.search(r"^gan +new +1 +authors, year +gan.md:1$", planned.out, re.MULTILINE)
+    assert "gan.md:5: questions.question-1" not in planned.out
+    assert "gan.md:5: questions.why\n" in planned.out
+    assert not (base.root / "papers/gan.yml").exists()
+    made = json.loads(call("import", "notes", "--json").out)
+    assert [(one["slug"], one["status"], one["questions"]) for one in made["cards"]] == [("gan", "new", 1)]
+    assert len(made["lines"]) == 6
+    assert (base.root / "papers/gan/a.png").read_bytes() == b"picture"
+    assert call("check").code == 0
+    again = call("import", "notes")
+    assert (again.code, "gan   same" in again.out) == (0, True)

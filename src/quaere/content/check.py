@@ -12,7 +12,6 @@ from graphlib import CycleError, TopologicalSorter
 from urllib.parse import unquote
 
 from quaere.content import addresses, markdown, plugins
-from quaere.content.bibliography.kinds import WITHOUT_AUTHOR
 from quaere.content.markdown import Link
 from quaere.content.model import SLUG, Library, Paper
 from quaere.content.wikilinks import parts, wikilinks
@@ -267,15 +266,12 @@ def _uncited(library: Library) -> list[str]:
 
 
 @_registered
-def incomplete_references(library: Library) -> Iterator[AuthorError]:
-    """Each reference has an author, a title and a year."""
+def references_without_title(library: Library) -> Iterator[AuthorError]:
+    """Each reference has a title, which stands in every list."""
     for paper in library.papers.values():
         reference = paper.reference
-        has_author = reference.authors or reference.editors or reference.kind in WITHOUT_AUTHOR
-        present = {"author": has_author, "title": reference.has_title, "year": reference.issued}
-        for name, value in present.items():
-            if not value:
-                yield BibError(reference.place, f"entry `{reference.key}` has no {name}", f"add `{name} = {{…}}`")
+        if not reference.has_title:
+            yield BibError(reference.place, f"entry `{reference.key}` has no title", "add `title = {…}`")
 
 
 def remarks(library: Library) -> list[str]:
@@ -283,9 +279,14 @@ def remarks(library: Library) -> list[str]:
     found = []
     for paper in library.papers.values():
         reference = paper.reference
-        if not (reference.authors or reference.editors) and reference.kind in WITHOUT_AUTHOR:
+        if not (reference.authors or reference.editors):
             instead = f": `{reference.credits}` is shown instead" if reference.credits else ""
             found.append(f"{reference.place}: entry `{reference.key}` has no author{instead}")
+        if not reference.issued:
+            found.append(f"{reference.place}: entry `{reference.key}` has no year")
+        for index, link in enumerate(paper.card.links):
+            if link.url.startswith("http:"):
+                found.append(f"{paper.place('links', index, 'url')}: `{link.url}` goes over http")
     if count := 0 if library.settings.every_entry_cited else len(_uncited(library)):
         entries = "1 entry that no card cites" if count == 1 else f"{count:,} entries that no card cites"
         found.append(f"{library.settings.bibliography}: {entries}")
@@ -306,16 +307,6 @@ def tags_outside_the_vocabulary(library: Library) -> Iterator[AuthorError]:
             elif tag in seen:
                 yield CardError(place, f"the tag `{tag}` stands here twice", "keep one of them")
             seen.add(tag)
-
-
-@_registered
-def links_without_encryption(library: Library) -> Iterator[AuthorError]:
-    """A link is an https address."""
-    for paper in library.papers.values():
-        for index, link in enumerate(paper.card.links):
-            if link.url.startswith("http:"):
-                place = paper.place("links", index, "url")
-                yield CardError(place, f"`{link.url}` goes over http", "write https://")
 
 
 @_registered

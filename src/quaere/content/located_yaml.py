@@ -225,7 +225,7 @@ class _Reading:
     def document(self) -> Document:
         first = next(self._events)
         if isinstance(first, yaml.StreamEndEvent):
-            raise CardError(Place(self._file), "the file is empty", "a card needs at least `cite` and `idea`")
+            raise CardError(Place(self._file), "the file is empty", "a card needs at least `cite`")
         self._document.value = self._value(first, ())
         for event in self._events:
             if not isinstance(event, yaml.StreamEndEvent):

@@ -29,6 +29,7 @@ SLUG = r"^[a-z][a-z0-9_]*$"
 Slug = Annotated[str, Field(pattern=SLUG)]
 ModuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+ReadingState = Literal["to-read", "reading", "read"]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 
 
@@ -41,7 +42,7 @@ class _Part(BaseModel):
 class Reading(_Part):
     """How far the paper has been read."""
 
-    state: Literal["to-read", "reading", "read"]
+    state: ReadingState
     through: Text | None = Field(None, description="the last part read, such as a page or a section")
 
 
@@ -90,7 +91,7 @@ class Card(_Part):
     """One paper, as papers/<slug>.yml holds it."""
 
     cite: Annotated[str, Field(pattern=r"^[^\s,{}]+$", description="the key of an entry in references.bib")]
-    idea: Line = Field(description="the paper in one sentence")
+    idea: Line = Field(default="", description="the paper in one sentence")
     short: Annotated[str, Field(min_length=1, max_length=60)] | None = Field(
         None,
         description="the paper's name in links; if absent, its title up to the first colon",

@@ -120,10 +120,9 @@ def _fenced(code: str) -> str:
 def _index(view: View) -> str:
     """Return a list of all cards for language models, in the format of llmstxt.org."""
     lines = [f"# {view.name or 'Papers'}", "", "## Papers", ""]
-    lines += [
-        f"- [{paper.reference.title}]({path(paper, 'md')}): {in_words(' '.join(paper.card.idea.split()), view.library)}"
-        for paper in view.papers
-    ]
+    for paper in view.papers:
+        idea = in_words(" ".join(paper.card.idea.split()), view.library)
+        lines.append(f"- [{paper.reference.title}]({path(paper, 'md')})" + (f": {idea}" if idea else ""))
     return "\n".join(lines) + "\n"
 
 

@@ -69,7 +69,7 @@ class Summary:
         venue: Where it was published.
         doi: The DOI, without a prefix; empty without one.
         arxiv: The arXiv identifier, without a prefix; empty without one.
-        idea: The idea as HTML.
+        idea: The idea as HTML; empty if the card states none.
         words: The idea as plain text.
         tags: The tags.
         affiliations: The affiliations.

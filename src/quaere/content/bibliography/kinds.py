@@ -86,12 +86,3 @@ SETS = frozenset({"mvbook", "mvcollection", "mvproceedings", "mvreference"})
 
 THESES = {"phdthesis": "phdthesis", "mastersthesis": "mathesis"}
 """What BibTeX's theses are called in BibLaTeX's `type`."""
-
-WITHOUT_AUTHOR = frozenset(
-    """
-    artwork audio booklet collection dataset electronic image jurisdiction legal legislation manual misc movie music
-    mvcollection mvproceedings mvreference online performance periodical proceedings reference report review set
-    software standard techreport video webpage www
-    """.split()  # noqa: SIM905  (a list of quoted words would take a screen)
-)
-"""Types of which many have no author: BibTeX's styles ask for none, or for an organization in its place."""

@@ -1,0 +1,321 @@
+"""The verbs that change an author's files: each shows its changes as a diff, or makes all of them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import posixpath
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+# What a verb needs is imported inside it, so that `quaere --help` answers at once.
+if TYPE_CHECKING:
+    from quaere.authoring.changes import Changes
+    from quaere.authoring.notes.plan import Plan
+    from quaere.project import Project
+
+Base = Annotated[Path, typer.Option("--project", help="A folder of the knowledge base.", exists=True, file_okay=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the changes as a diff, and make none.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Day = Annotated[
+    datetime.datetime | None, typer.Option("--asked", formats=["%Y-%m-%d"], help="When it was asked; default: today.")
+]
+_NOTES = (".md", ".markdown")
+
+
+def ask(
+    paper: Annotated[str, typer.Argument(help="The paper.")],
+    question: Annotated[str, typer.Argument(help="What is asked, in quotes.")],
+    id: Annotated[str | None, typer.Option(help="The question's id; default: made of its words.")] = None,
+    asked: _Day = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Ask a question on a card."""
+    from quaere.authoring import questions
+
+    base = _find(project)
+    day = asked.date() if asked else datetime.date.today()
+    _done(base, questions.ask(_library(base), paper, question, id=id, asked=day), dry_run, as_json)
+
+
+def answer(
+    question: Annotated[str, typer.Argument(help="The question, as `paper.question`.")],
+    text: Annotated[str | None, typer.Argument(help="The answer in Markdown; default: opens $EDITOR.")] = None,
+    code: Annotated[bool, typer.Option("--code", help="Write the skeleton of an answer in code instead.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over an answer in prose.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Answer a question on its card, or begin an answer in code."""
+    from quaere.authoring import questions
+
+    base = _find(project)
+    library = _library(base)
+    if code:
+        texts = {module.file: _text(base)(module.file) or "" for module in library.modules}
+        _done(base, questions.answer_in_code(library, question, texts), dry_run, as_json)
+        return
+    asked = questions.find_question(library, question)
+    if text is None:
+        import click
+
+        text = click.edit(asked.question.answer or f"\n\n<!-- {asked.question.ask} -->\n", extension=".md") or ""
+        text = text.replace(f"<!-- {asked.question.ask} -->", "")
+        force = force or asked.question.answer is not None
+    _done(base, questions.answer(library, question, text, replaces=force), dry_run, as_json)
+
+
+def tag(
+    paper: Annotated[str, typer.Argument(help="The paper.")],
+    tags: Annotated[list[str] | None, typer.Argument(help="Tags to add.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="A tag to remove; may be repeated.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Add tags to a card, or remove some."""
+    from quaere.authoring import cards
+
+    base = _find(project)
+    _done(base, cards.tag(_library(base), paper, tags or [], remove or []), dry_run, as_json)
+
+
+def read(
+    paper: Annotated[str, typer.Argument(help="The paper.")],
+    state: Annotated[str, typer.Argument(help="to-read, reading or read.")] = "read",
+    through: Annotated[str | None, typer.Option(help="The last part read, such as a page; empty: none.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Note how far a paper has been read."""
+    from quaere.authoring import cards
+
+    base = _find(project)
+    _done(base, cards.read(_library(base), paper, state, through), dry_run, as_json)
+
+
+def rename(
+    old: Annotated[str, typer.Argument(help="A paper, or a question as `paper.question`.")],
+    new: Annotated[str, typer.Argument(help="Its new name.")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Rename a card or a question.
+
+    Its files and all that names it follow, and the old address leads on.
+    """
+    from quaere.authoring import renaming
+
+    base = _find(project)
+    change = renaming.rename_question if "." in old else renaming.rename_card
+    _done(base, change(_library(base), old, new, _text(base)), dry_run, as_json)
+
+
+def merge(
+    kept: Annotated[str, typer.Argument(help="The card that stays.")],
+    gone: Annotated[str, typer.Argument(help="The card of the same paper that is added to it.")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Merge two cards of one paper."""
+    from quaere.authoring import renaming
+
+    base = _find(project)
+    _done(base, renaming.merge(_library(base), kept, gone, _text(base)), dry_run, as_json)
+
+
+def remove(
+    paper: Annotated[str, typer.Argument(help="The paper.")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Remove a card that nothing else names.
+
+    Its module, test and results go with it.
+    """
+    from quaere.authoring import renaming
+
+    base = _find(project)
+    _done(base, renaming.remove(_library(base), paper, _text(base)), dry_run, as_json)
+
+
+def import_notes(
+    notes: Annotated[list[Path], typer.Argument(help="Files and folders of notes in Markdown.", exists=True)],
+    asked: Annotated[
+        datetime.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="When questions were asked, where neither note nor git says."),
+    ] = None,
+    lines: Annotated[bool, typer.Option("--lines", help="List what has become of each line.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Import reading notes in Markdown.
+
+    They become cards and entries of the bibliography.
+    """
+    from quaere.authoring import changes
+    from quaere.authoring.notes.plan import plan
+
+    base = _find(project)
+    root, texts, files = _notes(notes)
+    day = asked.date() if asked else datetime.date.today()
+    made = plan(texts, _library(base), _text(base), files=files, asked=day, dates=_dates(root))
+    if not dry_run:
+        for source, target in made.pictures:
+            file = base.root / base.settings.papers / target
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / source, file)
+        changes.apply(base.root, made.changes)
+    if as_json:
+        _print_json(_told(made))
+        return
+    _show(made, lines=lines)
+    if any(one.conflicts for one in made.cards):
+        raise typer.Exit(1)
+
+
+def _notes(paths: list[Path]) -> tuple[Path, dict[str, str], list[str]]:
+    """Return the folder around notes, their texts and the other files beside them, by paths from there."""
+    found = [Path(os.path.realpath(path)) for path in paths]
+    root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in found]))
+    texts: dict[str, str] = {}
+    files: list[str] = []
+    folders = [path for path in found if path.is_dir()] or [root]
+    for folder in folders:
+        for path in sorted(_below(folder)):
+            name = path.relative_to(root).as_posix()
+            if path.suffix.lower() in _NOTES and (path in found or any(one in path.parents for one in found)):
+                texts[name] = path.read_text(encoding="utf-8", errors="replace")
+            else:
+                files.append(name)
+    return root, texts, files
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.is_symlink():
+            continue
+        if path.is_dir():
+            yield from _below(path)
+        elif path.is_file():
+            yield path
+
+
+def _dates(root: Path) -> dict[str, datetime.date]:
+    """Return when git first saw each file below a folder; nothing without git."""
+    command = ["git", "-C", str(root), "log", "--diff-filter=A", "--name-only", "--relative", "--format=%x00%as"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    dates: dict[str, datetime.date] = {}
+    for commit in told.split("\0")[1:]:  # the newest first
+        day, *names = commit.strip().split("\n")
+        dates |= {name: datetime.date.fromisoformat(day) for name in names if name}
+    return dates
+
+
+def _told(made: Plan) -> dict[str, Any]:
+    return {
+        "cards": [
+            {
+                "slug": one.slug,
+                "status": one.status,
+                "file": one.draft.file,
+                "line": one.draft.line,
+                "title": one.draft.title,
+                "questions": len(one.draft.questions),
+                "missing": one.draft.missing,
+                "conflicts": [conflict.field for conflict in one.conflicts],
+            }
+            for one in made.cards
+        ],
+        "lines": [{"file": one.file, "line": one.line, "to": one.to, "why": one.why} for one in made.fates],
+        "changes": sorted(made.changes.files),
+    }
+
+
+def _show(made: Plan, *, lines: bool) -> None:
+    """Show a plan as a table, and what has become of the lines."""
+    from collections import Counter
+
+    from rich.table import Table
+
+    from quaere.terminal import Terminal
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("card", "", "questions", "lacks", "from"):
+        table.add_column(column)
+    for one in made.cards:
+        told = ", ".join([one.status, *(f"{conflict.field} was changed on both sides" for conflict in one.conflicts)])
+        place = f"{one.draft.file}:{one.draft.line}"
+        table.add_row(one.slug, told, str(len(one.draft.questions)), ", ".join(one.draft.missing), place)
+    console = Terminal()
+    console.print(table)
+    if lines:
+        for fate in made.fates:
+            console.print(f"{fate.file}:{fate.line}: {fate.to or f'left out: {fate.why}'}", markup=False)
+    counts = Counter(fate.to.split(".")[0] if fate.to else f"left out, {fate.why}" for fate in made.fates)
+    console.print("\n".join(f"{count:6} lines: {to}" for to, count in counts.most_common()), markup=False)
+    asked = sum(len(one.draft.questions) for one in made.cards)
+    console.print(
+        f"{len(made.cards)} papers, {asked} questions, {len(made.fates)} lines, {len(made.pictures)} pictures"
+    )
+
+
+def _find(folder: Path) -> Project:
+    from quaere.project import Project
+
+    return Project.find(folder)
+
+
+def _library(base: Project) -> Any:
+    """Return the library, if all that could be changed can be read."""
+    from quaere.errors import Faults
+
+    library, faults = base.read()
+    if faults:
+        raise Faults(faults)
+    return library
+
+
+def _text(base: Project) -> Callable[[str], str | None]:
+    def text(path: str) -> str | None:
+        file = base.root / posixpath.normpath(path)
+        return file.read_bytes().decode() if file.is_file() else None
+
+    return text
+
+
+def _done(base: Project, made: Changes, dry_run: bool, as_json: bool) -> None:
+    from quaere.authoring import changes
+    from quaere.terminal import Terminal
+
+    if not dry_run:
+        changes.apply(base.root, made)
+    if as_json:
+        _print_json({"said": made.said, "files": sorted(made.files), "diff": made.diff})
+    else:
+        Terminal().print(made.diff if dry_run else made.said, markup=False, soft_wrap=True, end="" if dry_run else "\n")
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    from quaere.errors import visible
+
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(visible(json.dumps(value, indent=2, ensure_ascii=not is_utf8), json.dumps))

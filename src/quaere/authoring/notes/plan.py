@@ -1,0 +1,514 @@
+"""What an import of notes makes: cards, entries of the bibliography, pictures; and an account of each line."""
+
+from __future__ import annotations
+
+import datetime
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import unquote
+
+from quaere.authoring import edit, entries
+from quaere.authoring.changes import Change, Changes
+from quaere.authoring.notes import divide, links, paper
+from quaere.authoring.notes.divide import Aside, Part, Row
+from quaere.authoring.notes.fields import values
+from quaere.authoring.notes.lines import Fate, Line, scan
+from quaere.authoring.notes.paper import Draft, asked_alike
+from quaere.authoring.questions import id_of
+from quaere.content import located_yaml
+from quaere.content.attachments import PICTURES
+from quaere.content.model import Library
+from quaere.errors import CardError
+
+FOLDER = "imported"
+"""Where what was imported is kept, below the folder of the cards: the base of the next import's comparison."""
+
+_TEMPLATE = 3
+_PICTURE = re.compile(
+    r"!\[(?P<alt>[^\]]*)\]\((?P<path><[^>]+>|[^)\s]+)(?P<title>\s+(?:\"[^\"]*\"|'[^']*'))?\)(?:\{[^{}]*\})?"
+)
+_EMBEDDED = re.compile(r"!\[\[(?P<path>[^\]|]+)(?:\|[^\]]*)?\]\]")
+_IMG = re.compile(r"<img\b[^>]*?\bsrc\s*=\s*[\"'](?P<path>[^\"']+)[\"'][^>]*?/?>", re.IGNORECASE)
+_WIKILINK = re.compile(r"(?<!!)\[\[(?P<target>[^\]|#]+)(?P<part>#[^\]|]*)?(?:\|(?P<words>[^\]]+))?\]\]")
+_LOCAL = re.compile(r"(?<!!)\[(?P<words>[^\[\]]+)\]\((?P<path>(?![a-z][a-z0-9+.-]*:|#|//)[^()\s]+)\)", re.IGNORECASE)
+_CODE = re.compile(r"^(?P<fence>[ \t]*(?:`{3,}|~{3,})).*?^(?P=fence)[ \t]*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A field that the notes and the card changed both, each in its own way: the card's stays."""
+
+    slug: str
+    field: str
+
+
+@dataclass
+class Planned:
+    """A card that an import makes or changes.
+
+    Attributes:
+        slug: The card's name.
+        draft: What the notes say.
+        status: `new`, `changed`, `same`, or `conflict`.
+        card: The card's fields.
+        entry: The entry of the bibliography; empty where the library has one.
+        pictures: The pictures to be copied: from the notes, to the folder of the cards.
+        text: The card's file, as it is imported.
+    """
+
+    slug: str
+    draft: Draft
+    status: str = "new"
+    card: dict[str, Any] = field(default_factory=dict)
+    entry: str = ""
+    pictures: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+    conflicts: list[Conflict] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """The cards of an import, the changes of the author's files, and what has become of each line."""
+
+    cards: list[Planned]
+    asides: list[Aside]
+    fates: list[Fate]
+    changes: Changes
+
+    @property
+    def pictures(self) -> list[tuple[str, str]]:
+        """All pictures to be copied: from the notes, to the folder of the cards."""
+        return [pair for one in self.cards for pair in one.pictures.items()]
+
+
+def plan(
+    sources: Mapping[str, str],
+    library: Library,
+    texts: Callable[[str], str | None],
+    *,
+    files: Collection[str] = (),
+    asked: datetime.date,
+    dates: Mapping[str, datetime.date] | None = None,
+) -> Plan:
+    """Plan an import.
+
+    Args:
+        sources: The notes: their texts by path.
+        library: The knowledge base.
+        texts: Returns the text of a file of the knowledge base, by its path; None if there is none.
+        files: The other files beside the notes, pictures among them.
+        asked: When questions were asked whose file has no date.
+        dates: When the files were first written, where that is known.
+    """
+    lines = {file: scan(text) for file, text in sources.items()}
+    parts = [part for file in sorted(lines) for part in divide.divide(file, lines[file], lines)]
+    counts = Counter(one for part in parts if isinstance(part, Part) for one in set(paper.questions_in(part.lines)))
+    templates = {one for one, count in counts.items() if count >= _TEMPLATE}
+    asides = [part for part in parts if isinstance(part, Aside)]
+    drafts: list[Draft] = []
+    for part in parts:
+        if isinstance(part, Part):
+            draft = paper.read(part.file, part.lines, name=part.name, is_whole=part.is_whole, templates=templates)
+            draft.date = draft.date or str((dates or {}).get(part.file, ""))
+            drafts.append(draft)
+    drafts = _merged(drafts)
+    rows = [part for part in parts if isinstance(part, Row)]
+    drafts = _with_rows(drafts, rows)
+    planned = _named(drafts, library, texts)
+    _complete(planned, library, files, asked)
+    fates = [Fate(one.file, line.number, "", one.why) for one in asides for line in one.lines]
+    fates += [fate for draft in drafts for fate in draft.fates]
+    return Plan(
+        planned, asides, sorted(fates, key=lambda fate: (fate.file, fate.line)), _changes(planned, library, texts)
+    )
+
+
+# One paper, one draft
+
+
+def _merged(drafts: Iterable[Draft]) -> list[Draft]:
+    """Join drafts of the same paper: what the later ones add comes below."""
+    kept: dict[str, Draft] = {}
+    made: list[Draft] = []
+    for draft in drafts:
+        names = list(_names(draft))
+        first = next((kept[name] for name in names if name in kept), None)
+        if first is None:
+            made.append(draft)
+            first = draft
+        else:
+            _fill(first, draft)
+            number = len(first.questions)
+            first.questions += draft.questions
+            stem = posixpath.splitext(posixpath.basename(draft.file))[0]
+            if draft.notes:
+                first.notes = f"{first.notes}\n\n## {stem}\n\n{draft.notes}".strip()
+            first.fates += [replace(fate, to=_moved(fate.to, number)) for fate in draft.fates]
+        for name in (*names, *_names(first)):
+            kept.setdefault(name, first)
+    return made
+
+
+def _moved(to: str, by: int) -> str:
+    return re.sub(r"^questions\[(\d+)\]", lambda found: f"questions[{int(found[1]) + by}]", to)
+
+
+def _names(draft: Draft) -> Iterable[str]:
+    if draft.arxiv:
+        yield f"arxiv:{draft.arxiv}"
+    if draft.doi:
+        yield f"doi:{draft.doi.casefold()}"
+    if len(title := asked_alike(draft.title)) > 12:
+        yield title
+
+
+def _fill(draft: Draft, other: Draft) -> None:
+    """Take what a draft lacks from another one of the same paper."""
+    for name in ("title", "year", "venue", "doi", "arxiv", "url", "short", "idea", "reading", "through", "date"):
+        setattr(draft, name, getattr(draft, name) or getattr(other, name))
+    draft.authors = draft.authors if len(draft.authors) >= len(other.authors) else other.authors
+    draft.tags += [one for one in other.tags if one not in draft.tags]
+    draft.affiliations += [one for one in other.affiliations if one not in draft.affiliations]
+    draft.links += [one for one in other.links if one["url"] not in {has["url"] for has in draft.links}]
+
+
+def _with_rows(drafts: list[Draft], rows: Iterable[Row]) -> list[Draft]:
+    """Add what the rows of indexes say: to the draft of the note that they link to, of the same paper, or a new one."""
+    by_name = {name: draft for draft in reversed(drafts) for name in _names(draft)}
+    by_file = {draft.file: draft for draft in reversed(drafts)}
+    made = list(drafts)
+    for row in rows:
+        draft = _of_row(row)
+        known = by_file.get(row.note) or next((by_name[name] for name in _names(draft) if name in by_name), None)
+        if known:
+            _fill(known, draft)
+            known.fates += draft.fates
+        else:
+            made.append(draft)
+            by_name |= dict.fromkeys(_names(draft), draft)
+    return made
+
+
+def _of_row(row: Row) -> Draft:
+    first = row.lines[0]
+    if row.cells:
+        cells = "\n".join(f"{name}: {value}" for name, value in row.cells.items())
+        draft = paper.read(row.file, scan(cells), is_whole=False)
+        draft.fates = [Fate(row.file, first.number, "title")]
+        return replace(draft, line=first.number, notes="")
+    words = " ".join([first.words, *(one.words for one in row.lines[1:] if not _is_bullet(one))])
+    heading = scan(f"# {words}")
+    draft = paper.read(row.file, heading, is_whole=False)
+    draft.line = first.number
+    if found := paper.reference(words):
+        draft.title, draft.authors, draft.year = found
+    for link in links.links(words):
+        draft.arxiv, draft.doi = draft.arxiv or links.arxiv(link.url), draft.doi or links.doi(link.url)
+    if first.is_ticked is not None:
+        draft.reading = "read" if first.is_ticked else "to-read"
+    draft.fates = [Fate(row.file, one.number, "title") for one in row.lines if not _is_bullet(one) or one is first]
+    below = [one for one in row.lines[1:] if _is_bullet(one)]
+    listed = values(below[0].words) if len(below) == 1 else []
+    if listed and all(len(one.split()) <= 4 for one in listed) and not links.links(below[0].words):
+        draft.tags += [tag for tag in listed if tag not in draft.tags]
+        draft.fates.append(Fate(row.file, below[0].number, "tags"))
+    elif below:
+        least = min(one.depth for one in below)
+        text = "\n".join(f"{' ' * (one.depth - least)}- {one.words}" for one in below)
+        draft.notes = f"{draft.notes}\n\n{text}".strip()
+        draft.fates += [Fate(row.file, one.number, "notes") for one in below]
+    return draft
+
+
+def _is_bullet(line: Line) -> bool:
+    return line.kind == "bullet"
+
+
+# Names, texts, pictures
+
+
+def _named(drafts: Iterable[Draft], library: Library, texts: Callable[[str], str | None]) -> list[Planned]:
+    """Give each draft its card: the one that has its paper already, or a new one."""
+    known: dict[str, str] = {}
+    for slug, one in library.papers.items():
+        reference = one.reference
+        like = Draft("", title=reference.title, arxiv=links.arxiv(reference.arxiv or ""), doi=reference.doi or "")
+        known |= dict.fromkeys(_names(like), slug)
+    taken = {*library.papers, *library.unsound, *library.former_slugs, "index"}
+    planned: list[Planned] = []
+    used: set[str] = set()
+    for draft in drafts:
+        slug = next((known[name] for name in _names(draft) if name in known), "")
+        if not slug or slug in used:
+            slug = slug_of(draft, taken)
+        taken.add(slug)
+        used.add(slug)
+        planned.append(Planned(slug, draft))
+    return planned
+
+
+def slug_of(draft: Draft, taken: Collection[str]) -> str:
+    """Make a short name: the name before a title's colon, the file's own short name, or the title's first words."""
+    head, colon, _ = draft.title.partition(":")
+    stem = posixpath.splitext(posixpath.basename(draft.file))[0]
+    stem = (
+        posixpath.basename(posixpath.dirname(draft.file)) if stem.casefold() in ("readme", "notes", "index") else stem
+    )
+    stem = re.sub(r"^(?:\d{4}\.\d{4,5}|(?:19|20)?\d\d(?:[-_.]\d\d){0,2})[\s_-]+", "", stem)
+    bare = re.sub(r"\([^)]*\)|[^\w\s-]", "", entries.ascii_of(head)).strip()
+    candidates = (
+        draft.short,
+        bare if colon and len(bare.split()) <= 2 and len(bare) <= 24 else "",
+        stem
+        if draft.is_whole and re.fullmatch(r"[A-Za-z][\w -]{1,24}", stem) and len(re.split(r"[\W_]+", stem)) <= 4
+        else "",
+        " ".join(entries.telling(draft.title)[:3]),
+        f"arxiv {draft.arxiv}" if draft.arxiv else "",
+        stem,
+    )
+    words = next((made for one in candidates if (made := _slug(one))), "paper")
+    return next(one for n in range(1, len(taken) + 2) if (one := words if n == 1 else f"{words}_{n}") not in taken)
+
+
+def _slug(words: str) -> str:
+    made = re.sub(r"[^a-z0-9]+", "_", entries.ascii_of(words).casefold()).strip("_")[:40].strip("_")
+    return made if re.match(r"[a-z]", made) else f"p_{made}" if made else ""
+
+
+def _complete(planned: list[Planned], library: Library, files: Collection[str], asked: datetime.date) -> None:
+    """Make each card's fields, its entry, and its notes with links and pictures that lead where they should."""
+    slugs: dict[str, str] = {}
+    for one in planned:
+        for name in (
+            one.draft.file,
+            posixpath.splitext(posixpath.basename(one.draft.file))[0].casefold(),
+            one.draft.title.casefold(),
+        ):
+            slugs.setdefault(name, one.slug)
+    keys = set(library.bibliography)
+    for one in planned:
+        draft = one.draft
+        known = library.papers.get(one.slug)
+        key = known.card.cite if known else entries.key_of(draft.authors, draft.year, draft.title, keys)
+        keys.add(key)
+        shown = _Rewriting(draft.file, one.slug, slugs, files)
+        questions: list[dict[str, Any]] = []
+        for question in draft.questions:
+            id = id_of(question.ask, {has["id"] for has in questions})
+            item: dict[str, Any] = {"id": id, "ask": shown.text(question.ask), "asked": _date(draft.date) or asked}
+            if question.answer:
+                answer = shown.text(question.answer)
+                item["answer"] = f"{answer}\n" if "\n" in answer else answer
+            questions.append(item)
+        notes = shown.text(draft.notes)
+        reading = {"state": draft.reading, **({"through": draft.through} if draft.through else {})}
+        card: dict[str, Any] = {
+            "cite": key,
+            "idea": shown.text(draft.idea),
+            "short": draft.short,
+            "tags": draft.tags,
+            "affiliations": draft.affiliations,
+            "implementation": None,
+            "reading": reading if draft.reading else None,
+            "links": [{**link, "title": link["title"] or link["url"]} for link in draft.links],
+            "notes": f"{notes}\n" if "\n" in notes else notes,
+            "questions": questions,
+        }
+        one.card = {name: value for name, value in card.items() if value or name == "implementation"}
+        one.text = f"# Imported from {draft.file}\n{edit.written(one.card)}"
+        one.pictures = shown.pictures
+        if not known:
+            one.entry = _entry(draft, key)
+        draft.fates = [replace(fate, to=_by_id(fate.to, questions)) for fate in draft.fates]
+
+
+def _by_id(to: str, questions: list[dict[str, Any]]) -> str:
+    return re.sub(r"^questions\[(\d+)\]", lambda found: f"questions.{questions[int(found[1])]['id']}", to)
+
+
+def _date(text: str) -> datetime.date | None:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _entry(draft: Draft, key: str) -> str:
+    is_arxiv = not draft.venue or draft.venue.casefold() == "arxiv"
+    kind = "misc" if is_arxiv else "inproceedings"
+    fields = {
+        "author": " and ".join(_author(name) for name in draft.authors),
+        "title": draft.title or draft.file,
+        "booktitle": "" if is_arxiv else draft.venue,
+        "year": str(draft.year or ""),
+        "eprint": draft.arxiv,
+        "archiveprefix": "arXiv" if draft.arxiv else "",
+        "doi": draft.doi,
+        "url": draft.url,
+    }
+    return entries.bibtex(kind, key, fields)
+
+
+def _author(name: str) -> str:
+    # A comma or an `and` in a name would part it.
+    return f"{{{name}}}" if re.search(r",|\band\b", name) else name
+
+
+class _Rewriting:
+    """Leads the links and pictures of a note's texts to where they are beside a card."""
+
+    def __init__(self, file: str, slug: str, slugs: Mapping[str, str], files: Collection[str]) -> None:
+        self.file, self.slug, self.slugs, self.files = file, slug, slugs, files
+        self.pictures: dict[str, str] = {}
+
+    def text(self, markdown: str) -> str:
+        """Return a text with its links led on; code stays as it is."""
+        markdown = "".join(
+            sign if sign in "\n\t" or sign.isprintable() or sign.isspace() else "\ufffd" for sign in markdown
+        )
+        markdown = re.sub("[\x85\u2028\u2029\ufeff]", " ", markdown)
+        made, end = [], 0
+        for found in _CODE.finditer(markdown):
+            made += [self._outside(markdown[end : found.start()]), found[0]]
+            end = found.end()
+        return "".join([*made, self._outside(markdown[end:])])
+
+    def _outside(self, text: str) -> str:
+        text = _PICTURE.sub(lambda found: self._picture(found["path"].strip("<>"), found["alt"], found[0]), text)
+        text = _EMBEDDED.sub(lambda found: self._picture(found["path"], "", found[0]), text)
+        text = _IMG.sub(lambda found: self._picture(found["path"], "", found[0]), text)
+        text = _WIKILINK.sub(self._wikilink, text)
+        return _LOCAL.sub(self._local, text)
+
+    def _picture(self, path: str, alt: str, written: str) -> str:
+        if re.match(r"(?:https?:)?//|data:", path):
+            return (
+                written
+                if written.startswith("!") and path.startswith("http")
+                else f"![{alt}]({path})"
+                if path.startswith("http")
+                else f"(picture: {alt})"
+            )
+        name = unquote(path.split("?")[0].split("#")[0])
+        here = posixpath.normpath(
+            posixpath.join(posixpath.dirname(self.file), name.lstrip("/") if name.startswith("/") else name)
+        )
+        found = next((one for one in (here, name.lstrip("/")) if one in self.files), None)
+        found = found or next((one for one in self.files if one.endswith(f"/{posixpath.basename(name)}")), None)
+        if found is None or posixpath.splitext(found)[1].lower() not in PICTURES:
+            return f"(picture: {alt or name})"
+        base = re.sub(r"[^\w.-]+", "-", posixpath.basename(found))
+        target = f"{self.slug}/{base}"
+        taken = {other for source, other in self.pictures.items() if source != found}
+        stem, suffix = posixpath.splitext(target)
+        target = next(
+            one for n in range(1, len(taken) + 2) if (one := target if n == 1 else f"{stem}-{n}{suffix}") not in taken
+        )
+        self.pictures[found] = target
+        return f"![{alt}]({target})"
+
+    def _wikilink(self, found: re.Match[str]) -> str:
+        target = found["target"].strip()
+        slug = self.slugs.get(target.casefold()) or self.slugs.get(posixpath.basename(target).casefold())
+        if slug and slug != self.slug:
+            return f"[[{slug}|{found['words'].strip()}]]" if found["words"] else f"[[{slug}]]"
+        # Somebody else's: its words stay.
+        return found["words"].strip() if found["words"] else f"\\[\\[{target}{found['part'] or ''}\\]\\]"
+
+    def _local(self, found: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(self.file), unquote(found["path"].split("#")[0])))
+        slug = next((self.slugs[one] for one in (path, f"{path}.md", f"{path}/README.md") if one in self.slugs), None)
+        if slug and slug != self.slug:
+            return f"[[{slug}|{found['words']}]]"
+        return f"{found['words']} ({found['path']})"
+
+
+# What is written
+
+
+def _changes(planned: Iterable[Planned], library: Library, texts: Callable[[str], str | None]) -> Changes:
+    papers, bibliography = library.settings.papers, library.settings.bibliography
+    changes: list[Change] = []
+    added: list[str] = []
+    for one in planned:
+        base_file = f"{papers}/{FOLDER}/{one.slug}.yml"
+        base = texts(base_file)
+        known = library.papers.get(one.slug)
+        file = known.file if known else f"{papers}/{one.slug}.yml"
+        before = texts(file)
+        after = one.text if before is None else _joined(one, base, before, file)
+        changes += [Change(file, before, after), Change(base_file, base, one.text)]
+        if one.entry:
+            added.append(one.entry)
+        if before is not None:
+            one.status = "conflict" if one.conflicts else "changed" if after != before else "same"
+    if added:
+        written = texts(bibliography)
+        head = f"{written.rstrip()}\n\n" if written and written.strip() else ""
+        changes.append(Change(bibliography, written, head + "\n".join(added)))
+    return Changes.of("imported", changes)
+
+
+def _joined(one: Planned, base: str | None, text: str, file: str) -> str:
+    """Return a card's text with what changed in the notes since the last import; what the card changed itself stays."""
+    now = _fields(text)
+    former = _fields(base) if base is not None else {}
+    for name, value in _plain(one.card).items():
+        if name in ("cite", "implementation"):
+            continue
+        if name == "questions":
+            text = _joined_questions(one, value, former.get(name, []), text, file)
+            continue
+        if value == former.get(name) or value == now.get(name):
+            continue
+        if base is None and now.get(name) or base is not None and now.get(name) != former.get(name):
+            one.conflicts.append(Conflict(one.slug, name))
+            continue
+        text = _put(one, text, (name,), one.card[name], file)
+    return text
+
+
+def _joined_questions(one: Planned, new: list[Any], former: list[Any], text: str, file: str) -> str:
+    asked = {asked_alike(item["ask"]): n for n, item in enumerate(_fields(text).get("questions", []))}
+    before = {asked_alike(item["ask"]): item for item in former}
+    for n, item in enumerate(new):
+        alike = asked_alike(item["ask"])
+        if alike not in asked:
+            if alike not in before:  # else the card's author has removed or reworded it
+                taken = {has["id"] for has in _fields(text).get("questions", [])}
+                fresh = {**one.card["questions"][n], "id": id_of(item["ask"], taken)}
+                text = edit.append(text, ("questions",), fresh, file)
+            continue
+        at = asked[alike]
+        now = _fields(text)["questions"][at].get("answer")
+        answer, was = item.get("answer"), before.get(alike, {}).get("answer")
+        if answer in (now, was, None):
+            continue
+        if now not in (None, was):
+            one.conflicts.append(Conflict(one.slug, f"questions.{_fields(text)['questions'][at]['id']}.answer"))
+            continue
+        text = _put(one, text, ("questions", at, "answer"), answer, file)
+    return text
+
+
+def _put(one: Planned, text: str, path: tuple[str | int, ...], value: Any, file: str) -> str:
+    try:
+        return edit.put(text, path, value, file)
+    except CardError:
+        one.conflicts.append(Conflict(one.slug, ".".join(map(str, path))))
+        return text
+
+
+def _fields(text: str) -> dict[str, Any]:
+    value = _plain(located_yaml.read(text.encode(), "").value)
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
