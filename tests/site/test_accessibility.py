@@ -14,13 +14,21 @@ FILTERED = ["papers/?family=Google&tag=transformer", "questions/?state=open&tag=
 NARROW = ["color-contrast", "scrollable-region-focusable", "target-size"]
 
 
-# Of each kind a page of middle size, and the slow one that is larger than most.
-@pytest.mark.parametrize("place", [0, pytest.param(-1, marks=pytest.mark.slow)])
-def test_axe_finds_nothing_on_any_kind_of_page(page: Page, site: Path, root_address: str, place: int) -> None:
+# The kinds that readers see most, of a middle size; and the slow ones: all kinds, also those that are larger than most.
+MOST_SEEN = {"/", "papers/", "questions/", "board/", "lineage/", "papers", "code", "404.html"}
+
+
+@pytest.mark.parametrize(
+    ("place", "seen"),
+    [(0, MOST_SEEN), pytest.param(0, None, marks=pytest.mark.slow), pytest.param(-1, None, marks=pytest.mark.slow)],
+)
+def test_axe_finds_nothing_on_any_kind_of_page(
+    page: Page, site: Path, root_address: str, place: int, seen: set[str] | None
+) -> None:
     kinds = by_kind(site)
-    assert {"/", "papers/", "questions/", "reference/", "papers", "404.html"} <= kinds.keys()
+    assert {*MOST_SEEN, "reference/"} <= kinds.keys()
     faults: list[str] = []
-    for path in [*FILTERED, *(some[place] for some in kinds.values())]:
+    for path in [*FILTERED, *(some[place] for kind, some in kinds.items() if seen is None or kind in seen)]:
         page.set_viewport_size({"width": 1440, "height": 900})
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
         # A server shows the page of errors at any address, so that it leads to everything from the root.

@@ -245,6 +245,7 @@ def test_a_thousand_cards_are_filtered_within_a_second_and_only_some_are_drawn(l
     expect(shown.nth(40).locator("a")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_the_pages_of_a_long_list_hold_all_papers_without_javascript(browser: Browser, thousand_address: str) -> None:
     with browser.new_context(base_url=thousand_address, java_script_enabled=False) as context:
         page = context.new_page()
