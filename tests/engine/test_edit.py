@@ -105,6 +105,12 @@ def test_a_value_is_added_to_a_list_in_the_style_of_the_list() -> None:
     ]
 
 
+def test_the_last_line_of_a_file_needs_no_end() -> None:
+    assert edit.put("idea: x", ("idea",), "y") == "idea: y"
+    assert edit.put("idea: x", ("idea",), "y\n") == "idea: |\n  y\n"
+    assert edit.append("tags:\n- x", ("tags",), "y") == "tags:\n- x\n- y"
+
+
 def test_a_part_is_removed_with_its_own_comment_only() -> None:
     assert changed(edit.remove(CARD, ("questions", 0))) == (["  - {id: why, ask: Why?, asked: 2026-01-31}"], [])
     assert changed(edit.remove(CARD, ("affiliations", 0))) == (["  - One   # first"], [])

@@ -77,16 +77,18 @@ def _changed(text: str, path: Path, file: str, change: Callable[[_Text], str], e
     before = located_yaml.read(text.encode(), file)
     try:
         document = _Text(text)
+        wanted = _plain(expected(before.value))
         made = change(document)
-        after = located_yaml.read(made.encode(), file).value
-        lost = _comments(text) - _comments(made)
-        is_kept = _plain(after) == _plain(expected(before.value)) and all(one in document.gone for one in lost)
+        # At the end of a file, the last line of a block needs an end of its own.
+        for one in dict.fromkeys((made, made if made.endswith("\n") else f"{made}\n")):
+            lost = _comments(text) - _comments(one)
+            is_kept = all(comment in document.gone for comment in lost)
+            if is_kept and _plain(located_yaml.read(one.encode(), file).value) == wanted:
+                return one
     except (LookupError, TypeError, AttributeError, ValueError, yaml.YAMLError, CardError):
-        is_kept = False
-    if not is_kept:
-        problem = "this can't be changed without changing more"
-        raise CardError(before.place(path), problem, "change it in an editor")
-    return made
+        pass
+    problem = "this can't be changed without changing more"
+    raise CardError(before.place(path), problem, "change it in an editor")
 
 
 class _Text:
