@@ -6,12 +6,14 @@ import datetime
 import json
 import os
 import posixpath
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote
 
 import typer
 
@@ -195,14 +197,21 @@ def _notes(paths: list[Path]) -> tuple[Path, dict[str, str], list[str]]:
     root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in found]))
     texts: dict[str, str] = {}
     files: list[str] = []
-    folders = [path for path in found if path.is_dir()] or [root]
-    for folder in folders:
-        for path in sorted(_below(folder)):
-            name = path.relative_to(root).as_posix()
-            if path.suffix.lower() in _NOTES and (path in found or any(one in path.parents for one in found)):
-                texts[name] = path.read_text(encoding="utf-8", errors="replace")
-            else:
-                files.append(name)
+    for path in found:
+        if path.is_dir():
+            for inner in sorted(_below(path)):
+                name = inner.relative_to(root).as_posix()
+                if inner.suffix.lower() in _NOTES:
+                    texts[name] = inner.read_text(encoding="utf-8", errors="replace")
+                else:
+                    files.append(name)
+        else:
+            text = texts[path.relative_to(root).as_posix()] = path.read_text(encoding="utf-8", errors="replace")
+            # What lies around a single file may be anything: only what it names is looked for.
+            for target in re.findall(r"""(?:\]\(<?|!\[\[|src=["'])([^<>()|"'\]\n]+)""", text):
+                beside = Path(os.path.normpath(path.parent / unquote(target.split(" ")[0])))
+                if root in beside.parents and beside.is_file():
+                    files.append(beside.relative_to(root).as_posix())
     return root, texts, files
 
 

@@ -783,3 +783,12 @@ def test_notes_are_imported_with_an_account_of_each_line(base: Base, call: Call)
     assert call("check").code == 0
     again = call("import", "notes")
     assert (again.code, "gan   same" in again.out) == (0, True)
+
+
+def test_a_single_note_brings_what_it_names_and_is_read_beside_a_folder(base: Base, call: Call) -> None:
+    base.write({"one/gan.md": "# Generative Nets\n\n![a](pics/a%20b.png)\n", "one/pics/a b.png": b"picture"})
+    base.write({"one/other.md": "# Not Named\n\nWords.\n", "two/vae.md": "# Variational Coders\n\nWords.\n"})
+    made = json.loads(call("import", "one/gan.md", "two", "--json").out)
+    assert [one["slug"] for one in made["cards"]] == ["gan", "vae"]
+    assert (base.root / "papers/gan/a-b.png").read_bytes() == b"picture"
+    assert call("check").code == 0
