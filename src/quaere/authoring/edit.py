@@ -68,6 +68,12 @@ def remove(text: str, path: Path, file: str = "") -> str:
     return _changed(text, path, file, lambda document: document.remove(path), lambda data: _without(data, path))
 
 
+def fields(text: str) -> dict[str, Any]:
+    """Return what a card's text holds, with lists where it has sequences; nothing if it is no mapping."""
+    value = _plain(located_yaml.read(text.encode(), "").value)
+    return value if isinstance(value, dict) else {}
+
+
 def written(value: Mapping[str, Any]) -> str:
     """Write a whole document."""
     return _block(value, 0) + "\n"

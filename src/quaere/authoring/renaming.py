@@ -6,7 +6,6 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
 
 from quaere.authoring import edit
 from quaere.authoring.changes import Change, Changes
@@ -100,10 +99,10 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
             old, new = f"{gone}.{question.id}", f"{gone}.{names[question.id]}"
             files.change(partial(_with_question, library, old=old, new=new))
     files.change(lambda path, text: _renamed(library, path, text, gone, kept))
-    source = edit_value(files.text(other.file))
+    source = edit.fields(files.text(other.file))
     text = files.text(one.file)
     for name in ("tags", "affiliations", "links", "builds_on", "departures", "claims"):
-        has = [*edit_value(text).get(name, ())]
+        has = [*edit.fields(text).get(name, ())]
         for item in source.get(name, ()):
             is_own = item == kept or (isinstance(item, Mapping) and item.get("from") in (kept, gone))
             if item not in has and not is_own:
@@ -112,10 +111,10 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
     for item in source.get("questions", ()):
         text = edit.append(text, ("questions",), {**item, "id": names.get(item["id"], item["id"])}, one.file)
     for name in ("idea", "short", "reading"):
-        if source.get(name) and not edit_value(text).get(name):
+        if source.get(name) and not edit.fields(text).get(name):
             text = edit.put(text, (name,), source[name], one.file)
     if notes := source.get("notes"):
-        own = edit_value(text).get("notes")
+        own = edit.fields(text).get("notes")
         text = edit.put(text, ("notes",), f"{own.rstrip()}\n\n{notes}" if own else notes, one.file)
     for former in (gone, *other.card.formerly):
         text = edit.append(text, ("formerly",), former, one.file)
@@ -251,7 +250,7 @@ def _is_card(library: Library, path: str) -> bool:
 
 
 def _in_card(path: str, text: str, old: str, new: str) -> str:
-    value = edit_value(text)
+    value = edit.fields(text)
     for index, slug in enumerate(value.get("builds_on", ())):
         if slug == old:
             text = edit.put(text, ("builds_on", index), new, path)
@@ -259,14 +258,6 @@ def _in_card(path: str, text: str, old: str, new: str) -> str:
         if isinstance(departure, Mapping) and departure.get("from") == old:
             text = edit.put(text, ("departures", index, "from"), new, path)
     return text
-
-
-def edit_value(text: str) -> dict[str, Any]:
-    """Return what a card's text holds."""
-    from quaere.content import located_yaml
-
-    value = located_yaml.read(text.encode(), "").value
-    return value if isinstance(value, dict) else {}
 
 
 def _in_names(text: str, rename: Callable[[str], str]) -> str:

@@ -19,7 +19,6 @@ from quaere.authoring.notes.fields import values
 from quaere.authoring.notes.lines import Fate, Line, scan
 from quaere.authoring.notes.paper import Draft, asked_alike
 from quaere.authoring.questions import id_of
-from quaere.content import located_yaml
 from quaere.content.attachments import PICTURES
 from quaere.content.model import Library
 from quaere.errors import CardError
@@ -455,8 +454,8 @@ def _changes(planned: Iterable[Planned], library: Library, texts: Callable[[str]
 
 def _joined(one: Planned, base: str | None, text: str, file: str) -> str:
     """Return a card's text with what changed in the notes since the last import; what the card changed itself stays."""
-    now = _fields(text)
-    former = _fields(base) if base is not None else {}
+    now = edit.fields(text)
+    former = edit.fields(base) if base is not None else {}
     for name, value in _plain(one.card).items():
         if name in ("cite", "implementation"):
             continue
@@ -473,23 +472,23 @@ def _joined(one: Planned, base: str | None, text: str, file: str) -> str:
 
 
 def _joined_questions(one: Planned, new: list[Any], former: list[Any], text: str, file: str) -> str:
-    asked = {asked_alike(item["ask"]): n for n, item in enumerate(_fields(text).get("questions", []))}
+    asked = {asked_alike(item["ask"]): n for n, item in enumerate(edit.fields(text).get("questions", []))}
     before = {asked_alike(item["ask"]): item for item in former}
     for n, item in enumerate(new):
         alike = asked_alike(item["ask"])
         if alike not in asked:
             if alike not in before:  # else the card's author has removed or reworded it
-                taken = {has["id"] for has in _fields(text).get("questions", [])}
+                taken = {has["id"] for has in edit.fields(text).get("questions", [])}
                 fresh = {**one.card["questions"][n], "id": id_of(item["ask"], taken)}
                 text = edit.append(text, ("questions",), fresh, file)
             continue
         at = asked[alike]
-        now = _fields(text)["questions"][at].get("answer")
+        now = edit.fields(text)["questions"][at].get("answer")
         answer, was = item.get("answer"), before.get(alike, {}).get("answer")
         if answer in (now, was, None):
             continue
         if now not in (None, was):
-            one.conflicts.append(Conflict(one.slug, f"questions.{_fields(text)['questions'][at]['id']}.answer"))
+            one.conflicts.append(Conflict(one.slug, f"questions.{edit.fields(text)['questions'][at]['id']}.answer"))
             continue
         text = _put(one, text, ("questions", at, "answer"), answer, file)
     return text
@@ -501,11 +500,6 @@ def _put(one: Planned, text: str, path: tuple[str | int, ...], value: Any, file:
     except CardError:
         one.conflicts.append(Conflict(one.slug, ".".join(map(str, path))))
         return text
-
-
-def _fields(text: str) -> dict[str, Any]:
-    value = _plain(located_yaml.read(text.encode(), "").value)
-    return value if isinstance(value, dict) else {}
 
 
 def _plain(value: Any) -> Any:
