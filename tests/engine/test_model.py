@@ -142,3 +142,11 @@ def test_the_schema_accepts_sound_cards(card: Path | None) -> None:
 )
 def test_the_schema_refuses_what_the_reader_refuses(case: str, faults: set[str]) -> None:
     assert schema_faults((CARDS / f"{case}.yml").read_text(encoding="utf-8")) == faults
+
+
+def test_an_editor_can_explain_every_key() -> None:
+    schema = json.loads(model.schema())
+    parts = {"Card": schema, **schema["$defs"]}
+    keys = {f"{name}.{key}": told for name, part in parts.items() for key, told in part.get("properties", {}).items()}
+    assert "Question.asked" in keys
+    assert [key for key, told in keys.items() if not told.get("description")] == []

@@ -42,25 +42,27 @@ class _Part(BaseModel):
 class Reading(_Part):
     """How far the paper has been read."""
 
-    state: ReadingState
+    state: ReadingState = Field(description="`to-read`, `reading` or `read`")
     through: Text | None = Field(None, description="the last part read, such as a page or a section")
 
 
 class Link(_Part):
     """A link to a related page."""
 
-    kind: Literal["paper", "code", "article", "video", "blog", "discussion"]
-    title: Text
-    url: Url
+    kind: Literal["paper", "code", "article", "video", "blog", "discussion"] = Field(description="what is there")
+    title: Text = Field(description="what the link is called")
+    url: Url = Field(description="where it leads, with http:// or https://")
 
 
 class Departure(_Part):
     """Where a paper departs from what it builds on, or the implementation from the paper."""
 
-    of: Literal["paper", "implementation"]
+    of: Literal["paper", "implementation"] = Field(
+        description="`paper`: from what it builds on; `implementation`: from the paper"
+    )
     from_: Text = Field(alias="from", description="a card's slug, or the name of public code")
     where: Text = Field(description="section, equation or file")
-    what: Text
+    what: Text = Field(description="what is different (Markdown)")
     test: Annotated[str, Field(pattern=r"^test_\w+$")] | None = Field(
         None, description="the test of the paper's test file that fails when the departure is undone"
     )
@@ -69,9 +71,9 @@ class Departure(_Part):
 class Question(_Part):
     """A reader's question. Its state is computed, never written."""
 
-    id: Id
-    ask: Line
-    asked: datetime.date
+    id: Id = Field(description="its name on the card, which links and answers use: words joined by hyphens")
+    ask: Line = Field(description="the question, a line of Markdown")
+    asked: datetime.date = Field(description="the date of the question, such as 2026-11-22")
     answer: Text | None = Field(None, description="an answer in prose (Markdown)")
     formerly: tuple[Id, ...] = Field(
         default=(), description="ids that the question had before; links to them lead to it"
@@ -81,10 +83,10 @@ class Question(_Part):
 class Claim(_Part):
     """A claim of the paper."""
 
-    id: Id
-    says: Text
-    where: Text
-    reported: Text
+    id: Id = Field(description="its name on the card, which the experiment uses: words joined by hyphens")
+    says: Text = Field(description="the claim in a sentence")
+    where: Text = Field(description="the section, table or figure of the paper")
+    reported: Text = Field(description="the values that the paper reports; in quotes if it is a number")
 
 
 class Card(_Part):
@@ -99,20 +101,28 @@ class Card(_Part):
     formerly: tuple[Slug, ...] = Field(
         default=(), description="slugs that the card had before; links to them lead to it"
     )
-    tags: tuple[Text, ...] = ()
-    affiliations: tuple[Text, ...] = ()
+    tags: tuple[Text, ...] = Field(default=(), description="what the paper is about; lists and filters go by them")
+    affiliations: tuple[Text, ...] = Field(default=(), description="where its authors work")
     implementation: ModuleName | None = Field(
         None,
         description="the module, in a folder `layers.positions`; the card's own slug where the key is absent, null for "
         "a card without code",
     )
-    reading: Reading | None = None
-    links: tuple[Link, ...] = ()
-    builds_on: tuple[Slug, ...] = ()
+    reading: Reading | None = Field(None, description="how far the paper has been read")
+    links: tuple[Link, ...] = Field(default=(), description="pages about the paper, and its code")
+    builds_on: tuple[Slug, ...] = Field(
+        default=(), description="slugs of the cards that the paper builds on; its module may import theirs"
+    )
     notes: Text | None = Field(None, description="Markdown with $math$, Mermaid and [[card]] links")
-    departures: tuple[Departure, ...] = ()
-    questions: tuple[Question, ...] = ()
-    claims: tuple[Claim, ...] = ()
+    departures: tuple[Departure, ...] = Field(
+        default=(), description="where the paper departs from what it builds on, or the code from the paper"
+    )
+    questions: tuple[Question, ...] = Field(
+        default=(), description="what a reader asks; a docstring of the implementation may answer"
+    )
+    claims: tuple[Claim, ...] = Field(
+        default=(), description="what the paper says that it shows; an experiment puts it to the test"
+    )
 
     def texts(self) -> Iterator[tuple[tuple[str | int, ...], str, bool]]:
         """Yield the path of each text that may hold links, the text, and whether it is a line."""
