@@ -17,8 +17,8 @@ _SCRATCH = re.compile(r"\.quaere-(\d+)-[0-9a-f]{16}")
 _OWN = set[str]()
 
 
-def write(file: Path, text: str) -> None:
-    """Write a text to a file and sync it to disk. Missing folders are created.
+def write(file: Path, content: str | bytes) -> None:
+    """Write a text, or bytes, to a file and sync it to disk. Missing folders are created.
 
     A file that was there hands on its permissions. A link is replaced, and what it leads to stays.
 
@@ -32,8 +32,8 @@ def write(file: Path, text: str) -> None:
         try:
             mode = _mode(file)
             # A new file gets the permissions of any other.
-            with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "w", encoding="utf-8") as opened:
-                opened.write(text)
+            with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "wb") as opened:
+                opened.write(content.encode() if isinstance(content, str) else content)
                 opened.flush()
                 os.fsync(opened.fileno())
             if mode is not None:
@@ -46,6 +46,21 @@ def write(file: Path, text: str) -> None:
             _OWN.discard(part.name)
     except OSError as error:
         raise WriteError.refused(file, error) from error
+
+
+def move(file: Path, to: Path) -> None:
+    """Move a file within a disk, over another if there is one. Missing folders are created.
+
+    Raises:
+        WriteError: The folder can't be written to, or something other than a file is there.
+    """
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        _mode(to)
+        file.replace(to)
+        _sync(to.parent)
+    except OSError as error:
+        raise WriteError.refused(to, error) from error
 
 
 def _mode(file: Path) -> int | None:

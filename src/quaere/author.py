@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import posixpath
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ import typer
 if TYPE_CHECKING:
     from quaere.authoring.changes import Changes
     from quaere.authoring.notes.plan import Plan
+    from quaere.content.model import Library
     from quaere.project import Project
 
 Base = Annotated[Path, typer.Option("--project", help="A folder of the knowledge base.", exists=True, file_okay=False)]
@@ -30,6 +32,7 @@ _Day = Annotated[
     datetime.datetime | None, typer.Option("--asked", formats=["%Y-%m-%d"], help="When it was asked; default: today.")
 ]
 _NOTES = (".md", ".markdown")
+_UNSAVED = ".quaere/answer.md"
 
 
 def ask(
@@ -46,7 +49,7 @@ def ask(
 
     base = _find(project)
     day = asked.date() if asked else datetime.date.today()
-    _done(base, questions.ask(_library(base), paper, question, id=id, asked=day), dry_run, as_json)
+    _done(base, lambda library: questions.ask(library, paper, question, id=id, asked=day), dry_run, as_json)
 
 
 def answer(
@@ -59,22 +62,40 @@ def answer(
     project: Base = Path(),
 ) -> None:
     """Answer a question on its card, or begin an answer in code."""
+    from quaere import atomic
     from quaere.authoring import questions
+    from quaere.errors import AuthorError
 
     base = _find(project)
-    library = _library(base)
-    if code:
+
+    def in_code(library: Library) -> Changes:
         texts = {module.file: _text(base)(module.file) or "" for module in library.modules}
-        _done(base, questions.answer_in_code(library, question, texts), dry_run, as_json)
+        return questions.answer_in_code(library, question, texts)
+
+    if code:
+        _done(base, in_code, dry_run, as_json)
         return
-    asked = questions.find_question(library, question)
-    if text is None:
+    former = None
+    if is_edited := text is None:
         import click
 
-        text = click.edit(asked.question.answer or f"\n\n<!-- {asked.question.ask} -->\n", extension=".md") or ""
-        text = text.replace(f"<!-- {asked.question.ask} -->", "")
-        force = force or asked.question.answer is not None
-    _done(base, questions.answer(library, question, text, replaces=force), dry_run, as_json)
+        asked = questions.find_question(_library(base), question).question
+        former, mark = asked.answer, f"<!-- {asked.ask} -->"
+        text = (click.edit(former or f"\n\n{mark}\n", extension=".md") or "").replace(mark, "")
+
+    def in_prose(library: Library) -> Changes:
+        # What was open in the editor may be written over, and nothing that somebody else wrote meanwhile.
+        is_known = former is not None and questions.find_question(library, question).question.answer == former
+        return questions.answer(library, question, text or "", replaces=force or is_known)
+
+    try:
+        _done(base, in_prose, dry_run, as_json)
+    except AuthorError as error:
+        if is_edited and text and text.strip():
+            atomic.write(base.root / _UNSAVED, text)
+            hint = "; ".join(filter(None, [error.hint, f"what you wrote is in {base.root / _UNSAVED}"]))
+            raise type(error)(error.place, error.problem, hint) from None
+        raise
 
 
 def tag(
@@ -89,7 +110,7 @@ def tag(
     from quaere.authoring import cards
 
     base = _find(project)
-    _done(base, cards.tag(_library(base), paper, tags or [], remove or []), dry_run, as_json)
+    _done(base, lambda library: cards.tag(library, paper, tags or [], remove or []), dry_run, as_json)
 
 
 def read(
@@ -104,7 +125,7 @@ def read(
     from quaere.authoring import cards
 
     base = _find(project)
-    _done(base, cards.read(_library(base), paper, state, through), dry_run, as_json)
+    _done(base, lambda library: cards.read(library, paper, state, through), dry_run, as_json)
 
 
 def rename(
@@ -122,7 +143,7 @@ def rename(
 
     base = _find(project)
     change = renaming.rename_question if "." in old else renaming.rename_card
-    _done(base, change(_library(base), old, new, _text(base)), dry_run, as_json)
+    _done(base, lambda library: change(library, old, new, _text(base)), dry_run, as_json)
 
 
 def merge(
@@ -136,7 +157,7 @@ def merge(
     from quaere.authoring import renaming
 
     base = _find(project)
-    _done(base, renaming.merge(_library(base), kept, gone, _text(base)), dry_run, as_json)
+    _done(base, lambda library: renaming.merge(library, kept, gone, _text(base)), dry_run, as_json)
 
 
 def remove(
@@ -152,7 +173,7 @@ def remove(
     from quaere.authoring import renaming
 
     base = _find(project)
-    _done(base, renaming.remove(_library(base), paper, _text(base)), dry_run, as_json)
+    _done(base, lambda library: renaming.remove(library, paper, _text(base)), dry_run, as_json)
 
 
 def import_notes(
@@ -175,14 +196,12 @@ def import_notes(
 
     base = _find(project)
     root, texts, files = _notes(notes)
-    day = asked.date() if asked else datetime.date.today()
-    made = plan(texts, _library(base), _text(base), files=files, asked=day, dates=_dates(root))
-    if not dry_run:
-        for source, target in made.pictures:
-            file = base.root / base.settings.papers / target
-            file.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / source, file)
-        changes.apply(base.root, made.changes)
+    day, dates = asked.date() if asked else datetime.date.today(), _dates(root)
+    with contextlib.nullcontext() if dry_run else changes.alone(base.root):
+        made = plan(texts, _library(base), _text(base), files=files, asked=day, dates=dates)
+        if not dry_run:
+            pictures = {f"{base.settings.papers}/{target}": root / source for source, target in made.pictures}
+            changes.apply(base.root, replace(made.changes, copies=pictures))
     if as_json:
         _print_json(_told(made))
         return
@@ -293,7 +312,7 @@ def _find(folder: Path) -> Project:
     return Project.find(folder)
 
 
-def _library(base: Project) -> Any:
+def _library(base: Project) -> Library:
     """Return the library, if all that could be changed can be read."""
     from quaere.errors import Faults
 
@@ -311,12 +330,15 @@ def _text(base: Project) -> Callable[[str], str | None]:
     return text
 
 
-def _done(base: Project, made: Changes, dry_run: bool, as_json: bool) -> None:
+def _done(base: Project, make: Callable[[Library], Changes], dry_run: bool, as_json: bool) -> None:
+    """Make changes of the library as it is when no other command changes it, and show them."""
     from quaere.authoring import changes
     from quaere.terminal import Terminal
 
-    if not dry_run:
-        changes.apply(base.root, made)
+    with contextlib.nullcontext() if dry_run else changes.alone(base.root):
+        made = make(_library(base))
+        if not dry_run:
+            changes.apply(base.root, made)
     if as_json:
         _print_json({"said": made.said, "files": sorted(made.files), "diff": made.diff})
     else:

@@ -19,6 +19,7 @@ def tag(library: Library, slug: str, add: Sequence[str], remove: Sequence[str]) 
         MisuseError: There is no such card, it has no such tag, or the settings don't know a tag.
     """
     paper = find_paper(library, slug)
+    slug = paper.slug
     allowed, tags, text = library.settings.tags, list(paper.card.tags), paper.source
     for name in remove:
         if name not in tags:
@@ -48,6 +49,7 @@ def read(library: Library, slug: str, state: str, through: str | None) -> Change
         MisuseError: There is no such card or state.
     """
     paper = find_paper(library, slug)
+    slug = paper.slug
     if state not in (states := get_args(ReadingState)):
         raise MisuseError(Place(""), f"`{state}` is no state of reading", nearest(state, states))
     text = paper.source

@@ -1,7 +1,8 @@
 """Changes to an author's files: shown as a diff, or made all together.
 
 What is to be written is kept in a journal until all of it is. So a kill leaves the files as they were, or the journal,
-from which the next command makes the rest. Two commands at once follow each other.
+from which the next command makes the rest. Two commands at once follow each other, if each reads within `alone` what
+it changes.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -19,6 +23,7 @@ from quaere import atomic
 from quaere.errors import AuthorError, Place, WriteError
 
 _JOURNAL = ".quaere/changes.json"
+_STAGED = ".quaere/staged"
 _PATIENCE = 30
 
 
@@ -37,10 +42,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a command changes, by file, and what it says of it in one line."""
+    """What a command changes, by file, and what it says of it in one line.
+
+    `copies` are files that are no text, such as pictures, by where they go.
+    """
 
     said: str
     files: Mapping[str, Change] = field(default_factory=dict)
+    copies: Mapping[str, Path] = field(default_factory=dict)
 
     @classmethod
     def of(cls, said: str, changes: Iterable[Change]) -> Changes:
@@ -60,32 +69,85 @@ def apply(root: Path, changes: Changes) -> None:
         ChangedError: A file is no longer as the changes know it.
         WriteError: A file can't be written.
     """
-    with _alone(root):
-        complete(root)
+    with alone(root):
         for change in changes.files.values():
             if _read(root / change.file) != change.before:
                 problem, hint = "this file was changed meanwhile", "run the command again"
                 raise ChangedError(Place(change.file), problem, hint)
-        journal = {one.file: one.after for one in changes.files.values()}
-        if len(journal) > 1:
+        texts = {one.file: one.after for one in changes.files.values()}
+        staged = {file: f"{_STAGED}/{number}" for number, file in enumerate(changes.copies)}
+        for file, copy in staged.items():
+            atomic.write(root / copy, _bytes(changes.copies[file]))
+        journal: dict[str, Mapping[str, Any]] = {"texts": texts, "staged": staged}
+        if len(texts) + len(staged) > 1:
             atomic.write(root / _JOURNAL, json.dumps(journal, ensure_ascii=False))
         _write(root, journal)
 
 
 def complete(root: Path) -> None:
-    """Make the rest of what a command that was killed had begun to write."""
-    if (journal := _read(root / _JOURNAL)) is None:
-        return
-    with contextlib.suppress(ValueError):
-        _write(root, json.loads(journal))
+    """Make the rest of what a command that was killed had begun to write; wait for one that is writing."""
+    if (root / _JOURNAL).exists():
+        with alone(root):
+            pass
 
 
-def _write(root: Path, files: Mapping[str, str | None]) -> None:
-    for file, text in files.items():
+@contextlib.contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Keep other commands from changing files; what one that was killed had begun is made whole before.
+
+    Raises:
+        WriteError: Another command has been at it for half a minute, or the folder can't be written to.
+    """
+    lock = root / ".quaere" / "changes.lock"
+    try:
+        lock.parent.mkdir(exist_ok=True)
+        held = FileLock(lock, timeout=_PATIENCE, is_singleton=True)
+        held.acquire()
+    except Timeout:
+        problem = "another command has been changing files here for half a minute"
+        raise WriteError(Place(str(root), 0), problem, "wait for it, or end it") from None
+    except OSError as error:
+        raise WriteError.refused(lock, error) from error
+    try:
+        _complete(root)
+        yield
+    finally:
+        held.release()
+
+
+def _complete(root: Path) -> None:
+    if (told := _read(root / _JOURNAL)) is not None:
+        try:
+            journal = json.loads(told)
+            texts, staged = dict(journal["texts"]), dict(journal["staged"])
+            # A folder from somebody else may bring a journal.
+            is_ours = all(_is_inside(root, file) for file in (*texts, *staged, *staged.values()))
+        except (ValueError, LookupError, TypeError):
+            is_ours = False
+        if not is_ours:
+            hint = "remove it, and look whether the last command did what it was to do"
+            raise WriteError(Place(_JOURNAL), "this is no journal of changes to this folder", hint)
+        _write(root, {"texts": texts, "staged": staged})
+    if (root / _STAGED).exists():
+        shutil.rmtree(root / _STAGED, ignore_errors=True)
+
+
+def _is_inside(root: Path, file: str) -> bool:
+    # A file may be a link, which is replaced; a folder may lead elsewhere.
+    folder = (root / os.path.normpath(file)).parent
+    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))
+
+
+def _write(root: Path, journal: Mapping[str, Mapping[str, Any]]) -> None:
+    texts = journal["texts"]
+    for file, copy in journal["staged"].items():
+        if (root / copy).exists():  # those that are gone are there already
+            atomic.move(root / copy, root / file)
+    for file, text in texts.items():
         if text is not None:
             atomic.write(root / file, text)
     # Last, so that nothing is ever nowhere.
-    for file, text in files.items():
+    for file, text in texts.items():
         if text is None:
             _remove(root / file)
     _remove(root / _JOURNAL)
@@ -107,18 +169,11 @@ def _read(file: Path) -> str | None:
         raise WriteError(Place(str(file), 0), f"this can't be read: {error}") from error
 
 
-@contextlib.contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    lock = root / ".quaere" / "changes.lock"
+def _bytes(file: Path) -> bytes:
     try:
-        lock.parent.mkdir(exist_ok=True)
-        with FileLock(lock, timeout=_PATIENCE):
-            yield
-    except Timeout:
-        problem = "another command has been changing files here for half a minute"
-        raise WriteError(Place(str(root), 0), problem, "wait for it, or end it") from None
+        return file.read_bytes()
     except OSError as error:
-        raise WriteError.refused(lock, error) from error
+        raise WriteError(Place(str(file), 0), f"this can't be read: {error.strerror or error}") from error
 
 
 def _diff(change: Change) -> str:

@@ -35,6 +35,7 @@ def ask(library: Library, slug: str, question: str, *, id: str | None, asked: da
         MisuseError: There is no such card, the question is empty, or the id is taken or no id.
     """
     paper, question = find_paper(library, slug), " ".join(question.split())
+    slug = paper.slug
     if not question:
         raise _misuse("the question is empty", "write it in quotes: quaere ask toy 'Why?'")
     taken = {one.id for one in paper.card.questions}
@@ -80,6 +81,7 @@ def answer(library: Library, id: str, prose: str, *, replaces: bool = False) -> 
         MisuseError: There is no such question, the answer is empty, or there is one already.
     """
     asked, prose = find_question(library, id), prose.strip()
+    id = asked.id
     if not prose:
         raise _misuse("the answer is empty", "nothing was changed")
     if asked.question.answer is not None and not replaces:
@@ -102,6 +104,7 @@ def answer_in_code(library: Library, id: str, texts: dict[str, str]) -> Changes:
         MisuseError: There is no such question, it is answered in code already, or its module can't be extended.
     """
     asked = find_question(library, id)
+    id = asked.id
     if asked.answer:
         place = asked.answer.place
         raise _misuse(f"`{id}` is answered in {place}", "change that answer")
@@ -145,25 +148,25 @@ def {name}() -> None:
 
 
 def find_paper(library: Library, slug: str) -> Paper:
-    """Return a card by its slug.
+    """Return a card by its slug, today's or a former one.
 
     Raises:
         MisuseError: There is none.
     """
-    if slug not in library.papers:
+    if (today := library.today(slug)) not in library.papers:
         raise _misuse(f"there is no paper `{slug}`", nearest(slug, library.papers))
-    return library.papers[slug]
+    return library.papers[today]
 
 
 def find_question(library: Library, id: str) -> Asked:
-    """Return a question by its full name.
+    """Return a question by its full name, today's or a former one.
 
     Raises:
         MisuseError: There is none.
     """
-    if id not in library.questions:
+    if (today := library.today(id)) not in library.questions:
         raise _misuse(f"there is no question `{id}`", nearest(id, library.questions))
-    return library.questions[id]
+    return library.questions[today]
 
 
 def _misuse(problem: str, hint: str) -> MisuseError:

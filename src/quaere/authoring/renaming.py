@@ -30,6 +30,7 @@ def rename_card(library: Library, old: str, new: str, texts: Texts) -> Changes:
         MisuseError: There is no such card, or the new name is taken or no name.
     """
     paper = find_paper(library, old)
+    old = paper.slug
     if not re.fullmatch(SLUG, new) or new == "index":
         raise _misuse(f"`{new}` is no slug", "use lower-case letters, digits and _, a letter first")
     if new in library.papers or new in library.unsound:
@@ -63,6 +64,7 @@ def rename_question(library: Library, old: str, new: str, texts: Texts) -> Chang
         MisuseError: There is no such question, or the new id is taken or no id.
     """
     asked = find_question(library, old)
+    old = asked.id
     paper, new = asked.paper, new.removeprefix(f"{asked.paper.slug}.")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", new):
         raise _misuse(f"`{new}` is no id", "use lower-case words joined by hyphens")
@@ -84,6 +86,7 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
         MisuseError: One of them is not there, both are the same, or the second has code of its own.
     """
     one, other = find_paper(library, kept), find_paper(library, gone)
+    kept, gone = one.slug, other.slug
     if kept == gone:
         raise _misuse("a card can't be merged with itself", "name two cards")
     if library.module_of(other) and other.card.implementation != one.card.implementation:
@@ -130,6 +133,7 @@ def remove(library: Library, slug: str, texts: Texts) -> Changes:
         MisuseError: There is no such card, or something else names it.
     """
     paper = find_paper(library, slug)
+    slug = paper.slug
     own = {paper.file, *_own_files(library, paper, texts)}
     files = _Files(library, texts)
     naming = sorted(
