@@ -14,9 +14,10 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from quaere.content.agenda import Task
 from quaere.content.model import Answer, Asked, Library, Paper, Verdict
 from quaere.content.results import Finding, Outcome, Result, cell, mean_and_range
-from quaere.content.states import State
+from quaere.content.states import Kind, State
 from quaere.errors import visible
 
 _STYLES = {
@@ -34,6 +35,14 @@ _OUTCOMES = {
     Outcome.NO_EXPERIMENT: "bright_black",
 }
 _FAINT = "bright_black"
+_TASKS = {
+    Kind.BROKEN: ("answers that fail", "quaere verify NAME"),
+    Kind.UNVERIFIED: ("answers that have not run as they are now", "quaere verify"),
+    Kind.OPEN: ("open questions", "quaere answer NAME"),
+    Kind.TO_READ: ("papers to read", "quaere read NAME"),
+    Kind.NO_IDEA: ("cards without an idea", "write `idea:` on the card"),
+    Kind.NO_CARD: ("entries of the bibliography without a card", ""),
+}
 
 
 class Terminal(Console):
@@ -65,6 +74,31 @@ def states(counts: Mapping[str, int]) -> RenderableType:
     for state in State:
         table.add_row(_badge(state), str(counts.get(state, 0)))
     return table
+
+
+def tasks(shown: Iterable[Task], counts: Mapping[Kind, int]) -> RenderableType:
+    """Show what there is to do, kind by kind; `counts` says how much there is of each."""
+    parts: list[RenderableType] = []
+    listed = list(shown)
+    for kind in (kind for kind in Kind if counts.get(kind)):
+        title, command = _TASKS[kind]
+        number = sum(task.kind is kind for task in listed)
+        few = f", {number} of them here" if 0 < number < counts[kind] else ""
+        parts.append(Text.assemble((f"{counts[kind]} {title}", "bold"), few, (f"  {command}", _FAINT)))
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for is_whole in (True, False, True):
+            table.add_column(overflow="fold", no_wrap=is_whole)
+        for task in listed:
+            if task.kind is kind:
+                table.add_row(Text(f"  {task.name}"), Text(task.says or str(task.place)), Text(_waits(task), _FAINT))
+        parts += [table, Text("")] if number else []
+    return Group(*(parts or [Text("nothing to do")]))
+
+
+def _waits(task: Task) -> str:
+    days = "" if task.days is None else f"{task.days} day{'s' * (task.days != 1)}"
+    cards = f"{task.rests} card{'s' * (task.rests != 1)} on it" if task.rests else ""
+    return ", ".join(filter(None, [days, cards]))
 
 
 def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> RenderableType:

@@ -253,13 +253,13 @@ def pages_where_generated_ones_go(library: Library) -> Iterator[AuthorError]:
 def uncited_references(library: Library) -> Iterator[AuthorError]:
     """Each entry of the bibliography is cited by a card, where the settings ask for it."""
     if library.settings.every_entry_cited:
-        for key in _uncited(library):
+        for key in uncited(library):
             place = library.bibliography[key]
             yield BibError(place, f"no card cites `{key}`", "write its card, or remove the entry")
 
 
-def _uncited(library: Library) -> list[str]:
-    """Return the keys that no card cites, and no entry inherits from that one cites."""
+def uncited(library: Library) -> list[str]:
+    """Return the keys of the bibliography that no card cites, and no entry inherits from that one cites."""
     used = {key for paper in library.papers.values() for key in paper.reference.sources}
     # A card that can't be read may cite any.
     return [] if library.unsound or not library.papers else [key for key in library.bibliography if key not in used]
@@ -287,7 +287,7 @@ def remarks(library: Library) -> list[str]:
         for index, link in enumerate(paper.card.links):
             if link.url.startswith("http:"):
                 found.append(f"{paper.place('links', index, 'url')}: `{link.url}` goes over http")
-    if count := 0 if library.settings.every_entry_cited else len(_uncited(library)):
+    if count := 0 if library.settings.every_entry_cited else len(uncited(library)):
         entries = "1 entry that no card cites" if count == 1 else f"{count:,} entries that no card cites"
         found.append(f"{library.settings.bibliography}: {entries}")
     return found

@@ -11,3 +11,14 @@ class State(StrEnum):
     DEMONSTRATED = "demonstrated"
     UNVERIFIED = "unverified"
     BROKEN = "broken"
+
+
+class Kind(StrEnum):
+    """What there is to do, the most urgent first."""
+
+    BROKEN = "broken"
+    UNVERIFIED = "unverified"
+    OPEN = "open"
+    TO_READ = "to-read"
+    NO_IDEA = "no-idea"
+    NO_CARD = "no-card"
