@@ -165,29 +165,28 @@ class Question:
 
     @property
     def state(self) -> State:
-        """The state, which follows from the answers and from the last run of the one in code."""
-        return self._asked.state(self._verdict)
+        """The state, which follows from the answers and from the last runs of those in code."""
+        return self._asked.state(self._reading.verdicts)
 
     @property
     def answer(self) -> str | None:
-        """The answer in prose, Markdown: the card's, or what stands around the code that answers."""
-        answer = self._asked.answer
-        return self._asked.question.answer or (answer.prose or None if answer else None)
+        """The answers in prose, Markdown: the card's, or what stands around the code that answers."""
+        return self._asked.prose or None
 
     @property
     def code(self) -> str | None:
-        """The doctest that answers; None if no code does."""
-        return self._asked.answer.code if self._asked.answer else None
+        """The doctest that answers, the first of several; None if no code does."""
+        return self._code.code if self._code else None
 
     @property
     def file(self) -> str:
         """The file with the code that answers, or otherwise with the question; from the knowledge base's folder."""
-        return (self._asked.answer or self._asked).place.file
+        return (self._code or self._asked).place.file
 
     @property
     def line(self) -> int:
         """The line in that file."""
-        return (self._asked.answer or self._asked).place.line
+        return (self._code or self._asked).place.line
 
     @property
     def ran(self) -> model.Verdict | None:
@@ -195,8 +194,12 @@ class Question:
         return self._verdict if self.state in (State.DEMONSTRATED, State.BROKEN) else None
 
     @property
+    def _code(self) -> model.Answer | None:
+        return next(iter(self._asked.running), None)
+
+    @property
     def _verdict(self) -> model.Verdict | None:
-        return self._reading.verdicts.get(self.id)
+        return self._reading.verdicts.get(self._code.id) if self._code else None
 
     def __repr__(self) -> str:
         return f"<Question {self.id}: {self.ask} ({self.state})>"
@@ -224,11 +227,12 @@ class Project:
         self._reading: _Reading | None = None
 
     @classmethod
-    def open(cls, folder: str | Path = ".") -> Project:
+    def open(cls, folder: str | Path = ".", *, private: bool = False) -> Project:
         """Open the knowledge base that a folder belongs to: it, or a folder above it.
 
         Args:
             folder: The folder. `~` is the home.
+            private: Whether what cards call private is there.
 
         Raises:
             FileNotFoundError: There is no such folder.
@@ -238,7 +242,7 @@ class Project:
         path = Path(folder).expanduser()
         if not path.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
-        return cls(project.Project.find(path))
+        return cls(project.Project.find(path, shows_private=private))
 
     @property
     def root(self) -> Path:
@@ -373,13 +377,14 @@ class Project:
         read = self._read
         if names:
             chosen = [one for name in names for one in self._named(name)]
-            answers = list({one.id: one._asked.answer for one in chosen if one._asked.answer}.values())
+            answers = list({answer.id: answer for one in chosen for answer in one._asked.running}.values())
         else:
             answers = self._base.stale(read.library)
         ran = [answer.id for answer, *_ in self._base.verify(read.library, answers, timeout, jobs)]
         verdicts = dict(self._base.verdicts(read.library))
         self._reading = _Reading(read.base, read.library, read.faults, verdicts)
-        return tuple(self._reading.questions[id] for id in ran)
+        questions = {answer.id: one for one in self._reading.questions.values() for answer in one._asked.running}
+        return tuple({questions[id].id: questions[id] for id in ran}.values())
 
     def refresh(self) -> bool:
         """Read again, if any file has changed since; tell whether one has.
@@ -398,7 +403,8 @@ class Project:
         inputs = _look(self._base, self._inputs)
         is_changed = inputs.digests != self._inputs.digests
         if is_changed:
-            self._base, self._reading = project.Project.find(self.root), None
+            self._base = project.Project.find(self.root, shows_private=self._base.shows_private)
+            self._reading = None
         self._inputs = inputs
         return is_changed
 

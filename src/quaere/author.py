@@ -31,6 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Day = Annotated[
     datetime.datetime | None, typer.Option("--asked", formats=["%Y-%m-%d"], help="When it was asked; default: today.")
 ]
+_By = Annotated[str | None, typer.Option("--by", help="Who asks or answers.")]
 _NOTES = (".md", ".markdown")
 _UNSAVED = ".quaere/answer.md"
 
@@ -40,6 +41,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="What is asked, in quotes.")],
     id: Annotated[str | None, typer.Option(help="The question's id; default: made of its words.")] = None,
     asked: _Day = None,
+    by: _By = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     project: Base = Path(),
@@ -49,7 +51,7 @@ def ask(
 
     base = _find(project)
     day = asked.date() if asked else datetime.date.today()
-    _done(base, lambda library: questions.ask(library, paper, question, id=id, asked=day), dry_run, as_json)
+    _done(base, lambda library: questions.ask(library, paper, question, id=id, asked=day, by=by), dry_run, as_json)
 
 
 def answer(
@@ -57,6 +59,8 @@ def answer(
     text: Annotated[str | None, typer.Argument(help="The answer in Markdown; default: opens $EDITOR.")] = None,
     code: Annotated[bool, typer.Option("--code", help="Write the skeleton of an answer in code instead.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over an answer in prose.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Answer beside the answers that are there.")] = False,
+    by: _By = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     project: Base = Path(),
@@ -80,13 +84,15 @@ def answer(
         import click
 
         asked = questions.find_question(_library(base), question).question
-        former, mark = asked.answer, f"<!-- {asked.ask} -->"
+        former, mark = None if add else asked.answer, f"<!-- {asked.ask} -->"
         text = (click.edit(former or f"\n\n{mark}\n", extension=".md") or "").replace(mark, "")
 
     def in_prose(library: Library) -> Changes:
         # What was open in the editor may be written over, and nothing that somebody else wrote meanwhile.
         is_known = former is not None and questions.find_question(library, question).question.answer == former
-        return questions.answer(library, question, text or "", replaces=force or is_known)
+        today = datetime.date.today()
+        replaces = force or is_known
+        return questions.answer(library, question, text or "", replaces=replaces, adds=add, by=by, day=today)
 
     try:
         _done(base, in_prose, dry_run, as_json)
@@ -309,7 +315,8 @@ def _show(made: Plan, *, lines: bool) -> None:
 def _find(folder: Path) -> Project:
     from quaere.project import Project
 
-    return Project.find(folder)
+    # They change files as they are written, with all that is private in them.
+    return Project.find(folder, shows_private=True)
 
 
 def _library(base: Project) -> Library:

@@ -50,6 +50,8 @@ Timeout = Annotated[
     float | None, typer.Option(min=0.1, max=86400, help="Seconds that an answer may take; default: 60.")
 ]
 
+Private = Annotated[bool, typer.Option("--private", help="Also show what cards call private.")]
+
 
 @app.command()
 def check(project: Base = Path()) -> None:
@@ -75,13 +77,14 @@ def verify(
         int | None,
         typer.Option(min=1, help="Answers to run in parallel; default: one per CPU, 4 at most, if there are many."),
     ] = None,
+    private: Private = False,
     project: Base = Path(),
 ) -> None:
     """Run the answers whose code or versions changed since.
 
     A named one runs in any case, and is shown as it ran.
     """
-    base = _find(project)
+    base = _find(project, private)
     library, faults = base.read()
     chosen = _answers(library, names) if names else base.stale(library)
     broken = _run(base, library, chosen, timeout, jobs, show=bool(names))
@@ -94,13 +97,15 @@ def build(
     site: Annotated[Path | None, typer.Option(help="The output folder; default: `site` in the knowledge base.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Also write a copy that opens without a server.")] = False,
     timeout: Timeout = None,
+    private: Private = False,
     project: Base = Path(),
 ) -> None:
     """Check, verify, and build the site."""
     from quaere import stamp
 
     started = time.monotonic()
-    if said := stamp.unchanged(project, site):
+    # What is kept of the last build doesn't say whether it showed what is private.
+    if said := None if private else stamp.unchanged(project, site):
         for remark in said["remarks"]:
             _tell_remark(remark)
         _show_built(said, started, offline=offline)
@@ -109,7 +114,7 @@ def build(
     from quaere.content.check import remarks
     from quaere.site.build import build as build_site
 
-    base = _find(project)
+    base = _find(project, private)
     folder = Path(os.path.realpath(site)) if site else base.root / "site"
     inputs = base.look(folder)
     library = _sound(base)
@@ -117,7 +122,7 @@ def build(
     broken = _run(base, library, stale, timeout)
     said = _said(base, library, folder) | {"remarks": remarks(library)}
     # The verdicts of this run are newer than what was looked at.
-    is_settled = not stale
+    is_settled = not stale and not private
     faults, is_built = build_site(
         base, library, folder, tell=_tell_remark, inputs=inputs, said=said if is_settled else None
     )
@@ -133,7 +138,7 @@ def _said(base: Project, library: Library, folder: Path) -> dict[str, Any]:
     from collections import Counter
 
     verdicts = base.verdicts(library)
-    states = Counter(one.state(verdicts.get(one.id)).value for one in library.questions.values())
+    states = Counter(one.state(verdicts).value for one in library.questions.values())
     return {
         "states": states,
         "counts": f"{len(library.papers)} papers, {len(library.questions)} questions",
@@ -158,6 +163,7 @@ def _show_built(said: Mapping[str, Any], started: float, *, offline: bool) -> No
 def serve(
     port: Annotated[int | None, typer.Option(help="The port; default: a free one.", min=1, max=65535)] = None,
     timeout: Timeout = None,
+    private: Private = False,
     project: Base = Path(),
 ) -> None:
     """Verify, and serve the site with live reload."""
@@ -166,7 +172,7 @@ def serve(
 
     if port and not _is_free(port):
         _misuse(f"somebody listens on port {port} already", "name another with --port, or leave it out")
-    base = _find(project)
+    base = _find(project, private)
     library = _sound(base)
     _run(base, library, base.stale(library), timeout)
     serve_site(base, library, port or _free_port(), tell=lambda said: _err().print(said, markup=False, soft_wrap=True))
@@ -178,13 +184,14 @@ def questions(
     tag: Annotated[str | None, typer.Option(help="Only questions of papers with this tag.")] = None,
     paper: Annotated[str | None, typer.Option(help="Only questions of this paper.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    private: Private = False,
     project: Base = Path(),
 ) -> None:
     """List the questions with their states."""
     from quaere import terminal
     from quaere.errors import visible
 
-    base = _find(project)
+    base = _find(project, private)
     library, faults = base.read()
     tags = {tag for one in library.papers.values() for tag in one.card.tags}
     paper = paper and _today(library, paper)
@@ -196,7 +203,7 @@ def questions(
     asked = {
         one.id: one
         for one in library.questions.values()
-        if (state is None or one.state(verdicts.get(one.id)) is state)
+        if (state is None or one.state(verdicts) is state)
         and paper in (None, one.paper.slug)
         and (tag is None or tag in one.paper.card.tags)
     }
@@ -215,16 +222,17 @@ def questions(
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A paper, or a question as `paper.question`.")],
+    private: Private = False,
     project: Base = Path(),
 ) -> None:
     """Show a card, or a question with its answer and the code."""
     from quaere import terminal
 
-    base = _find(project)
+    base = _find(project, private)
     library, faults = base.read()
     name = _today(library, name)
     if asked := library.questions.get(name):
-        _out(terminal.question(asked, base.verdicts(library).get(asked.id)))
+        _out(terminal.question(asked, base.verdicts(library)))
     elif paper := library.papers.get(name):
         _out(terminal.paper(library, paper, base.verdicts(library)))
     else:
@@ -244,12 +252,13 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Resume the last run of this size and seed.")] = False,
     device: Annotated[Device, typer.Option(help="The device to run on.")] = Device.AUTO,
     listed: Annotated[bool, typer.Option("--list", help="List the experiments.")] = False,
+    private: Private = False,
     project: Base = Path(),
 ) -> None:
     """Run a paper's experiment, and show the outcome of each claim."""
     from quaere import terminal
 
-    base = _find(project)
+    base = _find(project, private)
     library, faults = base.read()
     if listed or slug is None:
         _out(terminal.experiments(library))
@@ -259,6 +268,7 @@ def run(
     module = _experiment(library, faults, slug)
     options = [f"--size {size}"]
     options += [f"--seed {seed}"] * (seed != 0) + [f"--device {device}"] * (device is not Device.AUTO)
+    options += ["--private"] * private
     options += [f"--project {shlex.quote(str(project))}"] * (project != Path())
     with _stopping(f"quaere run {slug} {' '.join(options)}"):
         result, one = base.run(module, slug, size, seed, device, resume)
@@ -308,13 +318,14 @@ def notebook(
     output: Annotated[Path | None, typer.Option(help="The output file; default: SLUG.ipynb.", dir_okay=False)] = None,
     size: Annotated[Size, typer.Option(help="The size that the notebook runs.")] = Size.SMOKE,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    private: Private = False,
     project: Base = Path(),
 ) -> None:
     """Write an experiment as a Jupyter notebook.
 
     It runs from top to bottom.
     """
-    base = _find(project)
+    base = _find(project, private)
     library, faults = base.read()
     slug = _today(library, slug)
     module = _experiment(library, faults, slug)
@@ -331,6 +342,7 @@ def export(
     form: Annotated[
         str, typer.Option("--format", help="bibtex, csl-json, ris or json, or the format of a plugin.")
     ] = "bibtex",
+    private: Private = False,
     project: Base = Path(),
 ) -> None:
     """Print the references of papers for other programs."""
@@ -339,7 +351,7 @@ def export(
     known = formats()
     if form not in known:
         _unknown("format", form, known)
-    library, faults = _find(project).read()
+    library, faults = _find(project, private).read()
     slugs = [_today(library, slug) for slug in slugs or ()]
     for slug in slugs:
         if slug not in library.papers:
@@ -441,10 +453,10 @@ def _require_site() -> None:
         _misuse(f"a site is built with {', '.join(missing)}, not installed here", "pip install 'quaere[site]'")
 
 
-def _find(folder: Path) -> Project:
+def _find(folder: Path, private: bool) -> Project:
     from quaere.project import Project
 
-    base = Project.find(folder)
+    base = Project.find(folder, shows_private=private)
     if base.evidence.warning:
         _err().print(f"warning: {base.evidence.warning}", markup=False, soft_wrap=True)
     return base
@@ -488,7 +500,7 @@ def _answers(library: Library, names: Sequence[str]) -> list[Answer]:
             if name in library.papers:
                 _misuse(f"the card `{name}` asks no question")
             _unknown("paper or question", name, [*library.papers, *library.questions])
-        answers = {one.id: one.answer for one in asked if one.answer}
+        answers = {answer.id: answer for one in asked for answer in one.running}
         if not answers:
             _misuse(f"`{name}` has no answer in code")
         chosen |= answers
@@ -523,7 +535,7 @@ def _run(
             broken += not verdict.passed
             if show or not verdict.passed:
                 (_console() if show else progress.console).print(terminal.ran(answer, verdict, transcript))
-    total = sum(1 for asked in library.questions.values() if asked.answer)
+    total = len({answer.id for asked in library.questions.values() for answer in asked.running})
     counts = f"{total} answers: {len(answers)} run, {total - len(answers)} unchanged, {broken} broken"
     _err().print(f"{counts}; {time.monotonic() - started:.1f} s")
     return broken

@@ -64,6 +64,10 @@ class ResultError(AuthorError):
     """An error in a file of results."""
 
 
+class PrivacyError(AuthorError):
+    """Something that everybody sees leads to something private."""
+
+
 class PageError(AuthorError):
     """An error in a page, hand-written or generated."""
 

@@ -18,9 +18,10 @@ from quaere.authoring import changes
 from quaere.cache import Cache
 from quaere.content import files, history
 from quaere.content.bibliography import export
-from quaere.content.check import check
+from quaere.content.check import check, leaks
 from quaere.content.load import load
 from quaere.content.model import Answer, Library, Module, Paper, Verdict
+from quaere.content.private import without_private
 from quaere.content.results import Report, Result
 from quaere.content.settings import Settings, fault, read
 from quaere.content.states import State
@@ -54,13 +55,17 @@ class _Citations(Mapping[str, Mapping[str, str]]):
 
 @dataclass(frozen=True)
 class Project:
-    """A knowledge base in a folder."""
+    """A knowledge base in a folder.
+
+    Unless it `shows_private`, nobody who asks it for the library gets what its cards call private.
+    """
 
     root: Path
     settings: Settings
+    shows_private: bool = False
 
     @classmethod
-    def find(cls, folder: Path) -> Project:
+    def find(cls, folder: Path, *, shows_private: bool = False) -> Project:
         """Find the knowledge base that a folder belongs to.
 
         Raises:
@@ -70,7 +75,7 @@ class Project:
             settings = read(root / "pyproject.toml")
             if settings or (root / Settings().papers).is_dir():
                 changes.complete(root)  # of a command that was killed
-                return cls(root, settings or Settings())
+                return cls(root, settings or Settings(), shows_private)
         problem, hint = "no knowledge base here", "go to a folder with `papers/`, or name one with --project"
         raise MisuseError(Place(str(folder), 0), problem, hint)
 
@@ -93,13 +98,33 @@ class Project:
 
     def read(self, *, keep: bool = False) -> tuple[Library, list[AuthorError]]:
         """Read the library, and the faults of what can't be part of it; `keep` sound cards for the next time."""
+        library, faults = self._read_all(keep=keep)
+        return self._shown(library), faults
+
+    def _read_all(self, *, keep: bool) -> tuple[Library, list[AuthorError]]:
         cache = self.cache if keep else Cache(self.root / stamp.CACHE, is_read_only=True)
         return load(self.root, self.settings, self.versions, cache)
 
+    def _shown(self, library: Library) -> Library:
+        """Take out what is private: what others get has gone through here."""
+        if self.shows_private:
+            return library
+        shown = without_private(library)
+        if shown is not library:
+            self._others.update({one.id for one in self._answers(library)} - {one.id for one in self._answers(shown)})
+        return shown
+
+    @cached_property
+    def _others(self) -> set[str]:
+        """The private answers: nobody is told of them, and what is known of them is kept."""
+        return set()
+
     def check(self, *, keep: bool = False) -> tuple[Library, list[AuthorError]]:
         """Read the library, with all that is wrong in and between its parts; `keep` sound cards for the next time."""
-        library, faults = self.read(keep=keep)
-        return library, [*faults, *check(library), *self._misnamed(library), *self._of_nobody(library)]
+        library, faults = self._read_all(keep=keep)
+        faults += [*check(library), *self._misnamed(library), *self._of_nobody(library)]
+        shown = self._shown(library)
+        return shown, [*faults, *leaks(library, shown)]
 
     def _of_nobody(self, library: Library) -> Iterator[ConfigError]:
         """Yield a fault for each member of a family of affiliations that no card names."""
@@ -159,7 +184,7 @@ class Project:
             Each answer with its verdict and the doctest as it ran.
         """
         # All that are in code: a card at fault must not cost its answers their verdicts.
-        known = {answer.id for answer in (*library.answers, *self._answers(library))}
+        known = {answer.id for answer in (*library.answers, *self._answers(library))} | self._others
         self.verdicts(library)
         limit = timeout or self.settings.timeout
         for answer, verdict, transcript in verify.run(
@@ -233,15 +258,16 @@ class Project:
 
     @staticmethod
     def _answers(library: Library) -> list[Answer]:
-        return [asked.answer for asked in library.questions.values() if asked.answer]
+        found = (answer for asked in library.questions.values() for answer in asked.running)
+        return list({answer.id: answer for answer in found}.values())
 
     def rows(self, library: Library) -> list[dict[str, str | int | float | None]]:
         """Return the questions as a table for programs, in the order of the cards."""
         verdicts = self.verdicts(library)
         rows = []
         for asked in library.questions.values():
-            answer, verdict = asked.answer, verdicts.get(asked.id)
-            state = asked.state(verdict)
+            answer = next(iter(asked.running), None)
+            verdict, state = verdicts.get(answer.id) if answer else None, asked.state(verdicts)
             ran = verdict if state in (State.DEMONSTRATED, State.BROKEN) else None
             row: dict[str, str | int | float | None] = {
                 "paper": asked.paper.slug,
@@ -249,7 +275,7 @@ class Project:
                 "ask": asked.question.ask,
                 "state": state.value,
                 "asked": asked.question.asked.isoformat(),
-                "answer": asked.question.answer or (answer.prose if answer else None),
+                "answer": asked.prose or None,
                 "module": answer.module if answer else None,
                 "line": answer.place.line if answer else None,
                 "verified_at": ran.at if ran else None,
@@ -269,5 +295,6 @@ class Project:
         from quaere.pages import render
 
         citations, found = _Citations(library.papers), history.read(self.root, library, self.cache.get)
-        verdicts = self.verdicts(library)
+        known = {answer.id for answer in self._answers(library)}
+        verdicts = {id: verdict for id, verdict in self.verdicts(library).items() if id in known}
         return render.view(library, verdicts, citations=citations, kept=self.cache.get, history=found, **site)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quaere.content.agenda import Task
-from quaere.content.model import Answer, Asked, Library, Paper, Verdict
+from quaere.content.model import Answer, Asked, Library, Paper, Status, Verdict
 from quaere.content.results import Finding, Outcome, Result, cell, mean_and_range
 from quaere.content.states import Kind, State
 from quaere.errors import visible
@@ -64,7 +64,7 @@ def questions(asked: Iterable[Asked], verdicts: Mapping[str, Verdict]) -> Render
     """Show questions as a table, one per line."""
     table = _table("state", "question", "")
     for one in asked:
-        table.add_row(_badge(one.state(verdicts.get(one.id))), Text(one.id), Text(one.question.ask))
+        table.add_row(_badge(one.state(verdicts)), Text(one.id), Text(one.question.ask))
     return table
 
 
@@ -120,8 +120,12 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
             table.add_row(Text(name, _FAINT), Text(value))
     asked = [question for question in library.questions.values() if question.paper is one]
     notes: list[RenderableType] = [Text(""), Markdown(card.notes)] if card.notes else []
+    for quote in card.quotes:
+        notes += [Text(""), Text(f"“{quote.text}”" + (f" ({quote.page})" if quote.page else ""))]
+        notes += [Markdown(quote.note)] if quote.note else []
     return Group(
         Text(reference.title, "bold"),
+        *([Text(status(card.status), "bold red")] if card.status else []),
         Text(f"{reference.credits}. {', '.join(filter(None, (reference.venue, str(reference.issued) or 'no year')))}"),
         *([Text(f"{card.idea}\n", "italic")] if card.idea else []),
         table,
@@ -130,20 +134,31 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
     )
 
 
-def question(asked: Asked, verdict: Verdict | None) -> RenderableType:
-    """Show a question with its answer, the code, and the verdict."""
+def status(one: Status) -> str:
+    """Say what has become of a paper."""
+    by, since = f" by {one.by}" if one.by else "", f" since {one.since}" if one.since else ""
+    return f"{one.state}{by}{since}" + (f": {one.note}" if one.note else "")
+
+
+def question(asked: Asked, verdicts: Mapping[str, Verdict]) -> RenderableType:
+    """Show a question with its answers, the code, and the verdicts."""
     parts: list[RenderableType] = [
         Text(asked.question.ask, "bold"),
-        Text.assemble(_badge(asked.state(verdict)), f"  {asked.id}  ", (str(asked.place), _FAINT)),
+        Text.assemble(_badge(asked.state(verdicts)), f"  {asked.id}  ", (str(asked.place), _FAINT)),
     ]
-    if asked.question.answer:
-        parts += [Text(""), Markdown(asked.question.answer)]
-    if answer := asked.answer:
-        for kind, part in answer.parts:
-            parts += [Text(""), Markdown(part) if kind == "text" else _code(part)]
-        parts += [Text(""), Text(f"{answer.object}  {answer.place}", _FAINT)]
-        if verdict and verdict.key == answer.key:
-            parts.append(_verdict(verdict))
+    if asked.question.by:
+        parts.append(Text(f"asked by {asked.question.by}, {asked.question.asked}", _FAINT))
+    for reply, answer in asked.replies:
+        if reply.text:
+            parts += [Text(""), Markdown(reply.text)]
+        if answer:
+            for kind, part in answer.parts:
+                parts += [Text(""), Markdown(part) if kind == "text" else _code(part)]
+            parts += [Text(""), Text(f"{answer.object}  {answer.place}", _FAINT)]
+            if (verdict := verdicts.get(answer.id)) and verdict.key == answer.key:
+                parts.append(_verdict(verdict))
+        if given := ", ".join(str(one) for one in (reply.by, reply.answered) if one):
+            parts.append(Text(f"answered: {given}", _FAINT))
     return Group(*parts)
 
 

@@ -19,7 +19,7 @@ def test_a_generated_library_is_sound_and_has_questions_in_each_state_that_needs
     library, faults = Project.find(tmp_path).check()
     assert not faults
     assert len(library.papers) == COUNT
-    assert {one.state(None).value for one in library.questions.values()} == {"open", "answered"}
+    assert {one.state({}).value for one in library.questions.values()} == {"open", "answered"}
     sizes = [len(paper.source.encode()) for paper in library.papers.values()]
     assert 3500 < sum(sizes) / COUNT < 4500
 

@@ -15,7 +15,7 @@ from citeproc.source.json import CiteProcJSON
 from benchmarks import generated as generate
 from quaere.content import wikilinks
 from quaere.content.bibliography.bibtex import Bibliography
-from quaere.content.model import Card, Library, Paper
+from quaere.content.model import Card, Claim, Library, Paper, Question
 from quaere.content.results import Result
 from quaere.pages import dump, exports, render
 from quaere.pages.view import View
@@ -49,8 +49,8 @@ def test_each_card_can_be_made_again_from_the_dump(view: View, made: dict[str, s
     for slug, paper in view.library.papers.items():
         card = {name: value for name, value in found[slug].items() if name in claims}
         parts = {
-            "questions": ("id", "ask", "asked", "answer", "formerly"),
-            "claims": ("id", "says", "where", "reported"),
+            "questions": tuple(Question.model_fields),
+            "claims": tuple(Claim.model_fields),
         }
         card |= {
             name: [{key: one[key] for key in keys if one[key] is not None} for one in found[slug][name]]

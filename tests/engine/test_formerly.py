@@ -50,7 +50,7 @@ def states(base: Base) -> dict[str, State]:
     project = base.project
     found = base.library()
     verdicts = project.verdicts(found)
-    return {id: asked.state(verdicts.get(id)) for id, asked in found.questions.items()}
+    return {id: asked.state(verdicts) for id, asked in found.questions.items()}
 
 
 def verify(project: Project) -> list[str]:
@@ -100,7 +100,7 @@ def test_an_answer_under_a_former_name_is_told_and_counts_meanwhile(base: Base) 
     project = base.project
     found, _ = project.read()
     asked = found.questions["toy.reason"]
-    assert asked.state(project.verdicts(found).get("toy.reason")) is State.DEMONSTRATED
+    assert asked.state(project.verdicts(found)) is State.DEMONSTRATED
     list(project.verify(found, [asked.answer] if asked.answer else []))
     assert "toy.reason" in base.project.evidence.verdicts
 

@@ -57,7 +57,7 @@ def test_the_state_follows_from_answers_and_verdict(
     prose: str | None, code: Answer | None, ran: Verdict | None, state: State
 ) -> None:
     asked = Asked(paper(), question(prose), 0, code)
-    assert asked.state(ran) is state
+    assert asked.state({} if ran is None else {"toy.why": ran}) is state
 
 
 def test_prose_and_code_of_an_answer_are_its_parts_in_order() -> None:

@@ -25,7 +25,7 @@ def library() -> Library:
 @pytest.fixture(scope="module")
 def states(library: Library) -> dict[str, State]:
     verdicts = Project.find(ROOT).verdicts(library)
-    return {id: asked.state(verdicts.get(id)) for id, asked in library.questions.items()}
+    return {id: asked.state(verdicts) for id, asked in library.questions.items()}
 
 
 def papers_with(library: Library, **wanted: str) -> set[str]:

@@ -21,7 +21,9 @@ _SMALL = frozenset(
 _WORDS, _LETTERS = 5, 40
 
 
-def ask(library: Library, slug: str, question: str, *, id: str | None, asked: datetime.date) -> Changes:
+def ask(
+    library: Library, slug: str, question: str, *, id: str | None, asked: datetime.date, by: str | None = None
+) -> Changes:
     """Ask a question on a card.
 
     Args:
@@ -30,6 +32,7 @@ def ask(library: Library, slug: str, question: str, *, id: str | None, asked: da
         question: What is asked, a line of Markdown.
         id: The question's id; made of its words if None.
         asked: When it was asked.
+        by: Who asked it.
 
     Raises:
         MisuseError: There is no such card, the question is empty, or the id is taken or no id.
@@ -45,7 +48,7 @@ def ask(library: Library, slug: str, question: str, *, id: str | None, asked: da
         raise _misuse(f"`{id}` is no id", "use lower-case words joined by hyphens")
     elif id in taken:
         raise _misuse(f"the card `{slug}` has a question `{id}` already", "choose another --id, or leave it out")
-    item = {"id": id, "ask": question, "asked": asked}
+    item = {"id": id, "ask": question, "asked": asked, **({"by": by} if by else {})}
     text = edit.append(paper.source, ("questions",), item, paper.file)
     return Changes.of(f"asked {slug}.{id}", [Change(paper.file, paper.source, text)])
 
@@ -68,7 +71,16 @@ def id_of(question: str, taken: Iterable[str]) -> str:
     return next(name for n in range(1, len(taken) + 2) if (name := base if n == 1 else f"{base}-{n}") not in taken)
 
 
-def answer(library: Library, id: str, prose: str, *, replaces: bool = False) -> Changes:
+def answer(
+    library: Library,
+    id: str,
+    prose: str,
+    *,
+    replaces: bool = False,
+    adds: bool = False,
+    by: str | None = None,
+    day: datetime.date | None = None,
+) -> Changes:
     """Answer a question in prose on its card.
 
     Args:
@@ -76,6 +88,9 @@ def answer(library: Library, id: str, prose: str, *, replaces: bool = False) -> 
         id: The question, `paper.question`.
         prose: Markdown.
         replaces: Whether it may take the place of an answer in prose.
+        adds: Whether it stands beside the answers that are there.
+        by: Who answers; then the answer stands among `answers`, with this and the day.
+        day: When it is answered.
 
     Raises:
         MisuseError: There is no such question, the answer is empty, or there is one already.
@@ -84,11 +99,21 @@ def answer(library: Library, id: str, prose: str, *, replaces: bool = False) -> 
     id = asked.id
     if not prose:
         raise _misuse("the answer is empty", "nothing was changed")
-    if asked.question.answer is not None and not replaces:
-        raise _misuse(f"`{id}` is answered already", "write over it with --force")
-    paper = asked.paper
-    path = ("questions", asked.index, "answer")
-    text = edit.put(paper.source, path, f"{prose}\n" if "\n" in prose else prose, paper.file)
+    question, paper = asked.question, asked.paper
+    prose = f"{prose}\n" if "\n" in prose else prose
+    several, single = ("questions", asked.index, "answers"), ("questions", asked.index, "answer")
+    if question.prose and not (replaces or adds):
+        raise _misuse(f"`{id}` is answered already", "add another answer with --add, or write over it with --force")
+    if replaces and question.answers:
+        raise _misuse(f"`{id}` has several answers", "change them in the card")
+    if by or (adds and question.prose):
+        item = {"text": prose, **({"by": by, "answered": day} if by else {})}
+        source = paper.source
+        if replaces and question.answer is not None:
+            source = edit.remove(source, single, paper.file)
+        text = edit.append(source, several, item, paper.file)
+    else:
+        text = edit.put(paper.source, single, prose, paper.file)
     return Changes.of(f"answered {id}", [Change(paper.file, paper.source, text)])
 
 

@@ -104,7 +104,7 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
     files.change(lambda path, text: _renamed(library, path, text, gone, kept))
     source = edit.fields(files.text(other.file))
     text = files.text(one.file)
-    for name in ("tags", "affiliations", "links", "builds_on", "departures", "claims"):
+    for name in ("tags", "affiliations", "links", "builds_on", "departures", "claims", "quotes"):
         has = [*edit.fields(text).get(name, ())]
         for item in source.get(name, ()):
             is_own = item == kept or (isinstance(item, Mapping) and item.get("from") in (kept, gone))
@@ -113,7 +113,7 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
                 has.append(item)
     for item in source.get("questions", ()):
         text = edit.append(text, ("questions",), {**item, "id": names.get(item["id"], item["id"])}, one.file)
-    for name in ("idea", "short", "reading"):
+    for name in ("idea", "short", "reading", "status"):
         if source.get(name) and not edit.fields(text).get(name):
             text = edit.put(text, (name,), source[name], one.file)
     if notes := source.get("notes"):
@@ -246,6 +246,8 @@ def _with_question(library: Library, path: str, text: str, old: str, new: str) -
     if path.endswith(".py"):
         return _in_names(text, lambda name: new if name == old else name)
     text = re.sub(rf"\[\[\s*{re.escape(old)}(?=\s*[\]|#])", f"[[{new}", text)
+    if _is_card(library, path):
+        text = _with_codes(path, text, lambda name: new if name == old else name)
     return re.sub(rf"(<!--\s*quaere:question\s+){re.escape(old)}(?=\s*-->)", rf"\g<1>{new}", text)
 
 
@@ -261,6 +263,18 @@ def _in_card(path: str, text: str, old: str, new: str) -> str:
     for index, departure in enumerate(value.get("departures", ())):
         if isinstance(departure, Mapping) and departure.get("from") == old:
             text = edit.put(text, ("departures", index, "from"), new, path)
+    status = value.get("status")
+    if isinstance(status, Mapping) and status.get("by") == old:
+        text = edit.put(text, ("status", "by"), new, path)
+    return _with_codes(path, text, lambda name: f"{new}.{name[len(old) + 1 :]}" if name.startswith(f"{old}.") else name)
+
+
+def _with_codes(path: str, text: str, rename: Callable[[str], str]) -> str:
+    """Rename the answers in code that a card names."""
+    for index, question in enumerate(edit.fields(text).get("questions", ()) if "code:" in text else ()):
+        for n, reply in enumerate(question.get("answers", ()) if isinstance(question, Mapping) else ()):
+            if isinstance(reply, Mapping) and (name := reply.get("code")) and rename(name) != name:
+                text = edit.put(text, ("questions", index, "answers", n, "code"), rename(name), path)
     return text
 
 

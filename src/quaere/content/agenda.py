@@ -58,12 +58,12 @@ def _of_questions(
 ) -> Iterator[Task]:
     kinds = {State.BROKEN: Kind.BROKEN, State.UNVERIFIED: Kind.UNVERIFIED, State.OPEN: Kind.OPEN}
     for asked in library.questions.values():
-        if kind := kinds.get(asked.state(verdicts.get(asked.id))):
+        if kind := kinds.get(asked.state(verdicts)):
             yield _of_question(kind, asked, rests, today)
 
 
 def _of_question(kind: Kind, asked: Asked, rests: Mapping[str, int], today: datetime.date) -> Task:
-    place = asked.answer.place if asked.answer else asked.place
+    place = asked.running[0].place if asked.running else asked.place
     verb = "answer" if kind is Kind.OPEN else "verify"
     days, count = max((today - asked.question.asked).days, 0), rests[asked.paper.slug]
     return Task(kind, asked.id, asked.question.ask, place, days, count, f"quaere {verb} {asked.id}")

@@ -20,7 +20,7 @@ from quaere import stamp
 from quaere.cache import Cache
 from quaere.content import files, located_yaml, markdown
 from quaere.content.located_yaml import Document, Path, show
-from quaere.content.model import SLUG, Card, Claim, Departure, Link, Question, Reading
+from quaere.content.model import SLUG, Card, Claim, Departure, Link, Question, Quote, Reading, Reply, Status
 from quaere.errors import CardError, Place, nearest
 
 _SUFFIXES = {".yml", ".yaml"}
@@ -164,7 +164,18 @@ def _card(document: Document, slug: str, file: str) -> tuple[Card | None, list[C
         found = (_fault(one["type"], one["loc"], one.get("ctx", {}), document) for one in error.errors())
         said = {fault.place for fault in document.faults}
         return None, [fault for fault in found if fault.place not in said]
-    return card, [*_taken("questions", card.questions, document), *_taken("claims", card.claims, document)]
+    faults = [*_taken("questions", card.questions, document), *_taken("claims", card.claims, document)]
+    return card, [*faults, *_replies(card, document)]
+
+
+def _replies(card: Card, document: Document) -> Iterator[CardError]:
+    """Yield an error for each answer that is neither prose nor code, or both."""
+    for index, question in enumerate(card.questions):
+        for n, reply in enumerate(question.answers):
+            if (reply.text is None) == (reply.code is None):
+                problem = "this answer has neither prose nor code" if reply.text is None else "this is two answers"
+                hint = "write `text:` with an answer in prose, or `code:` with the name of one in code"
+                yield CardError(document.place(("questions", index, "answers", n)), problem, hint)
 
 
 def _taken(part: str, items: Iterable[Question | Claim], document: Document) -> Iterator[CardError]:
@@ -182,6 +193,7 @@ _WANTED = {
     "string_type": ("text", "quote it"),
     "tuple_type": ("a list", "write `[one, two]`, or each on a line of its own after `- `"),
     "model_type": ("a mapping", "write `name: value`"),
+    "bool_type": ("true or false", "write one of them without quotes"),
     "date_type": ("a date", "write it as 2026-01-31, without quotes and time"),
 }
 
@@ -190,6 +202,7 @@ _PATTERNS = {
     "url": ("no web address", "start it with https://"),
     "cite": ("no BibTeX key", "leave out spaces, commas and braces"),
     "test": ("no name of a test", "write the name of a function, `test_…`"),
+    "code": ("no name of an answer in code", "write it as in its docstring: `paper.question`"),
 }
 
 
@@ -223,7 +236,7 @@ def _fault(kind: str, path: Path, context: Mapping[str, object], document: Docum
         return CardError(place, problem, "say it in a sentence, and the rest in `notes`")
     if kind == "string_pattern_mismatch":
         # Of a question's former ids, `last` is a number.
-        named = "id" if path[0] == "questions" else last
+        named = "id" if path[0] == "questions" and last != "code" else last
         problem, hint = _PATTERNS.get(named, ("no slug", "use lower-case letters, digits and _, a letter first"))
         return CardError(place, f"`{_short(written)}` is {problem}", hint)
     return CardError(place, f"invalid value ({kind})")
@@ -237,8 +250,12 @@ def _known(path: Path) -> Iterable[str]:
         "departures": Departure,
         "questions": Question,
         "claims": Claim,
+        "quotes": Quote,
+        "status": Status,
+        "answers": Reply,
     }
-    part = parts.get(str(path[0]), Card) if path else Card
+    names = [name for name in path if isinstance(name, str)]
+    part = parts.get(names[-1], Card) if names else Card
     return (field.alias or name for name, field in part.model_fields.items())
 
 

@@ -23,6 +23,7 @@ from quaere.errors import (
     PageError,
     Place,
     PluginError,
+    PrivacyError,
     ResultError,
     nearest,
 )
@@ -60,7 +61,7 @@ def _hint(library: Library, name: str, known: Iterable[str]) -> str:
 def answers_to_no_question(library: Library) -> Iterator[AuthorError]:
     """Each answer in code names a question that a card asks."""
     for answer in library.answers:
-        if not library.has(answer.id):
+        if not library.has(answer.id) and answer.id not in library.answering:
             yield AnswerError(answer.place, f"no card asks `{answer.id}`", _hint(library, answer.id, library.questions))
 
 
@@ -74,6 +75,29 @@ def questions_answered_twice(library: Library) -> Iterator[AuthorError]:
             hint = f"the first answer is {first[id]}: keep one of them"
             yield AnswerError(answer.place, f"`{id}` is answered twice", hint)
         first.setdefault(id, answer.place)
+
+
+@_registered
+def answers_that_are_named(library: Library) -> Iterator[AuthorError]:
+    """Each answer in code that a card names is there."""
+    known = {library.today(answer.id) for answer in library.answers}
+    for paper in library.papers.values():
+        for index, question in enumerate(paper.card.questions):
+            for n, reply in enumerate(question.answers):
+                if reply.code and library.today(reply.code) not in known:
+                    place = paper.place("questions", index, "answers", n, "code")
+                    hint = nearest(reply.code, known) or f"write `Answers: {reply.code}` in a docstring"
+                    yield CardError(place, f"no docstring answers `{reply.code}`", hint)
+
+
+@_registered
+def papers_that_supersede(library: Library) -> Iterator[AuthorError]:
+    """What supersedes a paper is a known card, or what has none."""
+    for paper in library.papers.values():
+        by = paper.card.status.by if paper.card.status else None
+        if by and re.fullmatch(SLUG, by) and not library.has(by):
+            place = paper.place("status", "by")
+            yield CardError(place, f"there is no card `{by}`", _hint(library, by, library.papers))
 
 
 @_registered
@@ -187,8 +211,10 @@ class _Text:
         """Return the links to what is in the library, in the order of the text; all of them begin with a bracket."""
         return markdown.own_links(self.markdown, inline=self.is_line) if self.known is None else self.known
 
-    def error(self, offset: int, written: str, problem: str, hint: str) -> AuthorError:
-        return self.kind(self._within(offset, written), problem, hint)
+    def error(
+        self, offset: int, written: str, problem: str, hint: str, kind: type[AuthorError] | None = None
+    ) -> AuthorError:
+        return (kind or self.kind)(self._within(offset, written), problem, hint)
 
     def _within(self, offset: int, written: str) -> Place:
         """Return a place in the file for a position in the text, which YAML may have indented or folded."""
@@ -214,12 +240,13 @@ class _Text:
         return self._told[1]
 
 
-def _texts(library: Library) -> Iterator[_Text]:
-    """Yield each text of cards, answers and results that may hold links."""
+def _texts(library: Library, written: Library | None = None) -> Iterator[_Text]:
+    """Yield each text of cards, answers and results that may hold links; `written` has the files' texts, if another."""
     for slug, paper in library.papers.items():
         for path, text, is_line in paper.card.texts():
             links = None if paper.links is None else list(paper.links.get(path, ()))
-            yield _Text(text, paper.place(*path), paper.source, addresses.card(slug), is_line, known=links)
+            source = (written or library).papers[slug].source
+            yield _Text(text, paper.place(*path), source, addresses.card(slug), is_line, known=links)
     for answer in library.answers:
         page = addresses.card(library.today(answer.id).partition(".")[0])
         yield _Text(answer.prose, answer.place, "", page, kind=AnswerError)
@@ -272,6 +299,70 @@ def references_without_title(library: Library) -> Iterator[AuthorError]:
         reference = paper.reference
         if not reference.has_title:
             yield BibError(reference.place, f"entry `{reference.key}` has no title", "add `title = {…}`")
+
+
+def leaks(whole: Library, shown: Library) -> Iterator[AuthorError]:
+    """Yield an error for each place of what is shown that leads to what is private.
+
+    Args:
+        whole: The library with all that is private.
+        shown: The same without it.
+    """
+    if whole is shown:
+        return
+
+    def is_private(name: str) -> bool:
+        name = whole.today(name.partition("#")[0])
+        name = whole.answering.get(name, name)
+        return whole.has(name) and not shown.has(name)
+
+    problem = "`{}` is private, and stands here where everybody sees it"
+    hint = "take it out, make this private too, or make that public"
+    for text in _texts(shown, whole):
+        for link in text.links():
+            if link.kind == "wikilink" and is_private(link.target):
+                yield text.error(link.offset, f"[[{link.target}", problem.format(link.target), hint, PrivacyError)
+            elif markdown.is_relative(link.target):
+                path, target = whole.led_to(text.page, link.target), unquote(link.target)
+                if path and path != shown.led_to(text.page, link.target):
+                    yield text.error(link.offset, target, problem.format(target), hint, PrivacyError)
+    for slug in shown.papers:
+        # As it is written: of what is shown, these are left out.
+        paper = whole.papers[slug]
+        for at, name in _names(paper):
+            if is_private(name):
+                yield PrivacyError(paper.place(*at), problem.format(name), hint)
+    for file, page in whole.docs.items():
+        found = [*wikilinks(page), *((offset, name) for offset, _, name in parts(page) if name)]
+        for offset, name in found:
+            if is_private(name) or is_private(name.partition(".")[0]):
+                column = offset - page.rfind("\n", 0, offset)
+                place = Place(f"{whole.settings.docs}/{file}", page.count("\n", 0, offset) + 1, column)
+                yield PrivacyError(place, problem.format(name), hint)
+    private = [name for name in whole.questions if name not in shown.questions]
+    private += [module.name for module in whole.modules if module.name not in shown.named_modules]
+    named = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, private))})(?![\w-])") if private else None
+    for module in shown.modules if named else ():
+        for number, line in enumerate(module.source.split("\n"), 1):
+            if named and (mention := named.search(line)):
+                where = Place(module.file, number, mention.start() + 1)
+                rather = "answer it in the module of a private card, or make it public"
+                yield PrivacyError(where, problem.format(mention[0]), rather)
+
+
+def _names(paper: Paper) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the names of other cards and answers that a card's fields hold, each with its path."""
+    card = paper.card
+    for index, slug in enumerate(card.builds_on):
+        yield ("builds_on", index), slug
+    for index, departure in enumerate(card.departures):
+        yield ("departures", index, "from"), departure.from_
+    if card.status and card.status.by:
+        yield ("status", "by"), card.status.by
+    for index, question in enumerate(card.questions):
+        for n, reply in enumerate(question.answers if not question.private else ()):
+            if reply.code:
+                yield ("questions", index, "answers", n, "code"), reply.code
 
 
 def remarks(library: Library) -> list[str]:

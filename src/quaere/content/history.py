@@ -24,7 +24,7 @@ import yaml
 
 from quaere.content.model import Library
 
-_FORMAT = 1
+_FORMAT = 2
 """Part of the key of what is kept."""
 _PATIENCE = 120
 _LAST = 64
@@ -169,14 +169,14 @@ def _prose(
     root: Path, library: Library, versions: Mapping[str, list[Version]], kept: Kept
 ) -> Iterator[tuple[str, datetime.datetime]]:
     """Yield since when questions are answered in prose."""
-    wanted = [asked for asked in library.questions.values() if asked.question.answer]
+    wanted = [asked for asked in library.questions.values() if asked.question.prose]
     held: dict[str, set[str]] = {}
     several: dict[str, list[Version]] = {}
     for paper in {asked.paper.slug: asked.paper for asked in wanted}.values():
         known = versions.get(paper.file, [])
         if len(known) == 1 and known[0][1] == _name(paper.source.encode(errors="surrogatepass"), like=known[0][1]):
             # What the card holds today it has held from the beginning.
-            held[known[0][1]] = {question.id for question in paper.card.questions if question.answer}
+            held[known[0][1]] = {question.id for question in paper.card.questions if question.prose}
         else:
             several[paper.slug] = known
     held |= _held(root, several.values(), _answered_in_card, kept)
@@ -197,8 +197,8 @@ def _code(
     for at, blob in sorted(itertools.chain.from_iterable(modules), reverse=True):
         first |= dict.fromkeys(held.get(blob, ()), at)
     for asked in library.questions.values():
-        names = (asked.id, *library.former_names(asked))
-        if asked.answer and (times := [first[name] for name in names if name in first]):
+        names = (asked.id, *library.former_names(asked), *asked.named)
+        if asked.running and (times := [first[name] for name in names if name in first]):
             yield asked.id, _moment(min(times))
 
 
@@ -239,7 +239,12 @@ def _answered_in_card(data: bytes) -> set[str]:
     if not found or b"answer" not in found[0]:
         return set()
     try:
-        return {str(one["id"]) for one in yaml.load(found[0].decode(), _LOADER)["questions"] if one.get("answer")}
+        asked = yaml.load(found[0].decode(), _LOADER)["questions"]
+        return {
+            str(one["id"])
+            for one in asked
+            if one.get("answer") or any(reply.get("text") for reply in one.get("answers") or ())
+        }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, yaml.YAMLError):
         return set()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from quaere.content import addresses
 from quaere.content.bibliography.reference import Reference
@@ -29,8 +29,16 @@ SLUG = r"^[a-z][a-z0-9_]*$"
 Slug = Annotated[str, Field(pattern=SLUG)]
 ModuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+QuestionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z0-9]+(-[a-z0-9]+)*$")]
 ReadingState = Literal["to-read", "reading", "read"]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+
+
+_PRIVATE: bool = Field(default=False, description="whether nothing that is made shows it, unless --private is given")
+
+
+def _page(written: object) -> object:
+    return str(written) if type(written) is int else written
 
 
 class _Part(BaseModel):
@@ -68,16 +76,57 @@ class Departure(_Part):
     )
 
 
+class Quote(_Part):
+    """A passage of the paper, word for word."""
+
+    text: Text = Field(description="the paper's own words; they are shown as they stand, and are no Markdown")
+    page: Annotated[Text, BeforeValidator(_page), Field(json_schema_extra={"type": ["string", "integer"]})] | None = (
+        Field(default=None, description="where it stands, such as 4, 4–5 or §3.2")
+    )
+    note: Text | None = Field(default=None, description="your own words on it (Markdown)")
+    private: bool = _PRIVATE
+
+
+class Status(_Part):
+    """What has become of a paper since it appeared."""
+
+    state: Literal["withdrawn", "superseded", "retracted"] = Field(description="what has become of it")
+    by: Line | None = Field(default=None, description="what supersedes it: a card's slug, or text")
+    since: datetime.date | None = Field(default=None, description="the date, such as 2026-11-22")
+    note: Line | None = Field(default=None, description="what else there is to say, such as where it was announced")
+
+
+class Reply(_Part):
+    """One of several answers to a question: in prose, or the name of one in code."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["text"]}, {"required": ["code"]}]})
+
+    text: Text | None = Field(default=None, description="an answer in prose (Markdown)")
+    code: QuestionName | None = Field(
+        default=None, description="the name of an answer in code: `Answers: <name>` in a docstring"
+    )
+    by: Line | None = Field(default=None, description="who answered")
+    answered: datetime.date | None = Field(default=None, description="when")
+
+
 class Question(_Part):
     """A reader's question. Its state is computed, never written."""
 
     id: Id = Field(description="its name on the card, which links and answers use: words joined by hyphens")
     ask: Line = Field(description="the question, a line of Markdown")
     asked: datetime.date = Field(description="the date of the question, such as 2026-11-22")
-    answer: Text | None = Field(None, description="an answer in prose (Markdown)")
+    by: Line | None = Field(default=None, description="who asked")
+    answer: Text | None = Field(default=None, description="an answer in prose (Markdown)")
+    answers: tuple[Reply, ...] = Field(default=(), description="further answers, or all of them, each with who gave it")
+    private: bool = _PRIVATE
     formerly: tuple[Id, ...] = Field(
         default=(), description="ids that the question had before; links to them lead to it"
     )
+
+    @property
+    def prose(self) -> str:
+        """All answers in prose."""
+        return "\n\n".join(filter(None, (self.answer, *(reply.text for reply in self.answers))))
 
 
 class Claim(_Part):
@@ -123,10 +172,15 @@ class Card(_Part):
     claims: tuple[Claim, ...] = Field(
         default=(), description="what the paper says that it shows; an experiment puts it to the test"
     )
+    quotes: tuple[Quote, ...] = Field(default=(), description="passages of the paper, word for word")
+    status: Status | None = Field(None, description="what has become of the paper, if something has")
+    private: bool = _PRIVATE
 
     def texts(self) -> Iterator[tuple[tuple[str | int, ...], str, bool]]:
         """Yield the path of each text that may hold links, the text, and whether it is a line."""
         yield ("idea",), self.idea, True
+        if self.status and self.status.note:
+            yield ("status", "note"), self.status.note, True
         for index, question in enumerate(self.questions):
             yield ("questions", index, "ask"), question.ask, True
         for index, departure in enumerate(self.departures):
@@ -141,6 +195,12 @@ class Card(_Part):
         for index, question in enumerate(self.questions):
             if question.answer:
                 yield ("questions", index, "answer"), question.answer, False
+            for n, reply in enumerate(question.answers):
+                if reply.text:
+                    yield ("questions", index, "answers", n, "text"), reply.text, False
+        for index, quote in enumerate(self.quotes):
+            if quote.note:
+                yield ("quotes", index, "note"), quote.note, False
 
 
 @dataclass(frozen=True)
@@ -242,12 +302,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question in its paper, with the answer in code, if any."""
+    """A question in its paper, with its answers in code.
+
+    `answer` is the one that is named like the question; `named` are those that its card names, by the name there.
+    """
 
     paper: Paper
     question: Question
     index: int
     answer: Answer | None
+    named: Mapping[str, Answer] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -259,13 +323,40 @@ class Asked:
         """The question's place in its card."""
         return self.paper.place("questions", self.index)
 
-    def state(self, verdict: Verdict | None) -> State:
-        """Compute the state from the answers and from the verdict on the one in code, if it has run."""
-        if self.answer is None:
-            return State.OPEN if self.question.answer is None else State.ANSWERED
-        if verdict is None or verdict.key != self.answer.key:
-            return State.UNVERIFIED
-        return State.DEMONSTRATED if verdict.passed else State.BROKEN
+    @property
+    def running(self) -> tuple[Answer, ...]:
+        """The answers in code, each once; the one that is named like the question comes first."""
+        own = [self.answer] if self.answer else []
+        return tuple({answer.id: answer for answer in (*own, *self.named.values())}.values())
+
+    @property
+    def replies(self) -> tuple[tuple[Reply, Answer | None], ...]:
+        """All answers in the order in which they are shown, each with its code if it has some."""
+        found = [(reply, self.named.get(reply.code or "")) for reply in self.question.answers]
+        first: list[tuple[Reply, Answer | None]] = []
+        if self.question.answer:
+            first.append((Reply(text=self.question.answer), None))
+        if self.answer and self.answer not in self.named.values():
+            first.append((Reply(code=self.id), self.answer))
+        return (*first, *((reply, answer) for reply, answer in found if reply.text or answer))
+
+    @property
+    def prose(self) -> str:
+        """The answers in prose, or what is written around the code of those that have no other, as Markdown."""
+        return self.question.prose or "\n\n".join(answer.prose for answer in self.running)
+
+    def state(self, verdicts: Mapping[str, Verdict]) -> State:
+        """Compute the state from the answers, and from the verdicts on those in code.
+
+        Of several answers in code the worst counts: a question is demonstrated only if all of them passed.
+        """
+        if not (running := self.running):
+            return State.ANSWERED if self.question.prose else State.OPEN
+        found = [(answer, verdicts.get(answer.id)) for answer in running]
+        current = [verdict.passed for answer, verdict in found if verdict and verdict.key == answer.key]
+        if not all(current):
+            return State.BROKEN
+        return State.DEMONSTRATED if len(current) == len(running) else State.UNVERIFIED
 
 
 @dataclass(frozen=True)
@@ -301,12 +392,28 @@ class Library:
         """All questions by full name, in the order of the cards."""
         named = ((self.today(answer.id), answer) for answer in reversed(self.answers))
         answers = {id: answer if answer.id == id else replace(answer, id=id) for id, answer in named}
+
+        def coded(question: Question) -> dict[str, Answer]:
+            codes = [reply.code for reply in question.answers if reply.code]
+            return {code: answers[self.today(code)] for code in codes if self.today(code) in answers}
+
         asked = (
-            Asked(paper, question, index, answers.get(f"{paper.slug}.{question.id}"))
+            Asked(paper, question, index, answers.get(f"{paper.slug}.{question.id}"), coded(question))
             for paper in self.papers.values()
             for index, question in enumerate(paper.card.questions)
         )
         return {one.id: one for one in asked}
+
+    @cached_property
+    def answering(self) -> Mapping[str, str]:
+        """The question that names each answer in code which is not named like a question, by the answer's name."""
+        found: dict[str, str] = {}
+        for slug, paper in self.papers.items():
+            for question in paper.card.questions:
+                for reply in question.answers:
+                    if reply.code and self.today(reply.code) not in self.questions:
+                        found.setdefault(reply.code, f"{slug}.{question.id}")
+        return found
 
     @cached_property
     def former_slugs(self) -> Mapping[str, str]:

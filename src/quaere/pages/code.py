@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from quaere.content import addresses
-from quaere.content.model import Module
+from quaere.content.model import Asked, Module
 from quaere.pages import names, sections, source
 from quaere.pages.docstrings import Part
 from quaere.pages.output import Output
@@ -110,10 +110,18 @@ def context(view: View, module: Module) -> dict[str, Any]:
         "rows": rows,
         "is_read": read.tree is not None,
         "papers": view.implementing.get(module.name, ()),
-        "asked": {id: view.library.questions[id] for id in dict.fromkeys(asked) if id in view.library.questions},
+        "asked": dict(_asked(view, dict.fromkeys(asked))),
         "sections": _sections(read.rows, ids),
         "reserved": {*ids.values(), *(f"asked.{id}" for id in asked)},
     }
+
+
+def _asked(view: View, names: Iterable[str]) -> Iterator[tuple[str, Asked]]:
+    """Yield the question that each answer in code is to, by the answer's name; an unknown one is left out."""
+    library = view.library
+    for name in names:
+        if asked := library.questions.get(library.answering.get(name, name)):
+            yield name, asked
 
 
 def _answered(row: source.Row, lines: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quaere.content import addresses
 from quaere.content.bibliography import csl, export
-from quaere.content.model import Asked, Card, Claim, Paper, Question
+from quaere.content.model import Answer, Asked, Card, Claim, Paper, Question, Verdict
 from quaere.content.results import Finding, Outcome, Result
 from quaere.content.settings import Settings
 from quaere.content.states import State
@@ -64,14 +64,23 @@ class LastRun(_Part):
     versions: Mapping[str, str]
 
 
+class NamedAnswer(_Part):
+    """An answer in code that a card names as one to a question."""
+
+    name: str
+    code: AnswerInCode
+    verdict: LastRun | None
+
+
 class LibraryQuestion(Question):
     """A question, with what follows from its answers."""
 
     line: int = Field(description="where it stands in the card's file")
     state: State
     answered: datetime.datetime | None = Field(description="the first commit with an answer; null if it is not known")
-    code: AnswerInCode | None
+    code: AnswerInCode | None = Field(description="the answer in code that is named like the question")
     verdict: LastRun | None
+    others: tuple[NamedAnswer, ...] = Field(description="the answers in code that the card names")
 
 
 class LibraryClaim(Claim):
@@ -230,26 +239,37 @@ def _question(view: View, asked: Asked) -> dict[str, Any]:
         "line": asked.place.line,
         "state": view.states[asked.id],
         "answered": answered and answered.isoformat(),
-        "code": answer
-        and {
-            "module": answer.module,
-            "object": answer.object,
-            "file": answer.place.file,
-            "line": answer.place.line,
-            "imports": answer.imports,
-            "key": answer.key,
-            "parts": [{"kind": kind, "text": text} for kind, text in answer.parts],
-        },
-        "verdict": verdict
-        and {
-            "key": verdict.key,
-            "passed": verdict.passed,
-            "failure": verdict.failure,
-            "at": verdict.at,
-            "seconds": verdict.seconds,
-            "commit": verdict.commit,
-            "versions": dict(verdict.versions),
-        },
+        "code": answer and _in_code(answer),
+        "verdict": verdict and _last_run(verdict),
+        "others": [
+            {"name": name, "code": _in_code(one), "verdict": (ran := view.verdicts.get(one.id)) and _last_run(ran)}
+            for name, one in asked.named.items()
+            if one != answer
+        ],
+    }
+
+
+def _in_code(answer: Answer) -> dict[str, Any]:
+    return {
+        "module": answer.module,
+        "object": answer.object,
+        "file": answer.place.file,
+        "line": answer.place.line,
+        "imports": answer.imports,
+        "key": answer.key,
+        "parts": [{"kind": kind, "text": text} for kind, text in answer.parts],
+    }
+
+
+def _last_run(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "key": verdict.key,
+        "passed": verdict.passed,
+        "failure": verdict.failure,
+        "at": verdict.at,
+        "seconds": verdict.seconds,
+        "commit": verdict.commit,
+        "versions": dict(verdict.versions),
     }
 
 

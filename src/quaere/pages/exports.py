@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from quaere.content.bibliography import csl, export
 from quaere.content.bibliography.reference import OTHERS, Reference
-from quaere.content.model import Paper
+from quaere.content.model import Paper, Status
 from quaere.pages import dump
 from quaere.pages.claims import judged
 from quaere.pages.notebook import in_words
@@ -81,17 +81,29 @@ def _parts(view: View, paper: Paper) -> Iterator[str]:
     card, library, reference = paper.card, view.library, paper.reference
     yield f"# {reference.title}"
     yield " · ".join(part for part in (reference.credits, reference.venue, str(reference.issued)) if part)
+    if card.status:
+        yield f"**{in_words(status(view, card.status), library)}**"
     yield in_words(card.idea, library)
     before = (view.summaries[slug].name for slug in card.builds_on if slug in view.summaries)
     about = (("Tags", card.tags), ("Affiliations", card.affiliations), ("Builds on", tuple(before)))
     yield "\n".join(f"- {name}: {', '.join(found)}" for name, found in about if found)
     for asked in view.asked[paper.slug]:
         yield f"## {in_words(asked.question.ask, library)}"
-        yield f"({view.states[asked.id]}, asked {asked.question.asked})"
-        yield in_words(asked.question.answer or "", library)
-        for kind, text in asked.answer.parts if asked.answer else ():
-            yield in_words(text, library) if kind == "text" else _fenced(text.strip())
+        by = f" by {asked.question.by}" if asked.question.by else ""
+        yield f"({view.states[asked.id]}, asked {asked.question.asked}{by})"
+        for reply, answer in asked.replies:
+            if given := ", ".join(str(one) for one in (reply.by, reply.answered) if one):
+                yield f"Answered: {given}"
+            yield in_words(reply.text or "", library)
+            for kind, text in answer.parts if answer else ():
+                yield in_words(text, library) if kind == "text" else _fenced(text.strip())
     yield in_words(f"## Notes\n\n{card.notes}", library) if card.notes else ""
+    yield "## Quotes" if card.quotes else ""
+    for quote in card.quotes:
+        # Its words stand as they are, whatever Markdown would make of them.
+        yield _fenced(quote.text.strip(), "text")
+        yield f"({quote.page})" if quote.page else ""
+        yield in_words(quote.note or "", library)
 
     def said(text: str) -> str:
         return in_words(" ".join(text.split()), library)
@@ -106,15 +118,22 @@ def _parts(view: View, paper: Paper) -> Iterator[str]:
     yield _listed("Links", (f"[{link.title}]({link.url})" for link in card.links))
 
 
+def status(view: View, one: Status) -> str:
+    """Say what has become of a paper, in a sentence."""
+    named = view.summaries[one.by].name if one.by and one.by in view.summaries else one.by
+    by, since = f" by {named}" if named else "", f", {one.since}" if one.since else ""
+    return f"This paper was {one.state}{by}{since}." + (f" {one.note}" if one.note else "")
+
+
 def _listed(title: str, lines: Iterable[str]) -> str:
     """Return a section with a list; nothing for an empty one."""
     shown = "\n".join(f"- {line}" for line in lines)
     return f"## {title}\n\n{shown}" if shown else ""
 
 
-def _fenced(code: str) -> str:
+def _fenced(code: str, language: str = "pycon") -> str:
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", code)), default=0))
-    return f"{fence}pycon\n{code}\n{fence}"
+    return f"{fence}{language}\n{code}\n{fence}"
 
 
 def _index(view: View) -> str:

@@ -94,7 +94,8 @@ def paper_texts(view: View) -> dict[str, Any]:
     items = []
     for one in view.summaries.values():
         counts = Counter(question.state for question in one.questions)
-        texts = [one.slug, _shown(one.heading), one.cited, _shown(one.idea), ", ".join(one.authors)]
+        cited = " · ".join(filter(None, (one.status, one.cited)))
+        texts = [one.slug, _shown(one.heading), cited, _shown(one.idea), ", ".join(one.authors)]
         items.append([*texts, [counts[state] for state in states]])
     return {"states": states, "items": items}
 

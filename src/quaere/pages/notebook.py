@@ -45,8 +45,8 @@ def book(cells: Iterable[tuple[str, str]]) -> str:
 
 def outputs(view: View) -> Iterator[Output]:
     """Yield the notebook of each card with answers in code, by the path where its page looks for it."""
-    answered = {answer.id for answer in view.library.answers}.intersection(view.library.questions)
-    for slug in sorted({id.partition(".")[0] for id in answered}):
+    answered = {slug for slug, asked in view.asked.items() if any(one.running for one in asked)}
+    for slug in sorted(answered):
         yield Output(_path(slug), partial(_notebook, slug))
 
 
@@ -56,7 +56,7 @@ def _notebook(slug: str, view: View) -> str:
 
 def has_code(view: View, paper: Paper) -> bool:
     """Tell whether a question of a card is answered in code."""
-    return any(asked.answer for asked in view.asked[paper.slug])
+    return any(asked.running for asked in view.asked[paper.slug])
 
 
 def path(paper: Paper) -> str:
@@ -74,9 +74,9 @@ def _cells(view: View, paper: Paper) -> Iterator[tuple[str, str]]:
     yield "markdown", f"# {paper.reference.title}\n\nRun it in {where}, after `{library.settings.install}`."
     yield "code", SETUP
     for asked in view.asked[paper.slug]:
-        if asked.answer:
-            yield "markdown", in_words(f"## {asked.question.ask}\n\n{asked.question.answer}", library)
-            for kind, text in asked.answer.parts:
+        if asked.running:
+            yield "markdown", in_words(f"## {asked.question.ask}\n\n{asked.question.prose}".rstrip(), library)
+            for kind, text in (part for answer in asked.running for part in answer.parts):
                 yield ("markdown", in_words(text, library)) if kind == "text" else ("code", scripts.script(text))
 
 

@@ -131,6 +131,7 @@ class _Notebook:
             case Asked():
                 parts.append(f"Asked({value.paper.digest}, {value.index}")
                 self._tell(value.answer, parts)
+                self._tell(value.named, parts)
             case Library() | View():
                 raise UnknownError("a whole library is no answer")
             case Set():

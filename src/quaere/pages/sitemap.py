@@ -35,7 +35,7 @@ def _changed(view: View) -> Iterator[tuple[str, datetime.datetime]]:
     sources = {addresses.module(module.name): {module.file} for module in library.modules}
     sources |= {page: {f"{library.settings.docs}/{page}"} for page in library.docs}
     for slug, asked in view.asked.items():
-        answers = {one.answer.place.file for one in asked if one.answer}
+        answers = {answer.place.file for one in asked for answer in one.running}
         sources[addresses.card(slug)] = {library.papers[slug].file, *answers}
     for page, made_from in sources.items():
         if known := [spans[file].changed for file in made_from if file in spans]:

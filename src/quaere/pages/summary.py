@@ -81,6 +81,8 @@ class Summary:
         links: The slugs of the other cards that its texts link to.
         stale: The experiment's results whose code has changed since, by size.
         has_link: Whether the card has a link.
+        status: `withdrawn`, `superseded` or `retracted`; empty if the paper is none of these.
+        superseded_by: The slug of the card of the paper that supersedes it; empty without one.
     """
 
     slug: str
@@ -109,6 +111,8 @@ class Summary:
     links: tuple[str, ...]
     stale: tuple[str, ...]
     has_link: bool
+    status: str
+    superseded_by: str
 
     @property
     def cited(self) -> str:
@@ -166,6 +170,8 @@ def summarize(
         links=tuple(slug for slug in _linked(card, asked) if slug in known and slug != paper.slug),
         stale=tuple(stale),
         has_link=bool(card.links),
+        status=card.status.state if card.status else "",
+        superseded_by=card.status.by if card.status and card.status.by and card.status.by in known else "",
     )
 
 
@@ -174,7 +180,8 @@ def _linked(card: Card, asked: Iterable[tuple[Asked, State]]) -> dict[str, None]
     texts = [card.idea, card.notes or ""]
     texts += (text for one in card.departures for text in (one.what, one.where))
     for one, _ in asked:
-        texts += (one.question.ask, one.question.answer or "", one.answer.prose if one.answer else "")
+        texts += (one.question.ask, one.question.prose, *(answer.prose for answer in one.running))
+    texts += (one.note or "" for one in card.quotes)
     texts += (text for one in card.claims for text in (one.says, one.where, one.reported))
     targets = (target for text in texts if "[[" in text for _, target in wikilinks.wikilinks(text))
     return dict.fromkeys(re.split(r"[.#]", target)[0] for target in targets)
@@ -182,7 +189,7 @@ def _linked(card: Card, asked: Iterable[tuple[Asked, State]]) -> dict[str, None]
 
 def _question(asked: Asked, state: State, here: markup.Surroundings) -> QuestionSummary:
     question = asked.question
-    prose = question.answer or (asked.answer.prose if asked.answer else "")
+    prose = asked.prose
     return QuestionSummary(
         id=asked.id,
         name=question.id,

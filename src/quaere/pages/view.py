@@ -28,7 +28,7 @@ from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary, summarize
 
 SECTIONS = frozenset(
-    {"lineage", "links", "notes", "questions", "departures", "claims", "experiment", "cite", "history"}
+    {"lineage", "links", "notes", "questions", "quotes", "departures", "claims", "experiment", "cite", "history"}
 )
 """The sections of a card's page."""
 
@@ -84,7 +84,7 @@ class View:
     @cached_property
     def states(self) -> Mapping[str, State]:
         """The state of each question."""
-        return {id: asked.state(self.verdicts.get(id)) for id, asked in self.library.questions.items()}
+        return {id: asked.state(self.verdicts) for id, asked in self.library.questions.items()}
 
     @cached_property
     def asked(self) -> Mapping[str, tuple[Asked, ...]]:
@@ -99,8 +99,8 @@ class View:
         """The questions that each module answers."""
         answered: dict[str, list[str]] = {}
         for id, asked in self.library.questions.items():
-            if asked.answer:
-                answered.setdefault(asked.answer.module, []).append(id)
+            for module in dict.fromkeys(answer.module for answer in asked.running):
+                answered.setdefault(module, []).append(id)
         return {module: tuple(ids) for module, ids in answered.items()}
 
     @cached_property
@@ -269,13 +269,14 @@ class View:
         path, mark, rest = target.partition("#")
         return f"{self.site_url}{self.url(path)}{mark}{rest}" if self.site_url else ""
 
-    def at_run(self, asked: Asked) -> str:
-        """Return the address of the line that answers a question, at the commit on which the answer ran.
+    def at_run(self, asked: Asked, name: str) -> str:
+        """Return the address of the line of one of a question's answers, at the commit on which the answer ran.
 
         It is empty without a repository, and if the line may have been another one then: if the answer has changed
         since, if files differed from the commit, or if the answer doesn't reach its own module.
         """
-        answer, verdict = asked.answer, self.verdicts.get(asked.id)
+        answer = next((one for one in asked.running if one.id == name), None)
+        verdict = self.verdicts.get(name)
         if not (self.repo and answer and verdict and verdict.key == answer.key and answer.module in answer.imports):
             return ""
         is_commit = re.fullmatch(r"[0-9a-f]{7,40}", verdict.commit)
@@ -362,6 +363,7 @@ class Here:
             # In a sentence, what stands before the colon is name enough.
             short = paper.name if len(paper.name) <= 300 else f"{paper.name[:300]}…"
             return Target(self.to(addresses.card(name) + at), short)
+        name = self.view.library.answering.get(name, name)
         if asked := self.view.library.questions.get(name):
             return Target(self.question(asked), asked.question.ask, is_plain=False, state=self.view.states[name])
         return None

@@ -125,7 +125,14 @@ class _Build:
     def __init__(self, project: Project, library: Library, site: Path, fresh: Path, served_at: str) -> None:
         self.project, self.library, self.site, self.fresh, self.served_at = project, library, site, fresh, served_at
         self.file = stamp.file(project.root, site, "pages", served_at)
-        told = (stamp.code(), str(project.root), str(site), served_at, project.settings.model_dump_json())
+        told = (
+            stamp.code(),
+            str(project.root),
+            str(site),
+            served_at,
+            project.settings.model_dump_json(),
+            project.shows_private,
+        )
         self.key = hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
         self.former = Kept.read(self.file, self.key)
         self.there = stamp.files_of(site)

@@ -35,7 +35,7 @@ from mkdocs.utils import get_relative_url, write_file
 from quaere.content import addresses
 from quaere.content import files as content_files
 from quaere.content.model import Library
-from quaere.errors import AuthorError, ConfigError, Faults, PageError, Place
+from quaere.errors import AuthorError, ConfigError, Faults, PageError, Place, PrivacyError
 from quaere.pages import render, search, seen, sitemap
 from quaere.pages.compiled import Compiled
 from quaere.pages.output import Output
@@ -153,7 +153,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             self.library, faults = self.project.check()
         except (AuthorError, Faults) as error:
             raise PluginError(str(error)) from None
-        if faults and config.strict:
+        if faults and (config.strict or any(isinstance(fault, PrivacyError) for fault in faults)):
             raise PluginError(f"the knowledge base has errors\n{Faults(faults)}")
         for fault in faults:
             _log.warning(fault)

@@ -40,7 +40,7 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
 
         def rebuild() -> None:
             try:
-                fresh = Project.find(project.root)
+                fresh = Project.find(project.root, shows_private=project.shows_private)
                 library, faults = fresh.check(keep=True)
                 faults = faults or build(fresh, library, site, served_at=address, tell=tell)[0]
             except AuthorError as error:
