@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 CODE = "code/transformer/"
@@ -77,3 +78,14 @@ def test_lines_are_named_in_the_address_and_copied_without_what_stands_beside_th
         '"""…"""',
         "return self.norm(x)",
     ]
+
+
+@pytest.mark.parametrize("path", [CODE, "papers/transformer/"])
+def test_a_phone_lays_out_no_more_than_is_in_sight(page: Page, path: str) -> None:
+    page.set_viewport_size({"width": 412, "height": 823})
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    page.goto(path, wait_until="networkidle")
+    found = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    # Whatever asks for the size of each code block or heading has the browser draw all that is folded or far below.
+    assert found["Nodes"] > 5 * found["LayoutObjects"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ _HEADER = re.compile(r"\s*(?:[rR]?\"\"\")?Answers:[ ]*(\S+)\s*$")
 _SHAPES = re.compile(r"# \([\w*·…\s,.+\-/]*\)(?=$|[ ,;])")
 _AXIS = re.compile(r"[*#?]*([A-Za-z]\w*)")
 _INDENT, _DEEPEST, _LONG = 4, 9, 36
+_COLORLESS = ("n", "w")
+"""Classes of names that are nothing else, and of blanks: an element for each would be half of the page's."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,13 @@ def _line(
         at = token.line, token.column
         text, href = links.get(at, ("", ""))
         is_shape = at in marked or (token.kind == "c" and _SHAPES.match(token.text))
-        kind = f"{token.kind} q-axes" if is_shape else token.kind
-        pieces.append(Piece(token.text, kind, href if text == token.text else "", anchors.get(at, "")))
+        kind = "" if token.kind in _COLORLESS else token.kind
+        kind = f"{kind} q-axes" if is_shape else kind
+        piece = Piece(token.text, kind, href if text == token.text else "", anchors.get(at, ""))
+        if pieces and replace(piece, text="") == replace(pieces[-1], text="") and not (piece.href or piece.id):
+            pieces[-1] = replace(piece, text=pieces[-1].text + piece.text)
+        else:
+            pieces.append(piece)
     written = "".join(piece.text for piece in pieces)
     depth = (len(written) - len(written.lstrip())) // _INDENT
     indent = min(_DEEPEST, depth + 1) if len(written) > _LONG else 0

@@ -7,7 +7,7 @@ of the theme, markdown-it-py's renderer writes and escapes all of them, and nh3 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple, Protocol, cast
@@ -18,10 +18,12 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markupsafe import Markup
-from pygments import highlight
+from pygments import format
 from pygments.formatters import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
+from pygments.token import Token as Kind
+from pygments.token import _TokenType
 from pygments.util import ClassNotFound
 
 from quaere.content import markdown
@@ -201,8 +203,17 @@ def highlighted(text: str, language: str) -> Markup:
     lexer = _lexer(language)
     if lexer is None:
         return Markup.escape(text.rstrip("\n") + "\n")
-    shown = highlight(text, lexer, _formatter())
+    shown = format(_colored(lexer.get_tokens(text)), _formatter())
     return Markup(_with_block_ends(shown, text) if language == "pycon" else shown)
+
+
+_COLORLESS = (Kind.Name, Kind.Text.Whitespace)
+
+
+def _colored(tokens: Iterable[tuple[_TokenType, str]]) -> Iterator[tuple[_TokenType, str]]:
+    """Leave out the kinds that have no color, so that they get no element: it would be half of a page's."""
+    for kind, text in tokens:
+        yield (Kind.Text if kind in _COLORLESS else kind), text
 
 
 def _with_block_ends(shown: str, text: str) -> str:
@@ -389,6 +400,9 @@ def _image(token: Token, here: Surroundings, is_linked: bool) -> Iterator[Token]
         yield words
         return
     yield from (Token("link_open", "a", 1, attrs={"href": written}), words, Token("link_close", "a", -1))
+
+
+_COLORLESS = (Kind.Name, Kind.Text.Whitespace)
 
 
 def _plain(tokens: Sequence[Token]) -> str:

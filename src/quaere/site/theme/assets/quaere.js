@@ -1,18 +1,24 @@
 // What the theme leaves to do for those who use no mouse: a way into what scrolls sideways.
 
-const openToKeys = () => {
-  for (const element of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .diagram, .q-across, .q-flow")) {
-    if (element.scrollWidth > element.clientWidth) {
-      element.tabIndex = 0;
-    } else {
-      element.removeAttribute("tabindex");
-    }
+const frames = new ResizeObserver((changes) => {
+  for (const { target } of changes) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+
+// Each is measured when it is drawn, and not before: to ask for the width of what is out of sight has the browser draw it.
+const watched = new Set();
+const watch = () => {
+  for (const frame of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .diagram, .q-across, .q-flow")) {
+    if (!watched.has(frame)) frames.observe(frame);
+    watched.add(frame);
   }
 };
 
 const article = document.querySelector("article");
-// Tables are wrapped, and mathematics and diagrams are drawn, after this script has run.
-if (article) new ResizeObserver(openToKeys).observe(article);
+// Tables are wrapped after this script has run.
+if (article) new ResizeObserver(watch).observe(article);
 
 // What can be taken along: the text to copy is an attribute of the button.
 
