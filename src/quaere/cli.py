@@ -173,9 +173,12 @@ def serve(
     if port and not _is_free(port):
         _misuse(f"somebody listens on port {port} already", "name another with --port, or leave it out")
     base = _find(project, private)
-    library = _sound(base)
-    _run(base, library, base.stale(library), timeout)
-    serve_site(base, library, port or _free_port(), tell=lambda said: _err().print(said, markup=False, soft_wrap=True))
+    library, faults = base.check(keep=True)
+    if not faults:
+        _remark(library)
+        _run(base, library, base.stale(library), timeout)
+    port = port or _free_port()
+    serve_site(base, library, port, faults=faults, tell=lambda said: _err().print(said, markup=False, soft_wrap=True))
 
 
 @app.command()

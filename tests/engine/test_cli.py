@@ -70,7 +70,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         return [], True
 
     monkeypatch.setattr(quaere.site.build, "build", build)
-    monkeypatch.setattr(quaere.site.serve, "serve", lambda *arguments, tell: calls.append(arguments))
+    monkeypatch.setattr(quaere.site.serve, "serve", lambda *arguments, **_: calls.append(arguments))
     return calls
 
 
@@ -110,6 +110,7 @@ def test_the_help_lists_all_verbs_with_what_they_do(call: Call) -> None:
         "merge",
         "remove",
         "import",
+        "next",
     ]
     for verb, command in VERBS.items():
         first = (command.help or "").partition(".")[0]
@@ -149,7 +150,7 @@ def test_the_help_loads_no_more_than_typer(arguments: list[str], allowed: set[st
         (["build"], WRONG, 1),
         (["build"], FAULT, 1),
         (["serve"], CODE, 0),
-        (["serve"], FAULT, 1),
+        (["serve"], FAULT, 0),
         (["questions"], {}, 0),
         (["questions"], FAULT, 1),
         (["questions", "--json"], FAULT, 1),
@@ -444,10 +445,10 @@ def test_build_offline_also_writes_a_copy_and_names_it(base: Base, call: Call, b
 
 def test_a_knowledge_base_at_fault_is_not_built(base: Base, call: Call, built: list[tuple[Any, ...]]) -> None:
     base.write(CODE | FAULT)
-    for verb in (["build"], ["serve"]):
-        result = call(*verb)
-        assert (result.code, result.out, result.err) == (1, "", TOLD)
+    result = call("build")
+    assert (result.code, result.out, result.err) == (1, "", TOLD)
     assert not built
+    assert call("serve").code == 0  # it shows them in the page
     assert not (base.root / ".quaere/evidence.json").exists(), "an answer was run"
     assert not (base.root / "site").exists()
 

@@ -1,19 +1,22 @@
 """Serving: the port is one's own before anything is built, and is told if it is not."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from quaere.errors import Faults, MisuseError
+from quaere.errors import AuthorError, MisuseError
 from quaere.site import serve
-from tests.engine.conftest import Base
+from tests.engine.conftest import SOUND, Base
 
 
 def free_port() -> int:
@@ -40,42 +43,97 @@ def test_a_port_that_was_taken_meanwhile_is_told_before_anything_is_built(
     assert said == []
 
 
-def test_the_port_is_given_back_where_the_site_can_not_be_built(base: Base) -> None:
-    base.write({"docs/index.md": "[gone](nowhere.md)\n"})
-    port = free_port()
-    for _ in range(2):
-        with pytest.raises(Faults, match="leads nowhere"):
-            serve.serve(base.project, base.library(), port, print)
-
-
-def test_a_site_is_served_until_it_is_stopped_and_the_next_on_its_port_is_told(base: Base) -> None:
-    port = free_port()
+HEEDING = (
     # A shell that runs these tests in its background has Ctrl-C ignored.
-    heeding = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from quaere.cli import main; main()"
-    )
-    command = [sys.executable, "-c", heeding, "serve", "--port", str(port)]
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from quaere.cli import main; main()"
+)
+
+
+@contextlib.contextmanager
+def serving(base: Base) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Serve a knowledge base; give its address and the process, which is stopped at the end."""
+    port = free_port()
+    command = [sys.executable, "-c", HEEDING, "serve", "--port", str(port)]
     paths = {"PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path if path)}
-    with subprocess.Popen(
-        command, cwd=base.root, stderr=subprocess.PIPE, text=True, env={**os.environ, **paths}
-    ) as one:
+    with (
+        (base.root.parent / "said").open("w+") as said,
+        subprocess.Popen(command, cwd=base.root, stderr=said, text=True, env={**os.environ, **paths}) as one,
+    ):
         try:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/papers/toy/", timeout=60) as page:
-                        assert b"Toys" in page.read()
-                    break
-                except OSError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
-            other = base.quaere("serve", "--port", str(port))
-            assert (other.returncode, "Traceback" in other.stderr) == (2, False)
-            assert other.stderr.startswith(f"somebody listens on port {port} already\n  hint: ")
+            yield f"http://127.0.0.1:{port}/", one
         finally:
             one.send_signal(signal.SIGINT)
             try:
-                said = one.communicate(timeout=60)[1]
+                one.wait(timeout=60)
             finally:
                 one.kill()
+
+
+def get(address: str) -> str:
+    try:
+        with urllib.request.urlopen(address, timeout=60) as page:
+            return str(page.read().decode())
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+def until(address: str, is_there: Callable[[str], bool]) -> str:
+    """Get a page again and again until it is as expected; return it."""
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(urllib.error.URLError):
+            if is_there(page := get(address)):
+                return page
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+CARD = SOUND["papers/toy.yml"]
+HOSTILE = "</details></body><script>alert(1)</script>"
+
+
+def test_faults_are_shown_in_the_page_until_they_are_mended(base: Base) -> None:
+    base.write({"papers/toy.yml": CARD.replace("idea", "ieda")})
+    with serving(base) as (address, one):
+        # Nothing could be built yet.
+        page = until(f"{address}papers/toy/", lambda page: "q-faults" in page)
+        assert "There is no site yet" in page
+        assert "<code>papers/toy.yml:2:1</code> unknown key `ieda` <span>(at $.ieda)</span>" in page
+        assert "<p>did you mean `idea`?</p>" in page
+        for kind in ("css", "js"):
+            assert f"{address}quaere-serve/serve.{kind}".removeprefix(address[:-1]) in page
+            assert "faults" in get(f"{address}quaere-serve/serve.{kind}") or kind == "js"
+        base.write({"papers/toy.yml": CARD})
+        page = until(f"{address}papers/toy/", lambda page: "A sound idea" in page)
+        assert "q-faults" not in page
+        # The last site stays, with what is wrong above it; a page that is not there shows it, too.
+        base.write({"papers/toy.yml": CARD + f"tags: ['{HOSTILE}', '{HOSTILE}']\n"})
+        page = until(f"{address}papers/toy/", lambda page: "q-faults" in page)
+        assert "A sound idea" in page
+        assert HOSTILE not in page
+        assert "&lt;script&gt;alert(1)" in page
+        assert "q-faults" in get(f"{address}nowhere/")
+        assert get(f"{address}quaere-serve/../serve.py").count("def serve") == 0
+        assert one.poll() is None
+    said = (base.root.parent / "said").read_text()
+    assert "unknown key `ieda`" in said
+    assert said.endswith("stopped\n")
+
+
+def test_a_mistake_of_a_plugin_is_shown_as_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> list[AuthorError]:
+        raise ZeroDivisionError("by zero")
+
+    (fault,) = serve._caught(fail)
+    assert str(fault).startswith("a mistake in quaere, or in a plugin: ZeroDivisionError: by zero\n  hint: ")
+    assert "in fail" in capsys.readouterr().err
+
+
+def test_a_site_is_served_until_it_is_stopped_and_the_next_on_its_port_is_told(base: Base) -> None:
+    with serving(base) as (address, one):
+        until(f"{address}papers/toy/", lambda page: "Toys" in page)
+        other = base.quaere("serve", "--port", address.rpartition(":")[2].strip("/"))
+        assert (other.returncode, "Traceback" in other.stderr) == (2, False)
+        assert other.stderr.startswith("somebody listens on port")
+    said = (base.root.parent / "said").read_text()
     assert (one.returncode, said.endswith("stopped\n")) == (0, True), said

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, FileSystemLoader
 from mkdocs.livereload import LiveReloadServer
 
 from quaere.content.model import Library
-from quaere.errors import AuthorError, Faults, MisuseError, Place
+from quaere.errors import AuthorError, Faults, MisuseError, Place, visible
 from quaere.project import Project
 from quaere.site.build import build
 
 HOST = "127.0.0.1"
+_ASSETS = "/quaere-serve/"
+_PARTS = Path(__file__).parent / "served"
+_TYPES = {".css": "text/css", ".js": "text/javascript"}
+_MOST = 50
 
 
-def serve(project: Project, library: Library, port: int, tell: Callable[[str], object]) -> None:
-    """Serve the site of a library until Ctrl-C.
+def serve(
+    project: Project, library: Library, port: int, tell: Callable[[str], object], faults: Sequence[AuthorError] = ()
+) -> None:
+    """Serve the site of a library until Ctrl-C; what is wrong is told and shown in each page, until it is mended.
 
     Args:
         project: The knowledge base.
-        library: What was read of it, without faults.
+        library: What was read of it.
         port: Where to listen.
         tell: Shows a line to whoever called the command.
+        faults: What is wrong with the library; then nothing is built before a file changes.
 
     Raises:
         MisuseError: Somebody else listens on the port.
-        Faults: The site can't be built as it is now. A fault that comes later is told, and the last site stays.
     """
     with tempfile.TemporaryDirectory(prefix="quaere-") as folder:
         site, address = Path(folder) / "site", f"http://{HOST}:{port}/"
@@ -38,32 +47,25 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
                 server.watch(str(path))
                 watched.add(path)
 
+        def fresh_faults() -> Sequence[AuthorError]:
+            fresh = Project.find(project.root, shows_private=project.shows_private)
+            library, faults = fresh.check(keep=True)
+            return faults or build(fresh, library, site, served_at=address, tell=tell)[0]
+
         def rebuild() -> None:
-            try:
-                fresh = Project.find(project.root, shows_private=project.shows_private)
-                library, faults = fresh.check(keep=True)
-                faults = faults or build(fresh, library, site, served_at=address, tell=tell)[0]
-            except AuthorError as error:
-                faults = [error]
-            except Faults as several:
-                faults = list(several.errors)
-            tell(str(Faults(faults)) if faults else "rebuilt")
+            server.faults = _caught(fresh_faults)
+            tell(str(Faults(server.faults)) if server.faults else "rebuilt")
             watch()  # what has come since
 
         # Before what takes long: only who listens knows that the port is free.
         server = _Server(builder=rebuild, host=HOST, port=port, root=str(site))
         try:
-            faults, is_built = build(project, library, site, served_at=address, tell=tell)
-            if not is_built:
-                raise Faults(faults)
-        except BaseException:
-            server.server_close()
-            raise
-        server.error_handler = lambda code: _error_page(site, code)
-        server.watch(str(project.root), recursive=False)
-        watch()
-        tell(f"{address} serves the site until Ctrl-C")
-        try:
+            server.faults = faults or _caught(lambda: build(project, library, site, served_at=address, tell=tell)[0])
+            if server.faults:
+                tell(str(Faults(server.faults)))
+            server.watch(str(project.root), recursive=False)
+            watch()
+            tell(f"{address} serves the site until Ctrl-C")
             server.serve()  # type: ignore[no-untyped-call]
         except KeyboardInterrupt:
             tell("stopped")
@@ -71,12 +73,33 @@ def serve(project: Project, library: Library, port: int, tell: Callable[[str], o
             server.shutdown()
 
 
+def _caught(make: Callable[[], Sequence[AuthorError]]) -> Sequence[AuthorError]:
+    """Return what is wrong, whoever is at fault: pages wait for as long as nobody says how a build has ended."""
+    try:
+        return make()
+    except AuthorError as error:
+        return [error]
+    except Faults as several:
+        return several.errors
+    except Exception as error:
+        traceback.print_exc()
+        problem = f"a mistake in quaere, or in a plugin: {type(error).__name__}: {error}"
+        return [AuthorError(Place("", 0), problem, "the terminal shows where; change a file to build again")]
+
+
 class _Server(LiveReloadServer):
-    """A server that listens from the beginning, and answers once it serves."""
+    """A server that listens from the beginning, answers once it serves, and shows what is wrong in each page.
+
+    Attributes:
+        faults: What is wrong with the files as they are now.
+    """
 
     def __init__(self, *, builder: Callable[[], None], host: str, port: int, root: str) -> None:
         self._listens = False
+        self.faults: Sequence[AuthorError] = ()
+        self._templates = Environment(loader=FileSystemLoader(_PARTS), autoescape=True, trim_blocks=True)
         super().__init__(builder=builder, host=host, port=port, root=root)
+        self.error_handler = self._error_page
         try:
             self.server_bind()
             self.server_activate()
@@ -92,7 +115,34 @@ class _Server(LiveReloadServer):
             super().server_bind()
             self._listens = True
 
+    def _serve_request(self, environ: Any, start_response: Any) -> Any:
+        name = environ["PATH_INFO"].removeprefix(_ASSETS)
+        if environ["PATH_INFO"].startswith(_ASSETS) and (suffix := Path(name).suffix) in _TYPES and "/" not in name:
+            data = (_PARTS / name).read_bytes()
+            start_response("200 OK", [("Content-Type", _TYPES[suffix]), ("Content-Length", str(len(data)))])
+            return [data]
+        return super()._serve_request(environ, start_response)
 
-def _error_page(site: Path, code: int) -> bytes | None:
-    page = site / f"{code}.html"
-    return page.read_bytes() if page.is_file() else None
+    def _inject_js_into_html(self, content: bytes, epoch: int) -> bytes:
+        found = sorted(self.faults, key=lambda error: (error.place, error.problem))
+        shown = [
+            {
+                "place": str(error.place) if error.place.file else "",
+                "problem": visible(error.problem),
+                "path": visible(error.place.at),
+                "hint": visible(error.hint),
+            }
+            for error in found[:_MOST]
+        ]
+        is_built = (Path(self.root) / "index.html").exists()
+        parts = self._templates.get_template("faults.html").render(
+            faults=shown, more=len(found) - len(shown), is_built=is_built
+        )
+        before, end, after = content.rpartition(b"</body>")
+        content = before + parts.encode() + end + after if end else content + parts.encode()
+        return bytes(super()._inject_js_into_html(content, epoch))  # type: ignore[no-untyped-call]
+
+    def _error_page(self, code: int) -> bytes:
+        page = Path(self.root) / f"{code}.html"
+        text = page.read_bytes() if page.is_file() else self._templates.get_template("empty.html").render().encode()
+        return self._inject_js_into_html(text, self._visible_epoch)
