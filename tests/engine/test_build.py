@@ -229,13 +229,13 @@ DEAD = {
     "[a](fisrt.md)": "3:5: `fisrt.md` leads nowhere\n  hint: did you mean `first.md`?",
     "[a](first.md#gone)": "3:5: `first.md#gone` leads nowhere",
     "[a](#gone)": "3:5: `#gone` leads nowhere",
-    "[a](papers/toy.md#whi)": "3:5: `papers/toy.md#whi` leads nowhere",
+    "[a](papers/toy.md#whi)": "3:5: `papers/toy.md#whi` leads nowhere\n  hint: did you mean `why`?",
     "[a](papers/tay.md)": "3:5: `papers/tay.md` leads nowhere\n"
     "  hint: did you mean `papers/toy.md` or `papers/index.md`?",
     "[a](/first.md)": "3:5: `/first.md` leads nowhere\n  hint: did you mean `first.md`?",
     "[a](first)": "3:5: `first` leads nowhere\n  hint: did you mean `first.md`?",
 }
-# MkDocs looks at no HTML; the built site is looked through when MkDocs has nothing to say.
+# MkDocs looks at no HTML.
 DEAD_HTML = {
     '<a href="gone/">a</a>': "3:10: `gone/` leads nowhere, on the page {page}",
     '<img src="gone.png">': "3:11: `gone.png` leads nowhere, on the page {page}",

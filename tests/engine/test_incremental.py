@@ -51,7 +51,7 @@ ENTRY = "@article{{{key}, author={{{author}}}, title={{{title}}}, year={{{year}}
 START: dict[str, str] = {
     **SOUND,
     "mkdocs.yml": "site_name: Base\nplugins: [quaere]\nrepo_url: https://example.org/a\n",
-    "docs/index.md": "# Home\n\n[[toy]] and [[toy.how]].\n\n<!-- quaere:states -->\n\n<!-- quaere:newest -->\n",
+    "docs/index.md": "# Home\n\n## Of [[toy]]\n\n[[toy]] and [[toy.how]].\n\n<!-- quaere:states -->\n\n<!-- quaere:newest -->\n",
     "docs/about.md": "# About\n\n[A card](papers/toy.md#how)\n",
 }
 SLUGS = ("toy", "ball", "doll", "kite")
@@ -317,6 +317,33 @@ def test_only_what_asked_for_what_has_changed_is_made(
     assert built(base.root, base.root / "site") == []
     assert again <= set(made)
     assert "papers/toy.md" not in made
+
+
+SHOWN = "# About\n\n[[ball]], [[ball.why]]\n\n<!-- quaere:question ball.why -->\n\n[why](papers/ball.md#why)\n"
+
+
+def test_pages_of_mkdocs_own_show_the_cards_of_today_without_mkdocs(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = MODULE.format(summary="As [[toy]].", slug="toy", prose="Since.", number=1, sum=2)
+    base.write({"mkdocs.yml": START["mkdocs.yml"], "docs/about.md": SHOWN, **ball("Notes.", "Why?")})
+    base.write({"reference_impl/__init__.py": "", "reference_impl/play.py": module})
+    site = base.root / "site"
+    assert built(base.root, site) == []
+    before = contents(site)
+    monkeypatch.setattr("mkdocs.commands.build.build", None)
+    base.write(ball("Notes.", "Why not?"))
+    base.write({"papers/toy.yml": f"short: Other\n{SOUND['papers/toy.yml']}"})
+    assert built(base.root, site) == []
+    after = contents(site)
+    assert b"Why not?" not in before["about/index.html"]
+    assert after["about/index.html"].count(b"Why not?") == 2
+    assert b'content="A toy: As Toys."' in before["reference/play/index.html"]
+    assert after["reference/play/index.html"].count(b'content="A toy: As Other."') == 2
+    card = ball("Notes.", "Why?")["papers/ball.yml"].replace("id: why", "id: how")
+    base.write({"papers/ball.yml": card, "docs/about.md": "# About\n\n[why](papers/ball.md#why)\n"})
+    monkeypatch.undo()
+    assert built(base.root, site) == ["docs/about.md:3:7: `papers/ball.md#why` leads nowhere"]
 
 
 def test_what_is_asked_is_noted_with_its_answer(base: Base) -> None:

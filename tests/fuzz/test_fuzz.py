@@ -183,7 +183,11 @@ def test_any_page_is_shown_with_its_wikilinks(view: View, source: str) -> None:
             assert source.startswith("[[", offset)
             assert target in source
         converted = Markdown(extensions=[*extensions, handwritten.Wikilinks(lambda: here)]).convert(source)
-        handwritten.fill(view, "index.md", converted).encode(errors="xmlcharrefreplace")
+        page = handwritten.marked(converted, is_module=False)
+        told = {"path": "index.md", "title": "", "description": "", "module": "", "is_found": True}
+        written = handwritten.Written.of(page, **told)
+        assert written
+        written.shown(view)[0].encode(errors="xmlcharrefreplace")
 
 
 DOC = inputs.text(*inputs.PYTHON, most=12).map(lambda doc: doc.replace('"""', "").replace("\\", "").replace("\0", ""))

@@ -24,7 +24,7 @@ from jinja2 import (
 
 from quaere.content import addresses
 from quaere.content.history import History
-from quaere.content.model import Library, Paper, Verdict
+from quaere.content.model import Library, Module, Paper, Verdict
 from quaere.content.results import cell
 from quaere.errors import ConfigError, Place
 from quaere.pages import (
@@ -268,17 +268,14 @@ def _card(slug: str) -> Output:
 
 def module(view: View, name: str, documentation: str) -> Page:
     """Make the page of a module around its documentation, which is HTML."""
-    found = view.library.named_modules[name]
-    return _page(
-        view,
-        addresses.module(name),
-        "module.html",
-        name,
-        description=Here(view, addresses.module(name)).said(found.summary),
-        source=found.file,
-        hide=("navigation",),
-        **reference.context(view, found, documentation),
-    )
+    found, path = view.library.named_modules[name], addresses.module(name)
+    body = _rendered(view, "module.html", Here(view, path), reference.context(view, found, documentation))
+    return module_page(found, body, Here(view, path).said(found.summary))
+
+
+def module_page(module: Module, body: str, description: str) -> Page:
+    """Return the page of a module."""
+    return Page(addresses.module(module.name), module.name, body, description, module.file, hide=("navigation",))
 
 
 def _code(name: str) -> Output:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -226,12 +226,11 @@ class _Build:
             try:
                 build_pages(config)
                 self._show(plugin.front, plugin.view)
-                self.unread += plugin.unread
                 self.by_mkdocs = {path: Made(found=self._look(path)) for path in stamp.files_of(self.fresh)}
                 self._check_links = config.validation.links.not_found >= logging.WARNING
                 self.asked = dict(plugin.asked)
                 self.is_known = is_strict and self._check_links and reach.is_known
-                found = self._fill(plugin.front) if not records else self._fill(plugin.front, are_followed=False)
+                found = self._fill(plugin.front)
             except (AuthorError, Faults):
                 raise
             except (Exception, SystemExit) as error:
@@ -240,8 +239,10 @@ class _Build:
                 # Of a plugin, a hook or a template of the theme's: MkDocs lets all of them do what they like.
                 said = [record.getMessage() for record in records] or [f"MkDocs can't build the site: {error!r}"]
                 raise Faults(_fault(defaults.without_trace(one), project.root, library) for one in said) from error
-        told = (_fault(record.getMessage(), project.root, library) for record in records)
-        return [*{str(fault): fault for fault in told}.values(), *found], is_strict
+        told = [_fault(record.getMessage(), project.root, library) for record in records]
+        places = {fault.place for fault in told}
+        told += (fault for fault in found if fault.place not in places)  # MkDocs follows most links of its pages
+        return list({str(fault): fault for fault in told}.values()), is_strict
 
     def _look(self, file: str) -> links.Found | None:
         """Look through a page that MkDocs wrote."""
@@ -256,7 +257,7 @@ class _Build:
 
     _check_links = True
 
-    def _fill(self, front: Front, *, are_followed: bool = True) -> list[AuthorError]:
+    def _fill(self, front: Front) -> list[AuthorError]:
         """Make the outputs that are not up to date; return what is wrong with the links of the site."""
         self.front, self.outputs = front, dict[str, Made]()
         self.settled = self._settled(front)
@@ -267,28 +268,34 @@ class _Build:
         made: list[str] = []
         numbers = search.numbers(self.shown.pages)
         pages, files = render.page_outputs(self.view), render.file_outputs(self.view)
-        for is_page, output in chain(((True, one) for one in pages), ((False, one) for one in files)):
-            file = addresses.file(output.path, self.view.has_folders) if is_page else output.path
+        todo = chain(
+            ((path, True, partial(self._written, path, draw)) for path in front.written),
+            ((page.path, True, partial(self._page, page, draw)) for page in pages),
+            ((file.path, False, partial(self._file, file)) for file in files),
+        )
+        for path, is_page, make in todo:
+            file = addresses.file(path, self.view.has_folders) if is_page else path
             one = former.get(file)
+            shell = front.written.get(path) or (one and one.kind and front.digest(one.kind)) or ""
             is_same = (
                 one is not None
                 and self.there.get(file) == list(one.looks)
-                and (not one.kind or front.digest(one.kind) == one.shell)
+                and shell == one.shell
                 and all(now.get(question) == answer for question, answer in one.asked.items())
             )
-            number = numbers.get(output.path, 0)
+            number = numbers.get(path, 0)
             if one and is_same and one.entry:
                 is_same = one.entry.number == number and self._is_left(former, one.entry.parts)
             if one is None or not is_same:
-                one = self._page(output, file, draw, number) if is_page else self._file(output, file)
+                one = make(file, number)
                 made.append(file)
             elif one.entry:
                 self.outputs[one.entry.parts] = former[one.entry.parts]
             self.outputs[file] = one
-            self.unread += ((output.path, *equation) for equation in one.unread)
+            self.unread += ((path, *equation) for equation in one.unread)
         self._search(former)
         self.files = {**self.by_mkdocs, **self.outputs}
-        if not are_followed or not self._check_links:
+        if not self._check_links:
             return []
         found = {file: one.found for file, one in self.files.items() if one.found}
         # A link is dead if its page or its target has changed: mostly no target loses an anchor.
@@ -315,23 +322,41 @@ class _Build:
     def _search(self, former: Mapping[str, Made]) -> None:
         """Write the files of the search; of those of words what has changed."""
         words = [path for path in former if path.startswith(f"{search.FOLDER}words/")]
-        now = [*self.front.entries, *(one.entry for one in self.outputs.values() if one.entry)]
+        now = [one.entry for one in self.outputs.values() if one.entry]
         only = None
-        if words and self.former.front:
-            before = [*Front.read(self.former.front).entries, *(one.entry for one in former.values() if one.entry)]
+        if words:
+            before = [one.entry for one in former.values() if one.entry]
             only = search.changed(before, now) | {path for path in words if not self._is_left(former, path)}
             self.outputs |= {path: former[path] for path in words if path not in only}
         for path, text in search.files(self.view, now, only):
             self._write(path, text.encode())
             self.outputs[path] = Made()
 
-    def _page(self, output: Output, file: str, draw: Equations, number: int) -> Made:
+    def _written(self, path: str, draw: Equations, file: str, number: int) -> Made:
+        """Complete a page that MkDocs made."""
+        written = self.front.page(path, self.project.cache)
+        with seen.noting(self.view) as asked:
+            body, description = written.shown(self.view)
+            read = search.read(self.view, path, number, written.title, body) if written.is_found else None
+            page = written.fill(self.view, body, description, draw, is_served=bool(self.served_at))
+        self._write(file, page.encode("utf-8", errors="xmlcharrefreplace"))
+        found, unread = links.found(path, page), tuple(equations.unread(page))
+        shell = self.front.written[path]
+        return Made(shell=shell, asked=asked, found=found, unread=unread, entry=self._entry(read))
+
+    def _entry(self, read: tuple[search.Entry, str] | None) -> search.Entry | None:
+        """Write the file of a page's parts; return what the search knows of the page."""
+        if not read:
+            return None
+        entry, parts = read
+        self._write(entry.parts, parts.encode())
+        self.outputs[entry.parts] = Made()
+        return entry
+
+    def _page(self, output: Output, draw: Equations, file: str, number: int) -> Made:
         with seen.noting(self.view) as asked:
             page = self.front.placed(output.page(self.view))
-            entry, parts = search.read_page(self.view, page, number) or (None, "")
-        if entry:
-            self._write(entry.parts, parts.encode())
-            self.outputs[entry.parts] = Made()
+            entry = self._entry(search.read_page(self.view, page, number))
         kind, shell = self.front.shell(page)
         drawn = draw.drawn(render.with_flowcharts(self.view, page.body))
         self._write(file, self.front.fill(page, shell, self.view, drawn).encode("utf-8", errors="xmlcharrefreplace"))
@@ -341,7 +366,7 @@ class _Build:
             kind=kind.name, shell=self.front.digest(kind.name), asked=asked, found=found, unread=unread, entry=entry
         )
 
-    def _file(self, output: Output, file: str) -> Made:
+    def _file(self, output: Output, file: str, _number: int) -> Made:
         with seen.noting(self.view) as asked:
             data = output.data(self.view)
         self._write(file, data)
@@ -361,6 +386,8 @@ class _Build:
             return {path: replace(one, looks=(there[path][0], there[path][1])) for path, one in made.items()}
 
         is_kept = self.is_known and all(shell.is_plain for shell in self.front.shells.values())
+        if is_kept:
+            self.front.keep(self.project.cache)
         Kept(
             self.key,
             self.settled,
@@ -398,26 +425,28 @@ def _said() -> Iterator[list[logging.LogRecord]]:
 def _fault(message: str, root: Path, library: Library) -> AuthorError:
     """Return a warning of MkDocs as an error with its place."""
     if found := _PAGE.match(message):
-        file, _, _ = links.written(library, found["page"], "")
-        return PageError(Place(file), f"this page can't be made: {found['what']}", "look at the last change to it")
+        place, _ = links.written(library, found["page"], "")
+        return PageError(
+            Place(place.file), f"this page can't be made: {found['what']}", "look at the last change to it"
+        )
     if (found := _CODE.match(message)) and Path(found["file"]).is_relative_to(root):
         file = Path(found["file"]).relative_to(root).as_posix()
         return PageError(Place(file, int(found["line"])), f"this can't be documented: {found['what']}")
     found = _DEAD.match(message)
     if not found:
         return ConfigError(Place("mkdocs.yml", 0), message)
-    file, line, column = links.written(library, found["page"], found["link"])
+    place, _ = links.written(library, found["page"], found["link"])
     hint = f"did you mean `{found['near']}`?" if found["near"] else links.hint(library, found["page"], found["link"])
-    return PageError(Place(file, line, column), f"`{found['link']}` leads nowhere", hint)
+    return PageError(place, f"`{found['link']}` leads nowhere", hint)
 
 
 def _unread(library: Library, page: str, equation: str, problem: str) -> str:
     """Return a remark on an equation that can't be drawn, with the place where it was written."""
     inner = equation[2:-2].strip()
-    file, line, column = links.written(library, page, inner.partition("\n")[0])
+    place, _ = links.written(library, page, inner.partition("\n")[0])
     short = inner if len(inner) <= _SHOWN else f"{inner[:_SHOWN]}…"
     hint = "it is shown as written; pages draw what KaTeX knows"
-    return f"{Place(file, line, column)}: the equation `{short}` can't be drawn: {problem}\n  hint: {hint}"
+    return f"{place}: the equation `{short}` can't be drawn: {problem}\n  hint: {hint}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What MkDocs made for generated pages: the shells, and the settings that pages follow from."""
+"""What MkDocs made: the shells of generated pages, its own pages, and the settings that all of them follow from."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urljoin
 
+from quaere.cache import Cache
 from quaere.content import addresses
 from quaere.pages.page import Page
-from quaere.pages.search import Entry
 from quaere.pages.view import View
 from quaere.site import equations
+from quaere.site.handwritten import Written
 from quaere.site.shell import Kind, Shell
 
 
 class MissingShellError(Exception):
-    """A page needs a shell that MkDocs has not made."""
+    """A page needs a shell that MkDocs has not made, or a page of MkDocs' own is not kept."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Front:
         has_tabs: Whether the theme's navigation is tabs.
         docs: The hand-written pages that MkDocs does not leave out.
         shells: The shells by the names of their kinds.
-        entries: What the search knows of the pages that MkDocs makes.
+        written: The digests of the pages that MkDocs makes.
         make: Has the theme make a shell for a page at a path; without it there are no more.
     """
 
@@ -37,9 +38,10 @@ class Front:
     has_tabs: bool
     docs: frozenset[str]
     shells: dict[str, Shell] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
+    written: dict[str, str] = field(default_factory=dict)
     make: Callable[[Kind, str], Shell] | None = None
     _digests: dict[str, str] = field(default_factory=dict)
+    _written: dict[str, Written] = field(default_factory=dict)
 
     def placed(self, page: Page) -> Page:
         """Return a page as it is shown here: without tabs, the navigation at the side is the only one."""
@@ -68,6 +70,28 @@ class Front:
             self._digests[kind] = self.shells[kind].digest
         return self._digests.get(kind, "")
 
+    def add(self, written: Written) -> None:
+        """Add a page that MkDocs made."""
+        self.written[written.path] = written.digest
+        self._written[written.path] = written
+
+    def page(self, path: str, cache: Cache) -> Written:
+        """Return a page that MkDocs made.
+
+        Raises:
+            MissingShellError: It is neither new nor kept.
+        """
+        if path not in self._written:
+            told = cache.find(_name(self.written[path]))
+            if told is None:
+                raise MissingShellError(path)
+            self._written[path] = Written.read(told)
+        return self._written[path]
+
+    def keep(self, cache: Cache) -> None:
+        """Keep the new pages that MkDocs made."""
+        cache.keep((_name(self.written[path]), one.tell()) for path, one in self._written.items() if self.make)
+
     def fill(self, page: Page, shell: Shell, view: View, drawn: str) -> str:
         """Put a page, whose equations are drawn, into its shell."""
         canonical = urljoin(view.site_url, view.url(page.path)) if view.site_url else ""
@@ -81,12 +105,15 @@ class Front:
             "has_tabs": self.has_tabs,
             "docs": sorted(self.docs),
             "shells": {name: shell.tell() for name, shell in self.shells.items()},
-            "entries": [one.tell() for one in self.entries],
+            "written": self.written,
         }
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Front:
         """Return what was written by `tell`."""
         shells = {name: Shell.read(shell) for name, shell in told["shells"].items()}
-        entries = [Entry.read(one) for one in told["entries"]]
-        return cls(told["view"], told["has_tabs"], frozenset(told["docs"]), shells, entries)
+        return cls(told["view"], told["has_tabs"], frozenset(told["docs"]), shells, told["written"])
+
+
+def _name(digest: str) -> bytes:
+    return f"page of MkDocs {digest}".encode()

@@ -19,6 +19,8 @@ _LINK = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _ID = re.compile(r"\s(?:id|name)=\"([^\"]+)\"")
+# What belongs to an address, in Markdown, beside a part of it.
+_BEFORE, _AFTER = re.compile(r"[^\s()<>\[\]\"'`]*\Z"), re.compile(r"[^\s()<>\[\]\"'`]*")
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ def dead(
         page = pages[file]
         for href in page.links:
             if (near := _dead_part(file, href, pages, files)) is not None:
-                source, line, column = written(library, page.path, href)
-                problem = f"`{href}` leads nowhere, on the page {page.path.removesuffix('.md')}"
-                yield PageError(Place(source, line, column), problem, near)
+                place, link = written(library, page.path, href)
+                where = "" if link != href else f", on the page {page.path.removesuffix('.md')}"
+                yield PageError(place, f"`{link}` leads nowhere{where}", near)
 
 
 def _dead_part(here: str, href: str, pages: Mapping[str, Found], files: Set[str]) -> str | None:
@@ -95,8 +97,8 @@ def _dead_part(here: str, href: str, pages: Mapping[str, Found], files: Set[str]
     return _only_near(part, {*pages[target].ids, "top"})
 
 
-def written(library: Library, page: str, link: str) -> tuple[str, int, int]:
-    """Return the file, the line and the column where a page's author wrote a link, as far as they are known."""
+def written(library: Library, page: str, link: str) -> tuple[Place, str]:
+    """Return where a page's author wrote a link, and how, as far as that is known."""
     file, text = _source(library, page)
     try:
         parts = urlsplit(link)
@@ -105,11 +107,15 @@ def written(library: Library, page: str, link: str) -> tuple[str, int, int]:
     # Between the source and the page, an address loses its suffix and gains dots.
     last = posixpath.basename(parts.path.rstrip("/"))
     for sought in (link, f"#{parts.fragment}" if parts.fragment else "", last):
-        found = re.search(rf"(?<![\w-]){re.escape(sought)}(?![\w-])", text) if sought else None
+        before = "" if sought.startswith("#") else r"(?<![\w-])"
+        found = re.search(rf"{before}{re.escape(sought)}(?![\w-])", text) if sought else None
         if found:
             at = found.start()
-            return file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-    return file, int(bool(text)), 1
+            if page in library.docs and sought != link:
+                at = found.start() - len(_BEFORE.search(text[:at])[0])  # type: ignore[index]
+                link = text[at : found.end()] + _AFTER.match(text[found.end() :])[0]  # type: ignore[index]
+            return Place(file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)), link
+    return Place(file, int(bool(text)), 1), link
 
 
 def hint(library: Library, page: str, link: str) -> str:

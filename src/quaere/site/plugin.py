@@ -12,11 +12,11 @@ import html
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from markupsafe import Markup
 from mkdocs.commands.build import get_context
@@ -30,7 +30,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel, file_sort_key, s
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page as MkDocsPage
 from mkdocs.structure.toc import AnchorLink, TableOfContents
-from mkdocs.utils import get_relative_url, write_file
+from mkdocs.utils import write_file
 
 from quaere.content import addresses
 from quaere.content import files as content_files
@@ -38,13 +38,13 @@ from quaere.content.model import Library
 from quaere.errors import AuthorError, ConfigError, Faults, PageError, Place, PrivacyError
 from quaere.pages import render, search, seen, sitemap
 from quaere.pages.compiled import Compiled
-from quaere.pages.output import Output
-from quaere.pages.page import Heading, ids
+from quaere.pages.page import Heading
 from quaere.pages.view import Here, View
 from quaere.project import Project
 from quaere.site import equations, handwritten, offline, policy
 from quaere.site.equations import Equations
 from quaere.site.front import Front
+from quaere.site.handwritten import Written
 from quaere.site.shell import (
     BODY,
     CANONICAL,
@@ -87,20 +87,11 @@ class _Made(File):
         pass
 
 
-class _Anchors(Set[str]):
-    """The anchors of a generated page, which is made only if somebody asks for them."""
-
-    def __init__(self, output: Output, view: View) -> None:
-        self._made = cache(lambda: output.page(view).ids)
+class _AnyAnchor(set[str]):
+    """The anchors of a page that is not there yet: links to them are followed once it is."""
 
     def __contains__(self, id: object) -> bool:
-        return id in self._made()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._made())
-
-    def __len__(self) -> int:
-        return len(self._made())
+        return True
 
 
 class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
@@ -111,9 +102,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     view: View
     front: Front
     asked: Mapping[str, str]
-    """What the hand-written pages and the modules' asked of the library, with digests of the answers."""
-    unread: list[tuple[str, str, str]]
-    """The equations that can't be drawn: the page, what was written, and the problem."""
+    """What MkDocs' run itself asked of the library, with digests of the answers."""
     is_served = False
     _is_given = False
 
@@ -206,21 +195,22 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             files.append(file)
         for path, source in self.library.attachments.items():
             files.append(File.generated(config, path, abs_src_path=str(self.project.root / source)))
-        self._equations, self.unread = Equations(self.view.kept), []
+        self._equations = Equations(self.view.kept)
         self._numbers = search.numbers(self.library.pages)
+        self._entries: list[search.Entry] = []
         return files
 
     def on_nav(self, nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
-        """Give each generated page its title, its anchors and its place."""
+        """Give each generated page its title and its place."""
         self._nav = nav
-        # What pages written by hand ask from here on they depend on.
+        # What is asked from here on, all of MkDocs' run depends on.
         self.asked = self._noting.enter_context(seen.noting(self.view))
         for path, output in self._pages.items():
             file = files.src_uris[path]
             named = file.page or MkDocsPage(None, file, config)
             if named.title is None:
                 named.title = html.escape(output.title)
-            named.present_anchor_ids = cast(set[str], _Anchors(output, self.view))
+            named.present_anchor_ids = _AnyAnchor()
         # A card stands where the list of cards stands, and a further page of a list where its first does.
         self._sections = {
             posixpath.dirname(addresses.part(path, 2)): page.parent
@@ -235,22 +225,23 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         return markdown
 
     def on_page_content(self, content: str, page: MkDocsPage, **_: Any) -> str:
-        """Insert the generated parts into a page; put a module's page around its documentation."""
+        """Mark the content of a page, which is completed once it is all there."""
         path = page.file.src_uri
-        module = self._modules.get(path)
-        if module is None or path in self.library.docs:
+        module = self._modules.get(path) if path not in self.library.docs else None
+        if module is None:
             if "title" not in page.meta and page._title_from_render is None:
                 page.title = html.escape(str(page.title))  # it is that of the file
-            filled = handwritten.fill(self.view, path, handwritten.sized(self.view, page.url, content))
-            page.present_anchor_ids = (page.present_anchor_ids or set()) | ids(filled)
-            return filled
-        made = self.front.placed(render.module(self.view, module.name, content))
-        page.meta.update(meta(made))
-        page.present_anchor_ids = (page.present_anchor_ids or set()) | made.ids
-        first = AnchorLink(module.name, module.name, 1)
-        first.children = page.toc.items
-        page.toc = TableOfContents([first])
-        return made.body
+            content = handwritten.sized(self.view, page.url, content)
+            if handwritten.has_parts(content):
+                page.present_anchor_ids = _AnyAnchor()
+        else:
+            described = DESCRIPTION if module.summary else ""
+            page.meta.update(meta(self.front.placed(render.module_page(module, "", described))))
+            page.present_anchor_ids = _AnyAnchor()
+            first = AnchorLink(module.name, module.name, 1)
+            first.children = page.toc.items
+            page.toc = TableOfContents([first])
+        return handwritten.marked(content, is_module=module is not None)
 
     @event_priority(-100)
     def on_env(self, env: Any, config: MkDocsConfig, files: Files) -> Any:
@@ -261,27 +252,24 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 
     @event_priority(-100)
     def on_post_page(self, output: str, page: MkDocsPage, config: MkDocsConfig) -> str:
-        """Put the policy, and what its head tells programs, into a page or into a shell."""
-        body, path = page.content or "", page.file.src_uri
-        theme = output.replace(body, "")
+        """Keep a page, whose file is written once it is complete; put the policy, and room for a head, into a shell."""
+        path = page.file.src_uri
         if isinstance(page.file, _Made):
             headed = equations.put(output, equations.LINKS + HEAD)
-            return policy.put(headed, theme, policy.STYLES, is_served=self.is_served)
-        if not _is_excluded(page):
-            title = html.unescape(str(page.title))
-            self._index(*search.read(self.view, path, self._numbers[path], title, body), config)
-        drawn = self._drawn(path, output)
-        written = equations.put(drawn, equations.links(drawn, get_relative_url(equations.STYLES, page.url)))
-        styles = policy.styles(drawn, equations.sheet(drawn))
-        title = Markup(page.title or "").striptags()
-        head = render.headed(self.view, path, title, html.unescape(str(page.meta.get("description") or "")))
-        return policy.put(equations.put(written, head), theme, styles, is_served=self.is_served)
-
-    def _drawn(self, path: str, written: str) -> str:
-        """Draw the flowcharts and the equations of a page, and remember equations that can't be drawn."""
-        drawn = self._equations.drawn(render.with_flowcharts(self.view, written))
-        self.unread += ((path, equation, problem) for equation, problem in equations.unread(drawn))
-        return drawn
+            return policy.put(headed, output.replace(page.content or "", ""), policy.STYLES, is_served=self.is_served)
+        module = self._modules.get(path) if path not in self.library.docs else None
+        written = Written.of(
+            output,
+            path=path,
+            title=Markup(page.title or "").striptags(),
+            description="" if module else html.unescape(str(page.meta.get("description") or "")),
+            module=module.name if module else "",
+            is_found=not _is_excluded(page),
+        )
+        if written is None:
+            raise _rewritten()
+        self.front.add(written)
+        return ""
 
     @event_priority(-100)
     def on_post_template(self, output_content: str, template_name: str, config: MkDocsConfig) -> str:
@@ -295,20 +283,29 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         self._noting.close()
         if self._is_given:
             return
+        for path in self.front.written:
+            one = self.front.page(path, self.project.cache)
+            body, description = one.shown(self.view)
+            self._write(path, one.fill(self.view, body, description, self._equations, is_served=self.is_served))
+            if one.is_found:
+                self._index(*search.read(self.view, path, self._numbers[path], one.title, body), config)
         for path, output in self._pages.items():
-            page, named = self.front.placed(output.page(self.view)), _page(self._files, path)
+            page = self.front.placed(output.page(self.view))
             _, shell = self.front.shell(page)
-            filled = self.front.fill(page, shell, self.view, self._drawn(path, page.body))
-            write_file(filled.encode("utf-8", errors="xmlcharrefreplace"), named.file.abs_dest_path)
+            drawn = self._equations.drawn(render.with_flowcharts(self.view, page.body))
+            self._write(path, self.front.fill(page, shell, self.view, drawn))
             if found := search.read_page(self.view, page, self._numbers.get(path, 0)):
                 self._index(*found, config)
         for path, output in self._others.items():
             write_file(output.data(self.view), self._files.src_uris[path].abs_dest_path)
-        for path, text in search.files(self.view, self.front.entries):
+        for path, text in search.files(self.view, self._entries):
             write_file(text.encode(), posixpath.join(config.site_dir, path))
 
+    def _write(self, path: str, page: str) -> None:
+        write_file(page.encode("utf-8", errors="xmlcharrefreplace"), self._files.src_uris[path].abs_dest_path)
+
     def _index(self, entry: search.Entry, parts: str, config: MkDocsConfig) -> None:
-        self.front.entries.append(entry)
+        self._entries.append(entry)
         write_file(parts.encode(), posixpath.join(config.site_dir, entry.parts))
 
     def _shell(self, config: MkDocsConfig, kind: Kind, path: str) -> Shell:
@@ -349,8 +346,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         contents = Contents.of(lambda heading: str(template.render({"config": config, "toc_item": _anchor(heading)})))
         written = written.replace(contents.entry(entry).strip(), CONTENTS)
         if written.count(BODY) != 1 or "qz0entryz" in written:
-            problem = "a plugin changes the theme's pages, so that those of the cards can't be filled in"
-            raise ConfigError(Place("mkdocs.yml", 0), problem, "leave out plugins that rewrite HTML, such as minify")
+            raise _rewritten()
         return Shell.of(written, contents)
 
     def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:
@@ -358,6 +354,11 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         for path in self.project.watched:
             server.watch(str(path))
         return server
+
+
+def _rewritten() -> ConfigError:
+    problem = "a plugin changes the theme's pages, so that they can't be filled in"
+    return ConfigError(Place("mkdocs.yml", 0), problem, "leave out plugins that rewrite HTML, such as minify")
 
 
 @cache
