@@ -8,6 +8,7 @@ import json
 import os
 import posixpath
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from quaere.authoring.changes import Changes
     from quaere.authoring.notes.plan import Plan
     from quaere.content.model import Library
+    from quaere.errors import AuthorError
     from quaere.project import Project
 
 Base = Annotated[Path, typer.Option("--project", help="A folder of the knowledge base.", exists=True, file_okay=False)]
@@ -34,6 +36,78 @@ _Day = Annotated[
 _By = Annotated[str | None, typer.Option("--by", help="Who asks or answers.")]
 _NOTES = (".md", ".markdown")
 _UNSAVED = ".quaere/answer.md"
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="The folder; default: this one.", show_default=False)
+    ] = Path(),
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a knowledge base in a folder.
+
+    What the folder lacks is made; what is there stays as it is.
+    """
+    from quaere.authoring import changes
+    from quaere.authoring.init import begin
+    from quaere.errors import Faults, MisuseError, Place, WriteError
+    from quaere.terminal import Terminal
+
+    root = Path(os.path.realpath(folder))
+    if root.is_dir():
+        changes.complete(root)  # of a command that was killed
+    elif os.path.lexists(root):
+        raise MisuseError(Place(str(folder), 0), "this is no folder", "name another")
+    begun = begin(root, datetime.date.today())
+    if not dry_run:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError.refused(root, error) from error
+        changes.apply(root, begun.changes)
+    made, then = begun.changes, dict(begun.next)
+    if root != Path.cwd():
+        then = {
+            f"cd {shlex.quote(os.path.relpath(root) if root.is_relative_to(Path.cwd()) else str(root))}": "",
+            **then,
+        }
+    if as_json:
+        _print_json({"said": made.said, "files": begun.about, "kept": begun.kept, "next": then, "diff": made.diff})
+        return
+    console = Terminal()
+    if dry_run:
+        console.print(made.diff, markup=False, soft_wrap=True, end="")
+        return
+    for title, told in (("made", begun.about), ("kept as it is", begun.kept), ("next", then)):
+        if told:
+            width = max(map(len, told))
+            lines = (f"  {name.ljust(width)}  {text}".rstrip() for name, text in told.items())
+            console.print("\n".join([title, *lines]), markup=False, soft_wrap=True)
+    if not made.files:
+        console.print(made.said)
+    if faults := _wrong_in(root, reads_mkdocs="mkdocs.yml" in begun.kept):
+        console.print(f"to mend first\n{Faults(faults)}", markup=False, soft_wrap=True)
+
+
+def _wrong_in(root: Path, *, reads_mkdocs: bool) -> list[AuthorError]:
+    """Return what is wrong with what was in a folder before it became a knowledge base."""
+    from quaere.errors import AuthorError, Faults
+
+    base = _find(root)
+    library, faults = base.check()
+    # Without what builds a site, the build tells.
+    with contextlib.suppress(ImportError):
+        if reads_mkdocs:
+            from quaere.site import defaults
+
+            try:
+                defaults.load(root, library, root / "site", root / base.settings.docs)
+            except AuthorError as error:
+                faults.append(error)
+            except Faults as several:
+                faults += several.errors
+    return faults
 
 
 def ask(
@@ -216,6 +290,27 @@ def import_notes(
         raise typer.Exit(1)
 
 
+def schema(
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    private: Annotated[bool, typer.Option("--private", help="Also propose what cards call private.")] = False,
+    project: Base = Path(),
+) -> None:
+    """Write the JSON Schema of the cards for editors.
+
+    It holds the slugs, tags, keys and questions of the library, which an editor proposes.
+    """
+    from quaere.authoring import changes, schema
+    from quaere.project import Project
+
+    base = Project.find(project, shows_private=private)
+    library, _ = base.read()
+    made = schema.write(library, _text(base)(f"{library.settings.papers}/{schema.NAME}"))
+    if not dry_run:
+        changes.apply(base.root, made)
+    _tell(made, dry_run, as_json)
+
+
 def _notes(paths: list[Path]) -> tuple[Path, dict[str, str], list[str]]:
     """Return the folder around notes, their texts and the other files beside them, by paths from there."""
     found = [Path(os.path.realpath(path)) for path in paths]
@@ -340,12 +435,17 @@ def _text(base: Project) -> Callable[[str], str | None]:
 def _done(base: Project, make: Callable[[Library], Changes], dry_run: bool, as_json: bool) -> None:
     """Make changes of the library as it is when no other command changes it, and show them."""
     from quaere.authoring import changes
-    from quaere.terminal import Terminal
 
     with contextlib.nullcontext() if dry_run else changes.alone(base.root):
         made = make(_library(base))
         if not dry_run:
             changes.apply(base.root, made)
+    _tell(made, dry_run, as_json)
+
+
+def _tell(made: Changes, dry_run: bool, as_json: bool) -> None:
+    from quaere.terminal import Terminal
+
     if as_json:
         _print_json({"said": made.said, "files": sorted(made.files), "diff": made.diff})
     else:

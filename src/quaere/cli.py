@@ -370,6 +370,8 @@ for _verb in (author.ask, author.answer, author.tag, author.read, author.rename,
     app.command()(_verb)
 app.command("import")(author.import_notes)
 app.command("next")(upkeep.show_agenda)
+app.command()(author.init)
+app.command()(author.schema)
 
 
 _MACHINE = {

@@ -372,6 +372,16 @@ def test_an_answer_may_stand_apart_from_what_it_is_about(tmp_path: Path) -> None
     assert found["toy.depth"].imports == ("pkg",)
 
 
+def test_an_answer_apart_that_no_docstring_names_is_about_its_module(tmp_path: Path) -> None:
+    # A page of the module has no place for the function.
+    found = read(tmp_path, {"pkg/__init__.py": APART.replace("Asked: toy.depth, toy.width", "A net.")})
+    assert {id: one.object for id, one in found.items()} == {
+        "toy.depth": "pkg",
+        "toy.short": "pkg.Net.forward",
+        "toy.width": "pkg",
+    }
+
+
 def test_what_stands_apart_is_no_code_of_its_module(tmp_path: Path) -> None:
     def key(text: str) -> str:
         (tmp_path / "pkg").mkdir(exist_ok=True)

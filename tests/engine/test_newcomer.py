@@ -1,17 +1,24 @@
-"""A newcomer's first minutes: the guide's first page, done to the letter with the wheel in an empty environment."""
+"""A newcomer's first minutes: the guide's first page, done to the letter with the wheel in an empty environment.
+
+Its transcripts are what the commands print. To write them anew: QUAERE_WRITE=1, and run this file.
+"""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs/guide/your-own-site.md").read_text(encoding="utf-8")
-FIRST = GUIDE.partition("## What a card's text can hold")[0]
+PAGE = ROOT / "docs/guide/your-own-site.md"
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
 def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -19,6 +26,23 @@ def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment = {**clean, "PATH": str(folder), "COLUMNS": "100", "NO_COLOR": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Python in an environment of its own, into which the wheel is installed by steps."""
+
+    python: Path
+    wheel: Path
+
+    def install(self, extra: str, folder: Path) -> None:
+        # By the pip of this environment: to unpack one more takes seconds.
+        pip = (sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--no-compile")
+        done = run(*pip, "--constraint", ROOT / "constraints.txt", f"{self.wheel}{extra}", folder=folder)
+        assert done.returncode == 0, done.stderr
+
+    def quaere(self, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        return run(self.python, "-m", "quaere", *arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -30,48 +54,100 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
-def test_the_first_page_of_the_guide_leads_from_nothing_to_a_whole_site(tmp_path: Path, wheel: Path) -> None:
-    venv.create(tmp_path / "environment")
-    python = tmp_path / "environment/bin/python"
-    own = tmp_path / "own"
-    own.mkdir()
-    files = re.findall(r'```\w+ title="([^"]+)"\n(.*?)^```$', FIRST, re.DOTALL | re.MULTILINE)
-    assert [name for name, _ in files] == ["papers/attention.yml", "papers/references.bib"]
-    for name, text in files:
-        (own / name).parent.mkdir(exist_ok=True)
-        (own / name).write_text(text, encoding="utf-8")
-    commands = re.findall(r"^```sh\n(.*?)\n```$", FIRST, re.DOTALL | re.MULTILINE)
-    assert commands == ["pip install 'quaere[site]'", "quaere build"]
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    made = Environment(folder / "bin/python", wheel)
+    made.install("", folder)
+    return made
 
-    def install(extra: str) -> None:
-        # By the pip of this environment: to unpack one more takes seconds.
-        pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile")
-        done = run(*pip, "--constraint", ROOT / "constraints.txt", f"{wheel}{extra}", folder=own)
-        assert done.returncode == 0, done.stderr
 
-    install("")
-    bare = run(python, "-m", "quaere", "build", folder=own)
+def test_without_what_builds_a_site_a_library_begins_and_its_answer_holds(
+    tmp_path: Path, environment: Environment
+) -> None:
+    assert environment.quaere("init", folder=tmp_path).returncode == 0
+    bare = environment.quaere("build", folder=tmp_path)
     assert bare.returncode == 2, bare.stderr
     assert re.fullmatch(
         r"a site is built with .*mkdocs.*, not installed here\n  hint: pip install 'quaere\[site\]'\n", bare.stderr
     )
-    assert run(python, "-m", "quaere", "check", folder=own).stdout == "1 papers, 1 questions, 0 answers: no faults\n"
+    assert environment.quaere("check", folder=tmp_path).stdout == "1 papers, 3 questions, 1 answers: no faults\n"
+    assert "1 run, 0 unchanged, 0 broken" in environment.quaere("verify", folder=tmp_path).stderr
 
-    install("[site]")
-    built = run(python, "-m", "quaere", "build", folder=own)
-    assert built.returncode == 0, built.stderr
-    assert not (own / "mkdocs.yml").exists()
-    card = (own / "site/papers/attention/index.html").read_text(encoding="utf-8")
+
+def same(transcript: str) -> str:
+    """Leave out of a transcript what differs from run to run."""
+    return re.sub(r"\d+\.\d s\b", "1.0 s", "".join(f"{line.rstrip()}\n" for line in transcript.splitlines()))
+
+
+@dataclass
+class Day:
+    """What somebody does who follows the page: files are written, commands are run one after another."""
+
+    environment: Environment
+    folder: Path
+
+    def transcript(self, commands: str) -> Iterator[str]:
+        for found in COMMAND.finditer(commands):
+            line, printed = found[1], ""
+            words = shlex.split(line)
+            if words[0] == "cd":
+                self.folder /= words[1]
+            else:
+                assert words[0] == "quaere"
+                done = self.environment.quaere(*words[1:], folder=self.folder)
+                assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+                # What goes to standard error is told first.
+                printed = done.stderr + done.stdout
+            lines = [told.rstrip() for told in printed.strip("\n").splitlines()]
+            yield f"$ {line}\n" + "".join(f"{told}\n" for told in lines)
+
+    def write(self, name: str, text: str) -> None:
+        file = self.folder / name
+        file.parent.mkdir(exist_ok=True)
+        known = file.read_text(encoding="utf-8") if file.exists() else ""
+        # A function stands for the skeleton of its name.
+        begin = known.find(text.partition("(")[0]) if name.endswith(".py") else -1
+        assert (begin >= 0) == bool(known), f"{name} holds no skeleton of what the page shows"
+        file.write_text(known[: max(begin, 0)] + text, encoding="utf-8")
+
+
+def test_the_first_page_of_the_guide_leads_from_nothing_to_a_whole_site(
+    tmp_path: Path, environment: Environment
+) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    first, mark, rest = page.partition("## Editors")
+    day, transcripts = Day(environment, tmp_path), dict[str, str]()
+    for kind, name, text in BLOCK.findall(first):
+        if kind == "sh":
+            assert text == "pip install 'quaere[site]'\n"
+            environment.install("[site]", tmp_path)
+        elif kind == "console":
+            transcripts[text] = "".join(day.transcript(text))
+        else:
+            day.write(name, text)
+    if os.environ.get("QUAERE_WRITE"):
+        for known, now in transcripts.items():
+            first = first.replace(f"```console\n{known}", f"```console\n{known if same(known) == same(now) else now}")
+        PAGE.write_text(first + mark + rest, encoding="utf-8")
+    else:
+        assert list(map(same, transcripts)) == list(map(same, transcripts.values())), "write them anew: QUAERE_WRITE=1"
+
+    assert day.folder == tmp_path / "library"
+    card = (day.folder / "site/papers/attention/index.html").read_text(encoding="utf-8")
     for shown in (
         r'<annotation encoding="application/x-tex">\operatorname{softmax}(QK^\top/\sqrt{d_k})</annotation>',
         '<div class="q-flow" ',
         '<div class="admonition note">',
         'type="checkbox"',
         '<h3 id="why-scale">Why are the scores divided by the root of the width?',
+        '<h3 id="which-keys-query-zeros-choose">Which keys does a query of zeros choose?',
     ):
         assert shown in card
-    assert "<title>own</title>" in (own / "site/index.html").read_text(encoding="utf-8")
+    assert "Why are some of the chosen words kept?" in (day.folder / "site/papers/bert/index.html").read_text()
+    assert "<title>library</title>" in (day.folder / "site/index.html").read_text(encoding="utf-8")
     for path in ("katex/katex.min.css", "mermaid/mermaid.esm.min.mjs"):
-        assert (own / "site/assets/vendor" / path).is_file()
-    assert len(list((own / "site/assets/vendor/katex/fonts").iterdir())) > 10
-    assert len(list((own / "site/assets/vendor/mermaid/chunks/mermaid.esm.min").iterdir())) > 50
+        assert (day.folder / "site/assets/vendor" / path).is_file()
+    assert len(list((day.folder / "site/assets/vendor/katex/fonts").iterdir())) > 10
+    assert len(list((day.folder / "site/assets/vendor/mermaid/chunks/mermaid.esm.min").iterdir())) > 50

@@ -12,6 +12,7 @@ import ast
 import contextlib
 import doctest
 import hashlib
+import inspect
 import json
 import re
 import warnings
@@ -254,6 +255,8 @@ def _answers(module: str, package: _Package, versions: Mapping[str, str]) -> tup
     asked_by = {
         id: path for path, docstring in docstrings for asked in _ASKED.finditer(docstring.value) for id in _ids(asked)
     }
+    # A page of the module leaves out what only answers.
+    left_out = set(_apart(package.trees[module], module))
     sections = [(path, *section) for path, docstring in docstrings for section in _sections(docstring, headers)]
     for path, number, id, value in sections:
         place = Place(file, number, len(headers[number]["indent"]) + 1 if number in headers else 1)
@@ -266,7 +269,8 @@ def _answers(module: str, package: _Package, versions: Mapping[str, str]) -> tup
         code = [part for kind, part in parts if kind == "code"]
         basis = [code, {name: package.digests[name] for name in sorted(reached)}, dict(sorted(versions.items()))]
         key = _digest(json.dumps(basis))
-        answers.append(Answer(id, module, asked_by.get(id, path), place, parts, reached, key))
+        shown = module if path in left_out else path
+        answers.append(Answer(id, module, asked_by.get(id, shown), place, parts, reached, key))
     faults += _misasked(file, lines, {answer.id for answer in answers})
     faults += _unread(file, lines, headers, {number for _, number, _, _ in sections})
     return sorted(answers, key=lambda answer: answer.place), faults
@@ -287,6 +291,15 @@ def _docstrings(node: ast.AST, path: str) -> Iterator[tuple[str, griffe.Docstrin
             waiting += [(part, f"{path}.{name}" if name else path) for part, name in zip(parts, names, strict=True)][
                 ::-1
             ]
+
+
+def _apart(tree: ast.AST, module: str) -> Iterator[str]:
+    """Yield the paths of a module's functions that are only there to hold an answer."""
+    for node in getattr(tree, "body", ()):
+        match node:
+            case ast.FunctionDef(body=[ast.Expr(ast.Constant(str(text)))]):
+                if _HEADER.match(inspect.cleandoc(text)):
+                    yield f"{module}.{node.name}"
 
 
 _Value = list[tuple[griffe.DocstringSectionKind, str]]

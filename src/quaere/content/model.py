@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -527,8 +527,18 @@ class Library:
 
 def schema() -> str:
     """Return the JSON Schema of a card, for editors."""
-    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Card.model_json_schema()}
+    described = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_without_defaults(Card.model_json_schema()),
+    }
     return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
+def _without_defaults(part: Any) -> Any:
+    """Leave out defaults, which an editor would write after a key that it completes."""
+    if isinstance(part, dict):
+        return {key: _without_defaults(value) for key, value in part.items() if key != "default"}
+    return [_without_defaults(value) for value in part] if isinstance(part, list) else part
 
 
 if __name__ == "__main__":
