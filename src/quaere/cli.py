@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from quaere import author, upkeep
+from quaere import adding, author, upkeep
 from quaere.author import Base
 from quaere.content.states import State
 from quaere.running.options import Device, Size
@@ -368,6 +368,7 @@ def export(
 
 for _verb in (author.ask, author.answer, author.tag, author.read, author.rename, author.merge, author.remove):
     app.command()(_verb)
+app.command()(adding.add)
 app.command("import")(author.import_notes)
 app.command("next")(upkeep.show_agenda)
 app.command()(author.init)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import NamedTuple
 
 from bibtexparser.model import (
     Block,
@@ -14,6 +16,7 @@ from bibtexparser.model import (
     Entry,
     Field,
     ParsingFailedBlock,
+    Preamble,
     String,
 )
 from bibtexparser.splitter import Splitter
@@ -66,6 +69,15 @@ _BRACE_BELOW = re.compile(r"(?m)^([ \t]*@\w+)([ \t]*\r?\n\s*)([{(])(?=\s*[^\s,()
 _COMMENT = re.compile(r"(?:\s|%[^\n]*)*")
 
 
+class Written(NamedTuple):
+    """A part of a file as it is written: an entry, a preamble, or what can't be read, with the reason."""
+
+    source: str
+    place: Place
+    entry: Entry | None = None
+    problem: str = ""
+
+
 class Bibliography:
     """The entries of one file. Only those in use are converted from TeX, which is slow."""
 
@@ -85,6 +97,11 @@ class Bibliography:
         """The errors of the file itself; errors in an entry are reported where the entry is used."""
         return tuple(error for block in self._library.blocks for error in self._faults(block)) + tuple(self._strings[1])
 
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """All keys of the file, also those of entries that can't be read, and other keys that entries have."""
+        return frozenset({*self.entries, *self._repeated, *self._aliases, *self._failed})
+
     def has(self, key: str) -> bool:
         """Tell whether there is an entry with this key, even if it can't be read."""
         return self._named(key) is not None or key in self._failed
@@ -99,12 +116,49 @@ class Bibliography:
         faults: dict[str, BibError] = {}
         for key in keys:
             if entry := self._named(key):
-                read = _Read(self, entry)
-                reference = read.reference()
+                reference, wrong = self.reference(entry)
                 if reference:
                     found[key] = reference
-                faults |= {str(fault): fault for fault in read.faults}
+                faults |= {str(fault): fault for fault in wrong}
         return found, list(faults.values())
+
+    def reference(self, entry: Entry) -> tuple[Reference | None, list[BibError]]:
+        """Return the reference of an entry, or None if it can't be read, and its errors."""
+        read = _Read(self, entry)
+        return read.reference(), read.faults
+
+    def written(self) -> Iterator[Written]:
+        """Yield the entries in their order, also those that repeat a key; preambles; and what can't be read."""
+        for block in self._library.blocks:
+            source = re.sub(r"^@_(?=(?i:commentary))", "@", block.raw or "")
+            within = getattr(block, "ignore_error_block", None)
+            if isinstance(block, Entry):
+                yield Written(source, self._place(block), block)
+            elif isinstance(block, Preamble):
+                yield Written(source, self._place(block))
+            elif isinstance(within, Entry):
+                yield Written(source, self._place(block), within)
+            elif isinstance(block, ParsingFailedBlock):
+                yield Written(source, self._place(block), None, next(iter(self._faults(block))).problem)
+
+    def is_whole(self, entry: Entry) -> bool:
+        """Tell whether an entry means the same in another file: no value of it names a @string."""
+        if not self._strings[0]:
+            return True
+        for _, field in _fields(entry):
+            try:
+                _value(str(field.value), {}, self._place(field), "")
+            except (BibError, _UndefinedError):
+                return False
+        return True
+
+    def values(self, entry: Entry) -> dict[str, str]:
+        """Return an entry's own fields as TeX, by lower-case name; those that can't be read are left out."""
+        found = {}
+        for name, field in _fields(entry):
+            with contextlib.suppress(BibError):
+                found[name] = self.value(field)
+        return found
 
     @cached_property
     def commands(self) -> Mapping[str, tex.Command]:

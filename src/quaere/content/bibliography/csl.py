@@ -12,7 +12,7 @@ from quaere.content.bibliography.dates import Date, DateError, of_text
 from quaere.content.bibliography.reference import Name, Reference, joined
 from quaere.content.bibliography.tex import Text
 
-_COPIED = {
+COPIED = {
     "shorttitle": "title-short",
     "origtitle": "original-title",
     "origpublisher": "original-publisher",
@@ -43,7 +43,7 @@ _ROLES = {
 }
 _PARTS = {"chapter", "paper-conference", "entry-encyclopedia", "entry-dictionary"}
 _EDITORS = {"compiler": "compiler", "translator": "translator", "director": "director", "founder": "series-creator"}
-_DATES = {"urldate": "accessed", "origdate": "original-date", "eventdate": "event-date"}
+DATES = {"urldate": "accessed", "origdate": "original-date", "eventdate": "event-date"}
 
 # Babel's names of languages, which BibLaTeX takes, as the tags that CSL takes.
 LANGUAGES = {
@@ -108,12 +108,12 @@ def item(reference: Reference) -> dict[str, object]:
     """Return a reference as an item of CSL-JSON."""
     made: dict[str, object] = {"id": reference.key, "type": kind(reference).csl}
     made |= _names(reference)
-    for field, variable in _DATES.items():
+    for field, variable in DATES.items():
         if date := read_date(reference.fields.get(field, "")):
             made[variable] = _date(date)
     if reference.issued:
         made["issued"] = _date(reference.issued)
-    plain = {variable: reference.texts.get(field) for field, variable in _COPIED.items()}
+    plain = {variable: reference.texts.get(field) for field, variable in COPIED.items()}
     texts = {**plain, **_titles(reference), **_computed(reference)}
     # Only what is prose may hold tags.
     return made | {name: text.html if name in _PROSE else text.plain for name, text in texts.items() if text}

@@ -12,7 +12,7 @@ from quaere.content.bibliography import csl
 from quaere.content.bibliography.dates import SEASONS, Date
 from quaere.content.bibliography.reference import Name, Reference, joined
 
-_COPIED = {
+COPIED = {
     "shortjournal": "J2",
     "shorttitle": "ST",
     "series": "T3",
@@ -59,7 +59,7 @@ def _rows(reference: Reference) -> Iterator[tuple[str, str]]:
     first, last = _pages(fields.get("pages") or fields.get("eid", ""))
     yield "SP", first
     yield "EP", last
-    for field, tag in _COPIED.items():
+    for field, tag in COPIED.items():
         if not (field == "pagetotal" and first):
             yield tag, fields.get(field, "")
     yield "IS", joined(", ", texts.get("number"), texts.get("issue")).plain

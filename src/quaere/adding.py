@@ -1,0 +1,234 @@
+"""The verb `add`: entries of the bibliography, and cards for them, from what one has or names."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quaere.author import AsJson, Base, DryRun, _done, _find, _print_json, _text
+
+# What the verb needs is imported inside it, so that `quaere --help` answers at once.
+if TYPE_CHECKING:
+    from quaere.authoring.additions import Addition, Choice, Plan
+    from quaere.authoring.sources.found import Reading
+    from quaere.content.model import Library
+    from quaere.project import Project
+
+_MANY = 1000
+"""Bytes of a file from which on its reading is shown, in thousands."""
+
+
+def add(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files (BibTeX, CSL-JSON, RIS); keys of entries that get a card; `-` or nothing: what stands on "
+            "standard input."
+        ),
+    ] = None,
+    card: Annotated[
+        bool | None, typer.Option("--card/--no-card", help="Make a card for each; default: if it is one.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Add what they say to entries of the same paper.")] = False,
+    skip: Annotated[bool, typer.Option("--skip", help="Leave out papers that are there already.")] = False,
+    keep_both: Annotated[bool, typer.Option("--keep-both", help="Add them in any case.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Add entries to the bibliography, and cards for them."""
+    from quaere.authoring import additions, changes
+    from quaere.authoring.additions import Choice
+
+    chosen = [one for one, is_said in zip(Choice, (merge, skip, keep_both), strict=True) if is_said]
+    if len(chosen) > 1:
+        _misuse("--merge, --skip and --keep-both exclude each other", "give one of them")
+    base = _find(project)
+    library = _library(base)
+    if what and all(one in library.bibliography and not Path(one).exists() for one in what):
+        keys = what
+        _done(base, lambda library: additions.cards(library, keys, _text(base)), dry_run, as_json)
+        return
+    reading = _read(what or ["-"])
+    is_asking = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+    if card is None:
+        card = len(reading.found) == 1
+        if len(reading.found) > 1 and is_asking and not dry_run:
+            card = typer.confirm(f"Make a card for each of {len(reading.found)} entries?", default=False)
+    choices: dict[int, Choice] = {}
+    if is_asking and not chosen:
+        ask = _asking()
+
+        def asked(addition: Addition) -> Choice:
+            choices[id(addition.found)] = choice = ask(addition)
+            return choice
+
+        # Others are not kept waiting while somebody thinks.
+        additions.plan(reading, library, _text(base), choose=asked, cards=False)
+
+    def choose(addition: Addition) -> Choice | None:
+        return chosen[0] if chosen else choices.get(id(addition.found))
+
+    with contextlib.nullcontext() if dry_run else changes.alone(base.root):
+        made = additions.plan(reading, _library(base), _text(base), choose=choose, cards=card)
+        if not dry_run:
+            changes.apply(base.root, made.changes)
+    if as_json:
+        _print_json(_told(made, reading))
+    else:
+        _show(made, reading, dry_run=dry_run)
+    if made.unread or made.of(additions.Status.UNDECIDED):
+        raise typer.Exit(1)
+
+
+def _library(base: Project) -> Library:
+    """Return the library, whose bibliography need not be there yet."""
+    from quaere.errors import BibError, Faults
+
+    library, faults = base.read()
+    is_there = (base.root / base.settings.bibliography).exists()
+    faults = [one for one in faults if is_there or not isinstance(one, BibError)]
+    if faults:
+        raise Faults(faults)
+    return library
+
+
+# What is added
+
+
+def _read(what: list[str]) -> Reading:
+    from quaere.authoring.sources.found import Reading
+
+    reading = Reading()
+    for one in what:
+        if one == "-":
+            if sys.stdin.isatty():
+                _misuse("nothing to add", "name a file, or pipe an entry: `pbpaste | quaere add -`")
+            reading.add(_read_data(sys.stdin.buffer.read(), "standard input"))
+        elif Path(one).is_file():
+            reading.add(_read_data(Path(one).read_bytes(), one))
+        elif Path(one).is_dir():
+            _misuse(f"{one} is a folder", "name files; notes in Markdown are taken in by `quaere import`")
+        else:
+            _misuse(f"there is no file `{one}`, and no entry with this key", "give a file, or `-` for standard input")
+    return reading
+
+
+def _read_data(data: bytes, file: str) -> Reading:
+    from quaere.authoring.sources import texts
+
+    text, remarks = texts.decoded(data, file)
+    with _progress(text) as tell:
+        reading = texts.read(text, file, tell)
+    reading.remarks[:0] = remarks
+    return reading
+
+
+@contextlib.contextmanager
+def _progress(text: str) -> Iterator[Callable[[int], None]]:
+    """Show how many entries of a long text have been read, on a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from quaere.terminal import Terminal
+
+    if len(text) < _MANY * 1000:
+        yield lambda _: None
+        return
+    total = max(text.count("\n@"), text.count("\nTY  -"), text.count('"type"'))
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
+        task = progress.add_task("entries", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+# What is said and asked
+
+
+def _asking() -> Callable[[Addition], Choice]:
+    """Return what asks about each entry whose paper is there already, until one answer is given for all."""
+    from quaere.authoring.additions import Choice
+    from quaere.terminal import Terminal
+
+    letters = {"m": Choice.MERGE, "s": Choice.SKIP, "k": Choice.KEEP_BOTH}
+    for_all: list[Choice] = []
+
+    def ask(addition: Addition) -> Choice:
+        if for_all:
+            return for_all[0]
+        console = Terminal(stderr=True)
+        console.print(f"\n{addition.found.reference.title}\n  {_credits(addition)}", markup=False)
+        for twin in addition.twins:
+            console.print(f"  there already as {twin.key}: {twin.title} ({twin.why})", markup=False)
+        while True:
+            said = typer.prompt("[m]erge, [s]kip, [k]eep both; capitals: all", default="s", err=True).strip()
+            if choice := letters.get(said[:1].lower()):
+                if said[:1].isupper():
+                    for_all.append(choice)
+                return choice
+
+    return ask
+
+
+def _credits(addition: Addition) -> str:
+    reference = addition.found.reference
+    return ". ".join(filter(None, (reference.short_credits, str(reference.issued), reference.venue)))
+
+
+def _show(made: Plan, reading: Reading, *, dry_run: bool) -> None:
+    from quaere.authoring.additions import Status
+    from quaere.terminal import Terminal
+
+    console, errors = Terminal(), Terminal(stderr=True)
+    for remark in reading.remarks:
+        errors.print(f"remark: {remark}", markup=False, soft_wrap=True)
+    for one in made.unread:
+        errors.print(f"{one.place}: {one.problem}", markup=False, soft_wrap=True)
+    undecided = made.of(Status.UNDECIDED)
+    for addition in undecided:
+        twins = "; ".join(f"{twin.key} ({twin.why})" for twin in addition.twins)
+        title = addition.found.reference.title
+        errors.print(f"{addition.found.place}: there already: {twins}: {title}", markup=False, soft_wrap=True)
+    if undecided:
+        count = "this entry was" if len(undecided) == 1 else f"these {len(undecided)} entries were"
+        errors.print(f"{count} not added\n  hint: say --merge, --skip or --keep-both", markup=False)
+    if kept := [file for file in made.changes.files if file.endswith(".unread.txt")]:
+        errors.print(f"what could not be understood is in {kept[0]}", markup=False, soft_wrap=True)
+    if dry_run:
+        console.print(made.changes.diff, markup=False, soft_wrap=True, end="")
+        return
+    console.print(made.changes.said, markup=False, soft_wrap=True)
+    if len(made.of(Status.ADDED)) > 1 and not any(one.slug for one in made.additions):
+        console.print("a card for one of them: `quaere add KEY`; for all of them: `--card`", markup=False)
+
+
+def _told(made: Plan, reading: Reading) -> dict[str, Any]:
+    return {
+        "said": made.changes.said,
+        "entries": [
+            {
+                "key": one.key,
+                "status": one.status.value,
+                "title": one.found.reference.title,
+                "card": one.slug or None,
+                "file": one.found.place.file,
+                "line": one.found.place.line,
+                "same": [{"key": twin.key, "title": twin.title, "why": twin.why} for twin in one.twins],
+            }
+            for one in made.additions
+        ],
+        "unread": [{"file": one.place.file, "line": one.place.line, "problem": one.problem} for one in made.unread],
+        "remarks": reading.remarks,
+        "files": sorted(made.changes.files),
+        "diff": made.changes.diff,
+    }
+
+
+def _misuse(problem: str, hint: str) -> None:
+    from quaere.errors import MisuseError, Place
+
+    raise MisuseError(Place("", 0), problem, hint)
