@@ -161,6 +161,23 @@ def test_nothing_is_fetched_for_the_search_before_it_is_used(page: Page) -> None
     assert [url.rpartition("/")[2] for url in asked if "assets/data/" in url] == ["names.json"]
 
 
+def test_the_first_result_waits_for_no_more_than_it_needs(page: Page) -> None:
+    asked: list[str] = []
+    # Whatever is held back never comes.
+    page.route(re.compile(r"/search/(words|pages)/"), lambda route: asked.append(route.request.url))
+    opened(page)
+    box, hit = page.locator("dialog.q-search input"), page.locator(".q-hit").first
+    box.fill("1706.03762")
+    expect(hit).to_contain_text("Attention Is All You Need")
+    assert asked == []
+    # What nothing is called after: the pages come before what they say.
+    page.unroute(re.compile(r"/search/(words|pages)/"))
+    page.route("**/search/pages/*", lambda route: None)
+    box.fill("placeholders")
+    expect(hit).not_to_contain_text("Attention Is All You Need")
+    expect(page.locator("dialog[data-searched]")).to_have_count(0)
+
+
 @pytest.fixture
 def phone(browser: Browser, address: str) -> Iterator[Page]:
     with browser.new_context(base_url=address, viewport={"width": 390, "height": 844}, has_touch=True) as context:

@@ -149,9 +149,12 @@ const read = async () => {
   };
 };
 
-/** Reads the names, ahead of the first letter. */
+/** Reads the names, ahead of the first letter, and then the words that typing errors are compared with. */
 export const prepare = () => {
-  names ??= read().then((known) => (names = known));
+  names ??= read().then((known) => {
+    setTimeout(() => vocabularyOf(known));
+    return (names = known);
+  });
   names.catch?.(() => (names = undefined));
   return names;
 };
@@ -200,10 +203,21 @@ const fits = (known, term, isLike) => {
   return found ? scores : undefined;
 };
 
-const wordsLike = (known, term, column) => {
-  known.vocabulary ??= known.folded.map((text) => [...new Set(text.match(WORD) ?? [])]);
-  return known.vocabulary[column].map((word) => [word, likeness(term, word)]).filter(([, like]) => like > 0);
-};
+// The words of each column, by their first letter.
+const vocabularyOf = (known) =>
+  (known.vocabulary ??= known.folded.map((text) => {
+    const words = new Map();
+    for (const word of new Set(text.match(WORD))) {
+      if (!words.has(word[0])) words.set(word[0], []);
+      words.get(word[0]).push(word);
+    }
+    return words;
+  }));
+
+const wordsLike = (known, term, column) =>
+  (vocabularyOf(known)[column].get(term.text[0]) ?? [])
+    .map((word) => [word, likeness(term, word)])
+    .filter(([, like]) => like > 0);
 
 const secondLine = (row) => {
   if (row.kind === "T" || row.kind === "F") return `${row.year} paper${row.year === "1" ? "" : "s"}`;
@@ -425,8 +439,12 @@ const heldBy = (part, found) => {
   return held;
 };
 
-/** What the library says of the query, after what is called so; the best first. */
-export const find = async (query) => {
+/**
+ * What the library says of the query, after what is called so; the best first.
+ *
+ * Where nothing is called so, `show` is given the pages first, before their parts are read, and tells whether to go on.
+ */
+export const find = async (query, show) => {
   const known = await prepare();
   const found = search(known, query);
   const identified = await byIdentifier(known, query);
@@ -437,7 +455,11 @@ export const find = async (query) => {
   const { wanted, isWhole } = candidates(known, found, occurring);
   const top = named.length && !isWhole ? [] : best(wanted, 2 * HITS);
   // Each page is shown once for its text, and only if nothing of it is shown for its title.
-  const numbers = [...new Set(top.map(({ number }) => number))].slice(0, PAGES);
+  const numbers = [...new Set(top.map(({ number }) => number))].filter((one) => known.byNumber.has(one)).slice(0, PAGES);
+  if (show && numbers.length && !named.length) {
+    const pages = numbers.map((number) => nameHit(known.rows[known.byNumber.get(number)]));
+    if (!show({ marks: marker(found), hits: pages })) return undefined;
+  }
   const read = new Map(await Promise.all(numbers.map(async (number) => [number, await partsOf(number)])));
   const hits = [];
   const shown = new Set();

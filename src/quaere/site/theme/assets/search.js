@@ -9,7 +9,7 @@ const opener = document.querySelector("button.q-search-open");
 const input = dialog.querySelector("input");
 const list = dialog.querySelector(".q-search-hits");
 const said = dialog.querySelector(".q-search-said");
-// How long nothing is typed before the texts are searched; names are searched at each letter.
+// How long nothing is typed before the texts are searched too; names are searched at each letter.
 const PAUSE = 60;
 
 let latest = 0;
@@ -96,6 +96,19 @@ const fail = () => {
   said.textContent = "The search can’t be loaded. Is the network there?";
 };
 
+const searchTexts = async (query, number) => {
+  const isWanted = () => number === latest;
+  try {
+    const found = await find(query, (pages) => {
+      if (isWanted()) show(pages, false);
+      return isWanted();
+    });
+    if (isWanted()) show(found, true);
+  } catch {
+    if (isWanted()) fail();
+  }
+};
+
 const ask = async () => {
   const query = input.value.trim();
   const number = (latest += 1);
@@ -113,14 +126,7 @@ const ask = async () => {
     const named = await byName(query);
     if (number !== latest) return;
     if (named.hits.length || !list.children.length) show(named, false);
-    timer = setTimeout(async () => {
-      try {
-        const found = await find(query);
-        if (number === latest) show(found, true);
-      } catch {
-        if (number === latest) fail();
-      }
-    }, PAUSE);
+    timer = setTimeout(searchTexts, named.hits.length ? PAUSE : 0, query, number);
   } catch {
     if (number === latest) fail();
   }
