@@ -52,9 +52,10 @@ bench: $(TESTS) $(LIGHTHOUSE) $(FIGURES) ## Run the benchmarks: of the code (15 
 	$(BIN)/python -m benchmarks
 	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m benchmarks.site
 
-schema: $(SITE) ## Generate the JSON Schemas of cards and of library.json, docs/schema
+schema: $(SITE) ## Generate docs/schema, the JSON Schemas, and docs/guide/verbs, the pages of the commands
 	$(BIN)/python -m quaere.content.model > docs/schema/card.json
 	$(BIN)/python -m quaere.pages.dump > docs/schema/library.json
+	$(BIN)/python -m tools.verbs
 
 clean: ## Delete generated files and caches; keep .venv and node_modules
 	rm -rf site .quaere docs/assets/figures/*.svg .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

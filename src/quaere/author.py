@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
 
 import typer
+
+from quaere import completion
 
 # What a verb needs is imported inside it, so that `quaere --help` answers at once.
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ _UNSAVED = ".quaere/answer.md"
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="The folder; default: this one.", show_default=False)
+        Path, typer.Argument(metavar="DIR", help="The folder; default: this one.", show_default=False)
     ] = Path(),
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -111,7 +114,7 @@ def _wrong_in(root: Path, *, reads_mkdocs: bool) -> list[AuthorError]:
 
 
 def ask(
-    paper: Annotated[str, typer.Argument(help="The paper.")],
+    paper: Annotated[str, typer.Argument(help="The paper.", autocompletion=completion.papers)],
     question: Annotated[str, typer.Argument(help="What is asked, in quotes.")],
     id: Annotated[str | None, typer.Option(help="The question's id; default: made of its words.")] = None,
     asked: _Day = None,
@@ -129,7 +132,9 @@ def ask(
 
 
 def answer(
-    question: Annotated[str, typer.Argument(help="The question, as `paper.question`.")],
+    question: Annotated[
+        str, typer.Argument(help="The question, as `paper.question`.", autocompletion=completion.questions)
+    ],
     text: Annotated[str | None, typer.Argument(help="The answer in Markdown; default: opens $EDITOR.")] = None,
     code: Annotated[bool, typer.Option("--code", help="Write the skeleton of an answer in code instead.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over an answer in prose.")] = False,
@@ -155,11 +160,9 @@ def answer(
         return
     former = None
     if is_edited := text is None:
-        import click
-
         asked = questions.find_question(_library(base), question).question
         former, mark = None if add else asked.answer, f"<!-- {asked.ask} -->"
-        text = (click.edit(former or f"\n\n{mark}\n", extension=".md") or "").replace(mark, "")
+        text = _edit(former or f"\n\n{mark}\n").replace(mark, "")
 
     def in_prose(library: Library) -> Changes:
         # What was open in the editor may be written over, and nothing that somebody else wrote meanwhile.
@@ -178,8 +181,27 @@ def answer(
         raise
 
 
+def _edit(text: str) -> str:
+    """Let somebody change a text in their editor."""
+    from quaere.errors import MisuseError, Place
+
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if sys.platform == "win32" else "vi")
+    with tempfile.TemporaryDirectory(prefix="quaere-") as folder:
+        file = Path(folder, "answer.md")
+        file.write_text(text, encoding="utf-8")
+        try:
+            subprocess.run([*shlex.split(editor), str(file)], check=True)
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            problem, hint = (
+                f"the editor `{editor}` has failed: {error}",
+                "set $EDITOR, or write the answer as an argument",
+            )
+            raise MisuseError(Place("", 0), problem, hint) from error
+        return file.read_text(encoding="utf-8")
+
+
 def tag(
-    paper: Annotated[str, typer.Argument(help="The paper.")],
+    paper: Annotated[str, typer.Argument(help="The paper.", autocompletion=completion.papers)],
     tags: Annotated[list[str] | None, typer.Argument(help="Tags to add.")] = None,
     remove: Annotated[list[str] | None, typer.Option(help="A tag to remove; may be repeated.")] = None,
     dry_run: DryRun = False,
@@ -194,7 +216,7 @@ def tag(
 
 
 def read(
-    paper: Annotated[str, typer.Argument(help="The paper.")],
+    paper: Annotated[str, typer.Argument(help="The paper.", autocompletion=completion.papers)],
     state: Annotated[str, typer.Argument(help="to-read, reading or read.")] = "read",
     through: Annotated[str | None, typer.Option(help="The last part read, such as a page; empty: none.")] = None,
     dry_run: DryRun = False,
@@ -209,7 +231,9 @@ def read(
 
 
 def rename(
-    old: Annotated[str, typer.Argument(help="A paper, or a question as `paper.question`.")],
+    old: Annotated[
+        str, typer.Argument(help="A paper, or a question as `paper.question`.", autocompletion=completion.names)
+    ],
     new: Annotated[str, typer.Argument(help="Its new name.")],
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -227,8 +251,10 @@ def rename(
 
 
 def merge(
-    kept: Annotated[str, typer.Argument(help="The card that stays.")],
-    gone: Annotated[str, typer.Argument(help="The card of the same paper that is added to it.")],
+    kept: Annotated[str, typer.Argument(help="The card that stays.", autocompletion=completion.papers)],
+    gone: Annotated[
+        str, typer.Argument(help="The card of the same paper that is added to it.", autocompletion=completion.papers)
+    ],
     dry_run: DryRun = False,
     as_json: AsJson = False,
     project: Base = Path(),
@@ -241,7 +267,7 @@ def merge(
 
 
 def remove(
-    paper: Annotated[str, typer.Argument(help="The paper.")],
+    paper: Annotated[str, typer.Argument(help="The paper.", autocompletion=completion.papers)],
     dry_run: DryRun = False,
     as_json: AsJson = False,
     project: Base = Path(),

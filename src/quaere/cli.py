@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from quaere import adding, author, upkeep
+from quaere import adding, author, completion, upkeep
 from quaere.author import Base
 from quaere.content.states import State
 from quaere.running.options import Device, Size
@@ -39,7 +39,6 @@ app = typer.Typer(
     name="quaere",
     help="A knowledge base of annotated papers whose answers run.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Help by Rich takes twice as long to start.
     rich_markup_mode=None,
@@ -70,7 +69,10 @@ def check(project: Base = Path()) -> None:
 @app.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Papers or questions (`paper.question`); default: all stale answers.")
+        list[str] | None,
+        typer.Argument(
+            help="Papers or questions (`paper.question`); default: all stale answers.", autocompletion=completion.names
+        ),
     ] = None,
     timeout: Timeout = None,
     jobs: Annotated[
@@ -185,7 +187,9 @@ def serve(
 def questions(
     state: Annotated[State | None, typer.Option(help="Only questions in this state.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only questions of papers with this tag.")] = None,
-    paper: Annotated[str | None, typer.Option(help="Only questions of this paper.")] = None,
+    paper: Annotated[
+        str | None, typer.Option(help="Only questions of this paper.", autocompletion=completion.papers)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     private: Private = False,
     project: Base = Path(),
@@ -224,7 +228,9 @@ def questions(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A paper, or a question as `paper.question`.")],
+    name: Annotated[
+        str, typer.Argument(help="A paper, or a question as `paper.question`.", autocompletion=completion.names)
+    ],
     private: Private = False,
     project: Base = Path(),
 ) -> None:
@@ -246,7 +252,9 @@ def show(
 
 @app.command()
 def run(
-    slug: Annotated[str | None, typer.Argument(help="The paper whose experiment to run.")] = None,
+    slug: Annotated[
+        str | None, typer.Argument(help="The paper whose experiment to run.", autocompletion=completion.papers)
+    ] = None,
     size: Annotated[
         Size,
         typer.Option(help="smoke: seconds; small: minutes on a CPU; gpu: minutes on a GPU; full: the paper's."),
@@ -317,7 +325,7 @@ def _stopping(command: str) -> Iterator[None]:
 
 @app.command()
 def notebook(
-    slug: Annotated[str, typer.Argument(help="The paper whose experiment to write.")],
+    slug: Annotated[str, typer.Argument(help="The paper whose experiment to write.", autocompletion=completion.papers)],
     output: Annotated[Path | None, typer.Option(help="The output file; default: SLUG.ipynb.", dir_okay=False)] = None,
     size: Annotated[Size, typer.Option(help="The size that the notebook runs.")] = Size.SMOKE,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
@@ -341,7 +349,9 @@ def notebook(
 
 @app.command()
 def export(
-    slugs: Annotated[list[str] | None, typer.Argument(help="Papers; default: all.")] = None,
+    slugs: Annotated[
+        list[str] | None, typer.Argument(help="Papers; default: all.", autocompletion=completion.papers)
+    ] = None,
     form: Annotated[
         str, typer.Option("--format", help="bibtex, csl-json, ris or json, or the format of a plugin.")
     ] = "bibtex",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from quaere.content.model import Library
 from quaere.errors import Faults
 from quaere.pages import dump
 from quaere.project import Project
-from tools import mutants
+from tools import mutants, verbs
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -245,6 +246,19 @@ def test_the_engine_imports_nothing_of_the_models() -> None:
     assert drawing == {"src/quaere/pages/figures.py"}
 
 
+def test_without_the_extras_all_can_be_imported_but_what_makes_pages() -> None:
+    # What comes with a dependency may go with its next version, as click went from typer.
+    named = {re.split(r"[\[<>=]", one)[0] for one in SETTINGS["project"]["dependencies"]} | {"pydantic-core"}
+    installed, faults = metadata.packages_distributions(), []
+    for path, source in sources("src").items():
+        # pytest itself loads its plugin.
+        if not path.startswith(("src/quaere/pages/", "src/quaere/site/", "src/quaere/running/pytest_plugin.py")):
+            for name in {name.split(".")[0] for name in imports(source)} - sys.stdlib_module_names - {"quaere"}:
+                if not named & {re.sub(r"[._]", "-", one.lower()) for one in installed.get(name, [name])}:
+                    faults.append(f"{path} imports {name}")
+    assert sorted(faults) == []
+
+
 def test_the_engine_names_no_paper(library: Library) -> None:
     word = re.compile(rf"\b({'|'.join(library.papers)})\b")
     faults = [
@@ -257,6 +271,15 @@ def test_the_engine_names_no_paper(library: Library) -> None:
 
 
 # What is generated, and what is written down
+
+
+def test_the_hooks_for_other_repositories_can_be_read_and_call_verbs_that_there_are() -> None:
+    from pre_commit.clientlib import load_manifest
+
+    hooks = load_manifest(str(ROOT / ".pre-commit-hooks.yaml"))
+    verbs = [hook["entry"].split() for hook in hooks]
+    assert [program for program, _ in verbs] == ["quaere", "quaere"]
+    assert {verb for _, verb in verbs} <= set(typer.main.get_group(cli.app).commands)
 
 
 def test_the_committed_schema_is_the_one_that_the_model_gives() -> None:
@@ -283,6 +306,12 @@ def test_every_verb_and_option_of_the_command_line_is_documented() -> None:
         if option.startswith("--") and not re.search(rf"`{option}\b", everywhere + verbs[verb])
     ]
     assert not faults
+
+
+def test_every_verb_has_its_page_as_its_help_tells() -> None:
+    written = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "docs/guide/verbs").iterdir()}
+    assert {f"{verb}.md" for verb in typer.main.get_group(cli.app).commands} < set(written)
+    assert written == verbs.pages(), "write them anew: make schema"
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

@@ -1,0 +1,63 @@
+"""A shell completes the names of papers and questions, without reading the whole library."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from quaere import cli
+from tests.engine.conftest import Base
+
+PROGRAM = Path(sys.executable).with_name("quaere")
+
+
+def completed(base: Base, *words: str) -> list[str]:
+    """Return what is proposed for the last of some words after `quaere`."""
+    group = typer.main.get_group(cli.app)
+    verb, *given, incomplete = words
+    command = group.commands[verb]
+    with command.make_context(verb, [*given, "--project", str(base.root)], resilient_parsing=True) as context:
+        taken = [one for one in command.params if one.param_type_name == "argument"]
+        return [item.value for item in taken[len(given)].shell_complete(context, incomplete)]
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        (("show", "t"), ["toy"]),
+        (("show", "x"), []),
+        (("show", "toy."), ["toy.why", "toy.how"]),
+        (("answer", ""), ["toy.why", "toy.how"]),
+        (("answer", "toy.w"), ["toy.why"]),
+        (("answer", "none."), []),
+        (("merge", "toy", "t"), ["torn", "toy"]),
+        (("answer", "t"), ["torn.", "toy."]),
+    ],
+)
+def test_papers_and_questions_are_proposed(base: Base, words: tuple[str, ...], proposed: list[str]) -> None:
+    if "torn" in str(proposed):
+        # A card that can't be read is completed by its name, and proposes no question.
+        base.write({"papers/torn.yml": "questions: [: {"})
+        assert completed(base, "show", "torn.") == []
+    assert completed(base, *words) == proposed
+
+
+def test_without_a_knowledge_base_nothing_is_proposed_nor_said(tmp_path: Path) -> None:
+    assert completed(Base(tmp_path), "show", "t") == []
+
+
+def test_bash_completes_what_is_typed(base: Base) -> None:
+    script = """
+        eval "$(quaere --show-completion bash)"
+        COMP_WORDS=(quaere answer toy.); COMP_CWORD=2; _quaere_completion quaere; echo "${COMPREPLY[@]}"
+    """
+    environment = {
+        **os.environ,
+        "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}",
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",  # which takes the test for the shell
+    }
+    done = subprocess.run(["bash", "-c", script], cwd=base.root, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("toy.why toy.how\n", "")
