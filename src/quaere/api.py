@@ -119,8 +119,13 @@ class Paper:
 
     @property
     def bibtex(self) -> str:
-        """The entry in the bibliography, as BibTeX."""
-        return export.bibtex([self._paper.reference])
+        """The entry in the bibliography, as BibTeX; empty for a topic."""
+        return "" if self.is_topic else export.bibtex([self._paper.reference])
+
+    @property
+    def is_topic(self) -> bool:
+        """Whether it is a topic instead of a paper: a card of questions that belong to no single one."""
+        return self._paper.is_topic
 
     @property
     def file(self) -> str:
@@ -353,7 +358,7 @@ class Project:
         known = export.formats()
         write = _found("format", known, format)
         chosen = self.papers.values() if papers is None else map(self.paper, papers)
-        references = {paper._paper.reference.key: paper._paper.reference for paper in chosen}
+        references = {paper._paper.reference.key: paper._paper.reference for paper in chosen if not paper.is_topic}
         return write(references.values())
 
     def verify(self, *names: str, timeout: float | None = None, jobs: int | None = None) -> tuple[Question, ...]:

@@ -282,6 +282,20 @@ def remove(
     _done(base, lambda library: renaming.remove(library, paper, _text(base)), dry_run, as_json)
 
 
+def migrate(
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Lift all cards to today's version of their form.
+
+    Look at the changes first, with --dry-run.
+    """
+    from quaere.authoring import migrating
+
+    _done(_find(project), migrating.migrate, dry_run, as_json)
+
+
 def import_notes(
     notes: Annotated[list[Path], typer.Argument(help="Files and folders of notes in Markdown.", exists=True)],
     asked: Annotated[

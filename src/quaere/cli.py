@@ -63,7 +63,7 @@ def check(project: Base = Path()) -> None:
     if faults:
         _out(f"{len(faults)} fault{'s' * (len(faults) != 1)}")
         raise typer.Exit(1)
-    _out(f"{len(library.papers)} papers, {len(library.questions)} questions, {len(library.answers)} answers: no faults")
+    _out(f"{_papers(library)}, {len(library.questions)} questions, {len(library.answers)} answers: no faults")
 
 
 @app.command()
@@ -143,9 +143,14 @@ def _said(base: Project, library: Library, folder: Path) -> dict[str, Any]:
     states = Counter(one.state(verdicts).value for one in library.questions.values())
     return {
         "states": states,
-        "counts": f"{len(library.papers)} papers, {len(library.questions)} questions",
+        "counts": f"{_papers(library)}, {len(library.questions)} questions",
         "index": str(folder / "index.html"),
     }
+
+
+def _papers(library: Library) -> str:
+    topics = sum(paper.is_topic for paper in library.papers.values())
+    return f"{len(library.papers) - topics} papers" + (f", {topics} topic{'s' * (topics != 1)}" if topics else "")
 
 
 def _show_built(said: Mapping[str, Any], started: float, *, offline: bool) -> None:
@@ -369,7 +374,7 @@ def export(
     for slug in slugs:
         if slug not in library.papers:
             _unknown("paper", slug, library.papers)
-    papers = [library.papers[slug] for slug in slugs or library.papers]
+    papers = [paper for slug in slugs or library.papers if not (paper := library.papers[slug]).is_topic]
     references = {paper.reference.key: paper.reference for paper in papers}
     print(known[form](references.values()), end="")
     _show_faults(faults)
@@ -380,6 +385,7 @@ for _verb in (author.ask, author.answer, author.tag, author.read, author.rename,
     app.command()(_verb)
 app.command()(adding.add)
 app.command("import")(author.import_notes)
+app.command()(author.migrate)
 app.command("next")(upkeep.show_agenda)
 app.command()(author.init)
 app.command()(author.schema)

@@ -84,7 +84,7 @@ class Project:
         """The files and folders that a site follows from, relative to the root; they need not be there."""
         settings = self.settings
         folders = (settings.papers, settings.implementation, settings.docs, settings.templates, settings.tests)
-        files = (settings.bibliography, settings.benchmarks, settings.evidence, settings.renamed)
+        files = (settings.bibliography, settings.benchmarks, settings.evidence, settings.renamed, settings.extra)
         return (*folders, *files, "mkdocs.yml", "pyproject.toml", *history.files_of_git(self.root))
 
     @property

@@ -14,6 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from quaere.content import own_fields
 from quaere.content.agenda import Task
 from quaere.content.model import Answer, Asked, Library, Paper, Status, Verdict
 from quaere.content.results import Finding, Outcome, Result, cell, mean_and_range
@@ -112,6 +113,7 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
         ("builds on", ", ".join(card.builds_on)),
         ("module", module and module.name),
         ("card", one.file),
+        *((name, ", ".join(own_fields.values(value)) or str(value)) for name, value in card.extra.items()),
         *((link.kind, f"{link.title} {link.url}") for link in card.links),
     ]
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -119,6 +121,7 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
         if value:
             table.add_row(Text(name, _FAINT), Text(value))
     asked = [question for question in library.questions.values() if question.paper is one]
+    published = reference.venue, str(reference.issued) or "no year"
     notes: list[RenderableType] = [Text(""), Markdown(card.notes)] if card.notes else []
     for quote in card.quotes:
         notes += [Text(""), Text(f"“{quote.text}”" + (f" ({quote.page})" if quote.page else ""))]
@@ -126,7 +129,7 @@ def paper(library: Library, one: Paper, verdicts: Mapping[str, Verdict]) -> Rend
     return Group(
         Text(reference.title, "bold"),
         *([Text(status(card.status), "bold red")] if card.status else []),
-        Text(f"{reference.credits}. {', '.join(filter(None, (reference.venue, str(reference.issued) or 'no year')))}"),
+        Text("a topic" if card.is_topic else f"{reference.credits}. {', '.join(filter(None, published))}"),
         *([Text(f"{card.idea}\n", "italic")] if card.idea else []),
         table,
         *notes,

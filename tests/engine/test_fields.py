@@ -1,13 +1,16 @@
 """What notes hold besides: quotes, several answers and who gave them, what became of a paper."""
 
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from quaere.content.model import Verdict
 from quaere.content.states import State
-from quaere.pages import render
+from quaere.pages import dump, render
 from quaere.pages.view import View
+from quaere.project import Project
 from tests.engine.conftest import Base
 from tests.engine.test_private import said
 
@@ -161,3 +164,157 @@ def test_who_asks_and_who_answers_is_written_by_the_commands(full: Base) -> None
         "Ann",
         [("So.", "Ben", True), ("Or so.", None, False)],
     )
+
+
+TOPIC = """\
+title: How *long* & wide?
+tags: [size]
+notes: As in [[toy]].
+questions:
+  - {id: size, ask: Which size?, asked: 2026-03-01}
+  - {id: sum, ask: Which sum?, asked: 2026-03-02}
+"""
+SUM = '''"""Sums.
+
+Asked: sizes.sum
+"""
+
+
+def total() -> None:
+    """
+    Answers: sizes.sum
+        Four.
+
+        >>> 2 + 2
+        4
+    """
+'''
+
+
+@pytest.fixture
+def topical(full: Base) -> Base:
+    full.write({"papers/sizes.yml": TOPIC, "reference_impl/sums.py": SUM})
+    return full
+
+
+def test_a_topic_has_all_that_a_paper_has_but_the_paper(topical: Base) -> None:
+    assert said(topical, "verify", "sizes.sum").exit_code == 0
+    assert said(topical, "ask", "sizes", "How high?", "--by", "Ann").exit_code == 0
+    assert "2 papers, 1 topic, 5 questions" in said(topical, "check").output
+    shown = topical.project.view(topical.library(), name="Toys", site_url="https://example.org/")
+    pages, files = render.pages(shown), render.files(shown)
+    page = pages["papers/sizes.md"]
+    assert page.title == "How *long* & wide?"
+    assert [state for state in State if f'data-state="{state}"' in page.body] == [State.OPEN, State.DEMONSTRATED]
+    for path in ("papers/index.md", "questions.md", "board.md", "tags.md"):
+        assert "papers/sizes" in pages[path].body or "sizes/" in pages[path].body, path
+    assert "sizes" not in pages["lineage.md"].body
+    assert "2 papers, 1 topic" in pages["papers/index.md"].body
+    assert "Topic: How *long* &amp; wide?" in files["feeds/papers.xml"].decode()
+    whole = json.loads(files["library.json"])
+    jsonschema.validate(whole, json.loads(dump.schema()), format_checker=jsonschema.FormatChecker())
+    dump.WholeLibrary.model_validate(whole, strict=False)
+    assert [one["slug"] for one in whole["papers"]] == ["other", "toy"]
+    assert [one["id"] for one in whole["topics"][0]["questions"]] == ["size", "sum", "how-high"]
+    assert "sizes" not in files["references.csl.json"].decode()
+    assert "assets/cards/sizes.bib" not in files
+    assert "citation_title" not in page.head
+    facets = json.loads(files["assets/data/papers.json"])["facets"]
+    assert [one["values"] for one in facets if one["name"] == "kind"] == [["paper", "topic"]]
+    assert "sizes" not in said(topical, "export").output
+
+
+EXTRA = {
+    "properties": {
+        "rank": {"title": "Venue rank", "enum": ["A", "B"]},
+        "tried": {"type": "boolean"},
+        "seen": {"type": "array", "items": {"type": "string", "format": "date"}},
+    },
+    "additionalProperties": False,
+}
+
+
+def test_fields_of_a_librarys_own_are_typed_shown_and_filtered_by(full: Base) -> None:
+    full.write({"papers/extra.schema.json": json.dumps(EXTRA)})
+    full.write({"papers/other.yml": f"{OTHER}extra: {{rank: A, tried: true, seen: [2026-01-31]}}\n"})
+    shown = view(full)
+    page, files = render.pages(shown)["papers/other.md"].body, render.files(shown)
+    for label, value in (("Venue rank", "A"), ("tried", "yes"), ("seen", "2026-01-31")):
+        assert f"<dt>{label}</dt>\n<dd>{value}</dd>" in page
+    facets = {one["name"]: one["values"] for one in json.loads(files["assets/data/papers.json"])["facets"]}
+    assert (facets["extra.rank"], facets["extra.tried"]) == (["A"], ["yes"])
+    assert 'data-facet="extra.rank">\n<legend>Venue rank' in render.pages(shown)["papers/index.md"].body
+    (other, _) = json.loads(files["library.json"])["papers"]
+    assert other["extra"] == {"rank": "A", "tried": True, "seen": ["2026-01-31"]}
+
+
+def test_a_schema_that_is_none_is_a_fault_with_its_place(full: Base) -> None:
+    full.write({"papers/extra.schema.json": '{"properties": []}'})
+    assert "papers/extra.schema.json:1:1: not a JSON Schema: [] is not of type 'object'" in full.report()
+    full.write({"papers/extra.schema.json": "{,}"})
+    assert "papers/extra.schema.json:1:2: not JSON: " in full.report()
+    full.write({"papers/extra.schema.json": '{"$ref": "https://example.org/other.json"}'})
+    full.write({"papers/other.yml": f"{OTHER}extra: {{rank: A}}\n"})
+    assert "the schema refers to https://example.org/other.json, which is not in it" in full.report()
+
+
+OLD = """\
+# yaml-language-server: $schema=../docs/schema/card.json
+cite: toy2020   # the key
+implementation: null
+# What it says
+idea: "Sound."
+questions: [{id: why, ask: Why?, asked: 2026-01-31}]
+"""
+NEW = """\
+# yaml-language-server: $schema=../docs/schema/card.json
+schema: 2
+cite: toy2020   # the key
+# What it says
+idea: "Sound."
+questions: [{id: why, ask: Why?, asked: 2026-01-31}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (OLD, NEW),
+        (OLD.replace("null\n", "null # not yet\n"), NEW.replace("key\n", "key\nimplementation: null # not yet\n")),
+        (OLD.replace("null", "layers"), NEW.replace("key\n", "key\nimplementation: layers\n")),
+        ("{cite: toy2020, implementation: null}\n", "{schema: 2, cite: toy2020}\n"),
+        (f"schema: 1\n{OLD}", "schema: 2\n" + OLD.replace("implementation: null\n", "")),
+        (NEW, NEW),
+    ],
+)
+def test_a_card_is_lifted_to_todays_version_with_all_that_it_says(base: Base, before: str, after: str) -> None:
+    base.write({"papers/toy.yml": before, "reference_impl/layers.py": ""})
+    card = base.library().papers["toy"].card
+    diff = said(base, "migrate", "--dry-run").output
+    assert (base.root / "papers/toy.yml").read_text() == before
+    assert ("+schema: 2" in diff or "+{schema: 2" in diff) == (before != after)
+    assert said(base, "migrate").exit_code == 0
+    assert (base.root / "papers/toy.yml").read_text() == after
+    assert base.library().papers["toy"].card == card.model_copy(update={"version": 2})
+    assert "already" in said(base, "migrate").output
+
+
+def test_a_card_of_a_module_keeps_it_and_one_that_says_it_has_none_keeps_that(base: Base) -> None:
+    base.write({"reference_impl/toy.py": "", "papers/toy.yml": OLD.replace("implementation: null\n", "")})
+    assert base.library().papers["toy"].card.implementation == "toy"
+    said(base, "migrate")
+    assert base.library().papers["toy"].card.implementation == "toy"
+    base.write({"papers/toy.yml": OLD})
+    said(base, "migrate")
+    assert "implementation: null" in (base.root / "papers/toy.yml").read_text()
+    for _ in range(2):  # the second time from what is kept
+        library, faults = base.project.check(keep=True)
+        assert (library.papers["toy"].card.implementation, faults) == (None, [])
+
+
+def test_this_librarys_cards_can_all_be_lifted(tmp_path: Path) -> None:
+    from quaere.authoring.migrating import migrate
+
+    made = migrate(Project.find(Path(__file__).parents[2]).read()[0])
+    assert len(made.files) > 40
+    assert all("\nschema: 2\n" in f"\n{change.after}" for change in made.files.values())

@@ -46,6 +46,17 @@ def put(text: str, path: Path, value: Value, file: str = "") -> str:
     return _changed(text, path, file, lambda document: document.put(path, value), lambda data: _put(data, path, value))
 
 
+def put_first(text: str, key: str, value: Value, file: str = "") -> str:
+    """Return a document with a key more, which stands before all others, below the comments at the beginning.
+
+    Raises:
+        CardError: The document can't be changed there without changing more.
+    """
+    return _changed(
+        text, (), file, lambda document: document.put_first(key, value), lambda data: _put(data, (key,), value)
+    )
+
+
 def append(text: str, path: Path, value: Value, file: str = "") -> str:
     """Return a document with a value more at the end of the list at a path; a missing list is made.
 
@@ -115,6 +126,13 @@ class _Text:
                     return self._replace(around, key, node, value)
             return self._add(around, str(last), value)
         return self._replace_item(around, around.value[last], value)
+
+    def put_first(self, key: str, value: Value) -> str:
+        start = self.root.value[0][0].start_mark.index if self.root.value else self.root.start_mark.index + 1
+        if self.root.flow_style:
+            return self._spliced(start, start, _flow({key: value})[1:-1] + ", " * bool(self.root.value))
+        column = self._column(self.root.value[0][0])
+        return self._spliced(start, start, f"{_block({key: value}, column)[column:]}\n{' ' * column}")
 
     def append(self, path: Path, value: Value) -> str:
         try:

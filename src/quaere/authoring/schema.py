@@ -46,6 +46,9 @@ def schema(library: Library) -> str:
     _propose(card, "notes", "QuestionLink", parts)
     _propose(parts["Question"]["properties"], "answer", "QuestionLink", parts)
     _propose(parts["Departure"]["properties"], "from", "Paper", parts)
+    # What refers to a part of itself would look for that here.
+    if library.extra and "$ref" not in json.dumps(library.extra):
+        card["extra"] |= library.extra
     return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 
 

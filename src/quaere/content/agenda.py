@@ -78,7 +78,7 @@ def _of_cards(library: Library, rests: Mapping[str, int]) -> Iterator[Task]:
             if paper.card.reading and paper.card.reading.state == state:
                 yield task(Kind.TO_READ, paper, "reading", f"quaere read {paper.slug}")
     for paper in library.papers.values():
-        if not paper.card.idea:
+        if not paper.card.idea and not paper.is_topic:
             yield task(Kind.NO_IDEA, paper, "idea")
 
 

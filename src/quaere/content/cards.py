@@ -20,21 +20,24 @@ from quaere import stamp
 from quaere.cache import Cache
 from quaere.content import files, located_yaml, markdown
 from quaere.content.located_yaml import Document, Path, show
-from quaere.content.model import SLUG, Card, Claim, Departure, Link, Question, Quote, Reading, Reply, Status
+from quaere.content.model import SLUG, VERSION, Card, Claim, Departure, Link, Question, Quote, Reading, Reply, Status
 from quaere.errors import CardError, Place, nearest
 
+_OF_PAPERS = frozenset({"reading", "affiliations", "builds_on", "departures", "claims", "status", "quotes"})
+"""The keys that only the card of a paper has."""
 _SUFFIXES = {".yml", ".yaml"}
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A card without errors of its own."""
+    """A card without errors of its own; whether its module is the one that is called like it, if there is one."""
 
     slug: str
     file: str
     card: Card
     document: Document
     links: Mapping[Path, tuple[markdown.Link, ...]]
+    has_own_module: bool = False
 
 
 def read(
@@ -80,7 +83,7 @@ def read(
             faults += [*document.faults, *wrong]
             if not card:
                 continue
-            draft = Draft(slug, file, card, document, _links(card))
+            draft = Draft(slug, file, card, document, _links(card), _has_own_module(card))
             if not document.faults and not wrong:
                 fresh.append((key, _told(draft)))
         unsound.remove(slug)
@@ -100,7 +103,8 @@ def _told(draft: Draft) -> str:
     """Write a sound card so that `_kept` reads it again."""
     places = [(path, place.line, place.column) for path, place in draft.document.places.items()]
     links = [(path, [dataclasses.astuple(link) for link in found]) for path, found in draft.links.items()]
-    return json.dumps([draft.card.model_dump_json(by_alias=True, exclude_defaults=True), json.dumps(places), links])
+    card = draft.card.model_dump_json(by_alias=True, exclude_defaults=True)
+    return json.dumps([card, json.dumps(places), links, draft.has_own_module])
 
 
 def _kept(told: str | None, data: bytes, slug: str, file: str) -> Draft | None:
@@ -108,12 +112,12 @@ def _kept(told: str | None, data: bytes, slug: str, file: str) -> Draft | None:
     if told is None:
         return None
     try:
-        card, places, links = json.loads(told)
+        card, places, links, has_own_module = json.loads(told)
         # Of the implementation, nothing is not what is absent.
         read = Card.model_validate_json(card)
         found = {tuple(path): tuple(markdown.Link(*link) for link in known) for path, known in links}
         document = Document(None, cast("dict[Path, Place]", _Places(places, file)), text=data.decode())
-        return Draft(slug, file, read, document, found)
+        return Draft(slug, file, read, document, found, has_own_module)
     except (ValueError, TypeError):
         return None
 
@@ -158,14 +162,47 @@ def _card(document: Document, slug: str, file: str) -> tuple[Card | None, list[C
     if slug == "index":
         problem, hint = "`index` is the page that lists the papers", "give the card another name"
         return None, [CardError(Place(file), problem, hint)]
+    if wrong := [*_misfits(document.value, document)]:
+        return None, wrong
+    lacking = []
+    if not {"cite", "title"} & document.value.keys():
+        lacking = [CardError(document.place(()), "the key `cite` is missing", "add `cite:`")]
+    is_first = document.value.get("schema", 1) == 1 and "title" not in document.value
     try:
-        card = Card.model_validate({"implementation": slug, **document.value})
+        card = Card.model_validate({**({"implementation": slug} if is_first else {}), **document.value})
     except ValidationError as error:
         found = (_fault(one["type"], one["loc"], one.get("ctx", {}), document) for one in error.errors())
         said = {fault.place for fault in document.faults}
-        return None, [fault for fault in found if fault.place not in said]
+        return None, [*lacking, *(fault for fault in found if fault.place not in said)]
+    if lacking:
+        return None, lacking
     faults = [*_taken("questions", card.questions, document), *_taken("claims", card.claims, document)]
     return card, [*faults, *_replies(card, document)]
+
+
+def _has_own_module(card: Card) -> bool:
+    return "implementation" not in card.model_fields_set
+
+
+def _misfits(value: Mapping[str, object], document: Document) -> Iterator[CardError]:
+    """Yield what tells that this is no card of a form that is known here: then nothing else of it is judged."""
+    version = value.get("schema", 1)
+    if type(version) is not int or version < 1:
+        problem = f"{_describe(document, ('schema',))} is no version of a card's form"
+        yield CardError(document.place(("schema",)), problem, f"write a number from 1 to {VERSION}, or remove the key")
+    elif version > VERSION:
+        problem = f"the card is of version {version}, and this quaere reads those up to {VERSION}"
+        yield CardError(document.place(("schema",)), problem, "update quaere")
+    elif unfilled := [name for name in ("cite", "title") if value.get(name, "") is None]:
+        problem = f"expected text, found {_describe(document, (unfilled[0],))}"
+        yield CardError(document.place((unfilled[0],)), problem, "fill it in, or remove the key")
+    elif "cite" in value and "title" in value:
+        hint = "remove `title`, which the bibliography has; or `cite`, if this is no paper but a topic"
+        yield CardError(document.place(("title",)), "a card has `cite` or `title`, and not both", hint)
+    elif "title" in value:
+        for name in _OF_PAPERS & value.keys():
+            place = replace(document.keys[(name,)], at=show((name,)))
+            yield CardError(place, f"a topic has no `{name}`", "it is no paper: say it in `notes`")
 
 
 def _replies(card: Card, document: Document) -> Iterator[CardError]:

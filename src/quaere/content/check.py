@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from urllib.parse import unquote
 
-from quaere.content import addresses, markdown, plugins
+from quaere.content import addresses, markdown, own_fields, plugins
 from quaere.content.markdown import Link
 from quaere.content.model import SLUG, Library, Paper
 from quaere.content.wikilinks import parts, wikilinks
@@ -32,6 +32,7 @@ Check = Callable[[Library], Iterator[AuthorError]]
 CHECKS: list[Check] = []
 # Links of a text that are not found in its file, as where YAML writes them with escapes, before no more are looked for.
 _LOST = 100
+_SHOWN = 200
 
 
 def check(library: Library) -> list[AuthorError]:
@@ -91,6 +92,17 @@ def answers_that_are_named(library: Library) -> Iterator[AuthorError]:
 
 
 @_registered
+def own_fields_of_cards(library: Library) -> Iterator[AuthorError]:
+    """The fields of a library's own are as the JSON Schema says that the settings name."""
+    if schema := library.extra:
+        every = "required" in schema
+        cards = ((paper, paper.card.extra) for paper in library.papers.values() if paper.card.extra or every)
+        for paper, path, problem in own_fields.faults(schema, cards):
+            said = problem if len(problem) <= _SHOWN else f"{problem[:_SHOWN]}…"
+            yield CardError(paper.place("extra", *path), said, f"see {library.settings.extra}")
+
+
+@_registered
 def papers_that_supersede(library: Library) -> Iterator[AuthorError]:
     """What supersedes a paper is a known card, or what has none."""
     for paper in library.papers.values():
@@ -108,6 +120,10 @@ def lineage(library: Library) -> Iterator[AuthorError]:
             if not library.has(slug):
                 place = paper.place("builds_on", index)
                 yield CardError(place, f"there is no card `{slug}`", _hint(library, slug, library.papers))
+            elif slug in library.papers and library.papers[slug].is_topic:
+                yield CardError(
+                    paper.place("builds_on", index), f"`{slug}` is a topic, no paper", "link to it in `notes`"
+                )
     ancestors = {slug: set(paper.card.builds_on) for slug, paper in library.papers.items()}
     while circle := _circle(ancestors):
         later, earlier = circle[:2]
@@ -370,6 +386,8 @@ def remarks(library: Library) -> list[str]:
     found = []
     for paper in library.papers.values():
         reference = paper.reference
+        if paper.is_topic:
+            continue
         if not (reference.authors or reference.editors):
             instead = f": `{reference.credits}` is shown instead" if reference.credits else ""
             found.append(f"{reference.place}: entry `{reference.key}` has no author{instead}")

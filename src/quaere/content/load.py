@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from quaere.cache import Cache
-from quaere.content import answers, attachments, cards, files, located_yaml, results
+from quaere.content import answers, attachments, cards, files, located_yaml, own_fields, results
 from quaere.content.bibliography.bibtex import Bibliography
+from quaere.content.bibliography.reference import Reference
 from quaere.content.model import Library, Paper
 from quaere.content.results import Result
 from quaere.content.settings import Settings
@@ -43,8 +44,8 @@ def load(
     """
     drafts, unread, card_faults = cards.read(root, settings.papers, cache)
     book, bib_faults = _bibliography(root, settings.bibliography)
-    papers, cite_faults = _cited(drafts, book, settings.bibliography)
     found, modules, answer_faults = answers.read(root, settings.implementation, versions)
+    papers, cite_faults = _cited(drafts, book, settings.bibliography, {one.name.partition(".")[2] for one in modules})
     unsound = frozenset({draft.slug for draft in drafts} - papers.keys() | unread)
     former = {old: slug for slug, paper in papers.items() for old in paper.card.formerly}
     tried, result_faults = _results(root, settings.papers, {*papers, *unsound}, former)
@@ -57,6 +58,7 @@ def load(
     sizes = attachments.sizes(root, settings.papers, attached) | attachments.sizes(root, settings.docs, documents)
     tests, test_faults = _tests(root, settings.tests)
     renamed, name_faults = _renamed(root, settings.renamed)
+    extra, extra_faults = own_fields.schema(root, settings.extra)
     library = Library(
         papers=papers,
         bibliography={key: book.place(key) for key in book.entries},
@@ -73,9 +75,10 @@ def load(
         results=tried,
         benchmarks=speed,
         renamed=renamed,
+        extra=extra,
     )
     faults: list[AuthorError] = [*card_faults, *bib_faults, *cite_faults, *answer_faults, *attachment_faults]
-    faults += [*page_faults, *doc_faults, *folder_faults, *template_faults, *test_faults, *name_faults]
+    faults += [*extra_faults, *page_faults, *doc_faults, *folder_faults, *template_faults, *test_faults, *name_faults]
     # The same folder is looked through for one thing and for another.
     return library, list({str(fault): fault for fault in [*faults, *result_faults, *speed_faults]}.values())
 
@@ -96,18 +99,25 @@ def _texts(
     return texts, faults
 
 
-def _cited(drafts: Iterable[cards.Draft], book: Bibliography, file: str) -> tuple[dict[str, Paper], list[AuthorError]]:
-    """Join each card with the entry that it cites."""
+def _cited(
+    drafts: Iterable[cards.Draft], book: Bibliography, file: str, modules: Set[str]
+) -> tuple[dict[str, Paper], list[AuthorError]]:
+    """Join each card with the entry that it cites; a topic has none but its title."""
     drafts = list(drafts)
-    references, bib_faults = book.references(dict.fromkeys(draft.card.cite for draft in drafts))
+    references, bib_faults = book.references(dict.fromkeys(draft.card.cite for draft in drafts if draft.card.cite))
     papers: dict[str, Paper] = {}
     faults: list[AuthorError] = [*bib_faults]
     for draft in drafts:
-        cite = draft.card.cite
-        if reference := references.get(cite):
-            document = draft.document
+        cite, card, document = draft.card.cite or "", draft.card, draft.document
+        if (
+            reference := Reference.of_title(card.title, document.place(("title",)))
+            if card.title
+            else references.get(cite)
+        ):
+            if draft.has_own_module and draft.slug in modules:
+                card = card.model_copy(update={"implementation": draft.slug})
             papers[draft.slug] = Paper(
-                draft.slug, draft.file, draft.card, reference, document.places, document.text, draft.links
+                draft.slug, draft.file, card, reference, document.places, document.text, draft.links
             )
         elif not book.has(cite):
             place = draft.document.place(("cite",))

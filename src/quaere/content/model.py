@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from quaere.content import addresses
 from quaere.content.bibliography.reference import Reference
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Text = Annotated[str, Field(min_length=1)]
 # What a link to a question or a card writes out, wherever it stands.
 Line = Annotated[str, Field(min_length=1, max_length=2000)]
+VERSION = 2
+"""The version of the cards' form that is written today; all before can be read."""
 SLUG = r"^[a-z][a-z0-9_]*$"
 Slug = Annotated[str, Field(pattern=SLUG)]
 ModuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")]
@@ -138,10 +140,29 @@ class Claim(_Part):
     reported: Text = Field(description="the values that the paper reports; in quotes if it is a number")
 
 
-class Card(_Part):
-    """One paper, as papers/<slug>.yml holds it."""
+def _plain(value: object) -> object:
+    """Return what YAML holds as JSON would hold it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value.isoformat() if isinstance(value, datetime.date) else value
 
-    cite: Annotated[str, Field(pattern=r"^[^\s,{}]+$", description="the key of an entry in references.bib")]
+
+class Card(_Part):
+    """One paper, or a topic, as papers/<slug>.yml holds it."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["cite"]}, {"required": ["title"]}]})
+
+    version: Literal[1, 2] = Field(
+        default=1, alias="schema", description="the version of the card's form; 1 where the key is absent"
+    )
+    cite: Annotated[str, Field(pattern=r"^[^\s,{}]+$")] | None = Field(
+        default=None, description="the key of an entry in references.bib"
+    )
+    title: Line | None = Field(
+        default=None, description="what a topic is called: a card of questions that belong to no single paper"
+    )
     idea: Line = Field(default="", description="the paper in one sentence")
     short: Annotated[str, Field(min_length=1, max_length=60)] | None = Field(
         None,
@@ -154,8 +175,8 @@ class Card(_Part):
     affiliations: tuple[Text, ...] = Field(default=(), description="where its authors work")
     implementation: ModuleName | None = Field(
         None,
-        description="the module, in a folder `layers.positions`; the card's own slug where the key is absent, null for "
-        "a card without code",
+        description="the module, in a folder `layers.positions`; null for a card without code. Where the key is "
+        "absent, the one that is called like the card: it must be there in version 1, and may be there in version 2",
     )
     reading: Reading | None = Field(None, description="how far the paper has been read")
     links: tuple[Link, ...] = Field(default=(), description="pages about the paper, and its code")
@@ -175,6 +196,14 @@ class Card(_Part):
     quotes: tuple[Quote, ...] = Field(default=(), description="passages of the paper, word for word")
     status: Status | None = Field(None, description="what has become of the paper, if something has")
     private: bool = _PRIVATE
+    extra: Annotated[Mapping[str, JsonValue], BeforeValidator(_plain)] = Field(
+        default={}, description="fields of this library's own, as the JSON Schema says that the settings name"
+    )
+
+    @property
+    def is_topic(self) -> bool:
+        """Whether it is a topic instead of a paper."""
+        return self.cite is None
 
     def texts(self) -> Iterator[tuple[tuple[str | int, ...], str, bool]]:
         """Yield the path of each text that may hold links, the text, and whether it is a line."""
@@ -222,6 +251,11 @@ class Paper:
     def is_package(self) -> bool:
         """Whether other modules may be below it."""
         return self.file.endswith("/__init__.py")
+
+    @property
+    def is_topic(self) -> bool:
+        """Whether it is a topic instead of a paper."""
+        return self.card.is_topic
 
     @property
     def name(self) -> str:
@@ -368,7 +402,8 @@ class Library:
     pictures and documents beside the cards, by their path in the site, and `sizes` the width and height of pictures;
     `templates` those that stand in for ours; `unsound` the cards that are there but at fault: what points at them is
     not judged; `results` what came of each paper's experiment, and `benchmarks` how fast the implementation is;
-    `renamed` former names of what the implementation holds, with today's.
+    `renamed` former names of what the implementation holds, with today's; `extra` the JSON Schema of the cards' own
+    fields.
     """
 
     papers: Mapping[str, Paper]
@@ -386,6 +421,7 @@ class Library:
     results: Mapping[str, tuple[Result, ...]] = field(default_factory=dict)
     benchmarks: Result | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def questions(self) -> Mapping[str, Asked]:

@@ -74,6 +74,9 @@ class Settings(BaseModel):
     tests: Below = Field(default="tests/papers", description="the folder of the papers' tests")
     docs: Below = Field(default="docs", description="the folder of the hand-written pages")
     templates: Below = Field(default="templates", description="the folder of templates that override the package's")
+    extra: Below = Field(
+        default="papers/extra.schema.json", description="the JSON Schema of the cards' own fields, their `extra`"
+    )
     evidence: Below = Field(default=".quaere/evidence.json", description="the file of verdicts")
     benchmarks: Below = Field(default="benchmarks/results.json", description="the file of the benchmarks' results")
     every_entry_cited: bool = Field(
@@ -147,7 +150,7 @@ def fault(file: Path, path: tuple[str, ...], problem: str, hint: str) -> ConfigE
 
 _FOLDERS = ("papers", "implementation", "docs", "templates")
 _WRITTEN = ("evidence", "benchmarks")
-_READ = ("bibliography", "tests", "renamed")
+_READ = ("bibliography", "tests", "renamed", "extra")
 _TAKEN = ("pyproject.toml", "mkdocs.yml", ".git", ".quaere/runs", ".quaere/cache")
 
 

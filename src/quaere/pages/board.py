@@ -100,6 +100,8 @@ def _missing(papers: list[Summary]) -> list[Section]:
     def those(lack: Iterable[Summary]) -> tuple[Row, ...]:
         return tuple((paper, None, "") for paper in lack)
 
+    # What a topic lacks, it need not have.
+    papers = [one for one in papers if not one.is_topic]
     stale = tuple((paper, None, ", ".join(paper.stale)) for paper in papers if paper.stale)
     claims = tuple(
         (paper, None, f"{count} claim{'' if count == 1 else 's'}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from quaere.content import own_fields
 from quaere.content.bibliography.identifiers import doi_of_address
 from quaere.content.model import Link, Paper
 from quaere.pages import lineage, result
@@ -47,6 +49,7 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
         **_lineage(view, view.summaries[paper.slug]),
         "mentions": view.mentions.get(paper.slug, ()),
         "links": _links(paper),
+        "own": list(_own(library.extra, card.extra)),
         "departures": {
             of: [departure for departure in card.departures if departure.of == of] for of in ("paper", "implementation")
         },
@@ -77,7 +80,17 @@ def _lineage(view: View, paper: Summary) -> dict[str, Any]:
     }
 
 
+def _own(schema: Mapping[str, Any], extra: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield what each of the library's own fields is called, and its values as text; what has parts is JSON."""
+    for name, value in extra.items():
+        if value not in (None, [], {}):
+            shown = own_fields.values(value) or (json.dumps(value, ensure_ascii=False),)
+            yield own_fields.title(schema, name), shown
+
+
 def _citations(view: View, paper: Paper) -> Mapping[str, str]:
+    if paper.is_topic:
+        return {}
     return view.citations.get(paper.slug, {})
 
 

@@ -102,6 +102,8 @@ class LibraryResult(Result):
 class LibraryPaper(Card):
     """A card, its entry in the bibliography, and what follows from both."""
 
+    cite: str
+    idea: str = Field(description="the paper in one sentence; empty without one")
     slug: str
     page: str = Field(description="the address of its page, from the site's home")
     file: str
@@ -115,6 +117,20 @@ class LibraryPaper(Card):
     questions: tuple[LibraryQuestion, ...]
     claims: tuple[LibraryClaim, ...] = Field(description="those with a verdict come first")
     results: tuple[LibraryResult, ...] = Field(description="the largest size first")
+
+
+class LibraryTopic(Card):
+    """A topic: a card of questions that belong to no single paper."""
+
+    idea: str = Field(description="what it is about in a sentence; empty without one")
+    slug: str
+    page: str = Field(description="the address of its page, from the site's home")
+    file: str
+    title: str
+    added: datetime.datetime | None = Field(description="the first commit with the card; null if it is not known")
+    changed: datetime.datetime | None = Field(description="the last commit that changed the card")
+    module: str | None = Field(description="the module that is called like it")
+    questions: tuple[LibraryQuestion, ...]
 
 
 class LibraryModule(_Part):
@@ -146,6 +162,7 @@ class WholeLibrary(_Part):
     repository: str = Field(description="the address of the repository; empty if there is none")
     settings: Settings
     papers: tuple[LibraryPaper, ...]
+    topics: tuple[LibraryTopic, ...]
     modules: tuple[LibraryModule, ...]
     renamed: Mapping[str, str] = Field(description="former names in the implementation, each with its current name")
     benchmarks: LibraryResult | None
@@ -166,7 +183,8 @@ def whole(view: View) -> dict[str, Any]:
         "site": view.site_url,
         "repository": view.repo,
         "settings": library.settings.model_dump(mode="json", exclude=_PRIVATE),
-        "papers": [_paper(view, paper) for paper in library.papers.values()],
+        "papers": [_paper(view, paper) for paper in library.papers.values() if not paper.is_topic],
+        "topics": [_topic(view, paper) for paper in library.papers.values() if paper.is_topic],
         "modules": [
             {
                 "name": module.name,
@@ -192,8 +210,22 @@ def whole(view: View) -> dict[str, Any]:
     }
 
 
+def _topic(view: View, paper: Paper) -> dict[str, Any]:
+    module, span = view.library.module_of(paper), view.history.files.get(paper.file)
+    return {
+        "slug": paper.slug,
+        "page": view.url(addresses.card(paper.slug)),
+        "file": paper.file,
+        **paper.card.model_dump(mode="json", by_alias=True, exclude={"questions"}),
+        "added": span and span.added.isoformat(),
+        "changed": span and span.changed.isoformat(),
+        "module": module and module.name,
+        "questions": [_question(view, one) for one in view.asked[paper.slug]],
+    }
+
+
 def _paper(view: View, paper: Paper) -> dict[str, Any]:
-    card = paper.card.model_dump(mode="json", by_alias=True, exclude={"questions", "claims"})
+    card = paper.card.model_dump(mode="json", by_alias=True, exclude={"title", "questions", "claims"})
     library, slug = view.library, paper.slug
     module, experiment = library.module_of(paper), library.experiments.get(slug)
     span = view.history.files.get(paper.file)
@@ -289,6 +321,8 @@ def _written(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     kept = {name: _written(value) for name, value in part.items() if (name, value) != ("additionalProperties", False)}
+    # Which of two fields a card has is no matter where both are written.
+    kept.pop("oneOf", None)
     return (
         {**kept, "required": list(part["properties"])}
         if part.get("type") == "object" and "properties" in part

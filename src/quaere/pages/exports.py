@@ -46,7 +46,7 @@ def outputs(view: View) -> Iterator[Output]:
     for ending, form in REFERENCES.items():
         yield Output(f"references.{ending}", partial(_references, form))
     for slug in view.library.papers:
-        for ending, form in REFERENCES.items():
+        for ending, form in REFERENCES.items() if not view.library.papers[slug].is_topic else ():
             yield Output(_path(slug, ending), partial(_reference, form, slug))
         yield Output(_path(slug, "md"), partial(_as_markdown, slug))
 
@@ -146,7 +146,7 @@ def _index(view: View) -> str:
 
 
 def _cited(papers: Iterable[Paper]) -> list[Reference]:
-    return list({paper.reference.key: paper.reference for paper in papers}.values())
+    return list({paper.reference.key: paper.reference for paper in papers if not paper.is_topic}.values())
 
 
 def coins(reference: Reference) -> str:

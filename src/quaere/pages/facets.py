@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from quaere.content import own_fields
 from quaere.content.results import Outcome
 from quaere.content.states import State
 from quaere.pages.output import Output
@@ -30,12 +31,24 @@ FACETS: Mapping[str, Mapping[str, str]] = {
         "reading": "Reading",
         "implemented": "Code",
         "outcome": "Outcome of a claim",
+        "status": "Status",
+        "kind": "Kind",
     },
     "questions": {"state": "State", "tag": "Tag", "paper": "Paper"},
 }
 """The facets of each list by name, with what they are called."""
+_OWN = "extra."
 SORTS = {"": "newest first", "title": "by title", "open": "most open questions"}
 """The orders of papers."""
+
+
+def of_papers(view: View) -> dict[str, str]:
+    """Return the facets of the papers of a library, with what they are called: its own fields come last."""
+    schema = view.library.extra
+    own = {f"{_OWN}{name}": own_fields.title(schema, name) for name in own_fields.facets(schema)}
+    summaries = view.summaries.values()
+    has = {"kind": any(one.is_topic for one in summaries), "status": any(one.status for one in summaries)}
+    return {**{name: words for name, words in FACETS["papers"].items() if has.get(name, True)}, **own}
 
 
 def outputs(view: View) -> Iterator[Output]:
@@ -65,7 +78,16 @@ def papers(view: View) -> dict[str, Any]:
         "reading": [(one.reading,) for one in papers],
         "implemented": [("yes" if one.module else "no",) for one in papers],
         "outcome": [tuple(outcome.value for outcome in one.outcomes) for one in papers],
+        "status": [(one.status,) if one.status else () for one in papers],
+        "kind": [("topic" if one.is_topic else "paper",) for one in papers],
     }
+    own = [dict(one.own) for one in papers]
+    chosen |= {
+        name: [values.get(name.removeprefix(_OWN), ()) for values in own]
+        for name in of_papers(view)
+        if name.startswith(_OWN)
+    }
+    chosen = {name: chosen[name] for name in of_papers(view)}
     orders: dict[str, Iterable[str]] = {
         "year": [*map(str, years), ""],
         "reading": READING,

@@ -82,7 +82,8 @@ class Entry:
     @property
     def title(self) -> str:
         """What happened, in a line."""
-        return f"{_LEADS[self.kind]}: {self.question.words if self.question else self.paper.title}"
+        lead = "Topic" if self.kind is Kind.PAPER and self.paper.is_topic else _LEADS[self.kind]
+        return f"{lead}: {self.question.words if self.question else self.paper.title}"
 
     @property
     def target(self) -> str:

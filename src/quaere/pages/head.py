@@ -51,7 +51,9 @@ def context(view: View, path: str, title: str, description: str, paper: Paper | 
         "is_card": paper is not None,
         "feeds": followed,
         "alternates": list(_alternates(view, paper)) if paper else [],
-        "citation": [(name, value) for name, value in _citation(paper) if value] if paper else [],
+        "citation": [(name, value) for name, value in _citation(paper) if value]
+        if paper and not paper.is_topic
+        else [],
         "data": _card(view, paper, description) if paper else _site(view) if path == addresses.HOME else None,
     }
 
@@ -59,6 +61,8 @@ def context(view: View, path: str, title: str, description: str, paper: Paper | 
 def _alternates(view: View, paper: Paper) -> Iterator[tuple[str, str, str]]:
     """Yield the type, the path and the title of each other form of a card."""
     for ending, (kind, title) in _TYPES.items():
+        if paper.is_topic and ending in exports.REFERENCES:
+            continue
         yield kind, exports.path(paper, ending), title
     if notebook.has_code(view, paper):
         yield "application/x-ipynb+json", notebook.path(paper), "The answers as a notebook"
@@ -131,7 +135,7 @@ def _card(view: View, paper: Paper, description: str) -> dict[str, object]:
         description=description,
         url=view.whole(page),
         isPartOf={"@type": "WebSite"} | _known(name=view.name, url=view.site_url) if view.name else None,
-        about=_article(paper),
+        about=None if paper.is_topic else _article(paper),
         hasPart=[_question(one, view.whole(f"{page}#{one.name}")) for one in asked],
     )
 

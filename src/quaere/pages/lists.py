@@ -28,7 +28,7 @@ def lengths(view: View) -> dict[str, int]:
 def papers(view: View, number: int) -> dict[str, Any]:
     """Return the context of a page of the papers."""
     context = _context(view, addresses.PAPERS, number)
-    context |= {"papers": view.paper_parts[number - 1], "sorts": facets.SORTS, "facets": facets.FACETS["papers"]}
+    context |= {"papers": view.paper_parts[number - 1], "sorts": facets.SORTS, "facets": facets.of_papers(view)}
     if number == 1:
         found = view.summaries.values()
         pages = {one.slug: 1 + n // parts.PAPERS for n, one in enumerate(found)}
@@ -84,11 +84,11 @@ def _context(view: View, path: str, number: int) -> dict[str, Any]:
 def by_year(view: View) -> dict[str, Any]:
     """Return the drawings of the lineage, and the papers of each year, the oldest first."""
     years: dict[int | None, list[Kin]] = {}
-    for paper in view.kin.values():
+    for paper in view.lineage.values():
         years.setdefault(paper.year, []).append(paper)
     known = sorted(year for year in years if year is not None)
     in_order = [*known, *([None] if None in years else [])]
-    return {"groups": lineage.groups(view.kin), "years": {year: years[year] for year in in_order}}
+    return {"groups": lineage.groups(view.lineage), "years": {year: years[year] for year in in_order}}
 
 
 def newest(view: View) -> list[Summary]:

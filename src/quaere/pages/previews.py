@@ -82,8 +82,8 @@ def _path(slug: str) -> str:
 
 
 def _site(view: View) -> _Picture:
-    papers, questions = len(view.library.papers), len(view.states)
-    below = f"{papers} paper{'s' * (papers != 1)}, {questions} question{'s' * (questions != 1)}"
+    questions = len(view.states)
+    below = f"{view.counted}, {questions} question{'s' * (questions != 1)}"
     picture = _Picture("", view.name or "Papers", below, view.description, view.count(view.states))
     return picture if picture.can_be_drawn else _Picture("", "Papers", below, "", picture.counts)
 

@@ -185,7 +185,7 @@ def _name(view: View, path: str, title: str, about: Summary | None, is_module: b
     short = "" if about.title.startswith(f"{about.name}: ") or about.name == about.title else about.name
     # Of two alike the one with more behind it comes first.
     weight = min(9, len(view.built_on.get(about.slug, ())) + len(about.questions) // 3)
-    authors = ", ".join(map(_line, about.surnames))
+    authors = "topic" if about.is_topic else ", ".join(map(_line, about.surnames))
     year = " · ".join(filter(None, ("" if about.year is None else str(about.year), about.status)))
     return "P", view.url(path), _line(about.title), _line(short), authors, year, str(weight)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from quaere.content import wikilinks
+from quaere.content import own_fields, wikilinks
 from quaere.content.bibliography.reference import OTHERS
 from quaere.content.model import Asked, Card, Module, Paper
 from quaere.content.results import Outcome
@@ -82,6 +82,8 @@ class Summary:
         stale: The experiment's results whose code has changed since, by size.
         has_link: Whether the card has a link.
         status: `withdrawn`, `superseded` or `retracted`; empty if the paper is none of these.
+        is_topic: Whether it is a topic instead of a paper.
+        own: The values of the library's own fields by which papers are filtered, by the field.
         superseded_by: The slug of the card of the paper that supersedes it; empty without one.
     """
 
@@ -113,10 +115,14 @@ class Summary:
     has_link: bool
     status: str
     superseded_by: str
+    is_topic: bool
+    own: tuple[tuple[str, tuple[str, ...]], ...]
 
     @property
     def cited(self) -> str:
-        """Who wrote the paper, when, and where it appeared, in one line."""
+        """Who wrote the paper, when, and where it appeared, in one line; of a topic that it is one."""
+        if self.is_topic:
+            return "Topic"
         return " · ".join(part for part in (self.credits, self.issued, self.venue) if part)
 
 
@@ -127,6 +133,7 @@ def summarize(
     outcomes: Mapping[Outcome, int],
     stale: Iterable[str],
     known: Set[str],
+    own: Iterable[str],
     here: markup.Surroundings,
 ) -> Summary:
     """Summarize a card.
@@ -138,6 +145,7 @@ def summarize(
         outcomes: How many of its claims have each outcome.
         stale: Which of its experiment's results are stale, by size.
         known: The slugs of all cards.
+        own: The library's own fields by which papers are filtered.
         here: Any page: the texts are without links.
     """
     card, reference = paper.card, paper.reference
@@ -171,6 +179,8 @@ def summarize(
         stale=tuple(stale),
         has_link=bool(card.links),
         status=card.status.state if card.status else "",
+        is_topic=card.is_topic,
+        own=tuple((name, own_fields.values(card.extra.get(name))) for name in own),
         superseded_by=card.status.by if card.status and card.status.by and card.status.by in known else "",
     )
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment
 from markupsafe import Markup
 
-from quaere.content import addresses, wikilinks
+from quaere.content import addresses, own_fields, wikilinks
 from quaere.content.attachments import PICTURES
 from quaere.content.history import History
 from quaere.content.markdown import is_relative
@@ -123,6 +123,7 @@ class View:
             claims.by_outcome(claims.judged(library, paper)),
             [str(one.size) for one in library.results.get(paper.slug, ()) if library.is_stale(paper.slug, one)],
             library.papers.keys(),
+            own_fields.facets(library.extra),
             Here(self, addresses.PAPERS),
         )
 
@@ -219,6 +220,19 @@ class View:
     def kin(self) -> Mapping[str, Kin]:
         """What a lineage shows of each paper, the newest first."""
         return {slug: Kin.of(paper) for slug, paper in self.summaries.items()}
+
+    @cached_property
+    def lineage(self) -> Mapping[str, Kin]:
+        """The same without the topics, which no paper builds on."""
+        return {slug: kin for slug, kin in self.kin.items() if not self.summaries[slug].is_topic}
+
+    @cached_property
+    def counted(self) -> str:
+        """How many papers and topics there are, in words."""
+        topics = sum(one.is_topic for one in self.summaries.values())
+        papers = len(self.summaries) - topics
+        told = f"{papers} paper{'s' * (papers != 1)}"
+        return f"{told}, {topics} topic{'s' * (topics != 1)}" if topics else told
 
     @cached_property
     def troubles(self) -> Mapping[str, Trouble]:

@@ -234,6 +234,8 @@ def _named(drafts: Iterable[Draft], library: Library, texts: Callable[[str], str
     """Give each draft its card: the one that has its paper already, or a new one."""
     known: dict[str, str] = {}
     for slug, one in library.papers.items():
+        if one.is_topic:
+            continue
         reference = one.reference
         like = Draft("", title=reference.title, arxiv=links.arxiv(reference.arxiv or ""), doi=reference.doi or "")
         known |= dict.fromkeys(_names(like), slug)
@@ -292,7 +294,7 @@ def _complete(planned: list[Planned], library: Library, files: Collection[str], 
     for one in planned:
         draft = one.draft
         known = library.papers.get(one.slug)
-        key = known.card.cite if known else entries.key_of(draft.authors, draft.year, draft.title, keys)
+        key = (known and known.card.cite) or entries.key_of(draft.authors, draft.year, draft.title, keys)
         keys.add(key)
         shown = _Rewriting(draft.file, one.slug, slugs, files)
         questions: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from quaere.content.bibliography import identifiers
-from quaere.content.bibliography.dates import Date
+from quaere.content.bibliography.dates import Date, of_fields
 from quaere.content.bibliography.tex import Text
 from quaere.errors import Place
 
@@ -66,6 +66,11 @@ class Reference:
     issued: Date
     sources: Mapping[str, str]
     place: Place
+
+    @classmethod
+    def of_title(cls, title: str, place: Place) -> Reference:
+        """Return what stands in the place of an entry where there is nothing but a title."""
+        return cls("", "topic", {"title": Text.of(title)}, {}, of_fields({}), {}, place)
 
     @cached_property
     def fields(self) -> Mapping[str, str]:
