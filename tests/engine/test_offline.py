@@ -8,7 +8,8 @@ from quaere.errors import MisuseError
 from quaere.site import offline
 
 PAGE = """<head><link rel="canonical" href="https://example.org/papers/a/">
-<link rel="alternate" type="text/markdown" title="This card" href="../../a.md">
+<link rel="alternate" href="../../fr/" hreflang="fr">
+<link rel="alternate " type="text/markdown" title="This card" href="../../a.md">
 <script src="https://x.invalid/" type="module">
 </script></head>
 <a title="a > b" href="../../">Home</a><a href="../b/?x=1#y">B</a><a href=".">A</a><a href="#id">here</a>
@@ -67,7 +68,8 @@ def test_links_lead_to_files_and_the_site_stays_as_it_is(site: Path) -> None:
         '<code>&lt;a href="../b/"&gt;</code>',
     ):
         assert link in page
-    assert "alternate" not in page
+    assert "hreflang" not in page
+    assert 'rel="alternate " type="text/markdown"' in page
     assert not site.with_name("site-offline").joinpath("404.html").exists()
     assert not site.with_name("site-offline").joinpath(".git").exists()
 

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from benchmarks import generated
 
@@ -85,6 +86,18 @@ def thousand() -> Path:
             subprocess.run([Path(sys.executable).with_name("quaere"), "build"], cwd=folder, check=True)
             made.write_text(key)
     return folder / "site"
+
+
+@dataclass
+class Reader:
+    """Somebody with a pointer, on the home page."""
+
+    page: Page
+    clicks: int = 0
+
+    def click(self, what: Locator) -> None:
+        what.click()
+        self.clicks += 1
 
 
 @contextlib.contextmanager

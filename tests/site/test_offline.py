@@ -5,7 +5,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, ConsoleMessage, Request, expect
 
 from quaere.site import offline
-from tests.site.conftest import PATIENCE, with_mermaid
+from tests.site.conftest import PATIENCE, Reader, with_mermaid
 
 
 def test_a_copy_works_from_files_without_a_network(browser: Browser, site: Path) -> None:
@@ -28,6 +28,20 @@ def test_a_copy_works_from_files_without_a_network(browser: Browser, site: Path)
         page.on("console", logs)
         page.on("request", asks)
         page.on("pageerror", lambda error: faults.append(str(error)))
+
+        # An answer is found by a misspelt search with one click.
+        page.goto(f"{home}/index.html")
+        reader = Reader(page)
+        page.keyboard.press("/")
+        page.keyboard.type("lerning rate warm")
+        reader.click(page.locator(".q-hit", has_text="warm").first)
+        expect(page).to_have_url(f"{home}/papers/transformer/index.html#why-warm-up")
+        expect(page.locator("details.q-question[open] #why-warm-up")).to_be_in_viewport()
+        assert reader.clicks <= 1
+        page.keyboard.press("/")
+        page.locator("dialog.q-search input").fill("https://arxiv.org/abs/1706.03762")
+        expect(page.locator(".q-hit").first).to_contain_text("Attention Is All You Need")
+        assert not faults, "\n".join(faults)
 
         page.goto(f"{home}/index.html")
         page.locator("header nav, .md-tabs").get_by_role("link", name="Papers").first.click()

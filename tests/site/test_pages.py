@@ -1,6 +1,7 @@
 """Every page of the site: what it asks for, what it says on the console, and where its links lead."""
 
 import functools
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -50,6 +51,14 @@ def parsed(file: Path) -> Anchors:
 def test_each_image_says_how_large_it_is_so_that_nothing_moves_when_it_comes(site: Path) -> None:
     files = list(site.rglob("*.html"))
     assert [(file, image) for file in files for image in parsed(file).unsized] == []
+
+
+def test_a_page_stands_below_the_tab_of_its_list(site: Path) -> None:
+    active = re.compile(r'md-tabs__item--active">\s*<a[^>]*>\s*(.*?)\s*<', re.DOTALL)
+    stands = {"papers/vit/": "Papers", "tags/": "Papers", "code/transformer/": "Reference", "topics/": "Topics"}
+    stands |= {"reference/": "Reference", "reference/transformer/": "Reference", "board/": "Board", "": "Home"}
+    found = {path: active.findall(file_of(site, path).read_text(encoding="utf-8")) for path in stands}
+    assert found == {path: [tab] for path, tab in stands.items()}
 
 
 def some_of_each_kind(site: Path) -> list[str]:

@@ -1,13 +1,11 @@
 """What a reader comes for, each with the clicks that it takes from the home page; typing counts as none.
 
-Four tasks stand where their parts are tested: offline in test_offline.py, a print in test_use.py, the keyboard and
-reduced motion in test_accessibility.py.
+The task offline stands in test_offline.py, where the copy is.
 """
 
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 from xml.etree import ElementTree
@@ -18,22 +16,10 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from quaere.content.model import Library
 from quaere.content.states import State
 from quaere.project import Project
-from tests.site.conftest import PATIENCE, ROOT
+from tests.site.conftest import PATIENCE, ROOT, Reader, by_kind
 
 CARD = "papers/transformer/"
 ATOM = "{http://www.w3.org/2005/Atom}"
-
-
-@dataclass
-class Reader:
-    """Somebody with a pointer, on the home page."""
-
-    page: Page
-    clicks: int = 0
-
-    def click(self, what: Locator) -> None:
-        what.click()
-        self.clicks += 1
 
 
 @pytest.fixture
@@ -230,3 +216,136 @@ def test_on_a_phone_the_questions_of_a_large_library_are_read_and_narrowed(
         targets = shown.first.locator("a").bounding_box()
         assert targets
         assert targets["height"] >= 18
+
+
+def test_a_card_with_all_its_answers_is_printed_with_three_clicks(reader: Reader) -> None:
+    page = reader.page
+    # The dialog would wait for somebody.
+    page.add_init_script(
+        "window.print = () => { window.closed_ = document.querySelectorAll('details:not([open])').length }"
+    )
+    reader.click(tab(page, "Papers"))
+    reader.click(page.locator(".q-card h2 a", has_text="Attention Is All You Need"))
+    reader.click(page.get_by_role("button", name="Print with all answers"))
+    assert page.evaluate("window.closed_") == 0
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) > 24
+    assert reader.clicks <= 3
+
+
+def test_by_keys_alone_an_answer_is_found_and_copied_with_few_of_them(reader: Reader) -> None:
+    page, keys = reader.page, 0
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+
+    def press(key: str) -> None:
+        nonlocal keys
+        page.keyboard.press(key)
+        keys += 1
+
+    press("/")
+    page.keyboard.type("why warm up")
+    page.locator("dialog[data-searched]").wait_for()
+    press("Enter")
+    expect(page.locator("details.q-question[open] #why-warm-up")).to_be_in_viewport()
+    # The keyboard goes on where the address led to.
+    while not page.evaluate("document.activeElement.matches('[open] .q-copy')") and keys < 12:
+        press("Tab")
+    press("Enter")
+    expect(page.locator(".q-copy", has_text="Copied")).to_be_visible()
+    assert "loss_in_the_end(PostNorm" in page.evaluate("navigator.clipboard.readText()")
+    assert keys <= 12
+    assert reader.clicks == 0
+
+
+def test_who_wants_no_motion_gets_to_an_answer_with_as_many_clicks_and_sees_nothing_move(reader: Reader) -> None:
+    page = reader.page
+    page.emulate_media(reduced_motion="reduce")
+    # Whatever moves for longer than an instant, by style or by script, is noted.
+    page.add_init_script(
+        """window.moved = [];
+        for (const kind of ["transitionrun", "animationstart"]) {
+            addEventListener(kind, ({ target, elapsedTime }) => {
+                for (const one of target.getAnimations()) {
+                    const { duration, delay } = one.effect.getComputedTiming();
+                    if (duration + delay > 10) window.moved.push(`${kind} ${target.tagName}.${target.className}`);
+                }
+            }, true);
+        }
+        for (const of of [Element.prototype, window]) {
+            for (const name of ["scrollTo", "scrollBy", "scrollIntoView"]) {
+                const before = of[name];
+                if (before) of[name] = function (...given) {
+                    if (given[0]?.behavior === "smooth") window.moved.push(name);
+                    return before.apply(this, given);
+                };
+            }
+        }"""
+    )
+    page.goto("questions/")
+    reader.click(page.locator(".q-listed li a", has_text="learning rate warm up").first)
+    expect(page.locator("details.q-question[open] #why-warm-up")).to_be_in_viewport()
+    page.locator("summary:has(#cite_)").click()
+    page.locator(".tabbed-labels label").last.click()
+    # The contents follow what is read.
+    for _ in range(3):
+        page.mouse.wheel(0, -700)
+        page.wait_for_timeout(300)
+    page.keyboard.press("/")
+    assert page.evaluate("window.moved") == []
+    assert reader.clicks <= 1
+
+
+def test_on_a_phone_a_question_is_found_among_all_with_six_taps(browser: Browser, address: str) -> None:
+    with browser.new_context(base_url=address, viewport={"width": 390, "height": 844}, has_touch=True) as context:
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.goto("")
+        reader = Reader(page)
+        reader.click(page.locator(".md-header label[for=__drawer]"))
+        reader.click(page.locator(".md-nav--primary .md-nav__link:visible", has_text=re.compile(r"^\s*Questions\s*$")))
+        reader.click(page.locator(".q-filter > summary"))
+        reader.click(choice(page, "state", "open"))
+        reader.click(page.get_by_role("button", name=re.compile(r"^See \d+ questions$")))
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        reader.click(page.locator(".q-found:visible .q-group li > a").first)
+        expect(page).to_have_url(re.compile(r"/papers/\w+/#"))
+        expect(page.locator("details[open] h3:target")).to_be_in_viewport()
+        assert reader.clicks <= 6
+
+
+READ = r"""() => {
+    for (const fold of document.querySelectorAll("details")) fold.open = true;
+    // What only a script can do, and what it says of that.
+    const made = "form, button, dialog, .q-found, .q-shown, .q-meant, .q-search-place, .tabbed-labels a";
+    const isRead = (one) => one.checkVisibility({ visibilityProperty: true }) && !one.closest(made);
+    const words = (one) => one.textContent.replace(/\s+/g, " ").trim();
+    const texts = "h1, h2, h3, h4, p, li, td, th, dt, dd, pre, summary, figcaption, text";
+    return [
+        [...document.querySelectorAll("a[href]")].filter(isRead)
+            .map((one) => new URL(one.getAttribute("href"), location).href),
+        [...document.querySelectorAll(`main :is(${texts})`)].filter((one) => isRead(one) && !one.querySelector(made))
+            .map(words),
+        [...document.querySelectorAll("main img")].filter(isRead).map((one) => one.src),
+    ];
+}"""
+
+
+@pytest.mark.parametrize(
+    "kinds", [{"papers", "questions/", "code", "reference/"}, pytest.param(None, marks=pytest.mark.slow)]
+)
+def test_without_scripts_each_kind_of_page_says_and_reaches_what_it_does_with_them(
+    context: BrowserContext, scriptless: BrowserContext, site: Path, kinds: set[str] | None
+) -> None:
+    page, bare = context.new_page(), scriptless.new_page()
+    page.emulate_media(color_scheme="light")
+    bare.emulate_media(color_scheme="light")
+    lost: list[str] = []
+    every = by_kind(site)
+    assert {*(kinds or ())} <= every.keys()
+    for kind, (path, *_) in every.items():
+        if kinds and kind not in kinds:
+            continue
+        page.goto(path, wait_until="networkidle")
+        bare.goto(path)
+        for with_them, without in zip(page.evaluate(READ), bare.evaluate(READ), strict=True):
+            lost += (f"{kind} {path}: {one[:120]}" for one in with_them if one and one not in set(without))
+    assert lost == []

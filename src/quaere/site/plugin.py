@@ -211,12 +211,14 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             if named.title is None:
                 named.title = html.escape(output.title)
             named.present_anchor_ids = _AnyAnchor()
-        # A card stands where the list of cards stands, and a further page of a list where its first does.
-        self._sections = {
-            posixpath.dirname(addresses.part(path, 2)): page.parent
+        # A card stands where the list of cards stands, a further page of a list where its first does, and a module's
+        # pages where their list does.
+        self._places: dict[str, Any] = {
+            posixpath.dirname(addresses.part(path, 2)): page.parent or page
             for path in addresses.LISTS
             if (page := _page(files, path))
         }
+        self._places[posixpath.dirname(addresses.code(""))] = self._places.get(posixpath.dirname(addresses.module("")))
         return nav
 
     def on_page_markdown(self, markdown: str, page: MkDocsPage, **_: Any) -> str:
@@ -238,6 +240,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             described = DESCRIPTION if module.summary else ""
             page.meta.update(meta(self.front.placed(render.module_page(module, "", described))))
             page.present_anchor_ids = _AnyAnchor()
+            page.parent = page.parent or self._places.get(posixpath.dirname(path))
             first = AnchorLink(module.name, module.name, 1)
             first.children = page.toc.items
             page.toc = TableOfContents([first])
@@ -319,7 +322,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             page = MkDocsPage(
                 TITLE, _Made(name, None, config.site_dir, config.use_directory_urls, dest_uri=written), config
             )
-            page.parent = self._sections.get(kind.at)
+            page.parent = self._places.get(kind.at)
         page.file.edit_uri = posixpath.relpath(EDITED, self.library.settings.docs) if kind.is_edited else None
         page._set_edit_url(config.repo_url, config.edit_uri, config.edit_uri_template)
         page.markdown, page.content = "", BODY

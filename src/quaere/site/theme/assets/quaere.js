@@ -20,6 +20,18 @@ const article = document.querySelector("article");
 // Tables are wrapped after this script has run.
 if (article) new ResizeObserver(watch).observe(article);
 
+// Who wants no motion gets none: the theme's contents scroll smoothly to what is being read.
+
+const stillness = matchMedia("(prefers-reduced-motion: reduce)");
+
+for (const name of ["scrollTo", "scrollBy"]) {
+  const scroll = Element.prototype[name];
+  Element.prototype[name] = function (...given) {
+    const [to, ...rest] = given;
+    scroll.apply(this, stillness.matches && to?.behavior ? [{ ...to, behavior: "instant" }, ...rest] : given);
+  };
+}
+
 // What can be taken along: the text to copy is an attribute of the button.
 
 for (const button of document.querySelectorAll(".q-copy")) {
