@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quaere.author import AsJson, Base, DryRun, _done, _find, _print_json, _text
+from quaere.author import AsJson, Base, DryRun, _done, _find, _print_json, text_of
 
 # What the verb needs is imported inside it, so that `quaere --help` answers at once.
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def add(
     library = _library(base)
     if what and all(one in library.bibliography and not Path(one).exists() for one in what):
         keys = what
-        _done(base, lambda library: additions.cards(library, keys, _text(base)), dry_run, as_json)
+        _done(base, lambda library: additions.cards(library, keys, text_of(base)), dry_run, as_json)
         return
     reading = _read(what or ["-"])
     is_asking = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
@@ -69,13 +69,13 @@ def add(
             return choice
 
         # Others are not kept waiting while somebody thinks.
-        additions.plan(reading, library, _text(base), choose=asked, cards=False)
+        additions.plan(reading, library, text_of(base), choose=asked, cards=False)
 
     def choose(addition: Addition) -> Choice | None:
         return chosen[0] if chosen else choices.get(id(addition.found))
 
     with contextlib.nullcontext() if dry_run else changes.alone(base.root):
-        made = additions.plan(reading, _library(base), _text(base), choose=choose, cards=card)
+        made = additions.plan(reading, _library(base), text_of(base), choose=choose, cards=card)
         if not dry_run:
             changes.apply(base.root, made.changes)
     if as_json:

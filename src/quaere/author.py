@@ -152,7 +152,7 @@ def answer(
     base = _find(project)
 
     def in_code(library: Library) -> Changes:
-        texts = {module.file: _text(base)(module.file) or "" for module in library.modules}
+        texts = {module.file: text_of(base)(module.file) or "" for module in library.modules}
         return questions.answer_in_code(library, question, texts)
 
     if code:
@@ -247,7 +247,7 @@ def rename(
 
     base = _find(project)
     change = renaming.rename_question if "." in old else renaming.rename_card
-    _done(base, lambda library: change(library, old, new, _text(base)), dry_run, as_json)
+    _done(base, lambda library: change(library, old, new, text_of(base)), dry_run, as_json)
 
 
 def merge(
@@ -263,7 +263,7 @@ def merge(
     from quaere.authoring import renaming
 
     base = _find(project)
-    _done(base, lambda library: renaming.merge(library, kept, gone, _text(base)), dry_run, as_json)
+    _done(base, lambda library: renaming.merge(library, kept, gone, text_of(base)), dry_run, as_json)
 
 
 def remove(
@@ -279,7 +279,7 @@ def remove(
     from quaere.authoring import renaming
 
     base = _find(project)
-    _done(base, lambda library: renaming.remove(library, paper, _text(base)), dry_run, as_json)
+    _done(base, lambda library: renaming.remove(library, paper, text_of(base)), dry_run, as_json)
 
 
 def migrate(
@@ -318,7 +318,7 @@ def import_notes(
     root, texts, files = _notes(notes)
     day, dates = asked.date() if asked else datetime.date.today(), _dates(root)
     with contextlib.nullcontext() if dry_run else changes.alone(base.root):
-        made = plan(texts, _library(base), _text(base), files=files, asked=day, dates=dates)
+        made = plan(texts, _library(base), text_of(base), files=files, asked=day, dates=dates)
         if not dry_run:
             pictures = {f"{base.settings.papers}/{target}": root / source for source, target in made.pictures}
             changes.apply(base.root, replace(made.changes, copies=pictures))
@@ -345,7 +345,7 @@ def schema(
 
     base = Project.find(project, shows_private=private)
     library, _ = base.read()
-    made = schema.write(library, _text(base)(f"{library.settings.papers}/{schema.NAME}"))
+    made = schema.write(library, text_of(base)(f"{library.settings.papers}/{schema.NAME}"))
     if not dry_run:
         changes.apply(base.root, made)
     _tell(made, dry_run, as_json)
@@ -464,7 +464,9 @@ def _library(base: Project) -> Library:
     return library
 
 
-def _text(base: Project) -> Callable[[str], str | None]:
+def text_of(base: Project) -> Callable[[str], str | None]:
+    """Return a function from the path of a file of the knowledge base to its text; None if there is none."""
+
     def text(path: str) -> str | None:
         file = base.root / posixpath.normpath(path)
         return file.read_bytes().decode() if file.is_file() else None

@@ -52,18 +52,7 @@ Timeout = Annotated[
 Private = Annotated[bool, typer.Option("--private", help="Also show what cards call private.")]
 
 
-@app.command()
-def check(project: Base = Path()) -> None:
-    """Check cards, bibliography and answers, and report all faults. Nothing is run or written."""
-    from quaere.project import Project
-
-    library, faults = Project.find(project).check()
-    _show_faults(faults)
-    _remark(library)
-    if faults:
-        _out(f"{len(faults)} fault{'s' * (len(faults) != 1)}")
-        raise typer.Exit(1)
-    _out(f"{_papers(library)}, {len(library.questions)} questions, {len(library.answers)} answers: no faults")
+app.command()(upkeep.check)
 
 
 @app.command()
@@ -122,7 +111,7 @@ def build(
     library = _sound(base)
     stale = base.stale(library)
     broken = _run(base, library, stale, timeout)
-    said = _said(base, library, folder) | {"remarks": remarks(library)}
+    said = _said(base, library, folder) | {"remarks": [_told(one) for one in remarks(library)]}
     # The verdicts of this run are newer than what was looked at.
     is_settled = not stale and not private
     faults, is_built = build_site(
@@ -499,7 +488,11 @@ def _remark(library: Library) -> None:
     from quaere.content.check import remarks
 
     for one in remarks(library):
-        _tell_remark(one)
+        _tell_remark(_told(one))
+
+
+def _told(remark: AuthorError) -> str:
+    return str(remark).removeprefix("remark: ")
 
 
 def _tell_remark(remark: str) -> None:

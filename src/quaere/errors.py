@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,34 +35,67 @@ class Place:
         return f"{file}:{self.line}:{self.column}" if self.line else file
 
 
-class AuthorError(Exception):
-    """An error in an author's file; shown as place, problem, path and hint, never as a traceback."""
+class Severity(StrEnum):
+    """How much a finding matters, the most first.
 
-    def __init__(self, place: Place, problem: str, hint: str = "") -> None:
+    An error keeps a site from being built. A warning is most likely a mistake. A remark may be worth knowing.
+    """
+
+    ERROR = "error"
+    WARNING = "warning"
+    REMARK = "remark"
+
+
+class AuthorError(Exception):
+    """A finding in an author's file; shown as place, problem, path and hint, never as a traceback.
+
+    Attributes:
+        place: Where.
+        problem: What.
+        hint: How to correct it.
+        severity: How much it matters.
+        rule: The name of what is not kept to, as in `duplicate-tag`.
+    """
+
+    kind = "files"
+
+    def __init__(
+        self, place: Place, problem: str, hint: str = "", *, severity: Severity = Severity.ERROR, rule: str = ""
+    ) -> None:
         super().__init__(place, problem, hint)
         self.place, self.problem, self.hint = place, problem, hint
+        self.severity, self.rule = severity, rule or self.kind
 
     def __str__(self) -> str:
         path = f" (at {self.place.at})" if self.place.at else ""
         hint = f"\n  hint: {self.hint}" if self.hint else ""
         place = f"{self.place}: " if self.place.file else ""
-        return visible(f"{place}{self.problem}{path}{hint}")
+        severity = "" if self.severity is Severity.ERROR else f"{self.severity}: "
+        return visible(f"{severity}{place}{self.problem}{path}{hint}")
 
 
 class CardError(AuthorError):
     """An error in a card."""
 
+    kind = "card"
+
 
 class BibError(AuthorError):
     """An error in the bibliography."""
+
+    kind = "bibliography"
 
 
 class AnswerError(AuthorError):
     """An error in an answer in the implementation's docstrings."""
 
+    kind = "answer"
+
 
 class ResultError(AuthorError):
     """An error in a file of results."""
+
+    kind = "result"
 
 
 class PrivacyError(AuthorError):
@@ -71,9 +105,13 @@ class PrivacyError(AuthorError):
 class PageError(AuthorError):
     """An error in a page, hand-written or generated."""
 
+    kind = "page"
+
 
 class ConfigError(AuthorError):
     """An error in the `[tool.quaere]` table, mkdocs.yml or a template."""
+
+    kind = "settings"
 
 
 class WriteError(AuthorError):
@@ -92,6 +130,8 @@ class MisuseError(ConfigError):
 
 class PluginError(AuthorError):
     """A plugin can't be loaded, or failed."""
+
+    kind = "plugin"
 
 
 class Faults(Exception):  # noqa: N818  (a report, not one error)

@@ -25,7 +25,7 @@ from quaere.content.private import without_private
 from quaere.content.results import Report, Result
 from quaere.content.settings import Settings, fault, read
 from quaere.content.states import State
-from quaere.errors import AuthorError, ConfigError, MisuseError, Place, nearest
+from quaere.errors import AuthorError, ConfigError, MisuseError, Place, Severity, nearest
 from quaere.running import hardware, verify
 from quaere.running.evidence import Evidence
 from quaere.running.experiments import DeviceError, Run, SizeError
@@ -120,7 +120,12 @@ class Project:
         return set()
 
     def check(self, *, keep: bool = False) -> tuple[Library, list[AuthorError]]:
-        """Read the library, with all that is wrong in and between its parts; `keep` sound cards for the next time."""
+        """Read the library, with all errors in and between its parts; `keep` sound cards for the next time."""
+        library, found = self.examine(keep=keep)
+        return library, [one for one in found if one.severity is Severity.ERROR]
+
+    def examine(self, *, keep: bool = False) -> tuple[Library, list[AuthorError]]:
+        """Read the library, with all that the checks find, warnings and remarks of plugins among it."""
         library, faults = self._read_all(keep=keep)
         faults += [*check(library), *self._misnamed(library), *self._of_nobody(library)]
         shown = self._shown(library)

@@ -2,18 +2,133 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quaere.author import AsJson, Base
+from quaere.author import AsJson, Base, text_of
 from quaere.content.states import Kind
+from quaere.errors import Severity
+
+# What a verb needs is imported inside it, so that `quaere --help` answers at once.
+if TYPE_CHECKING:
+    from quaere.authoring.mending import Mending
+    from quaere.content.model import Library
+    from quaere.errors import AuthorError
+    from quaere.project import Project
 
 _FEW = 5
+
+
+class Format(StrEnum):
+    """How findings are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
+
+
+class FailOn(StrEnum):
+    """The least severity that makes a check fail."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    REMARK = "remark"
+    NEVER = "never"
+
+
+def check(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without a doubt.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fix: print a diff, and change nothing.")] = False,
+    form: Annotated[Format, typer.Option("--format", help="How to write the findings.")] = Format.TEXT,
+    fail_on: Annotated[FailOn, typer.Option(help="The least severity that makes the check fail.")] = FailOn.ERROR,
+    project: Base = Path(),
+) -> None:
+    """Check cards, bibliography and answers, and report all faults. Nothing is run."""
+    from quaere.authoring import changes
+    from quaere.project import Project
+
+    if dry_run and not fix:
+        raise typer.BadParameter("it shows what --fix would change: add --fix", param_hint="--dry-run")
+    base = Project.find(project)
+    diff, said = "", ""
+    with changes.alone(base.root) if fix and not dry_run else contextlib.nullcontext():
+        library, found, mending = _findings(base)
+        if fix:
+            diff, said = mending.changes.diff, mending.changes.said
+            if not dry_run and mending.changes.files:
+                changes.apply(base.root, mending.changes)
+                library, found, mending = _findings(base)
+    counts = Counter(one.severity for one in found)
+    if form is Format.TEXT:
+        _show(library, found, mending, said, diff if dry_run else "")
+    else:
+        _print(form, base, found, mending, {"counts": counts, "said": said, "diff": diff})
+    # With a dry run, what would be mended does not count.
+    left = [one for one in found if not (dry_run and any(one is other for other in mending.mended))]
+    order = list(Severity)
+    if fail_on is not FailOn.NEVER and any(order.index(one.severity) <= order.index(Severity(fail_on)) for one in left):
+        raise typer.Exit(1)
+
+
+def _findings(base: Project) -> tuple[Library, list[AuthorError], Mending]:
+    """Return the library, all that is found in it, in the order of places, and what of it can be mended."""
+    from quaere.authoring.mending import mend
+    from quaere.content.check import remarks
+    from quaere.errors import AuthorError, Place
+
+    library, faults = base.examine()
+    found = [*faults, *remarks(library)]
+    if base.evidence.warning:
+        found.append(AuthorError(Place(""), base.evidence.warning, severity=Severity.WARNING, rule="verdicts"))
+    mending = mend(library, found, text_of(base))
+    # A remark of the check on what is mended says it already.
+    told = {(one.place.file, one.place.line, one.rule) for one in found}
+    found += [one for one in mending.found if (one.place.file, one.place.line, one.rule) not in told]
+    return library, sorted(found, key=lambda one: (one.place, one.problem)), mending
+
+
+def _show(library: Library, found: Sequence[AuthorError], mending: Mending, said: str, diff: str) -> None:
+    from quaere.terminal import Terminal
+
+    out, err = Terminal(), Terminal(stderr=True)
+    order = list(Severity)
+    for one in sorted(found, key=lambda one: order.index(one.severity)):
+        err.print(str(one), markup=False, soft_wrap=True)
+    if diff:
+        out.print(diff, markup=False, soft_wrap=True, end="")
+    if said:
+        out.print(said.replace("mended", "would mend") if diff else said)
+    counts = Counter(one.severity for one in found)
+    faults = counts[Severity.ERROR]
+    mendable = f"; `quaere check --fix` mends {len(mending.mended)}" if mending.mended and not diff else ""
+    if faults:
+        out.print(f"{faults} fault{'s' * (faults != 1)}{mendable}")
+    else:
+        what = f"{len(library.papers)} papers, {len(library.questions)} questions, {len(library.answers)} answers"
+        out.print(f"{what}: no faults{mendable}", soft_wrap=True)
+
+
+def _print(
+    form: Format, base: Project, found: Sequence[AuthorError], mending: Mending, more: Mapping[str, object]
+) -> None:
+    from quaere import findings
+
+    match form:
+        case Format.JSON:
+            print(findings.as_json(found, mending.mended, **more))
+        case Format.GITHUB:
+            print(findings.as_github(found, base.root), end="")
+        case _:
+            print(findings.as_sarif(found, base.root))
 
 
 def show_agenda(

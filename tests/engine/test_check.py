@@ -161,4 +161,6 @@ def test_a_link_that_leads_nowhere_is_found_where_it_stands(lines: list[list[str
 def test_a_link_over_http_is_a_remark(base: Base) -> None:
     link = "links: [{kind: video, title: In clear, url: 'http://example.org/video'}]\n"
     base.write({"papers/toy.yml": SOUND["papers/toy.yml"] + link})
-    assert check.remarks(base.library()) == ["papers/toy.yml:7:45: `http://example.org/video` goes over http"]
+    assert [str(one) for one in check.remarks(base.library())] == [
+        "remark: papers/toy.yml:7:45: `http://example.org/video` goes over http (at $.links[0].url)"
+    ]

@@ -7,13 +7,18 @@ import pytest
 from tests.engine.conftest import Base
 
 CODE = """
-from quaere.errors import CardError
+from quaere.errors import CardError, Severity
 
 
 def shouting(library):
     for paper in library.papers.values():
         if paper.card.idea.isupper():
             yield CardError(paper.place("idea"), "the idea shouts", "write it in lower case")
+
+
+def mild(library):
+    for paper in library.papers.values():
+        yield CardError(paper.place("idea"), "the idea is short", severity=Severity.WARNING)
 
 
 def keys(references):

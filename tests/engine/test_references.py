@@ -626,7 +626,9 @@ def test_a_parent_is_cited_by_its_heirs(base: Base) -> None:
 )
 def test_who_stands_in_for_the_author_is_said_in_a_remark(base: Base, entry: str, remark: str) -> None:
     library = with_entry(base, entry).library()
-    assert remarks(library) == [f"papers/references.bib:1:1: entry `k` has no author{remark}"]
+    assert [str(one) for one in remarks(library)] == [
+        f"remark: papers/references.bib:1:1: entry `k` has no author{remark}"
+    ]
     reference = library.papers["toy"].reference
     assert (reference.credits, reference.venue) == ("Some Institute" if remark else "", "")
 
@@ -634,7 +636,8 @@ def test_who_stands_in_for_the_author_is_said_in_a_remark(base: Base, entry: str
 def test_what_an_entry_lacks_is_a_remark(base: Base) -> None:
     library = with_entry(base, "@article{k, title = {P}}").library()
     place = "papers/references.bib:1:1"
-    assert remarks(library) == [f"{place}: entry `k` has no author", f"{place}: entry `k` has no year"]
+    told = [f"remark: {place}: entry `k` has no author", f"remark: {place}: entry `k` has no year"]
+    assert [str(one) for one in remarks(library)] == told
 
 
 @pytest.mark.parametrize("year", ["in press", "300 BC", "c. 1900", "1999/2000", "n.d.", r"{\noopsort{a}}1973"])

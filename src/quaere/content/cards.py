@@ -171,7 +171,9 @@ def _card(document: Document, slug: str, file: str) -> tuple[Card | None, list[C
     try:
         card = Card.model_validate({**({"implementation": slug} if is_first else {}), **document.value})
     except ValidationError as error:
-        found = (_fault(one["type"], one["loc"], one.get("ctx", {}), document) for one in error.errors())
+        found = [_fault(one["type"], one["loc"], one.get("ctx", {}), document) for one in error.errors()]
+        for one, fault in zip(error.errors(), found, strict=True):
+            fault.rule = RULES.get(one["type"], "card")
         said = {fault.place for fault in document.faults}
         return None, [*lacking, *(fault for fault in found if fault.place not in said)]
     if lacking:
@@ -225,6 +227,20 @@ def _taken(part: str, items: Iterable[Question | Claim], document: Document) -> 
             yield CardError(place, f"the id `{item.id}` is taken", hint)
         first.setdefault(item.id, place.line)
 
+
+RULES = {
+    "string_type": "expected-text",
+    "tuple_type": "expected-list",
+    "model_type": "expected-mapping",
+    "date_type": "expected-date",
+    "missing": "missing-key",
+    "extra_forbidden": "unknown-key",
+    "literal_error": "unknown-word",
+    "string_too_short": "empty-text",
+    "string_too_long": "long-text",
+    "string_pattern_mismatch": "malformed",
+}
+"""The names of rules by the types of pydantic's errors."""
 
 _WANTED = {
     "string_type": ("text", "quote it"),

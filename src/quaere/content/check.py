@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from urllib.parse import unquote
 
@@ -25,11 +26,14 @@ from quaere.errors import (
     PluginError,
     PrivacyError,
     ResultError,
+    Severity,
     nearest,
 )
 
 Check = Callable[[Library], Iterator[AuthorError]]
 CHECKS: list[Check] = []
+# Rules that can be mended.
+DUPLICATE_TAG, OWN_NAME, TWICE_IN_CARD = "duplicate-tag", "former-name-in-use", "duplicate-former-name"
 # Links of a text that are not found in its file, as where YAML writes them with escapes, before no more are looked for.
 _LOST = 100
 _SHOWN = 200
@@ -37,11 +41,29 @@ _SHOWN = 200
 
 def check(library: Library) -> list[AuthorError]:
     """Return all errors that the registered checks find."""
-    found = [problem for one in CHECKS for problem in one(library)]
+    found = [_ruled(problem, one.__name__) for one in CHECKS for problem in one(library)]
     try:
-        return found + [problem for _, one in plugins.loaded("quaere.checks") for problem in one(library)]
+        for name, one in plugins.loaded("quaere.checks"):
+            found += [_ruled(problem, name) for problem in one(library)]
     except PluginError as error:
-        return [*found, error]
+        found.append(error)
+    return found
+
+
+def rules() -> dict[str, str]:
+    """Return what each check asks for, by the name of its rule."""
+    return {_rule(one.__name__): (one.__doc__ or "").partition("\n")[0] for one in CHECKS}
+
+
+def _ruled(problem: AuthorError, check: str) -> AuthorError:
+    """Name a finding after its check, unless it has a name of its own."""
+    if problem.rule == problem.kind:
+        problem.rule = _rule(check)
+    return problem
+
+
+def _rule(check: str) -> str:
+    return check.replace("_", "-")
 
 
 def _registered(function: Check) -> Check:
@@ -381,24 +403,26 @@ def _names(paper: Paper) -> Iterator[tuple[tuple[str | int, ...], str]]:
                 yield ("questions", index, "answers", n, "code"), reply.code
 
 
-def remarks(library: Library) -> list[str]:
+def remarks(library: Library) -> list[AuthorError]:
     """Return remarks on what is not an error but may be worth knowing."""
-    found = []
+    remark = partial(BibError, severity=Severity.REMARK)
+    found: list[AuthorError] = []
     for paper in library.papers.values():
         reference = paper.reference
         if paper.is_topic:
             continue
         if not (reference.authors or reference.editors):
             instead = f": `{reference.credits}` is shown instead" if reference.credits else ""
-            found.append(f"{reference.place}: entry `{reference.key}` has no author{instead}")
+            found.append(remark(reference.place, f"entry `{reference.key}` has no author{instead}", rule="no-author"))
         if not reference.issued:
-            found.append(f"{reference.place}: entry `{reference.key}` has no year")
+            found.append(remark(reference.place, f"entry `{reference.key}` has no year", rule="no-year"))
         for index, link in enumerate(paper.card.links):
             if link.url.startswith("http:"):
-                found.append(f"{paper.place('links', index, 'url')}: `{link.url}` goes over http")
+                place, problem = paper.place("links", index, "url"), f"`{link.url}` goes over http"
+                found.append(CardError(place, problem, severity=Severity.REMARK, rule="http"))
     if count := 0 if library.settings.every_entry_cited else len(uncited(library)):
         entries = "1 entry that no card cites" if count == 1 else f"{count:,} entries that no card cites"
-        found.append(f"{library.settings.bibliography}: {entries}")
+        found.append(remark(Place(library.settings.bibliography, 0), entries, rule="uncited"))
     return found
 
 
@@ -414,7 +438,7 @@ def tags_outside_the_vocabulary(library: Library) -> Iterator[AuthorError]:
                 hint = "; ".join(filter(None, ["if it is meant, add it to `tags` in [tool.quaere]", near]))
                 yield CardError(place, f"unknown tag `{tag}`", hint)
             elif tag in seen:
-                yield CardError(place, f"the tag `{tag}` stands here twice", "keep one of them")
+                yield CardError(place, f"the tag `{tag}` stands here twice", "keep one of them", rule=DUPLICATE_TAG)
             seen.add(tag)
 
 
@@ -499,7 +523,9 @@ def _former(
     place = paper.place(*path)
     if has_it:
         problem = f"`{old}` is today's name of {has_it}, so that it can't lead here"
-        yield CardError(place, problem, "a former name is one that nothing has any more: remove it")
+        rule = OWN_NAME if has_it.startswith("this") else ""
+        yield CardError(place, problem, "a former name is one that nothing has any more: remove it", rule=rule)
     elif old in first:
-        yield CardError(place, f"the former name `{old}` stands twice", f"the first is {first[old]}: keep one of them")
+        problem, hint = f"the former name `{old}` stands twice", f"the first is {first[old]}: keep one of them"
+        yield CardError(place, problem, hint, rule=TWICE_IN_CARD if first[old].file == place.file else "")
     first.setdefault(old, place)

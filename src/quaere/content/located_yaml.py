@@ -154,7 +154,9 @@ def _text(data: bytes, file: str) -> tuple[str, list[CardError]]:
             "put data beside the card and link to it",
         )
     if data.startswith(b"\xef\xbb\xbf"):
-        faults.append(CardError(Place(file), "the file starts with a byte-order mark", "save it as UTF-8 without BOM"))
+        faults.append(
+            CardError(Place(file), "the file starts with a byte-order mark", "save it as UTF-8 without BOM", rule="bom")
+        )
         data = data[3:]
     text, wrong = files.text(data, file, CardError)
     if wrong:
@@ -165,7 +167,9 @@ def _text(data: bytes, file: str) -> tuple[str, list[CardError]]:
         raise CardError(_place_at(text, found.end(), file), "a directive is not allowed in a card", "remove this line")
     if found := _OTHER_LINE_END.search(text):
         place, name = _place_at(text, found.start(), file), "CR LF" if len(found[0]) == 2 else "CR"
-        faults.append(CardError(place, f"the line ends with {name}", "save the file with LF line ends"))
+        faults.append(
+            CardError(place, f"the line ends with {name}", "save the file with LF line ends", rule="line-ends")
+        )
     return _OTHER_LINE_END.sub("\n", text), faults
 
 
