@@ -62,13 +62,15 @@ def init(
         changes.complete(root)  # of a command that was killed
     elif os.path.lexists(root):
         raise MisuseError(Place(str(folder), 0), "this is no folder", "name another")
-    begun = begin(root, datetime.date.today())
     if not dry_run:
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WriteError.refused(root, error) from error
-        changes.apply(root, begun.changes)
+    with contextlib.nullcontext() if dry_run else changes.alone(root):
+        begun = begin(root, datetime.date.today())
+        if not dry_run:
+            changes.apply(root, begun.changes)
     made, then = begun.changes, dict(begun.next)
     if root != Path.cwd():
         then = {
@@ -344,10 +346,11 @@ def schema(
     from quaere.project import Project
 
     base = Project.find(project, shows_private=private)
-    library, _ = base.read()
-    made = schema.write(library, text_of(base)(f"{library.settings.papers}/{schema.NAME}"))
-    if not dry_run:
-        changes.apply(base.root, made)
+    with contextlib.nullcontext() if dry_run else changes.alone(base.root):
+        library, _ = base.read()
+        made = schema.write(library, text_of(base)(f"{library.settings.papers}/{schema.NAME}"))
+        if not dry_run:
+            changes.apply(base.root, made)
     _tell(made, dry_run, as_json)
 
 

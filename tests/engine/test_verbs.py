@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from quaere import author, cli
+from quaere import cli
 from quaere.authoring import changes
 from quaere.errors import WriteError
 from tests.engine.conftest import Base
@@ -23,6 +23,8 @@ FILES: dict[str, str | bytes] = {
     "papers/other.yml": "cite: toy2020\nimplementation: null\ntags: [merged]\n",
     "papers/spare.yml": "cite: toy2020\nidea: Nobody names it.\nimplementation: null\n",
     "notes/new.md": "# A paper on marionettes\n\nA note with ![a string](string.png).\n\n- [ ] Q: Who pulls?\n",
+    "papers/blank.yml": "cite: toy2020  \nidea: Blanks.\nimplementation: null \n",
+    "more.bib": "@misc{more2021,\n  title = {More},\n  author = {Maker, Bo},\n  year = {2021},\n}\n",
     "notes/string.png": b"\x89PNG\r\n\x1a\n\xff",
 }
 VERBS: Mapping[str, list[list[str]]] = {
@@ -34,14 +36,18 @@ VERBS: Mapping[str, list[list[str]]] = {
     "merge": [["one", "other"]],
     "remove": [["spare"]],
     "import": [["notes"]],
+    "init": [["."]],
+    "schema": [[]],
+    "add": [["more.bib", "--card"]],
+    "check": [["--fix"]],
 }
 """Each verb that changes files, with the arguments of some calls that can be made in any order."""
 
 
 def writing_verbs() -> set[str]:
-    """Return the verbs of the module `author`, which must all be in VERBS."""
+    """Return the verbs that change an author's files: those that can show their changes without making them."""
     commands = typer.main.get_group(cli.app).commands
-    return {name for name, one in commands.items() if getattr(one.callback, "__module__", "") == author.__name__}
+    return {name for name, one in commands.items() if any("--dry-run" in option.opts for option in one.params)}
 
 
 def call(base: Base, verb: str, arguments: list[str]) -> int:
@@ -88,7 +94,9 @@ def test_commands_at_once_lose_nothing(toys: Base, monkeypatch: pytest.MonkeyPat
     codes = in_copies([lambda verb=verb, it=it: call(toys, verb, it) for verb, it in calls])  # type: ignore[misc]
     assert codes == [0] * len(calls), list(zip(calls, codes, strict=True))
     library = toys.library()
-    assert sorted(library.papers) == ["doll", "new", "one", "puppet"]
+    assert sorted(library.papers) == ["blank", "doll", "more", "new", "one", "puppet"]
+    assert "  \n" not in library.papers["blank"].source
+    assert "more2021" in library.bibliography
     puppet, one = library.papers["puppet"].card, library.papers["one"].card
     assert {"first", "second", "by-what", "why"} == {question.id for question in puppet.questions}
     assert sorted(puppet.tags) == ["a", "b", "c"]
