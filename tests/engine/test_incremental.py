@@ -51,7 +51,8 @@ ENTRY = "@article{{{key}, author={{{author}}}, title={{{title}}}, year={{{year}}
 START: dict[str, str] = {
     **SOUND,
     "mkdocs.yml": "site_name: Base\nplugins: [quaere]\nrepo_url: https://example.org/a\n",
-    "docs/index.md": "# Home\n\n## Of [[toy]]\n\n[[toy]] and [[toy.how]].\n\n<!-- quaere:states -->\n\n<!-- quaere:newest -->\n",
+    "docs/index.md": "# Home\n\n## Of [[toy]]\n\n[[toy]] and [[toy.how]].\n\n"
+    "<!-- quaere:states -->\n\n<!-- quaere:newest -->\n",
     "docs/about.md": "# About\n\n[A card](papers/toy.md#how)\n",
 }
 SLUGS = ("toy", "ball", "doll", "kite")
