@@ -128,18 +128,15 @@ def _said(base: Project, library: Library, folder: Path) -> dict[str, Any]:
     """Return what there is to say of a site that was built."""
     from collections import Counter
 
+    from quaere import terminal
+
     verdicts = base.verdicts(library)
     states = Counter(one.state(verdicts).value for one in library.questions.values())
     return {
         "states": states,
-        "counts": f"{_papers(library)}, {len(library.questions)} questions",
+        "counts": f"{terminal.size(library)}, {len(library.questions)} questions",
         "index": str(folder / "index.html"),
     }
-
-
-def _papers(library: Library) -> str:
-    topics = sum(paper.is_topic for paper in library.papers.values())
-    return f"{len(library.papers) - topics} papers" + (f", {topics} topic{'s' * (topics != 1)}" if topics else "")
 
 
 def _show_built(said: Mapping[str, Any], started: float, *, offline: bool) -> None:

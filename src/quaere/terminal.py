@@ -61,6 +61,12 @@ class Terminal(Console):
         return visible(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
+def size(library: Library) -> str:
+    """Say how many papers and topics there are."""
+    topics = sum(paper.is_topic for paper in library.papers.values())
+    return f"{len(library.papers) - topics} papers" + (f", {topics} topic{'s' * (topics != 1)}" if topics else "")
+
+
 def questions(asked: Iterable[Asked], verdicts: Mapping[str, Verdict]) -> RenderableType:
     """Show questions as a table, one per line."""
     table = _table("state", "question", "")

@@ -97,7 +97,7 @@ def _findings(base: Project) -> tuple[Library, list[AuthorError], Mending]:
 
 
 def _show(library: Library, found: Sequence[AuthorError], mending: Mending, said: str, diff: str) -> None:
-    from quaere.terminal import Terminal
+    from quaere.terminal import Terminal, size
 
     out, err = Terminal(), Terminal(stderr=True)
     order = list(Severity)
@@ -113,7 +113,7 @@ def _show(library: Library, found: Sequence[AuthorError], mending: Mending, said
     if faults:
         out.print(f"{faults} fault{'s' * (faults != 1)}{mendable}")
     else:
-        what = f"{len(library.papers)} papers, {len(library.questions)} questions, {len(library.answers)} answers"
+        what = f"{size(library)}, {len(library.questions)} questions, {len(library.answers)} answers"
         out.print(f"{what}: no faults{mendable}", soft_wrap=True)
 
 
@@ -136,6 +136,7 @@ def show_agenda(
     limit: Annotated[int, typer.Option(min=0, help="How many of each kind to show.")] = _FEW,
     everything: Annotated[bool, typer.Option("--all", help="Show all of them.")] = False,
     as_json: AsJson = False,
+    private: Annotated[bool, typer.Option("--private", help="Also list what is private.")] = False,
     project: Base = Path(),
 ) -> None:
     """List what there is to do now.

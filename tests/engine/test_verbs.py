@@ -40,6 +40,7 @@ VERBS: Mapping[str, list[list[str]]] = {
     "schema": [[]],
     "add": [["more.bib", "--card"]],
     "check": [["--fix"]],
+    "migrate": [[]],
 }
 """Each verb that changes files, with the arguments of some calls that can be made in any order."""
 
