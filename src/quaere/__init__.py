@@ -10,11 +10,11 @@ files.
 # The commands import `quaere` too, and nothing of this: not even `typing`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from quaere.api import Paper, Project, Question
+    from quaere.api import Answer, Paper, Project, Question
     from quaere.content.states import State
     from quaere.errors import AuthorError, Faults
 
-__all__ = ["AuthorError", "Faults", "Paper", "Project", "Question", "State"]
+__all__ = ["Answer", "AuthorError", "Faults", "Paper", "Project", "Question", "State"]
 
 _HOMES = {"AuthorError": "quaere.errors", "Faults": "quaere.errors", "State": "quaere.content.states"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from quaere import project, stamp
+from quaere.cache import Cache
 from quaere.content import history
 from quaere.content.bibliography import export
 from quaere.content.bibliography.reference import OTHERS
@@ -22,6 +24,24 @@ if TYPE_CHECKING:
     from quaere.content import model
 
 _T = TypeVar("_T")
+
+
+class _Memory(Cache):
+    """Cards as they were read before in this process, besides those that a build has kept, which are only read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, is_read_only=True)
+        self._read: dict[bytes, str] = {}
+
+    def find(self, source: bytes) -> str | None:
+        return self._read.get(_digest(source)) or super().find(source)
+
+    def keep(self, made: Iterable[tuple[bytes, str]]) -> None:
+        self._read |= {_digest(source): text for source, text in made}
+
+
+def _digest(source: bytes) -> bytes:
+    return hashlib.sha256(source).digest()
 
 
 @dataclass(frozen=True)
@@ -67,9 +87,19 @@ class Paper:
         return self._paper.reference.title
 
     @property
+    def name(self) -> str:
+        """The name in links: the card's `short`, or the title up to its colon."""
+        return self._paper.name
+
+    @property
     def authors(self) -> tuple[str, ...]:
         """The authors, or otherwise the editors; without "et al."."""
         return tuple(str(name) for name in self._paper.reference.people if name is not OTHERS)
+
+    @property
+    def surnames(self) -> tuple[str, ...]:
+        """Their family names."""
+        return tuple(name.surname for name in self._paper.reference.people if name is not OTHERS)
 
     @property
     def year(self) -> int | None:
@@ -141,6 +171,29 @@ class Paper:
         return f"<Paper {self.slug}: {self.title}>"
 
 
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a question.
+
+    Attributes:
+        text: The answer in prose, Markdown; for code alone, what stands around it. Empty if there is neither.
+        by: Who gave it; empty if the card doesn't say.
+        answered: When it was given; None if the card doesn't say.
+        code: The doctest that answers; None for an answer in prose.
+        file: The file with the code, from the folder of the knowledge base.
+        line: The line in that file.
+        ran: The last run of the code as it is now: `passed`, `at`, `versions`, `seconds`, `commit` and `failure`.
+    """
+
+    text: str
+    by: str = ""
+    answered: datetime.date | None = None
+    code: str | None = None
+    file: str = ""
+    line: int = 0
+    ran: model.Verdict | None = None
+
+
 @dataclass(frozen=True, repr=False)
 class Question:
     """A question of a reader, with its answers."""
@@ -169,6 +222,11 @@ class Question:
         return self._asked.question.asked
 
     @property
+    def by(self) -> str:
+        """Who asked it; empty if the card doesn't say."""
+        return self._asked.question.by or ""
+
+    @property
     def state(self) -> State:
         """The state, which follows from the answers and from the last runs of those in code."""
         return self._asked.state(self._reading.verdicts)
@@ -184,6 +242,11 @@ class Question:
         return self._code.code if self._code else None
 
     @property
+    def answers(self) -> tuple[Answer, ...]:
+        """All answers, in prose and in code, in the order in which a card's page shows them."""
+        return tuple(self._answer(reply, code) for reply, code in self._asked.replies)
+
+    @property
     def file(self) -> str:
         """The file with the code that answers, or otherwise with the question; from the knowledge base's folder."""
         return (self._code or self._asked).place.file
@@ -195,16 +258,22 @@ class Question:
 
     @property
     def ran(self) -> model.Verdict | None:
-        """The last run of the code as it is now: `at`, `versions`, `seconds`, `commit`, `failure`; None without one."""
-        return self._verdict if self.state in (State.DEMONSTRATED, State.BROKEN) else None
+        """The last run of that code as it is now, as in `Answer.ran`; None without one."""
+        return self._ran(self._code)
 
     @property
     def _code(self) -> model.Answer | None:
         return next(iter(self._asked.running), None)
 
-    @property
-    def _verdict(self) -> model.Verdict | None:
-        return self._reading.verdicts.get(self._code.id) if self._code else None
+    def _ran(self, code: model.Answer | None) -> model.Verdict | None:
+        verdict = self._reading.verdicts.get(code.id) if code else None
+        return verdict if code and verdict and verdict.key == code.key else None
+
+    def _answer(self, reply: model.Reply, code: model.Answer | None) -> Answer:
+        text, by = reply.text or (code.prose if code else ""), reply.by or ""
+        if code is None:
+            return Answer(text, by, reply.answered)
+        return Answer(text, by, reply.answered, code.code, code.place.file, code.place.line, self._ran(code))
 
     def __repr__(self) -> str:
         return f"<Question {self.id}: {self.ask} ({self.state})>"
@@ -223,11 +292,14 @@ class Project:
         'Attention Is All You Need'
         >>> for question in project.questions.values():
         ...     print(question.id, question.state)
-        attention.why-scale open
+        attention.why-scale demonstrated
+        attention.cost-of-length answered
+        attention.how-many-heads open
     """
 
     def __init__(self, base: project.Project) -> None:
         self._base = base
+        self._memory = _Memory(base.root / stamp.CACHE)
         self._inputs: stamp.Inputs | None = None
         self._reading: _Reading | None = None
 
@@ -295,6 +367,16 @@ class Project:
         """
         return self._read.faults
 
+    @property
+    def unsound(self) -> frozenset[str]:
+        """The names of the cards that are there but can't be read, for what `faults` says.
+
+        Examples:
+            >>> sorted(project.unsound)
+            []
+        """
+        return self._read.library.unsound
+
     def paper(self, name: str) -> Paper:
         """Return the paper of a name, which may be a former one.
 
@@ -304,6 +386,9 @@ class Project:
         Examples:
             >>> project.paper("attention")
             <Paper attention: Attention Is All You Need>
+            >>> project.paper("atention")
+            Traceback (most recent call last):
+            LookupError: there is no paper `atention`; did you mean `attention`?
         """
         return _found("paper", self.papers, name, self._read.library.today(name))
 
@@ -314,9 +399,8 @@ class Project:
             LookupError: There is none. The message names what is called alike.
 
         Examples:
-            >>> project.question("attention.why-scal")
-            Traceback (most recent call last):
-            LookupError: there is no question `attention.why-scal`; did you mean `attention.why-scale`?
+            >>> project.question("attention.why-scale").asked.year
+            2026
         """
         return _found("question", self.questions, name, self._read.library.today(name))
 
@@ -335,8 +419,8 @@ class Project:
         `pandas.DataFrame(project.rows())` makes a data frame of it.
 
         Examples:
-            >>> [(row["paper"], row["state"]) for row in project.rows()]
-            [('attention', 'open')]
+            >>> [(row["id"], row["state"]) for row in project.rows()][0]
+            ('why-scale', 'demonstrated')
         """
         return self._base.rows(self._read.library)
 
@@ -378,6 +462,8 @@ class Project:
         Examples:
             >>> project.verify()
             ()
+            >>> [question.state.value for question in project.verify("attention.why-scale")]
+            ['demonstrated']
         """
         read = self._read
         if names:
@@ -421,7 +507,7 @@ class Project:
         if self._reading is None:
             # Before anything is read: what changes meanwhile is seen the next time.
             self._inputs = _look(self._base, self._inputs)
-            library, faults = self._base.read()
+            library, faults = self._base.read(cache=self._memory)
             self._reading = _Reading(self._base, library, tuple(faults), dict(self._base.verdicts(library)))
         return self._reading
 

@@ -367,6 +367,28 @@ def export(
     raise typer.Exit(1 if faults else 0)
 
 
+@app.command()
+def mcp(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also let the program run answers, which executes code of the library.")
+    ] = False,
+    private: Private = False,
+    project: Base = Path(),
+) -> None:
+    """Answer language models about the library.
+
+    Speaks the Model Context Protocol on standard input and output.
+    """
+    _require("mcp", "language models are answered")
+    import quaere
+    from quaere.mcp.server import serve as answer_programs
+
+    base = quaere.Project.open(project, private=private)
+    if sys.stdin.isatty():
+        _err().print("waiting for a program to ask on standard input; an editor starts this command by itself")
+    answer_programs(base, verify=verify)
+
+
 for _verb in (author.ask, author.answer, author.tag, author.read, author.rename, author.merge, author.remove):
     app.command()(_verb)
 app.command()(adding.add)
@@ -449,7 +471,12 @@ def _innermost(error: BaseException) -> str:
 
 def _require_site() -> None:
     """End if what builds a site is not installed."""
-    wanted = [text for text in metadata.requires("quaere") or () if re.search(r"extra == ['\"]site['\"]", text)]
+    _require("site", "a site is built")
+
+
+def _require(extra: str, done: str) -> None:
+    """End if what an extra asks for is not installed; `done` says what is done with it."""
+    wanted = [text for text in metadata.requires("quaere") or () if re.search(f"extra == ['\"]{extra}['\"]", text)]
     missing = []
     for text in wanted:
         name = re.match(r"[\w.-]+", text)
@@ -458,7 +485,7 @@ def _require_site() -> None:
         except metadata.PackageNotFoundError:
             missing.append(name[0] if name else text)
     if missing:
-        _misuse(f"a site is built with {', '.join(missing)}, not installed here", "pip install 'quaere[site]'")
+        _misuse(f"{done} with {', '.join(missing)}, not installed here", f"pip install 'quaere[{extra}]'")
 
 
 def _find(folder: Path, private: bool) -> Project:

@@ -96,13 +96,18 @@ class Project:
         """Look at these files; what looks as it did when a site was built is not read."""
         return stamp.look(self.root, self.names, stamp.file(self.root, site, "stamp"))
 
-    def read(self, *, keep: bool = False) -> tuple[Library, list[AuthorError]]:
-        """Read the library, and the faults of what can't be part of it; `keep` sound cards for the next time."""
-        library, faults = self._read_all(keep=keep)
+    def read(self, *, keep: bool = False, cache: Cache | None = None) -> tuple[Library, list[AuthorError]]:
+        """Read the library, and the faults of what can't be part of it.
+
+        Args:
+            keep: Whether sound cards are kept for the next time.
+            cache: What keeps them instead.
+        """
+        library, faults = self._read_all(keep=keep, cache=cache)
         return self._shown(library), faults
 
-    def _read_all(self, *, keep: bool) -> tuple[Library, list[AuthorError]]:
-        cache = self.cache if keep else Cache(self.root / stamp.CACHE, is_read_only=True)
+    def _read_all(self, *, keep: bool, cache: Cache | None = None) -> tuple[Library, list[AuthorError]]:
+        cache = cache or (self.cache if keep else Cache(self.root / stamp.CACHE, is_read_only=True))
         return load(self.root, self.settings, self.versions, cache)
 
     def _shown(self, library: Library) -> Library:

@@ -1,8 +1,8 @@
 """The way in for Python programs: what it tells, what it raises, and when it reads."""
 
+import datetime
 import doctest
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +11,9 @@ import pytest
 
 import quaere
 from quaere import Project, State, api
+from quaere.authoring import changes
+from quaere.authoring.init import begin
+from quaere.content import located_yaml
 from quaere.content.model import Verdict
 from tests.engine.conftest import SOUND, Base
 
@@ -22,22 +25,18 @@ CODE = '"""Toy.\n\nAnswers: toy.why\n    Because.\n\n    >>> 1 + 1\n    2\n"""\n
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The knowledge base of the guide's first page, as the current folder."""
-    text = (GUIDE / "your-own-site.md").read_text(encoding="utf-8")
-    files = re.findall(r'```\w+ title="([^"]+)"\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
-    Base(tmp_path).write(dict(files))
+    """The library that `quaere init` makes, as the current folder."""
+    changes.apply(tmp_path, begin(tmp_path, datetime.date(2026, 11, 27)).changes)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_all_examples_of_the_module_and_of_the_guide_hold(own: Path) -> None:
-    globals = {"project": Project.open(own), "State": State}
-    tests = doctest.DocTestFinder().find(api, globs=globals)
-    runner = doctest.DocTestRunner()
-    # The guide, as somebody types it in.
+def test_all_examples_of_the_guide_and_of_the_module_hold(own: Path) -> None:
     page = (GUIDE / "python.md").read_text(encoding="utf-8").replace("```\n", "\n")
-    tests.append(doctest.DocTestParser().get_doctest(page, {}, "python.md", "python.md", 0))
+    tests = [doctest.DocTestParser().get_doctest(page, {}, "python.md", "python.md", 0)]
+    tests += doctest.DocTestFinder().find(api, globs={"project": Project.open(own), "State": State})
     shown: list[str] = []
+    runner = doctest.DocTestRunner()
     results = [runner.run(test, out=shown.append) for test in tests]
     assert not shown, "".join(shown)
     assert sum(result.attempted for result in results) > 20
@@ -65,6 +64,30 @@ def test_a_question_tells_of_its_answers_and_of_their_last_run(base: Base) -> No
     assert project.states == {**dict.fromkeys(State, 0), State.DEMONSTRATED: 1, State.ANSWERED: 1}
     assert project.verify() == ()
     assert [one.id for one in project.verify("toy")] == ["toy.why"]
+
+
+def test_a_question_has_all_its_answers_each_with_who_gave_it_and_its_run(base: Base) -> None:
+    answers = "{text: By eye., by: Ann, answered: 2026-02-01}, {code: toy.counted, by: Ben}"
+    base.write(
+        {
+            "papers/toy.yml": SOUND["papers/toy.yml"].replace(
+                "ask: Why?, asked: 2026-01-31", f"ask: Why?, asked: 2026-01-31, by: Eve, answers: [{answers}]"
+            ),
+            "reference_impl/toy.py": CODE,
+            "reference_impl/more.py": CODE.replace("toy.why", "toy.counted").replace("    2\n", "    3\n"),
+        }
+    )
+    project = Project.open(base.root)
+    project.verify()
+    why = project.questions["toy.why"]
+    assert (why.by, why.state) == ("Eve", State.BROKEN)
+    told = [(one.text, one.by, one.answered, one.code, one.file, one.ran and one.ran.passed) for one in why.answers]
+    assert told == [
+        ("Because.", "", None, ">>> 1 + 1\n2", "reference_impl/toy.py", True),
+        ("By eye.", "Ann", datetime.date(2026, 2, 1), None, "", None),
+        ("Because.", "Ben", None, ">>> 1 + 1\n3", "reference_impl/more.py", False),
+    ]
+    assert why.ran == why.answers[0].ran
 
 
 def test_former_names_lead_on_and_unknown_ones_are_told(base: Base) -> None:
@@ -117,6 +140,24 @@ def test_files_are_read_when_asked_for_and_again_only_if_they_have_changed(base:
     base.write({"pyproject.toml": "[tool.quaere]\npapers = 'cards'\n", "cards/doll.yml": SOUND["papers/toy.yml"]})
     assert project.refresh()
     assert list(project.papers) == ["doll"]
+
+
+def test_after_a_change_only_what_has_changed_is_parsed_again(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    base.write({"papers/other.yml": SOUND["papers/toy.yml"]})
+    parsed: list[str] = []
+    parse = located_yaml.read
+
+    def noted(data: bytes, file: str) -> located_yaml.Document:
+        parsed.append(file)
+        return parse(data, file)
+
+    monkeypatch.setattr(located_yaml, "read", noted)
+    project = Project.open(base.root)
+    assert list(project.papers) == ["other", "toy"]
+    base.write({"papers/other.yml": SOUND["papers/toy.yml"].replace("sound", "later")})
+    assert project.refresh()
+    assert [paper.idea for paper in project.papers.values()] == ["A later idea.", "A sound idea."]
+    assert parsed == ["papers/other.yml", "papers/toy.yml", "papers/other.yml"]
 
 
 def test_reading_writes_nothing(base: Base) -> None:

@@ -72,6 +72,11 @@ def test_without_what_builds_a_site_a_library_begins_and_its_answer_holds(
     assert re.fullmatch(
         r"a site is built with .*mkdocs.*, not installed here\n  hint: pip install 'quaere\[site\]'\n", bare.stderr
     )
+    unasked = environment.quaere("mcp", folder=tmp_path)
+    assert (unasked.returncode, unasked.stderr) == (
+        2,
+        "language models are answered with mcp, quickjs-ng, not installed here\n  hint: pip install 'quaere[mcp]'\n",
+    )
     assert environment.quaere("check", folder=tmp_path).stdout == "1 papers, 3 questions, 1 answers: no faults\n"
     assert "1 run, 0 unchanged, 0 broken" in environment.quaere("verify", folder=tmp_path).stderr
 

@@ -20,15 +20,18 @@ import operator
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quaere.content import addresses
 from quaere.pages.page import Page, unicode_mathematics
-from quaere.pages.summary import Summary
-from quaere.pages.view import View
+
+# Whoever searches without a site needs none of what makes pages.
+if TYPE_CHECKING:
+    from quaere.pages.summary import Summary
+    from quaere.pages.view import View
 
 FOLDER = "assets/data/search/"
 """Where the files are in the site."""
@@ -113,7 +116,17 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """A part of a page.
+
+    Attributes:
+        id: Its id on the page; empty for what stands below the title.
+        kind: `Q` for a question, `C` a claim, `S` a section, `M` a member of a module; empty for none of these.
+        title: Its heading.
+        text: What stands below it.
+        state: The state of a question.
+    """
+
     id: str
     kind: str
     title: str
@@ -161,17 +174,34 @@ def read(view: View, path: str, number: int, title: str, body: str) -> tuple[Ent
     about = view.summaries.get(path.removeprefix("papers/").removesuffix(".md")) if path.startswith("papers/") else None
     is_module = about is None and path.startswith("reference/")
     parts = list(_parts(body, title, about, "M" if is_module else "S"))
+    names = (*about.authors, *about.tags, *about.affiliations, about.venue) if about else ()
+    known = tuple(identifiers(about.doi, about.arxiv)) if about else ()
+    return entry(number, _name(view, path, title, about, is_module), known, parts, names)
+
+
+def entry(
+    number: int, name: tuple[str, ...], identifiers: tuple[str, ...], parts: Sequence[Part], names: Iterable[str]
+) -> tuple[Entry, str]:
+    """Make the entry of a page, and the content of the file of its parts.
+
+    Args:
+        number: The page's number.
+        name: Its row in `names.json`.
+        identifiers: The names of the paper in archives, in lower case.
+        parts: Its parts; the first is what stands below its title.
+        names: The people, tags and places that it is found by.
+    """
     named: dict[str, list[str]] = defaultdict(list)
     said = terms(" ".join(part.text for part in parts))
     for at, part in enumerate(parts):
         for word in terms(f"{part.title} {_HUMP.sub(' ', part.title)}") if at and part.kind else ():
             named[word].append(f"{part.kind}{at}")
-    for word in terms(" ".join((*about.authors, *about.tags, *about.affiliations, about.venue))) if about else ():
+    for word in terms(" ".join(names)):
         named[word].append("N")
     found = Entry(
         number,
-        _name(view, path, title, about, is_module),
-        tuple(_identifiers(about)) if about else (),
+        name,
+        identifiers,
         " ".join(sorted(said - named.keys())),
         "\n".join(f"{word} {''.join(named[word])}" for word in sorted(named)),
     )
@@ -181,24 +211,41 @@ def read(view: View, path: str, number: int, title: str, body: str) -> tuple[Ent
 def _name(view: View, path: str, title: str, about: Summary | None, is_module: bool) -> tuple[str, ...]:
     """Return a row of `names.json`."""
     if about is None:
-        return "M" if is_module else "H", view.url(path), _line(title), "", "", "", "0"
-    short = "" if about.title.startswith(f"{about.name}: ") or about.name == about.title else about.name
-    # Of two alike the one with more behind it comes first.
-    weight = min(9, len(view.built_on.get(about.slug, ())) + len(about.questions) // 3)
-    authors = "topic" if about.is_topic else ", ".join(map(_line, about.surnames))
-    year = " · ".join(filter(None, ("" if about.year is None else str(about.year), about.status)))
-    return "P", view.url(path), _line(about.title), _line(short), authors, year, str(weight)
+        return "M" if is_module else "H", view.url(path), one_line(title), "", "", "", "0"
+    weight = len(view.built_on.get(about.slug, ())) + len(about.questions) // 3
+    authors = ["topic"] if about.is_topic else about.surnames
+    return row(view.url(path), about.title, about.name, authors, (about.year, about.status), weight)
 
 
-def _identifiers(about: Summary) -> Iterator[str]:
-    if about.doi:
-        yield about.doi.lower()
-    if about.arxiv:
+def row(
+    address: str, title: str, name: str, authors: Iterable[str], said: Iterable[object], weight: int
+) -> tuple[str, ...]:
+    """Return the row of a paper in `names.json`.
+
+    Args:
+        address: Where it leads.
+        title: The paper's title.
+        name: Its name in links.
+        authors: The family names of its authors.
+        said: What is shown beside them: year and status.
+        weight: Of two alike the one with more comes first.
+    """
+    short = "" if title.startswith(f"{name}: ") or name == title else name
+    shown = " · ".join(str(one) for one in said if one)
+    people = ", ".join(map(one_line, authors))
+    return "P", address, one_line(title), one_line(short), people, shown, str(min(9, weight))
+
+
+def identifiers(doi: str | None, arxiv: str | None) -> Iterator[str]:
+    """Yield the names of a paper in archives by which it is found."""
+    if doi:
+        yield doi.lower()
+    if arxiv:
         # Neither version nor subject class tells papers apart: math.GT/0309136v2 is math/0309136.
-        yield re.sub(r"v\d+$|\.[a-z]{2}(?=/)", "", about.arxiv.lower())
+        yield re.sub(r"v\d+$|\.[a-z]{2}(?=/)", "", arxiv.lower())
 
 
-def _parts(body: str, title: str, about: Summary | None, kind: str) -> Iterator[_Part]:
+def _parts(body: str, title: str, about: Summary | None, kind: str) -> Iterator[Part]:
     """Yield the parts of a page: what stands below its title, then each heading and each claim with what follows it."""
     shown = unicode_mathematics(_UNREAD.sub(" ", body))
     if "data-search-exclude" in shown:
@@ -209,7 +256,7 @@ def _parts(body: str, title: str, about: Summary | None, kind: str) -> Iterator[
     if found and found[0]["level"] == "1":
         first, *found = found
         start += " " + shown[first.end() : found[0].start() if found else None]
-    yield _Part("", "", _line(title), _plain(start))
+    yield Part("", "", one_line(title), _plain(start))
     for one, after in zip_longest(found, found[1:]):
         id = html.unescape(one["id"] if one["claim"] is None else one["claim"])
         # The sections of each card are called alike, and their ids end so.
@@ -218,7 +265,7 @@ def _parts(body: str, title: str, about: Summary | None, kind: str) -> Iterator[
             continue
         named = "C" if one["claim"] is not None else "Q" if id in states else "" if is_same else kind
         text = shown[one.end() : after.start() if after else None]
-        yield _Part(id, named, _plain(one["title"] or one["says"] or ""), _plain(text), states.get(id, ""))
+        yield Part(id, named, _plain(one["title"] or one["says"] or ""), _plain(text), states.get(id, ""))
 
 
 def _starts(shown: str) -> Iterator[re.Match[str]]:
@@ -234,10 +281,11 @@ def _starts(shown: str) -> Iterator[re.Match[str]]:
 def _plain(shown: str) -> str:
     for tag in ("</span>", "</code>", "</a>"):  # most tags are of code, and this is faster than what follows
         shown = shown.replace(tag, "")
-    return _line(html.unescape(_BLOCK.sub(" ", _INLINE.sub("", shown))))
+    return one_line(html.unescape(_BLOCK.sub(" ", _INLINE.sub("", shown))))
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text in one line."""
     # A docstring can hold half of a character, which nothing can write.
     return " ".join(text.split()).encode(errors="replace").decode()
 
@@ -265,6 +313,21 @@ def files(view: View, entries: Iterable[Entry], only: Set[str] | None = None) ->
         entries: Those of all pages, in any order.
         only: Which files of words are wanted, as `changed` returns them; without it all.
     """
+    groups = [
+        (kind, view.url(page) + f"#{anchors[name]}", one_line(name), "", "", str(len(papers)), "0")
+        for kind, page, anchors, of in (
+            ("T", addresses.TAGS, view.tag_anchors, view.tags),
+            ("F", addresses.AFFILIATIONS, view.affiliation_anchors, view.affiliations),
+        )
+        for name, papers in of.items()
+    ]
+    return joined(entries, groups, only)
+
+
+def joined(
+    entries: Iterable[Entry], groups: Iterable[tuple[str, ...]] = (), only: Set[str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield what `files` yields; `groups` are rows of `names.json` that stand for no page."""
     names: dict[int, tuple[str, ...]] = {}
     identifiers: dict[str, int] = {}
     texts: dict[str, list[int]] = defaultdict(list)
@@ -277,7 +340,7 @@ def files(view: View, entries: Iterable[Entry], only: Set[str] | None = None) ->
         for line in _wanted(one.named, "\n", only):
             word, _, where = line.partition(" ")
             named[word].append((one.number, where))
-    yield f"{FOLDER}names.json", _names(view, names)
+    yield f"{FOLDER}names.json", _names(names, groups)
     yield f"{FOLDER}identifiers.json", _json(dict(sorted(identifiers.items())))
     shards: dict[str, list[str]] = defaultdict(list)
     for word in sorted(texts.keys() | named.keys()):
@@ -314,15 +377,7 @@ def _deltas(of: Iterable[int]) -> str:
     return " ".join(map(str, map(operator.sub, ascending, [0, *ascending])))
 
 
-def _names(view: View, rows: Mapping[int, tuple[str, ...]]) -> str:
-    groups = [
-        (kind, view.url(page) + f"#{anchors[name]}", _line(name), "", "", str(len(papers)), "0")
-        for kind, page, anchors, of in (
-            ("T", addresses.TAGS, view.tag_anchors, view.tags),
-            ("F", addresses.AFFILIATIONS, view.affiliation_anchors, view.affiliations),
-        )
-        for name, papers in of.items()
-    ]
+def _names(rows: Mapping[int, tuple[str, ...]], groups: Iterable[tuple[str, ...]]) -> str:
     table = [*(rows[number] for number in sorted(rows)), *groups]
     # A column of like things is smaller than rows of unlike ones.
     kinds, paths, titles, shorts, authors, years, weights = zip(*table, strict=True) if table else [()] * 7
