@@ -2,10 +2,25 @@
 
 import contextlib
 import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 from quaere import cli
+from quaere.project import Project
+
+ROOT = Path(__file__).parents[2]
+LIBRARY, FAULTS = Project.find(ROOT).read()
+"""Read once for all processes that are forked from one with this module."""
+
+
+def read_once(project: Project, **_: Any) -> Any:
+    """Return the library as it was when this module was imported."""
+    assert project.root == ROOT
+    return LIBRARY, FAULTS
 
 
 def shown_by(cells: Sequence[str]) -> str:
@@ -23,14 +38,22 @@ def shown_by(cells: Sequence[str]) -> str:
     return "".join(shown[-2:])
 
 
-def called(arguments: Sequence[str]) -> tuple[int, str]:
-    """Return the exit code, and what was printed."""
+def called(arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Return the exit code, and what was printed; with some variables of the environment."""
     printed = io.StringIO()
+    os.environ.update(variables or {})
     sys.argv = ["quaere", *arguments]
     code: object = 0
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), patch.object(Project, "read", read_once):
         try:
             cli.main()
         except SystemExit as ended:
             code = ended.code or 0
     return (code if isinstance(code, int) else 1), printed.getvalue()
+
+
+def write_called(file: Path, arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
+    """Call the command, write what it printed to a file, and exit as it does."""
+    code, printed = called(arguments, variables)
+    file.write_text(printed, encoding="utf-8")
+    sys.exit(code)

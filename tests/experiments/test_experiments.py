@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import socket
 import subprocess
 import tempfile
 import time
@@ -21,12 +22,9 @@ from nbclient import NotebookClient
 
 from quaere.content import results
 from quaere.content.results import Figure, Lines, Result
-from quaere.project import Project
-from tests.experiments.called import called, shown_by
+from tests.experiments.called import LIBRARY, ROOT, called, shown_by, write_called
 from tests.experiments.test_training import launched
 
-ROOT = Path(__file__).parents[2]
-LIBRARY = Project.find(ROOT).read()[0]
 SLUGS = sorted(slug for slug, paper in LIBRARY.papers.items() if paper.card.implementation == slug)
 RUNS = ROOT / ".quaere" / "runs"
 PRELOADED = [
@@ -34,11 +32,10 @@ PRELOADED = [
     "beartype",
     "matplotlib.backends.backend_svg",
     "matplotlib.figure",
-    "quaere.cli",
-    "quaere.project",
     "reference_impl.experiments.training",
     "scipy.stats",
     "sklearn.datasets",
+    "tests.experiments.called",
     "torch._dynamo",
 ]
 SEED = 1000
@@ -59,10 +56,6 @@ def run_of(slug: str) -> list[str]:
     return ["run", slug, "--size", "smoke", "--seed", str(SEED)]
 
 
-def command(slug: str, *more: str, processes: int = 1) -> list[str]:
-    return launched(processes, "-m", "quaere", *run_of(slug), *more)
-
-
 def folder_of(slug: str) -> Path:
     return RUNS / f"{slug}-smoke-{SEED}"
 
@@ -81,19 +74,29 @@ class Smoke:
 
 
 @pytest.fixture(scope="session")
-def smoke() -> Iterator[Callable[[str], Smoke]]:
-    """Return what runs an experiment at size smoke, once for all tests."""
-    # Each command has a process of its own, forked from one that has imported what takes long.
+def server() -> Any:
+    """Return what forks processes from one that has imported what takes long."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(ROOT)
-            patch.delenv("REFERENCE_IMPL_CHECK_SHAPES", raising=False)
-            for name, value in environment().items():
-                patch.setenv(name, value)
-            # It begins with the environment of this moment.
-            pool.submit(os.getpid).result()
+    with pytest.MonkeyPatch.context() as patch, pool_of(1, context) as pool:
+        patch.chdir(ROOT)
+        patch.delenv("REFERENCE_IMPL_CHECK_SHAPES", raising=False)
+        for name, value in environment().items():
+            patch.setenv(name, value)
+        # It begins with the environment of this moment.
+        pool.submit(os.getpid).result()
+    return context
+
+
+def pool_of(processes: int, context: Any) -> ProcessPoolExecutor:
+    """Return a pool in which each call has a process of its own."""
+    return ProcessPoolExecutor(processes, context, max_tasks_per_child=1)
+
+
+@pytest.fixture(scope="session")
+def smoke(server: Any) -> Iterator[Callable[[str], Smoke]]:
+    """Return what runs an experiment at size smoke, once for all tests."""
+    with pool_of(1, server) as pool:
 
         def quaere(*arguments: str) -> str:
             code, printed = pool.submit(called, arguments).result(timeout=300)
@@ -186,28 +189,28 @@ def test_its_notebook_runs_in_a_kernel(slug: str, smoke: Callable[[str], Smoke])
 # Each kind of loop is stopped and taken up again in its own tests; all else of the way is the same for all.
 @pytest.mark.parametrize("slug", ["lstm", *map(slow, ("attention_agent", "curl", "detr", "vit"))])
 def test_a_run_that_is_killed_and_taken_up_again_ends_in_the_same_numbers(
-    slug: str, smoke: Callable[[str], Smoke]
+    slug: str, smoke: Callable[[str], Smoke], server: Any, tmp_path: Path
 ) -> None:
     whole = smoke(slug).result
     folder = folder_of(slug)
-    process = subprocess.Popen(command(slug), cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL)
+    process = server.Process(target=write_called, args=(tmp_path / "printed", run_of(slug)))
+    # Somewhere between the first piece and the last.
+    started, deadline = time.time_ns(), time.monotonic() + 120
+    process.start()
     try:
-        # Somewhere between the first piece and the last.
-        started, deadline = time.time_ns(), time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None and not kept(folder, since=started):
+        while time.monotonic() < deadline and process.is_alive() and not kept(folder, since=started):
             time.sleep(0.02)
         time.sleep(random.Random(slug).random() * (whole.seconds or 0) / 4)
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.is_alive(), "it ended before it could be killed"
     finally:
         process.kill()
-        process.wait()
+        process.join()
     assert not (folder / "result.json").exists()
     before = kept(folder, since=started)
     assert before
-    resumed = subprocess.run(
-        command(slug, "--resume"), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
-    )
-    assert resumed.returncode == 0, resumed.stderr
+    with pool_of(1, server) as pool:
+        code, printed = pool.submit(called, [*run_of(slug), "--resume"]).result(timeout=300)
+    assert code == 0, printed
     assert numbers(result_of(slug)) == numbers(whole)
     assert before.items() <= kept(folder, since=started).items(), "what was there has been done again"
 
@@ -225,19 +228,50 @@ def kept(folder: Path, since: int) -> dict[str, int]:
 # What the first process alone computes, as curl's agents, is written in two processes in test_training, too.
 @pytest.mark.parametrize("slug", ["lstm", *map(slow, ("curl", "detr", "vit"))])
 def test_a_run_in_two_processes_comes_to_the_findings_of_one_and_is_written_once(
-    slug: str, smoke: Callable[[str], Smoke]
+    slug: str, smoke: Callable[[str], Smoke], server: Any, tmp_path: Path
 ) -> None:
     alone = smoke(slug).result
-    two = command(slug, processes=2)
-    run = subprocess.run(two, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.count(alone.tables[0].title) == 1
+    printed = printed_by_two(slug, server, tmp_path) if slug == "lstm" else printed_by_launched(slug)
+    assert printed.count(alone.tables[0].title) == 1
     together = result_of(slug)
     assert together.device == f"{alone.device}, 2 processes"
     assert [finding.claim for finding in together.findings] == [finding.claim for finding in alone.findings]
     # These nets have no dropout, so that they learn the same, up to how sums are rounded.
     for figure, other in zip(alone.figures, together.figures, strict=True):
         assert points(other) == pytest.approx(points(figure), abs=1e-3), figure.id
+
+
+def printed_by_launched(slug: str) -> str:
+    """Return what a run in two processes prints, as a person launches it."""
+    command = launched(2, "-m", "quaere", *run_of(slug))
+    run = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def printed_by_two(slug: str, server: Any, folder: Path) -> str:
+    """Return what a run in two processes prints; they are forked, with the variables that the launcher sets."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    files = [folder / "first", folder / "second"]
+    both = [
+        server.Process(target=write_called, args=(file, run_of(slug), {"RANK": rank, "LOCAL_RANK": rank, **shared}))
+        for rank, file in zip("01", files, strict=True)
+    ]
+    try:
+        for process in both:
+            process.start()
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and {None} <= {process.exitcode for process in both} <= {None, 0}:
+            time.sleep(0.02)
+        assert [process.exitcode for process in both] == [0, 0]
+    finally:
+        # If one fails, the other waits for it.
+        for process in both:
+            process.kill()
+            process.join()
+    return "".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def points(figure: Figure) -> list[float]:
