@@ -241,6 +241,13 @@ def test_keys_are_unique_whatever_their_case_and_lead_parents_along(base: Base) 
     assert [one.slug for one in made.additions if one.key == "procsa"] == [""]
 
 
+def test_entries_that_are_there_get_the_cards_that_they_lack(base: Base) -> None:
+    base.write({BIB: SOUND[BIB] + "\n@misc{a, title={A thing}}\n"})
+    made = added(base, bib(base), cards=True)
+    assert made.changes.said == "there already: 2; made the card `thing`"
+    assert list(base.library().papers) == ["thing", "toy"]
+
+
 def test_line_ends_and_foreign_text_stay(base: Base) -> None:
     base.write({BIB: "% mine\r\n" + SOUND[BIB].replace("\n", "\r\n") + "@comment{jabref}\r\n"})
     before = bib(base)

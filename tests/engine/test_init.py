@@ -91,6 +91,7 @@ def test_what_is_there_stays_and_is_put_to_use(empty: Base) -> None:
         ["zotero/all.bib"],
     ]
     then, _, wrong = rest.partition("to mend first\n")
+    assert "  quaere add --card zotero/all.bib      makes cards of all its entries\n" in then
     assert "  quaere import 'Ideas (old).md' notes  makes cards of these notes\n" in then
     assert wrong.startswith("mkdocs.yml:2:1: `plugins` leaves out `quaere`")
     # A card for the entry that is there, without an example in code.

@@ -11,9 +11,13 @@ import sys
 import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
+
+from benchmarks.generated import FAMILIES, GIVEN, KINDS, MANNERS, THINGS
+from quaere.authoring.entries import ascii_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/guide/your-own-site.md"
@@ -81,6 +85,40 @@ def test_without_what_builds_a_site_a_library_begins_and_its_answer_holds(
     assert "1 run, 0 unchanged, 0 broken" in environment.quaere("verify", folder=tmp_path).stderr
 
 
+EXPORTED = r"""
+@misc{kingma_adam_2017,
+	title = {Adam: {A} {Method} for {Stochastic} {Optimization}},
+	shorttitle = {Adam},
+	url = {http://arxiv.org/abs/1412.6980},
+	doi = {10.48550/arXiv.1412.6980},
+	abstract = {We introduce Adam, an algorithm for first-order gradient-based optimization of 100\% of it.},
+	urldate = {2026-11-02},
+	publisher = {arXiv},
+	author = {Kingma, Diederik P. and Ba, Jimmy},
+	month = jan,
+	year = {2017},
+	note = {arXiv:1412.6980 [cs]},
+	keywords = {Computer Science - Machine Learning},
+	file = {Preprint PDF:/home/ann/Zotero/storage/ABCD1234/Kingma and Ba - 2017.pdf:application/pdf},
+}
+"""
+
+
+def zotero_export(count: int) -> str:
+    """Write entries as Zotero exports them, each of another paper."""
+    entries = [EXPORTED]
+    for number, (kind, thing, manner) in enumerate(product(KINDS, THINGS, MANNERS[:2]), 1):
+        if number == count:
+            break
+        family = FAMILIES[number % len(FAMILIES)]
+        entry = EXPORTED.replace("kingma_adam_2017", re.sub(r"\W", "", ascii_of(f"{family}_{kind}_{number}".lower())))
+        entry = entry.replace("Kingma, Diederik P.", f"{family}, {GIVEN[number % len(GIVEN)]}")
+        entry = entry.replace("Adam: {A} {Method} for {Stochastic} {Optimization}", f"{manner} {kind} for {{{thing}}}")
+        entries.append(re.sub("1412[.]6980", f"{1501 + number // 100}.{number:05}", entry))
+    assert len(entries) == count
+    return "".join(entries)
+
+
 def same(transcript: str) -> str:
     """Leave out of a transcript what differs from run to run."""
     return re.sub(r"\d+\.\d s\b", "1.0 s", "".join(f"{line.rstrip()}\n" for line in transcript.splitlines()))
@@ -124,6 +162,7 @@ def test_the_first_page_of_the_guide_leads_from_nothing_to_a_whole_site(
     page = PAGE.read_text(encoding="utf-8")
     first, mark, rest = page.partition("## Editors")
     day, transcripts = Day(environment, tmp_path), dict[str, str]()
+    (tmp_path / "zotero.bib").write_text(zotero_export(1000), encoding="utf-8")
     for kind, name, text in BLOCK.findall(first):
         if kind == "sh":
             assert text == "pip install 'quaere[site]'\n"
@@ -151,8 +190,21 @@ def test_the_first_page_of_the_guide_leads_from_nothing_to_a_whole_site(
     ):
         assert shown in card
     assert "Why are some of the chosen words kept?" in (day.folder / "site/papers/bert/index.html").read_text()
+    adam = (day.folder / "site/papers/adam/index.html").read_text(encoding="utf-8")
+    assert "Adam: A Method for Stochastic Optimization" in adam
     assert "<title>library</title>" in (day.folder / "site/index.html").read_text(encoding="utf-8")
     for path in ("katex/katex.min.css", "mermaid/mermaid.esm.min.mjs"):
         assert (day.folder / "site/assets/vendor" / path).is_file()
     assert len(list((day.folder / "site/assets/vendor/katex/fonts").iterdir())) > 10
     assert len(list((day.folder / "site/assets/vendor/mermaid/chunks/mermaid.esm.min").iterdir())) > 50
+
+
+@pytest.mark.slow
+def test_all_that_zotero_exports_becomes_cards(tmp_path: Path, environment: Environment) -> None:
+    environment.install("[site]", tmp_path)
+    (tmp_path / "zotero.bib").write_text(zotero_export(1000), encoding="utf-8")
+    for command in ("init", "add --card zotero.bib", "build"):
+        done = environment.quaere(*command.split(), folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "\n1000 papers, 1 questions, " in done.stdout
+    assert len(list((tmp_path / "site/papers").glob("*/index.html"))) >= 1000

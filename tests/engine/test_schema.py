@@ -23,8 +23,8 @@ def proposed(told: dict[str, Any], name: str) -> dict[str, str]:
 def test_an_editor_proposes_what_the_library_has(base: Base) -> None:
     text = (base.root / "papers/toy.yml").read_text()
     base.write({
-        "papers/toy.yml": f"tags: [wood]\naffiliations: [A shop]\n{text}",
-        "reference_impl/toy.py": '"""Toys move."""\n',
+        "papers/toy.yml": f"tags: [wood]\naffiliations: [A shop]\n{text.replace('answer: By hand.', 'by: Ann')}",
+        "reference_impl/toy.py": '"""Toys move.\n\nAnswers: toy.why\n    Because.\n\n    >>> 1\n    1\n"""\n',
     })  # fmt: skip
     told = json.loads(schema.schema(base.library()))
     assert proposed(told, "Paper") == {"toy": "Toys"}
@@ -32,19 +32,32 @@ def test_an_editor_proposes_what_the_library_has(base: Base) -> None:
     assert proposed(told, "Tag") == {"wood": "wood"}
     assert proposed(told, "Affiliation") == {"A shop": "A shop"}
     assert proposed(told, "Module") == {"toy": "Toys move."}
+    assert proposed(told, "Answer") == {"toy.why": "Because."}
+    assert proposed(told, "Person") == {"Ann": "Ann"}
     assert proposed(told, "QuestionLink") == {"[[toy.why]]": "Why?", "[[toy.how]]": "How?"}
     places = {
-        "Paper": (told["properties"]["builds_on"]["items"], told["$defs"]["Departure"]["properties"]["from"]),
-        "Key": (told["properties"]["cite"],),
-        "Tag": (told["properties"]["tags"]["items"],),
-        "Affiliation": (told["properties"]["affiliations"]["items"],),
-        "Module": (told["properties"]["implementation"],),
-        "QuestionLink": (told["properties"]["notes"], told["$defs"]["Question"]["properties"]["answer"]),
+        f"{name}.{key}": first.rpartition("/")[2]
+        for name, part in {"Card": told, **told["$defs"]}.items()
+        for key, value in part.get("properties", {}).items()
+        if (first := value.get("items", value).get("anyOf", [{}])[0].get("$ref", ""))
+        and "enum" in told["$defs"][first[8:]]
     }
-    for name, parts in places.items():
-        for part in parts:
-            assert part["anyOf"][0] == {"$ref": f"#/$defs/{name}"}
-            assert part.get("description") or name in ("Paper", "Tag", "Affiliation")
+    assert places == {
+        "Card.cite": "Key",
+        "Card.tags": "Tag",
+        "Card.affiliations": "Affiliation",
+        "Card.implementation": "Module",
+        "Card.builds_on": "Paper",
+        "Card.notes": "QuestionLink",
+        "Departure.from": "Paper",
+        "Status.by": "Paper",
+        "Quote.note": "QuestionLink",
+        "Question.by": "Person",
+        "Question.answer": "QuestionLink",
+        "Reply.by": "Person",
+        "Reply.code": "Answer",
+        "Reply.text": "QuestionLink",
+    }
 
 
 @pytest.mark.parametrize("field", ["builds_on: [later]", "tags: [new]", "implementation: soon", "notes: Some."])

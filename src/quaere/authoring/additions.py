@@ -354,10 +354,12 @@ def _taken(library: Library) -> set[str]:
 def _cards(additions: Iterable[Addition], library: Library, texts: Callable[[str], str | None]) -> Iterable[Change]:
     taken = _taken(library)
     parents = {key for one in additions for key in one.found.parents}
+    cited = {key for paper in library.papers.values() for key in (paper.card.cite, paper.reference.key)}
     for one in additions:
-        # What others are in, such as proceedings, is no paper.
-        if one.status != Status.ADDED or one.found.key in parents:
+        # What others are in, such as proceedings, is no paper. The bibliography itself may be what is named.
+        if one.status not in (Status.ADDED, Status.THERE) or one.found.key in parents or one.key in cited:
             continue
+        cited.add(one.key)
         one.slug = slug_of(Draft("", title=_heading(one.found), arxiv=one.found.identity.arxiv, short=""), taken)
         taken.add(one.slug)
         path = f"{library.settings.papers}/{one.slug}.yml"
@@ -394,4 +396,6 @@ def _said(additions: Iterable[Addition]) -> str:
         some = [one for one in listed if one.status == status]
         if some:
             said.append(f"{words}: {some[0].key if len(some) == 1 else len(some)}")
+    if slugs := [one.slug for one in listed if one.slug and one.status == Status.THERE]:
+        said.append(f"made the card `{slugs[0]}`" if len(slugs) == 1 else f"made {len(slugs)} cards")
     return "; ".join(said) or "nothing was added"

@@ -103,6 +103,8 @@ def begin(root: Path, today: datetime.date) -> Begun:
     for file in sorted(bibliographies - {settings.bibliography}):
         making.kept[file] = f"to use it, set `bibliography = {_quoted(file)}` under [tool.quaere] in pyproject.toml"
     next = {"quaere serve": "shows the site, and follows what you write"}
+    if making.kept.keys() & {settings.bibliography} and not has_cards:
+        next[f"quaere add --card {shlex.quote(settings.bibliography)}"] = "makes cards of all its entries"
     if notes:
         next[f"quaere import {shlex.join(notes)}"] = "makes cards of these notes"
     count = len(making.texts)

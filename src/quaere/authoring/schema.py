@@ -21,35 +21,52 @@ def schema(library: Library) -> str:
     """Return the schema of the cards of a library."""
     told = json.loads(model.schema())
     card, parts = told["properties"], told["$defs"]
-    papers = {slug: paper.reference.title for slug, paper in library.papers.items()}
-    titles = {paper.card.cite: paper.reference.title for paper in library.papers.values()}
-    modules = {module.name.partition(".")[2]: module.summary for module in library.modules if "." in module.name}
-    links = {f"[[{id}]]": asked.question.ask for id, asked in library.questions.items()}
-    tags = {tag for paper in library.papers.values() for tag in paper.card.tags}
-    affiliations = {name for paper in library.papers.values() for name in paper.card.affiliations}
-    proposed = {
-        "Key": {key: titles.get(key, "") for key in sorted(library.bibliography)},
-        "Paper": papers,
-        "Affiliation": dict.fromkeys(sorted(affiliations), ""),
-        "Tag": dict.fromkeys(sorted(tags), ""),
-        "Module": modules,
-        "QuestionLink": links,
-    }
-    parts |= {name: _listed(values) for name, values in proposed.items() if values}
-    _propose(card, "cite", "Key", parts)
-    _propose(card["builds_on"], "items", "Paper", parts)
-    _propose(card["affiliations"], "items", "Affiliation", parts)
-    _propose(card["tags"], "items", "Tag", parts)
+    question, reply, departure, status, quote = (
+        parts[name]["properties"] for name in ("Question", "Reply", "Departure", "Status", "Quote")
+    )
+    parts |= {name: _listed(values) for name, values in _proposed(library).items() if values}
+    for within, key, name in (
+        (card, "cite", "Key"),
+        (card["builds_on"], "items", "Paper"),
+        (departure, "from", "Paper"),
+        (status, "by", "Paper"),
+        (card["tags"], "items", "Tag"),
+        (card["affiliations"], "items", "Affiliation"),
+        (card, "implementation", "Module"),
+        (reply, "code", "Answer"),
+        (question, "by", "Person"),
+        (reply, "by", "Person"),
+        (card, "notes", "QuestionLink"),
+        (quote, "note", "QuestionLink"),
+        (question, "answer", "QuestionLink"),
+        (reply, "text", "QuestionLink"),
+    ):
+        if name in parts:
+            _propose(within[key], name)
     if library.settings.tags is not None:
         card["tags"]["items"] = {"enum": library.settings.tags}
-    _propose(card, "implementation", "Module", parts)
-    _propose(card, "notes", "QuestionLink", parts)
-    _propose(parts["Question"]["properties"], "answer", "QuestionLink", parts)
-    _propose(parts["Departure"]["properties"], "from", "Paper", parts)
     # What refers to a part of itself would look for that here.
     if library.extra and "$ref" not in json.dumps(library.extra):
         card["extra"] |= library.extra
     return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+
+
+def _proposed(library: Library) -> dict[str, dict[str, str]]:
+    """Return what is proposed, by kind: each value with what it stands for."""
+    cards = [paper.card for paper in library.papers.values()]
+    questions = [question for card in cards for question in card.questions]
+    titles = {paper.card.cite: paper.reference.title for paper in library.papers.values()}
+    people = {by for one in questions for by in (one.by, *(reply.by for reply in one.answers)) if by}
+    return {
+        "Key": {key: titles.get(key, "") for key in sorted(library.bibliography)},
+        "Paper": {slug: paper.reference.title for slug, paper in library.papers.items()},
+        "Tag": dict.fromkeys(sorted({tag for card in cards for tag in card.tags}), ""),
+        "Affiliation": dict.fromkeys(sorted({name for card in cards for name in card.affiliations}), ""),
+        "Module": {one.name.partition(".")[2]: one.summary for one in library.modules if "." in one.name},
+        "Answer": {answer.id: answer.prose for answer in library.answers},
+        "Person": dict.fromkeys(sorted(people), ""),
+        "QuestionLink": {f"[[{id}]]": asked.question.ask for id, asked in library.questions.items()},
+    }
 
 
 def write(library: Library, former: str | None) -> Changes:
@@ -70,10 +87,8 @@ def _listed(values: Mapping[str, str]) -> dict[str, Any]:
     return {"enum": list(values), **told}
 
 
-def _propose(within: dict[str, Any], key: str, name: str, parts: Mapping[str, Any]) -> None:
+def _propose(part: dict[str, Any], name: str) -> None:
     """Let an editor propose the values of a list, besides what a part of the schema accepts."""
-    if name in parts:
-        part = within[key]
-        rest = {word: part.pop(word) for word in ("type", "pattern", "minLength", "anyOf") if word in part}
-        accepted = rest.pop("anyOf", []) + ([rest] if rest else [])
-        part["anyOf"] = [{"$ref": f"#/$defs/{name}"}, *accepted]
+    words = ("type", "pattern", "minLength", "maxLength", "anyOf")
+    rest = {word: part.pop(word) for word in words if word in part}
+    part["anyOf"] = [{"$ref": f"#/$defs/{name}"}, *rest.pop("anyOf", []), *([rest] if rest else [])]
