@@ -220,7 +220,9 @@ def test_a_topic_has_all_that_a_paper_has_but_the_paper(topical: Base) -> None:
     assert "assets/cards/sizes.bib" not in files
     assert "citation_title" not in page.head
     facets = json.loads(files["assets/data/papers.json"])["facets"]
-    assert [one["values"] for one in facets if one["name"] == "kind"] == [["paper", "topic"]]
+    values = {one["name"]: one["values"] for one in facets}
+    assert (values["kind"], values["year"], values["reading"]) == (["paper", "topic"], ["2021", "2020"], [""])
+    assert "?kind=topic" in pages["papers/index.md"].body
     assert "sizes" not in said(topical, "export").output
 
 

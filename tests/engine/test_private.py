@@ -33,6 +33,8 @@ questions:
 claims: [{id: quokka, says: A quokka., where: Here, reported: "1"}]
 """,
     "papers/wombat.png": PICTURE,
+    # A topic: that all of its links lead somewhere, a build tells.
+    "papers/plain.yml": "title: Plain\nnotes: As in [[toy]].\ntags: [plain]\nextra: {tone: plain}\n",
     "papers/toy.yml": """\
 cite: toy2020
 idea: A sound idea.

@@ -73,10 +73,11 @@ def papers(view: View) -> dict[str, Any]:
     years = sorted({one.year for one in papers if one.year is not None}, reverse=True)
     chosen: dict[str, list[Sequence[str]]] = {
         "tag": [one.tags for one in papers],
-        "affiliation": [one.affiliations or ("",) for one in papers],
-        "year": [(str(one.year or ""),) for one in papers],
-        "reading": [(one.reading,) for one in papers],
-        "implemented": [("yes" if one.module else "no",) for one in papers],
+        # What a topic can't have, it does not lack.
+        "affiliation": [() if one.is_topic else one.affiliations or ("",) for one in papers],
+        "year": [() if one.is_topic else (str(one.year or ""),) for one in papers],
+        "reading": [() if one.is_topic else (one.reading,) for one in papers],
+        "implemented": [("yes",) if one.module else () if one.is_topic else ("no",) for one in papers],
         "outcome": [tuple(outcome.value for outcome in one.outcomes) for one in papers],
         "status": [(one.status,) if one.status else () for one in papers],
         "kind": [("topic" if one.is_topic else "paper",) for one in papers],
@@ -205,6 +206,8 @@ def by_year(papers: Iterable[Summary]) -> dict[str, tuple[int, Summary]]:
     """Return for each year how many papers are of it, and the first of them."""
     found: dict[str, tuple[int, Summary]] = {}
     for one in papers:
+        if one.is_topic:
+            continue
         year = str(one.year or "unknown")
         count, first = found.get(year, (0, one))
         found[year] = count + 1, first
