@@ -1,24 +1,53 @@
 """What is private is in nothing that is made, unless it is asked for."""
 
 import json
+import pickle
 import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
+from typer.testing import Result as Said
 
 from quaere.cli import app
 from quaere.content.load import load
+from quaere.content.model import Library
 from quaere.content.private import without_private
+from quaere.content.results import Result
 from tests.engine.conftest import SOUND, Base
 
 # Each of these words stands in something private alone.
-CANARIES = "zebra quagga okapi tapir ocelot wombat numbat quokka dugong manatee axolotl kakapo"
+CANARIES = "zebra quagga okapi tapir ocelot wombat numbat quokka dugong manatee axolotl kakapo galago potto"
 WORDS = CANARIES.split()
 PICTURE = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x04\x00\x00\x00\xb5\x1c\x0c\x02"
     b"\x00\x00\x00\x0bIDATx\xdacd\xf8\x0f\x00\x01\x05\x01\x01'\x18\xe3f\x00\x00\x00\x00IEND\xaeB`\x82"
 )
+RESULT = Result(
+    schema=3,
+    experiment="zebra",
+    size="small",
+    seeds=(0,),
+    key="1",
+    commit="",
+    at="2026-02-01T00:00:00+00:00",
+    seconds=1.0,
+    device="CPU",
+    versions={},
+    notes="A galago.",
+)
+TOY = """\
+cite: toy2020
+idea: A sound idea.
+implementation: null
+questions:
+  - {id: dugong, ask: Which dugong?, asked: 2026-01-30, private: true, answer: This dugong}
+  - {id: why, ask: Why?, asked: 2026-01-31}
+  - {id: how, ask: How?, asked: 2026-01-31, answer: By hand.}
+quotes:
+  - {text: A manatee., page: 3, private: true}
+  - {text: A plain word., page: 4}
+"""
 FILES: dict[str, str | bytes] = {
     "papers/zebra.yml": """\
 cite: quagga2026
@@ -33,20 +62,14 @@ questions:
 claims: [{id: quokka, says: A quokka., where: Here, reported: "1"}]
 """,
     "papers/wombat.png": PICTURE,
+    "papers/results/zebra-small.json": RESULT.json_text(),
+    "reference_impl/experiments/__init__.py": "",
+    "reference_impl/experiments/zebra.py": '"""A potto."""\n',
+    "tests/papers/test_zebra.py": "def test_a_potto() -> None: ...\n",
+    "renamed.txt": "reference_impl.quokka reference_impl.zebra\n",
     # A topic: that all of its links lead somewhere, a build tells.
     "papers/plain.yml": "title: Plain\nnotes: As in [[toy]].\ntags: [plain]\nextra: {tone: plain}\n",
-    "papers/toy.yml": """\
-cite: toy2020
-idea: A sound idea.
-implementation: null
-questions:
-  - {id: dugong, ask: Which dugong?, asked: 2026-01-30, private: true, answer: This dugong}
-  - {id: why, ask: Why?, asked: 2026-01-31}
-  - {id: how, ask: How?, asked: 2026-01-31, answer: By hand.}
-quotes:
-  - {text: A manatee., page: 3, private: true}
-  - {text: A plain word., page: 4}
-""",
+    "papers/toy.yml": TOY,
     "papers/references.bib": str(SOUND["papers/references.bib"])
     + "@article{quagga2026, author = {Axolotl, Ann}, title = {A quagga}, year = {2026}}\n",
     "reference_impl/zebra.py": '''\
@@ -72,7 +95,7 @@ def numbat() -> None:
 }
 
 
-def said(base: Base, *arguments: str) -> Result:
+def said(base: Base, *arguments: str) -> Said:
     """Run the command in this process."""
     return CliRunner().invoke(app, [*arguments, "--project", str(base.root)])
 
@@ -96,6 +119,7 @@ def seen(folder: Path) -> dict[str, list[str]]:
 
 
 def test_nothing_of_a_site_shows_what_is_private_unless_it_is_asked_for(secret: Base) -> None:
+    said(secret, "verify", "--private")
     built = said(secret, "build", "--private", "--offline", "--site", str(secret.root / "own"))
     assert built.exit_code == 0, built.output
     shown = seen(secret.root / "own")
@@ -108,6 +132,8 @@ def test_nothing_of_a_site_shows_what_is_private_unless_it_is_asked_for(secret: 
     page = (secret.root / "site/papers/toy/index.html").read_text()
     assert "A plain word." in page
     assert 'id="why"' in page
+    assert said(secret, "build", "--private", "--site", str(secret.root / "own")).exit_code == 0
+    assert (secret.root / "own/papers/zebra/index.html").is_file()
 
 
 def test_no_command_prints_what_is_private_unless_it_is_asked_for(secret: Base) -> None:
@@ -125,7 +151,7 @@ def test_no_command_prints_what_is_private_unless_it_is_asked_for(secret: Base) 
 def test_a_run_without_what_is_private_keeps_what_is_known_of_it(secret: Base) -> None:
     assert "1 run" in said(secret, "verify", "--private").output
     secret.write({"reference_impl/toy.py": '"""Toy.\n\nAnswers: toy.why\n    >>> 1\n    1\n"""\n'})
-    secret.write({"papers/toy.yml": str(FILES["papers/toy.yml"]).replace("implementation: null\n", "")})
+    secret.write({"papers/toy.yml": TOY.replace("implementation: null\n", "")})
     assert "1 run" in said(secret, "verify").output
     assert "0 run, 2 unchanged" in said(secret, "verify", "--private").output
     assert "zebra.numbat" in json.loads((secret.root / ".quaere/evidence.json").read_text())["verdicts"]
@@ -136,8 +162,25 @@ def test_a_library_in_which_nothing_is_private_is_left_as_it_is(base: Base) -> N
     assert without_private(library) is library
 
 
+def test_what_is_private_is_nowhere_in_the_library_that_others_get(secret: Base) -> None:
+    # It leads to what is private in all ways that a card's fields have, which a check would not let pass.
+    more = "builds_on: [zebra]\ndepartures: [{of: paper, from: zebra, where: Here, what: All.}]\n"
+    secret.write({"papers/toy.yml": f"{TOY}{more}status: {{state: superseded, by: zebra}}\n"})
+    whole = load(secret.root, secret.project.settings, {})[0]
+    assert {word for word in WORDS if word in told(whole)} == set(WORDS)
+    shown = without_private(whole)
+    assert [word for word in WORDS if word in told(shown)] == []
+    assert [asked.place.line for asked in shown.questions.values()] == [6, 7]
+    assert shown.papers["toy"].place("quotes", 0, "text").line == 10
+
+
+def told(library: Library) -> str:
+    """Return all that a library holds, as Python keeps it."""
+    return pickle.dumps(library).decode(errors="replace").lower()
+
+
 def test_what_leads_to_something_private_is_a_fault_with_its_place(secret: Base) -> None:
-    card = str(FILES["papers/toy.yml"]) + (
+    card = TOY + (
         "builds_on: [zebra]\nnotes: 'See [[zebra]], [[toy.dugong]] and [it](zebra.yml).'\n"
         "departures: [{of: paper, from: zebra, where: Here, what: All.}]\n"
     )
