@@ -155,7 +155,7 @@ def answer(
 
     def in_code(library: Library) -> Changes:
         texts = {module.file: text_of(base)(module.file) or "" for module in library.modules}
-        return questions.answer_in_code(library, question, texts)
+        return questions.answer_in_code(library, question, texts, by=by, day=datetime.date.today())
 
     if code:
         _done(base, in_code, dry_run, as_json)

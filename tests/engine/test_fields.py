@@ -166,6 +166,18 @@ def test_who_asks_and_who_answers_is_written_by_the_commands(full: Base) -> None
     )
 
 
+def test_an_answer_in_code_begins_with_who_gives_it_on_any_card(topical: Base) -> None:
+    topical.write({"papers/other.yml": OTHER.replace("implementation: null\n", "schema: 2\n")})
+    for name, module in (("other.own", "other"), ("sizes.size", "sizes")):
+        assert said(topical, "answer", name, "--code", "--by", "Ann").exit_code == 0
+        library = topical.library()
+        asked = library.questions[name]
+        assert asked.answer
+        assert (asked.answer.module, asked.state({})) == (f"reference_impl.{module}", State.UNVERIFIED)
+        ((reply, code),) = asked.replies
+        assert (reply.by, code) == ("Ann", asked.answer)
+
+
 TOPIC = """\
 title: How *long* & wide?
 tags: [size]

@@ -117,13 +117,17 @@ def answer(
     return Changes.of(f"answered {id}", [Change(paper.file, paper.source, text)])
 
 
-def answer_in_code(library: Library, id: str, texts: dict[str, str]) -> Changes:
+def answer_in_code(
+    library: Library, id: str, texts: dict[str, str], *, by: str | None = None, day: datetime.date | None = None
+) -> Changes:
     """Write the skeleton of an answer into the module of the question's card; its doctest fails until it is written.
 
     Args:
         library: The knowledge base.
         id: The question, `paper.question`.
         texts: The text of each module's file, by path.
+        by: Who answers; then the card names the answer among `answers`, with this and the day.
+        day: When it is answered.
 
     Raises:
         MisuseError: There is no such question, it is answered in code already, or its module can't be extended.
@@ -136,6 +140,7 @@ def answer_in_code(library: Library, id: str, texts: dict[str, str]) -> Changes:
     paper, package = asked.paper, library.settings.implementation
     module = library.module_of(paper)
     changes: list[Change] = []
+    card = paper.source
     if module:
         file, before = module.file, texts[module.file]
     else:
@@ -143,11 +148,17 @@ def answer_in_code(library: Library, id: str, texts: dict[str, str]) -> Changes:
         if f"{package}/__init__.py" not in texts:
             changes.append(Change(f"{package}/__init__.py", None, ""))
         if paper.card.implementation is None:
-            text = edit.remove(paper.source, ("implementation",), paper.file)
-            changes.append(Change(paper.file, paper.source, text))
+            # Where the key is absent, the module that is called like the card is meant.
+            if "implementation" in edit.fields(card):
+                card = edit.remove(card, ("implementation",), paper.file)
         elif paper.card.implementation != paper.slug:
             raise _misuse(f"the card's module, `{paper.card.implementation}`, is not there", "write it first")
-    head = before if before is not None else f'"""{paper.reference.title.rstrip(".")}."""\n'
+    if by:
+        item = {"code": id, "by": by, "answered": day}
+        card = edit.append(card, ("questions", asked.index, "answers"), item, paper.file)
+    changes.append(Change(paper.file, paper.source, card))
+    title = paper.reference.title
+    head = before if before is not None else f'"""{title}{"" if title.endswith((".", "?", "!")) else "."}"""\n'
     text = f"{head.rstrip()}\n" + ("" if re.search(r"^# Answers$", head, re.MULTILINE) else "\n\n# Answers\n")
     text += _skeleton(asked, f"{package}.{file[len(package) + 1 : -3].replace('/', '.')}", text)
     return Changes.of(f"wrote the skeleton of an answer to {id} in {file}", [*changes, Change(file, before, text)])
