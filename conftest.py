@@ -43,7 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give all tests of a file to one worker, for what they share; those of the experiments to two.
 
-    Each of the two imports once what all experiments do. All tests of an experiment are with one of them, by its first letter.
+    Each of the two imports once what all experiments do. All tests of an experiment are with one of them, by its first
+    letter.
     Marks can't say so: pytest-xdist 3.8 writes them where pytest 9.2 no longer looks.
     """
     from xdist.scheduler import LoadScopeScheduling
