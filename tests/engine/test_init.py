@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from quaere.authoring import changes
 from quaere.authoring.init import begin
 from quaere.content.check import remarks
+from quaere.content.model import VERSION
 from quaere.content.states import State
 from quaere.errors import MisuseError
 from tests.engine.conftest import SOUND, Base
@@ -43,6 +44,7 @@ def git(base: Base, *words: str) -> None:
 def test_an_empty_folder_becomes_a_library_whose_example_holds_and_fails_where_it_is_false(empty: Base) -> None:
     library = init(empty).library()
     assert remarks(library) == []
+    assert {paper.card.version for paper in library.papers.values()} == {VERSION}
     assert not [path for path, (data, _) in empty.files().items() if re.search(rb"@\w+@", data)]
     project = empty.project
     ((answer, verdict, _),) = project.verify(library, project.stale(library))
@@ -95,7 +97,8 @@ def test_what_is_there_stays_and_is_put_to_use(empty: Base) -> None:
     assert "  quaere import 'Ideas (old).md' notes  makes cards of these notes\n" in then
     assert wrong.startswith("mkdocs.yml:2:1: `plugins` leaves out `quaere`")
     # A card for the entry that is there, without an example in code.
-    assert [paper.card.cite for paper in empty.library().papers.values()] == ["toy2020"]
+    cards = [paper.card for paper in empty.library().papers.values()]
+    assert [(card.cite, card.version) for card in cards] == [("toy2020", VERSION)]
     assert "reference_impl" not in {Path(name).parts[0] for name in after}
 
 

@@ -20,7 +20,7 @@ from quaere.authoring.changes import Change, Changes
 from quaere.content import files
 from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.load import load
-from quaere.content.model import Library
+from quaere.content.model import VERSION, Library
 from quaere.content.private import without_private
 from quaere.content.settings import Settings, read
 from quaere.errors import MisuseError, Place
@@ -183,6 +183,7 @@ def _values(root: Path, settings: Settings, git: _Git, today: datetime.date) -> 
         "author": _quoted(git.name or name),
         "repo_url": _quoted(git.address),
         "today": today.isoformat(),
+        "schema": str(VERSION),
         "version": f">={'.'.join(version[:2])},<{later}",
         "papers": settings.papers,
         "bibliography": _quoted(settings.bibliography),
