@@ -238,3 +238,13 @@ def test_a_large_chart_ends_soon() -> None:
         started = time.process_time()
         figures(source)
         assert time.process_time() - started < 3
+
+
+def test_a_chart_whose_arrows_pass_very_many_rows_is_left_to_mermaid() -> None:
+    def chart(count: int) -> str:
+        names = [f"n{number}" for number in range(count)]
+        return f"flowchart TB\n{' --> '.join(names)}\n" + "\n".join(f"n0 --> {name}" for name in names[2:])
+
+    # 1 + 2 + … rows, and as many for the chain.
+    assert figures(chart(60))
+    assert figures(chart(75)) == ()

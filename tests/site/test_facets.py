@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from quaere.content.model import Card, Library
 from quaere.content.states import State
@@ -200,6 +200,32 @@ def test_a_phone_shows_the_facets_in_a_disclosure(page: Page) -> None:
     expect(facet(page, "tag")).to_be_hidden()
     expect(titles(page).first).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_of_thousands_of_hostile_values_a_few_are_drawn_as_text(page: Page) -> None:
+    def spoil(route: Route) -> None:
+        data = route.fetch().json()
+        data["facets"][0]["values"] = [f'"><img src=x onerror="window.ran = 1">{at:04}' for at in range(5000)]
+        data["items"] = [[[at], *rest] for at, (_, *rest) in enumerate(data["items"])]
+        route.fulfill(json=data)
+
+    page.route("**/assets/data/papers.json", spoil)
+    page.goto("papers/")
+    rows = facet(page, "tag").locator("li")
+    expect(rows).to_have_count(8)
+    facet(page, "tag").get_by_role("button", name="Show 200 of 5000").click()
+    expect(rows).to_have_count(200)
+    page.get_by_label("Find in Tag").fill("img src")
+    expect(rows).to_have_count(200)
+    page.get_by_label("Find in Tag").fill("4999")
+    expect(rows).to_have_text(['"><img src=x onerror="window.ran = 1">4999 0'])
+    rows.locator("input").check()
+    # What is chosen stays in sight, and is said in the address alone.
+    page.get_by_label("Find in Tag").fill("")
+    expect(rows).to_have_count(201)
+    assert parse_qs(query(page)) == {"tag": ['"><img src=x onerror="window.ran = 1">4999']}
+    assert page.locator("form img").count() == 0
+    assert page.evaluate("window.ran") is None
 
 
 def test_without_javascript_every_paper_and_question_is_reached(

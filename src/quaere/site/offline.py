@@ -26,8 +26,7 @@ _MARK = "assets/quaere.css"
 _ASSETS, _DATA, _BUNDLE = "assets/", "assets/data/", "assets/modules.js"
 _ATTRIBUTE = r"""\s+[^\s=<>"'/]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?"""
 _TAG = re.compile(rf"<(?:a|area|link|script|form)(?:{_ATTRIBUTE})+\s*/?>", re.IGNORECASE)
-# The theme writes these for other languages (`extra.alternate`), and asks for a sitemap of each, which files don't
-# give.
+# The theme writes these for other languages (`extra.alternate`), and asks for sitemaps, which files don't give.
 _ALTERNATE = re.compile(rf'<link rel="alternate"(?:{_ATTRIBUTE})*\s*/?>\s*')
 _ADDRESS = re.compile(r'(\s(?:href|action)=")([^"?#]*)')
 _MODULE = re.compile(r'<script src="([^"?#]*)" type="module">')

@@ -5,6 +5,7 @@
 // many as are looked at. Until something is chosen, the page shows the list that it came with.
 
 import { load } from "./data.js";
+import { fold } from "./find.js";
 
 const AT_ONCE = 40; // Items that are drawn, before somebody asks for more.
 const FEW = 8; // Values of a facet that are shown, likewise.
@@ -25,8 +26,10 @@ const makeShown = (name, attributes, html) => {
   return element;
 };
 
-const plain = (text) =>
-  text.replace(/<[^>]*>/g, "").replace(/&(?:lt|gt|amp|quot|#34|#39);/g, " ").normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+const SIGNS = { "&lt;": "<", "&gt;": ">", "&amp;": "&", "&quot;": '"', "&#34;": '"', "&#39;": "'" };
+
+/** The words of such a text, folded. */
+const plain = (html) => fold(html.replace(/<[^>]*>/g, "").replace(/&(?:lt|gt|amp|quot|#34|#39);/g, (sign) => SIGNS[sign]));
 
 const badge = (state, words = state) => make("span", { class: "q-badge", "data-state": state }, words);
 
@@ -141,8 +144,8 @@ const start = async (name, form) => {
     };
 
     part.draw = () => {
-      const wanted = plain(find.value);
-      const fits = (label) => plain(label).includes(wanted);
+      const wanted = fold(find.value);
+      const fits = (label) => fold(label).includes(wanted);
       const visible = [];
       // What was chosen once stays in sight, to be chosen again.
       for (const value of part.chosen) part.seen.add(value);
@@ -181,7 +184,7 @@ const start = async (name, form) => {
 
   /** Return the items that fit, and set how many would be left by each value of each facet. */
   const count = () => {
-    const terms = plain(text.value).split(/\s+/).filter(Boolean);
+    const terms = fold(text.value).split(/\s+/).filter(Boolean);
     const asked = parts.map((part) => part.isAsked());
     const left = [];
     for (const part of parts) {
@@ -339,9 +342,9 @@ const start = async (name, form) => {
 
   // A phone shows the facets when it is asked to.
   const wide = matchMedia("(min-width: 60em)");
-  const fold = () => { form.querySelector("details").open = wide.matches; };
-  wide.addEventListener("change", fold);
-  fold();
+  const openWhereWide = () => { form.querySelector("details").open = wide.matches; };
+  wide.addEventListener("change", openWhereWide);
+  openWhereWide();
   await read();
   form.hidden = false;
 
