@@ -12,6 +12,7 @@ from quaere.authoring import cards, changes, questions, renaming
 from quaere.authoring.changes import Change, ChangedError, Changes
 from quaere.content.model import Library
 from quaere.errors import MisuseError
+from quaere.project import Project
 from tests.engine.conftest import Base
 
 DAY = datetime.date(2026, 2, 3)
@@ -120,7 +121,7 @@ def test_reading_is_noted(base: Base) -> None:
         ),
         (
             lambda all: questions.ask(all, "toy", "Why?", id="why", asked=DAY),
-            "the card `toy` has a question `why`",
+            "the card `toy` has, or had, a question `why`",
             "choose ",
         ),
         (lambda all: questions.ask(all, "toy", "Why?", id="Why", asked=DAY), "`Why` is no id", "use lower-case words "),
@@ -280,7 +281,17 @@ def test_two_cards_of_one_paper_are_merged(base: Base) -> None:
     card = library.papers["toy"].card
     assert (card.formerly, card.tags) == (("doll",), ("x",))
     assert [(one.id, one.ask) for one in card.questions] == [("why", "Why?"), ("how", "How?"), ("why-2", "And why?")]
-    assert card.notes == "See [[toy.how]] and `[[toy]]`."
+    # What both say stays, and so does a comment.
+    assert card.notes == "Like [[toy]] and [[toy|it]], not toys.\n\nSee [[toy.how]] and `[[toy]]`.\n"
+    assert (base.root / "papers/toy.yml").read_text().endswith("# kept\n")
+
+
+def test_a_private_card_is_not_merged_into_a_public_one(base: Base) -> None:
+    base.write({"papers/doll.yml": "cite: toy2020\nprivate: true\nnotes: A secret.\nimplementation: null\n"})
+    library = Project.find(base.root, shows_private=True).read()[0]
+    with pytest.raises(MisuseError, match="the card `doll` is private, and `toy` is not"):
+        renaming.merge(library, "toy", "doll", texts(base))
+    assert renaming.merge(library, "doll", "toy", texts(base)).files
 
 
 def test_a_card_that_something_names_is_not_removed(base: Base) -> None:

@@ -11,7 +11,7 @@ import datetime
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -90,6 +90,13 @@ def written(value: Mapping[str, Any]) -> str:
     return _block(value, 0) + "\n"
 
 
+def with_comments(text: str, lost: Iterable[str]) -> str:
+    """Return a document with comments more at its end."""
+    made = f"{text.rstrip(chr(10))}\n" + "".join(f"{comment}\n" for comment in lost)
+    # The line ends of a last text may be a part of it.
+    return made if fields(made) == fields(text) else text
+
+
 def _changed(text: str, path: Path, file: str, change: Callable[[_Text], str], expected: Callable[[Any], Any]) -> str:
     before = located_yaml.read(text.encode(), file)
     try:
@@ -98,7 +105,7 @@ def _changed(text: str, path: Path, file: str, change: Callable[[_Text], str], e
         made = change(document)
         # At the end of a file, the last line of a block needs an end of its own.
         for one in dict.fromkeys((made, made if made.endswith("\n") else f"{made}\n")):
-            lost = _comments(text) - _comments(one)
+            lost = comments(text) - comments(one)
             is_kept = all(comment in document.gone for comment in lost)
             if is_kept and _plain(located_yaml.read(one.encode(), file).value) == wanted:
                 return one
@@ -360,7 +367,7 @@ def _can_be_literal(text: str) -> bool:
     return not re.search(r"[^\S\n]\n|[^\S\n]\Z|\t", text) and bool(text.strip()) and not text[0].isspace()
 
 
-def _comments(text: str) -> Counter[str]:
+def comments(text: str) -> Counter[str]:
     """Return the comments of a document: what follows a hash outside of all scalars."""
     outside = list(text)
     nodes: list[Any] = [yaml.compose(text, Loader=_Loader)]

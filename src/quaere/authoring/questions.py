@@ -41,13 +41,15 @@ def ask(
     slug = paper.slug
     if not question:
         raise _misuse("the question is empty", "write it in quotes: quaere ask toy 'Why?'")
-    taken = {one.id for one in paper.card.questions}
+    taken = {name for one in paper.card.questions for name in (one.id, *one.formerly)}
     if id is None:
         id = id_of(question, taken)
     elif not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", id):
         raise _misuse(f"`{id}` is no id", "use lower-case words joined by hyphens")
     elif id in taken:
-        raise _misuse(f"the card `{slug}` has a question `{id}` already", "choose another --id, or leave it out")
+        raise _misuse(
+            f"the card `{slug}` has, or had, a question `{id}` already", "choose another --id, or leave it out"
+        )
     item = {"id": id, "ask": question, "asked": asked, **({"by": by} if by else {})}
     text = edit.append(paper.source, ("questions",), item, paper.file)
     return Changes.of(f"asked {slug}.{id}", [Change(paper.file, paper.source, text)])

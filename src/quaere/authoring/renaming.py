@@ -82,8 +82,10 @@ def rename_question(library: Library, old: str, new: str, texts: Texts) -> Chang
 def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
     """Merge two cards of one paper: what the second says beyond the first is added to it, and the second goes.
 
+    What both say in their own ways, such as the idea, goes into the notes; comments stand at the end.
+
     Raises:
-        MisuseError: One of them is not there, both are the same, or the second has code of its own.
+        MisuseError: One of them is not there, both are the same, the second has code of its own, or it is private.
     """
     one, other = find_paper(library, kept), find_paper(library, gone)
     kept, gone = one.slug, other.slug
@@ -91,6 +93,11 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
         raise _misuse("a card can't be merged with itself", "name two cards")
     if library.module_of(other) and other.card.implementation != one.card.implementation:
         raise _misuse(f"the card `{gone}` has a module of its own", f"merge the other way: quaere merge {gone} {kept}")
+    if other.card.private and not one.card.private:
+        raise _misuse(f"the card `{gone}` is private, and `{kept}` is not", f"write `private: true` on `{kept}` first")
+    claims = {claim.id for claim in one.card.claims}
+    if twice := [claim.id for claim in other.card.claims if claim.id in claims and claim not in one.card.claims]:
+        raise _misuse(f"both cards make a claim `{twice[0]}`, and not the same", "give one of them another id")
     files = _Files(library, texts)
     ids = {question.id for question in one.card.questions}
     ids |= {former for question in one.card.questions for former in question.formerly}
@@ -112,16 +119,32 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
                 text = edit.append(text, (name,), item, one.file)
                 has.append(item)
     for item in source.get("questions", ()):
-        text = edit.append(text, ("questions",), {**item, "id": names.get(item["id"], item["id"])}, one.file)
+        # What a question here is called, or was, can't lead to another.
+        formerly = [former for former in item.get("formerly", ()) if former not in ids]
+        ids.update(formerly)
+        added = {**item, "id": names.get(item["id"], item["id"]), "formerly": formerly}
+        if not formerly:
+            del added["formerly"]
+        text = edit.append(text, ("questions",), added, one.file)
     for name in ("idea", "short", "reading", "status"):
         if source.get(name) and not edit.fields(text).get(name):
             text = edit.put(text, (name,), source[name], one.file)
-    if notes := source.get("notes"):
-        own = edit.fields(text).get("notes")
-        text = edit.put(text, ("notes",), f"{own.rstrip()}\n\n{notes}" if own else notes, one.file)
-    for former in (gone, *other.card.formerly):
+    own, told = edit.fields(text), list[str]()
+    if source.get("idea") not in (None, own.get("idea")):
+        told.append(source["idea"])
+    for name, value in source.get("extra", {}).items():
+        if name not in own.get("extra", {}):
+            is_first = "extra" not in edit.fields(text)
+            text = edit.put(text, ("extra",) if is_first else ("extra", name), {name: value} if is_first else value)
+        elif value != own["extra"][name]:
+            told.append(f"`{name}`: {value}")
+    if more := [part.rstrip() for part in (*told, source.get("notes", "")) if part]:
+        notes = "\n\n".join([*filter(None, [own.get("notes", "").rstrip()]), *more])
+        text = edit.put(text, ("notes",), f"{notes}\n" if "\n" in notes else notes, one.file)
+    for former in dict.fromkeys((gone, *other.card.formerly)):
         text = edit.append(text, ("formerly",), former, one.file)
-    files.put(one.file, text)
+    lost = edit.comments(files.text(other.file)) - edit.comments(text)
+    files.put(one.file, edit.with_comments(text, lost.elements()))
     files.remove(other.file)
     return files.changes(f"merged {gone} into {kept}")
 
