@@ -109,6 +109,10 @@ def test_the_last_line_of_a_file_needs_no_end() -> None:
     assert edit.put("idea: x", ("idea",), "y") == "idea: y"
     assert edit.put("idea: x", ("idea",), "y\n") == "idea: |\n  y\n"
     assert edit.append("tags:\n- x", ("tags",), "y") == "tags:\n- x\n- y"
+    # What stands at the end stays without one, also where it is not the end any more.
+    text = "notes: |  # Markdown\n  a\n\n  b"
+    assert edit.append(text, ("tags",), "x") == "notes: |-  # Markdown\n  a\n\n  b\ntags: [x]\n"
+    assert edit.append("a:\n- b: >2\n    c", ("a",), "x") == "a:\n- b: >2-\n    c\n- x\n"
 
 
 def test_a_part_is_removed_with_its_own_comment_only() -> None:

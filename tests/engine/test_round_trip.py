@@ -137,7 +137,7 @@ def step(draw: Any, library: Library, base: Base, number: int) -> Step:
         return Step(
             lambda all: cards.tag(all, slug, [], [one.tags[0]]),
             lambda all: all[slug].update(tags=tags) if tags else all[slug].pop("tags"),
-            loses=1,
+            loses=2,
         )
     if verb == "read":
         reading = {"state": "to-read", "through": word}

@@ -100,19 +100,32 @@ def with_comments(text: str, lost: Iterable[str]) -> str:
 def _changed(text: str, path: Path, file: str, change: Callable[[_Text], str], expected: Callable[[Any], Any]) -> str:
     before = located_yaml.read(text.encode(), file)
     try:
-        document = _Text(text)
         wanted = _plain(expected(before.value))
-        made = change(document)
-        # At the end of a file, the last line of a block needs an end of its own.
-        for one in dict.fromkeys((made, made if made.endswith("\n") else f"{made}\n")):
-            lost = comments(text) - comments(one)
-            is_kept = all(comment in document.gone for comment in lost)
-            if is_kept and _plain(located_yaml.read(one.encode(), file).value) == wanted:
-                return one
+        for source in dict.fromkeys((text, _ended(text))):
+            document = _Text(source)
+            made = change(document)
+            # At the end of a file, the last line of a block needs an end of its own.
+            for one in dict.fromkeys((made, made if made.endswith("\n") else f"{made}\n")):
+                lost = comments(text) - comments(one)
+                is_kept = all(comment in document.gone for comment in lost)
+                if is_kept and _plain(located_yaml.read(one.encode(), file).value) == wanted:
+                    return one
     except (LookupError, TypeError, AttributeError, ValueError, yaml.YAMLError, CardError):
         pass
     problem = "this can't be changed without changing more"
     raise CardError(before.place(path), problem, "change it in an editor")
+
+
+def _ended(text: str) -> str:
+    """Return a document whose last line has an end, which a text in it that has none does not get."""
+    node: Any = yaml.compose(text, Loader=_Loader)
+    while isinstance(node, yaml.CollectionNode) and node.value:
+        node = node.value[-1][1] if isinstance(node, yaml.MappingNode) else node.value[-1]
+    if text.endswith("\n") or not isinstance(node, yaml.ScalarNode) or node.style not in ("|", ">"):
+        return text
+    start = node.start_mark.index
+    # As YAML writes that the line's end is no part of it.
+    return text[:start] + re.sub(r"^([|>])[+-]?(\d?)[+-]?", r"\1\2-", text[start:]) + "\n"
 
 
 class _Text:
