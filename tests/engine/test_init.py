@@ -6,9 +6,11 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+import markdown
 import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
@@ -59,13 +61,14 @@ def test_an_empty_folder_becomes_a_library_whose_example_holds_and_fails_where_i
 
 
 def test_a_second_time_nothing_changes(empty: Base) -> None:
-    assert "made 13 files" in json.loads(empty.quaere("init", "--json").stdout)["said"]
-    before = empty.files()
-    done = empty.quaere("init")
-    assert done.stdout.endswith("nothing is missing here\n")
-    assert {name: told for name, told in empty.files().items() if not name.startswith(".quaere/")} == {
-        name: told for name, told in before.items() if not name.startswith(".quaere/")
-    }
+    first = begin(empty.root, DAY)
+    assert first.changes.said == "made 13 files"
+    changes.apply(empty.root, first.changes)
+    before = {name: told for name, told in empty.files().items() if not name.startswith(".quaere/")}
+    done = json.loads(empty.quaere("init", "--json").stdout)
+    assert (done["said"], done["files"], done["diff"]) == ("nothing is missing here", {}, "")
+    assert {".gitignore", "mkdocs.yml", "papers/references.bib"} < set(done["kept"])
+    assert {name: told for name, told in empty.files().items() if not name.startswith(".quaere/")} == before
 
 
 def test_what_is_there_stays_and_is_put_to_use(empty: Base) -> None:
@@ -108,6 +111,29 @@ def test_cards_that_are_there_get_what_they_lack(base: Base) -> None:
     assert base.project.settings.bibliography == "own.bib"
     assert list(made.library().papers) == ["toy"]
     assert json.loads((base.root / "papers/card.schema.json").read_text())["$defs"]["Paper"]["enum"] == ["toy"]
+
+
+def test_settings_that_are_there_say_where_all_of_it_goes(empty: Base) -> None:
+    places = {"papers": "cards", "bibliography": "cards/all.bib", "implementation": "shown", "docs": "pages"}
+    table = "".join(f"{name} = {json.dumps(place)}\n" for name, place in places.items())
+    empty.write({"pyproject.toml": f"[tool.quaere]\n{table}"})
+    library = init(empty).library()
+    ((answer, verdict, _),) = empty.project.verify(library, library.answers)
+    assert (answer.place.file, verdict.failure) == ("shown/attention.py", "")
+    names = {name.partition("/")[0] for name in empty.files() if not name.startswith(".")}
+    assert names == {"cards", "shown", "pages", "pyproject.toml", "requirements.txt", "mkdocs.yml"}
+    assert (empty.root / "pages/index.md").is_file()
+
+
+def test_the_name_of_the_folder_is_text_whatever_it_holds(make_base: Callable[[str], Base]) -> None:
+    base = make_base("a *b* <i>c\\'\"#1")
+    init(base)
+    heading = (base.root / "docs/index.md").read_text().splitlines()[4]
+    assert markdown.markdown(heading) == "<h1>a *b* &lt;i&gt;c\\'\"#1</h1>"
+    assert (
+        yaml.safe_load((base.root / "mkdocs.yml").read_text().partition("site_author")[0])["site_name"]
+        == base.root.name
+    )
 
 
 def test_of_several_bibliographies_none_is_chosen(empty: Base) -> None:

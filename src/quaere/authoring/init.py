@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 import json
 import os
 import re
@@ -174,7 +175,10 @@ class _Git:
 def _values(root: Path, settings: Settings, git: _Git, today: datetime.date) -> dict[str, str]:
     """Return what the templates leave open."""
     name, version = root.name or "library", metadata.version("quaere").split(".")
-    plain = name if re.fullmatch(r"[\w .-]+", name) else re.sub(r"([\\`*_\[\]<>&#])", r"\\\1", name)
+    # In a heading, a name is no Markdown.
+    plain = (
+        name if re.fullmatch(r"[\w .-]+", name) else re.sub(r"([\\`*_\[\]#])", r"\\\1", html.escape(name, quote=False))
+    )
     # What comes after may read cards otherwise: of version 0.x the next x, later the next whole number.
     later = f"0.{int(version[1]) + 1}" if version[0] == "0" else str(int(version[0]) + 1)
     return {
