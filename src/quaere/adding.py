@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -16,6 +17,7 @@ from quaere.author import AsJson, Base, DryRun, _done, _find, _print_json, text_
 if TYPE_CHECKING:
     from quaere.authoring.additions import Addition, Choice, Plan
     from quaere.authoring.sources.found import Reading
+    from quaere.authoring.sources.named import Named
     from quaere.content.model import Library
     from quaere.project import Project
 
@@ -27,12 +29,16 @@ def add(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files (BibTeX, CSL-JSON, RIS); keys of entries that get a card; `-` or nothing: what stands on "
-            "standard input."
+            help="arXiv identifiers, DOIs, addresses of papers, files (BibTeX, CSL-JSON, RIS, PDF), keys of entries "
+            "that get a card; `-` or nothing: what stands on standard input."
         ),
     ] = None,
     card: Annotated[
         bool | None, typer.Option("--card/--no-card", help="Make a card for each; default: if it is one.")
+    ] = None,
+    zotero: Annotated[
+        str | None,
+        typer.Option(metavar="COLLECTION", help="Add a collection of Zotero, which runs; `all`: everything."),
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Add what they say to entries of the same paper.")] = False,
     skip: Annotated[bool, typer.Option("--skip", help="Leave out papers that are there already.")] = False,
@@ -41,7 +47,10 @@ def add(
     as_json: AsJson = False,
     project: Base = Path(),
 ) -> None:
-    """Add entries to the bibliography, and cards for them."""
+    """Add papers to the bibliography, and cards for them.
+
+    Identifiers and addresses are looked up on arXiv and Crossref.
+    """
     from quaere.authoring import additions, changes
     from quaere.authoring.additions import Choice
 
@@ -54,7 +63,7 @@ def add(
         keys = what
         _done(base, lambda library: additions.cards(library, keys, text_of(base)), dry_run, as_json)
         return
-    reading = _read(what or ["-"])
+    reading = _read(what or ([] if zotero else ["-"]), zotero)
     is_asking = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     if card is None:
         card = len(reading.found) == 1
@@ -101,32 +110,103 @@ def _library(base: Project) -> Library:
 # What is added
 
 
-def _read(what: list[str]) -> Reading:
+def _read(what: list[str], collection: str | None) -> Reading:
+    from quaere.authoring.sources import texts, zotero
     from quaere.authoring.sources.found import Reading
 
-    reading = Reading()
+    parts: list[Reading | tuple[str, Named]] = []
+    if collection:
+        parts.append(_read_text(zotero.read(collection), f"Zotero: {collection}"))
     for one in what:
         if one == "-":
             if sys.stdin.isatty():
-                _misuse("nothing to add", "name a file, or pipe an entry: `pbpaste | quaere add -`")
-            reading.add(_read_data(sys.stdin.buffer.read(), "standard input"))
+                _misuse("nothing to add", "name a paper or a file, or pipe an entry: `pbpaste | quaere add -`")
+            parts += _read_data(sys.stdin.buffer.read(), "standard input")
         elif Path(one).is_file():
-            reading.add(_read_data(Path(one).read_bytes(), one))
+            parts += _read_data(Path(one).read_bytes(), one)
         elif Path(one).is_dir():
             _misuse(f"{one} is a folder", "name files; notes in Markdown are taken in by `quaere import`")
+        elif texts.format_of(one) != texts.WORDS:
+            parts.append(_read_text(one, "argument"))
         else:
-            _misuse(f"there is no file `{one}`, and no entry with this key", "give a file, or `-` for standard input")
+            parts.append((one, _named(one)))
+    reading = Reading()
+    known = _look_up([part[1] for part in parts if isinstance(part, tuple)])
+    for part in parts:
+        reading.add(known[part[1]] if isinstance(part, tuple) else part)
     return reading
 
 
-def _read_data(data: bytes, file: str) -> Reading:
+def _named(written: str) -> Named:
+    from quaere.authoring.sources import named
+
+    if not (found := named.named(written)):
+        if named.is_address(written):
+            _misuse(f"neither a DOI nor an arXiv identifier can be seen in {written}", named.hint(written))
+        if re.search(r"[.](?:bib|json|ris|pdf|txt)$|^[./~]", written):
+            _misuse(f"there is no file `{written}`", "look at the folder and the name")
+        problem = f"`{written}` is no file, no key of an entry, no arXiv identifier, no DOI and no address"
+        _misuse(problem, "give one of these, or `-` for standard input")
+    return found
+
+
+def _look_up(wanted: list[Named]) -> dict[Named, Reading]:
+    """Return what arXiv and Crossref know of some papers."""
+    from quaere.authoring.sources.found import Found, Reading, Unread, of_made
+    from quaere.authoring.sources.services import Services
+    from quaere.errors import Place
+    from quaere.terminal import Terminal
+
+    services = Services(lambda said: Terminal(stderr=True).print(said, markup=False, soft_wrap=True))
+    wanted = list(dict.fromkeys(wanted))
+    readings: dict[Named, Reading] = {}
+    for is_arxiv, ask, service in ((True, services.on_arxiv, "arXiv"), (False, services.by_doi, "Crossref")):
+        names = {one.id: one for one in wanted if one.is_arxiv == is_arxiv}
+        for id, record in ask(list(names)) if names else ():
+            place = Place(f"{'arXiv' if is_arxiv else 'doi'}:{id}", 0)
+            reading = readings[names[id]] = Reading()
+            if record is None:
+                where = "" if is_arxiv else "; if it is DataCite's or another's, paste the entry as BibTeX"
+                reading.unread.append(Unread(place, f"{service} does not know it{where}", ""))
+                continue
+            for found in of_made([record.made]):
+                if isinstance(found, Found):
+                    reading.found.append(found)
+                else:
+                    reading.unread.append(found)
+            for kind, note in record.updates:
+                reading.remarks.append(f"{place} has a {kind}: {note}".rstrip(": "))
+    return readings
+
+
+def _read_data(data: bytes, file: str) -> Iterator[Reading | tuple[str, Named]]:
+    """Yield what was read of a file, and the papers that it names: a PDF is one, a list may name many."""
+    from quaere.authoring.sources import named, pdf, texts
+    from quaere.authoring.sources.found import Reading, Unread
+    from quaere.errors import Place
+
+    if data.lstrip()[:5] == b"%PDF-":
+        yield file, pdf.read(data, file)
+        return
+    text, remarks = texts.decoded(data, file)
+    yield Reading(remarks=remarks)
+    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1) if line.strip()}
+    if texts.format_of(text) != texts.WORDS or not any(map(named.named, lines.values())):
+        yield _read_text(text, file)
+        return
+    for number, line in lines.items():
+        if found := named.named(line):
+            yield line, found
+        elif not line.startswith(("#", "%")):
+            why = f": {named.hint(line)}" if named.is_address(line) else ""
+            yield Reading(unread=[Unread(Place(file, number), f"`{line}` names no paper{why}", line)])
+
+
+def _read_text(text: str, file: str) -> Reading:
     from quaere.authoring.sources import texts
 
-    text, remarks = texts.decoded(data, file)
     with _progress(text) as tell:
-        reading = texts.read(text, file, tell)
-    reading.remarks[:0] = remarks
-    return reading
+        return texts.read(text, file, tell)
 
 
 @contextlib.contextmanager
@@ -228,7 +308,7 @@ def _told(made: Plan, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _misuse(problem: str, hint: str) -> None:
+def _misuse(problem: str, hint: str) -> NoReturn:
     from quaere.errors import MisuseError, Place
 
     raise MisuseError(Place("", 0), problem, hint)
