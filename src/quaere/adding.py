@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from quaere.author import AsJson, Base, DryRun, _done, _find, _print_json, text_of
+from quaere.author import AsJson, Base, DryRun, _done, _find, _print_json, _progress_of, _services, text_of
 
 # What the verb needs is imported inside it, so that `quaere --help` answers at once.
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from quaere.content.model import Library
     from quaere.project import Project
 
-_MANY = 1000
-"""Bytes of a file from which on its reading is shown, in thousands."""
+_LONG = 1_000_000
+"""Characters of a text from which on its reading is shown."""
 
 
 def add(
@@ -40,6 +40,17 @@ def add(
         str | None,
         typer.Option(metavar="COLLECTION", help="Add a collection of Zotero, which runs; `all`: everything."),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Ask what has become of the papers of the library, or of the named keys: new "
+            "versions, retractions. Nothing is added.",
+        ),
+    ] = False,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="With --check: write on cards which papers were retracted or withdrawn.")
+    ] = False,
     merge: Annotated[bool, typer.Option("--merge", help="Add what they say to entries of the same paper.")] = False,
     skip: Annotated[bool, typer.Option("--skip", help="Leave out papers that are there already.")] = False,
     keep_both: Annotated[bool, typer.Option("--keep-both", help="Add them in any case.")] = False,
@@ -59,6 +70,11 @@ def add(
         _misuse("--merge, --skip and --keep-both exclude each other", "give one of them")
     base = _find(project)
     library = _library(base)
+    if mark and not check:
+        _misuse("--mark goes with --check", "say both")
+    if check:
+        _check(base, library, what or [], mark=mark, dry_run=dry_run, as_json=as_json)
+        return
     if what and all(one in library.bibliography and not Path(one).exists() for one in what):
         keys = what
         _done(base, lambda library: additions.cards(library, keys, text_of(base)), dry_run, as_json)
@@ -153,11 +169,9 @@ def _named(written: str) -> Named:
 def _look_up(wanted: list[Named]) -> dict[Named, Reading]:
     """Return what arXiv and Crossref know of some papers."""
     from quaere.authoring.sources.found import Found, Reading, Unread, of_made
-    from quaere.authoring.sources.services import Services
     from quaere.errors import Place
-    from quaere.terminal import Terminal
 
-    services = Services(lambda said: Terminal(stderr=True).print(said, markup=False, soft_wrap=True))
+    services = _services()
     wanted = list(dict.fromkeys(wanted))
     readings: dict[Named, Reading] = {}
     for is_arxiv, ask, service in ((True, services.on_arxiv, "arXiv"), (False, services.by_doi, "Crossref")):
@@ -216,14 +230,60 @@ def _progress(text: str) -> Iterator[Callable[[int], None]]:
 
     from quaere.terminal import Terminal
 
-    if len(text) < _MANY * 1000:
+    console = Terminal(stderr=True)
+    if len(text) < _LONG or not console.is_terminal:
         yield lambda _: None
         return
     total = max(text.count("\n@"), text.count("\nTY  -"), text.count('"type"'))
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("entries", total=total)
         yield lambda count: progress.advance(task, count)
+
+
+def _check(base: Project, library: Library, keys: list[str], *, mark: bool, dry_run: bool, as_json: bool) -> None:
+    """Ask what has become of papers, and show it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from quaere.authoring import changes, notices
+    from quaere.authoring.changes import Changes
+    from quaere.errors import nearest
+    from quaere.terminal import Terminal
+
+    for key in keys:
+        if key not in library.bibliography:
+            _misuse(f"there is no entry `{key}`", nearest(key, library.bibliography))
+    with _progress_of("papers") as tell:
+        found = notices.ask(library, text_of(base)(base.settings.bibliography) or "", _services(), keys, tell)
+    made = Changes("")
+    if mark:
+        with contextlib.nullcontext() if dry_run else changes.alone(base.root):
+            made = notices.mark(_library(base), found.notices, text_of(base))
+            if not dry_run:
+                changes.apply(base.root, made)
+    if as_json:
+        told = [
+            {"key": one.key, "title": one.title, "kind": one.kind, "note": one.note, "card": one.slug or None}
+            for one in found.notices
+        ]
+        said = {"said": made.said, "files": sorted(made.files), "diff": made.diff}
+        _print_json({"notices": told, "asked": found.asked, "entries": found.count, **(said if mark else {})})
+        return
+    console = Terminal()
+    table = Table(box=None, pad_edge=False)
+    for column in ("entry", "", "", "card"):
+        table.add_column(column, overflow="fold")
+    for one in found.notices:
+        table.add_row(Text(one.key), Text(one.kind), Text(one.note), Text(one.slug))
+    if found.notices:
+        console.print(table)
+    have = "has" if found.asked == 1 else "have"
+    console.print(
+        f"{found.asked} of {found.count} entries {have} an arXiv identifier or a DOI; {len(found.notices)} notices"
+    )
+    if mark:
+        console.print(made.diff if dry_run else made.said, markup=False, soft_wrap=True, end="" if dry_run else "\n")
 
 
 # What is said and asked
@@ -241,7 +301,8 @@ def _asking() -> Callable[[Addition], Choice]:
         if for_all:
             return for_all[0]
         console = Terminal(stderr=True)
-        console.print(f"\n{addition.found.reference.title}\n  {_credits(addition)}", markup=False)
+        about = f" ({credits})" if (credits := _credits(addition)) else ""
+        console.print(f"\n{addition.found.place}: {addition.found.reference.title}{about}", markup=False)
         for twin in addition.twins:
             console.print(f"  there already as {twin.key}: {twin.title} ({twin.why})", markup=False)
         while True:

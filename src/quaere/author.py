@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +25,9 @@ from quaere import completion
 # What a verb needs is imported inside it, so that `quaere --help` answers at once.
 if TYPE_CHECKING:
     from quaere.authoring.changes import Changes
+    from quaere.authoring.notes.paper import Draft
     from quaere.authoring.notes.plan import Plan
+    from quaere.authoring.sources.services import Services
     from quaere.content.model import Library
     from quaere.errors import AuthorError
     from quaere.project import Project
@@ -305,6 +307,7 @@ def import_notes(
         typer.Option(formats=["%Y-%m-%d"], help="When questions were asked, where neither note nor git says."),
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="List what has become of each line.")] = False,
+    lookup: Annotated[bool, typer.Option("--lookup", help="Complete the entries from arXiv and Crossref.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     project: Base = Path(),
@@ -319,8 +322,14 @@ def import_notes(
     base = _find(project)
     root, texts, files = _notes(notes)
     day, dates = asked.date() if asked else datetime.date.today(), _dates(root)
+    look_up: Callable[[Sequence[Draft]], object] = len  # nothing is looked up
+    if lookup:
+        # Others are not kept waiting while services are asked.
+        drafts: list[Draft] = []
+        plan(texts, _library(base), text_of(base), files=files, asked=day, dates=dates, look_up=drafts.extend)
+        look_up = _complete(drafts)
     with contextlib.nullcontext() if dry_run else changes.alone(base.root):
-        made = plan(texts, _library(base), text_of(base), files=files, asked=day, dates=dates)
+        made = plan(texts, _library(base), text_of(base), files=files, asked=day, dates=dates, look_up=look_up)
         if not dry_run:
             pictures = {f"{base.settings.papers}/{target}": root / source for source, target in made.pictures}
             changes.apply(base.root, replace(made.changes, copies=pictures))
@@ -352,6 +361,41 @@ def schema(
         if not dry_run:
             changes.apply(base.root, made)
     _tell(made, dry_run, as_json)
+
+
+def _complete(drafts: Sequence[Draft]) -> Callable[[Sequence[Draft]], object]:
+    """Complete what notes say of papers; return what gives the same to drafts of the same notes."""
+    from functools import partial
+
+    from quaere.authoring.notes import lookup
+    from quaere.terminal import Terminal
+
+    with _progress_of("papers") as tell:
+        remarks = lookup.complete(drafts, _services(), tell)
+    for remark in remarks:
+        Terminal(stderr=True).print(f"remark: {remark}", markup=False, soft_wrap=True)
+    return partial(lookup.recall, completed=drafts)
+
+
+def _services() -> Services:
+    from quaere.authoring.sources.services import Services
+    from quaere.terminal import Terminal
+
+    return Services(lambda said: Terminal(stderr=True).print(said, markup=False, soft_wrap=True))
+
+
+@contextlib.contextmanager
+def _progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of something have been asked about, on a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from quaere.terminal import Terminal
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    console = Terminal(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _notes(paths: list[Path]) -> tuple[Path, dict[str, str], list[str]]:

@@ -1,6 +1,7 @@
 """`quaere add` by identifiers, addresses, PDFs and Zotero: as the services answer, and when they do not."""
 
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -16,11 +17,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pypdf
 import pytest
 
+from quaere.authoring import changes, notices
 from quaere.authoring.sources import pdf, zotero
 from quaere.authoring.sources.named import Named, hint, named
 from quaere.authoring.sources.services import Record, ServiceError, Services
 from quaere.errors import AuthorError, MisuseError
 from tests.engine.conftest import SOUND, Base
+from tests.engine.test_kills import killed_at
 
 BIB = "papers/references.bib"
 
@@ -403,7 +406,9 @@ def test_without_a_network_the_command_says_what_else_works(service: str, monkey
     monkeypatch.setenv(f"QUAERE_{service.upper()}", "http://127.0.0.1:9")
     with pytest.raises(AuthorError, match=r"it can't be reached|it does not answer at") as refused:
         ASKED[service]()
-    assert "add the file" in refused.value.hint or "files and pasted entries can be added" in refused.value.hint
+    assert (
+        "add the file" in refused.value.hint or "files and pasted entries can be added without it" in refused.value.hint
+    )
 
 
 # The command
@@ -525,3 +530,114 @@ def test_without_the_clients_the_command_says_what_to_install(base: Base, web: W
         assert refused.returncode == 2
         assert f"needs `{name}`, which is not installed" in refused.stderr
         assert "hint: pip install 'quaere[add]'" in refused.stderr
+
+
+# Notes, and what has become of papers
+
+
+def test_notes_are_completed(base: Base, web: Web, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "attention.md").write_text(
+        "# Attention is all you need\n\nhttps://arxiv.org/abs/1706.03762\n\n- Q: Why?\n"
+    )
+    (notes / "numpy.md").write_text("# Array programming with NumPy\n\nFast.\n")
+    (notes / "other.md").write_text("# Quite another paper\n\nhttps://arxiv.org/abs/hep-th/9901001\n")
+    (notes / "none.md").write_text("# Something that nobody has printed\n\nText.\n")
+    done = base.quaere("import", "--lookup", str(notes))
+    assert done.returncode == 0, done.stderr
+    assert "other.md:1: arXiv:hep-th/9901001 is called `Strings & $\\alpha$-branes`: it was not taken" in done.stderr
+    assert "none.md:1: neither Crossref nor arXiv has a paper of this title" in done.stderr
+    library = base.library()
+    read = {slug: paper.reference for slug, paper in library.papers.items()}
+    assert read["attention"].credits == "Ashish Vaswani, Guido van Rossum, The ATLAS Collaboration"
+    assert (read["numpy"].venue, read["numpy"].doi) == ("Nature", "10.1038/s41586-020-2649-2")
+    assert (read["attention"].key, read["other"].arxiv) == ("vaswani2017attention", "hep-th/9901001")
+    # What is in the library is not asked for again.
+    web.asked.clear()
+    again = base.quaere("import", "--lookup", str(notes / "attention.md"), str(notes / "numpy.md"))
+    assert (again.returncode, web.asked) == (0, [])
+
+
+def test_an_import_that_cannot_look_up_writes_nothing(base: Base, web: Web, tmp_path: Path) -> None:
+    (tmp_path / "attention.md").write_text("# Attention is all you need\n\nhttps://arxiv.org/abs/1706.03762\n")
+    web.faults.append(refuse(403))
+    before = base.files()
+    failed = base.quaere("import", "--lookup", str(tmp_path / "attention.md"))
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert {path: text for path, text in base.files().items() if not path.startswith(".quaere/")} == before
+
+
+CHECKED = """\
+@misc{attention, title={Attention is all you need}, eprint={1706.03762v5}}
+@misc{noted, title={The same}, eprint={1706.03762}, version={7}}
+@misc{strings, title={Strings}, eprint={hep-th/9901001}}
+@article{numpy, title={Array programming}, doi={10.1038/S41586-020-2649-2}}
+@article{chapter, title={A Chapter}, doi={10.1007/978-3-030-01234-2_1}}
+@misc{bare, title={Bare}}
+"""
+
+
+def test_what_has_become_of_papers_is_asked_and_written_only_if_said(base: Base, web: Web) -> None:
+    base.write({BIB: SOUND[BIB] + CHECKED, "papers/np.yml": "cite: numpy  # mine\nimplementation: null\n"})
+    before = base.files()
+    asked = base.quaere("add", "--check", "--json")
+    assert asked.returncode == 0, asked.stderr
+    told = json.loads(asked.stdout)
+    assert [(one["key"], one["kind"], one["note"], one["card"]) for one in told["notices"]] == [
+        ("attention", "new version", "v7 of 2023-08-02, here v5", None),
+        ("strings", "withdrawn", "This paper has been withdrawn", None),
+        ("strings", "published", "10.1000/strings", None),
+        ("numpy", "retracted", "10.1038/notice", "np"),
+    ]
+    assert (told["asked"], told["entries"]) == (5, 7)
+    assert len(web.asked) == 2
+    assert {path: text for path, text in base.files().items() if not path.startswith(".quaere/")} == before
+    shown = base.quaere("add", "--check", "numpy", "bare")
+    assert "numpy" in shown.stdout
+    assert "retracted" in shown.stdout
+    assert "strings" not in shown.stdout
+    assert "1 of 2 entries has an arXiv identifier or a DOI" in shown.stdout
+    diff = base.quaere("add", "--check", "--mark", "--dry-run")
+    assert "+status: {state: retracted" in diff.stdout or "+  state: retracted" in diff.stdout
+    marked = base.quaere("add", "--check", "--mark")
+    assert marked.stdout.rstrip().endswith("marked np")
+    card = base.library().papers["np"].card
+    assert card.status
+    assert (card.status.state, card.status.note) == ("retracted", "10.1038/notice")
+    assert (base.root / "papers/np.yml").read_text().startswith("cite: numpy  # mine\n")
+    assert base.quaere("add", "--check", "--mark").stdout.rstrip().endswith("no card to be marked")
+    refused = base.quaere("add", "--check", "nump")
+    assert (refused.returncode, "did you mean `numpy`" in refused.stderr) == (2, True)
+
+
+def test_a_kill_at_any_write_of_marks_leaves_before_or_after(make_base: Callable[[str], Base], web: Web) -> None:
+    two = {BIB: SOUND[BIB] + CHECKED, "papers/np.yml": "cite: numpy\nimplementation: null\n"}
+
+    def work(base: Base) -> None:
+        library = base.project.read()[0]
+
+        def texts(path: str) -> str | None:
+            return (base.root / path).read_text() if (base.root / path).is_file() else None
+
+        found = notices.ask(library, texts(BIB) or "", Services())
+        changes.apply(base.root, notices.mark(library, found.notices, texts))
+
+    def files(base: Base) -> dict[str, bytes]:
+        base.project  # the next command  # noqa: B018
+        return {path: text for path, (text, _) in base.files().items() if ".quaere" not in path}
+
+    whole = make_base("whole")
+    whole.write(two)
+    before = files(whole)
+    work(whole)
+    after = files(whole)
+    assert before != after
+    for number in itertools.count(1):
+        base = make_base(f"killed{number}")
+        base.write(two)
+        was_killed = killed_at(number, base.root, lambda base=base: work(base))  # type: ignore[misc]
+        assert files(base) in ((before, after) if was_killed else (after,))
+        if not was_killed:
+            break
+    assert number > 3

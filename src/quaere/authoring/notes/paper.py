@@ -76,7 +76,8 @@ class Asked:
 class Draft:
     """What a note says of one paper, and what has become of each of its lines.
 
-    `is_whole` tells whether the whole file is about it; `missing` names what its entry in the bibliography lacks.
+    `is_whole` tells whether the whole file is about it; `missing` names what its entry in the bibliography lacks;
+    `entry` is one that was found elsewhere: its type, and its fields as TeX.
     """
 
     file: str
@@ -100,6 +101,7 @@ class Draft:
     notes: str = ""
     date: str = ""
     fates: list[Fate] = field(default_factory=list)
+    entry: tuple[str, dict[str, str]] | None = None
 
     @property
     def missing(self) -> list[str]:

@@ -6,7 +6,7 @@ import datetime
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
@@ -92,6 +92,7 @@ def plan(
     files: Collection[str] = (),
     asked: datetime.date,
     dates: Mapping[str, datetime.date] | None = None,
+    look_up: Callable[[Sequence[Draft]], object] = lambda _: None,
 ) -> Plan:
     """Plan an import.
 
@@ -102,6 +103,7 @@ def plan(
         files: The other files beside the notes, pictures among them.
         asked: When questions were asked whose file has no date.
         dates: When the files were first written, where that is known.
+        look_up: Completes what notes say of papers that are not in the library.
     """
     lines = {file: scan(text) for file, text in sources.items()}
     parts = [part for file in sorted(lines) for part in divide.divide(file, lines[file], lines)]
@@ -117,7 +119,9 @@ def plan(
     drafts = _merged(drafts)
     rows = [part for part in parts if isinstance(part, Row)]
     drafts = _with_rows(drafts, rows)
-    planned = _named(drafts, library, texts)
+    known = _known(library)
+    look_up([draft for draft in drafts if not any(name in known for name in _names(draft))])
+    planned = _named(drafts, library, known)
     _complete(planned, library, files, asked)
     fates = [Fate(one.file, line.number, "", one.why) for one in asides for line in one.lines]
     fates += [fate for draft in drafts for fate in draft.fates]
@@ -230,8 +234,8 @@ def _is_bullet(line: Line) -> bool:
 # Names, texts, pictures
 
 
-def _named(drafts: Iterable[Draft], library: Library, texts: Callable[[str], str | None]) -> list[Planned]:
-    """Give each draft its card: the one that has its paper already, or a new one."""
+def _known(library: Library) -> dict[str, str]:
+    """Return the cards of the library by what names their papers."""
     known: dict[str, str] = {}
     for slug, one in library.papers.items():
         if one.is_topic:
@@ -239,6 +243,11 @@ def _named(drafts: Iterable[Draft], library: Library, texts: Callable[[str], str
         reference = one.reference
         like = Draft("", title=reference.title, arxiv=links.arxiv(reference.arxiv or ""), doi=reference.doi or "")
         known |= dict.fromkeys(_names(like), slug)
+    return known
+
+
+def _named(drafts: Iterable[Draft], library: Library, known: Mapping[str, str]) -> list[Planned]:
+    """Give each draft its card: the one that has its paper already, or a new one."""
     taken = {*library.papers, *library.unsound, *library.former_slugs, "index"}
     planned: list[Planned] = []
     used: set[str] = set()
@@ -339,6 +348,8 @@ def _date(text: str) -> datetime.date | None:
 
 
 def _entry(draft: Draft, key: str) -> str:
+    if draft.entry:
+        return entries.source(draft.entry[0], key, draft.entry[1])
     is_arxiv = not draft.venue or draft.venue.casefold() == "arxiv"
     kind = "misc" if is_arxiv else "inproceedings"
     fields = {

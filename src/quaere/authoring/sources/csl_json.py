@@ -239,7 +239,10 @@ def _date_parts(date: Mapping[str, Any] | str) -> list[list[int]]:
         return []
     found = []
     for part in date["date-parts"][:2]:
-        numbers = [one for one in part if str(one or "").strip()] if isinstance(part, list) else []
+        numbers = [one for one in part if str("" if one is None else one).strip()] if isinstance(part, list) else []
+        # Some write a month or a day that they don't know as 0; a year 0 stands for the end of a span that has none.
+        while len(numbers) > 1 and str(numbers[-1]).strip() == "0":
+            numbers.pop()
         if not numbers or not all(re.fullmatch(r"\s*-?\d{1,12}\s*", str(one)) for one in numbers):
             return []
         found.append([int(one) for one in numbers])

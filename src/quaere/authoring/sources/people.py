@@ -20,6 +20,8 @@ def people(names: Iterable[Name]) -> str:
 def _name(name: Name) -> str:
     if name is OTHERS:
         return "others"
+    if not name.is_literal and not name.given and _PLAIN.fullmatch(name.surname) and " " not in name.surname:
+        return value_of("", name.surname)
     if name.is_literal or not name.given:
         return f"{{{value_of('', name.surname)}}}" if name.surname.strip() else ""
     # In braces, a particle goes with the name; before them, it does not.

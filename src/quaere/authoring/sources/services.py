@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 INSTALL = "pip install 'quaere[add]'"
-OFFLINE = "without a network, files and pasted entries can be added: `quaere add FILE`, `quaere add -`"
+OFFLINE = "files and pasted entries can be added without it: `quaere add FILE`, `quaere add -`"
 _PATIENCE = 60
 """Seconds that a service may ask to wait."""
 _TRIES = 3
