@@ -1,6 +1,8 @@
 """What a language model is told of a library: a real server process, asked by the SDK's own client."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -287,7 +289,25 @@ def test_verify_and_what_is_private_come_by_options_alone(base: Base, asked: Ses
     base.write({"reference_impl/toy.py": CODE})
 
 
-def test_the_server_loads_neither_torch_nor_what_builds_a_site() -> None:
-    script = "import sys, quaere.mcp.server; print({'torch', 'jinja2', 'mkdocs', 'matplotlib'} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert ran.stdout == "set()\n"
+def test_the_server_loads_neither_torch_nor_what_builds_a_site_and_ends_when_interrupted(
+    base: Base, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "quaere", "mcp"]
+    about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "by hand", "version": "1"}}
+    pipe = subprocess.PIPE
+    said = (tmp_path / "stderr").open("w+")
+    with said, subprocess.Popen(command, cwd=base.root, stdin=pipe, stdout=pipe, stderr=said, text=True) as server:
+        assert server.stdin
+        assert server.stdout
+        server.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": about}) + "\n")
+        server.stdin.flush()
+        assert json.loads(server.stdout.readline())["result"]["serverInfo"]["name"] == "quaere"
+        server.send_signal(signal.SIGINT)
+        try:
+            assert server.wait(20) == -signal.SIGINT
+        finally:
+            server.kill()
+        said.seek(0)
+        loaded = {line.rpartition("|")[2].strip() for line in said}
+    assert "quaere.mcp.server" in loaded
+    assert not {"torch", "jinja2", "mkdocs", "matplotlib"} & loaded

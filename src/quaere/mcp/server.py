@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -367,6 +368,8 @@ def serve(project: Project, *, verify: bool) -> None:
                 read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
             )
             _add(server, tools, thread, tools.verify, runs)
+        # The SDK would wait for the next line of standard input.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         server.run()
 
 
