@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,10 +11,12 @@ import jsonschema
 import pybtex.database
 import pytest
 import rispy
+import yaml
 from citeproc.source.json import CiteProcJSON
+from pydantic import BaseModel
 
 from benchmarks import generated as generate
-from quaere.content import wikilinks
+from quaere.content import model, wikilinks
 from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.model import Card, Claim, Library, Paper, Question
 from quaere.content.results import Result
@@ -21,7 +24,7 @@ from quaere.pages import dump, exports, render
 from quaere.pages.view import View
 from quaere.project import Project
 from tests.engine import test_pages as small
-from tests.engine.conftest import reference
+from tests.engine.conftest import SOUND, Base, reference
 from tests.engine.test_pages import VERDICTS, tried
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +63,82 @@ def test_each_card_can_be_made_again_from_the_dump(view: View, made: dict[str, s
         again = Card.model_validate_json(json.dumps(card))
         assert again.model_copy(update={"claims": ()}) == paper.card.model_copy(update={"claims": ()})
         assert {claim.id: claim for claim in again.claims} == {claim.id: claim for claim in paper.card.claims}
+
+
+EVERYTHING = {
+    "papers/toy.yml": """\
+schema: 2
+cite: toy2020
+short: Toy
+idea: An idea with $x_1$, [[base]] and "quotes".
+formerly: [doll]
+tags: [play]
+affiliations: [Toy Works]
+implementation: toy
+reading: {state: reading, through: page 7}
+links: [{kind: video, title: A talk, url: "https://example.org/?a=1&b=<2>"}]
+builds_on: [base]
+notes: |
+  # 注意机制 \\ <b>no HTML</b>
+
+      code &amp; more
+departures: [{of: paper, from: base, where: Eq. 1, what: Another sign., test: test_the_sign}]
+questions:
+  - id: why
+    ask: Why `so`?
+    asked: 2026-01-31
+    by: Zora
+    answer: Because.
+    answers: [{text: By eye., by: Quim, answered: 2026-02-01}, {code: toy.counted, by: Ylva}]
+    formerly: [wherefore]
+claims: [{id: faster, says: It is faster., where: Table 2, reported: "914 ± 15"}]
+quotes: [{text: "*Word* for word,\n  line by line.", page: 4, note: Mine.}]
+status: {state: superseded, by: base, since: 2026-03-01, note: See the journal.}
+extra: {rating: 5, shelf: {room: kitchen, seen: [2026-04-05, true, 1.5]}}
+""",
+    "papers/base.yml": "cite: base2019\nimplementation: null\n",
+    "papers/topic.yml": "schema: 2\ntitle: A topic & more\nnotes: Its notes.\n",
+    "papers/references.bib": SOUND["papers/references.bib"] + "@article{base2019, title = {Base}, year = {2019}}\n",
+    "reference_impl/toy.py": '"""Toy.\n\nAnswers: toy.counted\n    Counted by hand.\n\n    >>> 1 + 1\n    2\n"""\n',
+    "tests/papers/test_toy.py": "def test_the_sign():\n    pass\n",
+}
+
+
+def scalars(value: Any) -> Iterator[str]:
+    """Yield what is written in YAML or JSON."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from scalars(part)
+    elif value is not None:
+        yield str(value)
+
+
+def used(part: Any) -> Iterator[tuple[type, str]]:
+    """Yield the fields of a card, and of its parts, that say something."""
+    if isinstance(part, tuple):
+        for one in part:
+            yield from used(one)
+    elif isinstance(part, BaseModel):
+        for name, field in type(part).model_fields.items():
+            if (value := getattr(part, name)) != field.default:
+                yield type(part), name
+                yield from used(value)
+
+
+def test_every_text_of_every_field_of_a_card_is_in_the_dump(base: Base) -> None:
+    base.write(EVERYTHING)
+    library = base.library()
+    models = [one for one in vars(model).values() if isinstance(one, type) and issubclass(one, model._Part)]
+    fields = {(one, name) for one in models for name in one.model_fields}
+    told = {field for paper in library.papers.values() for field in used(paper.card)}
+    # What is private is not in the dump.
+    assert {(one.__name__, name) for one, name in fields - told if name != "private"} == set()
+    whole = json.loads(json.dumps(dump.whole(base.project.view(library))))
+    found = {paper["slug"]: set(scalars(paper)) for paper in (*whole["papers"], *whole["topics"])}
+    for slug in library.papers:
+        written = yaml.safe_load((base.root / f"papers/{slug}.yml").read_text(encoding="utf-8"))
+        assert set(scalars(written)) - found[slug] == set()
+    assert {"Counted by hand.", ">>> 1 + 1\n2"} <= {text.strip() for text in found["toy"]}
 
 
 def test_the_dump_says_what_follows_from_the_cards(view: View, made: dict[str, str]) -> None:
