@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from quaere.content.states import State
-from quaere.pages import lineage
+from quaere.pages import lineage, parts
 from quaere.pages.lineage import Kin
 from tests.engine.test_pages import (
     Reading,
@@ -111,6 +111,25 @@ def test_years_follow_one_another_and_what_a_paper_builds_on_comes_first() -> No
     assert [year.start for year in drawing.years] == sorted(year.start for year in drawing.years)
     left = {node.slug: node.left for node in drawing.nodes}
     assert sorted(left, key=lambda slug: left[slug]) == ["a", "b", "c", "e", "d"]
+
+
+def test_the_list_of_a_long_lineage_goes_on_on_pages_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "LINES", 5)
+    star = {"root": (), **{f"p{number}": ("root",) for number in range(8)}}
+    made = pages(library(*(paper(slug, builds_on=before) for slug, before in star.items())))
+    first, *listed = [
+        Reading(page.body) for path, page in sorted(made.items()) if path.startswith(("lineage.md", "lineage/"))
+    ]
+    assert set(star).isdisjoint(first.ids())
+    assert "page-2/#year-2020" in first.links()
+    found = [[id for id in page.ids() if id in star] for page in listed]
+    assert [len(ids) for ids in found] == [5, 4]
+    assert {id for ids in found for id in ids} == set(star)
+    # A paper on another page is led to there, one on this page here.
+    root = next(at for at, ids in enumerate(found) if "root" in ids)
+    assert "#root" in listed[root].links()
+    assert f"../page-{root + 2}/#root" in listed[1 - root].links()
+    assert "../../lineage/" in Reading(made["papers/root.md"].body).links()
 
 
 def test_a_large_group_is_drawn_in_part_and_listed_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from quaere.content import addresses
 from quaere.pages import facets, lineage, parts
-from quaere.pages.lineage import Kin
 from quaere.pages.summary import Summary
 from quaere.pages.view import View
 
@@ -20,6 +20,7 @@ def lengths(view: View) -> dict[str, int]:
     return {
         addresses.PAPERS: len(view.paper_parts),
         addresses.QUESTIONS: len(view.question_parts),
+        addresses.LINEAGE: len(view.year_parts) + view.is_lineage_long,
         # If one page does not hold the groups, the first says where each begins.
         **{path: len(found) + (len(found) > 1) for path, found in groups.items()},
     }
@@ -81,14 +82,22 @@ def _context(view: View, path: str, number: int) -> dict[str, Any]:
     return {"list": path, "page": number, "pages": lengths(view)[path]}
 
 
-def by_year(view: View) -> dict[str, Any]:
-    """Return the drawings of the lineage, and the papers of each year, the oldest first."""
-    years: dict[int | None, list[Kin]] = {}
-    for paper in view.lineage.values():
-        years.setdefault(paper.year, []).append(paper)
-    known = sorted(year for year in years if year is not None)
-    in_order = [*known, *([None] if None in years else [])]
-    return {"groups": lineage.groups(view.lineage), "years": {year: years[year] for year in in_order}}
+def by_year(view: View, number: int) -> dict[str, Any]:
+    """Return the context of a page of the lineage: its drawings, and the papers of each year, the oldest first."""
+    found, is_first = view.year_parts, number == 1
+    counts: Counter[int | None] = Counter()
+    begins: dict[int | None, int] = {}
+    for page, part in enumerate(found, 2) if view.is_lineage_long and is_first else ():
+        for year, papers in part:
+            begins.setdefault(year, page)
+            counts[year] += len(papers)
+    return {
+        **_context(view, addresses.LINEAGE, number),
+        "groups": lineage.groups(view.lineage) if is_first else (),
+        "begins": begins,
+        "counts": counts,
+        "years": dict(found[number - 1 - view.is_lineage_long]) if not begins else {},
+    }
 
 
 def newest(view: View) -> list[Summary]:

@@ -5,7 +5,7 @@ The first part stands on the page of the list, and each other on a page of its o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from quaere.pages.summary import Summary
@@ -17,6 +17,7 @@ Group = tuple[str, tuple[Summary, ...]]
 """A name and papers that have it; a large group goes on in the next part."""
 
 _T = TypeVar("_T")
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 def split(items: Iterable[_T], most: int, size: Callable[[_T], int] = lambda _: 1) -> tuple[tuple[_T, ...], ...]:
@@ -33,7 +34,7 @@ def split(items: Iterable[_T], most: int, size: Callable[[_T], int] = lambda _: 
     return (*parts, tuple(part))
 
 
-def split_groups(groups: Mapping[str, tuple[Summary, ...]]) -> tuple[tuple[Group, ...], ...]:
+def split_groups(groups: Mapping[_Name, tuple[_T, ...]]) -> tuple[tuple[tuple[_Name, tuple[_T, ...]], ...], ...]:
     """Split groups of papers into parts."""
     pieces = [
         (name, papers[start : start + LINES])

@@ -213,13 +213,7 @@ def _lists(view: View) -> Iterator[Output]:
     yield from parted(addresses.QUESTIONS, "questions.html", "Questions", lists.questions, bare)
     yield from parted(addresses.TAGS, "groups.html", "Tags", lists.tags)
     yield from parted(addresses.AFFILIATIONS, "groups.html", "Affiliations", lists.affiliations)
-    yield listed(
-        addresses.LINEAGE,
-        "lineage.html",
-        "Lineage",
-        lambda view: {"reserved": _slugs(view), **lists.by_year(view)},
-        hide=("navigation",),
-    )
+    yield from parted(addresses.LINEAGE, "lineage.html", "Lineage", lists.by_year, ("navigation",))
     yield listed(addresses.BOARD, "board.html", "Board", board.context, hide=("navigation",))
     yield listed(
         addresses.EXPERIMENTS,

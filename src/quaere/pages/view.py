@@ -227,6 +227,31 @@ class View:
         return {slug: kin for slug, kin in self.kin.items() if not self.summaries[slug].is_topic}
 
     @cached_property
+    def year_parts(self) -> tuple[tuple[tuple[int | None, tuple[Kin, ...]], ...], ...]:
+        """The papers of the lineage by year, the oldest first, by the page on which they stand."""
+        years: dict[int | None, list[Kin]] = {}
+        for paper in self.lineage.values():
+            years.setdefault(paper.year, []).append(paper)
+        in_order = sorted(years, key=lambda year: (year is None, year or 0))
+        return parts.split_groups({year: tuple(years[year]) for year in in_order})
+
+    @cached_property
+    def is_lineage_long(self) -> bool:
+        """Whether the papers of the lineage stand on pages of their own."""
+        return len(self.year_parts) > 1
+
+    @cached_property
+    def lineage_places(self) -> Mapping[str, str]:
+        """The place of each paper in the list of the lineage."""
+        first = 1 + self.is_lineage_long
+        return {
+            paper.slug: f"{addresses.part(addresses.LINEAGE, number)}#{paper.slug}"
+            for number, part in enumerate(self.year_parts, first)
+            for _, papers in part
+            for paper in papers
+        }
+
+    @cached_property
     def counted(self) -> str:
         """How many papers and topics there are, in words."""
         topics = sum(one.is_topic for one in self.summaries.values())
