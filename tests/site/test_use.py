@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from quaere.content.model import Library
 from quaere.pages import scripts
@@ -252,8 +252,8 @@ def test_the_palette_switches_to_dark_and_stays(page: Page) -> None:
     expect(body).to_have_attribute("data-md-color-scheme", "slate")
 
 
-def test_an_answer_and_a_citation_can_be_copied(context: BrowserContext, page: Page, library: Library) -> None:
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
+def test_an_answer_and_a_citation_can_be_copied(page: Page, library: Library) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(CARD)
 
     def copied_from(block: Locator) -> str:
@@ -303,47 +303,42 @@ def test_an_answer_and_a_citation_can_be_copied(context: BrowserContext, page: P
         "decisions/0003-yaml-and-pydantic/",
     ],
 )
-def test_no_page_scrolls_sideways_on_a_phone(browser: Browser, address: str, path: str) -> None:
-    with browser.new_context(base_url=address, viewport={"width": 390, "height": 844}, has_touch=True) as context:
-        page = context.new_page()
-        page.goto(path, wait_until="networkidle")
-        wider = page.evaluate(
-            """() => [...document.querySelectorAll("article *")]
-                .filter(one => one.getBoundingClientRect().right > innerWidth && !one.closest("[style*=overflow]"))
-                .slice(0, 3).map(one => one.outerHTML.slice(0, 120))"""
-        )
-        assert page.evaluate("document.scrollingElement.scrollWidth") <= 390, f"wider than the page: {wider}"
+def test_no_page_scrolls_sideways_on_a_phone(phone: Page, path: str) -> None:
+    phone.goto(path, wait_until="networkidle")
+    wider = phone.evaluate(
+        """() => [...document.querySelectorAll("article *")]
+            .filter(one => one.getBoundingClientRect().right > innerWidth && !one.closest("[style*=overflow]"))
+            .slice(0, 3).map(one => one.outerHTML.slice(0, 120))"""
+    )
+    assert phone.evaluate("document.scrollingElement.scrollWidth") <= 390, f"wider than the page: {wider}"
 
 
-def test_the_lineage_is_walked_by_keyboard_on_a_phone(browser: Browser, address: str) -> None:
-    with browser.new_context(base_url=address, viewport={"width": 390, "height": 844}) as context:
-        page = context.new_page()
-        page.goto("lineage/", wait_until="networkidle")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        frame = page.locator(".q-across").first
-        assert frame.evaluate("one => one.scrollWidth > one.clientWidth && one.tabIndex === 0")
-        frame.focus()
-        page.keyboard.press("Tab")
-        # The oldest paper comes first, and the lines to what builds on it are shown.
-        expect(frame.locator("a:focus")).to_have_attribute("data-paper", "lstm")
-        near = frame.locator(".q-edge[data-near]")
-        assert set(near.evaluate_all("all => all.map(one => one.dataset.from)")) == {"lstm"}
-        # One out of sight is brought into sight.
-        frame.locator("[data-paper=transformer]").focus()
-        expect(frame.locator("[data-paper=transformer]")).to_be_in_viewport()
-        page.keyboard.press("Enter")
-        expect(page).to_have_url(f"{address}papers/transformer/")
-        page.locator(".q-beside [data-paper=bert]").click()
-        expect(page).to_have_url(f"{address}papers/bert/")
+def test_the_lineage_is_walked_by_keyboard_on_a_phone(phone: Page, address: str) -> None:
+    phone.goto("lineage/", wait_until="networkidle")
+    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    frame = phone.locator(".q-across").first
+    assert frame.evaluate("one => one.scrollWidth > one.clientWidth && one.tabIndex === 0")
+    frame.focus()
+    phone.keyboard.press("Tab")
+    # The oldest paper comes first, and the lines to what builds on it are shown.
+    expect(frame.locator("a:focus")).to_have_attribute("data-paper", "lstm")
+    near = frame.locator(".q-edge[data-near]")
+    assert set(near.evaluate_all("all => all.map(one => one.dataset.from)")) == {"lstm"}
+    # One out of sight is brought into sight.
+    frame.locator("[data-paper=transformer]").focus()
+    expect(frame.locator("[data-paper=transformer]")).to_be_in_viewport()
+    phone.keyboard.press("Enter")
+    expect(phone).to_have_url(f"{address}papers/transformer/")
+    phone.locator(".q-beside [data-paper=bert]").click()
+    expect(phone).to_have_url(f"{address}papers/bert/")
 
 
-def test_a_flowchart_fits_the_page_that_it_is_on(browser: Browser, address: str) -> None:
+def test_a_flowchart_fits_the_page_that_it_is_on(page: Page) -> None:
     for width, where in ((1440, "widest"), (390, "not-widest")):
-        with browser.new_context(base_url=address, viewport={"width": width, "height": 844}) as context:
-            page = context.new_page()
-            page.goto("papers/attention_agent/#what-it-does", wait_until="networkidle")
-            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-            shown = page.locator(".q-flow:visible")
-            expect(shown).to_have_attribute("data-where", where)
-            assert shown.evaluate("one => one.scrollWidth <= one.clientWidth")
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.set_viewport_size({"width": width, "height": 844})
+        page.goto("papers/attention_agent/#what-it-does", wait_until="networkidle")
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        shown = page.locator(".q-flow:visible")
+        expect(shown).to_have_attribute("data-where", where)
+        assert shown.evaluate("one => one.scrollWidth <= one.clientWidth")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
