@@ -137,13 +137,20 @@ VALUES = st.sampled_from(
         *("implementation", "|\n      [a](b.md)\n"),
     ]
 )
-KEYS = st.sampled_from(inputs.words("id ask asked answer kind title url of from where what test says reported state x"))
+KEYS = st.sampled_from(
+    inputs.words(
+        "id ask asked answer kind title url of from where what test says reported state x text page by answers private"
+    )
+)
 ITEM = st.dictionaries(KEYS, VALUES, max_size=5).map(
     lambda item: "\n    ".join(f"{key}: {value}" for key, value in item.items()) or "{}"
 )
 ITEMS = st.lists(ITEM, max_size=3).map(lambda items: "".join(f"\n  - {item}" for item in items))
 PARTS = st.sampled_from(
-    inputs.words("cite idea tags affiliations implementation reading links builds_on notes departures questions claims")
+    inputs.words(
+        "cite idea tags affiliations implementation reading links builds_on notes departures questions claims schema "
+        "title quotes status private extra"
+    )
 )
 
 

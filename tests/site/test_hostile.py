@@ -131,6 +131,7 @@ class Author:
                     "ask": "What?" if n % 3 else lines("ask"),
                     "asked": datetime.date(2026, 1, 31),
                     "answer": self.written.put(text, kind, "answer", page),
+                    **({} if n % 9 else {"by": words("by"), "answers": [self.reply(), self.reply()]}),
                 }
                 for n, (kind, text) in enumerate(answers)
             ],
@@ -138,7 +139,14 @@ class Author:
                 {"id": f"c{n}", "says": lines("says"), "where": lines("claim, where"), "reported": lines("reported")}
                 for n in range(count // 6)
             ],
+            "quotes": [{"text": words("quote"), "page": words("page"), "note": lines("note")} for _ in range(3)],
+            "status": {"state": "superseded", "by": lines("status, by"), "note": lines("status, note")},
+            "extra": {words("name of an own field"): words("own field"), "list": [words("own field")]},
         }
+
+    def reply(self) -> dict[str, str]:
+        """Make one of several answers to a question."""
+        return {"text": self.lines("answer of several"), "by": self.words("by, of an answer")}
 
     def entry(self, latex: Turn, *, by: str = "author") -> str:
         """Make the card's entry in the bibliography."""
