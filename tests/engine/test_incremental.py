@@ -155,7 +155,37 @@ def picture(data: DataObject, files: Files) -> None:
         files["papers/p.svg"] = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
-EDITS: tuple[Edit, ...] = (bibliography, card, card, deletion, renaming, page, template, setting, evidence, picture)
+MORE = (
+    *("private: true", "status: {state: retracted}", "status: {state: superseded, by: toy}", "extra: {rank: A}"),
+    *("quotes: [{text: Words., page: 3}]", "quotes: [{text: Words., page: 3, private: true}]", ""),
+)
+REPLIES = ("{text: So., by: Ann}", "{text: Or so.}", "{code: doll.why}", "{code: topic.said}")
+
+
+def fields(data: DataObject, files: Files) -> None:
+    slug = data.draw(st.sampled_from(SLUGS))
+    if text := files.get(f"papers/{slug}.yml"):
+        files[f"papers/{slug}.yml"] = f"{text.partition('# more')[0]}# more\n{data.draw(st.sampled_from(MORE))}\n"
+
+
+def topic(data: DataObject, files: Files) -> None:
+    number, replies = (
+        data.draw(st.integers(1, 2)),
+        ", ".join(data.draw(st.lists(st.sampled_from(REPLIES), unique=True))),
+    )
+    asked = f"{{id: asked, ask: {json.dumps(data.draw(WORDS))}, asked: 2026-02-01, by: Ann, answers: [{replies}]}}"
+    files["papers/topic.yml"] = f"title: A topic\ntags: [light]\nquestions:\n  - {asked}\n"
+    said = MODULE.format(summary="c.", slug="topic", prose="So it is.", number=number, sum=1 + number)
+    files["reference_impl/said.py"] = said.replace("topic.why", "topic.said" if "said" in replies else "topic.asked")
+    files["papers/extra.schema.json"] = data.draw(
+        st.sampled_from(["{}", '{"properties": {"rank": {"enum": ["A"]}}}', '{"properties": {"rank": {"title": "R"}}}'])
+    )
+
+
+EDITS: tuple[Edit, ...] = (
+    *(bibliography, card, card, deletion, renaming, page, template, setting, evidence, picture),
+    *(fields, fields, topic, topic),
+)
 
 
 def written(root: Path, files: Mapping[str, str], former: Mapping[str, str]) -> None:
