@@ -19,11 +19,11 @@ def papers(ctx: typer.Context, incomplete: str) -> list[str]:
 def questions(ctx: typer.Context, incomplete: str) -> list[str]:
     """Propose the questions of a paper, or papers while several are meant."""
     slug, dot, _ = incomplete.partition(".")
-    if not dot:
-        found = papers(ctx, incomplete)
-        # A shell ends a word that is proposed alone.
-        return _questions(ctx, found[0]) if len(found) == 1 else [f"{slug}." for slug in found]
-    return [name for name in _questions(ctx, slug) if name.startswith(incomplete)]
+    if dot:
+        return _questions(ctx, slug)
+    found = papers(ctx, incomplete)
+    # A shell ends a word that is proposed alone.
+    return _questions(ctx, found[0]) if len(found) == 1 else [f"{slug}." for slug in found]
 
 
 def names(ctx: typer.Context, incomplete: str) -> list[str]:
