@@ -336,10 +336,11 @@ def test_every_field_of_a_question_in_json_is_documented(library: Library) -> No
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(row)
 
 
-def test_every_decision_is_in_the_index() -> None:
+def test_every_decision_is_in_the_index_and_in_the_navigation() -> None:
     index = (ROOT / "docs/decisions/index.md").read_text(encoding="utf-8")
     pages = {path.name for path in (ROOT / "docs/decisions").glob("0*.md")}
     assert pages == set(re.findall(r"\]\((0.*?\.md)\)", index))
+    assert pages == set(re.findall(r"- decisions/(0.*?\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
 
 
 def test_one_version_stands_everywhere() -> None:

@@ -196,9 +196,7 @@ class Tools:
         Words may be begun or mistyped.
         """
         papers, questions = self._project.papers, self._project.questions
-        if self._finder is None or self._finder[0] is not papers:
-            self._finder = papers, Finder(papers)
-        found = self._finder[1].find(query)
+        found = self.finder().find(query)
         call, seen = ["search", query], [hit.name for hit in found]
         start = cursors.read(cursor, call, seen) if cursor else 0
         hits: list[Found] = []
@@ -327,6 +325,13 @@ class Tools:
             raise ToolError(f"`{name}` has no answer in code")
         return self.question(name)
 
+    def finder(self) -> Finder:
+        """Return what finds things in the papers as they are."""
+        papers = self._project.papers
+        if self._finder is None or self._finder[0] is not papers:
+            self._finder = papers, Finder(papers)
+        return self._finder[1]
+
     def refresh(self) -> None:
         """Read again what has changed."""
         self._project.refresh()
@@ -368,6 +373,8 @@ def serve(project: Project, *, verify: bool) -> None:
                 read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
             )
             _add(server, tools, thread, tools.verify, runs)
+        # Who starts a server will ask.
+        thread.submit(tools.finder)
         # The SDK would wait for the next line of standard input.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         server.run()
