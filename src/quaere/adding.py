@@ -54,6 +54,9 @@ def add(
     merge: Annotated[bool, typer.Option("--merge", help="Add what they say to entries of the same paper.")] = False,
     skip: Annotated[bool, typer.Option("--skip", help="Leave out papers that are there already.")] = False,
     keep_both: Annotated[bool, typer.Option("--keep-both", help="Add them in any case.")] = False,
+    form: Annotated[
+        str | None, typer.Option("--format", help="The format of the files, which a plugin brings.", show_default=False)
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     project: Base = Path(),
@@ -79,7 +82,10 @@ def add(
         keys = what
         _done(base, lambda library: additions.cards(library, keys, text_of(base)), dry_run, as_json)
         return
-    reading = _read(what or ([] if zotero else ["-"]), zotero)
+    if form:
+        reading = _read_as(form, what or ["-"])
+    else:
+        reading = _read(what or ([] if zotero else ["-"]), zotero)
     is_asking = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     if card is None:
         card = len(reading.found) == 1
@@ -150,6 +156,22 @@ def _read(what: list[str], collection: str | None) -> Reading:
     known = _look_up([part[1] for part in parts if isinstance(part, tuple)])
     for part in parts:
         reading.add(known[part[1]] if isinstance(part, tuple) else part)
+    return reading
+
+
+def _read_as(form: str, what: list[str]) -> Reading:
+    """Return what was read of files in a format that a plugin brings."""
+    from quaere.authoring.importers import Format
+    from quaere.authoring.sources import texts
+    from quaere.authoring.sources.found import Reading
+
+    reading, importer = Reading(), Format(form)
+    for one in what:
+        if one != "-" and not Path(one).is_file():
+            _misuse(f"there is no file `{one}`", "give a file, or `-` for standard input")
+        data = sys.stdin.buffer.read() if one == "-" else Path(one).read_bytes()
+        for file, text in importer.texts(data, "standard input" if one == "-" else one).items():
+            reading.add(texts.read(text, file))
     return reading
 
 

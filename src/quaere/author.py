@@ -308,6 +308,9 @@ def import_notes(
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="List what has become of each line.")] = False,
     lookup: Annotated[bool, typer.Option("--lookup", help="Complete the entries from arXiv and Crossref.")] = False,
+    form: Annotated[
+        str | None, typer.Option("--format", help="The format of the notes, which a plugin brings.", show_default=False)
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     project: Base = Path(),
@@ -320,7 +323,7 @@ def import_notes(
     from quaere.authoring.notes.plan import plan
 
     base = _find(project)
-    root, texts, files = _notes(notes)
+    root, texts, files = _notes(notes, form)
     day, dates = asked.date() if asked else datetime.date.today(), _dates(root)
     look_up: Callable[[Sequence[Draft]], object] = len  # nothing is looked up
     if lookup:
@@ -398,8 +401,11 @@ def _progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _notes(paths: list[Path]) -> tuple[Path, dict[str, str], list[str]]:
+def _notes(paths: list[Path], form: str | None) -> tuple[Path, dict[str, str], list[str]]:
     """Return the folder around notes, their texts and the other files beside them, by paths from there."""
+    from quaere.authoring.importers import Format
+
+    importer = Format(form) if form else None
     found = [Path(os.path.realpath(path)) for path in paths]
     root = Path(os.path.commonpath([path if path.is_dir() else path.parent for path in found]))
     texts: dict[str, str] = {}
@@ -408,10 +414,14 @@ def _notes(paths: list[Path]) -> tuple[Path, dict[str, str], list[str]]:
         if path.is_dir():
             for inner in sorted(_below(path)):
                 name = inner.relative_to(root).as_posix()
-                if inner.suffix.lower() in _NOTES:
+                if importer and inner.name.endswith(importer.suffixes):
+                    texts |= importer.texts(inner.read_bytes(), name)
+                elif inner.suffix.lower() in _NOTES:
                     texts[name] = inner.read_text(encoding="utf-8", errors="replace")
                 else:
                     files.append(name)
+        elif importer:
+            texts |= importer.texts(path.read_bytes(), path.relative_to(root).as_posix())
         else:
             text = texts[path.relative_to(root).as_posix()] = path.read_text(encoding="utf-8", errors="replace")
             # What lies around a single file may be anything: only what it names is looked for.

@@ -37,12 +37,20 @@ _OUTCOMES = {
 }
 _FAINT = "bright_black"
 _TASKS = {
-    Kind.BROKEN: ("answers that fail", "quaere verify NAME"),
-    Kind.UNVERIFIED: ("answers that have not run as they are now", "quaere verify"),
-    Kind.OPEN: ("open questions", "quaere answer NAME"),
-    Kind.TO_READ: ("papers to read", "quaere read NAME"),
-    Kind.NO_IDEA: ("cards without an idea", "write `idea:` on the card"),
-    Kind.NO_CARD: ("entries of the bibliography without a card", ""),
+    Kind.BROKEN: ("answer that fails", "answers that fail", "quaere verify NAME"),
+    Kind.UNVERIFIED: (
+        "answer that has not run as it is now",
+        "answers that have not run as they are now",
+        "quaere verify",
+    ),
+    Kind.OPEN: ("open question", "open questions", "quaere answer NAME"),
+    Kind.TO_READ: ("paper to read", "papers to read", "quaere read NAME"),
+    Kind.NO_IDEA: ("card without an idea", "cards without an idea", "write `idea:` on the card"),
+    Kind.NO_CARD: (
+        "entry of the bibliography without a card",
+        "entries of the bibliography without a card",
+        "quaere add KEY",
+    ),
 }
 
 
@@ -88,7 +96,8 @@ def tasks(shown: Iterable[Task], counts: Mapping[Kind, int]) -> RenderableType:
     parts: list[RenderableType] = []
     listed = list(shown)
     for kind in (kind for kind in Kind if counts.get(kind)):
-        title, command = _TASKS[kind]
+        one, several, command = _TASKS[kind]
+        title = one if counts[kind] == 1 else several
         number = sum(task.kind is kind for task in listed)
         few = f", {number} of them here" if 0 < number < counts[kind] else ""
         parts.append(Text.assemble((f"{counts[kind]} {title}", "bold"), few, (f"  {command}", _FAINT)))

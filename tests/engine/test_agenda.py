@@ -93,8 +93,8 @@ def test_answers_that_fail_or_have_not_run_and_entries_without_a_card(base: Base
     list(base.project.verify(base.library(), base.library().answers))
     assert [task.name for task in of(base, Kind.BROKEN)] == ["toy.how"]
     assert of(base, Kind.UNVERIFIED) == []
-    assert [(task.name, str(task.place)) for task in of(base, Kind.NO_CARD)] == [
-        ("spare2021", "papers/references.bib:6:1")
+    assert [(task.command, str(task.place)) for task in of(base, Kind.NO_CARD)] == [
+        ("quaere add spare2021", "papers/references.bib:6:1")
     ]
 
 

@@ -43,7 +43,9 @@ def tasks(library: Library, verdicts: Mapping[str, Verdict], today: datetime.dat
     """
     rests = _rests(library)
     found = [*_of_questions(library, verdicts, rests, today), *_of_cards(library, rests)]
-    found += [Task(Kind.NO_CARD, key, "", library.bibliography[key]) for key in uncited(library)]
+    found += [
+        Task(Kind.NO_CARD, key, "", library.bibliography[key], command=f"quaere add {key}") for key in uncited(library)
+    ]
     order = {kind: index for index, kind in enumerate(Kind)}
     # What is being read comes before what is to be read: `_of_cards` yields it first.
     return sorted(found, key=lambda task: (order[task.kind], -_weight(task)))

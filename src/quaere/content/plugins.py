@@ -1,7 +1,8 @@
-"""Plugins of other distributions, by entry points: `quaere.checks` and `quaere.exports`."""
+"""Plugins of other distributions, by entry points: `quaere.checks`, `quaere.exports` and `quaere.importers`."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -28,6 +29,7 @@ def loaded(group: str) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def _guarded(point: EntryPoint, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         try:
             found = function(*arguments)
