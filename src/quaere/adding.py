@@ -82,10 +82,7 @@ def add(
         keys = what
         _done(base, lambda library: additions.cards(library, keys, text_of(base)), dry_run, as_json)
         return
-    if form:
-        reading = _read_as(form, what or ["-"])
-    else:
-        reading = _read(what or ([] if zotero else ["-"]), zotero)
+    reading = _read_as(form, what or ["-"]) if form else _read(what or ([] if zotero else ["-"]), zotero)
     is_asking = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     if card is None:
         card = len(reading.found) == 1
