@@ -93,8 +93,10 @@ def scratch(folder: Path) -> Path:
 
 def sweep(folder: Path) -> None:
     """Remove from a folder the temporary files of processes that have ended."""
-    for path in folder.iterdir():
-        if (found := _SCRATCH.fullmatch(path.name)) and path.name not in _OWN and not _lives(int(found[1])):
+    # By name first: a library of ten thousand cards is looked through for each that is written.
+    for name in [one for one in os.listdir(folder) if one.startswith(".quaere-")]:  # noqa: PTH208
+        if (found := _SCRATCH.fullmatch(name)) and name not in _OWN and not _lives(int(found[1])):
+            path = folder / name
             with contextlib.suppress(OSError):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 

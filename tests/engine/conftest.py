@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from quaere import cli
 from quaere.content.bibliography.dates import of_fields
 from quaere.content.bibliography.reference import Name, Reference
 from quaere.content.bibliography.tex import Text
@@ -131,6 +132,26 @@ def make_base(tmp_path: Path) -> Callable[[str], Base]:
 @pytest.fixture
 def base(make_base: Callable[[str], Base]) -> Base:
     return make_base("base")
+
+
+Inside = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def inside(base: Base, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    """Run the command in the folder of the knowledge base, in this process, which takes less than one of its own."""
+    monkeypatch.chdir(base.root)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        monkeypatch.setattr(sys, "argv", ["quaere", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        code, streams = caught.value.code, capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code if isinstance(code, int) else 0, streams.out, streams.err)
+
+    return run
 
 
 def cases(*suffixes: str) -> list[Path]:

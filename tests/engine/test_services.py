@@ -4,7 +4,6 @@ import io
 import itertools
 import json
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ from quaere.authoring.sources import pdf, zotero
 from quaere.authoring.sources.named import Named, hint, named
 from quaere.authoring.sources.services import Record, ServiceError, Services
 from quaere.errors import AuthorError, MisuseError
-from tests.engine.conftest import SOUND, Base
+from tests.engine.conftest import SOUND, Base, Inside
 from tests.engine.test_kills import killed_at
 
 BIB = "papers/references.bib"
@@ -182,7 +181,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     made.address = f"http://127.0.0.1:{server.server_port}"
     made.works = {str(one["DOI"]).casefold(): one for one in (WORK, CHAPTER)}
@@ -414,34 +413,34 @@ def test_without_a_network_the_command_says_what_else_works(service: str, monkey
 # The command
 
 
-def test_papers_are_added_by_what_names_them(base: Base, web: Web) -> None:
+def test_papers_are_added_by_what_names_them(base: Base, inside: Inside, web: Web) -> None:
     (base.root / "list.txt").write_text("# to read\nhttps://arxiv.org/abs/hep-th/9901001v2\n\nnonsense\n")
-    done = base.quaere("add", "https://arxiv.org/pdf/1706.03762", "10.1038/s41586-020-2649-2", "list.txt", "--card")
+    done = inside("add", "https://arxiv.org/pdf/1706.03762", "10.1038/s41586-020-2649-2", "list.txt", "--card")
     assert done.returncode == 1
     assert "list.txt:4:1: `nonsense` names no paper" in done.stderr
     assert "remark: doi:10.1038/s41586-020-2649-2 has a retraction: 10.1038/notice" in done.stderr
     assert done.stdout == "added 3 entries, with 3 cards\n"
     assert [re.sub(r"\?.*", "", one) for one in web.asked] == ["/api/query", "/works/10.1038%2Fs41586-020-2649-2"]
     assert sorted(base.library().papers) == ["array_programming_numpy", "attention_all_need", "strings_branes", "toy"]
-    again = base.quaere("add", "arXiv:1706.03762v7", "10.1000/none")
+    again = inside("add", "arXiv:1706.03762v7", "10.1000/none")
     assert "there already: vaswani2017attention (arXiv:1706.03762, here 1706.03762v7)" in again.stderr
     assert "doi:10.1000/none: Crossref does not know it" in again.stderr
     assert again.stdout == "nothing was added\n"
 
 
-def test_nothing_is_written_when_a_service_fails(base: Base, web: Web) -> None:
+def test_nothing_is_written_when_a_service_fails(base: Base, inside: Inside, web: Web) -> None:
     before = base.files()
     web.faults.append(refuse(429, "100"))
     (base.root / "in.bib").write_text("@misc{a, title={A}}")
-    failed = base.quaere("add", "in.bib", "1706.03762")
+    failed = inside("add", "in.bib", "1706.03762")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "run the command again in 100 s" in failed.stderr
     after = {path: text for path, text in base.files().items() if not path.startswith(".quaere/") and path != "in.bib"}
     assert after == before
 
 
-def test_a_collection_of_zotero_is_added_with_what_is_in_it(base: Base, web: Web) -> None:
-    done = base.quaere("add", "--zotero", "Thesis")
+def test_a_collection_of_zotero_is_added_with_what_is_in_it(base: Base, inside: Inside, web: Web) -> None:
+    done = inside("add", "--zotero", "Thesis")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("added 2 entries\n")
     assert "@article{bbbb_2020,\n\ttitle = {In {BBBB}}" in (base.root / BIB).read_text()
@@ -510,23 +509,20 @@ def test_a_pdf_that_does_not_is_told(made: bytes, told: str) -> None:
         pdf.read(made, "x.pdf")
 
 
-def test_a_pdf_is_added(base: Base, web: Web) -> None:
+def test_a_pdf_is_added(base: Base, inside: Inside, web: Web) -> None:
     (base.root / "x.pdf").write_bytes(a_pdf("arXiv:1706.03762v5 [cs.CL]"))
-    done = base.quaere("add", "x.pdf")
+    done = inside("add", "x.pdf")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "added vaswani2017attention, with a card `attention_all_need`\n"
 
 
-def test_without_the_clients_the_command_says_what_to_install(base: Base, web: Web, tmp_path: Path) -> None:
-    for name in ("arxiv", "habanero", "pypdf"):
-        (tmp_path / "none" / name).mkdir(parents=True)
-        (tmp_path / "none" / name / "__init__.py").write_text(f"raise ModuleNotFoundError(name={name!r})")
+def test_without_the_clients_the_command_says_what_to_install(
+    base: Base, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (base.root / "x.pdf").write_bytes(a_pdf("arXiv:1706.03762v5 [cs.CL]"))
     for what, name in (("1706.03762", "arxiv"), ("10.1000/a", "habanero"), ("x.pdf", "pypdf")):
-        code = f"import sys; sys.path.insert(0, {str(tmp_path / 'none')!r}); from quaere.cli import main; main()"
-        refused = subprocess.run(
-            [sys.executable, "-c", code, "add", what], cwd=base.root, capture_output=True, text=True, check=False
-        )
+        monkeypatch.setitem(sys.modules, name, None)
+        refused = inside("add", what)
         assert refused.returncode == 2
         assert f"needs `{name}`, which is not installed" in refused.stderr
         assert "hint: pip install 'quaere[add]'" in refused.stderr
@@ -535,7 +531,7 @@ def test_without_the_clients_the_command_says_what_to_install(base: Base, web: W
 # Notes, and what has become of papers
 
 
-def test_notes_are_completed(base: Base, web: Web, tmp_path: Path) -> None:
+def test_notes_are_completed(base: Base, inside: Inside, web: Web, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "attention.md").write_text(
@@ -544,7 +540,7 @@ def test_notes_are_completed(base: Base, web: Web, tmp_path: Path) -> None:
     (notes / "numpy.md").write_text("# Array programming with NumPy\n\nFast.\n")
     (notes / "other.md").write_text("# Quite another paper\n\nhttps://arxiv.org/abs/hep-th/9901001\n")
     (notes / "none.md").write_text("# Something that nobody has printed\n\nText.\n")
-    done = base.quaere("import", "--lookup", str(notes))
+    done = inside("import", "--lookup", str(notes))
     assert done.returncode == 0, done.stderr
     assert "other.md:1: arXiv:hep-th/9901001 is called `Strings & $\\alpha$-branes`: it was not taken" in done.stderr
     assert "none.md:1: neither Crossref nor arXiv has a paper of this title" in done.stderr
@@ -555,15 +551,15 @@ def test_notes_are_completed(base: Base, web: Web, tmp_path: Path) -> None:
     assert (read["attention"].key, read["other"].arxiv) == ("vaswani2017attention", "hep-th/9901001")
     # What is in the library is not asked for again.
     web.asked.clear()
-    again = base.quaere("import", "--lookup", str(notes / "attention.md"), str(notes / "numpy.md"))
+    again = inside("import", "--lookup", str(notes / "attention.md"), str(notes / "numpy.md"))
     assert (again.returncode, web.asked) == (0, [])
 
 
-def test_an_import_that_cannot_look_up_writes_nothing(base: Base, web: Web, tmp_path: Path) -> None:
+def test_an_import_that_cannot_look_up_writes_nothing(base: Base, inside: Inside, web: Web, tmp_path: Path) -> None:
     (tmp_path / "attention.md").write_text("# Attention is all you need\n\nhttps://arxiv.org/abs/1706.03762\n")
     web.faults.append(refuse(403))
     before = base.files()
-    failed = base.quaere("import", "--lookup", str(tmp_path / "attention.md"))
+    failed = inside("import", "--lookup", str(tmp_path / "attention.md"))
     assert (failed.returncode, failed.stdout) == (1, "")
     assert {path: text for path, text in base.files().items() if not path.startswith(".quaere/")} == before
 
@@ -578,10 +574,10 @@ CHECKED = """\
 """
 
 
-def test_what_has_become_of_papers_is_asked_and_written_only_if_said(base: Base, web: Web) -> None:
+def test_what_has_become_of_papers_is_asked_and_written_only_if_said(base: Base, inside: Inside, web: Web) -> None:
     base.write({BIB: SOUND[BIB] + CHECKED, "papers/np.yml": "cite: numpy  # mine\nimplementation: null\n"})
     before = base.files()
-    asked = base.quaere("add", "--check", "--json")
+    asked = inside("add", "--check", "--json")
     assert asked.returncode == 0, asked.stderr
     told = json.loads(asked.stdout)
     assert [(one["key"], one["kind"], one["note"], one["card"]) for one in told["notices"]] == [
@@ -593,21 +589,21 @@ def test_what_has_become_of_papers_is_asked_and_written_only_if_said(base: Base,
     assert (told["asked"], told["entries"]) == (5, 7)
     assert len(web.asked) == 2
     assert {path: text for path, text in base.files().items() if not path.startswith(".quaere/")} == before
-    shown = base.quaere("add", "--check", "numpy", "bare")
+    shown = inside("add", "--check", "numpy", "bare")
     assert "numpy" in shown.stdout
     assert "retracted" in shown.stdout
     assert "strings" not in shown.stdout
     assert "1 of 2 entries has an arXiv identifier or a DOI" in shown.stdout
-    diff = base.quaere("add", "--check", "--mark", "--dry-run")
+    diff = inside("add", "--check", "--mark", "--dry-run")
     assert "+status: {state: retracted" in diff.stdout or "+  state: retracted" in diff.stdout
-    marked = base.quaere("add", "--check", "--mark")
+    marked = inside("add", "--check", "--mark")
     assert marked.stdout.rstrip().endswith("marked np")
     card = base.library().papers["np"].card
     assert card.status
     assert (card.status.state, card.status.note) == ("retracted", "10.1038/notice")
     assert (base.root / "papers/np.yml").read_text().startswith("cite: numpy  # mine\n")
-    assert base.quaere("add", "--check", "--mark").stdout.rstrip().endswith("no card to be marked")
-    refused = base.quaere("add", "--check", "nump")
+    assert inside("add", "--check", "--mark").stdout.rstrip().endswith("no card to be marked")
+    refused = inside("add", "--check", "nump")
     assert (refused.returncode, "did you mean `numpy`" in refused.stderr) == (2, True)
 
 
