@@ -10,12 +10,17 @@ import contextlib
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _DAY = 86400
 _FORGOTTEN = 60
 _PATIENCE = 1.0
+# Bytes that are not written yet.
+_MOST = 8_000_000
 _TABLE = "CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY, digest BLOB, day INTEGER, data BLOB) WITHOUT ROWID"
 
 
@@ -31,6 +36,12 @@ class Cache:
         self.file = folder / "kept.sqlite"
         self._is_read_only = is_read_only
         self._open: sqlite3.Connection | None = None
+        # By name: what is not written yet, and what was asked for today.
+        self._fresh: dict[bytes, tuple[bytes, bytes, int, bytes]] = {}
+        self._asked: dict[bytes, None] = {}
+        self._size = 0
+        self._held: dict[Hashable, Any] = {}
+        self._used: set[Hashable] = set()
 
     def get(self, source: bytes, make: Callable[[], str]) -> str:
         """Return what was made from a source, or make it now."""
@@ -50,24 +61,48 @@ class Cache:
             if digest != hashlib.sha256(name + data).digest():
                 return None
             if day != _today():
-                self._do("UPDATE kept SET day = ? WHERE name = ?", [(_today(), name)])
+                self._asked[name] = None
             return str(data.decode())
         except (TypeError, AttributeError, ValueError):
             return None
 
     def keep(self, made: Iterable[tuple[bytes, str]]) -> None:
-        """Keep what was made from some sources, all at once."""
-        rows = []
+        """Keep what was made from some sources; it is written together with other things, at the latest by `flush`."""
         for source, text in made:
             # A docstring can hold half of a character, which nothing can write.
             with contextlib.suppress(ValueError):
                 name, data = hashlib.sha256(source).digest(), text.encode()
-                rows.append((name, hashlib.sha256(name + data).digest(), _today(), data))
-        if rows:
-            self._do("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", rows)
+                self._fresh[name] = name, hashlib.sha256(name + data).digest(), _today(), data
+                self._size += len(data)
+        if self._size > _MOST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        fresh, asked = list(self._fresh.values()), list(self._asked)
+        self._fresh, self._asked, self._size = {}, {}, 0
+        if fresh:
+            self._do("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", fresh)
+        if asked:
+            self._do("UPDATE kept SET day = ? WHERE name = ?", [(_today(), name) for name in asked])
+
+    def held(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made under a name for the last build of this process, or make it now; it never changes."""
+        self._used.add(name)
+        if name not in self._held:
+            self._held[name] = make()
+        return self._held[name]  # type: ignore[no-any-return]
+
+    def hold(self, name: Hashable, value: object) -> None:
+        """Hold a value for the next build of this process, in place of a former one."""
+        self._used.add(name)
+        self._held[name] = value
 
     def prune(self) -> None:
-        """Delete what nobody asked for in sixty days."""
+        """Write what is not written yet, and delete what nobody asked for: in sixty days, or in this build."""
+        self._held = {name: value for name, value in self._held.items() if name in self._used}
+        self._used.clear()
+        self.flush()
         self._do("DELETE FROM kept WHERE day < ?", [(_today() - _FORGOTTEN,)])
         with contextlib.suppress(OSError):
             for file in self.file.parent.glob("site-*"):
@@ -75,6 +110,8 @@ class Cache:
                     file.unlink()
 
     def _row(self, name: bytes) -> tuple[bytes, int, bytes] | None:
+        if fresh := self._fresh.get(name):
+            return fresh[1:]
         if self._open is None and not self.file.is_file():
             return None
         with contextlib.suppress(OSError, sqlite3.Error):
@@ -115,7 +152,8 @@ class Cache:
         return self._open
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Write what is not written yet, and let go of the file."""
+        self.flush()
         if self._open:
             self._open.close()
             self._open = None

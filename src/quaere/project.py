@@ -79,6 +79,16 @@ class Project:
         problem, hint = "no knowledge base here", "go to a folder with `papers/`, or name one with --project"
         raise MisuseError(Place(str(folder), 0), problem, hint)
 
+    def again(self) -> Project:
+        """Find it again, as its files are now; what is held of them is shared.
+
+        Raises:
+            ConfigError: The settings are at fault now.
+        """
+        fresh = Project.find(self.root, shows_private=self.shows_private)
+        vars(fresh)["cache"] = self.cache
+        return fresh
+
     @property
     def names(self) -> tuple[str, ...]:
         """The files and folders that a site follows from, relative to the root; they need not be there."""
@@ -296,6 +306,11 @@ class Project:
         return rows
 
     @cached_property
+    def code(self) -> str:
+        """A digest of the code that makes pages."""
+        return stamp.code()
+
+    @cached_property
     def cache(self) -> Cache:
         """What is kept of earlier builds."""
         return Cache(self.root / stamp.CACHE)
@@ -307,4 +322,7 @@ class Project:
         citations, found = _Citations(library.papers), history.read(self.root, library, self.cache.get)
         known = {answer.id for answer in self._answers(library)}
         verdicts = {id: verdict for id, verdict in self.verdicts(library).items() if id in known}
-        return render.view(library, verdicts, citations=citations, kept=self.cache.get, history=found, **site)
+        kept, code = self.cache.get, self.code
+        return render.view(
+            library, verdicts, citations=citations, history=found, kept=kept, store=self.cache, code=code, **site
+        )

@@ -122,9 +122,14 @@ def look(root: Path, names: Iterable[str], kept: Path) -> Inputs:
 
 
 def keep(
-    root: Path, site: Path, inputs: Inputs, environment: Mapping[str, str | None], said: Mapping[str, Any]
+    root: Path,
+    site: Path,
+    inputs: Inputs,
+    environment: Mapping[str, str | None],
+    outputs: Mapping[str, list[int]],
+    said: Mapping[str, Any],
 ) -> None:
-    """Remember what a site was made of, what it consists of now, and what the build had to say."""
+    """Remember what a site was made of, what it consists of now (`files_of`), and what the build had to say."""
     told = {
         "root": str(root),
         "site": str(site),
@@ -134,7 +139,7 @@ def keep(
         "names": list(inputs.names),
         "inputs": inputs.files,
         "at": inputs.at,
-        "outputs": files_of(site),
+        "outputs": dict(outputs),
         "said": dict(said),
     }
     write(file(root, site, "stamp"), told)

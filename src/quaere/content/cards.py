@@ -10,7 +10,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import cast
 
@@ -72,7 +72,7 @@ def read(
         try:
             data = files.read(root, file, CardError, papers) or b""
             key = made_by + file.encode() + b"\0" + data
-            draft = cache and _kept(cache.find(key), data, slug, file)
+            draft = cache and cache.held((file, data), partial(_found, cache, key, data, slug, file))
             if not draft:
                 document = located_yaml.read(data, file)
         except CardError as error:
@@ -86,6 +86,8 @@ def read(
             draft = Draft(slug, file, card, document, _links(card), _has_own_module(card))
             if not document.faults and not wrong:
                 fresh.append((key, _told(draft)))
+                if cache:
+                    cache.hold((file, data), draft)
         unsound.remove(slug)
         drafts.append(draft)
     if cache:
@@ -105,6 +107,10 @@ def _told(draft: Draft) -> str:
     links = [(path, [dataclasses.astuple(link) for link in found]) for path, found in draft.links.items()]
     card = draft.card.model_dump_json(by_alias=True, exclude_defaults=True)
     return json.dumps([card, json.dumps(places), links, draft.has_own_module])
+
+
+def _found(cache: Cache, key: bytes, data: bytes, slug: str, file: str) -> Draft | None:
+    return _kept(cache.find(key), data, slug, file)
 
 
 def _kept(told: str | None, data: bytes, slug: str, file: str) -> Draft | None:

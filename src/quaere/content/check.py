@@ -283,6 +283,8 @@ def _texts(library: Library, written: Library | None = None) -> Iterator[_Text]:
     for slug, paper in library.papers.items():
         for path, text, is_line in paper.card.texts():
             links = None if paper.links is None else list(paper.links.get(path, ()))
+            if links is not None and not links and written is None:
+                continue  # and nobody asks for its place
             source = (written or library).papers[slug].source
             yield _Text(text, paper.place(*path), source, addresses.card(slug), is_line, known=links)
     for answer in library.answers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Set
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -43,9 +44,11 @@ def load(
         The library of all that is sound, and the faults of all that is not.
     """
     drafts, unread, card_faults = cards.read(root, settings.papers, cache)
-    book, bib_faults = _bibliography(root, settings.bibliography)
+    cache = cache or Cache(root, is_read_only=True)
+    book, bib_faults = _bibliography(root, settings.bibliography, cache)
     found, modules, answer_faults = answers.read(root, settings.implementation, versions)
-    papers, cite_faults = _cited(drafts, book, settings.bibliography, {one.name.partition(".")[2] for one in modules})
+    own = {one.name.partition(".")[2] for one in modules}
+    papers, cite_faults = _cited(drafts, book, settings.bibliography, own, cache)
     unsound = frozenset({draft.slug for draft in drafts} - papers.keys() | unread)
     former = {old: slug for slug, paper in papers.items() for old in paper.card.formerly}
     tried, result_faults = _results(root, settings.papers, {*papers, *unsound}, former)
@@ -100,7 +103,7 @@ def _texts(
 
 
 def _cited(
-    drafts: Iterable[cards.Draft], book: Bibliography, file: str, modules: Set[str]
+    drafts: Iterable[cards.Draft], book: Bibliography, file: str, modules: Set[str], cache: Cache
 ) -> tuple[dict[str, Paper], list[AuthorError]]:
     """Join each card with the entry that it cites; a topic has none but its title."""
     drafts = list(drafts)
@@ -114,15 +117,22 @@ def _cited(
             if card.title
             else references.get(cite)
         ):
-            if draft.has_own_module and draft.slug in modules:
-                card = card.model_copy(update={"implementation": draft.slug})
-            papers[draft.slug] = Paper(
-                draft.slug, draft.file, card, reference, document.places, document.text, draft.links
-            )
+            has_module = draft.has_own_module and draft.slug in modules
+            name = ("paper", id(draft), id(reference) if cite else "", has_module)
+            # Both are held with it, so that no others get their ids.
+            papers[draft.slug], *_ = cache.held(name, partial(_paper, draft, reference, has_module))
         elif not book.has(cite):
             place = draft.document.place(("cite",))
             faults.append(CardError(place, f"{file} has no entry `{cite}`", nearest(cite, book.entries)))
     return papers, faults
+
+
+def _paper(draft: cards.Draft, reference: Reference, has_module: bool) -> tuple[Paper, cards.Draft, Reference]:
+    card, document = draft.card, draft.document
+    if has_module:
+        card = card.model_copy(update={"implementation": draft.slug})
+    paper = Paper(draft.slug, draft.file, card, reference, document.places, document.text, draft.links)
+    return paper, draft, reference
 
 
 def _renamed(root: Path, file: str) -> tuple[dict[str, str], list[ConfigError]]:
@@ -142,7 +152,7 @@ def _renamed(root: Path, file: str) -> tuple[dict[str, str], list[ConfigError]]:
     return renamed, faults
 
 
-def _bibliography(root: Path, file: str) -> tuple[Bibliography, list[BibError]]:
+def _bibliography(root: Path, file: str, cache: Cache) -> tuple[Bibliography, list[BibError]]:
     text, faults = "", []
     try:
         if (data := files.read(root, file, BibError)) is None:
@@ -157,7 +167,8 @@ def _bibliography(root: Path, file: str) -> tuple[Bibliography, list[BibError]]:
         line = text.count("\n", 0, position) + 1
         problem = f"the control character U+{ord(character):04X} is not allowed"
         faults.append(BibError(Place(file, line, position - text.rfind("\n", 0, position)), problem, "remove it"))
-    book = Bibliography(located_yaml.without_control_characters(text), file)
+    sound = located_yaml.without_control_characters(text)
+    book = cache.held((file, sound), partial(Bibliography, sound, file))
     return book, [*faults, *book.faults]
 
 

@@ -265,7 +265,7 @@ class Paper:
     @cached_property
     def digest(self) -> str:
         """A digest of the card's file, of what was read of it, and of its entry of the bibliography."""
-        told = (self.slug, self.file, self.source, self.card.model_dump_json(), repr(self.reference))
+        told = (self.slug, self.file, self.source, self.card.model_dump_json(), self.reference.digest)
         return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()[:32]
 
     def place(self, *path: str | int) -> Place:

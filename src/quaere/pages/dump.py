@@ -172,19 +172,19 @@ class WholeLibrary(_Part):
     )
 
 
-def whole(view: View) -> dict[str, Any]:
-    """Return the whole library as data that JSON can hold."""
+def whole(view: View) -> str:
+    """Return the whole library as JSON."""
     library = view.library
     speed = library.benchmarks
-    return {
+    told = {
         "schema": SCHEMA,
         "name": view.name,
         "description": view.description,
         "site": view.site_url,
         "repository": view.repo,
         "settings": library.settings.model_dump(mode="json", exclude=_PRIVATE),
-        "papers": [_paper(view, paper) for paper in library.papers.values() if not paper.is_topic],
-        "topics": [_topic(view, paper) for paper in library.papers.values() if paper.is_topic],
+        "papers": [],
+        "topics": [],
         "modules": [
             {
                 "name": module.name,
@@ -208,6 +208,26 @@ def whole(view: View) -> dict[str, Any]:
         ],
         "attachments": {view.url(path): file for path, file in library.attachments.items()},
     }
+    written, topics = _json(told) + "\n", view.topics
+    for name, slugs in (
+        ("papers", [slug for slug in library.papers if slug not in topics]),
+        ("topics", [slug for slug in library.papers if slug in topics]),
+    ):
+        if slugs:
+            parts = ",\n".join(f"  {view.told[slug]}" for slug in slugs)
+            written = written.replace(f'\n "{name}": []', f'\n "{name}": [\n{parts}\n ]', 1)
+    return written
+
+
+def card(view: View, slug: str) -> str:
+    """Return what the library says of a paper or a topic as JSON, as it stands in that of the whole."""
+    paper = view.library.papers[slug]
+    # No string of JSON holds the end of a line.
+    return _json(_topic(view, paper) if paper.is_topic else _paper(view, paper)).replace("\n", "\n  ")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False)
 
 
 def _topic(view: View, paper: Paper) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -41,7 +40,7 @@ _ITEMS = {
 
 def outputs(view: View) -> Iterator[Output]:
     """Yield all exports: of the whole library, and of each card."""
-    yield Output(LIBRARY, lambda view: _json(dump.whole(view)))
+    yield Output(LIBRARY, dump.whole)
     yield Output(INDEX, _index)
     for ending, form in REFERENCES.items():
         yield Output(f"references.{ending}", partial(_references, form))
@@ -52,11 +51,11 @@ def outputs(view: View) -> Iterator[Output]:
 
 
 def _references(form: str, view: View) -> str:
-    return export.FORMATS[form](_cited(view.library.papers.values()))
+    return export.FORMATS[form](list({one.key: one for one in view.references.values()}.values()))
 
 
 def _reference(form: str, slug: str, view: View) -> str:
-    return export.FORMATS[form]([view.library.papers[slug].reference])
+    return export.FORMATS[form]([view.references[slug]])
 
 
 def _as_markdown(slug: str, view: View) -> str:
@@ -145,10 +144,6 @@ def _index(view: View) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cited(papers: Iterable[Paper]) -> list[Reference]:
-    return list({paper.reference.key: paper.reference for paper in papers if not paper.is_topic}.values())
-
-
 def coins(reference: Reference) -> str:
     """Return a reference as ContextObject in Span (COinS), by which Zotero takes a paper from a page.
 
@@ -176,7 +171,3 @@ def coins(reference: Reference) -> str:
     elif reference.arxiv:
         pairs.append(("rft_id", f"https://arxiv.org/abs/{reference.arxiv}"))
     return urlencode([(name, value) for name, value in pairs if value], errors="replace")
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

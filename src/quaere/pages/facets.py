@@ -46,8 +46,7 @@ def of_papers(view: View) -> dict[str, str]:
     """Return the facets of the papers of a library, with what they are called: its own fields come last."""
     schema = view.library.extra
     own = {f"{_OWN}{name}": own_fields.title(schema, name) for name in own_fields.facets(schema)}
-    summaries = view.summaries.values()
-    has = {"kind": any(one.is_topic for one in summaries), "status": any(one.status for one in summaries)}
+    has = {"kind": bool(view.topics), "status": view.has_status}
     return {**{name: words for name, words in FACETS["papers"].items() if has.get(name, True)}, **own}
 
 

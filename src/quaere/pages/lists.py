@@ -29,7 +29,7 @@ def lengths(view: View) -> dict[str, int]:
 def papers(view: View, number: int) -> dict[str, Any]:
     """Return the context of a page of the papers."""
     context = _context(view, addresses.PAPERS, number)
-    context |= {"papers": view.paper_parts[number - 1], "sorts": facets.SORTS, "facets": facets.of_papers(view)}
+    context |= {"papers": view.paper_parts[number], "sorts": facets.SORTS, "facets": facets.of_papers(view)}
     if number == 1:
         found = view.summaries.values()
         pages = {one.slug: 1 + n // parts.PAPERS for n, one in enumerate(found)}
@@ -41,40 +41,40 @@ def papers(view: View, number: int) -> dict[str, Any]:
 def questions(view: View, number: int) -> dict[str, Any]:
     """Return the context of a page of the questions, which stand by paper."""
     context = _context(view, addresses.QUESTIONS, number)
-    return {**context, "papers": view.question_parts[number - 1], "facets": facets.FACETS["questions"]}
+    return {**context, "papers": view.question_parts[number], "facets": facets.FACETS["questions"]}
 
 
 def tags(view: View, number: int) -> dict[str, Any]:
     """Return the context of a page of the papers by tag."""
-    return _groups(view, addresses.TAGS, number, view.tags, view.tag_parts, view.tag_anchors) | {"facet": "tag"}
+    return _groups(view, addresses.TAGS, number, view.tag_counts, view.tag_parts, view.tag_anchors) | {"facet": "tag"}
 
 
 def affiliations(view: View, number: int) -> dict[str, Any]:
     """Return the context of a page of the papers by affiliation."""
-    path, groups, anchors = addresses.AFFILIATIONS, view.affiliations, view.affiliation_anchors
-    return _groups(view, path, number, groups, view.affiliation_parts, anchors) | {"facet": "affiliation"}
+    path, counts, anchors = addresses.AFFILIATIONS, view.affiliation_counts, view.affiliation_anchors
+    return _groups(view, path, number, counts, view.affiliation_parts, anchors) | {"facet": "affiliation"}
 
 
 def _groups(
     view: View,
     path: str,
     number: int,
-    groups: Mapping[str, tuple[Summary, ...]],
-    found: tuple[tuple[parts.Group, ...], ...],
+    counts: Mapping[str, int],
+    found: Mapping[int, tuple[parts.Group, ...]],
     anchors: Mapping[str, str],
 ) -> dict[str, Any]:
     begins: dict[str, int] = {}
     if len(found) > 1 and number == 1:
-        for page, part in enumerate(found, 2):
+        for page, part in found.items():
             for name, _ in part:
-                begins.setdefault(name, page)
+                begins.setdefault(name, page + 1)
     return {
         **_context(view, path, number),
         "anchors": anchors,
         "reserved": set(anchors.values()),
-        "counts": {name: len(papers) for name, papers in groups.items()},
+        "counts": counts,
         "begins": begins,
-        "groups": found[number - 1 - (len(found) > 1)] if not begins else (),
+        "groups": found[number - (len(found) > 1)] if not begins else (),
     }
 
 

@@ -51,7 +51,7 @@ from quaere.pages import (
 from quaere.pages.compiled import Compiled
 from quaere.pages.output import Output
 from quaere.pages.page import Page
-from quaere.pages.view import MEANINGS, Here, Kept, View, anchor
+from quaere.pages.view import MEANINGS, NOTHING, Here, Kept, Store, View, anchor, not_kept
 
 PARTS: Mapping[str, str] = {
     "states": "states.html",
@@ -77,7 +77,9 @@ def view(
     name: str = "",
     has_folders: bool = True,
     has_documentation: bool = True,
-    kept: Kept | None = None,
+    kept: Kept = not_kept,
+    store: Store = NOTHING,
+    code: str = "",
     site_url: str = "",
     description: str = "",
     history: History | None = None,
@@ -94,6 +96,8 @@ def view(
         has_folders: Whether each page has a folder of its own, as with MkDocs' `use_directory_urls`.
         has_documentation: Whether the modules' pages document what is in them.
         kept: What keeps the drawings; without it they are drawn each time.
+        store: What keeps what follows from a card.
+        code: A digest of the code that makes it.
         site_url: The whole address of the site; without one, feeds and previews name no whole addresses.
         description: What the site is, in a sentence.
         history: When cards and answers came, as far as it is known.
@@ -125,7 +129,9 @@ def view(
             name,
             has_folders,
             has_documentation,
-            **({"kept": kept} if kept else {}),
+            kept=kept,
+            store=store,
+            code=code,
             site_url=f"{site_url.rstrip('/')}/" if site_url else "",
             description=description,
             history=history or History(),

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from quaere.content.bibliography.reference import Reference
 from quaere.content.model import Asked, Library, Module, Paper
 from quaere.content.results import Result
 from quaere.pages.names import Known, Names
@@ -30,7 +31,20 @@ Notes = dict[str, str]
 
 # The same throughout a build, and part of what all of it is kept under; or functions of that and their arguments.
 _FIXED = frozenset(
-    {"templates", "kept", "repo", "branch", "name", "has_folders", "has_documentation", "settings", "url", "source"}
+    {
+        "templates",
+        "kept",
+        "store",
+        "key",
+        "repo",
+        "branch",
+        "name",
+        "has_folders",
+        "has_documentation",
+        "settings",
+        "url",
+        "source",
+    }
     | {"edit", "commit", "result_file", "whole", "site_url", "description"}
 )
 _SHORT = 32
@@ -74,6 +88,47 @@ def answers(view: View, questions: Collection[str]) -> Notes:
     return found
 
 
+def derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) -> str:
+    """Return what follows from a card, or what is kept of it if all that was asked then has the same answers now.
+
+    Args:
+        view: The view itself, which keeps it.
+        name: What it is.
+        paper: The card.
+        make: Makes it of a view that takes notes.
+    """
+    source, shown = f"{view.key} {name} {view.of_cards[paper.slug]}".encode(), view.seen
+    if (told := view.store.find(source)) is not None:
+        asked, made = json.loads(told)
+        if answers(shown, asked) == asked:
+            return str(made)
+    with noting(shown) as notes:
+        made = make(shown)
+    if _NEVER not in notes:
+        # What is asked of the card itself, its digest answers.
+        asked = {question: answer for question, answer in notes.items() if not _is_own(json.loads(question), paper)}
+        view.store.keep([(source, json.dumps([asked, made]))])
+    return made
+
+
+_OWN = (
+    *(["library", name] for name in ("papers", "results", "experiments", "module_of", "is_stale", "result_file")),
+    *(["history", name] for name in ("files", "answered")),
+    *([name] for name in ("asked", "states", "verdicts")),
+)
+
+
+def _is_own(question: list[Any], paper: Paper) -> bool:
+    """Return whether `View.of_cards` covers the answer to a question."""
+    if not any(question[: len(way)] == way for way in _OWN) or question[2:] == [] or question[-2] == "keys":
+        return False
+    named = question[-1] if not isinstance(question[-1], dict) else next(iter(question[-1].values()))
+    name = str(named[0] if isinstance(named, list) else named)
+    if question[1] == "is_stale":
+        name = str(question[3])
+    return name in (paper.slug, paper.file) or name.startswith(f"{paper.slug}.")
+
+
 @dataclasses.dataclass
 class _Notebook:
     notes: Notes | None = None
@@ -91,8 +146,10 @@ class _Notebook:
             self.notes[_NEVER] = ""
 
     def digest(self, value: Any) -> str:
-        """Return a digest of a value, which for a card or a summary is made once."""
-        if not isinstance(value, Paper | Summary | Module | Mapping):
+        """Return a digest of a value, which for what is large is made once."""
+        if isinstance(value, Paper | Summary | Reference):
+            return value.digest
+        if not isinstance(value, Module | Mapping):
             return self._made(value)
         if id(value) not in self._digests:
             # The object is held, so that no other gets its id.
@@ -105,13 +162,8 @@ class _Notebook:
             for key, one in value.items():
                 self._tell(key, parts)
                 self._tell(one, parts)
-        elif isinstance(value, Summary):
-            for field in _SUMMARIZED:
-                self._tell(getattr(value, field), parts)
         elif isinstance(value, Module):
             parts += [f"{getattr(value, field.name)!r};" for field in dataclasses.fields(value)]
-        elif isinstance(value, Paper):
-            return value.digest
         else:
             self._tell(value, parts)
         told = "".join(parts)
@@ -124,7 +176,7 @@ class _Notebook:
                 parts.append(f"{type(value).__name__}.{value.name};")
             case None | bool() | int() | float() | str() | bytes() | datetime.date():
                 parts.append(f"{value!r};")
-            case Paper() | Summary() | Module() | Mapping():
+            case Paper() | Summary() | Reference() | Module() | Mapping():
                 parts.append(f"{type(value).__name__}<{self.digest(value)}>")
             case BaseModel():
                 parts.append(f"{type(value).__name__}{value.model_dump_json()};")
@@ -148,9 +200,6 @@ class _Notebook:
                 parts.append(")")
             case _:
                 raise UnknownError(f"{type(value).__name__} has no digest")
-
-
-_SUMMARIZED = tuple(field.name for field in dataclasses.fields(Summary))
 
 
 class _Seen:

@@ -7,9 +7,12 @@ no links.
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from markupsafe import Markup
 
@@ -125,6 +128,49 @@ class Summary:
             return "Topic"
         return " · ".join(part for part in (self.credits, self.issued, self.venue) if part)
 
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all of it."""
+        return _digest(self.tell())
+
+    def tell(self) -> str:
+        """Write it as text."""
+        told = {name: value for name, value in vars(self).items() if name != "digest"}
+        told["questions"] = [vars(one) for one in self.questions]
+        return json.dumps(told, default=datetime.date.isoformat)
+
+    @classmethod
+    def read(cls, text: str) -> Summary:
+        """Return what was written by `tell`."""
+        told = json.loads(text)
+        for name in _TUPLES:
+            told[name] = tuple(told[name])
+        told["heading"], told["idea"] = Markup(told["heading"]), Markup(told["idea"])
+        told["own"] = tuple((name, tuple(values)) for name, values in told["own"])
+        told["outcomes"] = {Outcome(name): count for name, count in told["outcomes"].items()}
+        told["questions"] = tuple(
+            QuestionSummary(
+                **one
+                | {
+                    "ask": Markup(one["ask"]),
+                    "asked": datetime.date.fromisoformat(one["asked"]),
+                    "state": State(one["state"]),
+                    "brief": Markup(one["brief"]),
+                }
+            )
+            for one in told["questions"]
+        )
+        read = cls(**told)
+        read.__dict__["digest"] = _digest(text)
+        return read
+
+
+_TUPLES = ("authors", "surnames", "tags", "affiliations", "builds_on", "links", "stale")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+
 
 def summarize(
     paper: Paper,
@@ -132,7 +178,7 @@ def summarize(
     module: Module | None,
     outcomes: Mapping[Outcome, int],
     stale: Iterable[str],
-    known: Set[str],
+    known: Container[str],
     own: Iterable[str],
     here: markup.Surroundings,
 ) -> Summary:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import takewhile
+from typing import Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment
@@ -16,6 +19,7 @@ from markupsafe import Markup
 
 from quaere.content import addresses, own_fields, wikilinks
 from quaere.content.attachments import PICTURES
+from quaere.content.bibliography.reference import Reference
 from quaere.content.history import History
 from quaere.content.markdown import is_relative
 from quaere.content.model import Answer, Asked, Library, Module, Paper, Verdict
@@ -52,8 +56,31 @@ Kept = Callable[[bytes, Callable[[], str]], str]
 """Returns what was made from a source: what is kept of it, or else what the function makes now."""
 
 
-def _not_kept(source: bytes, make: Callable[[], str]) -> str:
+def not_kept(source: bytes, make: Callable[[], str]) -> str:
+    """Keep nothing."""
     return make()
+
+
+class Store(Protocol):
+    """What keeps texts from one build to the next."""
+
+    def find(self, source: bytes) -> str | None:
+        """Return what is kept of a source; None if there is nothing."""
+
+    def keep(self, made: Iterable[tuple[bytes, str]]) -> None:
+        """Keep what was made from some sources."""
+
+
+class _Nothing:
+    def find(self, source: bytes) -> str | None:
+        return None
+
+    def keep(self, made: Iterable[tuple[bytes, str]]) -> None:
+        pass
+
+
+NOTHING = _Nothing()
+"""Keeps nothing."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +91,8 @@ class View:
     `branch` the one that is linked; `has_documentation` tells whether the modules' pages say what is in them; `kept`
     keeps what takes long to make; `has_folders` tells whether a page has a folder of its own (`papers/toy/`) or a file
     (`papers/toy.html`); `site_url` is the site's whole address, which ends in a slash, or empty; `description` is what
-    the site is, in a sentence; `history` tells when cards and answers came.
+    the site is, in a sentence; `history` tells when cards and answers came; `store` keeps what follows from a card, and
+    `code` is a digest of what makes it.
     """
 
     library: Library
@@ -76,10 +104,44 @@ class View:
     name: str = ""
     has_folders: bool = True
     has_documentation: bool = True
-    kept: Kept = _not_kept
+    kept: Kept = not_kept
     site_url: str = ""
     description: str = ""
     history: History = field(default_factory=History)
+    store: Store = NOTHING
+    code: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of what all that follows from a card depends on besides the library."""
+        templates = sorted(self.library.templates.items())
+        site = (self.repo, self.branch, self.name, self.has_folders, self.site_url)
+        told = (self.code, templates, site, json.dumps(self.library.extra))
+        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
+
+    @cached_property
+    def seen(self) -> View:
+        """What stands in for it and takes notes of what is asked."""
+        from quaere.pages import seen
+
+        return seen.seen(self)
+
+    @cached_property
+    def of_cards(self) -> Mapping[str, str]:
+        """A digest of all that is known of each card and its questions, other cards aside."""
+        return {slug: self._of_card(paper) for slug, paper in self.library.papers.items()}
+
+    def _of_card(self, paper: Paper) -> str:
+        library, slug = self.library, paper.slug
+        module, experiment = library.module_of(paper), library.experiments.get(slug)
+        asked = [
+            (one.running, [self.verdicts.get(answer.id) for answer in one.running], self.history.answered(one.id))
+            for one in self.asked[slug]
+        ]
+        ran = [(one.model_dump_json(), library.is_stale(slug, one)) for one in library.results.get(slug, ())]
+        span = self.history.files.get(paper.file)
+        told = (paper.digest, module and module.name, experiment and experiment.name, asked, ran, span)
+        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
 
     @cached_property
     def states(self) -> Mapping[str, State]:
@@ -115,17 +177,33 @@ class View:
         return {paper.slug: self._summary(paper) for paper in self.papers}
 
     def _summary(self, paper: Paper) -> Summary:
+        from quaere.pages import seen
+
         library = self.library
-        return summarize(
-            paper,
-            [(one, self.states[one.id]) for one in self.asked[paper.slug]],
-            library.module_of(paper),
-            claims.by_outcome(claims.judged(library, paper)),
-            [str(one.size) for one in library.results.get(paper.slug, ()) if library.is_stale(paper.slug, one)],
-            library.papers.keys(),
-            own_fields.facets(library.extra),
-            Here(self, addresses.PAPERS),
-        )
+
+        def made(shown: View) -> str:
+            return summarize(
+                paper,
+                [(one, self.states[one.id]) for one in self.asked[paper.slug]],
+                library.module_of(paper),
+                claims.by_outcome(claims.judged(library, paper)),
+                [str(one.size) for one in library.results.get(paper.slug, ()) if library.is_stale(paper.slug, one)],
+                shown.library.papers,
+                own_fields.facets(library.extra),
+                Here(shown, addresses.PAPERS),
+            ).tell()
+
+        return Summary.read(seen.derived(self, "summary", paper, made))
+
+    @cached_property
+    def told(self) -> Mapping[str, str]:
+        """What the library as JSON says of each paper."""
+        from quaere.pages import dump, seen
+
+        return {
+            slug: seen.derived(self, "JSON", paper, partial(dump.card, slug=slug))
+            for slug, paper in self.library.papers.items()
+        }
 
     @cached_property
     def tags(self) -> Mapping[str, tuple[Summary, ...]]:
@@ -148,25 +226,50 @@ class View:
         return _anchors(self.affiliations)
 
     @cached_property
-    def paper_parts(self) -> tuple[tuple[Summary, ...], ...]:
-        """The papers by the page of the list on which they stand."""
-        return parts.split(self.summaries.values(), parts.PAPERS)
+    def paper_parts(self) -> Mapping[int, tuple[Summary, ...]]:
+        """The papers by the number of the page of the list on which they stand."""
+        return _numbered(parts.split(self.summaries.values(), parts.PAPERS))
 
     @cached_property
-    def question_parts(self) -> tuple[tuple[Summary, ...], ...]:
-        """The papers with questions by the page on which the questions stand."""
+    def question_parts(self) -> Mapping[int, tuple[Summary, ...]]:
+        """The papers with questions by the number of the page on which the questions stand."""
         asked = (paper for paper in self.summaries.values() if paper.questions)
-        return parts.split(asked, parts.QUESTIONS, lambda paper: len(paper.questions))
+        return _numbered(parts.split(asked, parts.QUESTIONS, lambda paper: len(paper.questions)))
 
     @cached_property
-    def tag_parts(self) -> tuple[tuple[parts.Group, ...], ...]:
-        """The papers of each tag by the page on which they stand."""
-        return parts.split_groups(self.tags)
+    def tag_parts(self) -> Mapping[int, tuple[parts.Group, ...]]:
+        """The papers of each tag by the number of the page on which they stand."""
+        return _numbered(parts.split_groups(self.tags))
 
     @cached_property
-    def affiliation_parts(self) -> tuple[tuple[parts.Group, ...], ...]:
-        """The papers of each affiliation by the page on which they stand."""
-        return parts.split_groups(self.affiliations)
+    def affiliation_parts(self) -> Mapping[int, tuple[parts.Group, ...]]:
+        """The papers of each affiliation by the number of the page on which they stand."""
+        return _numbered(parts.split_groups(self.affiliations))
+
+    @cached_property
+    def tag_counts(self) -> Mapping[str, int]:
+        """How many papers have each tag."""
+        return {tag: len(papers) for tag, papers in self.tags.items()}
+
+    @cached_property
+    def affiliation_counts(self) -> Mapping[str, int]:
+        """How many papers have each affiliation."""
+        return {name: len(papers) for name, papers in self.affiliations.items()}
+
+    @cached_property
+    def references(self) -> Mapping[str, Reference]:
+        """The entry of each paper in the bibliography; topics have none."""
+        return {slug: paper.reference for slug, paper in self.library.papers.items() if slug not in self.topics}
+
+    @cached_property
+    def has_status(self) -> bool:
+        """Whether something has become of a paper."""
+        return any(paper.card.status for paper in self.library.papers.values())
+
+    @cached_property
+    def topics(self) -> frozenset[str]:
+        """The slugs of the topics."""
+        return frozenset(slug for slug, paper in self.library.papers.items() if paper.is_topic)
 
     @cached_property
     def mentions(self) -> Mapping[str, tuple[str, ...]]:
@@ -452,6 +555,13 @@ class Here:
         """Show code."""
         made = self.view.templates.get_template("code.html")
         return Markup(made.render(language=language, body=markup.highlighted(text, language)))
+
+
+_T = TypeVar("_T")
+
+
+def _numbered(found: Iterable[_T]) -> dict[int, _T]:
+    return dict(enumerate(found, 1))
 
 
 def _slugs(groups: Mapping[str, Sequence[Summary]]) -> dict[str, tuple[str, ...]]:

@@ -126,7 +126,7 @@ class _Build:
         self.project, self.library, self.site, self.fresh, self.served_at = project, library, site, fresh, served_at
         self.file = stamp.file(project.root, site, "pages", served_at)
         told = (
-            stamp.code(),
+            project.code,
             str(project.root),
             str(site),
             served_at,
@@ -134,7 +134,8 @@ class _Build:
             project.shows_private,
         )
         self.key = hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
-        self.former = Kept.read(self.file, self.key)
+        # A site that is served ends with the process.
+        self.former = project.cache.held(("site", self.key), Kept) if served_at else Kept.read(self.file, self.key)
         self.there = stamp.files_of(site)
         self.files: dict[str, Made] = {}
         self.unread: list[tuple[str, str, str]] = []
@@ -388,7 +389,7 @@ class _Build:
         is_kept = self.is_known and all(shell.is_plain for shell in self.front.shells.values())
         if is_kept:
             self.front.keep(self.project.cache)
-        Kept(
+        kept = Kept(
             self.key,
             self.settled,
             self.front.tell() if is_kept else None,
@@ -398,9 +399,13 @@ class _Build:
             looks(self.outputs),
             tuple(self.names),
             self.environment,
-        ).write(self.file)
+        )
+        if self.served_at:
+            self.project.cache.hold(("site", self.key), kept)
+            return
+        kept.write(self.file)
         if self.is_known and said:
-            stamp.keep(self.project.root, self.site, self.inputs, self.environment, said)
+            stamp.keep(self.project.root, self.site, self.inputs, self.environment, there, said)
 
 
 @contextmanager

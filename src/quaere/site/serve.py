@@ -48,7 +48,7 @@ def serve(
                 watched.add(path)
 
         def fresh_faults() -> Sequence[AuthorError]:
-            fresh = Project.find(project.root, shows_private=project.shows_private)
+            fresh = project.again()
             library, faults = fresh.check(keep=True)
             return faults or build(fresh, library, site, served_at=address, tell=tell)[0]
 

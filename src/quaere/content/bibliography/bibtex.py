@@ -83,6 +83,7 @@ class Bibliography:
 
     def __init__(self, text: str, file: str) -> None:
         self._file = file
+        self._read: dict[str, tuple[Reference | None, list[BibError]]] = {}
         self._library = Splitter(_BRACE_BELOW.sub(r"\1\3\2", _COMMENTARY.sub("@_", text))).split()
         for entry in self._library.entries:
             entry.entry_type = entry.entry_type.removeprefix("_")

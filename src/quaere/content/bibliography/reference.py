@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,6 +72,12 @@ class Reference:
     def of_title(cls, title: str, place: Place) -> Reference:
         """Return what stands in the place of an entry where there is nothing but a title."""
         return cls("", "topic", {"title": Text.of(title)}, {}, of_fields({}), {}, place)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all but its place, which changes with what stands above it."""
+        told = (self.key, self.kind, self.texts, self.names, self.issued, self.sources)
+        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()[:32]
 
     @cached_property
     def fields(self) -> Mapping[str, str]:
