@@ -89,7 +89,15 @@ def _findings(base: Project) -> tuple[Library, list[AuthorError], Mending]:
     found = [*faults, *remarks(library)]
     if base.evidence.warning:
         found.append(AuthorError(Place(""), base.evidence.warning, severity=Severity.WARNING, rule="verdicts"))
-    mending = mend(library, found, text_of(base))
+    texts = text_of(base)
+
+    def readable(path: str) -> str | None:
+        # What can't be read is told already.
+        with contextlib.suppress(OSError, ValueError):
+            return texts(path)
+        return None
+
+    mending = mend(library, found, readable)
     # A remark of the check on what is mended says it already.
     told = {(one.place.file, one.place.line, one.rule) for one in found}
     found += [one for one in mending.found if (one.place.file, one.place.line, one.rule) not in told]
