@@ -56,7 +56,7 @@ def test_one_run_reports_all_faults_of_all_files_and_runs_and_writes_nothing(bas
     assert "Traceback" not in run.stderr
     wanted = sorted(line for case in together for line in problems(expected(case)))
     assert problems(run.stderr) == wanted
-    assert run.stdout == f"{len(wanted)} faults\n"
+    assert run.stdout == f"{len(wanted)} faults; `quaere check --fix` mends 11\n"
     assert base.files() == before
     assert not (base.root / "executed").exists()
 
