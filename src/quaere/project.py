@@ -324,5 +324,5 @@ class Project:
         verdicts = {id: verdict for id, verdict in self.verdicts(library).items() if id in known}
         kept, code = self.cache.get, self.code
         return render.view(
-            library, verdicts, citations=citations, history=found, kept=kept, store=self.cache, code=code, **site
+            library, verdicts, citations=citations, history=found, kept=kept, store=self.cache, made_by=code, **site
         )

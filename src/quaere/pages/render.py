@@ -32,6 +32,7 @@ from quaere.pages import (
     card,
     claims,
     code,
+    dump,
     exports,
     facets,
     feeds,
@@ -79,7 +80,7 @@ def view(
     has_documentation: bool = True,
     kept: Kept = not_kept,
     store: Store = NOTHING,
-    code: str = "",
+    made_by: str = "",
     site_url: str = "",
     description: str = "",
     history: History | None = None,
@@ -97,7 +98,7 @@ def view(
         has_documentation: Whether the modules' pages document what is in them.
         kept: What keeps the drawings; without it they are drawn each time.
         store: What keeps what follows from a card.
-        code: A digest of the code that makes it.
+        made_by: A digest of the code that makes it.
         site_url: The whole address of the site; without one, feeds and previews name no whole addresses.
         description: What the site is, in a sentence.
         history: When cards and answers came, as far as it is known.
@@ -131,7 +132,9 @@ def view(
             has_documentation,
             kept=kept,
             store=store,
-            code=code,
+            code=made_by,
+            derive=seen.derived,
+            tell=dump.card,
             site_url=f"{site_url.rstrip('/')}/" if site_url else "",
             description=description,
             history=history or History(),

@@ -97,7 +97,8 @@ def derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) ->
         paper: The card.
         make: Makes it of a view that takes notes.
     """
-    source, shown = f"{view.key} {name} {view.of_cards[paper.slug]}".encode(), view.seen
+    source = f"{view.key} {name} {view.of_cards[paper.slug]}".encode()
+    shown: View = vars(view).setdefault("_seen", seen(view))
     if (told := view.store.find(source)) is not None:
         asked, made = json.loads(told)
         if answers(shown, asked) == asked:

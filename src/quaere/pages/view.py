@@ -83,6 +83,28 @@ NOTHING = _Nothing()
 """Keeps nothing."""
 
 
+class Derive(Protocol):
+    """Returns what follows from a card, made by a function of a view, or what is kept of it under a name."""
+
+    def __call__(self, view: View, name: str, paper: Paper, make: Callable[[View], str]) -> str:
+        """Return it."""
+
+
+class Tell(Protocol):
+    """Returns what the library as JSON says of a card."""
+
+    def __call__(self, view: View, slug: str) -> str:
+        """Return it."""
+
+
+def _made(view: View, name: str, paper: Paper, make: Callable[[View], str]) -> str:
+    return make(view)
+
+
+def _untold(view: View, slug: str) -> str:
+    return "{}"
+
+
 @dataclass(frozen=True)
 class View:
     """Everything that pages are rendered from.
@@ -91,8 +113,8 @@ class View:
     `branch` the one that is linked; `has_documentation` tells whether the modules' pages say what is in them; `kept`
     keeps what takes long to make; `has_folders` tells whether a page has a folder of its own (`papers/toy/`) or a file
     (`papers/toy.html`); `site_url` is the site's whole address, which ends in a slash, or empty; `description` is what
-    the site is, in a sentence; `history` tells when cards and answers came; `store` keeps what follows from a card, and
-    `code` is a digest of what makes it.
+    the site is, in a sentence; `history` tells when cards and answers came; `store` keeps what follows from a card,
+    `code` is a digest of what makes it, and `derive` makes it, or finds it there; `tell` says a card in JSON.
     """
 
     library: Library
@@ -110,6 +132,8 @@ class View:
     history: History = field(default_factory=History)
     store: Store = NOTHING
     code: str = ""
+    derive: Derive = _made
+    tell: Tell = _untold
 
     @cached_property
     def key(self) -> str:
@@ -118,13 +142,6 @@ class View:
         site = (self.repo, self.branch, self.name, self.has_folders, self.site_url)
         told = (self.code, templates, site, json.dumps(self.library.extra))
         return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
-
-    @cached_property
-    def seen(self) -> View:
-        """What stands in for it and takes notes of what is asked."""
-        from quaere.pages import seen
-
-        return seen.seen(self)
 
     @cached_property
     def of_cards(self) -> Mapping[str, str]:
@@ -177,8 +194,6 @@ class View:
         return {paper.slug: self._summary(paper) for paper in self.papers}
 
     def _summary(self, paper: Paper) -> Summary:
-        from quaere.pages import seen
-
         library = self.library
 
         def made(shown: View) -> str:
@@ -193,15 +208,13 @@ class View:
                 Here(shown, addresses.PAPERS),
             ).tell()
 
-        return Summary.read(seen.derived(self, "summary", paper, made))
+        return Summary.read(self.derive(self, "summary", paper, made))
 
     @cached_property
     def told(self) -> Mapping[str, str]:
         """What the library as JSON says of each paper."""
-        from quaere.pages import dump, seen
-
         return {
-            slug: seen.derived(self, "JSON", paper, partial(dump.card, slug=slug))
+            slug: self.derive(self, "JSON", paper, partial(self.tell, slug=slug))
             for slug, paper in self.library.papers.items()
         }
 
