@@ -168,7 +168,7 @@ def generated(folder: Path) -> Library:
 def test_the_dump_is_what_its_schema_and_its_model_say(made: dict[str, str], tmp_path: Path) -> None:
     other = render.view(generated(tmp_path), {}, name="Generated", site_url="https://example.org/")
     tiny = render.view(dataclasses.replace(tried(), docs={"a.md": "# A"}), VERDICTS)
-    for text in (made[exports.LIBRARY], *(json.dumps(dump.whole(one)) for one in (other, tiny))):
+    for text in (made[exports.LIBRARY], *map(dump.whole, (other, tiny))):
         jsonschema.validate(json.loads(text), SCHEMA, format_checker=jsonschema.FormatChecker())
         # The model knows no further fields.
         dump.WholeLibrary.model_validate_json(text)
