@@ -133,7 +133,7 @@ def test_every_text_of_every_field_of_a_card_is_in_the_dump(base: Base) -> None:
     told = {field for paper in library.papers.values() for field in used(paper.card)}
     # What is private is not in the dump.
     assert {(one.__name__, name) for one, name in fields - told if name != "private"} == set()
-    whole = json.loads(json.dumps(dump.whole(base.project.view(library))))
+    whole = json.loads(dump.whole(base.project.view(library)))
     found = {paper["slug"]: set(scalars(paper)) for paper in (*whole["papers"], *whole["topics"])}
     for slug in library.papers:
         written = yaml.safe_load((base.root / f"papers/{slug}.yml").read_text(encoding="utf-8"))
