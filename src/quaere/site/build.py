@@ -102,9 +102,9 @@ def build(
             is_written = not (faults and is_strict)
             if is_written:
                 _update(site, scratch / "site", work.files.keys())
-                project.cache.prune()
                 if not faults:
                     work.keep(said and {**said, "remarks": [*said.get("remarks", ()), *remarks]})
+                project.cache.prune()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
