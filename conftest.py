@@ -9,13 +9,14 @@ os.environ["REFERENCE_IMPL_CHECK_SHAPES"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 EXPERIMENTS = "tests/experiments/test_experiments.py"
+GRADIENTS = "tests/experiments/test_gradients.py"
 LONGEST = (
     EXPERIMENTS,
     "tests/site/test_accessibility.py",
     "tests/site/test_use.py",
     "tests/site/test_hostile.py",
     "tests/engine/test_verify.py",
-    "tests/experiments/test_gradients.py",
+    GRADIENTS,
     "tests/engine/test_newcomer.py",
     "tests/engine/test_kills.py",
     "tests/site/test_search.py",
@@ -52,6 +53,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file, _, test = nodeid.partition("::")
-            return f"{file} {test.partition('[')[2] < 'l'}" if file == EXPERIMENTS else file
+            if file in (EXPERIMENTS, GRADIENTS):
+                return f"{EXPERIMENTS} {file == GRADIENTS or test.partition('[')[2] < 'l'}"
+            return file
 
     return Together(config, log)

@@ -2,9 +2,8 @@
 
 import contextlib
 import io
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -38,10 +37,9 @@ def shown_by(cells: Sequence[str]) -> str:
     return "".join(shown[-2:])
 
 
-def called(arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Return the exit code, and what was printed; with some variables of the environment."""
+def called(arguments: Sequence[str]) -> tuple[int, str]:
+    """Return the exit code, and what was printed."""
     printed = io.StringIO()
-    os.environ.update(variables or {})
     sys.argv = ["quaere", *arguments]
     code: object = 0
     with contextlib.redirect_stdout(printed), patch.object(Project, "read", read_once):
@@ -50,10 +48,3 @@ def called(arguments: Sequence[str], variables: Mapping[str, str] | None = None)
         except SystemExit as ended:
             code = ended.code or 0
     return (code if isinstance(code, int) else 1), printed.getvalue()
-
-
-def write_called(file: Path, arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
-    """Call the command, write what it printed to a file, and exit as it does."""
-    code, printed = called(arguments, variables)
-    file.write_text(printed, encoding="utf-8")
-    sys.exit(code)

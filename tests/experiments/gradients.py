@@ -64,18 +64,25 @@ def _projections(model: nn.Module) -> Any:
             yield f"{name} along", float((weight.grad.double() * direction).sum())
 
 
-def main() -> None:
-    # One folder for all processes: what the first writes, all read.
-    folder, *slugs = sys.argv[1:]
+def first_gradients(folder: Path, *slugs: str) -> tuple[int, dict[str, dict[str, float]]]:
+    """Return the number of processes, and the first gradients of experiments' trainings.
+
+    The runs lie in one folder for all processes.
+    """
     found = {}
     for slug in slugs:
-        run = GradientRun(Path(folder) / slug)
+        # What the first process writes, all read.
+        run = GradientRun(folder / slug)
         with contextlib.suppress(Enough):
             importlib.import_module(f"reference_impl.experiments.{slug}").experiment(run)
         found.update({f"{slug} {name}": one for name, one in run.found.items()})
-        is_first = run.is_first
-    if is_first:
-        print(json.dumps({"processes": accelerate.PartialState().num_processes, "found": found}))
+    return accelerate.PartialState().num_processes, found
+
+
+def main() -> None:
+    processes, found = first_gradients(Path(sys.argv[1]), *sys.argv[2:])
+    if accelerate.PartialState().is_main_process:
+        print(json.dumps({"processes": processes, "found": found}))
 
 
 if __name__ == "__main__":

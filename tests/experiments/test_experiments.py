@@ -3,15 +3,12 @@
 import contextlib
 import functools
 import json
-import multiprocessing
 import os
 import random
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,34 +19,18 @@ from nbclient import NotebookClient
 
 from quaere.content import results
 from quaere.content.results import Figure, Lines, Result
-from tests.experiments.called import LIBRARY, ROOT, called, shown_by, write_called
+from tests.experiments.called import LIBRARY, ROOT, called, shown_by
+from tests.experiments.conftest import environment, in_two, pool_of
 from tests.experiments.test_training import launched
 
 SLUGS = sorted(slug for slug, paper in LIBRARY.papers.items() if paper.card.implementation == slug)
 RUNS = ROOT / ".quaere" / "runs"
-PRELOADED = [
-    "IPython.core.interactiveshell",
-    "beartype",
-    "matplotlib.backends.backend_svg",
-    "matplotlib.figure",
-    "reference_impl.experiments.training",
-    "scipy.stats",
-    "sklearn.datasets",
-    "tests.experiments.called",
-    "torch._dynamo",
-]
 SEED = 1000
 """Of the runs of these tests, which so leave a person's own alone."""
 
 
 def slow(slug: str) -> Any:
     return pytest.param(slug, marks=pytest.mark.slow)
-
-
-def environment() -> dict[str, str]:
-    """Shapes are not checked in a run, and small nets are fastest with one thread."""
-    without = {name: value for name, value in os.environ.items() if name != "REFERENCE_IMPL_CHECK_SHAPES"}
-    return {**without, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default", "COLUMNS": "200"}
 
 
 def run_of(slug: str) -> list[str]:
@@ -71,26 +52,6 @@ class Smoke:
     shown: str
     printed: str
     result: Result
-
-
-@pytest.fixture(scope="session")
-def server() -> Any:
-    """Return what forks processes from one that has imported what takes long."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    with pytest.MonkeyPatch.context() as patch, pool_of(1, context) as pool:
-        patch.chdir(ROOT)
-        patch.delenv("REFERENCE_IMPL_CHECK_SHAPES", raising=False)
-        for name, value in environment().items():
-            patch.setenv(name, value)
-        # It begins with the environment of this moment.
-        pool.submit(os.getpid).result()
-    return context
-
-
-def pool_of(processes: int, context: Any) -> ProcessPoolExecutor:
-    """Return a pool in which each call has a process of its own."""
-    return ProcessPoolExecutor(processes, context, max_tasks_per_child=1)
 
 
 @pytest.fixture(scope="session")
@@ -189,11 +150,11 @@ def test_its_notebook_runs_in_a_kernel(slug: str, smoke: Callable[[str], Smoke])
 # Each kind of loop is stopped and taken up again in its own tests; all else of the way is the same for all.
 @pytest.mark.parametrize("slug", ["lstm", *map(slow, ("attention_agent", "curl", "detr", "vit"))])
 def test_a_run_that_is_killed_and_taken_up_again_ends_in_the_same_numbers(
-    slug: str, smoke: Callable[[str], Smoke], server: Any, tmp_path: Path
+    slug: str, smoke: Callable[[str], Smoke], server: Any
 ) -> None:
     whole = smoke(slug).result
     folder = folder_of(slug)
-    process = server.Process(target=write_called, args=(tmp_path / "printed", run_of(slug)))
+    process = server.Process(target=called, args=(run_of(slug),))
     # Somewhere between the first piece and the last.
     started, deadline = time.time_ns(), time.monotonic() + 120
     process.start()
@@ -250,28 +211,10 @@ def printed_by_launched(slug: str) -> str:
 
 
 def printed_by_two(slug: str, server: Any, folder: Path) -> str:
-    """Return what a run in two processes prints; they are forked, with the variables that the launcher sets."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    files = [folder / "first", folder / "second"]
-    both = [
-        server.Process(target=write_called, args=(file, run_of(slug), {"RANK": rank, "LOCAL_RANK": rank, **shared}))
-        for rank, file in zip("01", files, strict=True)
-    ]
-    try:
-        for process in both:
-            process.start()
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and {None} <= {process.exitcode for process in both} <= {None, 0}:
-            time.sleep(0.02)
-        assert [process.exitcode for process in both] == [0, 0]
-    finally:
-        # If one fails, the other waits for it.
-        for process in both:
-            process.kill()
-            process.join()
-    return "".join(file.read_text(encoding="utf-8") for file in files)
+    """Return what a run in two forked processes prints."""
+    ended = in_two(server, folder, called, run_of(slug))
+    assert [code for code, _ in ended] == [0, 0], ended
+    return "".join(printed for _, printed in ended)
 
 
 def points(figure: Figure) -> list[float]:

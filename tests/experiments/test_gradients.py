@@ -1,10 +1,13 @@
 """Experiments that draw batches: two processes have the gradients of one on the joined batch."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quaere.project import Project
+from tests.experiments.conftest import in_two, pool_of
+from tests.experiments.gradients import first_gradients
 from tests.experiments.test_training import gradients
 
 LIBRARY = Project.find(Path(__file__).parents[2]).read()[0]
@@ -17,21 +20,29 @@ ALWAYS = ("curl", "detr", "transformer")
 
 
 @pytest.fixture(scope="module")
-def first_gradients(
-    request: pytest.FixtureRequest,
+def alone_and_together(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, server: Any
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
     mine = (item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function))
     wanted = [str(item.callspec.params["slug"]) for item in mine]
-    return gradients(1, *wanted), gradients(2, *wanted)
+    # As a person launches them, or forked.
+    if set(wanted) - set(ALWAYS):
+        return gradients(1, *wanted), gradients(2, *wanted)
+    folder = tmp_path_factory.mktemp("gradients")
+    with pool_of(1, server) as pool:
+        _, alone = pool.submit(first_gradients, folder / "alone", *wanted).result(timeout=300)
+    (processes, together), _ = in_two(server, folder, first_gradients, folder / "together", *wanted)
+    assert processes == 2
+    return alone, together
 
 
 @pytest.mark.parametrize(
     "slug", [slug if slug in ALWAYS else pytest.param(slug, marks=pytest.mark.slow) for slug in IN_TWO]
 )
 def test_two_processes_have_the_gradients_of_one_on_the_joined_batch(
-    slug: str, first_gradients: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]
+    slug: str, alone_and_together: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]
 ) -> None:
-    one, two = first_gradients
+    one, two = alone_and_together
     names = [name for name in one if name.startswith(f"{slug} ")]
     assert names
     for name in names:
