@@ -187,7 +187,9 @@ def test_what_leads_to_something_private_is_a_fault_with_its_place(secret: Base)
     secret.write({"papers/toy.yml": card.replace("builds_on: [toy]", "")})
     secret.write({"papers/zebra.yml": str(FILES["papers/zebra.yml"]).replace("builds_on: [toy]\n", "")})
     secret.write({"docs/index.md": "# Home\n\nSee [[zebra.numbat]].\n\n<!-- quaere:question toy.dugong -->\n"})
-    secret.write({"reference_impl/other.py": '"""Other.\n\nAnswers: toy.dugong\n    >>> 1\n    1\n"""\n'})
+    secret.write(
+        {"reference_impl/other.py": '"""Other.\n\nAnswers: toy.dugong\n    >>> 1\n    1\n"""\nfrom . import zebra\n'}
+    )
     hint = "  hint: take it out, make this private too, or make that public"
     told = "is private, and stands here where everybody sees it"
     assert secret.report().split("\n") == [
@@ -206,7 +208,9 @@ def test_what_leads_to_something_private_is_a_fault_with_its_place(secret: Base)
         f"papers/toy.yml:13:32: `zebra` {told} (at $.departures[0].from)",
         hint,
         f"reference_impl/other.py:3:10: `toy.dugong` {told}",
-        "  hint: answer it in the module of a private card, or make it public",
+        "  hint: move this into the module of a private card, or make that public",
+        f"reference_impl/other.py:7:15: `zebra` {told}",
+        "  hint: move this into the module of a private card, or make that public",
     ]
     assert said(secret, "build").exit_code == 1
     assert not (secret.root / "site").exists()

@@ -380,14 +380,19 @@ def leaks(whole: Library, shown: Library) -> Iterator[AuthorError]:
                 place = Place(f"{whole.settings.docs}/{file}", page.count("\n", 0, offset) + 1, column)
                 yield PrivacyError(place, problem.format(name), hint)
     private = [name for name in whole.questions if name not in shown.questions]
-    private += [module.name for module in whole.modules if module.name not in shown.named_modules]
-    named = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, private))})(?![\w-])") if private else None
+    modules = [module.name for module in whole.modules if module.name not in shown.named_modules]
+    names = "|".join(map(re.escape, (*private, *modules)))
+    own = "|".join(re.escape(name.rpartition(".")[2]) for name in modules)
+    # Of what is imported from a package, or from beside, the module alone is named.
+    imported = rf"|^[ \t]*from[ \t]+[\w.]+[ \t]+import[ \t(]+[^#]*?\b(?P<own>{own})\b" if own else ""
+    named = re.compile(rf"(?<![\w.])(?:{names})(?![\w-]){imported}") if names else None
     for module in shown.modules if named else ():
         for number, line in enumerate(module.source.split("\n"), 1):
             if named and (mention := named.search(line)):
-                where = Place(module.file, number, mention.start() + 1)
-                rather = "answer it in the module of a private card, or make it public"
-                yield PrivacyError(where, problem.format(mention[0]), rather)
+                group = "own" if imported and mention["own"] else 0
+                where = Place(module.file, number, mention.start(group) + 1)
+                rather = "move this into the module of a private card, or make that public"
+                yield PrivacyError(where, problem.format(mention[group]), rather)
 
 
 def _names(paper: Paper) -> Iterator[tuple[tuple[str | int, ...], str]]:
