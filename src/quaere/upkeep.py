@@ -83,12 +83,9 @@ def _findings(base: Project) -> tuple[Library, list[AuthorError], Mending]:
     """Return the library, all that is found in it, in the order of places, and what of it can be mended."""
     from quaere.authoring.mending import mend
     from quaere.content.check import remarks
-    from quaere.errors import AuthorError, Place
 
     library, faults = base.examine()
     found = [*faults, *remarks(library)]
-    if base.evidence.warning:
-        found.append(AuthorError(Place(""), base.evidence.warning, severity=Severity.WARNING, rule="verdicts"))
     texts = text_of(base)
 
     def readable(path: str) -> str | None:

@@ -209,7 +209,7 @@ def test_check_counts_what_is_sound(base: Base, call: Call) -> None:
 def test_check_shows_faults_apart_from_their_count(base: Base, call: Call) -> None:
     base.write(FAULT)
     before = base.files()
-    assert call("check") == Result(1, "1 fault\n", TOLD)
+    assert call("check") == Result(1, "1 fault; `quaere check --fix` mends 1\n", TOLD)
     for arguments in (["questions"], ["show", "toy"], ["export"]):
         assert call(*arguments).err == TOLD
     assert base.files() == before, "reading wrote something"
