@@ -20,6 +20,9 @@ from typing import Any
 CACHE = Path(".quaere") / "cache"
 """The folder of what is kept, from that of the knowledge base. It may be deleted at any time."""
 
+CHECKED = "check.stamp"
+"""The file there that tells of the last check."""
+
 # A file that was changed so short a time ago may change again without another time of change.
 _DOUBTFUL = 2_000_000_000
 # Bytes. Nothing of a knowledge base is read beyond, and a file that has no end would be read forever.
@@ -230,26 +233,52 @@ def unchanged(folder: Path, site: Path | None) -> dict[str, Any] | None:
     Returns:
         What the last build had to say; None if anything has changed, or if nothing is known.
     """
-    here = Path(os.path.realpath(folder))
-    marks = ("pyproject.toml", "papers", ".quaere")
-    root = next((one for one in (here, *here.parents) if any((one / mark).exists() for mark in marks)), None)
-    if root is None:
+    if (root := _root(folder)) is None:
         return None
     site = Path(os.path.realpath(site or root / "site"))
     kept = read(file(root, site, "stamp"))
-    if not isinstance(kept, dict) or (kept.get("root"), kept.get("site")) != (str(root), str(site)):
-        return None
     try:
-        is_same = (
-            kept["code"] == code()
-            and all(os.environ.get(name) == value for name, value in kept["environment"].items())
-            and all(
-                (found := _status(Path(path))) and [found.st_size, found.st_mtime_ns] == told
-                for path, told in kept["modules"].items()
-            )
-            and kept["outputs"] == files_of(site)
-            and digests(scan(root, kept["names"], kept["inputs"], kept["at"])) == digests(kept["inputs"])
-        )
+        is_same = kept["site"] == str(site) and kept["outputs"] == files_of(site) and _is_same(root, kept)
         return dict(kept["said"]) if is_same else None
     except (KeyError, TypeError, AttributeError, IndexError):
         return None
+
+
+def keep_check(root: Path, inputs: Inputs, said: str) -> None:
+    """Remember what was checked, and what there was to say, where a folder of what is kept is there."""
+    if (root / CACHE).is_dir():
+        told: dict[str, Any] = {"root": str(root), "code": code(), "environment": {}, "modules": modules(root)}
+        told |= {"names": list(inputs.names), "inputs": inputs.files, "at": inputs.at, "said": said}
+        write(root / CACHE / CHECKED, told)
+
+
+def checked(folder: Path) -> str | None:
+    """Return what the last check had to say; None if anything has changed, or if nothing is known."""
+    if (root := _root(folder)) is None:
+        return None
+    kept = read(root / CACHE / CHECKED)
+    try:
+        return str(kept["said"]) if _is_same(root, kept) else None
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
+def _root(folder: Path) -> Path | None:
+    """Return the folder of the knowledge base that a folder belongs to."""
+    here = Path(os.path.realpath(folder))
+    marks = ("pyproject.toml", "papers", ".quaere")
+    return next((one for one in (here, *here.parents) if any((one / mark).exists() for mark in marks)), None)
+
+
+def _is_same(root: Path, kept: Mapping[str, Any]) -> bool:
+    """Return whether the code and all files are as they were."""
+    return (
+        kept["root"] == str(root)
+        and kept["code"] == code()
+        and all(os.environ.get(name) == value for name, value in kept["environment"].items())
+        and all(
+            (found := _status(Path(path))) is not None and [found.st_size, found.st_mtime_ns] == told
+            for path, told in kept["modules"].items()
+        )
+        and digests(scan(root, kept["names"], kept["inputs"], kept["at"])) == digests(kept["inputs"])
+    )

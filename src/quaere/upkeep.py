@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quaere import stamp
 from quaere.author import AsJson, Base, text_of
 from quaere.content.states import Kind
 from quaere.errors import Severity
@@ -53,12 +54,18 @@ def check(
     project: Base = Path(),
 ) -> None:
     """Check cards, bibliography and answers, and report all faults. Nothing is run."""
-    from quaere.authoring import changes
-    from quaere.project import Project
-
     if dry_run and not fix:
         raise typer.BadParameter("it shows what --fix would change: add --fix", param_hint="--dry-run")
+    is_plain = form is Format.TEXT and not fix
+    if is_plain and (line := stamp.checked(project)):
+        print(line)
+        return
+    from quaere.authoring import changes
+    from quaere.content import plugins
+    from quaere.project import Project
+
     base = Project.find(project)
+    inputs = stamp.look(base.root, base.names, base.root / stamp.CACHE / stamp.CHECKED)
     diff, said = "", ""
     with changes.alone(base.root) if fix and not dry_run else contextlib.nullcontext():
         library, found, mending = _findings(base)
@@ -72,6 +79,9 @@ def check(
         _show(library, found, mending, said, diff if dry_run else "")
     else:
         _print(form, base, found, mending, {"counts": counts, "said": said, "diff": diff})
+    # What plugins check may follow from anything.
+    if is_plain and not found and not mending.mended and not plugins.names("quaere.checks"):
+        stamp.keep_check(base.root, inputs, _sound(library))
     # With a dry run, what would be mended does not count.
     left = [one for one in found if not (dry_run and any(one is other for other in mending.mended))]
     order = list(Severity)
@@ -84,7 +94,7 @@ def _findings(base: Project) -> tuple[Library, list[AuthorError], Mending]:
     from quaere.authoring.mending import mend
     from quaere.content.check import remarks
 
-    library, faults = base.examine()
+    library, faults = base.examine(keep=(base.root / stamp.CACHE).is_dir())
     found = [*faults, *remarks(library)]
     texts = text_of(base)
 
@@ -102,7 +112,7 @@ def _findings(base: Project) -> tuple[Library, list[AuthorError], Mending]:
 
 
 def _show(library: Library, found: Sequence[AuthorError], mending: Mending, said: str, diff: str) -> None:
-    from quaere.terminal import Terminal, size
+    from quaere.terminal import Terminal
 
     out, err = Terminal(), Terminal(stderr=True)
     order = list(Severity)
@@ -118,8 +128,14 @@ def _show(library: Library, found: Sequence[AuthorError], mending: Mending, said
     if faults:
         out.print(f"{faults} fault{'s' * (faults != 1)}{mendable}")
     else:
-        what = f"{size(library)}, {len(library.questions)} questions, {len(library.answers)} answers"
-        out.print(f"{what}: no faults{mendable}", soft_wrap=True)
+        out.print(f"{_sound(library)}{mendable}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _sound(library: Library) -> str:
+    """Say that a library has no faults."""
+    from quaere.terminal import size
+
+    return f"{size(library)}, {len(library.questions)} questions, {len(library.answers)} answers: no faults"
 
 
 def _print(

@@ -269,6 +269,25 @@ def test_without_a_change_nothing_is_imported_that_takes_time(base: Base) -> Non
         assert again.stderr.strip() == "[]", path
 
 
+def test_a_check_without_a_change_ends_at_once_and_sees_each_change(base: Base) -> None:
+    slow = "{'griffe', 'markdown_it', 'pydantic', 'rich', 'yaml'}"
+    code = "import atexit, sys; from quaere.cli import main\n"
+    code += f"atexit.register(lambda: print(sorted({slow} & sys.modules.keys()))); main()"
+
+    def checked() -> list[str]:
+        ran = subprocess.run([sys.executable, "-c", code, "check"], cwd=base.root, capture_output=True, text=True)
+        return [*ran.stdout.splitlines(), *ran.stderr.splitlines()]
+
+    before = checked()
+    assert not (base.root / ".quaere").exists(), "a check makes no folder"
+    (base.root / ".quaere/cache").mkdir(parents=True)
+    checked()
+    assert checked() == [before[0], "[]"]
+    base.write({"papers/toy.yml": SOUND["papers/toy.yml"].replace("cite: toy2020", "cite: toy2021")})
+    assert any("no entry `toy2021`" in line for line in checked())
+    assert any("no entry `toy2021`" in line for line in checked())
+
+
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data.replace(b"toy", b"yot")])
 @pytest.mark.parametrize("kind", ["pages", "sqlite"])
 def test_what_is_kept_is_not_trusted_when_it_is_corrupt(

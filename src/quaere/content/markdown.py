@@ -86,9 +86,9 @@ class Link:
     offset: int
 
 
-def links(text: str, *, inline: bool = False) -> Iterator[Link]:
-    """Yield the links of a text, or of a single line, in their order."""
-    environment: dict[str, Any] = {}
+def links(text: str, *, inline: bool = False, own: bool = False) -> Iterator[Link]:
+    """Yield the links of a text, or of a single line, in their order; those of lines without brackets not if `own`."""
+    environment: dict[str, Any] = {"brackets": own}
     shared = _shared(inline)
     tokens = shared.parseInline(text, environment) if inline else shared.parse(text, environment)
     # In the place of this character the parser has another.
@@ -103,7 +103,7 @@ def links(text: str, *, inline: bool = False) -> Iterator[Link]:
 
 def own_links(text: str, *, inline: bool = False) -> list[Link]:
     """Return the links of a text to what is in the library, in their order; all of them begin with a bracket."""
-    return sorted(links(text, inline=inline), key=lambda link: link.offset) if "[" in text else []
+    return sorted(links(text, inline=inline, own=True), key=lambda link: link.offset) if "[" in text else []
 
 
 class _Source:
@@ -265,11 +265,21 @@ def parser(*, lines: bool = False) -> MarkdownIt:
         _remember_place(markdown, name)
     markdown.block.ruler.before("html_block", "comment", _comment, {"alt": ["paragraph", "reference", "blockquote"]})
     markdown.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
+    markdown.core.ruler.at("inline", _lines)
     markdown.core.ruler.before("inline", "callouts", _callouts)
     markdown.core.ruler.after("inline", "tasks", _tasks)
     markdown.core.ruler.after("inline", "written", _remember_written)
     markdown.core.ruler.before("inline", "definitions", _shorten_definitions)
     return markdown
+
+
+def _lines(state: StateCore) -> None:
+    """Read the lines of blocks as markdown-it-py does, but those that hold nothing of what is looked for."""
+    for token in state.tokens:
+        if token.type == "inline":
+            token.children = token.children or []
+            if not state.env.get("brackets") or "[" in token.content:
+                state.md.inline.parse(token.content, state.md, state.env, token.children)
 
 
 def _remember_written(state: StateCore) -> None:

@@ -10,6 +10,11 @@ from typing import Any
 from quaere.errors import Place, PluginError
 
 
+def names(group: str) -> list[str]:
+    """Return the names of the entry points of a group."""
+    return [point.name for point in entry_points(group=group)]
+
+
 def loaded(group: str) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield the name of each entry point of a group, and the function that it names.
 
