@@ -8,9 +8,11 @@ const frames = new ResizeObserver((changes) => {
 });
 
 // Each is measured when it is drawn, and not before: to ask for the width of what is out of sight has the browser draw it.
+// The theme, too, lets the keyboard into code, but only when that has come into sight.
+const code = document.querySelector(".q-reading") ? "" : ", .highlight code";
 const watched = new Set();
 const watch = () => {
-  for (const frame of document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, .diagram, .q-across, .q-flow")) {
+  for (const frame of document.querySelectorAll(`.md-typeset__scrollwrap, div.arithmatex, .diagram, .q-across, .q-flow${code}`)) {
     if (!watched.has(frame)) frames.observe(frame);
     watched.add(frame);
   }
