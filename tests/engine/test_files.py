@@ -329,13 +329,13 @@ def test_no_verb_hands_a_terminal_what_it_would_obey(hostile: Base, arguments: t
         ("OSError(errno.EROFS, 'Read-only file system', 'x')", "x: Read-only file system\n  hint: the disk can only"),
         ("PermissionError(errno.EACCES, 'Permission denied', 'x')", "x: Permission denied\n  hint: let whoever"),
         ("MemoryError()", "the memory is full\n  hint: "),
-        ("RecursionError()", "something is nested too deep to be read, in cli.py:"),
+        ("RecursionError()", "something is nested too deep to be read, in upkeep.py:"),
         ("UnicodeEncodeError('ascii', 'é', 0, 1, 'x')", "ascii has no sign for '\\xe9'\n  hint: set PYTHONIO"),
     ],
 )
 def test_what_the_machine_refuses_is_a_message(base: Base, error: str, said: str) -> None:
-    code = f"import errno\nfrom quaere import cli, project\ndef fail(*_):\n    raise {error}\n"
-    code += "project.Project.check = fail\ncli.main()"
+    code = f"import errno\nfrom quaere import cli, project\ndef fail(*_, **__):\n    raise {error}\n"
+    code += "project.Project.examine = fail\ncli.main()"
     run = subprocess.run([sys.executable, "-c", code, "check"], cwd=base.root, capture_output=True, text=True)
     assert run.stderr.startswith(said)
     assert "Traceback" not in run.stderr
@@ -344,8 +344,8 @@ def test_what_the_machine_refuses_is_a_message(base: Base, error: str, said: str
 
 @pytest.mark.parametrize("error", ["ValueError('x')", "OSError(errno.EBADF, 'x')", "KeyError('x')"])
 def test_a_mistake_of_ours_is_a_traceback(base: Base, error: str) -> None:
-    code = f"import errno\nfrom quaere import cli, project\ndef fail(*_):\n    raise {error}\n"
-    code += "project.Project.check = fail\ncli.main()"
+    code = f"import errno\nfrom quaere import cli, project\ndef fail(*_, **__):\n    raise {error}\n"
+    code += "project.Project.examine = fail\ncli.main()"
     run = subprocess.run([sys.executable, "-c", code, "check"], cwd=base.root, capture_output=True, text=True)
     assert "Traceback" in run.stderr
 

@@ -98,7 +98,8 @@ def merged(one: Plain, other: Plain, slug: str) -> None:
     """Look that all words of a card that goes are in the one that stays; take what it says of itself as it is."""
     said = json.dumps(one, ensure_ascii=False)
     words = (json.dumps(text.rstrip("\n"), ensure_ascii=False)[1:-1] for text in leaves({**other, "reading": None}))
-    assert [text for text in words if text not in said] == [], slug
+    # A field that both have goes into the notes as it is written there, with escapes of its own.
+    assert [text for text in words if text not in said and json.dumps(text)[1:-1] not in said] == [], slug
 
 
 def leaves(value: Any) -> Iterator[str]:
