@@ -48,6 +48,8 @@ _FIXED = frozenset(
     | {"edit", "commit", "result_file", "whole", "site_url", "description"}
 )
 _SHORT = 32
+_FEW = 8
+"""Parts of an answer that are not worth remembering."""
 _NEVER = "?"
 """A question without an answer: what asked it is made each time."""
 
@@ -57,8 +59,8 @@ class UnknownError(Exception):
 
 
 def seen(view: View) -> View:
-    """Return what stands in for a view and takes notes."""
-    return cast(View, _Seen(view, ()))
+    """Return what stands in for a view and takes notes; it is the same each time."""
+    return cast(View, vars(view).setdefault("_seen", _Seen(view, ())))
 
 
 @contextmanager
@@ -80,11 +82,13 @@ def answers(view: View, questions: Collection[str]) -> Notes:
     notebook: _Notebook = cast(Any, view)._notebook
     found: Notes = {}
     for question in questions:
-        try:
-            found[question] = notebook.digest(_asked_again(real, json.loads(question)))
-        except Exception:
-            # It may have no answer now: then what asked it is made again.
-            continue
+        if question not in notebook.known:
+            try:
+                notebook.known[question] = notebook.digest(_asked_again(real, json.loads(question)))
+            except Exception:
+                # It may have no answer now: then what asked it is made again.
+                continue
+        found[question] = notebook.known[question]
     return found
 
 
@@ -98,13 +102,19 @@ def derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) ->
         make: Makes it of a view that takes notes.
     """
     source = f"{view.key} {name} {view.of_cards[paper.slug]}".encode()
-    shown: View = vars(view).setdefault("_seen", seen(view))
+    shown = seen(view)
+    notebook: _Notebook = cast(Any, shown)._notebook
     if (told := view.store.find(source)) is not None:
         asked, made = json.loads(told)
         if answers(shown, asked) == asked:
             return str(made)
-    with noting(shown) as notes:
+    # Who asks for it, asks for it alone.
+    notes, former = dict[str, str](), notebook.notes
+    notebook.notes = notes
+    try:
         made = make(shown)
+    finally:
+        notebook.notes = former
     if _NEVER not in notes:
         # What is asked of the card itself, its digest answers.
         asked = {question: answer for question, answer in notes.items() if not _is_own(json.loads(question), paper)}
@@ -133,6 +143,9 @@ def _is_own(question: list[Any], paper: Paper) -> bool:
 @dataclasses.dataclass
 class _Notebook:
     notes: Notes | None = None
+    known: Notes = dataclasses.field(default_factory=dict)
+    """All that was answered: a view does not change."""
+    _texts: dict[tuple[object, ...], str] = dataclasses.field(default_factory=dict)
     _digests: dict[int, tuple[object, str]] = dataclasses.field(default_factory=dict)
 
     def note(self, question: tuple[object, ...], answer: Callable[[], Any]) -> None:
@@ -140,17 +153,27 @@ class _Notebook:
         if self.notes is None:
             return
         try:
-            text = json.dumps([_named(part) for part in question])
-            if text not in self.notes:
-                self.notes[text] = self.digest(answer())
+            text = self._text(question)
+            if text not in self.known:
+                self.known[text] = self.digest(answer())
+            self.notes[text] = self.known[text]
         except UnknownError:
             self.notes[_NEVER] = ""
+
+    def _text(self, question: tuple[object, ...]) -> str:
+        """Write a question; one of words alone is written once."""
+        if not all(type(part) is str for part in question):
+            return json.dumps([_named(part) for part in question])
+        if question not in self._texts:
+            self._texts[question] = json.dumps(question)
+        return self._texts[question]
 
     def digest(self, value: Any) -> str:
         """Return a digest of a value, which for what is large is made once."""
         if isinstance(value, Paper | Summary | Reference):
             return value.digest
-        if not isinstance(value, Module | Mapping):
+        is_long = isinstance(value, tuple) and len(value) > _FEW
+        if not is_long and not isinstance(value, Module | Mapping):
             return self._made(value)
         if id(value) not in self._digests:
             # The object is held, so that no other gets its id.
