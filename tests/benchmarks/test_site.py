@@ -67,6 +67,14 @@ def test_what_was_measured_takes_the_place_of_what_was_there_and_of_nothing_else
         assert [figure.id for figure in whole.figures][-1] == site.GROWTH
         assert len({figure.id for figure in whole.figures}) == len(whole.figures)
     assert site.of_site(whole) == (site.tables(found, "Measured here."), site.figures(found))
+    part = site.Found()
+    part.add("1,000 cards, clean", "CPU s", 4.0, 12.0, 6.0)
+    part.add("1,000 cards, one card", "CPU s", 2.0, 12.0, None)
+    now = site.merged(whole, site.tables(part, "Measured later."), site.figures(part), is_part=True)
+    (table, scores), drawn = site.of_site(now)
+    assert [row[2] for row in table.rows] == [4.0, 2.0]
+    assert scores.rows == (("home", 100, 100, 100, 100),)
+    assert drawn == site.figures(found)
 
 
 def test_pages_are_sent_compressed_and_an_unknown_address_gets_the_page_of_errors(tmp_path: Path) -> None:

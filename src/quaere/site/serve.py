@@ -21,6 +21,8 @@ _ASSETS = "/quaere-serve/"
 _PARTS = Path(__file__).parent / "served"
 _TYPES = {".css": "text/css", ".js": "text/javascript"}
 _MOST = 50
+_LOOKED_AGAIN = 0.2
+"""After how many seconds files are looked at again."""
 
 
 def serve(
@@ -98,7 +100,7 @@ class _Server(LiveReloadServer):
         self._listens = False
         self.faults: Sequence[AuthorError] = ()
         self._templates = Environment(loader=FileSystemLoader(_PARTS), autoescape=True, trim_blocks=True)
-        super().__init__(builder=builder, host=host, port=port, root=root)
+        super().__init__(builder=builder, host=host, port=port, root=root, polling_interval=_LOOKED_AGAIN)
         self.error_handler = self._error_page
         try:
             self.server_bind()
