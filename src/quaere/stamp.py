@@ -245,11 +245,10 @@ def unchanged(folder: Path, site: Path | None) -> dict[str, Any] | None:
 
 
 def keep_check(root: Path, inputs: Inputs, said: str) -> None:
-    """Remember what was checked, and what there was to say, where a folder of what is kept is there."""
-    if (root / CACHE).is_dir():
-        told: dict[str, Any] = {"root": str(root), "code": code(), "environment": {}, "modules": modules(root)}
-        told |= {"names": list(inputs.names), "inputs": inputs.files, "at": inputs.at, "said": said}
-        write(root / CACHE / CHECKED, told)
+    """Remember what was checked, and what there was to say."""
+    told: dict[str, Any] = {"root": str(root), "code": code(), "environment": {}, "modules": modules(root)}
+    told |= {"names": list(inputs.names), "inputs": inputs.files, "at": inputs.at, "said": said}
+    write(root / CACHE / CHECKED, told)
 
 
 def checked(folder: Path) -> str | None:

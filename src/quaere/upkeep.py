@@ -65,7 +65,8 @@ def check(
     from quaere.project import Project
 
     base = Project.find(project)
-    inputs = stamp.look(base.root, base.names, base.root / stamp.CACHE / stamp.CHECKED)
+    kept = base.root / stamp.CACHE
+    inputs = stamp.look(base.root, base.names, kept / stamp.CHECKED) if is_plain and kept.is_dir() else None
     diff, said = "", ""
     with changes.alone(base.root) if fix and not dry_run else contextlib.nullcontext():
         library, found, mending = _findings(base)
@@ -80,7 +81,7 @@ def check(
     else:
         _print(form, base, found, mending, {"counts": counts, "said": said, "diff": diff})
     # What plugins check may follow from anything.
-    if is_plain and not found and not mending.mended and not plugins.names("quaere.checks"):
+    if inputs and not found and not mending.mended and not plugins.names("quaere.checks"):
         stamp.keep_check(base.root, inputs, _sound(library))
     # With a dry run, what would be mended does not count.
     left = [one for one in found if not (dry_run and any(one is other for other in mending.mended))]

@@ -93,3 +93,16 @@ def test_what_nobody_asks_for_is_forgotten(tmp_path: Path, monkeypatch: pytest.M
     assert len(made) == 2
     cache.get(b"old", counting(made))
     assert len(made) == 3
+
+
+def test_what_a_build_does_not_ask_for_is_held_no_longer(tmp_path: Path) -> None:
+    cache, made = Cache(tmp_path), list[str]()
+    for name in ("old", "used"):
+        assert cache.held(name, counting(made, name)) == name
+    cache.prune()
+    assert cache.held("used", counting(made, "used")) == "used"
+    cache.prune()
+    assert cache.held("used", counting(made, "used")) == "used"
+    assert made == ["old", "used"]
+    assert cache.held("old", counting(made, "old")) == "old"
+    assert made == ["old", "used", "old"]

@@ -283,6 +283,10 @@ def test_a_check_without_a_change_ends_at_once_and_sees_each_change(base: Base) 
     (base.root / ".quaere/cache").mkdir(parents=True)
     checked()
     assert checked() == [before[0], "[]"]
+    assert stamp.checked(base.root) == before[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stamp, "code", lambda: "another")
+        assert stamp.checked(base.root) is None
     base.write({"papers/toy.yml": SOUND["papers/toy.yml"].replace("cite: toy2020", "cite: toy2021")})
     assert any("no entry `toy2021`" in line for line in checked())
     assert any("no entry `toy2021`" in line for line in checked())
@@ -375,7 +379,7 @@ SHOWN = "# About\n\n[[ball]], [[ball.why]]\n\n<!-- quaere:question ball.why -->\
 def test_pages_of_mkdocs_own_show_the_cards_of_today_without_mkdocs(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = MODULE.format(summary="As [[toy]].", slug="toy", prose="Since.", number=1, sum=2)
+    module = MODULE.format(summary="As [[toy]] & <so>.", slug="toy", prose="Since.", number=1, sum=2)
     base.write({"mkdocs.yml": START["mkdocs.yml"], "docs/about.md": SHOWN, **ball("Notes.", "Why?")})
     base.write({"reference_impl/__init__.py": "", "reference_impl/play.py": module})
     site = base.root / "site"
@@ -388,12 +392,42 @@ def test_pages_of_mkdocs_own_show_the_cards_of_today_without_mkdocs(
     after = contents(site)
     assert b"Why not?" not in before["about/index.html"]
     assert after["about/index.html"].count(b"Why not?") == 2
-    assert b'content="A toy: As Toys."' in before["reference/play/index.html"]
-    assert after["reference/play/index.html"].count(b'content="A toy: As Other."') == 2
+    assert b'content="A toy: As Toys &amp; &lt;so&gt;."' in before["reference/play/index.html"]
+    assert after["reference/play/index.html"].count(b'content="A toy: As Other &amp; &lt;so&gt;."') == 2
     card = ball("Notes.", "Why?")["papers/ball.yml"].replace("id: why", "id: how")
     base.write({"papers/ball.yml": card, "docs/about.md": "# About\n\n[why](papers/ball.md#why)\n"})
     monkeypatch.undo()
     assert built(base.root, site) == ["docs/about.md:3:7: `papers/ball.md#why` leads nowhere"]
+
+
+def test_what_is_kept_of_a_card_shows_the_names_of_others_as_they_are_now(base: Base) -> None:
+    card = CARD.format(notes="Notes.", ask="Why?", **{**COMMON, "idea": json.dumps("After [[toy]].")})
+    base.write({"mkdocs.yml": START["mkdocs.yml"], "papers/ball.yml": card})
+    site = base.root / "site"
+    assert built(base.root, site) == []
+    assert b"After Toys." in contents(site)["papers/index.html"]
+    base.write({"papers/toy.yml": f"short: Other\n{SOUND['papers/toy.yml']}"})
+    assert built(base.root, site) == []
+    assert b"After Other." in contents(site)["papers/index.html"]
+
+
+@pytest.mark.parametrize(
+    ("question", "is_own"),
+    [
+        (["library", "papers", "keys"], False),
+        (["states", "value"], False),
+        (["library", "papers", "get", "keys"], True),
+        (["states", "get", "keys.why"], True),
+        (["states", "get", "keysmith.why"], False),
+        (["library", "is_stale", "call", "keys", {"Result": ["keys", "keys-small"]}], True),
+        (["library", "is_stale", "call", "toy", {"Result": ["keys", "keys-small"]}], False),
+    ],
+)
+def test_of_a_card_named_like_a_question_only_its_own_answers_are_covered(
+    base: Base, question: list[Any], is_own: bool
+) -> None:
+    base.write({"papers/keys.yml": SOUND["papers/toy.yml"]})
+    assert seen._is_own(question, base.library().papers["keys"]) is is_own
 
 
 def test_what_is_asked_is_noted_with_its_answer(base: Base) -> None:

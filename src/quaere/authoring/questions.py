@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from quaere.authoring import edit
 from quaere.authoring.changes import Change, Changes
@@ -191,9 +192,7 @@ def find_paper(library: Library, slug: str) -> Paper:
     Raises:
         MisuseError: There is none.
     """
-    if (today := library.today(slug)) not in library.papers:
-        raise _misuse(f"there is no paper `{slug}`", nearest(slug, library.papers))
-    return library.papers[today]
+    return _found("paper", library.papers, library.today(slug), slug)
 
 
 def find_question(library: Library, id: str) -> Asked:
@@ -202,9 +201,16 @@ def find_question(library: Library, id: str) -> Asked:
     Raises:
         MisuseError: There is none.
     """
-    if (today := library.today(id)) not in library.questions:
-        raise _misuse(f"there is no question `{id}`", nearest(id, library.questions))
-    return library.questions[today]
+    return _found("question", library.questions, library.today(id), id)
+
+
+_T = TypeVar("_T")
+
+
+def _found(what: str, known: Mapping[str, _T], today: str, name: str) -> _T:
+    if today not in known:
+        raise _misuse(f"there is no {what} `{name}`", nearest(name, known))
+    return known[today]
 
 
 def _misuse(problem: str, hint: str) -> MisuseError:

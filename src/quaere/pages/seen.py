@@ -60,18 +60,23 @@ class UnknownError(Exception):
 
 def seen(view: View) -> View:
     """Return what stands in for a view and takes notes; it is the same each time."""
-    return cast(View, vars(view).setdefault("_seen", _Seen(view, ())))
+    if "_seen" not in vars(view):
+        vars(view)["_seen"] = _Seen(view, ())
+    return cast(View, vars(view)["_seen"])
 
 
 @contextmanager
-def noting(view: View) -> Iterator[Notes]:
-    """Collect the questions that are asked of a view that takes notes, with their answers' digests."""
+def noting(view: View, *, is_apart: bool = False) -> Iterator[Notes]:
+    """Collect the questions that are asked of a view that takes notes, with their answers' digests.
+
+    Whoever takes notes around it notes them too, unless they are taken apart.
+    """
     notebook: _Notebook = cast(Any, view)._notebook
     former, notebook.notes = notebook.notes, {}
     try:
         yield notebook.notes
     finally:
-        if former is not None:
+        if former is not None and not is_apart:
             former |= notebook.notes
         notebook.notes = former
 
@@ -101,43 +106,35 @@ def derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) ->
         paper: The card.
         make: Makes it of a view that takes notes.
     """
-    source = f"{view.key} {name} {view.of_cards[paper.slug]}".encode()
-    shown = seen(view)
-    notebook: _Notebook = cast(Any, shown)._notebook
+    source, shown = f"{view.key} {name} {view.of_cards[paper.slug]}".encode(), seen(view)
     if (told := view.store.find(source)) is not None:
         asked, made = json.loads(told)
         if answers(shown, asked) == asked:
             return str(made)
-    # Who asks for it, asks for it alone.
-    notes, former = dict[str, str](), notebook.notes
-    notebook.notes = notes
-    try:
+    with noting(shown, is_apart=True) as notes:
         made = make(shown)
-    finally:
-        notebook.notes = former
     if _NEVER not in notes:
-        # What is asked of the card itself, its digest answers.
         asked = {question: answer for question, answer in notes.items() if not _is_own(json.loads(question), paper)}
         view.store.keep([(source, json.dumps([asked, made]))])
     return made
 
 
-_OWN = (
-    *(["library", name] for name in ("papers", "results", "experiments", "module_of", "is_stale", "result_file")),
-    *(["history", name] for name in ("files", "answered")),
-    *([name] for name in ("asked", "states", "verdicts")),
-)
-
-
 def _is_own(question: list[Any], paper: Paper) -> bool:
     """Return whether `View.of_cards` covers the answer to a question."""
-    if not any(question[: len(way)] == way for way in _OWN) or question[2:] == [] or question[-2] == "keys":
-        return False
-    named = question[-1] if not isinstance(question[-1], dict) else next(iter(question[-1].values()))
-    name = str(named[0] if isinstance(named, list) else named)
-    if question[1] == "is_stale":
-        name = str(question[3])
-    return name in (paper.slug, paper.file) or name.startswith(f"{paper.slug}.")
+    match question:
+        case (
+            ["library", "papers" | "results" | "experiments", "get" | "has", name]
+            | ["library", "module_of", "call", {"Paper": name}]
+            | ["library", "is_stale", "call", name, _]
+            | ["library", "result_file", "call", {"Result": [name, _]}]
+            | ["asked", "get" | "has", name]
+        ):
+            return bool(name == paper.slug)
+        case ["states" | "verdicts", "get" | "has", str(name)] | ["history", "answered", "call", str(name)]:
+            return name.startswith(f"{paper.slug}.")
+        case ["history", "files", "get" | "has", name]:
+            return bool(name == paper.file)
+    return False
 
 
 @dataclasses.dataclass

@@ -277,7 +277,8 @@ class _Build:
         for path, is_page, make in todo:
             file = addresses.file(path, self.view.has_folders) if is_page else path
             one = former.get(file)
-            shell = front.written.get(path) or (one and one.kind and front.digest(one.kind)) or ""
+            shell = front.written.get(path, "") if is_page else ""
+            shell = front.digest(one.kind) if one and one.kind else shell
             is_same = (
                 one is not None
                 and self.there.get(file) == list(one.looks)

@@ -26,7 +26,7 @@ class Made:
     Attributes:
         looks: Its size, and the time of its last change in nanoseconds.
         kind: The name of the kind of its shell; empty for what has none.
-        shell: The digest of the shell.
+        shell: The digest of the shell; of a page that MkDocs makes, that of what it made.
         asked: What was asked of the library while it was made.
         found: What was found in it, if it is a page.
         unread: The equations in it that can't be drawn, each with the problem.

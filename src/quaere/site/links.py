@@ -107,12 +107,11 @@ def written(library: Library, page: str, link: str) -> tuple[Place, str]:
     # Between the source and the page, an address loses its suffix and gains dots.
     last = posixpath.basename(parts.path.rstrip("/"))
     for sought in (link, f"#{parts.fragment}" if parts.fragment else "", last):
-        before = "" if sought.startswith("#") else r"(?<![\w-])"
-        found = re.search(rf"{before}{re.escape(sought)}(?![\w-])", text) if sought else None
+        found = re.search(rf"(?<![\w-]){re.escape(sought)}(?![\w-])", text) if sought else None
         if found:
             at = found.start()
             if page in library.docs and sought != link:
-                at = found.start() - len(_BEFORE.search(text[:at])[0])  # type: ignore[index]
+                at -= len(_BEFORE.search(text[:at])[0])  # type: ignore[index]
                 link = text[at : found.end()] + _AFTER.match(text[found.end() :])[0]  # type: ignore[index]
             return Place(file, text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)), link
     return Place(file, int(bool(text)), 1), link
