@@ -258,6 +258,23 @@ def test_each_kind_of_dead_link_is_found_where_it_is_written(base: Base, texts: 
     assert sorted(built(base)) == sorted(told)
 
 
+def test_a_wikilink_of_a_hand_written_page_stands_wherever_text_does(base: Base) -> None:
+    text = "# About\n\n| a | b |\n| --- | --- |\n| [[toy\\|bar]] | `[[toy]]` |\n\n"
+    text += "![of [[toy]] and more](p.png) [to [[toy]]](about.md) [[toy]](beside) [see [[toy]], too]\n\n"
+    text += '!!! note "On [[toy]]"\n    [[toy|a -- b]]\n'
+    base.write({"docs/about.md": text, "docs/p.png": "x"})
+    assert built(base) == []
+    shown = page(base, "about")
+    to = '<a href="../papers/toy/">'
+    assert f"<td>{to}bar</a></td>" in shown
+    assert "<td><code>[[toy]]</code></td>" in shown
+    assert 'alt="of Toys and more"' in shown
+    assert '<a href="./">to Toys</a>' in shown
+    assert f"{to}Toys</a>(beside) [see {to}Toys</a>, too]" in shown
+    assert f'<p class="admonition-title">On {to}Toys</a></p>' in shown
+    assert f"{to}a -- b</a>" in shown
+
+
 def test_a_link_of_a_card_to_a_part_that_is_not_there_is_told_with_the_line_in_the_card(base: Base) -> None:
     base.write(
         {

@@ -31,6 +31,10 @@ from quaere.site.shell import DESCRIPTION
 
 _LINK = r"\[\[(?P<link>[^\[\]\n]+?)\]\]"
 _PLACE = re.compile(r"<!--quaere:link (\S*?)-->")
+_ESCAPED = re.compile("\x02(\\d+)\x03")
+# The text of a link or a picture around a wikilink: it has been opened, and is closed before an address or a reference.
+_LABEL = re.compile(r"(?<!\[)\[(?!\[)[^\[\]]*\Z")
+_LABEL_END = re.compile(r"[^\[\]]*\](?=[(\[])")
 _IMAGE = re.compile(r'<img\s[^>]*?\bsrc="(?P<src>[^"]*)"[^>]*>')
 _BODY = "<!--qz0BODYz-->"
 _START, _END = "Qz0STARTz", "<i>Qz0ENDz</i>"
@@ -134,8 +138,10 @@ class _Wikilink(InlineProcessor):
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | str | None, int | None, int | None]:  # type: ignore[override]  # noqa: N802
         if data.rfind("<", 0, m.start()) > data.rfind(">", 0, m.start()):
             return None, None, None  # inside a tag
-        # In a table, a bar is written with a backslash.
-        link = m[0].replace("\\|", "|")
+        # In a table, a bar is written with a backslash, for which Python-Markdown keeps the sign's number by now.
+        link = _ESCAPED.sub(lambda found: chr(int(found[1])), self.unescape(m[0]))
+        if _LABEL.search(data[: m.start()]) and _LABEL_END.match(data[m.end() :]):
+            return self._here().said(link), m.start(), m.end()  # a link stands in no link, and none in a picture's text
         around: Any = self.md.treeprocessors["inline"]
         is_heading = any(re.fullmatch("h[1-6]", tag) for tag in around.ancestors)
         shown = str(self._here().inline(link)) if is_heading else f"<!--quaere:link {quote(link, safe='')}-->"
