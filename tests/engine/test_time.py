@@ -5,7 +5,6 @@ some more for what the machine does besides. What grows with the square of the l
 """
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from quaere.pages.diagrams import drawable
 from quaere.pages.markup import Ids, Image, Target
 from quaere.pages.page import Page
 from quaere.site import links as site_links
-from tests.engine.conftest import Base
+from tests.engine.conftest import Base, seconds
 
 SHORT, TIMES, MOST = 400, 4, 8.0
 NOTHING = 0.05
@@ -41,17 +40,6 @@ class Here:
 
     def code(self, text: str, language: str) -> Markup:
         return Markup.escape(text)
-
-
-def seconds(run: Callable[[str], object], text: str) -> float:
-    # Python's own search for garbage looks at all that there is, the more often the more there is.
-    gc.disable()
-    try:
-        started = time.process_time()
-        run(text)
-        return time.process_time() - started
-    finally:
-        gc.enable()
 
 
 def assert_linear(run: Callable[[str], object], make: Callable[[int], str], length: int = SHORT) -> None:
