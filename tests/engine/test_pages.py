@@ -1090,6 +1090,24 @@ def test_on_a_page_deep_down_links_find_the_way_back() -> None:
     assert Here(view(small(), has_folders=False), "topics/deep/x.md").to(addresses.HOME) == "../../index.html"
 
 
+PATHS = st.lists(st.sampled_from(["a", "b", "a b", "index"]), min_size=1, max_size=4).map(
+    lambda way: f"{'/'.join(way)}.md"
+)
+
+
+@pytest.mark.parametrize("has_folders", [True, False])
+def test_a_link_leads_from_any_page_to_any_other(has_folders: bool) -> None:
+    at = view(small(), has_folders=has_folders)
+
+    @given(PATHS, PATHS)
+    def leads(of: str, to: str) -> None:
+        written = Here(at, of).to(to)
+        assert urljoin(f"{SITE}{at.url(of)}", written) == f"{SITE}{at.url(to)}"
+        assert written, "an empty address would keep the query"
+
+    leads()
+
+
 def test_a_page_can_ask_for_the_states_and_the_newest_cards() -> None:
     assert set(render.PARTS) == {"states", "newest", "question", "figure", "benchmarks", "lineage"}
     states, newest = part("states", small()), part("newest", small())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 _EMS = {
     char: width
@@ -22,6 +23,7 @@ _EMS = {
 _LOWER, _UPPER, _WIDE = 0.59, 0.69, 1.0
 
 
+@lru_cache(10_000)
 def width(text: str, size: float) -> float:
     """Return the width of a line in letters of a size."""
     return size * sum(map(_em, text))

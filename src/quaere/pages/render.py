@@ -117,6 +117,7 @@ def view(
         trim_blocks=True,
         lstrip_blocks=True,
         bytecode_cache=_COMPILED,
+        auto_reload=False,  # what is made from one view is made from the same templates
     )
     # Templates and filters reach the library by this alone, so that what they ask of it is known.
     shown = seen.seen(

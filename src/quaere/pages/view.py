@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from itertools import takewhile
 from typing import Protocol, TypeVar
 from urllib.parse import quote, urlsplit
@@ -411,13 +411,7 @@ class View:
 
     def url(self, path: str) -> str:
         """Return the address of a page or a file from the site's home."""
-        stem, dot, suffix = path.rpartition(".")
-        # A card as Markdown is a file to download.
-        if (dot, suffix) != (".", "md") or path.startswith("assets/"):
-            return quote(path)
-        if posixpath.basename(stem) == "index":
-            return quote(stem.removesuffix("index")) + ("" if self.has_folders else "index.html")
-        return quote(stem) + ("/" if self.has_folders else ".html")
+        return _url(path, self.has_folders)
 
     def whole(self, target: str) -> str:
         """Return the whole address of a page or a file, with its fragment; empty if the site has none."""
@@ -466,9 +460,7 @@ class Here:
             path, mark, rest = target, "", ""
         if path == self.path and mark == "#":
             return f"#{rest}"
-        here, there = self.view.url(self.path), self.view.url(path)
-        way = posixpath.relpath(there or ".", posixpath.dirname(here) or ".")
-        return (f"{way}/" if not there or there.endswith("/") else way) + mark + rest
+        return _way(self.view.url(self.path), self.view.url(path)) + mark + rest
 
     def paper(self, paper: Paper | Summary | Kin) -> str:
         """Return the relative link to a card."""
@@ -568,6 +560,25 @@ class Here:
         """Show code."""
         made = self.view.templates.get_template("code.html")
         return Markup(made.render(language=language, body=markup.highlighted(text, language)))
+
+
+@lru_cache(10_000)
+def _url(path: str, has_folders: bool) -> str:
+    stem, dot, suffix = path.rpartition(".")
+    # A card as Markdown is a file to download.
+    if (dot, suffix) != (".", "md") or path.startswith("assets/"):
+        return quote(path)
+    if posixpath.basename(stem) == "index":
+        return quote(stem.removesuffix("index")) + ("" if has_folders else "index.html")
+    return quote(stem) + ("/" if has_folders else ".html")
+
+
+def _way(here: str, there: str) -> str:
+    """Return the relative link from one address of the site to another."""
+    *above, _ = here.split("/")
+    *below, last = there.split("/")
+    shared = len(posixpath.commonprefix([above, below]))
+    return "../" * (len(above) - shared) + "/".join([*below[shared:], last]) or "./"
 
 
 _T = TypeVar("_T")
