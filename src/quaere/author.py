@@ -546,7 +546,7 @@ def _tell(made: Changes, dry_run: bool, as_json: bool) -> None:
     from quaere.terminal import Terminal
 
     if as_json:
-        _print_json({"said": made.said, "files": sorted(made.files), "diff": made.diff})
+        _print_json({"said": made.said, "files": sorted({*made.files, *made.removed}), "diff": made.diff})
     else:
         Terminal().print(made.diff if dry_run else made.said, markup=False, soft_wrap=True, end="" if dry_run else "\n")
 

@@ -179,16 +179,16 @@ class Project:
         return Evidence(self.root / self.settings.evidence)
 
     def verdicts(self, library: Library) -> Mapping[str, Verdict]:
-        """Return the verdicts by question, stale ones included: `Asked.state` tells.
+        """Return the verdicts by the names of answers, stale ones included: `Asked.state` tells.
 
-        A question that was renamed keeps its verdict.
+        An answer whose question or card was renamed keeps its verdict.
         """
         verdicts = self.evidence.verdicts
-        for asked in library.questions.values():
-            if asked.answer and asked.id not in verdicts:
-                former = (verdicts[name] for name in library.former_names(asked) if name in verdicts)
+        for answer in self._answers(library):
+            if answer.id not in verdicts:
+                former = (verdicts[name] for name in library.former_names(answer.id) if name in verdicts)
                 if found := max(former, key=lambda verdict: verdict.at, default=None):
-                    verdicts[asked.id] = found
+                    verdicts[answer.id] = found
         return verdicts
 
     def stale(self, library: Library) -> list[Answer]:

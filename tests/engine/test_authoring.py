@@ -1,6 +1,7 @@
 """The verbs that change an author's files: what they write, what they refuse, and that nothing is lost on the way."""
 
 import datetime
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,7 +122,7 @@ def test_reading_is_noted(base: Base) -> None:
         ),
         (
             lambda all: questions.ask(all, "toy", "Why?", id="why", asked=DAY),
-            "the card `toy` has, or had, a question `why`",
+            "the card `toy` has, or had, a question or an answer `why`",
             "choose ",
         ),
         (lambda all: questions.ask(all, "toy", "Why?", id="Why", asked=DAY), "`Why` is no id", "use lower-case words "),
@@ -256,6 +257,134 @@ def test_a_card_is_renamed_with_all_that_names_it(base: Base) -> None:
     assert before.passed
 
 
+# Each kind of name that one can refer to a card, a question, or an answer by.
+EVERY = {
+    **NAMED,
+    "papers/toy.yml": """\
+cite: toy2020
+idea: A sound idea.
+questions:
+  - {id: why, ask: Why?, asked: 2026-01-31}
+  - id: how
+    ask: How?
+    asked: 2026-01-31
+    answers:
+      - {code: toy.by-hand, by: Ann}
+      - {code: plays.alone}
+quotes:
+  - {text: "Play, they said.", page: 3, note: "As [[toy.why]] asks."}
+notes: "![A drawing](toy/drawing.svg)"
+""",
+    "papers/toy/drawing.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>\n',
+    "papers/doll.yml": """\
+cite: toy2020
+idea: Like [[toy]].
+implementation: null
+builds_on: [toy]
+status: {state: superseded, by: toy}
+questions:
+  - {id: too, ask: Too?, asked: 2026-01-31, answers: [{code: toy.why}, {text: "[[toy.how]] and [it](toy.md#how)."}]}
+""",
+    "papers/play.yml": """\
+title: Play
+questions:
+  - {id: who, ask: Who?, asked: 2026-01-31, answers: [{code: play.counted}]}
+notes: "[[toy]] and [[play.who]]."
+""",
+    "reference_impl/toy.py": NAMED["reference_impl/toy.py"]
+    + '\n\ndef by_hand() -> None:\n    """\n    Answers: toy.by-hand\n        So.\n\n'
+    '        >>> 2\n        2\n    """\n',
+    "reference_impl/more.py": '"""More.\n\nAnswers: plays.alone\n    So.\n\n    >>> 3\n    3\n\n'
+    'Answers: play.counted\n    [[toy.why]] and [it](toy.md).\n\n    >>> 4\n    4\n"""\n\nrows = [[1, 2]]\n',
+    "docs/page.md": "# Page\n\n[[toy]], [[toy.why|w]], [it](papers/toy.md#why), [API][reference_impl.toy]\n\n"
+    "<!-- quaere:question toy.why -->\n\n<!-- quaere:question play.who -->\n\n[a]: papers/toy.md\n",
+    "docs/deep/page.md": "# Deep\n\n[it](../papers/toy.md) and [no](toy.md)\n",
+    "docs/deep/toy.md": "# Another\n",
+    "mkdocs.yml": "site_name: Toys\nnav:\n  - Home: index.md\n  - Toy: papers/toy.md\n",
+    "docs/index.md": "# Home\n",
+}
+
+
+def states(base: Base) -> dict[str, str]:
+    library = base.library()
+    verdicts = base.project.verdicts(library)
+    return {id: asked.state(verdicts).value for id, asked in library.questions.items()}
+
+
+def verify(base: Base) -> list[str]:
+    project, library = base.project, base.library()
+    return sorted(answer.id for answer, _, _ in project.verify(library, project.stale(library)))
+
+
+def every_text(base: Base) -> str:
+    return "\n".join(path.read_text() for path in base.root.rglob("*") if path.suffix in (".yml", ".py", ".md"))
+
+
+def test_every_kind_of_name_follows_a_renamed_card(base: Base) -> None:
+    base.write(EVERY)
+    assert verify(base) == ["play.counted", "plays.alone", "toy.by-hand", "toy.why"]
+    made(base, renaming.rename_card(base.library(), "toy", "puppet", texts(base)))
+    told = every_text(base)
+    left = {line for line in told.splitlines() if "toy" in line and not re.search(r"toy2020|def test_", line)}
+    assert left == {
+        'notes: "![A drawing](toy/drawing.svg)"',  # pictures stay where they are
+        "formerly: [toy]",
+        "[it](../papers/puppet.md) and [no](toy.md)",
+        "from reference_impl import puppet as toy",
+        "x = toy.why",
+    }
+    # An answer that reaches the module has other code now; one that is only called anew keeps its verdict.
+    assert verify(base) == ["puppet.why"]
+    assert set(states(base).values()) == {"demonstrated"}
+
+
+def test_every_kind_of_name_follows_a_renamed_question_or_topic(base: Base) -> None:
+    base.write(EVERY)
+    verify(base)
+    made(base, renaming.rename_question(base.library(), "toy.why", "wherefore", texts(base)))
+    made(base, renaming.rename_card(base.library(), "play", "game", texts(base)))
+    assert [line for line in every_text(base).splitlines() if "toy.why" in line and "x =" not in line] == []
+    assert "quaere:question game.who" in (base.root / "docs/page.md").read_text()
+    assert "code: game.counted" in (base.root / "papers/game.yml").read_text()
+    assert verify(base) == []
+    assert set(states(base).values()) == {"demonstrated"}
+
+
+def test_a_name_of_an_answer_is_taken(base: Base) -> None:
+    base.write(EVERY)
+    library = base.library()
+    with pytest.raises(MisuseError, match="has, or had, a question or an answer `by-hand`"):
+        renaming.rename_question(library, "toy.why", "by-hand", texts(base))
+    with pytest.raises(MisuseError, match="has, or had, a question or an answer `by-hand`"):
+        questions.ask(library, "toy", "By hand?", id="by-hand", asked=DAY)
+    assert questions.ask(library, "toy", "By hand?", id=None, asked=DAY).said == "asked toy.hand"
+    base.write({"reference_impl/more.py": EVERY["reference_impl/more.py"].replace("plays.alone", "plays.by-hand")})
+    base.write({"papers/toy.yml": EVERY["papers/toy.yml"].replace("plays.alone", "plays.by-hand")})
+    with pytest.raises(MisuseError, match=r"an answer is called `plays.by-hand` already"):
+        renaming.rename_card(base.library(), "toy", "plays", texts(base))
+
+
+def test_answers_of_both_merged_cards_stay_apart_and_keep_their_verdicts(base: Base) -> None:
+    base.write(EVERY)
+    more = '\n\ndef more() -> None:\n    """\n    Answers: doll.by-hand\n        Two.\n\n        >>> 5\n'
+    more += '        5\n    """\n'
+    base.write(
+        {
+            "papers/doll.yml": "cite: toy2020\nimplementation: null\nquestions:\n"
+            "  - {id: too, ask: Too?, asked: 2026-01-31, answers: [{code: doll.by-hand}, {code: doll.free}]}\n",
+            "reference_impl/more.py": EVERY["reference_impl/more.py"]
+            + more
+            + more.replace("more", "free").replace("by-hand", "free"),
+        }
+    )
+    ran = verify(base)
+    assert {"doll.by-hand", "toy.by-hand", "doll.free"} <= set(ran)
+    made(base, renaming.merge(base.library(), "toy", "doll", texts(base)))
+    names = [reply.code for reply in base.library().questions["toy.too"].question.answers]
+    assert names == ["toy.by-hand-2", "toy.free"]
+    assert verify(base) == ["toy.by-hand-2"]  # its former name is another's now
+
+
 def test_a_question_is_renamed_with_all_that_names_it(base: Base) -> None:
     base.write(NAMED)
     made(base, renaming.rename_question(base.library(), "toy.why", "wherefore", texts(base)))
@@ -300,3 +429,39 @@ def test_a_card_that_something_names_is_not_removed(base: Base) -> None:
         renaming.remove(base.library(), "toy", texts(base))
     made(base, renaming.remove(base.library(), "doll", texts(base)))
     assert list(base.library().papers) == ["toy"]
+
+
+def test_what_needs_a_card_that_is_to_go_is_named_however_it_does(base: Base) -> None:
+    base.write(EVERY)
+    named = {
+        "papers/doll.yml": "cite: toy2020\nimplementation: null\nquestions:\n"
+        "  - {id: too, ask: Too?, asked: 2026-01-31, answers: [{code: doll.own}]}\n",
+        "reference_impl/toy.py": EVERY["reference_impl/toy.py"].replace("Answers: toy.by-hand", "Answers: doll.own"),
+        "papers/toy.yml": EVERY["papers/toy.yml"].replace("{code: toy.by-hand, by: Ann}", "{text: Yes.}")
+        + "formerly: [gamble]\n",
+        "papers/play.yml": EVERY["papers/play.yml"].replace("[[toy]] and", "[x](gamble.md) and"),
+    }
+    base.write(named)
+    for name in ("docs/page.md", "docs/deep/page.md", "mkdocs.yml", "reference_impl/doll.py"):
+        (base.root / name).unlink()
+    base.write(
+        {"reference_impl/more.py": EVERY["reference_impl/more.py"].replace("[[toy.why]] and [it](toy.md)", "So")}
+    )
+    library = base.project.read()[0]
+    with pytest.raises(MisuseError, match=r"^`toy` is named in papers/doll.yml, papers/play.yml\n"):
+        renaming.remove(library, "toy", texts(base))
+
+
+def test_a_removed_card_takes_its_pictures_along_but_none_that_others_show(base: Base) -> None:
+    base.write(
+        {
+            "papers/toy.yml": "cite: toy2020\nprivate: true\nimplementation: null\nnotes: '![A](toy/a.svg)'\n",
+            "papers/doll.yml": "cite: toy2020\nimplementation: null\nnotes: '![B](toy/b.svg)'\n",
+            **{f"papers/toy/{name}.svg": EVERY["papers/toy/drawing.svg"] for name in "abc"},
+        }
+    )
+    library = Project.find(base.root, shows_private=True).read()[0]
+    some = renaming.remove(library, "toy", texts(base))
+    assert "Binary files a/papers/toy/c.svg and /dev/null differ\n" in some.diff
+    made(base, some)
+    assert sorted(path.name for path in base.root.rglob("*.svg")) == ["b.svg"]

@@ -134,7 +134,7 @@ def test_a_name_that_something_has_today_leads_there() -> None:
         paper("blue"),
     )
     assert [found.today(name) for name in ("blue", "red.said")] == ["blue", "red.said"]
-    assert list(found.former_names(found.questions["red.held"])) == []
+    assert list(found.former_names("red.held")) == []
 
 
 def test_a_question_is_found_at_its_former_ids_and_a_link_by_a_former_name_leads_to_it() -> None:

@@ -214,3 +214,14 @@ def test_what_leads_to_something_private_is_a_fault_with_its_place(secret: Base)
     ]
     assert said(secret, "build").exit_code == 1
     assert not (secret.root / "site").exists()
+
+
+def test_what_is_private_stays_so_under_a_former_name(base: Base) -> None:
+    question = "{{id: why, ask: Why?, asked: 2026-01-31, answers: [{{code: {}}}], private: true}}"
+    card = f"cite: toy2020\nimplementation: null\nformerly: [tay]\nquestions: [{question}]\n"
+    module = '"""Toy.\n\nAnswers: toy.told\n    So.\n\n    >>> 1\n    1\n"""\n'
+    base.write({"papers/toy.yml": card.format("tay.told"), "reference_impl/more.py": module})
+    base.write({"papers/tay/seen.png": PICTURE, "papers/toy/seen.png": PICTURE})
+    assert [one.id for one in base.project.read()[0].answers] == []
+    base.write({"papers/toy.yml": card.format("toy.told").replace(", private: true", "") + "private: true\n"})
+    assert list(base.project.read()[0].attachments) == []

@@ -12,7 +12,7 @@ import difflib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,13 @@ class Change:
 class Changes:
     """What a command changes, by file, and what it says of it in one line.
 
-    `copies` are files that are no text, such as pictures, by where they go.
+    `copies` are files that are no text, such as pictures, by where they go; `removed` are those that go.
     """
 
     said: str
     files: Mapping[str, Change] = field(default_factory=dict)
     copies: Mapping[str, Path] = field(default_factory=dict)
+    removed: Collection[str] = ()
 
     @classmethod
     def of(cls, said: str, changes: Iterable[Change]) -> Changes:
@@ -59,7 +60,8 @@ class Changes:
     @property
     def diff(self) -> str:
         """All changes as a unified diff."""
-        return "".join(map(_diff, self.files.values()))
+        gone = (f"Binary files a/{file} and /dev/null differ\n" for file in sorted(self.removed))
+        return "".join([*map(_diff, self.files.values()), *gone])
 
 
 def apply(root: Path, changes: Changes) -> None:
@@ -74,7 +76,7 @@ def apply(root: Path, changes: Changes) -> None:
             if _read(root / change.file) != change.before:
                 problem, hint = "this file was changed meanwhile", "run the command again"
                 raise ChangedError(Place(change.file), problem, hint)
-        texts = {one.file: one.after for one in changes.files.values()}
+        texts = {one.file: one.after for one in changes.files.values()} | dict.fromkeys(changes.removed)
         staged = {file: f"{_STAGED}/{number}" for number, file in enumerate(changes.copies)}
         for file, copy in staged.items():
             atomic.write(root / copy, _bytes(changes.copies[file]))

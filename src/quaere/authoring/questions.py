@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
 from quaere.authoring import edit
@@ -42,14 +42,15 @@ def ask(
     slug = paper.slug
     if not question:
         raise _misuse("the question is empty", "write it in quotes: quaere ask toy 'Why?'")
-    taken = {name for one in paper.card.questions for name in (one.id, *one.formerly)}
+    taken = ids_of(library, paper)
     if id is None:
         id = id_of(question, taken)
     elif not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", id):
         raise _misuse(f"`{id}` is no id", "use lower-case words joined by hyphens")
     elif id in taken:
         raise _misuse(
-            f"the card `{slug}` has, or had, a question `{id}` already", "choose another --id, or leave it out"
+            f"the card `{slug}` has, or had, a question or an answer `{id}` already",
+            "choose another --id, or leave it out",
         )
     item = {"id": id, "ask": question, "asked": asked, **({"by": by} if by else {})}
     text = edit.append(paper.source, ("questions",), item, paper.file)
@@ -71,7 +72,19 @@ def id_of(question: str, taken: Iterable[str]) -> str:
         base = f"{base}-{word}".strip("-")[:_LETTERS]
     if not base:
         return next(name for n in range(1, len(taken) + 2) if (name := f"question-{n}") not in taken)
-    return next(name for n in range(1, len(taken) + 2) if (name := base if n == 1 else f"{base}-{n}") not in taken)
+    return free_id(base, taken)
+
+
+def free_id(id: str, taken: Collection[str]) -> str:
+    """Return an id, with a number behind it if it is taken."""
+    return next(name for n in range(1, len(taken) + 2) if (name := id if n == 1 else f"{id}-{n}") not in taken)
+
+
+def ids_of(library: Library, paper: Paper) -> set[str]:
+    """Return the ids that mean something on a card: of its questions, today's and former ones, and of named answers."""
+    named = (name.partition(".") for name in library.answering)
+    ids = {id for slug, _, id in named if slug == paper.slug}
+    return ids | {id for one in paper.card.questions for id in (one.id, *one.formerly)}
 
 
 def answer(

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import ast
+import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 from quaere.authoring import edit
 from quaere.authoring.changes import Change, Changes
-from quaere.authoring.questions import find_paper, find_question, id_of
+from quaere.authoring.questions import find_paper, find_question, free_id, ids_of
+from quaere.content import addresses
+from quaere.content.answers import docstrings
 from quaere.content.model import SLUG, Library, Paper
 from quaere.errors import MisuseError, Place
 
 Texts = Callable[[str], "str | None"]
 """Returns the text of a file of the knowledge base by its path; None if there is none."""
+
+_OF_PROJECT = ("mkdocs.yml", "pyproject.toml")
 
 
 def rename_card(library: Library, old: str, new: str, texts: Texts) -> Changes:
@@ -37,11 +43,15 @@ def rename_card(library: Library, old: str, new: str, texts: Texts) -> Changes:
         raise _misuse(f"the card `{new}` is there already", "choose another name")
     if new in library.former_slugs:
         raise _misuse(f"`{new}` is a former name of `{library.former_slugs[new]}`", "choose another name")
+    answers = {answer.id for answer in library.answers}
+    if twice := [id for id in sorted(ids_of(library, paper)) if f"{new}.{id}" in answers]:
+        raise _misuse(f"an answer is called `{new}.{twice[0]}` already", "choose another name")
     files = _Files(library, texts)
     files.move(paper.file, f"{library.settings.papers}/{new}.yml")
     for path in _own_files(library, paper, texts):
         files.move(path, _moved(library, path, old, new))
-    files.change(lambda path, text: _renamed(library, path, text, old, new))
+    moves_module = _has_module(library, paper)
+    files.change(lambda path, text: _renamed(library, path, text, old, new, moves_module=moves_module))
     text = files.text(paper.file)
     if paper.card.implementation == old and re.search(r"^implementation\s*:", text, re.MULTILINE):
         text = edit.put(text, ("implementation",), new, paper.file)
@@ -68,9 +78,8 @@ def rename_question(library: Library, old: str, new: str, texts: Texts) -> Chang
     paper, new = asked.paper, new.removeprefix(f"{asked.paper.slug}.")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", new):
         raise _misuse(f"`{new}` is no id", "use lower-case words joined by hyphens")
-    taken = {name for one in paper.card.questions for name in (one.id, *one.formerly)}
-    if new in taken:
-        raise _misuse(f"the card `{paper.slug}` has a question `{new}` already", "choose another id")
+    if new in ids_of(library, paper):
+        raise _misuse(f"the card `{paper.slug}` has, or had, a question or an answer `{new}` already", "choose another")
     files = _Files(library, texts)
     files.change(lambda path, text: _with_question(library, path, text, old, f"{paper.slug}.{new}"))
     text = edit.put(files.text(paper.file), ("questions", asked.index, "id"), new, paper.file)
@@ -93,20 +102,27 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
         raise _misuse("a card can't be merged with itself", "name two cards")
     if library.module_of(other) and other.card.implementation != one.card.implementation:
         raise _misuse(f"the card `{gone}` has a module of its own", f"merge the other way: quaere merge {gone} {kept}")
+    imported = f"{library.settings.papers}/imported/"
+    if files_of_gone := [path for path in _own_files(library, other, texts) if not path.startswith(imported)]:
+        hint = f"merge the other way, quaere merge {gone} {kept}, or move what it holds"
+        raise _misuse(f"the card `{gone}` has a file of its own: {files_of_gone[0]}", hint)
+    if one.is_topic != other.is_topic:
+        raise _misuse("one of them is a topic, and the other a paper", "ask the questions of one on the other")
     if other.card.private and not one.card.private:
         raise _misuse(f"the card `{gone}` is private, and `{kept}` is not", f"write `private: true` on `{kept}` first")
     claims = {claim.id for claim in one.card.claims}
     if twice := [claim.id for claim in other.card.claims if claim.id in claims and claim not in one.card.claims]:
         raise _misuse(f"both cards make a claim `{twice[0]}`, and not the same", "give one of them another id")
     files = _Files(library, texts)
-    ids = {question.id for question in one.card.questions}
-    ids |= {former for question in one.card.questions for former in question.formerly}
+    ids = ids_of(library, one)
+    # Those of answers that a card names come after those of questions.
+    named = [name.partition(".")[2] for name in library.answering if name.startswith(f"{gone}.")]
     names: dict[str, str] = {}
-    for question in other.card.questions:
-        names[question.id] = question.id if question.id not in ids else id_of(question.id.replace("-", " "), ids)
-        ids.add(names[question.id])
-        if names[question.id] != question.id:
-            old, new = f"{gone}.{question.id}", f"{gone}.{names[question.id]}"
+    for id in (*(question.id for question in other.card.questions), *named):
+        names[id] = free_id(id, ids)
+        ids.add(names[id])
+        if names[id] != id:
+            old, new = f"{gone}.{id}", f"{gone}.{names[id]}"
             files.change(partial(_with_question, library, old=old, new=new))
     files.change(lambda path, text: _renamed(library, path, text, gone, kept))
     source = edit.fields(files.text(other.file))
@@ -150,26 +166,39 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
 
 
 def remove(library: Library, slug: str, texts: Texts) -> Changes:
-    """Remove a card, with its module, test, experiment and results; the entry of the bibliography stays.
+    """Remove a card, with its module, test, experiment, results and pictures; the entry of the bibliography stays.
 
     Raises:
-        MisuseError: There is no such card, or something else names it.
+        MisuseError: There is no such card, or something else names it or needs what goes with it.
     """
     paper = find_paper(library, slug)
     slug = paper.slug
     own = {paper.file, *_own_files(library, paper, texts)}
     files = _Files(library, texts)
+    names, moves_module = (slug, *paper.card.formerly), _has_module(library, paper)
+    answering = {
+        asked.paper.file
+        for asked in library.questions.values()
+        if asked.paper is not paper and any(answer.place.file in own for answer in asked.running)
+    }
     naming = sorted(
         path
         for path in files.paths
-        if path not in own and _renamed(library, path, files.text(path), slug, "_") != files.text(path)
+        if path not in own
+        and (
+            path in answering
+            or any(
+                _renamed(library, path, files.text(path), name, "_", moves_module=moves_module) != files.text(path)
+                for name in names
+            )
+        )
     )
     if naming:
         listed = ", ".join(naming[:8]) + (f" and {len(naming) - 8} more" if len(naming) > 8 else "")
         raise _misuse(f"`{slug}` is named in {listed}", "take that out first, or `quaere merge` or `rename` the card")
     for path in own:
         files.remove(path)
-    return files.changes(f"removed {slug}")
+    return replace(files.changes(f"removed {slug}"), removed=_own_pictures(library, names, files, own))
 
 
 # Files
@@ -186,6 +215,8 @@ class _Files:
             *(module.file for module in library.modules),
             *(f"{settings.docs}/{path}" for path in library.docs),
             *(f"{settings.tests}/test_{name}.py" for name in library.tests),
+            *(library.result_file(result) for results in library.results.values() for result in results),
+            *(name for name in _OF_PROJECT if texts(name) is not None),
         ]
 
     def text(self, path: str) -> str:
@@ -242,6 +273,20 @@ def _own_files(library: Library, paper: Paper, texts: Texts) -> Iterator[str]:
             yield path
 
 
+def _has_module(library: Library, paper: Paper) -> bool:
+    """Tell whether a module or an experiment is named after a card."""
+    is_own = library.module_of(paper) is not None and paper.card.implementation == paper.slug
+    return is_own or paper.slug in library.experiments
+
+
+def _own_pictures(library: Library, names: Collection[str], files: _Files, own: Collection[str]) -> frozenset[str]:
+    """Return the pictures and documents in the folder of a card that nothing else shows."""
+    prefix = len(library.settings.papers) + 1
+    found = {file: path for path, file in library.attachments.items() if file[prefix:].partition("/")[0] in names}
+    others = "\n".join(files.text(path) for path in files.paths if path not in own) if found else ""
+    return frozenset(file for file in found if file.rpartition("/")[2] not in others)
+
+
 def _moved(library: Library, path: str, old: str, new: str) -> str:
     folder, _, name = path.rpartition("/")
     if name == "__init__.py":  # a module that is a folder
@@ -252,23 +297,61 @@ def _moved(library: Library, path: str, old: str, new: str) -> str:
 # References
 
 
-def _renamed(library: Library, path: str, text: str, old: str, new: str) -> str:
+def _renamed(library: Library, path: str, text: str, old: str, new: str, *, moves_module: bool = False) -> str:
     """Return a file's text with each reference to a card led to its new name."""
-    if path.endswith(".json"):
-        return re.sub(rf'^(\s*"experiment":\s*)"{old}"', rf'\g<1>"{new}"', text, count=1, flags=re.MULTILINE)
-    if path.endswith(".py"):
-        text = _with_imports(text, library.settings.implementation, old, new)
-        return _in_names(text, lambda name: f"{new}.{name[len(old) + 1 :]}" if name.startswith(f"{old}.") else name)
+    package = library.settings.implementation
+    if path in _OF_PROJECT:
+        text = re.sub(rf"(?<![\w/.-]){re.escape(addresses.card(old))}(?!\w)", addresses.card(new), text)
+    elif path.endswith(".json"):
+        text = re.sub(rf'^(\s*"experiment":\s*)"{old}"', rf'\g<1>"{new}"', text, count=1, flags=re.MULTILINE)
+        text = _with_links(text, "", old, new)
+    elif path.endswith(".py"):
+        text = _with_imports(text, package, old, new) if moves_module else text
+        text = _in_docstrings(text, lambda docstring: _with_links(docstring, "", old, new))
+        text = _in_names(text, lambda name: f"{new}.{name[len(old) + 1 :]}" if name.startswith(f"{old}.") else name)
+    elif _is_card(library, path):
+        text = _in_card(path, _with_links(text, "", old, new), old, new)
+    else:
+        text = _with_links(text, path.removeprefix(f"{library.settings.docs}/"), old, new)
+        text = re.sub(rf"(<!--\s*quaere:[\w-]+\s+){old}(?=[.\s])", rf"\g<1>{new}", text)
+    if moves_module:
+        # Wherever a dotted name leads into the package, in doctests, texts and settings too.
+        text = re.sub(rf"(?<![\w.])({package}(?:\.experiments)?)\.{old}(?![\w])", rf"\1.{new}", text)
+    return text
+
+
+def _with_links(text: str, page: str, old: str, new: str) -> str:
+    """Lead links in Markdown to the page of a card to its new name; without a page, one in the folder of the cards."""
     text = re.sub(rf"\[\[\s*{old}(?=\s*[\]|#.])", f"[[{new}", text)
-    text = re.sub(rf"(<!--\s*quaere:question\s+){old}\.", rf"\g<1>{new}.", text)
-    return _in_card(path, text, old, new) if _is_card(library, path) else text
+
+    def led(found: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page or addresses.card(old)), found[2]))
+        return f"{found[1]}{found[2][: -len(old) - 3]}{new}.md" if target == addresses.card(old) else found[0]
+
+    return re.sub(
+        rf"(\]\(<?|^[ ]{{0,3}}\[[^\]\n]+\]:\s*<?)((?:[\w.%-]+/)*{old}\.md)(?=[)>#\s])", led, text, flags=re.MULTILINE
+    )
+
+
+def _in_docstrings(text: str, change: Callable[[str], str]) -> str:
+    """Change the lines of a module's docstrings."""
+    lines = text.split("\n")
+    for first, last in docstrings(text):
+        changed = change("\n".join(lines[first - 1 : last])).split("\n")
+        if len(changed) == last - first + 1:
+            lines[first - 1 : last] = changed
+    return "\n".join(lines)
 
 
 def _with_question(library: Library, path: str, text: str, old: str, new: str) -> str:
-    """Return a file's text with each reference to a question led to its new name."""
+    """Return a file's text with each reference to a question, or an answer in code, led to its new name."""
+
+    def link(text: str) -> str:
+        return re.sub(rf"\[\[\s*{re.escape(old)}(?=\s*[\]|#])", f"[[{new}", text)
+
     if path.endswith(".py"):
-        return _in_names(text, lambda name: new if name == old else name)
-    text = re.sub(rf"\[\[\s*{re.escape(old)}(?=\s*[\]|#])", f"[[{new}", text)
+        return _in_names(_in_docstrings(text, link), lambda name: new if name == old else name)
+    text = link(text)
     if _is_card(library, path):
         text = _with_codes(path, text, lambda name: new if name == old else name)
     return re.sub(rf"(<!--\s*quaere:question\s+){re.escape(old)}(?=\s*-->)", rf"\g<1>{new}", text)
@@ -332,8 +415,6 @@ def _with_imports(text: str, package: str, old: str, new: str) -> str:
                 old,
             )
     text = "\n".join(lines)
-    # Wherever a dotted name leads into the package, in doctests and strings too.
-    text = re.sub(rf"(?<![\w.])({package}(?:\.experiments)?)\.{old}(?![\w])", rf"\1.{new}", text)
     return re.sub(rf"^(\s*from\s+\.+){old}(?=[\s.])", rf"\g<1>{new}", text, flags=re.MULTILINE)
 
 

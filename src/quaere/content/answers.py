@@ -293,6 +293,15 @@ def _docstrings(node: ast.AST, path: str) -> Iterator[tuple[str, griffe.Docstrin
             ]
 
 
+def docstrings(code: str) -> list[tuple[int, int]]:
+    """Return the first and the last line of each docstring of some code; none if it is not Python."""
+    try:
+        tree = _parsed(code)
+    except SyntaxError:
+        return []
+    return [(one.lineno or 1, one.endlineno or 1) for _, one in _docstrings(tree, "")]
+
+
 def _apart(tree: ast.AST, module: str) -> Iterator[str]:
     """Yield the paths of a module's functions that are only there to hold an answer."""
     for node in getattr(tree, "body", ()):

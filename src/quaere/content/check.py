@@ -75,9 +75,8 @@ def _hint(library: Library, name: str, known: Iterable[str]) -> str:
     """Return what to write for an unknown name: today's, if a card or a question had it before."""
     name, mark, part = name.partition("#")
     today = library.today(name)
-    return (
-        nearest(name, known) if today == name or not library.has(today) else f"it is called `{today}{mark}{part}` now"
-    )
+    is_known = today != name and (library.has(today) or today in library.answering)
+    return f"it is called `{today}{mark}{part}` now" if is_known else nearest(name, known)
 
 
 @_registered

@@ -197,7 +197,7 @@ def _code(
     for at, blob in sorted(itertools.chain.from_iterable(modules), reverse=True):
         first |= dict.fromkeys(held.get(blob, ()), at)
     for asked in library.questions.values():
-        names = (asked.id, *library.former_names(asked), *asked.named)
+        names = (name for id in (asked.id, *asked.named) for name in (id, *library.former_names(id)))
         if asked.running and (times := [first[name] for name in names if name in first]):
             yield asked.id, _moment(min(times))
 

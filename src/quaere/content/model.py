@@ -447,8 +447,8 @@ class Library:
         for slug, paper in self.papers.items():
             for question in paper.card.questions:
                 for reply in question.answers:
-                    if reply.code and self.today(reply.code) not in self.questions:
-                        found.setdefault(reply.code, f"{slug}.{question.id}")
+                    if reply.code and (name := self.today(reply.code)) not in self.questions:
+                        found.setdefault(name, f"{slug}.{question.id}")
         return found
 
     @cached_property
@@ -473,12 +473,15 @@ class Library:
         name = f"{self.former_slugs.get(slug, slug)}{dot}{id}"
         return self._former_ids.get(name, name)
 
-    def former_names(self, asked: Asked) -> Iterator[str]:
-        """Yield all names that a question may have had before: of its card and its own."""
-        for slug in (asked.paper.slug, *asked.paper.card.formerly):
-            for id in (asked.question.id, *asked.question.formerly):
-                if (name := f"{slug}.{id}") != asked.id and self.today(name) == asked.id:
-                    yield name
+    def former_names(self, name: str) -> Iterator[str]:
+        """Yield all names that a question, or an answer in code, may have had before: of its card and its own."""
+        slug, _, id = name.partition(".")
+        cards = self.papers[slug].card.formerly if slug in self.papers else ()
+        ids = self.questions[name].question.formerly if name in self.questions else ()
+        for card in (slug, *cards):
+            for one in (id, *ids):
+                if (former := f"{card}.{one}") != name and self.today(former) == name:
+                    yield former
 
     def has(self, name: str) -> bool:
         """Tell whether a card or a question of this name exists, or may exist in a card with errors.

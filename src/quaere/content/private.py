@@ -125,7 +125,8 @@ def _own_attachments(library: Library, papers: Mapping[str, Paper], hidden: set[
                 found |= {path for target in targets if (path := library.led_to(addresses.card(slug), target))}
         return found & library.attachments.keys()
 
-    in_folders = {path for path in library.attachments if path.split("/")[1:2] and path.split("/")[1] in hidden}
+    names = hidden | {old for slug in hidden for old in library.papers[slug].card.formerly}
+    in_folders = {path for path in library.attachments if path.split("/")[1:2] and path.split("/")[1] in names}
     pages = "\n".join(library.docs.values())
     by_hand = {path for path in library.attachments if path.rpartition("/")[2] in pages}
     return (linked(library.papers) | in_folders) - linked(papers) - by_hand

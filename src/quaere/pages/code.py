@@ -122,7 +122,8 @@ def _asked(view: View, names: Iterable[str]) -> Iterator[tuple[str, Asked]]:
     """Yield the question that each answer in code is to, by the answer's name; an unknown one is left out."""
     library = view.library
     for name in names:
-        if asked := library.questions.get(library.answering.get(name, name)):
+        today = library.today(name)
+        if asked := library.questions.get(library.answering.get(today, today)):
             yield name, asked
 
 
