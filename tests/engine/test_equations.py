@@ -62,19 +62,21 @@ def test_each_declaration_is_a_class_named_after_it_and_the_sheet_follows_from_t
     assert rules == sorted(set(rules))
     assert equations.sheet(page + page) == sheet
     # What else a page says in its classes makes no rules.
-    assert equations.sheet('<span class="color:red;x top:1emx background:url(x)"><p class="top:1em">') == ""
+    others = '<span class="color:red;x top:1emx background:url(x)"><p class="top:1em">'
+    assert equations.sheet(page + others) == sheet
+    assert equations.sheet('<span class="color:red">') == ""
 
 
 def test_a_page_with_equations_links_the_style_sheet_and_its_policy_allows_its_own_rules_and_no_others() -> None:
     page = drawn("x_i")
-    links = equations.links(page, "../katex.min.css")
     sheet = equations.sheet(page)
+    links = equations.links(page, "../katex.min.css", sheet)
     assert links == f'<link rel="stylesheet" href="../katex.min.css"><style>{sheet}</style>'
     assert equations.put("<head><title></title></head>", links) == f"<head><title></title>{links}</head>"
     assert re.fullmatch(r" 'sha256-[\w+/]{43}='", policy.styles(page, sheet))
     # Beside a hash, a browser takes no notice of 'unsafe-inline', which Mermaid needs.
     assert policy.styles('<div class="diagram">', sheet) == " 'unsafe-inline'"
-    assert equations.links("<p>no equation</p>", "x") == policy.styles("<p>no equation</p>", "") == ""
+    assert equations.links("<p>no equation</p>", "x", "") == policy.styles("<p>no equation</p>", "") == ""
 
 
 # What a stranger's TeX can do

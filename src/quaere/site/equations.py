@@ -236,7 +236,9 @@ def _attributes(tag: str, attributes: str) -> str:
 
 def sheet(page: str) -> str:
     """Return the style sheet that the equations of a page need besides KaTeX' own."""
-    tokens = {one for classes in _CLASSES.findall(page) for one in classes.split()}
+    if _DRAWN not in page:
+        return ""
+    tokens = {one for classes in set(_CLASSES.findall(page)) for one in classes.split()}
     # As strong as the attribute that they stand for.
     return "".join(
         f".{_SPECIAL.sub(_ESCAPED, one)}{{{one.replace('_', ' ')}!important}}"
@@ -244,12 +246,17 @@ def sheet(page: str) -> str:
     )
 
 
-def links(page: str, styles: str) -> str:
-    """Return what a page's head needs for its equations; `styles` is the address of `STYLES` from there."""
+def links(page: str, styles: str, sheet: str) -> str:
+    """Return what a page's head needs for its equations.
+
+    Args:
+        page: The page.
+        styles: The address of `STYLES` from there.
+        sheet: The page's own style sheet.
+    """
     if _DRAWN not in page:
         return ""
-    own = sheet(page)
-    return f'<link rel="stylesheet" href="{styles}">' + (f"<style>{own}</style>" if own else "")
+    return f'<link rel="stylesheet" href="{styles}">' + (f"<style>{sheet}</style>" if sheet else "")
 
 
 def put(page: str, links: str) -> str:

@@ -98,9 +98,10 @@ class Written:
         page = self.page.replace(DESCRIPTION, html.escape(description)) if self.module else self.page
         drawn = draw.drawn(render.with_flowcharts(view, page.replace(_BODY, body)))
         folder = posixpath.dirname(addresses.file(self.path, view.has_folders))
-        written = equations.put(drawn, equations.links(drawn, posixpath.relpath(equations.STYLES, folder or ".")))
+        sheet, styles = equations.sheet(drawn), posixpath.relpath(equations.STYLES, folder or ".")
+        written = equations.put(drawn, equations.links(drawn, styles, sheet))
         written = equations.put(written, render.headed(view, self.path, self.title, description))
-        return policy.put(written, self.page, policy.styles(drawn, equations.sheet(drawn)), is_served=is_served)
+        return policy.put(written, self.page, policy.styles(drawn, sheet), is_served=is_served)
 
 
 def marked(content: str, *, is_module: bool) -> str:

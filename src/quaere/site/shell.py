@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -164,7 +165,7 @@ class Shell:
         """A digest of it."""
         return hashlib.sha256(json.dumps(self.tell()).encode(errors="surrogatepass")).hexdigest()[:32]
 
-    @property
+    @cached_property
     def ids(self) -> frozenset[str]:
         """The ids of the anchors in it."""
         return frozenset(id for part in self.parts for id in _ID.findall(part))
@@ -178,7 +179,7 @@ class Shell:
             drawn: Its body with the equations drawn.
             styles: The address of the equations' style sheet from there.
         """
-        headings = page.headings
+        headings, sheet = page.headings, equations.sheet(drawn)
         filled = {
             TITLE: html.escape(page.title),
             DESCRIPTION: html.escape(page.description),
@@ -188,8 +189,8 @@ class Shell:
             BODY: drawn,
             FIRST: f"#{html.escape(headings[0].id)}" if headings else "#",
             CONTENTS: self._contents(headings[0].below) if headings else "",
-            equations.LINKS: equations.links(drawn, styles),
-            policy.STYLES: policy.styles(drawn, equations.sheet(drawn)),
+            equations.LINKS: equations.links(drawn, styles, sheet),
+            policy.STYLES: policy.styles(drawn, sheet),
         }
         return "".join(filled.get(part, part) for part in self.parts)
 
