@@ -31,8 +31,6 @@ const load = async (path) => {
   if (!text) throw new Error(path);
   return JSON.parse(text);
 };
-// What would wait until nothing else is to be done.
-const setTimeout = (wait) => wait();
 let told;
 const ask = (query) => {
   told = undefined;

@@ -21,14 +21,18 @@ const KINDS = { P: "Paper", H: "Page", M: "API", T: "Tag", F: "Affiliation" };
 const PARTS = { Q: "Question", C: "Claim", S: "Section", M: "API", "": "Text" };
 const PREFERENCE = { P: 0.3, T: 0.15, F: 0.1, H: 0.05, M: 0 };
 
+// What isn't ASCII comes in few runs, again and again.
+const runs = new Map();
+const foldRun = (run) => {
+  if (!runs.has(run)) {
+    const plain = run.normalize("NFKD").replace(/[\u0300-\u036f]+/g, "").toLowerCase();
+    runs.set(run, plain.replace(/[ßæœøłđðþıς]/g, (letter) => LETTERS[letter]).normalize("NFC"));
+  }
+  return runs.get(run);
+};
+
 /** A text in lower case without accents, as `fold` in search.py. */
-export const fold = (text) =>
-  text
-    .normalize("NFKD")
-    .replace(/[\u0300-\u036f]+/g, "")
-    .toLowerCase()
-    .replace(/[ßæœøłđðþıς]/g, (letter) => LETTERS[letter])
-    .normalize("NFC");
+export const fold = (text) => text.toLowerCase().replace(/[^\0-\x7f]+/g, foldRun);
 
 /** The words of a query in order: `text`, and whether it is of a script without spaces, where it may start anywhere. */
 export const terms = (query) => {
@@ -108,7 +112,21 @@ const likeness = (term, word) => {
   return edits > most ? 0 : 0.5 - 0.15 * edits - 0.01 * Math.min(9, Math.abs(word.length - term.text.length));
 };
 
-const isLetter = (text, at) => /[\p{L}\p{N}]/u.test(text.charAt(at));
+const LETTER = /[\p{L}\p{N}]/u;
+// Of a folded text.
+const isLetter = (text, at) => {
+  const code = text.charCodeAt(at);
+  if (code < 128) return code > 96 ? code < 123 : code > 47 && code < 58;
+  return LETTER.test(text.charAt(at));
+};
+
+const isStart = (text, at) => at === 0 || !isLetter(text, at - 1);
+
+const endOf = (text, at) => {
+  let end = at;
+  while (end < text.length && isLetter(text, end)) end += 1;
+  return end;
+};
 
 const numbersOf = (written) => {
   let last = 0;
@@ -121,79 +139,66 @@ let names;
 
 const read = async () => {
   const raw = await load(`${FOLDER}names.json`);
-  const split = (name) => raw[name].split("\n");
-  const columns = [split("titles"), split("shorts"), split("authors")];
-  const [addresses, years, numbers] = [split("addresses"), split("years"), numbersOf(raw.numbers)];
-  const rows = columns[0].map((title, at) => ({
-    kind: raw.kinds[at],
+  const [titles, shorts, authors, addresses, years] = ["titles", "shorts", "authors", "addresses", "years"].map((name) => raw[name].split("\n"));
+  const numbers = numbersOf(raw.numbers);
+  const rows = Array.from(raw.kinds, (kind, at) => ({
+    kind,
     number: numbers[at],
     address: addresses[at],
-    title,
-    short: columns[1][at],
-    authors: columns[2][at],
+    title: titles[at],
+    short: shorts[at],
+    authors: authors[at],
     year: years[at],
     weight: Number(raw.weights[at]),
   }));
-  const texts = columns.map((column) => fold(column.join("\n")).split("\n"));
+  // A column is one text, which is searched faster than many.
+  const folded = [raw.titles, raw.shorts, raw.authors].map(fold);
   return {
-    rows: raw.kinds ? rows : [],
-    // All of them in one text each, which is searched faster than many.
-    folded: texts.map((column) => column.join("\n")),
-    texts,
-    starts: texts.map((column) => {
-      let at = 0;
-      return column.map((text) => (at += text.length + 1) - text.length - 1);
+    rows,
+    folded,
+    starts: folded.map((text) => {
+      const starts = [0];
+      for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) starts.push(at + 1);
+      return starts;
     }),
-    byNumber: new Map(rows.filter((row) => row.number !== undefined).map((row, at) => [row.number, at])),
+    words: new Map(),
+    byNumber: new Map(numbers.map((number, at) => [number, at])),
     common: new Set(raw.common.split(" ")),
   };
 };
 
-/** Reads the names, ahead of the first letter, and then the words that typing errors are compared with. */
+/** Reads the names, ahead of the first letter. */
 export const prepare = () => {
-  names ??= read().then((known) => {
-    setTimeout(() => vocabularyOf(known));
-    return (names = known);
-  });
+  names ??= read().then((known) => (names = known));
   names.catch?.(() => (names = undefined));
   return names;
 };
 
-// The row that a place in a column's text belongs to.
-const rowAt = (starts, place) => {
-  let low = 0;
-  let high = starts.length;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (starts[middle] <= place) low = middle;
-    else high = middle;
-  }
-  return low;
+const textOf = (known, column, row) => {
+  const starts = known.starts[column];
+  return known.folded[column].slice(starts[row], row + 1 < starts.length ? starts[row + 1] - 1 : undefined);
 };
 
 // How well each row fits a term; undefined if none does.
 const fits = (known, term, isLike) => {
   const scores = new Float32Array(known.rows.length);
   let found = false;
-  const note = (column, place, score) => {
-    const row = rowAt(known.starts[column], place);
-    found = true;
-    // What stands at the beginning is what a name is about.
-    const early = place === known.starts[column][row] ? 0.1 : 0;
-    scores[row] = Math.max(scores[row], COLUMNS[column] * score + early);
-  };
   for (const [column, text] of known.folded.entries()) {
-    const sought = !isLike ? [[term.text, 0]] : wordsLike(known, term, column);
-    for (const [word, like] of sought) {
+    const starts = known.starts[column];
+    for (const [word, like] of isLike ? wordsLike(known, term, column) : [[term.text, 0]]) {
+      let row = 0;
       for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + word.length)) {
-        if (term.isRun) {
-          note(column, at, 1);
-        } else if (at === 0 || !isLetter(text, at - 1)) {
-          let end = at + word.length;
-          while (end < text.length && isLetter(text, end)) end += 1;
-          if (!like) note(column, at, fit(term, text.slice(at, end)));
-          else if (end === at + word.length) note(column, at, like);
+        let score = term.isRun ? 1 : 0;
+        if (!score && isStart(text, at)) {
+          const end = endOf(text, at + word.length);
+          if (!like) score = fit(term, text.slice(at, end));
+          else if (end === at + word.length) score = like;
         }
+        if (!score) continue;
+        found = true;
+        while (starts[row + 1] <= at) row += 1;
+        // What stands at the beginning is what a name is about.
+        scores[row] = Math.max(scores[row], COLUMNS[column] * score + (at === starts[row] ? 0.1 : 0));
       }
     }
   }
@@ -203,19 +208,22 @@ const fits = (known, term, isLike) => {
   return found ? scores : undefined;
 };
 
-// The words of each column, by their first letter.
-const vocabularyOf = (known) =>
-  (known.vocabulary ??= known.folded.map((text) => {
-    const words = new Map();
-    for (const word of new Set(text.match(WORD))) {
-      if (!words.has(word[0])) words.set(word[0], []);
-      words.get(word[0]).push(word);
+// The words of a column that begin with a letter.
+const wordsFrom = (known, letter, column) => {
+  const key = `${column}${letter}`;
+  if (!known.words.has(key)) {
+    const text = known.folded[column];
+    const words = new Set();
+    for (let at = text.indexOf(letter); at >= 0; at = text.indexOf(letter, at + 1)) {
+      if (isStart(text, at)) words.add(text.slice(at, endOf(text, at)));
     }
-    return words;
-  }));
+    known.words.set(key, [...words]);
+  }
+  return known.words.get(key);
+};
 
 const wordsLike = (known, term, column) =>
-  (vocabularyOf(known)[column].get(term.text[0]) ?? [])
+  wordsFrom(known, term.text[0], column)
     .map((word) => [word, likeness(term, word)])
     .filter(([, like]) => like > 0);
 
@@ -244,6 +252,8 @@ const plainWords = (text) => (text.match(WORD) ?? []).join(" ");
 
 const ranked = (known, { whole, asked }, extra) => {
   if (!asked.length) return [];
+  const first = whole.split(" ")[0];
+  const begins = (text) => text.startsWith(first, text.search(LETTER));
   const hits = [];
   for (let at = 0; at < known.rows.length; at += 1) {
     let score = 0;
@@ -259,11 +269,14 @@ const ranked = (known, { whole, asked }, extra) => {
     }
     if (!score) continue;
     const row = known.rows[at];
-    const title = known.texts[0][at];
-    const called = plainWords(title);
-    const isName = [called, plainWords(known.texts[1][at]), plainWords(title.split(": ")[0])].includes(whole);
+    const [title, short] = [textOf(known, 0, at), textOf(known, 1, at)];
+    let isName = false;
     score = score / asked.length + PREFERENCE[row.kind] + row.weight * 0.02;
-    if (called.startsWith(whole)) score += 0.3;
+    if (begins(title) || begins(short)) {
+      const called = plainWords(title);
+      isName = [called, plainWords(short), plainWords(title.split(": ")[0])].includes(whole);
+      if (called.startsWith(whole)) score += 0.3;
+    }
     score += (0.3 * Math.min(whole.length, title.length)) / Math.max(title.length, 1);
     hits.push({ at, score, tier: isName ? 0 : isLike ? 2.5 : 1 });
   }

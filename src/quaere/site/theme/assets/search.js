@@ -10,7 +10,7 @@ const input = dialog.querySelector("input");
 const list = dialog.querySelector(".q-search-hits");
 const said = dialog.querySelector(".q-search-said");
 // How long nothing is typed before the texts are searched too; names are searched at each letter.
-const PAUSE = 60;
+const PAUSE = 120;
 
 let latest = 0;
 let chosen = -1;
@@ -123,6 +123,9 @@ const ask = async () => {
     return;
   }
   try {
+    await prepare();
+    // Of the letters that were typed meanwhile only the last is looked for.
+    if (number !== latest) return;
     const named = await byName(query);
     if (number !== latest) return;
     if (named.hits.length || !list.children.length) show(named, false);
@@ -132,13 +135,16 @@ const ask = async () => {
   }
 };
 
+const expect = () => prepare().catch?.(() => {});
+
 const open = (query, isNew) => {
   if (dialog.open) return;
   if (isNew) history.pushState({ isSearch: true }, "", addressWith(query));
+  // It comes while the dialog is drawn.
+  expect();
   dialog.showModal();
   input.value = query;
   input.select();
-  prepare()?.catch?.(() => {});
   ask();
 };
 
@@ -154,7 +160,7 @@ const close = () => {
 
 opener.hidden = false;
 opener.addEventListener("click", () => open("", true));
-opener.addEventListener("pointerenter", () => prepare()?.catch?.(() => {}), { once: true });
+for (const name of ["pointerenter", "focus"]) opener.addEventListener(name, expect, { once: true });
 input.addEventListener("input", ask);
 dialog.querySelector(".q-search-close").addEventListener("click", close);
 dialog.addEventListener("cancel", (event) => {
