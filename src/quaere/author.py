@@ -149,9 +149,7 @@ def answer(
     project: Base = Path(),
 ) -> None:
     """Answer a question on its card, or begin an answer in code."""
-    from quaere import atomic
     from quaere.authoring import questions
-    from quaere.errors import AuthorError
 
     base = _find(project)
 
@@ -175,10 +173,20 @@ def answer(
         replaces = force or is_known
         return questions.answer(library, question, text or "", replaces=replaces, adds=add, by=by, day=today)
 
-    try:
+    with _kept(base, text if is_edited else ""):
         _done(base, in_prose, dry_run, as_json)
+
+
+@contextlib.contextmanager
+def _kept(base: Project, text: str | None) -> Iterator[None]:
+    """Keep what somebody wrote in an editor where it can't be put on a card."""
+    from quaere import atomic
+    from quaere.errors import AuthorError
+
+    try:
+        yield
     except AuthorError as error:
-        if is_edited and text and text.strip():
+        if text and text.strip():
             atomic.write(base.root / _UNSAVED, text)
             hint = "; ".join(filter(None, [error.hint, f"what you wrote is in {base.root / _UNSAVED}"]))
             raise type(error)(error.place, error.problem, hint) from None
@@ -232,6 +240,56 @@ def read(
 
     base = _find(project)
     _done(base, lambda library: cards.read(library, paper, state, through), dry_run, as_json)
+
+
+def quote(
+    paper: Annotated[str, typer.Argument(help="The paper.", autocompletion=completion.papers)],
+    text: Annotated[
+        str | None, typer.Argument(help="The paper's words; - reads them from standard input; default: opens $EDITOR.")
+    ] = None,
+    page: Annotated[str | None, typer.Option(help="Where they stand, such as 4, 4–5 or §3.2.")] = None,
+    note: Annotated[str | None, typer.Option(help="Your own words on them, in Markdown.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Show them to nobody else.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Quote a paper on its card, word for word."""
+    from quaere.authoring import cards, questions
+
+    base = _find(project)
+    if is_edited := text is None:
+        questions.find_paper(_library(base), paper)
+        text = _edit("\n")
+    elif text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", errors="replace")
+
+    def quoted(library: Library) -> Changes:
+        return cards.quote(library, paper, text or "", page=page, note=note, private=private)
+
+    with _kept(base, text if is_edited else ""):
+        _done(base, quoted, dry_run, as_json)
+
+
+def topic(
+    title: Annotated[str, typer.Argument(help="The topic's title, in quotes.")],
+    slug: Annotated[str | None, typer.Option(help="The card's name; default: made of the title's words.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Show it to nobody else.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    project: Base = Path(),
+) -> None:
+    """Begin a topic: a card for questions that belong to no single paper."""
+    from quaere.authoring import cards
+
+    base = _find(project)
+    _done(
+        base,
+        lambda library: cards.begin_topic(library, title, slug=slug, tags=tag or [], private=private),
+        dry_run,
+        as_json,
+    )
 
 
 def rename(

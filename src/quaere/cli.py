@@ -390,8 +390,11 @@ def mcp(
     answer_programs(base, verify=verify)
 
 
-for _verb in (author.ask, author.answer, author.tag, author.read, author.rename, author.merge, author.remove):
+for _verb in (author.ask, author.answer, author.quote, author.topic, author.tag, author.read):
     app.command()(_verb)
+app.command()(author.rename)
+app.command()(author.merge)
+app.command()(author.remove)
 app.command()(adding.add)
 app.command("import")(author.import_notes)
 app.command()(author.migrate)

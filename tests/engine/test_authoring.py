@@ -98,6 +98,35 @@ def test_tags_are_added_and_removed(base: Base) -> None:
     assert base.library().papers["toy"].card.tags == ()
 
 
+def test_a_quote_is_written_word_for_word_below_the_others(base: Base) -> None:
+    some = cards.quote(
+        base.library(), "toy", "\n“Play”: *it* is [[said]],  # and done.\n", page="4", note="So [[toy]]."
+    )
+    assert some.said == "quoted toy, page 4"
+    made(base, some)
+    made(base, cards.quote(base.library(), "toy", " First.\r\n\fThen\ta\x02 last.\n", page=" §3.2 ", private=True))
+    library = Project.find(base.root, shows_private=True).read()[0]
+    assert [(one.text, one.page, one.note, one.private) for one in library.papers["toy"].card.quotes] == [
+        ("“Play”: *it* is [[said]],  # and done.", "4", "So [[toy]].", False),
+        ("First.\n\nThen\ta last.\n", "§3.2", None, True),
+    ]
+    with pytest.raises(MisuseError, match="the card `toy` has this quote already"):
+        cards.quote(library, "toy", "First. Then a\nlast.")
+
+
+def test_a_topic_is_begun_under_a_name_that_is_free(base: Base) -> None:
+    base.write({"reference_impl/models_learn_play.py": '"""Play."""\n'})
+    some = cards.begin_topic(base.library(), "How do  models learn to play?", tags=["a b", "no"])
+    assert some.said == "began the topic models_learn_play_2"  # a module has the first name
+    assert lines(made(base, some)) == ["+title: How do models learn to play?", '+tags: [a b, "no"]']
+    assert base.library().papers["models_learn_play_2"].is_topic
+    made(base, questions.ask(base.library(), "models_learn_play_2", "And why?", id=None, asked=DAY))
+    with pytest.raises(MisuseError, match="the topic `models_learn_play_2` has this title already"):
+        cards.begin_topic(base.library(), "how do models learn to play?")
+    with pytest.raises(MisuseError, match="`models_learn_play_2` is a topic, no paper"):
+        cards.quote(base.library(), "models_learn_play_2", "Their words.")
+
+
 def test_reading_is_noted(base: Base) -> None:
     assert lines(made(base, cards.read(base.library(), "toy", "reading", "Section 3"))) == [
         "+reading:", "+  state: reading", "+  through: Section 3"
@@ -129,6 +158,10 @@ def test_reading_is_noted(base: Base) -> None:
         (lambda all: questions.answer(all, "toy.whi", "x"), "there is no question `toy.whi`", "did you mean `toy.why`"),
         (lambda all: questions.answer(all, "toy.why", "\n"), "the answer is empty", "nothing was changed"),
         (lambda all: cards.tag(all, "toy", [], ["x"]), "the card `toy` has no tag `x`", ""),
+        (lambda all: cards.quote(all, "toy", "\n "), "the quote is empty", "write it in quotes: "),
+        (lambda all: cards.begin_topic(all, " "), "the title is empty", "write it in quotes: "),
+        (lambda all: cards.begin_topic(all, "Play", slug="toy"), "the name `toy` is taken", "choose another --slug"),
+        (lambda all: cards.begin_topic(all, "Play", slug="Play"), "`Play` is no slug", "use lower-case letters"),
         (lambda all: cards.read(all, "toy", "raed", None), "`raed` is no state of reading", "did you mean `read`"),
     ],
 )

@@ -1,5 +1,6 @@
 """The command: what each verb prints, its exit code, and that it starts no more than it needs."""
 
+import io
 import json
 import os
 import re
@@ -751,6 +752,25 @@ def test_an_answer_comes_from_the_editor(base: Base, call: Call, monkeypatch: py
     monkeypatch.setenv("EDITOR", "false")
     failed = call("answer", "toy.how", "--force")
     assert (failed.code, failed.err.partition(":")[0]) == (2, "the editor `false` has failed")
+
+
+def test_a_quote_comes_from_the_editor_or_standard_input(
+    base: Base, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = base.root / "editor"
+    editor.write_text("#!/bin/sh\necho '*Their* words.' > \"$1\"\n", encoding="utf-8")
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    assert call("quote", "toy", "--page", "3").out == "quoted toy, page 3\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Line one – \r\nline two.\n".encode())))
+    assert json.loads(call("quote", "toy", "-", "--json").out)["said"] == "quoted toy"
+    assert [one.text for one in base.library().papers["toy"].card.quotes] == [
+        "*Their* words.",
+        "Line one –\nline two.\n",
+    ]
+    told = call("quote", "toy")  # the same again
+    assert told.err.endswith(f"what you wrote is in {base.root}/.quaere/answer.md\n")
+    assert call("topic", "What is play?").out == "began the topic what_is_play\n"
 
 
 def test_notes_are_imported_with_an_account_of_each_line(base: Base, call: Call) -> None:

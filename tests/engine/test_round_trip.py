@@ -111,11 +111,12 @@ def leaves(value: Any) -> Iterator[str]:
 
 
 def step(draw: Any, library: Library, base: Base, number: int) -> Step:
-    slug = draw(st.sampled_from(sorted(library.papers)))
-    one, others = library.papers[slug].card, sorted(library.papers.keys() - {slug})
+    papers = [slug for slug, paper in sorted(library.papers.items()) if not paper.is_topic]
+    slug = draw(st.sampled_from(papers))
+    one, others = library.papers[slug].card, [other for other in papers if other != slug]
     index = draw(st.integers(0, len(one.questions) - 1))
     asked, word, new = one.questions[index], draw(WORDS), f"new{number}"
-    verbs = ["ask", "answer", "tag", "read", "rename", "rename question", "migrate"]
+    verbs = ["ask", "answer", "quote", "topic", "tag", "read", "rename", "rename question", "migrate"]
     verb = draw(st.sampled_from(verbs + ["untag"] * bool(one.tags) + ["merge", "remove"] * bool(others)))
     if verb == "ask":
         id = questions.id_of(word, {question.id for question in one.questions})
@@ -129,6 +130,19 @@ def step(draw: Any, library: Library, base: Base, number: int) -> Step:
         return Step(
             lambda all: questions.answer(all, f"{slug}.{asked.id}", prose, replaces=True),
             lambda all: all[slug]["questions"][index].update(answer=prose + "\n" * ("\n" in prose)),
+        )
+    if verb == "quote":
+        text, page = draw(PROSE), draw(st.sampled_from([None, "4", "4–5", "# 1"]))
+        said = {"text": text + "\n" * ("\n" in text), **({"page": page} if page else {})}
+        return Step(
+            lambda all: cards.quote(all, slug, text, page=page, note=word),
+            lambda all: all[slug].setdefault("quotes", []).append({**said, "note": word}),
+        )
+    if verb == "topic":
+        begun = f"topic{number}"
+        return Step(
+            lambda all: cards.begin_topic(all, f"{word} {number}", slug=begun, tags=[word]),
+            lambda all: all.update({begun: {"title": f"{word} {number}", "tags": [word]}}),
         )
     if verb == "tag":
         tags = list(dict.fromkeys([*one.tags, word]))

@@ -30,6 +30,8 @@ FILES: dict[str, str | bytes] = {
 VERBS: Mapping[str, list[list[str]]] = {
     "ask": [["toy", "Is it the first?"], ["toy", "Is it the second?"], ["one", "And here?"]],
     "answer": [["toy.why", "In prose.", "--force"], ["one.begun", "--code"]],
+    "quote": [["doll", "Played once.", "--page", "3"], ["toy", "A toy\nis played.", "--page", "4–5", "--private"]],
+    "topic": [["What is play?", "--slug", "play"]],
     "tag": [["toy", "a"], ["toy", "b", "c"]],
     "read": [["doll", "reading", "--through", "Section 2"]],
     "rename": [["toy", "puppet"], ["toy.how", "by-what"]],
@@ -95,7 +97,7 @@ def test_commands_at_once_lose_nothing(toys: Base, monkeypatch: pytest.MonkeyPat
     codes = in_copies([lambda verb=verb, it=it: call(toys, verb, it) for verb, it in calls])  # type: ignore[misc]
     assert codes == [0] * len(calls), list(zip(calls, codes, strict=True))
     library = toys.library()
-    assert sorted(library.papers) == ["blank", "doll", "more", "new", "one", "puppet"]
+    assert sorted(library.papers) == ["blank", "doll", "more", "new", "one", "play", "puppet"]
     assert "  \n" not in library.papers["blank"].source
     assert "more2021" in library.bibliography
     puppet, one = library.papers["puppet"].card, library.papers["one"].card
@@ -105,6 +107,8 @@ def test_commands_at_once_lose_nothing(toys: Base, monkeypatch: pytest.MonkeyPat
     assert library.questions["puppet.why"].question.answer == "In prose."
     assert library.questions["one.begun"].answer
     assert len(one.questions) == 2
+    assert [(one.text, one.page) for one in library.papers["doll"].card.quotes] == [("Played once.", "3")]
+    assert "A toy\n      is played." in (toys.root / "papers/puppet.yml").read_text()
     reading = library.papers["doll"].card.reading
     assert reading
     assert reading.through == "Section 2"
