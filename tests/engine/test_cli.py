@@ -770,7 +770,7 @@ def test_a_quote_comes_from_the_editor_or_standard_input(
     ]
     told = call("quote", "toy")  # the same again
     assert told.err.endswith(f"what you wrote is in {base.root}/.quaere/answer.md\n")
-    assert call("topic", "What is play?").out == "began the topic what_is_play\n"
+    assert call("topic", "What is play?").out == "began the topic play\n"
 
 
 def test_notes_are_imported_with_an_account_of_each_line(base: Base, call: Call) -> None:
