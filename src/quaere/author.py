@@ -280,7 +280,10 @@ def topic(
     as_json: AsJson = False,
     project: Base = Path(),
 ) -> None:
-    """Begin a topic: a card for questions that belong to no single paper."""
+    """Begin a topic.
+
+    It is a card for questions that belong to no single paper.
+    """
     from quaere.authoring import cards
 
     base = _find(project)
