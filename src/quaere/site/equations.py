@@ -11,7 +11,7 @@ import hashlib
 import html
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from importlib.resources import files as package_files
 from typing import Any
@@ -239,11 +239,16 @@ def sheet(page: str) -> str:
     if _DRAWN not in page:
         return ""
     tokens = {one for classes in set(_CLASSES.findall(page)) for one in classes.split()}
-    # As strong as the attribute that they stand for.
-    return "".join(
-        f".{_SPECIAL.sub(_ESCAPED, one)}{{{one.replace('_', ' ')}!important}}"
-        for one in sorted(filter(_DECLARATION.fullmatch, tokens))
-    )
+    return "".join(map(_rule, sorted(tokens)))
+
+
+@lru_cache(maxsize=4096)
+def _rule(name: str) -> str:
+    """Return the rule of a class that is named after a declaration; nothing for another."""
+    if not _DECLARATION.fullmatch(name):
+        return ""
+    # As strong as the attribute that it stands for.
+    return f".{_SPECIAL.sub(_ESCAPED, name)}{{{name.replace('_', ' ')}!important}}"
 
 
 def links(page: str, styles: str, sheet: str) -> str:
@@ -268,4 +273,5 @@ def put(page: str, links: str) -> str:
 
 def unread(page: str) -> list[tuple[str, str]]:
     """Return the equations of a page that could not be drawn, each with the problem."""
-    return [(html.unescape(content).strip(), html.unescape(problem)) for _, problem, content in _UNREAD.findall(page)]
+    found = _UNREAD.findall(page) if "q-unread" in page else []
+    return [(html.unescape(content).strip(), html.unescape(problem)) for _, problem, content in found]

@@ -18,7 +18,8 @@ _LINK = re.compile(
     r"""<(?:a|img|source|video|audio)\b[^<>]*?\s(?:href|src)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""",
     re.DOTALL | re.IGNORECASE,
 )
-_ID = re.compile(r"\s(?:id|name)=\"([^\"]+)\"")
+# To look for one blank is three times as fast as to look for any.
+_ID = re.compile(r" (?:id|name)=\"([^\"]+)\"")
 # What belongs to an address, in Markdown, beside a part of it.
 _BEFORE, _AFTER = re.compile(r"[^\s()<>\[\]\"'`]*\Z"), re.compile(r"[^\s()<>\[\]\"'`]*")
 
@@ -53,6 +54,7 @@ def found(path: str, page: str, body: str | None = None, ids: frozenset[str] = f
     else:
         anchors = body
     hrefs = dict.fromkeys(map(html.unescape, map("".join, _LINK.findall(body))))
+    anchors = anchors.replace("\n", " ").replace("\t", " ")
     return Found(path, ids | frozenset(map(html.unescape, _ID.findall(anchors))), tuple(hrefs))
 
 

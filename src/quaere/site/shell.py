@@ -10,7 +10,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -65,10 +65,10 @@ class Kind:
         at, hide, *told = json.loads(name)
         return cls(at, tuple(hide), *told)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The kind as text."""
-        return json.dumps(list(asdict(self).values()))
+        return json.dumps([self.at, self.hide, self.is_described, self.is_edited, self.has_contents])
 
 
 @dataclass(frozen=True)
