@@ -527,6 +527,7 @@ def _told(made: Plan) -> dict[str, Any]:
                 "line": one.draft.line,
                 "title": one.draft.title,
                 "questions": len(one.draft.questions),
+                "quotes": len(one.draft.quotes),
                 "missing": one.draft.missing,
                 "conflicts": [conflict.field for conflict in one.conflicts],
             }
@@ -559,10 +560,9 @@ def _show(made: Plan, *, lines: bool) -> None:
             console.print(f"{fate.file}:{fate.line}: {fate.to or f'left out: {fate.why}'}", markup=False)
     counts = Counter(fate.to.split(".")[0] if fate.to else f"left out, {fate.why}" for fate in made.fates)
     console.print("\n".join(f"{count:6} lines: {to}" for to, count in counts.most_common()), markup=False)
-    asked = sum(len(one.draft.questions) for one in made.cards)
-    console.print(
-        f"{len(made.cards)} papers, {asked} questions, {len(made.fates)} lines, {len(made.pictures)} pictures"
-    )
+    asked, quoted = (sum(len(getattr(one.draft, name)) for one in made.cards) for name in ("questions", "quotes"))
+    said = f"{len(made.cards)} papers, {asked} questions, {quoted} quotes, {len(made.fates)} lines"
+    console.print(f"{said}, {len(made.pictures)} pictures")
 
 
 def _find(folder: Path) -> Project:

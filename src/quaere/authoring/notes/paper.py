@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from quaere.authoring.notes import links
+from quaere.authoring.notes import links, quotes
 from quaere.authoring.notes.fields import field_of, labeled, values
 from quaere.authoring.notes.lines import Fate, Kind, Line
 
@@ -98,6 +98,7 @@ class Draft:
     through: str = ""
     links: list[dict[str, str]] = field(default_factory=list)
     questions: list[Asked] = field(default_factory=list)
+    quotes: list[quotes.Quoted] = field(default_factory=list)
     notes: str = ""
     date: str = ""
     fates: list[Fate] = field(default_factory=list)
@@ -156,6 +157,7 @@ class _Reading:
         self._sections()
         self._ideas()
         self._questions()
+        self._quotes()
         self._notes()
         made = self.made
         made.year = made.year or _year_of_arxiv(made.arxiv)
@@ -745,7 +747,13 @@ class _Reading:
         for n in taken:
             self._take(n, f"questions[{number}].answer")
 
-    # Notes
+    # Quotes, and notes
+
+    def _quotes(self) -> None:
+        for quoted in quotes.find(self.lines, self._is_free, self.made.authors):
+            self.made.quotes.append(quoted)
+            for at in quoted.lines:
+                self._take(at, "quotes")
 
     def _notes(self) -> None:
         for at, line in self._free():
@@ -758,6 +766,7 @@ class _Reading:
                 if (
                     inside
                     and not any(map(self._is_free, inside))
+                    and (quotes.is_heading(line.words) or any(self.to.get(n) != "quotes" for n in inside))
                     and (end == len(self.lines) or self.lines[end].depth <= line.depth)
                 ):
                     self._leave(at, "a heading of what stands elsewhere on the card")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import posixpath
 import re
 from collections import Counter
@@ -148,6 +149,7 @@ def _merged(drafts: Iterable[Draft]) -> list[Draft]:
             number = len(first.questions)
             first.questions += draft.questions
             stem = posixpath.splitext(posixpath.basename(draft.file))[0]
+            first.quotes += draft.quotes
             if draft.notes:
                 first.notes = f"{first.notes}\n\n## {stem}\n\n{draft.notes}".strip()
             first.fates += [replace(fate, to=_moved(fate.to, number)) for fate in draft.fates]
@@ -326,6 +328,7 @@ def _complete(planned: list[Planned], library: Library, files: Collection[str], 
             "reading": reading if draft.reading else None,
             "links": [{**link, "title": link["title"] or link["url"]} for link in draft.links],
             "notes": f"{notes}\n" if "\n" in notes else notes,
+            "quotes": [_quote(one.text, one.page) for one in draft.quotes],
             "questions": questions,
         }
         one.card = {name: value for name, value in card.items() if value or name == "implementation"}
@@ -334,6 +337,12 @@ def _complete(planned: list[Planned], library: Library, files: Collection[str], 
         if not known:
             one.entry = _entry(draft, key)
         draft.fates = [replace(fate, to=_by_id(fate.to, questions)) for fate in draft.fates]
+
+
+def _quote(text: str, page: str) -> dict[str, Any]:
+    text = _visible(text)
+    item: dict[str, Any] = {"text": f"{text}\n" if "\n" in text else text}
+    return item | ({"page": int(page) if page.isdecimal() and page.isascii() else page} if page else {})
 
 
 def _by_id(to: str, questions: list[dict[str, Any]]) -> str:
@@ -370,6 +379,12 @@ def _author(name: str) -> str:
     return f"{{{name}}}" if re.search(r",|\band\b", name) else name
 
 
+def _visible(text: str) -> str:
+    """Return a text without signs that YAML can't hold as they are."""
+    text = "".join(sign if sign in "\n\t" or sign.isprintable() or sign.isspace() else "\ufffd" for sign in text)
+    return re.sub("[\x85\u2028\u2029\ufeff]", " ", text)
+
+
 class _Rewriting:
     """Leads the links and pictures of a note's texts to where they are beside a card."""
 
@@ -379,10 +394,7 @@ class _Rewriting:
 
     def text(self, markdown: str) -> str:
         """Return a text with its links led on; code stays as it is."""
-        markdown = "".join(
-            sign if sign in "\n\t" or sign.isprintable() or sign.isspace() else "\ufffd" for sign in markdown
-        )
-        markdown = re.sub("[\x85\u2028\u2029\ufeff]", " ", markdown)
+        markdown = _visible(markdown)
         made, end = [], 0
         for found in _CODE.finditer(markdown):
             made += [self._outside(markdown[end : found.start()]), found[0]]
@@ -475,6 +487,9 @@ def _joined(one: Planned, base: str | None, text: str, file: str) -> str:
         if name == "questions":
             text = _joined_questions(one, value, former.get(name, []), text, file)
             continue
+        if name == "quotes":
+            text = _joined_quotes(one, value, former.get(name, []), text, file)
+            continue
         if value == former.get(name) or value == now.get(name):
             continue
         if base is None and now.get(name) or base is not None and now.get(name) != former.get(name):
@@ -504,6 +519,37 @@ def _joined_questions(one: Planned, new: list[Any], former: list[Any], text: str
             one.conflicts.append(Conflict(one.slug, f"questions.{edit.fields(text)['questions'][at]['id']}.answer"))
             continue
         text = _put(one, text, ("questions", at, "answer"), answer, file)
+    return text
+
+
+def _joined_quotes(one: Planned, new: list[Any], former: list[Any], text: str, file: str) -> str:
+    before = {asked_alike(item["text"]): item for item in former}
+    gone = before.keys() - {asked_alike(item["text"]) for item in new}
+    for item in new:
+        alike = asked_alike(item["text"])
+        there = edit.fields(text).get("quotes", [])
+        places = {asked_alike(has["text"]): n for n, has in enumerate(there)}
+        was = alike
+        if alike not in places:
+            if alike in before:
+                continue  # the card's author has removed or reworded it
+            was = next(iter(difflib.get_close_matches(alike, sorted(gone), n=1)), "")
+            gone -= {was}
+            if not was:
+                text = edit.append(text, ("quotes",), item, file)
+                continue
+            if was not in places:
+                one.conflicts.append(Conflict(one.slug, "quotes"))
+                continue
+        at = places[was]
+        for name in ("text", "page"):
+            now, old = there[at].get(name), before.get(was, {}).get(name)
+            if (value := item.get(name)) in (now, old, None):
+                continue
+            if now not in (None, old):
+                one.conflicts.append(Conflict(one.slug, f"quotes[{at}].{name}"))
+                continue
+            text = _put(one, text, ("quotes", at, name), value, file)
     return text
 
 

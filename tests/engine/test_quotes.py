@@ -1,0 +1,174 @@
+"""Quotations in reading notes: which are the paper's own words, where they stand, and what a second import does."""
+
+import pytest
+
+from tests.engine.conftest import Base
+from tests.engine.test_notes import draft, imported
+
+WORDS = "The toys are wound up once, and run down alone."
+
+
+def read(body: str) -> tuple[list[tuple[str, str]], str]:
+    """Return the quotes of a note, each with its page, and its notes."""
+    made = draft(f"# A Paper on Toys\n\nAuthors: Ann Maker, Bo Turner\n\n{body}\n")
+    told = {fate.line: fate for fate in made.fates}
+    assert len(told) == len(made.fates)
+    assert all(bool(fate.to) != bool(fate.why) for fate in made.fates)
+    return [(one.text, one.page) for one in made.quotes], made.notes
+
+
+@pytest.mark.parametrize(
+    ("body", "page"),
+    [
+        # where the page may stand
+        (f"> {WORDS} (p. 5)", "5"),
+        (f"> {WORDS} p.5", "5"),
+        (f"> {WORDS} [p. 12]", "12"),
+        (f"> {WORDS} [pp. 4-5].", "4–5"),
+        (f"> {WORDS} (page 7)", "7"),
+        (f"> {WORDS}（第5页）", "5"),
+        (f"> {WORDS} 第 5 页", "5"),
+        (f"> {WORDS} (S. 9)", "9"),
+        (f"> {WORDS} (§3.2)", "§3.2"),
+        (f"> {WORDS} (Section 3.2)", "§3.2"),
+        (f"> {WORDS} (p. 4, §3.2)", "4, §3.2"),
+        (f"> “{WORDS}” (p. 5)", "5"),
+        (f"> p. 5: {WORDS}", "5"),
+        (f"> [p. 5] {WORDS}", "5"),
+        (f"> {WORDS}\n>\n> (p. 5)", "5"),
+        (f"> {WORDS}\n> — Maker et al., p. 5", "5"),
+        (f"> {WORDS}\n(p. 5)", "5"),
+        (f"> {WORDS}\n\n— p. 5", "5"),
+        (f"p. 5\n> {WORDS}", "5"),
+        (f"**Page 5:**\n\n> {WORDS}", "5"),
+        (f"## p. 5\n\n> {WORDS}", "5"),
+        # without one
+        (f'> "{WORDS}"', ""),
+        (f"> 「{WORDS}」", ""),
+        (f"## Key quotes\n\n> {WORDS}", ""),
+        (f"## 摘录\n\n> {WORDS}", ""),
+        (f"> {WORDS}\n> -- Maker and Turner", ""),
+    ],
+)
+def test_the_paper_s_words_become_a_quote_with_their_page(body: str, page: str) -> None:
+    if "Maker and Turner" in body:  # who says it is no place, and these words may be a summary's
+        body = body.replace(WORDS, f"“{WORDS}”")
+    assert read(body) == ([(WORDS, page)], "")
+
+
+def test_words_that_speak_for_the_authors_are_the_paper_s() -> None:
+    assert read("> We wind up all toys.\n> They run down.") == ([("We wind up all toys.\nThey run down.", "")], "")
+    assert read("> 我们给所有玩具上发条。")[0] == [("我们给所有玩具上发条。", "")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "> Toys run down.",  # whose words?
+        "> I think that we need more toys.",
+        "> Do we need toys?",
+        "> TL;DR we wind up toys (p. 5)",
+        "> [!note] We wind toys\n> up. (p. 5)",
+        "> [!quote]\n> We wind up all toys.",
+        "> We wind **all** toys up. (p. 5)",
+        "> We wind $n$ toys up. (p. 5)",
+        "> We wind up [toys](https://example.org/). (p. 5)",
+        "> - We wind up toys (p. 5)\n> - and more",
+        "> > We wind up all toys. (p. 5)",
+        "> “We wind up all toys.”\n> — Ada Lovelace",
+        "> We wind up all our\ntoys once.",  # goes on in the next line
+        "The authors say:\n\n> We wind up all toys. (p. 5)",
+        "- A list\n> We wind up all toys. (p. 5)",
+        "- A list\n\n  > We wind up all toys. (p. 5)",
+        "> one (p. 5)",
+    ],
+)
+def test_what_may_be_something_else_stays_in_the_notes_in_its_place(body: str) -> None:
+    assert read(f"Before.\n\n## Toys\n\n{body}\n\nAfter.") == ([], f"Before.\n\n## Toys\n\n{body}\n\nAfter.")
+
+
+def test_a_quotation_in_an_answer_stays_there() -> None:
+    nested = "- Why are they wound up?\n  - They say:\n    > We wind up all toys. (p. 5)\n"
+    for answered in (nested, "Q: Why are they wound up?\n> We wind up all toys. (p. 5)\n"):
+        made = draft(f"# A Paper on Toys\n\n{answered}")
+        told = [(one.ask, "> We wind up all toys. (p. 5)" in one.answer) for one in made.questions]
+        assert (told, made.quotes) == ([("Why are they wound up?", True)], [])
+
+
+def test_a_heading_stays_where_it_says_more_than_that_there_are_quotes() -> None:
+    assert read("## Winding\n\n> We wind up all toys. (p. 5)") == ([("We wind up all toys.", "5")], "## Winding")
+    two = "## Quotes\n\n> We wind up all toys. (p. 5)\n\n> And then they run down again.\n\nMine."
+    assert read(two)[0] == [("We wind up all toys.", "5"), ("And then they run down again.", "")]
+    assert read(two)[1] == "## Quotes\n\nMine."
+
+
+NOTE = """\
+# A Paper on Toys
+
+My own words.
+
+> We wind up all toys; they run down alone. (p. 5)
+
+More of mine, and [[x]].
+
+> “*No* quote”, they say, of [[y]].
+
+> “Two lines: # of theirs\x02
+> and <more>; 50 % of it.” [p. 6]
+"""
+CARD = """\
+quotes:
+  - text: We wind up all toys; they run down alone.
+    page: 5
+"""
+
+
+def test_quotes_are_imported_word_for_word_and_an_edited_one_changes_only_itself(base: Base) -> None:
+    note = NOTE.replace("and <more>", "and more")
+    made = imported(base, {"toys.md": note})
+    (slug,) = (one.slug for one in made.cards)
+    file = base.root / f"papers/{slug}.yml"
+
+    def quotes() -> list[tuple[str, str | None]]:
+        return [(one.text, one.page) for one in base.library().papers[slug].card.quotes]
+
+    first = "We wind up all toys; they run down alone."
+    second = "Two lines: # of theirs\ufffd\nand more; 50 % of it.\n"
+    assert quotes() == [(first, "5"), (second, "6")]
+    assert CARD in file.read_text()
+    assert base.library().papers[slug].card.notes == (
+        "My own words.\n\nMore of mine, and \\[\\[x\\]\\].\n\n> “*No* quote”, they say, of \\[\\[y\\]\\].\n"
+    )
+    before = base.files()
+    assert [one.status for one in imported(base, {"toys.md": note}).cards] == ["same"]
+    assert base.files() == before
+    # An edited quotation changes itself, a new one comes below; one that the card lost stays away.
+    edited = note.replace("run down alone", "run down on their own").replace("p. 6", "p. 7")
+    edited += "\n> We never wind them again. (p. 9)\n"
+    text = file.read_text()
+    file.write_text(text.replace("    page: 5\n", "    page: 5\n    note: Mine.  # kept\n"), encoding="utf-8")
+    was = file.read_text().splitlines()
+    assert [(one.status, one.conflicts) for one in imported(base, {"toys.md": edited}).cards] == [("changed", [])]
+    assert quotes() == [
+        ("We wind up all toys; they run down on their own.", "5"),
+        (second, "7"),
+        ("We never wind them again.", "9"),
+    ]
+    lost = [line.strip() for line in was if line not in file.read_text().splitlines()]
+    assert lost == ["- text: We wind up all toys; they run down alone.", "page: 6"]
+    # What the card's author has reworded or taken out is kept as it is.
+    text = file.read_text().replace("- text: We never wind them again.\n    page: 9\n", "")
+    file.write_text(text.replace("on their own.", "by themselves."), encoding="utf-8")
+    kept = imported(base, {"toys.md": edited})
+    assert [(one.status, one.conflicts) for one in kept.cards] == [("same", [])]
+    both = imported(base, {"toys.md": edited.replace("on their own", "on their own at last")})
+    assert [[one.field for one in card.conflicts] for card in both.cards] == [["quotes"]]
+    assert quotes()[0][0].endswith("by themselves.")
+
+
+def test_a_quote_that_becomes_two_is_changed_once(base: Base) -> None:
+    note = "# A Paper on Toys\n\n> We wind up all toys, and they run down. (p. 5)\n"
+    (slug,) = (one.slug for one in imported(base, {"toys.md": note}).cards)
+    edited = note.replace("and they", "but they") + "\n> We wind up all toys, so they run down. (p. 6)\n"
+    assert [(one.status, one.conflicts) for one in imported(base, {"toys.md": edited}).cards] == [("changed", [])]
+    assert [one.page for one in base.library().papers[slug].card.quotes] == ["5", "6"]
