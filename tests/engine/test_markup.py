@@ -691,3 +691,51 @@ def test_the_wikilinks_that_are_checked_are_those_that_are_shown(text: str) -> N
 )
 def test_what_obsidian_marks_is_marked(text: str, marked: list[str]) -> None:
     assert re.findall("<mark>(.*?)</mark>", re.sub("</?em>", "", line(text))) == marked
+
+
+FEW = st.sampled_from(
+    (
+        *(
+            "a",
+            "é",
+            "中",
+            "Yes.",
+            "No. 1",
+            "1",
+            "1. a",
+            ".",
+            ")",
+            "-",
+            "(",
+            "!",
+            "'",
+            '"',
+            "/",
+            "%",
+            "…",
+            "?",
+            " ",
+            "a ",
+        ),
+        *("\n", "_b_", "[", "*", ":", "www.e.org", "http://a", "\u00a0", "&", "+", "#", "=", "|"),
+    )
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(FEW, max_size=4).map("".join))
+def test_a_plain_line_is_shown_as_by_the_parser(text: str) -> None:
+    def ways() -> list[object]:
+        page = Page()
+        told = [markup.inline(text, page), markup.words(text, page), markup.first_sentence(text, page)]
+        return [*told, shown(text), list(markdown.links(text)), list(markdown.links(text, inline=True))]
+
+    fast = ways()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(markdown, "is_plain", lambda line: False)
+        assert ways() == fast
+
+
+@pytest.mark.parametrize("text", ["Why? (Eq. 3, “all” 50 %)", "注意力机制", "Two words - and/or three…"])
+def test_most_lines_need_no_parser(text: str) -> None:
+    assert markdown.is_plain(text)

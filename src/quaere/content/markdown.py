@@ -72,6 +72,8 @@ _AUTOLINKS = ("www", "protocol", "email")
 _LINKS = frozenset({"wikilink_open", "image", "link_open"})
 # Stands for a bar that must not end a table's cell. The parser has taken all others of its kind out of the text.
 _BAR = "\x00"
+# Letters, digits, and signs that mean nothing in Markdown and in HTML; but for an underscore, and a list's number.
+_PLAIN = re.compile(r"(?!\d+[.)])\w[\w ,.;?!'\"()/%–—’“”…-]*(?<! )")
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,14 @@ def is_relative(address: str) -> bool:
     return not _SCHEME.match(_PASSED_OVER.sub("", address))
 
 
+def is_plain(line: str) -> bool:
+    """Tell whether a text is one line that means what it says, so that no parser need look at it.
+
+    Not all such lines are told, but the most.
+    """
+    return bool(_PLAIN.fullmatch(line)) and "_" not in line and "www" not in line
+
+
 @cache
 def _shared(lines: bool) -> MarkdownIt:
     return parser(lines=lines)
@@ -278,7 +288,11 @@ def _lines(state: StateCore) -> None:
     for token in state.tokens:
         if token.type == "inline":
             token.children = token.children or []
-            if not state.env.get("brackets") or "[" in token.content:
+            if state.env.get("brackets") and "[" not in token.content:
+                continue
+            if is_plain(token.content):
+                token.children.append(Token("text", "", 0, content=token.content))
+            else:
                 state.md.inline.parse(token.content, state.md, state.env, token.children)
 
 
@@ -304,8 +318,9 @@ def _tasks(state: StateCore) -> None:
             lists.append(token)
         elif token.type in ("bullet_list_close", "ordered_list_close"):
             lists.pop()
-        is_first = [one.type for one in tokens[max(0, index - 2) : index]] == ["list_item_open", "paragraph_open"]
-        if token.type == "inline" and is_first and (found := _TASK.match(token.content)):
+        elif token.type != "inline" or not (found := _TASK.match(token.content)):
+            continue
+        elif [one.type for one in tokens[max(0, index - 2) : index]] == ["list_item_open", "paragraph_open"]:
             checked = 'checked="checked" ' if found[1] != " " else ""
             box = f'<input class="task-list-item-checkbox" {checked}disabled="disabled" type="checkbox">'
             token.content = token.content[3:]
@@ -509,6 +524,8 @@ def _last(text: str, sign: str) -> int:
 
 def _masked(line: str) -> str:
     """Return a line with other signs for the bars inside its mathematics."""
+    if "$" not in line:
+        return line
     written: list[str] = []
     at = 0
     while at < len(line):

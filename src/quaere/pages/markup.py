@@ -50,6 +50,8 @@ _ATTRIBUTES = {
 }
 _MARKS = {"italic": "em", "bold": "strong", "code": "code", "sub": "sub", "sup": "sup"}
 _LANGUAGE = re.compile(r"[\w+#.-]+")
+# The tokens that HTML has no element for, or another one.
+_TURNED = {"inline", "math_block", "fence", "th_open", "td_open", "footnote_block_open", "footnote_block_close"}
 _DEEPEST = 6
 _SHORT = 30
 _FULL_STOP = re.compile(r"[.!?。！？][)\"”’]*")
@@ -136,8 +138,11 @@ def block(text: str, here: Surroundings, ids: Ids, below: int, *, is_folded: boo
 
 def inline(text: str, here: Surroundings, *, links: bool = True) -> Markup:
     """Render a line; without links if it is inside one."""
+    line = " ".join(text.split())
+    if markdown.is_plain(line):
+        return Markup(line)
     environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": links}
-    return _clean(_parser(lines=True).renderInline(" ".join(text.split()), environment))
+    return _clean(_parser(lines=True).renderInline(line, environment))
 
 
 def first_sentence(text: str, here: Surroundings) -> Markup:
@@ -145,6 +150,8 @@ def first_sentence(text: str, here: Surroundings) -> Markup:
 
     A short one ("Yes.") is followed by the next.
     """
+    if markdown.is_plain(plain := text.removesuffix("\n")):
+        return Markup(plain[: _sentence_end(plain, _SHORT, is_last=True) or None])
     environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": False}
     parser = _parser(lines=True)
     tokens = parser.parse(text, environment)
@@ -181,8 +188,11 @@ def _sentence_end(text: str, start: int, *, is_last: bool) -> int:
 
 def words(text: str, here: Surroundings) -> str:
     """Return a line as plain text, where no markup is allowed."""
+    line = " ".join(text.split())
+    if markdown.is_plain(line):
+        return line
     environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": False}
-    return _plain(_parser(lines=True).parseInline(" ".join(text.split()), environment)[0].children or ())
+    return _plain(_parser(lines=True).parseInline(line, environment)[0].children or ())
 
 
 def runs(text: Text) -> Markup:
@@ -271,7 +281,7 @@ def _code(_: object, tokens: Sequence[Token], index: int, __: object, environmen
 
 def _shown(state: StateCore) -> None:
     """Turn the tokens that HTML has no element for into some that it has."""
-    shown = [one for token in state.tokens for one in _block(token, state)]
+    shown = [one for token in state.tokens for one in (_block(token, state) if token.type in _TURNED else (token,))]
     headed = list(_headings(shown, state.env))
     state.tokens = list(_folded(headed, state.env["below"] + 1)) if state.env.get("is_folded") else headed
 
