@@ -63,7 +63,7 @@ def add(
 ) -> None:
     """Add papers to the bibliography, and cards for them.
 
-    Identifiers and addresses are looked up on arXiv and Crossref.
+    Identifiers and addresses are looked up on arXiv, Crossref and DataCite.
     """
     from quaere.authoring import additions, changes
     from quaere.authoring.additions import Choice
@@ -186,21 +186,24 @@ def _named(written: str) -> Named:
 
 
 def _look_up(wanted: list[Named]) -> dict[Named, Reading]:
-    """Return what arXiv and Crossref know of some papers."""
+    """Return what arXiv, Crossref and DataCite know of some papers."""
     from quaere.authoring.sources.found import Found, Reading, Unread, of_made
     from quaere.errors import Place
 
     services = _services()
     wanted = list(dict.fromkeys(wanted))
     readings: dict[Named, Reading] = {}
-    for is_arxiv, ask, service in ((True, services.on_arxiv, "arXiv"), (False, services.by_doi, "Crossref")):
+    unknown = "neither Crossref nor DataCite knows it; if it is another's, paste the entry as BibTeX"
+    for is_arxiv, ask, problem in (
+        (True, services.on_arxiv, "arXiv does not know it"),
+        (False, services.by_doi, unknown),
+    ):
         names = {one.id: one for one in wanted if one.is_arxiv == is_arxiv}
         for id, record in ask(list(names)) if names else ():
             place = Place(f"{'arXiv' if is_arxiv else 'doi'}:{id}", 0)
             reading = readings[names[id]] = Reading()
             if record is None:
-                where = "" if is_arxiv else "; if it is DataCite's or another's, paste the entry as BibTeX"
-                reading.unread.append(Unread(place, f"{service} does not know it{where}", ""))
+                reading.unread.append(Unread(place, problem, ""))
                 continue
             for found in of_made([record.made]):
                 if isinstance(found, Found):

@@ -368,7 +368,9 @@ def import_notes(
         typer.Option(formats=["%Y-%m-%d"], help="When questions were asked, where neither note nor git says."),
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="List what has become of each line.")] = False,
-    lookup: Annotated[bool, typer.Option("--lookup", help="Complete the entries from arXiv and Crossref.")] = False,
+    lookup: Annotated[
+        bool, typer.Option("--lookup", help="Complete the entries from arXiv, Crossref and DataCite.")
+    ] = False,
     form: Annotated[
         str | None, typer.Option("--format", help="The format of the notes, which a plugin brings.", show_default=False)
     ] = None,

@@ -98,14 +98,55 @@ CHAPTER: dict[str, object] = {
 }  # fmt: skip
 
 
+SOFTWARE: dict[str, object] = {
+    "doi": "10.5281/zenodo.4321", "identifiers": [], "prefix": "10.5281", "suffix": "zenodo.4321",
+    "creators": [
+        {"name": "Maker, Ann", "givenName": "Ann", "familyName": "Maker", "affiliation": ["Toy Works"],
+         "nameIdentifiers": [], "nameType": "Personal"},
+        {"name": "Turner, Bo", "affiliation": [], "nameIdentifiers": []},
+        {"name": "The Toy Developers", "nameType": "Organizational", "affiliation": [], "nameIdentifiers": []},
+        {"name": "Cy van Winder", "affiliation": [], "nameIdentifiers": [{"nameIdentifier": "0000-0000-0000-0001"}]},
+    ],
+    "titles": [{"title": "Jouets", "titleType": "TranslatedTitle"}, {"title": "Toys & <em>Springs</em>"},
+               {"title": "A Library", "titleType": "Subtitle"}],
+    "publisher": "Zenodo", "container": {"type": "DataRepository", "title": "Zenodo"},
+    "publicationYear": 2021, "subjects": [], "contributors": [],
+    "dates": [{"date": "2020-12-01", "dateType": "Created"}, {"date": "2021-03-04", "dateType": "Issued"}],
+    "language": "en", "version": "1.2.0", "state": "findable", "url": "https://zenodo.org/record/4321",
+    "types": {"ris": "COMP", "bibtex": "misc", "citeproc": "article", "schemaOrg": "SoftwareSourceCode",
+              "resourceTypeGeneral": "Software"},
+    "relatedIdentifiers": [
+        {"relationType": "IsVersionOf", "relatedIdentifier": "10.5281/zenodo.4320", "relatedIdentifierType": "DOI"},
+        {"relationType": "IsPreviousVersionOf", "relatedIdentifier": "10.5281/zenodo.4399",
+         "relatedIdentifierType": "DOI"},
+        {"relationType": "IsSupplementTo", "relatedIdentifier": "https://example.org", "relatedIdentifierType": "URL"},
+    ],
+}  # fmt: skip
+PREPRINT: dict[str, object] = {
+    "doi": "10.6084/m9.figshare.777", "titles": [{"title": "Winding Up"}], "publisher": {"name": "figshare"},
+    "creators": [{"name": "Winders", "nameType": "Personal"}], "publicationYear": 2019, "container": None,
+    "dates": [{"date": "2019", "dateType": "Issued"}], "version": None,
+    "types": {"citeproc": "article-journal", "resourceTypeGeneral": "Text", "resourceType": "Article"},
+}  # fmt: skip
+ARTICLE: dict[str, object] = {
+    "doi": "10.22002/toys", "titles": [{"title": "Run Down"}], "publisher": "A University", "publicationYear": 2018,
+    "creators": [{"givenName": "Ann", "familyName": "Maker"}],
+    "contributors": [{"name": "Old, Eve", "contributorType": "Editor"}, {"name": "X", "contributorType": "Other"}],
+    "container": {"type": "Journal", "title": "J. Toys", "volume": "3", "issue": "2",
+                  "firstPage": "7", "lastPage": "9"},
+    "dates": [{"date": "2018-02", "dateType": "Issued"}], "types": {"resourceTypeGeneral": "JournalArticle"},
+}  # fmt: skip
+
+
 @dataclass
 class Web:
-    """A server that answers as arXiv, Crossref and Zotero do; `fault` is what it does instead."""
+    """A server that answers as arXiv, Crossref, DataCite and Zotero do; `faults` are what it does instead."""
 
     address: str
     asked: list[str] = field(default_factory=list)
     faults: list[Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=list)
     works: dict[str, dict[str, object]] = field(default_factory=dict)
+    dois: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
 def reply(
@@ -149,6 +190,14 @@ def answer(web: Web, handler: BaseHTTPRequestHandler) -> None:
         ]  # fmt: skip
         message = {"total-results": len(items), "items": items, "items-per-page": 20}
         reply(handler, json.dumps({"status": "ok", "message": message}).encode(), "application/json")
+    elif parts.path.startswith("/dois/"):
+        doi = unquote(parts.path.removeprefix("/dois/")).casefold()
+        if doi in web.dois:
+            data = {"id": doi, "type": "dois", "attributes": web.dois[doi], "relationships": {}}
+            reply(handler, json.dumps({"data": data}).encode(), "application/json; charset=utf-8")
+        else:
+            none = {"errors": [{"status": "404", "title": "The resource you are looking for doesn't exist."}]}
+            reply(handler, json.dumps(none).encode(), "application/json; charset=utf-8", 404)
     elif parts.path == "/api/users/0/collections":
         told = [
             {"key": "AAAA", "version": 1, "data": {"key": "AAAA", "name": "Thesis", "parentCollection": False}},
@@ -185,7 +234,8 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     thread.start()
     made.address = f"http://127.0.0.1:{server.server_port}"
     made.works = {str(one["DOI"]).casefold(): one for one in (WORK, CHAPTER)}
-    for name in ("ARXIV", "CROSSREF", "ZOTERO"):
+    made.dois = {str(one["doi"]): one for one in (SOFTWARE, PREPRINT, ARTICLE)}
+    for name in ("ARXIV", "CROSSREF", "DATACITE", "ZOTERO"):
         monkeypatch.setenv(f"QUAERE_{name}", made.address)
     monkeypatch.setenv("QUAERE_TIMEOUT", "60")
     monkeypatch.setenv("NO_PROXY", "*")
@@ -289,7 +339,7 @@ def test_arxiv_answers_with_entries(web: Web) -> None:
 
 
 def test_crossref_answers_with_entries(web: Web) -> None:
-    found = records(Services().by_doi(["10.1038/S41586-020-2649-2", "10.1007/978-3-030-01234-2_1", "10.1000/none"]))
+    found = records(Services().by_doi(["10.1038/S41586-020-2649-2", "10.1007/978-3-030-01234-2_1"]))
     assert len(web.asked) == 1
     assert records(Services().by_doi(["10.1000/none"])) == {"10.1000/none": None}
     one, chapter = found["10.1038/S41586-020-2649-2"], found["10.1007/978-3-030-01234-2_1"]
@@ -305,6 +355,37 @@ def test_crossref_answers_with_entries(web: Web) -> None:
     assert (chapter.made.kind, chapter.made.fields["booktitle"], chapter.made.fields["subtitle"]) == (
         "incollection", "Lecture Notes", "Of a Book"
     )  # fmt: skip
+
+
+def test_datacite_answers_for_what_crossref_does_not_know(web: Web) -> None:
+    dois = ["10.5281/Zenodo.4321", "10.6084/m9.figshare.777", "10.22002/toys", "10.1038/s41586-020-2649-2", "10.9/no"]
+    found = records(Services().by_doi(dois))
+    assert [one.partition("?")[0] for one in web.asked] == [
+        "/works", "/dois/10.5281%2FZenodo.4321",
+        "/dois/10.6084%2Fm9.figshare.777", "/dois/10.22002%2Ftoys", "/dois/10.9%2Fno"
+    ]  # fmt: skip
+    software, preprint, article, crossref, unknown = (found[doi] for doi in dois)
+    assert software
+    assert preprint
+    assert article
+    assert crossref
+    assert unknown is None
+    assert (software.made.kind, dict(software.made.fields)) == ("software", {
+        "author": "Maker, Ann and Turner, Bo and {The Toy Developers} and van Winder, Cy",
+        "title": "Toys \\& \\emph{Springs}", "subtitle": "A Library", "year": "2021", "month": "mar", "day": "4",
+        "publisher": "Zenodo", "version": "1.2.0", "doi": "10.5281/zenodo.4321",
+    })  # fmt: skip
+    assert software.authors == ("Maker", "Turner", "The Toy Developers", "Winder")
+    assert software.updates == (("new-version", "10.5281/zenodo.4399"),)
+    assert (preprint.made.kind, dict(preprint.made.fields)) == ("misc", {
+        "author": "{Winders}", "title": "Winding Up", "year": "2019", "publisher": "figshare",
+        "doi": "10.6084/m9.figshare.777",
+    })  # fmt: skip
+    assert (article.made.kind, dict(article.made.fields)) == ("article", {
+        "author": "Maker, Ann", "editor": "Old, Eve", "title": "Run Down", "journal": "J. Toys", "volume": "3",
+        "number": "2", "pages": "7--9", "year": "2018", "month": "feb", "publisher": "A University",
+        "doi": "10.22002/toys",
+    })  # fmt: skip
 
 
 def test_a_title_is_looked_for_and_taken_only_if_it_is_the_same(web: Web) -> None:
@@ -342,6 +423,7 @@ ATOM, JSON = "application/atom+xml", "application/json"
 ASKED: dict[str, Callable[[], object]] = {
     "arXiv": lambda: list(Services().on_arxiv(["1706.03762"])),
     "Crossref": lambda: list(Services().by_doi(["10.1038/s41586-020-2649-2"])),
+    "DataCite": lambda: Services()._in_datacite("10.5281/zenodo.4321"),
     "Zotero": lambda: zotero.read("Thesis"),
 }
 
@@ -365,6 +447,13 @@ ASKED: dict[str, Callable[[], object]] = {
         ("Crossref", [say(JSON, b'{"message": {"DOI')], "its answer is no JSON"),
         ("Crossref", [say(JSON, b'["message"]')], "its answer has no `message`"),
         ("Crossref", [say("text/html", b"<html>Sign in</html>")], "answers with something else than JSON"),
+        ("DataCite", [refuse(429, "3600")], r"asked too often \(429\)"),
+        ("DataCite", [refuse(403)], r"answers with an error \(403\)"),
+        ("DataCite", [hang], "did not answer within 0.2 s"),
+        ("DataCite", [cut(JSON, b'{"data": {}}')], "its answer broke off"),
+        ("DataCite", [say(JSON, b'{"data": {"attr')], "its answer is no JSON"),
+        ("DataCite", [say(JSON, b'{"data": []}')], "its answer has no `data.attributes`"),
+        ("DataCite", [say("text/html", b"<html>Sign in</html>")], "answers with `text/html` in place of JSON"),
         ("Zotero", [refuse(403)], "its local API is off\n  hint: in Zotero: Settings"),
         ("Zotero", [refuse(500)], r"answers with an error \(500\)"),
         ("Zotero", [hang], "did not answer within 0.2 s"),
@@ -389,7 +478,7 @@ def test_a_service_that_fails_is_told(
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("service", ["arXiv", "Crossref"])
+@pytest.mark.parametrize("service", ["arXiv", "Crossref", "DataCite"])
 def test_a_service_that_asks_to_wait_is_waited_for(web: Web, service: str) -> None:
     web.faults += [refuse(429, "0"), refuse(503, "Fri, 27 Nov 2020 00:00:00 GMT")]
     assert ASKED[service]()
@@ -400,7 +489,7 @@ def test_a_service_that_asks_to_wait_is_waited_for(web: Web, service: str) -> No
     assert len(web.asked) == 6
 
 
-@pytest.mark.parametrize("service", ["arXiv", "Crossref", "Zotero"])
+@pytest.mark.parametrize("service", ["arXiv", "Crossref", "DataCite", "Zotero"])
 def test_without_a_network_the_command_says_what_else_works(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"QUAERE_{service.upper()}", "http://127.0.0.1:9")
     with pytest.raises(AuthorError, match=r"it can't be reached|it does not answer at") as refused:
@@ -424,7 +513,7 @@ def test_papers_are_added_by_what_names_them(base: Base, inside: Inside, web: We
     assert sorted(base.library().papers) == ["array_programming_numpy", "attention_all_need", "strings_branes", "toy"]
     again = inside("add", "arXiv:1706.03762v7", "10.1000/none")
     assert "there already: vaswani2017attention (arXiv:1706.03762, here 1706.03762v7)" in again.stderr
-    assert "doi:10.1000/none: Crossref does not know it" in again.stderr
+    assert "doi:10.1000/none: neither Crossref nor DataCite knows it" in again.stderr
     assert again.stdout == "nothing was added\n"
 
 
@@ -535,11 +624,12 @@ def test_notes_are_completed(base: Base, inside: Inside, web: Web, tmp_path: Pat
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "attention.md").write_text(
-        "# Attention is all you need\n\nhttps://arxiv.org/abs/1706.03762\n\n- Q: Why?\n"
+        "# Attention is all you need\n\n**DOI**: https://doi.org/10.48550/arXiv.1706.03762\n\n- Q: Why?\n"
     )
     (notes / "numpy.md").write_text("# Array programming with NumPy\n\nFast.\n")
     (notes / "other.md").write_text("# Quite another paper\n\nhttps://arxiv.org/abs/hep-th/9901001\n")
     (notes / "none.md").write_text("# Something that nobody has printed\n\nText.\n")
+    (notes / "toys.md").write_text("# Toys and springs\n\nDOI: 10.5281/zenodo.4321\n\nWound up.\n")
     done = inside("import", "--lookup", str(notes))
     assert done.returncode == 0, done.stderr
     assert "other.md:1: arXiv:hep-th/9901001 is called `Strings & $\\alpha$-branes`: it was not taken" in done.stderr
@@ -549,6 +639,8 @@ def test_notes_are_completed(base: Base, inside: Inside, web: Web, tmp_path: Pat
     assert read["attention"].credits == "Ashish Vaswani, Guido van Rossum, The ATLAS Collaboration"
     assert (read["numpy"].venue, read["numpy"].doi) == ("Nature", "10.1038/s41586-020-2649-2")
     assert (read["attention"].key, read["other"].arxiv) == ("vaswani2017attention", "hep-th/9901001")
+    toys = library.papers["toys"].reference
+    assert (toys.kind, toys.doi, toys.year) == ("software", "10.5281/zenodo.4321", 2021)
     # What is in the library is not asked for again.
     web.asked.clear()
     again = inside("import", "--lookup", str(notes / "attention.md"), str(notes / "numpy.md"))

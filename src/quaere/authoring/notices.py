@@ -56,7 +56,7 @@ def ask(
     keys: Collection[str] = (),
     tell: Callable[[int, int], None] = lambda _, __: None,
 ) -> Asked:
-    """Ask arXiv and Crossref what has become of entries, those that a card cites first.
+    """Ask arXiv, Crossref and DataCite what has become of entries, those that a card cites first.
 
     Args:
         library: The knowledge base.

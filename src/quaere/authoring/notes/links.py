@@ -12,7 +12,7 @@ _LINK = re.compile(
 _BARE = re.compile(r"(?<![\w(\[<])<?(?P<url>https?://[^\s<>\])}，。；]+)>?")
 _ARXIV = re.compile(
     r"(?:arxiv\.org/(?:abs|pdf|html|format|e-print)/|ar5iv\.(?:labs\.arxiv\.)?org/(?:abs|html)/|alphaxiv\.org/(?:abs|pdf)/"
-    r"|huggingface\.co/papers/|arxiv-vanity\.com/papers/|\barxiv:\s*)"
+    r"|huggingface\.co/papers/|arxiv-vanity\.com/papers/|\barxiv:\s*|\b10\.48550/arxiv\.)"
     r"(?P<id>\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})(?:v\d+)?",
     re.IGNORECASE,
 )

@@ -1,4 +1,4 @@
-"""Complete what notes say of papers, from arXiv and Crossref."""
+"""Complete what notes say of papers, from arXiv, Crossref and DataCite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quaere.authoring.sources.services import Record, Services
 def complete(
     drafts: Sequence[Draft], services: Services, tell: Callable[[int, int], None] = lambda _, __: None
 ) -> list[str]:
-    """Give drafts the entries that arXiv and Crossref have of their papers; what a note says itself stays on its card.
+    """Give drafts the entries that services have of their papers; what a note says itself stays on its card.
 
     Args:
         drafts: What notes say of papers.

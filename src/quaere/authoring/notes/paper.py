@@ -248,8 +248,8 @@ class _Reading:
             made.venue = made.venue or re.sub(r"\s*[('’]?(?:19|20)?\d\d\)?$", "", plain).strip(" ,") or plain
             self._address(value)
         elif field == "doi":
-            made.doi = made.doi or links.doi(plain)
-            return bool(made.doi)
+            self._address(plain)
+            return bool(links.doi(plain) or links.arxiv(plain))
         elif field == "arxiv":
             made.arxiv = made.arxiv or links.arxiv(value) or links.arxiv(plain)
             return bool(made.arxiv)

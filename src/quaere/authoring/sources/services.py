@@ -1,8 +1,8 @@
-"""Ask arXiv and Crossref for papers, by identifier or by title, and for what has become of them.
+"""Ask arXiv, Crossref and DataCite for papers, by identifier or by title, and for what has become of them.
 
 Their clients are installed by `pip install 'quaere[add]'`. Environment variables name other addresses, for a mirror or
-a test: `QUAERE_ARXIV`, `QUAERE_CROSSREF`; `QUAERE_MAILTO` tells Crossref whom to write to; `QUAERE_TIMEOUT` is the
-number of seconds that an answer may take.
+a test: `QUAERE_ARXIV`, `QUAERE_CROSSREF`, `QUAERE_DATACITE`; `QUAERE_MAILTO` tells them whom to write to;
+`QUAERE_TIMEOUT` is the number of seconds that an answer may take.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from quaere.authoring.entries import value_of
-from quaere.authoring.sources import csl_json
+from quaere.authoring.sources import csl_json, datacite
 from quaere.authoring.sources.found import Made, alike, without_version
 from quaere.authoring.sources.people import people
 from quaere.content.bibliography import names
@@ -30,6 +30,7 @@ from quaere.errors import AuthorError, MisuseError, Place
 
 if TYPE_CHECKING:
     import arxiv
+    import requests
 
 T = TypeVar("T")
 INSTALL = "pip install 'quaere[add]'"
@@ -83,7 +84,7 @@ class Record:
 
 
 class Services:
-    """arXiv and Crossref, asked no more often than they like."""
+    """arXiv, Crossref and DataCite, asked no more often than they like."""
 
     def __init__(self, tell: Callable[[str], None] = lambda _: None) -> None:
         self._tell = tell
@@ -132,11 +133,11 @@ class Services:
     # Crossref
 
     def by_doi(self, dois: Sequence[str]) -> Iterator[tuple[str, Record | None]]:
-        """Yield papers by their DOIs; None for one that Crossref does not know."""
+        """Yield papers by their DOIs; None for one that neither Crossref nor DataCite knows."""
         single = [doi for doi in dois if len(dois) == 1 or re.search(r"[,\s]", doi)]
         for doi in single:
             message = self._crossref("works", ids=[quote(doi, safe="")])
-            yield doi, _of_crossref(message) if message else None
+            yield doi, _of_crossref(message) if message else self._in_datacite(doi)
         rest = [doi for doi in dois if doi not in single]
         for start in range(0, len(rest), _DOIS):
             page = rest[start : start + _DOIS]
@@ -144,7 +145,7 @@ class Services:
             found = {str(item.get("DOI", "")).casefold(): item for item in _items(message)}
             for doi in page:
                 item = found.get(doi.casefold())
-                yield doi, _of_crossref(item) if item else None
+                yield doi, _of_crossref(item) if item else self._in_datacite(doi)
 
     def _by_title_in_crossref(self, title: str) -> Iterator[Record]:
         yield from map(_of_crossref, _items(self._crossref("works", query_bibliographic=title, limit=5)))
@@ -179,7 +180,29 @@ class Services:
         message: Mapping[str, Any] = answer["message"]
         return message
 
-    # Both
+    # DataCite, where data, software and many preprints are registered
+
+    def _in_datacite(self, doi: str) -> Record | None:
+        requests = _client("requests")
+        base = os.environ.get("QUAERE_DATACITE") or "https://api.datacite.org"
+        mailto = os.environ.get("QUAERE_MAILTO")
+        headers = {"User-Agent": f"quaere (mailto:{mailto})"} if mailto else {}
+
+        def ask() -> Any:
+            address = f"{base.rstrip('/')}/dois/{quote(doi, safe='')}"
+            with requests.get(address, timeout=self._timeout, stream=True, headers=headers) as response:
+                return json.loads(_content(response, "json", "JSON"))
+
+        answer = self._patiently("DataCite", ask, is_unknown=404)
+        if answer is None:
+            return None
+        data = answer.get("data") if isinstance(answer, Mapping) else None
+        attributes = data.get("attributes") if isinstance(data, Mapping) else None
+        if not isinstance(attributes, Mapping):
+            raise _fault("DataCite", "its answer has no `data.attributes`")
+        return _of_datacite({"doi": doi, **attributes})
+
+    # All
 
     def by_title(self, title: str, authors: Iterable[str]) -> Record | None:
         """Return the paper of a title, if Crossref or arXiv has one of just this title and of one of the authors."""
@@ -264,7 +287,7 @@ def _client(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        problem = f"asking arXiv and Crossref needs `{error.name}`, which is not installed"
+        problem = f"asking arXiv, Crossref and DataCite needs `{error.name}`, which is not installed"
         raise MisuseError(Place("", 0), problem, f"{INSTALL}; {OFFLINE}") from None
 
 
@@ -280,22 +303,28 @@ def _session(timeout: float) -> Any:
                     told = re.search(rb"<summary[^>]*>([^<]+)</summary>", response.raw.read(100_000, True))
                     said = told[1].decode(errors="replace") if told else ""
                     raise _StrangeError(f"it does not understand the question: {said}".rstrip(": "))
-                if response.status_code != 200:
-                    raise _RefusedError(response.status_code, response.headers.get("Retry-After"))
-                kind = response.headers.get("Content-Type", "")
-                if "xml" not in kind:
-                    raise _StrangeError(f"it answers with `{kind.partition(';')[0]}` in place of Atom")
-                content = b""
-                for part in response.iter_content(1 << 16):
-                    content += part
-                    if len(content) > _LARGEST:
-                        raise _StrangeError("its answer is too long")
+                content = _content(response, "xml", "Atom")
                 if not content.rstrip().endswith(b"</feed>"):
                     raise _StrangeError("its answer broke off")
                 response._content = content
                 return response
 
     return Session()
+
+
+def _content(response: requests.Response, kind: str, name: str) -> bytes:
+    """Return what a service answers, if it is of the kind that it should be."""
+    if response.status_code != 200:
+        raise _RefusedError(response.status_code, response.headers.get("Retry-After"))
+    given = response.headers.get("Content-Type", "")
+    if kind not in given:
+        raise _StrangeError(f"it answers with `{given.partition(';')[0]}` in place of {name}")
+    content = b""
+    for part in response.iter_content(1 << 16):
+        content += part
+        if len(content) > _LARGEST:
+            raise _StrangeError("its answer is too long")
+    return content
 
 
 # What they answer
@@ -381,17 +410,30 @@ def _of_crossref(message: Mapping[str, Any]) -> Record:
     for name in ("ISBN", "ISSN"):
         if numbers := message.get(name):
             item[name] = numbers[0] if isinstance(numbers, list) else numbers
+    return _of_csl(item, subtitle, message, _updates(message, title))
+
+
+def _of_datacite(attributes: Mapping[str, Any]) -> Record:
+    item, subtitle = datacite.item(attributes)
+    item["title"] = _first(item.get("title"))
+    return _of_csl(item, _first(subtitle), attributes, datacite.updates(attributes))
+
+
+def _of_csl(
+    item: Mapping[str, Any], subtitle: str, told: Mapping[str, Any], updates: Iterable[tuple[str, str]]
+) -> Record:
+    """Return the record of a CSL item, with what a service told of it."""
     kind, fields = csl_json.entry(item)
+    title, doi = str(item.get("title", "")), str(item.get("DOI", ""))
     if subtitle and alike(subtitle) not in alike(title):
         fields["subtitle"] = value_of("title", subtitle)
-    doi = str(message.get("DOI", ""))
-    authors = [one for one in message.get("author") or [] if isinstance(one, Mapping)]
+    authors = [one for one in item.get("author") or [] if isinstance(one, Mapping)]
     return Record(
-        made=Made(kind, "", fields, Place(f"doi:{doi}", 0), json.dumps(message, indent=2, ensure_ascii=False)),
+        made=Made(kind, "", fields, Place(f"doi:{doi}", 0), json.dumps(told, indent=2, ensure_ascii=False)),
         title=re.sub(r"</?[a-z]+>", "", title),
-        authors=tuple(str(one.get("family") or one.get("name") or "") for one in authors),
+        authors=tuple(str(one.get("family") or one.get("name") or one.get("literal") or "") for one in authors),
         doi=doi,
-        updates=tuple(_updates(message, title)),
+        updates=tuple(updates),
     )
 
 
