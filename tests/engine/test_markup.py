@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
@@ -679,6 +679,16 @@ def test_the_wikilinks_that_are_checked_are_those_that_are_shown(text: str) -> N
     assert page.asked == [link.target for link in markdown.links(text) if link.kind == "wikilink"]
 
 
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(text=TEXTS)
+@example(text="[[red]](two.md)")
+@example(text="[[red]][y]\n\n[y]: two.md")
+def test_a_wikilink_that_is_read_first_is_none_that_would_be_the_text_of_a_link(text: str) -> None:
+    late = markdown.parser()
+    late.disable("plain_wikilink")
+    assert late.parse(text) == markdown.parser().parse(text)
+
+
 @pytest.mark.parametrize(
     ("text", "marked"),
     [
@@ -695,29 +705,8 @@ def test_what_obsidian_marks_is_marked(text: str, marked: list[str]) -> None:
 
 FEW = st.sampled_from(
     (
-        *(
-            "a",
-            "é",
-            "中",
-            "Yes.",
-            "No. 1",
-            "1",
-            "1. a",
-            ".",
-            ")",
-            "-",
-            "(",
-            "!",
-            "'",
-            '"',
-            "/",
-            "%",
-            "…",
-            "?",
-            " ",
-            "a ",
-        ),
-        *("\n", "_b_", "[", "*", ":", "www.e.org", "http://a", "\u00a0", "&", "+", "#", "=", "|"),
+        *("a", "é", "中", "Yes.", "No. 1", "1", "1. a", ".", ")", "-", "(", "!", "'", '"', "/", "%", "…", "?", " "),
+        *("a ", "\n", "_b_", "[", "*", ":", "www.e.org", "http://a", "\u00a0", "&", "+", "#", "=", "|"),
     )
 )
 

@@ -68,6 +68,7 @@ _BEFORE = {
     "gfm_autolink_email": re.compile(r"[a-zA-Z0-9.+_-]\Z"),
 }
 _LONGEST_START = 256
+_LINK_RULES = ("plain_wikilink", "link", "wikilink", "image", "autolink")
 _AUTOLINKS = ("www", "protocol", "email")
 _LINKS = frozenset({"wikilink_open", "image", "link_open"})
 # Stands for a bar that must not end a table's cell. The parser has taken all others of its kind out of the text.
@@ -265,13 +266,14 @@ def parser(*, lines: bool = False) -> MarkdownIt:
     markdown.use(deflist_plugin)
     markdown.validateLink = is_allowed  # type: ignore[method-assign, assignment]  # as its documentation says
     markdown.inline.ruler.at("math_inline", _math)
+    markdown.inline.ruler.before("link", "plain_wikilink", _plain_wikilink)
     markdown.inline.ruler.before("image", "wikilink", _wikilink)
     markdown.inline.ruler.before("autolink", "comment", _inline_comment)
     markdown.inline.add_terminator_char("=")
     markdown.inline.ruler.before("emphasis", "mark", _mark)
     for name in ("protocol", "email"):
         _look_back_a_little(markdown, f"gfm_autolink_{name}")
-    for name in ("wikilink", "image", "link", "autolink", *(f"gfm_autolink_{kind}" for kind in _AUTOLINKS)):
+    for name in (*_LINK_RULES, *(f"gfm_autolink_{kind}" for kind in _AUTOLINKS)):
         _remember_place(markdown, name)
     markdown.block.ruler.before("html_block", "comment", _comment, {"alt": ["paragraph", "reference", "blockquote"]})
     markdown.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
@@ -433,6 +435,12 @@ def _wikilink(state: StateInline, silent: bool) -> bool:
         state.push("wikilink_close", "a", -1)
     state.pos = found.end()
     return True
+
+
+def _plain_wikilink(state: StateInline, silent: bool) -> bool:
+    """Read a wikilink before the rule for links tries it, unless it may be the text of one."""
+    found = _WIKILINK.match(state.src, state.pos, state.posMax)
+    return found is not None and not state.src.startswith(("(", "["), found.end()) and _wikilink(state, silent)
 
 
 def _mark(state: StateInline, silent: bool) -> bool:

@@ -33,18 +33,22 @@ def related(
         parents: The papers that build on each paper on which it builds, the newest first.
         besides: Papers that are named elsewhere.
     """
+    by_tag, by_parent = ({name: _near(group, slug) for name, group in groups.items()} for groups in (tags, parents))
     scores: dict[str, float] = {}
-    shared: dict[str, tuple[list[str], list[str]]] = {}
-    groups = [(0, name, group, 1.0) for name, group in tags.items()]
-    groups += [(1, name, group, 2.0) for name, group in parents.items()]
-    for kind, name, group, weight in groups:
-        for one in _near(group, slug):
-            if one != slug and one not in besides:
-                scores[one] = scores.get(one, 0.0) + weight / len(group)
-                shared.setdefault(one, ([], []))[kind].append(name)
+    for near, groups, weight in ((by_tag, tags, 1.0), (by_parent, parents, 2.0)):
+        for name, some in near.items():
+            share = weight / len(groups[name])
+            for one in some:
+                scores[one] = scores.get(one, 0.0) + share
+    for one in (slug, *besides):
+        scores.pop(one, None)
     # Sums of fractions differ by their order: what is equal must stay so.
     best = sorted(scores, key=lambda one: -round(scores[one], 9))[:MOST]
-    return [Related(one, *map(tuple, shared[one])) for one in best]
+    return [Related(one, _with(by_tag, one), _with(by_parent, one)) for one in best]
+
+
+def _with(near: Mapping[str, Sequence[str]], slug: str) -> tuple[str, ...]:
+    return tuple(name for name, some in near.items() if slug in some)
 
 
 def _near(group: Sequence[str], slug: str) -> Sequence[str]:

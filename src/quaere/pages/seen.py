@@ -240,6 +240,7 @@ class _Seen:
         value = getattr(self._real, name)
         way = (*self._way, name)
         if name in _FIXED:
+            self.__dict__[name] = value
             return value
         if name == "names":
             found = self.__dict__[name] = Known(partial(_names, self, value))
