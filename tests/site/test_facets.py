@@ -70,8 +70,14 @@ def test_what_is_chosen_stands_in_the_address_and_counts_say_what_a_value_would_
     page: Page, library: Library
 ) -> None:
     page.goto("papers/")
-    box(page, "affiliation", "family:Google").check()
+    whole = box(page, "affiliation", "family:Google")
+    rows = facet(page, "affiliation").locator("li")
+    before = rows.count()
+    whole.press("Space")
     expect(page).to_have_url(re.compile(rf"/papers/\?{GOOGLE}$"))
+    # Its members come into sight, and the keyboard stays where it is.
+    expect(rows).not_to_have_count(before)
+    expect(whole).to_be_focused()
     of_google = papers_with(library, family="Google")
     expect(titles(page)).to_have_count(len(of_google))
     assert len(papers_with(library, family="Microsoft")) < len(of_google) < len(library.papers)
