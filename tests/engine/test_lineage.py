@@ -1,11 +1,12 @@
 """What a paper rests on, what is like it, and how a lineage is drawn."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
@@ -91,14 +92,48 @@ def test_every_paper_with_lineage_is_drawn_once_and_none_over_another(
     edges = [(earlier, later) for group in groups for earlier, later, _ in group.drawing.edges]
     assert sorted(edges) == sorted((earlier, slug) for slug, one in known.items() for earlier in one.builds_on)
     for group in groups:
-        for one, other in combinations(group.drawing.nodes, 2):
-            assert (
-                one.left + one.width <= other.left
-                or other.left + other.width <= one.left
-                or one.top + one.height <= other.top
-                or other.top + other.height <= one.top
-            )
+        for drawing in (group.drawing, group.narrow):
+            for one, other in combinations(drawing.nodes, 2):
+                assert (
+                    one.left + one.width <= other.left
+                    or other.left + other.width <= one.left
+                    or one.top + one.height <= other.top
+                    or other.top + other.height <= one.top
+                )
     assert lineage.groups(known) == groups
+
+
+def spans(drawing: lineage.Drawing) -> dict[str, tuple[float, float, float]]:
+    """Return where each paper's line runs down beside the boxes of a narrow drawing: across, from, to."""
+    found: dict[str, tuple[float, float, float]] = {}
+    for earlier, _, path in drawing.edges:
+        numbers = [float(number) for number in re.findall(r"[\d.]+", path)]
+        at, ends = numbers[3], (numbers[1], numbers[-2])
+        _, low, high = found.get(earlier, (at, *ends))
+        found[earlier] = at, min(low, *ends), max(high, *ends)
+    return found
+
+
+NUMBERS = st.integers(0, 47)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=120))
+@example([(one, later) for one in range(24) for later in range(24, 48)])
+def test_a_phone_s_drawing_is_as_wide_as_a_phone_and_no_two_papers_share_a_line(pairs: list[tuple[int, int]]) -> None:
+    # In the order of their names, the last of a year would come first.
+    before = {f"p{99 - n}": tuple({f"p{99 - one}" for one, later in pairs if later == n > one}) for n in range(48)}
+    known = kin(before, years={slug: 1990 + n // 3 for n, slug in enumerate(before)})
+    drawing = lineage.draw_narrow(known.values(), {})
+    slugs = [node.slug for node in drawing.nodes]
+    edges = [(one, other) for one, other, _ in drawing.edges]
+    assert sorted(edges) == sorted((one, slug) for slug in before for one in before[slug])
+    # What a paper builds on stands above it.
+    assert all(slugs.index(one) < slugs.index(other) for one, other in edges)
+    assert max(node.left + node.width for node in drawing.nodes) < drawing.years_at < drawing.width < 330
+    for (at, low, high), (beside, begin, end) in combinations(spans(drawing).values(), 2):
+        assert at > 0
+        assert at != beside or high < begin or end < low
 
 
 def test_years_follow_one_another_and_what_a_paper_builds_on_comes_first() -> None:
@@ -199,8 +234,8 @@ def test_the_home_page_shows_the_papers_with_code() -> None:
     with_code = {slug: dataclasses.replace(one, has_code=slug in ("p7", "p8", "p20")) for slug, one in known.items()}
     shown = lineage.at_home(with_code)
     assert shown
-    assert [node.slug for node in shown.nodes] == ["p7", "p8"]
+    assert [[node.slug for node in one.nodes] for one in (shown.drawing, shown.narrow)] == [["p7", "p8"]] * 2
     without = lineage.at_home(known)
     assert without
-    assert len(without.nodes) <= 24
+    assert len(without.drawing.nodes) <= 24
     assert lineage.at_home(kin({"a": (), "b": ()})) is None

@@ -286,6 +286,27 @@ def test_an_answer_and_a_citation_can_be_copied(page: Page, library: Library) ->
 # On a phone
 
 
+SMALL = """() => {
+    const isIn = (one, where) => Boolean(one.closest(where));
+    const isAlone = (link) => [...link.parentElement.childNodes]
+        .every(one => one === link || one.nodeType !== Node.TEXT_NODE || !/\\w\\W+\\w/.test(one.data));
+    const small = new Set();
+    for (const one of document.querySelectorAll("article *")) {
+        const { width, height } = one.getBoundingClientRect();
+        // What is made for who can't see, and what nobody can press.
+        if (width < 2 || height < 2 || one.ariaHidden === "true") continue;
+        const says = [...one.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
+        if (says && !isIn(one, ".katex, .q-flow") && parseFloat(getComputedStyle(one).fontSize) < 12) {
+            small.add(`letters: ${one.outerHTML.slice(0, 80)}`);
+        }
+        if (one.matches("summary, button, select, a[href]:not(.headerlink)") && !isIn(one, ".highlight, svg, .doc")) {
+            if (Math.min(width, height) < 24 && isAlone(one)) small.add(`target: ${one.outerHTML.slice(0, 80)}`);
+        }
+    }
+    return [...small].slice(0, 9);
+}"""
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -295,15 +316,17 @@ def test_an_answer_and_a_citation_can_be_copied(page: Page, library: Library) ->
         "questions/",
         "board/",
         "tags/",
+        "lineage/",
         "reference/",
         MODULE,
+        "code/layers.attention/",
         "topics/positional-encodings/",
         "guide/command-line/",
         "architecture/",
         "decisions/0003-yaml-and-pydantic/",
     ],
 )
-def test_no_page_scrolls_sideways_on_a_phone(phone: Page, path: str) -> None:
+def test_on_a_phone_no_page_scrolls_sideways_and_nothing_is_too_small(phone: Page, path: str) -> None:
     phone.goto(path, wait_until="networkidle")
     wider = phone.evaluate(
         """() => [...document.querySelectorAll("article *")]
@@ -311,15 +334,18 @@ def test_no_page_scrolls_sideways_on_a_phone(phone: Page, path: str) -> None:
             .slice(0, 3).map(one => one.outerHTML.slice(0, 120))"""
     )
     assert phone.evaluate("document.scrollingElement.scrollWidth") <= 390, f"wider than the page: {wider}"
+    assert phone.evaluate(SMALL) == []
 
 
-def test_the_lineage_is_walked_by_keyboard_on_a_phone(phone: Page, address: str) -> None:
+def test_the_lineage_fits_a_phone_and_is_walked_by_keyboard(phone: Page, address: str) -> None:
+    phone.goto("", wait_until="networkidle")
+    assert phone.locator(".q-across:visible").evaluate("one => one.scrollWidth <= one.clientWidth")
     phone.goto("lineage/", wait_until="networkidle")
     assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    frame = phone.locator(".q-across").first
-    assert frame.evaluate("one => one.scrollWidth > one.clientWidth && one.tabIndex === 0")
-    frame.focus()
-    phone.keyboard.press("Tab")
+    frame = phone.locator(".q-across:visible").first
+    assert frame.evaluate("one => one.scrollWidth <= one.clientWidth && one.tabIndex < 0")
+    assert frame.locator("svg").evaluate("one => one.getScreenCTM().a") == 1
+    frame.locator("a").first.focus()
     # The oldest paper comes first, and the lines to what builds on it are shown.
     expect(frame.locator("a:focus")).to_have_attribute("data-paper", "lstm")
     near = frame.locator(".q-edge[data-near]")

@@ -19,7 +19,7 @@ from quaere.pages.layered import Edge
 _LONGEST, _MOST_NODES, _MOST_ARROWS, _DEEPEST, _LONGEST_LABEL = 20_000, 150, 250, 5, 300
 # Rows that all arrows together may pass.
 _MOST_ROWS = 2_500
-_LETTERS, _SMALL, _LINE = 12.5, 11.5, 16.0
+_LETTERS, _SMALL, _LINE = 12.5, 12.0, 16.0
 _WIDEST, _WIDEST_LABEL, _MOST_LINES = 150.0, 110.0, 8
 _GAP, _BETWEEN, _PAD, _TITLE = 22.0, 30.0, 12.0, 24.0
 

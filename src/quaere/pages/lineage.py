@@ -22,10 +22,13 @@ MOST = 150
 _MOST_IN_ALL = 600
 _MOST_AT_HOME, _MOST_BESIDE = 24, 6
 _WIDE = 1150.0
-_LETTERS, _SMALL = 12.0, 10.0
+_LETTERS, _SMALL = 12.0, 12.0
 _YEARS, _HIGH = 44.0, 600.0
 _GAP, _TRACK, _BETWEEN = 12.0, 3.0, 30.0
 _INSET = 7.0
+# A phone of 360 pixels shows this much without scaling it.
+_NARROW, _NARROW_MOST, _RAIL, _YEAR = 326.0, 48, 160.0, 32.0
+_ARRIVES, _CORNER = 12.0, 6.0
 # The order of the segments of a bar.
 _ORDER = (State.DEMONSTRATED, State.ANSWERED, State.UNVERIFIED, State.BROKEN, State.OPEN)
 
@@ -115,6 +118,7 @@ class Drawing:
         years: Where the years start; empty if the rows are no years.
         left, top: Where the papers start, beside or below the years.
         is_turned: Whether time runs from left to right.
+        years_at: Where the years stand, if it does not.
     """
 
     width: float
@@ -125,14 +129,16 @@ class Drawing:
     left: float
     top: float
     is_turned: bool
+    years_at: float = 0.0
 
 
 @dataclass(frozen=True)
 class Group:
-    """Papers that are joined by edges, and the drawing of them, or of those that matter most."""
+    """Papers that are joined by edges, and the drawings of those that matter most; `narrow` is for a phone."""
 
     papers: tuple[Kin, ...]
     drawing: Drawing
+    narrow: Drawing
 
 
 def troubles(papers: Mapping[str, Kin]) -> dict[str, Trouble]:
@@ -173,11 +179,11 @@ def groups(papers: Mapping[str, Kin]) -> list[Group]:
         left -= len(chosen)
         if len(chosen) < 2:
             break
-        made.append(Group(tuple(joined), draw(chosen, known)))
+        made.append(Group(tuple(joined), draw(chosen, known), draw_narrow(choose(chosen, _NARROW_MOST), known)))
     return made
 
 
-def at_home(papers: Mapping[str, Kin]) -> Drawing | None:
+def at_home(papers: Mapping[str, Kin]) -> Group | None:
     """Draw the papers with code, or else those that matter most, for the home page; None if no two are joined."""
     with_code = {slug: paper for slug, paper in papers.items() if paper.has_code}
     for some in (with_code, papers):
@@ -185,7 +191,8 @@ def at_home(papers: Mapping[str, Kin]) -> Drawing | None:
         pairs = [(earlier, slug) for slug, paper in chosen.items() for earlier in paper.builds_on if earlier in chosen]
         if pairs:
             ends = {slug for pair in pairs for slug in pair}
-            return draw([paper for slug, paper in chosen.items() if slug in ends], troubles(papers))
+            joined, known = tuple(paper for slug, paper in chosen.items() if slug in ends), troubles(papers)
+            return Group(joined, draw(joined, known), draw_narrow(joined, known))
     return None
 
 
@@ -224,14 +231,86 @@ def draw(papers: Iterable[Kin], known: Mapping[str, Trouble]) -> Drawing:
         papers: The papers.
         known: What `troubles` returns.
     """
-    chosen = {one.slug: one for one in sorted(papers, key=lambda one: (one.year is None, one.year or 0, one.slug))}
-    pairs = [(earlier, slug) for slug, one in chosen.items() for earlier in one.builds_on if earlier in chosen]
+    chosen = _by_year(papers)
+    pairs = _pairs(chosen)
     boxes = {slug: _box(paper) for slug, paper in chosen.items()}
     rows = _rows(chosen, pairs, {slug: high for slug, (_, high) in boxes.items()}, _HIGH)
     is_turned = sum(max(boxes[slug][0] for slug in row) + _BETWEEN for row in rows) <= _WIDE
     if not is_turned:
         rows = _rows(chosen, pairs, {slug: wide for slug, (wide, _) in boxes.items()}, _WIDE)
     return _drawn(chosen, pairs, rows, known, is_turned=is_turned)
+
+
+def draw_narrow(papers: Iterable[Kin], known: Mapping[str, Trouble]) -> Drawing:
+    """Draw papers below one another by year, with the edges on their left.
+
+    Each paper has one line for all that builds on it, which leaves its box below and comes to theirs from above.
+
+    Args:
+        papers: The papers.
+        known: What `troubles` returns.
+    """
+    chosen = _by_year(papers)
+    pairs = _pairs(chosen)
+    depth = layered.ranks(chosen, [(one, other) for one, other in pairs if chosen[one].year == chosen[other].year])
+    order = sorted(chosen, key=lambda slug: (chosen[slug].year is None, chosen[slug].year or 0, depth[slug]))
+    lines = _lines_beside({slug: row for row, slug in enumerate(order)}, pairs)
+    step = min(10.0, _RAIL / (1 + max(lines.values(), default=0)))
+    rail = step * (1 + max(lines.values(), default=0)) + _CORNER
+    boxes = {slug: _box(chosen[slug]) for slug in order}
+    tops: dict[str, float] = {}
+    years: dict[str, Year] = {}
+    reached = 0.0
+    for slug in order:
+        label = str(chosen[slug].year or "?")
+        if label not in years:
+            reached += _GAP
+            years[label] = Year(label, reached)
+        tops[slug] = reached
+        reached += boxes[slug][1] + _GAP
+    edges = []
+    for one, other in pairs:
+        at = rail - step * (1 + lines[one])
+        leaves, arrives = tops[one] + boxes[one][1] - _ARRIVES, tops[other] + _ARRIVES
+        wide = min(_CORNER, step, abs(arrives - leaves) / 2)
+        turn = wide if arrives > leaves else -wide
+        path = f"M{rail:g} {leaves:g}H{at + wide:g}Q{at:g} {leaves:g} {at:g} {leaves + turn:g}"
+        path += f"V{arrives - turn:g}Q{at:g} {arrives:g} {at + wide:g} {arrives:g}H{rail:g}"
+        edges.append((one, other, path))
+    nodes = tuple(
+        _node(
+            chosen[slug],
+            known.get(slug),
+            (rail + boxes[slug][0] / 2, tops[slug] + boxes[slug][1] / 2),
+            boxes[slug],
+            is_here=False,
+        )
+        for slug in order
+    )
+    return Drawing(_NARROW, reached, nodes, tuple(edges), tuple(years.values()), 0.0, 0.0, False, _NARROW - _YEAR)
+
+
+def _by_year(papers: Iterable[Kin]) -> dict[str, Kin]:
+    return {one.slug: one for one in sorted(papers, key=lambda one: (one.year is None, one.year or 0, one.slug))}
+
+
+def _pairs(papers: Mapping[str, Kin]) -> list[tuple[str, str]]:
+    return [(earlier, slug) for slug, one in papers.items() for earlier in one.builds_on if earlier in papers]
+
+
+def _lines_beside(rows: Mapping[str, int], pairs: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Return the place of each paper's line, counted from the boxes: the nearest that is free."""
+    spans: dict[str, tuple[int, int]] = {}
+    for one, other in pairs:
+        first, last = spans.get(one, (rows[one], rows[one]))
+        spans[one] = min(first, rows[other]), max(last, rows[other])
+    taken: list[int] = []
+    lines: dict[str, int] = {}
+    for slug, (first, last) in sorted(spans.items(), key=lambda item: item[1]):
+        line = next((line for line, until in enumerate(taken) if until <= first), len(taken))
+        taken[line : line + 1] = [last]
+        lines[slug] = line
+    return lines
 
 
 def beside(paper: Kin, before: Sequence[Kin], after: Sequence[Kin], known: Mapping[str, Trouble]) -> Drawing:
