@@ -159,6 +159,8 @@ class _Rows:
         # Lines that are shown as prose: those of comments, and those of a docstring, by its first.
         self._comments: set[int] = set()
         self._docstrings: dict[int, int] = {}
+        # Lines between the beginning of a constant and what stands below it: to cut there would part the two.
+        self._whole: set[int] = set()
 
     def made(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -206,6 +208,7 @@ class _Rows:
                 if isinstance(previous, ast.Assign | ast.AnnAssign) and (text := _string(node)):
                     # What stands below a constant or an attribute says what it is.
                     is_behind = True
+                    self._whole.update(range(previous.lineno + 1, node.lineno))
                     self._document(text, self._cuts.setdefault(previous.lineno, _Cut(previous.lineno)))
                 elif not isinstance(node, _Definition):
                     if was_behind:
@@ -255,7 +258,7 @@ class _Rows:
         starts = {first for lines in within for first in lines}
         for first, last in groups:
             words = [self._lines[n - 1].strip().lstrip("#").removeprefix(" ") for n in range(first, last + 1)]
-            if first in starts or not _is_prose("\n".join(words)):
+            if first in starts or first in self._whole or not _is_prose("\n".join(words)):
                 continue
             self._comments.update(range(first, last + 1))
             cut = self._cuts.pop(last + 1, None) or _Cut(first)
