@@ -30,7 +30,7 @@ test: PICKED := -m 'not slow'
 test test-all: $(TESTS) $(JAVASCRIPT) $(FIGURES) ## Run lint, type checks, answers and all tests; test-all adds the slow tests
 	@$(MAKE) --no-print-directory lint & linted=$$!; $(BIN)/quaere build; built=$$?; wait $$linted && exit $$built
 	tools/graphics
-	browser=$$(tools/browser) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m pytest tests $(PICKED) \
+	browser=$$(tools/browser chromium-headless-shell) && QUAERE_CHROMIUM=$$browser $(BIN)/python -m pytest tests $(PICKED) \
 	  --numprocesses 4 --no-loadscope-reorder
 
 lint: $(TESTS) ## Run ruff and mypy

@@ -29,6 +29,10 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Of two such lists the last one counts: this is playwright's own, and the lists of suggestions under the address,
+    # for which each window starts a process that takes more than a page of ours.
+    "--disable-features=AvoidUnnecessaryBeforeUnloadCheckSync,DestroyProfileOnBrowserClose,HttpsUpgrades,LensOverlay,"
+    "MediaRouter,OptimizationHints,PaintHolding,ThirdPartyStoragePartitioning,WebUIOmniboxAimPopup,WebUIOmniboxPopup",
     # A foreign request fails at once instead of leaving the machine; the tests see it either way.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
@@ -168,7 +172,8 @@ def by_kind(site: Path) -> dict[str, list[str]]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A Chromium: the one that QUAERE_CHROMIUM names, the one on the PATH, or playwright's own."""
-    names = (os.environ.get("QUAERE_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    installed = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    names = (os.environ.get("QUAERE_CHROMIUM"), *installed)
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS, chromium_sandbox=False)
