@@ -6,6 +6,7 @@ code of this project), the settings (.toml) or a page (.md) of the sound knowled
 To add a case, add its two files.
 """
 
+import functools
 import gc
 import os
 import subprocess
@@ -24,6 +25,7 @@ from quaere.content.bibliography.tex import Text
 from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults, Place
 from quaere.project import Project
+from tests.engine.forked import MAIN, Forks
 
 CARDS = Path(__file__).parent / "cards"
 
@@ -107,16 +109,17 @@ class Base:
         }
 
     def quaere(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the command in the folder."""
-        return subprocess.run(
-            [sys.executable, "-c", "from quaere.cli import main; main()", *arguments],
-            cwd=self.root,
-            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        """Run the command in the folder, in a process of its own."""
+        return self.python(MAIN, *arguments, **environment)
+
+    def python(self, code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run code in the folder, in a process of its own that has imported quaere."""
+        return forks().run(code, arguments, self.root, {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment})
+
+
+@functools.cache
+def forks() -> Forks:
+    return Forks()
 
 
 @pytest.fixture

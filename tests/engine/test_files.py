@@ -336,7 +336,7 @@ def test_no_verb_hands_a_terminal_what_it_would_obey(hostile: Base, arguments: t
 def test_what_the_machine_refuses_is_a_message(base: Base, error: str, said: str) -> None:
     code = f"import errno\nfrom quaere import cli, project\ndef fail(*_, **__):\n    raise {error}\n"
     code += "project.Project.examine = fail\ncli.main()"
-    run = subprocess.run([sys.executable, "-c", code, "check"], cwd=base.root, capture_output=True, text=True)
+    run = base.python(code, "check")
     assert run.stderr.startswith(said)
     assert "Traceback" not in run.stderr
     assert run.returncode == 2
@@ -346,7 +346,7 @@ def test_what_the_machine_refuses_is_a_message(base: Base, error: str, said: str
 def test_a_mistake_of_ours_is_a_traceback(base: Base, error: str) -> None:
     code = f"import errno\nfrom quaere import cli, project\ndef fail(*_, **__):\n    raise {error}\n"
     code += "project.Project.examine = fail\ncli.main()"
-    run = subprocess.run([sys.executable, "-c", code, "check"], cwd=base.root, capture_output=True, text=True)
+    run = base.python(code, "check")
     assert "Traceback" in run.stderr
 
 
