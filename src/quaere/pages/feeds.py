@@ -12,9 +12,10 @@ import heapq
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import urljoin
 
 from markupsafe import Markup
@@ -61,23 +62,20 @@ _LEADS = {Kind.PAPER: "Paper", Kind.ASKED: "Asked", Kind.ANSWERED: "Answered"}
 _HOLDS = (State.DEMONSTRATED, State.ANSWERED)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """An event: a paper was added, a question was asked, or it was answered.
 
     An answer is published when it first appears, in prose or in code, and updated when it first appears in code.
+    The newest is the largest: no two entries are alike in the fields up to `kind`.
     """
 
+    updated: datetime.datetime
+    slug: str
+    anchor: str
     kind: Kind
     published: datetime.datetime
-    updated: datetime.datetime
     paper: Summary
     question: QuestionSummary | None = None
-
-    @property
-    def newness(self) -> tuple[object, ...]:
-        """What entries are ordered by."""
-        return self.updated, self.paper.slug, self.question.name if self.question else "", self.kind
 
     @property
     def title(self) -> str:
@@ -127,7 +125,7 @@ def _tagged(tag: str, view: View) -> str:
 
 
 def _feed(view: View, file: str, title: str, page: str, entries: Iterable[Entry]) -> str:
-    newest = heapq.nlargest(MOST, entries, key=lambda entry: entry.newness)
+    newest = heapq.nlargest(MOST, entries)
     made = view.templates.get_template("feed.xml").render(
         here=_Elsewhere(view, file),
         path=file,
@@ -149,14 +147,14 @@ def _entries(view: View, papers: Iterable[Summary]) -> Iterator[Entry]:
         span = spans.get(paper.file)
         # Without git, a card came at the latest with its first question; nothing is known of one without questions.
         if added := span.added if span else min(asked, default=None):
-            yield Entry(Kind.PAPER, added, added, paper)
+            yield Entry(added, paper.slug, "", Kind.PAPER, added, paper)
         for question, at in zip(paper.questions, asked, strict=True):
-            yield Entry(Kind.ASKED, at, at, paper, question)
+            yield Entry(at, paper.slug, question.name, Kind.ASKED, at, paper, question)
             if question.state in _HOLDS:
                 code = codes.get(question.id)
                 first = min(filter(None, (proses.get(question.id), code)), default=at)
                 updated = code if code and question.state is State.DEMONSTRATED else first
-                yield Entry(Kind.ANSWERED, first, updated, paper, question)
+                yield Entry(updated, paper.slug, question.name, Kind.ANSWERED, first, paper, question)
 
 
 def _content(view: View, entry: Entry) -> str:
