@@ -133,7 +133,7 @@ def test_every_text_of_every_field_of_a_card_is_in_the_dump(base: Base) -> None:
     told = {field for paper in library.papers.values() for field in used(paper.card)}
     # What is private is not in the dump.
     assert {(one.__name__, name) for one, name in fields - told if name != "private"} == set()
-    whole = json.loads(dump.whole(base.project.view(library)))
+    whole = json.loads("".join(dump.whole(base.project.view(library))))
     found = {paper["slug"]: set(scalars(paper)) for paper in (*whole["papers"], *whole["topics"])}
     for slug in library.papers:
         written = yaml.safe_load((base.root / f"papers/{slug}.yml").read_text(encoding="utf-8"))
@@ -168,7 +168,7 @@ def generated(folder: Path) -> Library:
 def test_the_dump_is_what_its_schema_and_its_model_say(made: dict[str, str], tmp_path: Path) -> None:
     other = render.view(generated(tmp_path), {}, name="Generated", site_url="https://example.org/")
     tiny = render.view(dataclasses.replace(tried(), docs={"a.md": "# A"}), VERDICTS)
-    for text in (made[exports.LIBRARY], *map(dump.whole, (other, tiny))):
+    for text in (made[exports.LIBRARY], *("".join(dump.whole(one)) for one in (other, tiny))):
         jsonschema.validate(json.loads(text), SCHEMA, format_checker=jsonschema.FormatChecker())
         # The model knows no further fields.
         dump.WholeLibrary.model_validate_json(text)

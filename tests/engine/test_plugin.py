@@ -120,6 +120,12 @@ def test_pages_bring_their_style_and_script_along(site: Path) -> None:
     assert (site / "assets/quaere.js").stat().st_size > 1000
 
 
+def test_what_the_search_reads_comes_along(site: Path) -> None:
+    data = site / "assets/data/search"
+    assert "On Red" in (data / "names.json").read_text(encoding="utf-8")
+    assert "red|" in (data / "words/re.json").read_text(encoding="utf-8")
+
+
 def test_the_edit_link_of_a_card_opens_the_card(site: Path) -> None:
     def edited(path: str) -> list[str]:
         return re.findall(r'<a href="([^"]*)"[^>]*rel="edit"', page(site, path))

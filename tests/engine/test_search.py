@@ -1,6 +1,7 @@
 """The files of the search: what is found by which words, and that they are small, the same each time, and only text."""
 
 import gzip
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -35,19 +36,19 @@ def view(**changes: Any) -> View:
 
 
 def parts(body: str, path: str = "papers/red.md") -> list[list[str]]:
-    found: list[list[str]] = json.loads(search.read(view(), path, 7, "Red", body)[1])
+    found: list[list[str]] = json.loads(search.read(view(), path, 7, "Red", body).parts)
     return found
 
 
 def files(shown: View) -> dict[str, Any]:
     """Return what the files hold by their names, those of pages by the pages' paths."""
     numbers = search.numbers(shown.library.pages)
-    made, entries = {}, []
+    made, read = {}, []
     for path, page in render.pages(shown).items():
         if found := search.read_page(shown, page, numbers.get(path, 0)):
-            entries.append(found[0])
-            made[path] = json.loads(found[1])
-    for path, text in search.files(shown, entries):
+            read.append(found)
+            made[path] = json.loads(found.parts)
+    for path, text in all_files(shown, read).items():
         made[path.removeprefix(search.FOLDER)] = json.loads(text)
     return made
 
@@ -146,38 +147,52 @@ def test_a_paper_is_found_by_its_identifiers(base: Base) -> None:
     assert files(shown)["identifiers.json"] == {"math/0309136": number, "10.9999/ab.c": number}
 
 
-def entries_of(shown: View, **changed: str) -> list[search.Entry]:
+def read_of(shown: View, **changed: str) -> list[search.Read]:
     """Read all pages, some with another body."""
     numbers = search.numbers(shown.library.pages)
     pages = (page for page in render.pages(shown).values() if page.path in numbers)
     return [
-        search.read(shown, page.path, numbers[page.path], page.title, changed.get(page.path, page.body))[0]
+        search.read(shown, page.path, numbers[page.path], page.title, changed.get(page.path, page.body))
         for page in pages
     ]
 
 
-def test_files_do_not_depend_on_the_order_of_the_entries() -> None:
+def files_of_words(pages: list[search.Read]) -> dict[str, str]:
+    words = search.Words()
+    for page in pages:
+        words.add(page)
+    return dict(words.files())
+
+
+def all_files(shown: View, pages: list[search.Read]) -> dict[str, str]:
+    return {**dict(search.files(shown, [page.entry for page in pages])), **files_of_words(pages)}
+
+
+def test_files_do_not_depend_on_the_order_of_the_pages() -> None:
     shown = view()
-    entries = entries_of(shown)
-    assert dict(search.files(shown, entries)) == dict(search.files(shown, entries[::-1]))
+    pages = read_of(shown)
+    assert all_files(shown, pages) == all_files(shown, pages[::-1])
 
 
-def test_only_the_files_of_words_that_came_or_went_change() -> None:
+def test_files_of_words_are_changed_where_words_come_or_go() -> None:
     shown = view()
-    before = entries_of(shown)
-    now = entries_of(shown, **{"papers/blue.md": '<h1 id="a">Blue</h1><h2 id="b">Zebras</h2><p>Quagga, 斑马.</p>'})
-    former, whole = dict(search.files(shown, before)), dict(search.files(shown, now))
-    touched = search.changed(before, now)
-    assert touched == {path for path in {*former, *whole} if "/words/" in path and former.get(path) != whole.get(path)}
-    assert {search.shard(word) for word in ("zebras", "quagga", "斑马")} <= touched < {*former, *whole}
-    part = dict(search.files(shown, now, touched))
-    assert part == {path: text for path, text in whole.items() if path in touched or "/words/" not in path}
-    assert search.changed(now, now) == set()
+    pages = {
+        "papers/blue.md": '<h1 id="a">Blue</h1><h2 id="b">Zebras</h2><p>Quagga, 斑马.</p>',
+        "papers/red.md": '<h1 id="a">Red</h1><p>Zebras</p>',
+    }
+    states = [read_of(shown), read_of(shown, **pages), read_of(shown)[1:], []]
+    for before, now in itertools.permutations(states, 2):
+        former, whole = files_of_words(before), files_of_words(now)
+        changes = search.changes(before, now)
+        assert changes.keys() == {path for path in {*former, *whole} if former.get(path) != whole.get(path)}
+        for path, some in changes.items():
+            assert search.changed(former.get(path, ""), some) == whole.get(path, "")
 
 
-def test_an_entry_can_be_kept() -> None:
-    for entry in entries_of(view()):
-        assert search.Entry.read(json.loads(json.dumps(entry.tell()))) == entry
+def test_a_page_is_read_again_from_its_entry_and_the_file_of_its_parts() -> None:
+    for read in read_of(view()):
+        kept = search.Entry.read(json.loads(json.dumps(read.entry.tell())))
+        assert search.Read.again(kept, read.parts) == read
 
 
 def test_a_page_that_comes_or_goes_leaves_the_numbers_of_others() -> None:
@@ -200,7 +215,7 @@ def test_what_is_fetched_before_the_first_result_is_small(base: Base) -> None:
     shown = project.view(project.read()[0])
     numbers = search.numbers(map(addresses.card, shown.summaries))
     entries = [
-        search.read(shown, addresses.card(slug), numbers[addresses.card(slug)], one.title, "")[0]
+        search.read(shown, addresses.card(slug), numbers[addresses.card(slug)], one.title, "").entry
         for slug, one in shown.summaries.items()
     ]
     made = dict(search.files(shown, entries))
@@ -214,7 +229,7 @@ def test_hostile_texts_stay_texts() -> None:
     body = f"<h1 id='a'>A</h1><h2 id=\"b\">{html_of(attack)}</h2><p>{html_of(attack)}</p>"
     [_, part] = parts(body, "notes.md")
     assert part[2] == part[3] == " ".join(attack.split())
-    entry, _ = search.read(view(), "notes.md", 7, attack, body)
+    entry = search.read(view(), "notes.md", 7, attack, body).entry
     assert "\n" not in entry.name[2]
     assert all(set(line.partition(" ")[0]).isdisjoint('|"<\n') for line in entry.named.split("\n"))
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as package_files
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -64,12 +65,13 @@ class Finder:
     def __init__(self, papers: Mapping[str, Paper]) -> None:
         self._parts: dict[str, str] = {}
         followers = Counter(before.slug for paper in papers.values() for before in paper.builds_on)
-        entries = []
+        entries, words = [], search.Words()
         for number, paper in enumerate(papers.values()):
-            entry, parts = _entry(number, paper, followers[paper.slug])
-            entries.append(entry)
-            self._parts[entry.parts] = parts
-        self._files = dict(search.joined(entries))
+            read = _read(number, paper, followers[paper.slug])
+            entries.append(read.entry)
+            words.add(read)
+            self._parts[read.entry.parts] = read.parts
+        self._files = dict(chain(search.files_of_names(entries), words.files()))
         self._context = quickjs.Context()
         self._context.set_memory_limit(_MEMORY)
         self._context.add_callable("loaded", lambda path: self._parts.get(path) or self._files.get(path, ""))
@@ -86,7 +88,7 @@ class Finder:
         return [_hit(one) for one in hits]
 
 
-def _entry(number: int, paper: Paper, followers: int) -> tuple[search.Entry, str]:
+def _read(number: int, paper: Paper, followers: int) -> search.Read:
     card, title = paper.card, search.one_line(paper.title)
     quotes = (f"{quote.text} {quote.note or ''}" for quote in card.quotes)
     extra = (f"{key} {value}" for key, value in card.extra.items())

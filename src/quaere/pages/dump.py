@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -172,8 +172,8 @@ class WholeLibrary(_Part):
     )
 
 
-def whole(view: View) -> str:
-    """Return the whole library as JSON."""
+def whole(view: View) -> Iterator[str]:
+    """Yield the whole library as JSON, card by card."""
     library = view.library
     speed = library.benchmarks
     told = {
@@ -208,15 +208,19 @@ def whole(view: View) -> str:
         ],
         "attachments": {view.url(path): file for path, file in library.attachments.items()},
     }
-    written, topics = _json(told) + "\n", view.topics
+    rest, topics = _json(told) + "\n", view.topics
     for name, slugs in (
         ("papers", [slug for slug in library.papers if slug not in topics]),
         ("topics", [slug for slug in library.papers if slug in topics]),
     ):
-        if slugs:
-            parts = ",\n".join(f"  {view.told[slug]}" for slug in slugs)
-            written = written.replace(f'\n "{name}": []', f'\n "{name}": [\n{parts}\n ]', 1)
-    return written
+        before, empty, rest = rest.partition(f'\n "{name}": []')
+        yield before
+        yield empty.removesuffix("]")
+        for number, slug in enumerate(slugs):
+            yield ",\n  " if number else "\n  "
+            yield view.told[slug]
+        yield "\n ]" if slugs else "]"
+    yield rest
 
 
 def card(view: View, slug: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,12 @@ class Output:
 
     Attributes:
         path: A page's name, as `content.addresses` gives it, or a file's path in the site.
-        make: Makes it.
+        make: Makes it; a long text in parts, so that it is never held as a whole.
         title: The title of a page that can stand in the navigation, as plain text.
     """
 
     path: str
-    make: Callable[[View], Page | str | bytes]
+    make: Callable[[View], Page | str | bytes | Iterator[str]]
     title: str = ""
 
     def page(self, view: View) -> Page:
@@ -36,7 +36,14 @@ class Output:
 
     def data(self, view: View) -> bytes:
         """Make the content of a file."""
+        return b"".join(self.parts(view))
+
+    def parts(self, view: View) -> Iterator[bytes]:
+        """Make the content of a file part by part."""
         made = self.make(view)
         if isinstance(made, Page):
             raise TypeError(f"{self.path} is a page")
-        return made if isinstance(made, bytes) else made.encode(errors="replace")
+        if isinstance(made, bytes):
+            yield made
+        else:
+            yield from (part.encode(errors="replace") for part in ([made] if isinstance(made, str) else made))

@@ -1,7 +1,7 @@
 """What the search finds things by: from each page to an entry, and from all entries to files.
 
-`read` reads one page; what it returns can be kept as long as the page does not change. `files` joins the entries of all
-pages in one pass. The browser reads, in `assets/find.js`:
+`read` reads one page; its entry can be kept as long as the page does not change. `files` and `Words` join all pages,
+`changed` changes a file where some have changed. The browser reads, in `assets/find.js`:
 
 - `names.json`: what cards, pages, tags and affiliations are called. It comes first, and is all that a title needs.
 - `identifiers.json`: the pages by arXiv identifier and DOI.
@@ -20,11 +20,13 @@ import operator
 import re
 import string
 import unicodedata
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import accumulate, zip_longest
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quaere.content import addresses
 from quaere.pages.page import Page, unicode_mathematics
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 FOLDER = "assets/data/search/"
 """Where the files are in the site."""
+WORDS = f"{FOLDER}words/"
+"""Where those of words are."""
 
 COMMON = frozenset(
     """
@@ -88,6 +92,8 @@ _LONGEST = 40
 """Characters of a word that count."""
 _SLOTS = 1 << 16
 
+Changes = list[tuple[int, str, bool]]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -97,7 +103,6 @@ class Entry:
         number: The page's number.
         name: Its row in `names.json`: kind, address, title, short name, authors, year, weight.
         identifiers: The names of the paper in archives, in lower case.
-        words: The words of its text alone, one a blank.
         named: The words of names and titles, one a line, each with where: `Q2` is the question in part 2, `C` a claim,
             `S` a section, `M` a member of a module, `N` the names of people, tags and places.
     """
@@ -105,7 +110,6 @@ class Entry:
     number: int
     name: tuple[str, ...]
     identifiers: tuple[str, ...]
-    words: str
     named: str
 
     @property
@@ -115,13 +119,39 @@ class Entry:
 
     def tell(self) -> list[Any]:
         """Write it as plain values."""
-        return [self.number, list(self.name), list(self.identifiers), self.words, self.named]
+        return [self.number, list(self.name), list(self.identifiers), self.named]
 
     @classmethod
     def read(cls, told: list[Any]) -> Entry:
         """Return what was written by `tell`."""
-        number, name, identifiers, words, named = told
-        return cls(number, tuple(name), tuple(identifiers), words, named)
+        number, name, identifiers, named = told
+        return cls(number, tuple(name), tuple(identifiers), named)
+
+
+class Read(NamedTuple):
+    """What was read of a page.
+
+    Attributes:
+        entry: Its entry.
+        words: The words of its text alone, which the entry does not name, with blanks between them.
+        parts: The content of the file of its parts: of each its id, kind, title, text and state.
+    """
+
+    entry: Entry
+    words: str
+    parts: str
+
+    @classmethod
+    def again(cls, entry: Entry, parts: str) -> Read:
+        """Return it from what is kept: the words are long, and follow from the parts."""
+        named = {line.partition(" ")[0] for line in entry.named.split("\n")}
+        return cls(entry, _words((text for _, _, _, text, _ in json.loads(parts)), named), parts)
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """What files of words have of the page: each word, with where if it is of a name or a title."""
+        yield from self.words.split()
+        yield from filter(None, self.entry.named.split("\n"))
 
 
 @dataclass(frozen=True)
@@ -166,7 +196,7 @@ def terms(text: str) -> set[str]:
     return found - _UNFOUND
 
 
-def read_page(view: View, page: Page, number: int) -> tuple[Entry, str] | None:
+def read_page(view: View, page: Page, number: int) -> Read | None:
     """Return what `read` returns of a generated page; None if the search does not find it."""
     if page.path in addresses.LISTS:
         return read(view, page.path, number, page.title, "")  # what a list says stands on the pages that it lists
@@ -174,8 +204,8 @@ def read_page(view: View, page: Page, number: int) -> tuple[Entry, str] | None:
     return read(view, page.path, number, page.title, page.body) if is_found else None
 
 
-def read(view: View, path: str, number: int, title: str, body: str) -> tuple[Entry, str]:
-    """Return a page's entry, and the content of the file of its parts: of each id, kind, title, text and state.
+def read(view: View, path: str, number: int, title: str, body: str) -> Read:
+    """Read a page.
 
     Args:
         view: The library.
@@ -194,8 +224,8 @@ def read(view: View, path: str, number: int, title: str, body: str) -> tuple[Ent
 
 def entry(
     number: int, name: tuple[str, ...], identifiers: tuple[str, ...], parts: Sequence[Part], names: Iterable[str]
-) -> tuple[Entry, str]:
-    """Make the entry of a page, and the content of the file of its parts.
+) -> Read:
+    """Read a page of which the parts are known.
 
     Args:
         number: The page's number.
@@ -205,20 +235,20 @@ def entry(
         names: The people, tags and places that it is found by.
     """
     named: dict[str, list[str]] = defaultdict(list)
-    said = terms(" ".join(part.text for part in parts))
     for at, part in enumerate(parts):
         for word in terms(f"{part.title} {_HUMP.sub(' ', part.title)}") if at and part.kind else ():
             named[word].append(f"{part.kind}{at}")
     for word in terms(" ".join(names)):
         named[word].append("N")
-    found = Entry(
-        number,
-        name,
-        identifiers,
-        " ".join(sorted(said - named.keys())),
-        "\n".join(f"{word} {''.join(named[word])}" for word in sorted(named)),
-    )
-    return found, _json([[one.id, one.kind, one.title, one.text, one.state] for one in parts])
+    lines = "\n".join(f"{word} {''.join(named[word])}" for word in sorted(named))
+    words = _words((part.text for part in parts), named.keys())
+    told = _json([[one.id, one.kind, one.title, one.text, one.state] for one in parts])
+    return Read(Entry(number, name, identifiers, lines), words, told)
+
+
+def _words(texts: Iterable[str], named: Set[str]) -> str:
+    """Return the words of texts, but those that are named."""
+    return " ".join(sorted(terms(" ".join(texts)) - named))
 
 
 def _name(view: View, path: str, title: str, about: Summary | None, is_module: bool) -> tuple[str, ...]:
@@ -316,14 +346,8 @@ def numbers(paths: Iterable[str]) -> dict[str, int]:
     return {taken[slot]: slot for slot in sorted(taken)}
 
 
-def files(view: View, entries: Iterable[Entry], only: Set[str] | None = None) -> Iterator[tuple[str, str]]:
-    """Yield the path and the content of each file of the search but those of single pages.
-
-    Args:
-        view: The library.
-        entries: Those of all pages, in any order.
-        only: Which files of words are wanted, as `changed` returns them; without it all.
-    """
+def files(view: View, entries: Collection[Entry]) -> Iterator[tuple[str, str]]:
+    """Yield the path and the content of each file of names, of the entries of all pages in any order."""
     groups = [
         (kind, view.url(page) + f"#{anchors[name]}", one_line(name), "", "", str(len(papers)), "0")
         for kind, page, anchors, of in (
@@ -332,54 +356,83 @@ def files(view: View, entries: Iterable[Entry], only: Set[str] | None = None) ->
         )
         for name, papers in of.items()
     ]
-    return joined(entries, groups, only)
+    return files_of_names(entries, groups)
 
 
-def joined(
-    entries: Iterable[Entry], groups: Iterable[tuple[str, ...]] = (), only: Set[str] | None = None
-) -> Iterator[tuple[str, str]]:
+def files_of_names(entries: Collection[Entry], groups: Iterable[tuple[str, ...]] = ()) -> Iterator[tuple[str, str]]:
     """Yield what `files` yields; `groups` are rows of `names.json` that stand for no page."""
-    names: dict[int, tuple[str, ...]] = {}
-    identifiers: dict[str, int] = {}
-    texts: dict[str, list[int]] = defaultdict(list)
-    named: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for one in entries:
-        names[one.number] = one.name
-        identifiers |= dict.fromkeys(one.identifiers, one.number)
-        for word in _wanted(one.words, " ", only):
-            texts[word].append(one.number)
-        for line in _wanted(one.named, "\n", only):
-            word, _, where = line.partition(" ")
-            named[word].append((one.number, where))
+    names = {one.number: one.name for one in entries}
+    identifiers = {identifier: one.number for one in entries for identifier in one.identifiers}
     yield f"{FOLDER}names.json", _names(names, groups)
     yield f"{FOLDER}identifiers.json", _json(dict(sorted(identifiers.items())))
-    shards: dict[str, list[str]] = defaultdict(list)
-    for word in sorted(texts.keys() | named.keys()):
-        where = " ".join(f"{number}{where}" for number, where in sorted(named[word])) if word in named else ""
-        shards[shard(word)].append(f"{word}|{_deltas(texts.get(word, ()))}|{where}")
-    for path, lines in shards.items():
-        yield path, _json("\n".join(lines))
 
 
-def changed(before: Iterable[Entry], now: Iterable[Entry]) -> set[str]:
-    """Return the paths of the files of words that are not as they were."""
-    former, present = set(before), set(now)
-    gone, come = (
-        {(one.number, line) for one in some for line in (*one.words.split(" "), *one.named.split("\n")) if line}
-        for some in (former - present, present - former)
-    )
-    return {shard(line) for _, line in gone ^ come}
+class Words:
+    """The files of words of some pages, which come in any order."""
+
+    def __init__(self) -> None:
+        # A hundred thousand words and millions of numbers.
+        self._texts: dict[str, array[int]] = defaultdict(partial(array, "I"))
+        self._named: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, read: Read) -> None:
+        """Add a page."""
+        number = read.entry.number
+        for word in read.words.split():
+            self._texts[word].append(number)
+        for line in read.entry.named.split("\n") if read.entry.named else ():
+            word, _, where = line.partition(" ")
+            self._named[word].append(f"{number}{where}")
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and the content of each file."""
+        words: dict[str, list[str]] = defaultdict(list)
+        for word in sorted(self._texts.keys() | self._named.keys()):
+            words[shard(word)].append(word)
+        for path, some in words.items():
+            lines = (_line(word, self._texts.get(word, ()), self._named.get(word, ())) for word in some)
+            yield path, _json("\n".join(lines))
 
 
-def _wanted(lines: str, between: str, only: Set[str] | None) -> list[str]:
-    found = lines.split(between) if lines else []
-    return found if only is None else [line for line in found if shard(line) in only] if only else []
+def changes(gone: Iterable[Read], come: Iterable[Read]) -> dict[str, Changes]:
+    """Return what changes in which files of words when some pages go and others come.
+
+    Each change is the number of a page, a line of its entry, and whether it comes.
+    """
+    lost, got = ({(one.entry.number, line) for one in some for line in one.lines} for some in (gone, come))
+    found: dict[str, Changes] = defaultdict(list)
+    for number, line in lost ^ got:
+        found[shard(line)].append((number, line, (number, line) in got))
+    return found
+
+
+def changed(content: str, changes: Changes) -> str:
+    """Return the content of a file of words after changes. It is empty if there are no words, as before the first."""
+    lines = {line.partition("|")[0]: line for line in json.loads(content).split("\n")} if content else {}
+    for number, line, is_there in changes:
+        word, _, where = line.partition(" ")
+        _, deltas, named = lines.get(word, "||").split("|")
+        numbers, places = set(accumulate(map(int, deltas.split()))), set(named.split())
+        if where:
+            (places.add if is_there else places.discard)(f"{number}{where}")
+        else:
+            (numbers.add if is_there else numbers.discard)(number)
+        lines[word] = _line(word, numbers, places)
+        if not (numbers or places):
+            del lines[word]
+    return _json("\n".join(lines[word] for word in sorted(lines))) if lines else ""
+
+
+def _line(word: str, numbers: Iterable[int], places: Iterable[str]) -> str:
+    """Return a line of a file of words: the word, the pages whose text has it, and where it is in names and titles."""
+    in_order = sorted(places, key=lambda place: int(re.split(r"\D", place, maxsplit=1)[0]))
+    return f"{word}|{_deltas(numbers)}|{' '.join(in_order)}"
 
 
 def shard(word: str) -> str:
     """Return the path of the file that holds a word, or a line that begins with one."""
     start = word[:2].rstrip(" ")
-    return f"{FOLDER}words/{start if start.isascii() else f'x{ord(start[0]) >> 6:x}'}.json"
+    return f"{WORDS}{start if start.isascii() else f'x{ord(start[0]) >> 6:x}'}.json"
 
 
 def _deltas(of: Iterable[int]) -> str:

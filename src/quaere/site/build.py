@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -261,6 +261,7 @@ class _Build:
     def _fill(self, front: Front) -> list[AuthorError]:
         """Make the outputs that are not up to date; return what is wrong with the links of the site."""
         self.front, self.outputs = front, dict[str, Made]()
+        self.words, self._folders = search.Words(), set[Path]()
         self.settled = self._settled(front)
         # What the view is made of besides the library, all of it depends on.
         former = self.former.outputs if self.former.settled == self.settled else {}
@@ -322,17 +323,30 @@ class _Build:
         return file in former and self.there.get(file) == list(former[file].looks)
 
     def _search(self, former: Mapping[str, Made]) -> None:
-        """Write the files of the search; of those of words what has changed."""
-        words = [path for path in former if path.startswith(f"{search.FOLDER}words/")]
-        now = [one.entry for one in self.outputs.values() if one.entry]
-        only = None
-        if words:
-            before = [one.entry for one in former.values() if one.entry]
-            only = search.changed(before, now) | {path for path in words if not self._is_left(former, path)}
-            self.outputs |= {path: former[path] for path in words if path not in only}
-        for path, text in search.files(self.view, now, only):
-            self._write(path, text.encode())
-            self.outputs[path] = Made()
+        """Write the files of the search; in those of words, what has changed."""
+        before, now = (
+            {id(one.entry): one.entry for one in some.values() if one.entry} for some in (former, self.outputs)
+        )
+        gone = [before[one] for one in before.keys() - now.keys()]
+        come = [now[one] for one in now.keys() - before.keys()]
+        words = {path for path in former if path.startswith(search.WORDS)}
+        made = self.words.files()
+        if words and all(self._is_left(former, path) for path in (*words, *(one.parts for one in gone))):
+            changes = search.changes(self._again(self.site, gone), self._again(self.fresh, come))
+            self.outputs |= {path: former[path] for path in words - changes.keys()}
+            texts = {path: (self.site / path).read_bytes().decode() for path in words & changes.keys()}
+            made = ((path, search.changed(texts.get(path, ""), some)) for path, some in changes.items())
+        else:
+            for read in self._again(self.site, [now[one] for one in now.keys() & before.keys()]):
+                self.words.add(read)
+        for path, text in chain(search.files(self.view, now.values()), made):
+            if text:
+                self._write(path, text.encode())
+                self.outputs[path] = Made()
+
+    def _again(self, folder: Path, entries: Iterable[search.Entry]) -> Iterator[search.Read]:
+        """Read pages again from the files of their parts in a folder."""
+        return (search.Read.again(one, (folder / one.parts).read_bytes().decode()) for one in entries)
 
     def _written(self, path: str, draw: Equations, file: str, number: int) -> Made:
         """Complete a page that MkDocs made."""
@@ -346,14 +360,14 @@ class _Build:
         shell = self.front.written[path]
         return Made(shell=shell, asked=asked, found=found, unread=unread, entry=self._entry(read))
 
-    def _entry(self, read: tuple[search.Entry, str] | None) -> search.Entry | None:
+    def _entry(self, read: search.Read | None) -> search.Entry | None:
         """Write the file of a page's parts; return what the search knows of the page."""
         if not read:
             return None
-        entry, parts = read
-        self._write(entry.parts, parts.encode())
-        self.outputs[entry.parts] = Made()
-        return entry
+        self.words.add(read)
+        self._write(read.entry.parts, read.parts.encode())
+        self.outputs[read.entry.parts] = Made()
+        return read.entry
 
     def _page(self, output: Output, draw: Equations, file: str, number: int) -> Made:
         with seen.noting(self.view) as asked:
@@ -370,15 +384,16 @@ class _Build:
 
     def _file(self, output: Output, file: str, _number: int) -> Made:
         with seen.noting(self.view) as asked:
-            data = output.data(self.view)
-        self._write(file, data)
-        is_page = file.endswith(".html")
-        return Made(asked=asked, found=links.found("", data.decode(errors="replace")) if is_page else None)
+            self._write(file, output.parts(self.view))
+        return Made(asked=asked, found=self._look(file))
 
-    def _write(self, file: str, data: bytes) -> None:
+    def _write(self, file: str, data: bytes | Iterator[bytes]) -> None:
         path = self.fresh / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        if path.parent not in self._folders:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._folders.add(path.parent)
+        with path.open("wb") as opened:
+            opened.writelines([data] if isinstance(data, bytes) else data)
 
     def keep(self, said: Mapping[str, Any] | None) -> None:
         """Remember what was made, once it is where it belongs; `said` is what a build without changes would say."""

@@ -198,6 +198,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         self._equations = Equations(self.view.kept)
         self._numbers = search.numbers(self.library.pages)
         self._entries: list[search.Entry] = []
+        self._words = search.Words()
         return files
 
     def on_nav(self, nav: Navigation, config: MkDocsConfig, files: Files) -> Navigation:
@@ -291,25 +292,26 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             body, description = one.shown(self.view)
             self._write(path, one.fill(self.view, body, description, self._equations, is_served=self.is_served))
             if one.is_found:
-                self._index(*search.read(self.view, path, self._numbers[path], one.title, body), config)
+                self._index(search.read(self.view, path, self._numbers[path], one.title, body), config)
         for path, output in self._pages.items():
             page = self.front.placed(output.page(self.view))
             _, shell = self.front.shell(page)
             drawn = self._equations.drawn(render.with_flowcharts(self.view, page.body))
             self._write(path, self.front.fill(page, shell, self.view, drawn))
             if found := search.read_page(self.view, page, self._numbers.get(path, 0)):
-                self._index(*found, config)
+                self._index(found, config)
         for path, output in self._others.items():
             write_file(output.data(self.view), self._files.src_uris[path].abs_dest_path)
-        for path, text in search.files(self.view, self._entries):
+        for path, text in (*search.files(self.view, self._entries), *self._words.files()):
             write_file(text.encode(), posixpath.join(config.site_dir, path))
 
     def _write(self, path: str, page: str) -> None:
         write_file(page.encode("utf-8", errors="xmlcharrefreplace"), self._files.src_uris[path].abs_dest_path)
 
-    def _index(self, entry: search.Entry, parts: str, config: MkDocsConfig) -> None:
-        self._entries.append(entry)
-        write_file(parts.encode(), posixpath.join(config.site_dir, entry.parts))
+    def _index(self, read: search.Read, config: MkDocsConfig) -> None:
+        self._entries.append(read.entry)
+        self._words.add(read)
+        write_file(read.parts.encode(), posixpath.join(config.site_dir, read.entry.parts))
 
     def _shell(self, config: MkDocsConfig, kind: Kind, path: str) -> Shell:
         """Have the theme make a shell."""
