@@ -1,7 +1,16 @@
 """`quaere add`: what comes in is there once, under a key of its own, and nothing that was there is changed."""
 
+import fcntl
 import json
+import os
+import pty
 import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -408,3 +417,111 @@ def test_text_comes_back_from_bibtex(fields: dict[str, str]) -> None:
     assume(not any(re.search(r"\$([A-Za-z]\$|[^$]*[\\^_=][^$]*\$)", text) for text in fields.values()))
     book = Bibliography(entries.bibtex("misc", "a", fields), "x")
     assert book.references(["a"])[0]["a"].fields == fields
+
+
+# On a terminal
+
+SEVERAL = """\
+@article{one, title = {Toys of Wood}, author = {Maker, Ann}, doi = {10.1000/TOYS}, volume = {3}}
+@article{two, title = {On a new  toy}, author = {Turner, Bo}, note = {mine}}
+@article{three, title = {Toys}, author = {Maker, Ann}, volume = {7}}
+@article{four, title = {Quite another}, author = {Winder, Cy}}
+"""
+THERE = """\
+@article{toy2020, title = {Toys}, author = {Maker, Ann}, year = {2020}}
+@article{wood2019, title = {Toys of {Wood}}, author = {Maker, Ann}, doi = {10.1000/toys}}
+@misc{new2018, title = {On a New Toy}, author = {Turner, Bo}, year = {2018}}
+"""
+
+
+def _hears_keys() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whatever started the tests
+
+
+class Typist:
+    """Somebody at a terminal in front of the command."""
+
+    def __init__(self, base: Base, *arguments: str) -> None:
+        self.screen = ""
+        self._terminal, here = pty.openpty()
+        program = "from quaere.cli import main; main()"
+        environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "xterm"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            stdin=here, stdout=here, stderr=here, cwd=base.root, env=environment, start_new_session=True,
+            preexec_fn=_hears_keys,
+        )  # fmt: skip
+        os.close(here)
+
+    def sees(self, words: str) -> str:
+        """Wait for words, and return what the screen showed up to them."""
+        while (at := self.screen.find(words)) < 0:
+            assert self._read(), self.screen
+        seen, self.screen = self.screen[: at + len(words)], self.screen[at + len(words) :]
+        return seen
+
+    def types(self, keys: str) -> None:
+        os.write(self._terminal, keys.encode())
+
+    def is_answered(self, seconds: float) -> bool:
+        """Tell whether the command writes more than the keys that it was given."""
+        end = time.monotonic() + seconds
+        while "\n" not in self.screen and time.monotonic() < end:
+            if select.select([self._terminal], [], [], 0.1)[0] and not self._read():
+                return True
+        return "\n" in self.screen
+
+    def leaves(self) -> int:
+        """Return the exit code."""
+        while self._read():
+            pass
+        os.close(self._terminal)
+        return self._process.wait(60)
+
+    def _read(self) -> bool:
+        if not select.select([self._terminal], [], [], 30)[0]:
+            self._process.kill()
+            raise TimeoutError(self.screen)
+        try:
+            told = os.read(self._terminal, 1 << 16)
+        except OSError:  # nobody is at the other end any more
+            return False
+        self.screen += told.decode().replace("\r\n", "\n")
+        return bool(told)
+
+
+def test_duplicates_are_listed_on_a_terminal_to_choose_from(base: Base) -> None:
+    base.write({BIB: THERE, "more.bib": SEVERAL})
+    before = (base.root / BIB).read_bytes()
+    typist = Typist(base, "add", "more.bib")
+    typist.sees("Make a card for each of 4 entries? [y/N]: ")
+    typist.types("\n")
+    choose = "[m]erge, [s]kip, [k]eep both; capitals: all [s]: "
+    seen = typist.sees(choose)
+    assert "more.bib:1:1: Toys of Wood (Maker)\n  there already as wood2019: Toys of Wood (DOI 10.1000/toys)\n" in seen
+    typist.types("x\n")  # no choice
+    typist.sees(choose)
+    typist.types("m\n")
+    assert "more.bib:2:1: On a new toy (Turner)\n  there already as new2018: On a New Toy (" in typist.sees(choose)
+    assert (base.root / BIB).read_bytes() == before  # until all is said
+    typist.types("K\n")  # and so for the third
+    assert typist.leaves() == 0, typist.screen
+    assert "merged: wood2019" in typist.screen
+    book = (base.root / BIB).read_text()
+    assert re.findall(r"@\w+\{(\w+)", book) == ["toy2020", "wood2019", "new2018", "two", "three", "four"]
+    assert re.search(r"doi = \{10.1000/toys\},\s+volume = +\{3\}", book)
+    assert sorted(base.library().papers) == ["toy"]
+
+
+@pytest.mark.parametrize("keys", ["\x03", "\x04"])
+def test_who_leaves_a_prompt_has_changed_nothing(base: Base, keys: str) -> None:
+    base.write({BIB: THERE, "more.bib": SEVERAL})
+    before = (base.root / BIB).read_bytes()
+    typist = Typist(base, "add", "more.bib", "--card")
+    typist.sees("capitals: all [s]: ")
+    typist.types(keys)
+    while not typist.is_answered(3):
+        typist.types(keys)  # a signal just before somebody is asked is seen with the next key
+    assert (typist.leaves(), (base.root / BIB).read_bytes()) == (1, before)
+    assert typist.screen.endswith("Aborted!\n")

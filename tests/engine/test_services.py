@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import re
+import shutil
 import sys
 import threading
 import time
@@ -16,13 +17,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pypdf
 import pytest
 
+from quaere import cli
 from quaere.authoring import changes, notices
 from quaere.authoring.sources import pdf, zotero
 from quaere.authoring.sources.named import Named, hint, named
 from quaere.authoring.sources.services import Record, ServiceError, Services
 from quaere.errors import AuthorError, MisuseError
 from tests.engine.conftest import SOUND, Base, Inside
-from tests.engine.test_kills import killed_at
+from tests.engine.test_kills import debris, killed_at
 
 BIB = "papers/references.bib"
 
@@ -729,3 +731,50 @@ def test_a_kill_at_any_write_of_marks_leaves_before_or_after(make_base: Callable
         if not was_killed:
             break
     assert number > 3
+
+
+@pytest.mark.slow
+def test_a_kill_of_an_import_that_looks_up_leaves_before_or_after(
+    base: Base, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(base.root)
+    base.write(
+        {"notes/toys.md": "# Toys and springs\n\nDOI: 10.5281/zenodo.4321\n\n![a](a.png)\n", "notes/a.png": b"\x89"}
+    )
+    base.write({"notes/attention.md": "# Attention is all you need\n\nhttps://arxiv.org/abs/1706.03762\n"})
+
+    def files() -> dict[str, bytes]:
+        every = (path for path in base.root.rglob("*") if path.is_file())
+        return {
+            path.relative_to(base.root).as_posix(): path.read_bytes()
+            for path in every
+            if ".quaere" not in path.parts and str(path) not in debris(base.root)
+        }
+
+    def work() -> None:
+        cli.app(["import", "--lookup", "notes"], standalone_mode=False)
+
+    before, met, after = files(), set[str](), dict[str, bytes]()
+    whole = tmp_path / "whole"
+    shutil.copytree(base.root, whole)
+    assert not killed_at(0, base.root, work)
+    after = files()
+    assert b"Zenodo" in after[BIB]
+    assert "papers/toys/a.png" in after
+    for number in itertools.count(1):
+        shutil.rmtree(base.root)
+        shutil.copytree(whole, base.root)
+        monkeypatch.chdir(base.root)
+        was_killed = killed_at(number, base.root, work)
+        assert base.project.root == base.root  # the next command, whichever it is, completes it
+        now = files()
+        assert now in (before, after), number
+        met.add("after" if now == after else "before")
+        if not was_killed:
+            break
+        # And the same command again comes to its end.
+        if number % 4 == 0:
+            assert not killed_at(0, base.root, work)
+            assert (files(), debris(base.root)) == (after, []), number
+    assert met == {"before", "after"}
+    assert number > 10
