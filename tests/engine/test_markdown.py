@@ -292,3 +292,116 @@ def test_a_long_address_is_no_link_and_a_long_title_is_cut() -> None:
 def test_a_link_behind_blanks_that_are_none_to_markdown_is_found_where_it_stands(text: str) -> None:
     (link,) = markdown.links(text)
     assert text.startswith("[[red]]", link.offset)
+
+
+def parsed(text: str, *, inline: bool = False) -> list[markdown.Link]:
+    """Return the links to what is in the library, as the parser finds them."""
+    own = markdown.links(text, inline=inline, own=True)
+    return sorted(own, key=lambda link: link.offset) if "[" in text else []
+
+
+NOTES = (
+    *("[[red]]", "[[red]] ", "[[a.b]]", "[[ x y ]]", "[[a|b]]", "`x`", "`[x]`", "$x$", "$a_1[0]$", "$5", "$$\\vec x$$"),
+    *(
+        "\n```python\nx[0] = 1\n```\n",
+        "```\n",
+        "\n\n$$\n\\bigl[x\\bigr]\n$$\n\n",
+        "| a | `b` |\n| - | - |\n",
+        "| [[red]] |\n",
+    ),
+    *(
+        "\n",
+        "\n\n",
+        "- ",
+        "1. ",
+        "> ",
+        "> [!note] ",
+        "- [ ] ",
+        "[x]",
+        "### a\n",
+        ": b\n",
+        "---\n",
+        "    ",
+        "   ",
+        "  ",
+        " ",
+    ),
+    *(
+        "*a*",
+        "_",
+        "==",
+        "word, ",
+        "é",
+        "!",
+        "^",
+        "(",
+        "(two.md)",
+        ": ",
+        "~~~\n",
+        "\\",
+        "<!--",
+        "-->",
+        "`",
+        "$",
+        "|",
+        "\t",
+    ),
+    *(
+        "https://e.org/",
+        "www.e.org/",
+        "a@b.org",
+        "mailto:",
+        "[a](b.md)",
+        "[a]: b.md\n",
+        "![[a.png]]",
+        "![a](b.png)",
+        "[^1]",
+    ),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.sampled_from(NOTES), min_size=1, max_size=8).map("".join), st.booleans())
+def test_links_that_are_certain_are_those_that_the_parser_finds(text: str, inline: bool) -> None:
+    assert markdown.own_links(text, inline=inline) == parsed(text, inline=inline)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "[[red]](two.md)",
+            "[x](two.md) [[red]]",
+            "![[two.png]]",
+            "^[[red]]",
+            "[[red]]\\",
+            "\\[[red]]",
+            "<!--[[red]]-->",
+        ),
+        *(
+            "https://e.org/[[red]]",
+            "www.e.org/[[red]]",
+            "<a@e.org> [[red]]",
+            "    [[red]]",
+            "\t[[red]]",
+            "-     [[red]]",
+        ),
+        *("`[[red]]`", "`a\r\rb` [[red]] `c`", "- `a\n- b` [[red]] `c`", "~~~\n[[red]]\n~~~", "```\n[[red]]\n```"),
+        *("a ```\n- b\n```\n[[red]]\n```\nc\n```", "```\na\n```b\n[[red]]\n```\nc\n```", "- " * 50 + "[[red]]"),
+        *("$[[red]]$", "$ a$b [[red]]$ c$", "$a $b [[red]]$c$", "$1$2 [[red]]$b$", "- $a\n- b$c [[red]]$d$"),
+        *(
+            "$$\na\n\nb\n$$\n[[red]]\n$$\nc\n$$",
+            "a $$\n- b $$\n[[red]] $$\nc $$",
+            "a\n$$\n- b\n$$\n[[red]]\n$$\nc\n$$",
+            "| a |\n| - |\n| b | [[red]] |",
+        ),
+    ],
+)
+def test_a_link_that_is_not_certain_is_left_to_the_parser(text: str) -> None:
+    assert markdown.own_links(text) == parsed(text)
+
+
+def test_the_links_of_most_texts_are_certain() -> None:
+    text = "### A\n\nOn [[red]]: $O(n)$.\n\n- `x[0]`, 5 %\n- [[red.held]]\n\n| a | b |\n| --- | --- |\n| 1 | $x$ |\n"
+    code = "```python\ndef f(x):\n    return x[0]\n```"
+    assert markdown.is_certain(f"{text}\n$$\n\\bigl[x\\bigr]\n$$\n\n{code}\n\n> [!note] b\n> c\n")

@@ -73,6 +73,27 @@ _AUTOLINKS = ("www", "protocol", "email")
 _LINKS = frozenset({"wikilink_open", "image", "link_open"})
 # Stands for a bar that must not end a table's cell. The parser has taken all others of its kind out of the text.
 _BAR = "\x00"
+# A text in which each `[[name]]` is a link, and nothing else is one to what is in the library: its code, mathematics,
+# and tables hold none, and nothing else could take one in.
+_SINGLE = r"\[(?!\[)"
+_CODE_SPAN = rf"`(?:[^`|\[\n]|{_SINGLE})+`(?!`)"
+_MATH_SPAN = rf"\$(?![\s$])(?:[^$`|\\\[\n]|\\[^\[\n]|{_SINGLE})+(?<!\s)\$(?!\d)"
+_WORDS = r"[^\[\]`$|\\<~@^!\t\n hw]|[!^](?!\[)|[ ](?![ ]{3})|h(?!ttps?:)|w(?!ww\.)"
+_CERTAIN = re.compile(
+    rf"""
+    (?:
+        \[\[[^\[\]|\\\n]+\]\](?![(\[])
+        | \[(?:[ xX]|![\w-]+)\](?![(\[:])
+        | {_WORDS} | \n | {_CODE_SPAN} | {_MATH_SPAN}
+        | ^\|(?:{_WORDS}|{_CODE_SPAN}|{_MATH_SPAN}|\|)*+$
+        | (?<![^\n]\n)^\$\$(?:[^$`\\\[\n]|\\[^\[\n]|\n(?![ ]*\n)|{_SINGLE})+\$\$$
+        | ^```\w*\n(?:[^`\[]|{_SINGLE})*\n```$
+    )*+
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+# So many quotes and items inside each other that the parser might leave out what is in them.
+_DEEP = re.compile(r"(?:(?:[-*+>]|\d{1,9}[.)]) *){9}")
 # Letters, digits, and signs that mean nothing in Markdown and in HTML; but for an underscore, and a list's number.
 _PLAIN = re.compile(r"(?!\d+[.)])\w[\w ,.;?!'\"()/%–—’“”…-]*(?<! )")
 
@@ -106,7 +127,19 @@ def links(text: str, *, inline: bool = False, own: bool = False) -> Iterator[Lin
 
 def own_links(text: str, *, inline: bool = False) -> list[Link]:
     """Return the links of a text to what is in the library, in their order; all of them begin with a bracket."""
-    return sorted(links(text, inline=inline, own=True), key=lambda link: link.offset) if "[" in text else []
+    if "[" not in text:
+        return []
+    if is_certain(text):
+        return [Link("wikilink", found["target"].strip(), found.start()) for found in _WIKILINK.finditer(text)]
+    return sorted(links(text, inline=inline, own=True), key=lambda link: link.offset)
+
+
+def is_certain(text: str) -> bool:
+    """Tell whether each `[[name]]` of a text is a link, and nothing else one to what is in the library.
+
+    If not, the parser must say which are.
+    """
+    return "\r" not in text and bool(_CERTAIN.fullmatch(text)) and not _DEEP.search(text)
 
 
 class _Source:
