@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from quaere.author import AsJson, Base, DryRun, _done, _find, _print_json, _progress_of, _services, text_of
+from quaere.author import AsJson, Base, DryRun, _done, _find, _library, _print_json, _progress_of, _services, text_of
 
 # What the verb needs is imported inside it, so that `quaere --help` answers at once.
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def add(
     if len(chosen) > 1:
         _misuse("--merge, --skip and --keep-both exclude each other", "give one of them")
     base = _find(project)
-    library = _library(base)
+    library = _library(base, may_be_new=True)
     if mark and not check:
         _misuse("--mark goes with --check", "say both")
     if check:
@@ -103,7 +103,7 @@ def add(
         return chosen[0] if chosen else choices.get(id(addition.found))
 
     with contextlib.nullcontext() if dry_run else changes.alone(base.root):
-        made = additions.plan(reading, _library(base), text_of(base), choose=choose, cards=card)
+        made = additions.plan(reading, _library(base, may_be_new=True), text_of(base), choose=choose, cards=card)
         if not dry_run:
             changes.apply(base.root, made.changes)
     if as_json:
@@ -112,18 +112,6 @@ def add(
         _show(made, reading, dry_run=dry_run)
     if made.unread or made.of(additions.Status.UNDECIDED):
         raise typer.Exit(1)
-
-
-def _library(base: Project) -> Library:
-    """Return the library, whose bibliography need not be there yet."""
-    from quaere.errors import BibError, Faults
-
-    library, faults = base.read()
-    is_there = (base.root / base.settings.bibliography).exists()
-    faults = [one for one in faults if is_there or not isinstance(one, BibError)]
-    if faults:
-        raise Faults(faults)
-    return library
 
 
 # What is added
@@ -281,7 +269,7 @@ def _check(base: Project, library: Library, keys: list[str], *, mark: bool, dry_
     made = Changes("")
     if mark:
         with contextlib.nullcontext() if dry_run else changes.alone(base.root):
-            made = notices.mark(_library(base), found.notices, text_of(base))
+            made = notices.mark(_library(base, may_be_new=True), found.notices, text_of(base))
             if not dry_run:
                 changes.apply(base.root, made)
     if as_json:

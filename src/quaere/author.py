@@ -392,10 +392,20 @@ def import_notes(
     if lookup:
         # Others are not kept waiting while services are asked.
         drafts: list[Draft] = []
-        plan(texts, _library(base), text_of(base), files=files, asked=day, dates=dates, look_up=drafts.extend)
+        plan(
+            texts,
+            _library(base, may_be_new=True),
+            text_of(base),
+            files=files,
+            asked=day,
+            dates=dates,
+            look_up=drafts.extend,
+        )
         look_up = _complete(drafts)
     with contextlib.nullcontext() if dry_run else changes.alone(base.root):
-        made = plan(texts, _library(base), text_of(base), files=files, asked=day, dates=dates, look_up=look_up)
+        made = plan(
+            texts, _library(base, may_be_new=True), text_of(base), files=files, asked=day, dates=dates, look_up=look_up
+        )
         if not dry_run:
             pictures = {f"{base.settings.papers}/{target}": root / source for source, target in made.pictures}
             changes.apply(base.root, replace(made.changes, copies=pictures))
@@ -574,11 +584,13 @@ def _find(folder: Path) -> Project:
     return Project.find(folder, shows_private=True)
 
 
-def _library(base: Project) -> Library:
-    """Return the library, if all that could be changed can be read."""
-    from quaere.errors import Faults
+def _library(base: Project, *, may_be_new: bool = False) -> Library:
+    """Return the library, if all that could be changed can be read; of one that is new, the bibliography may lack."""
+    from quaere.errors import BibError, Faults
 
     library, faults = base.read()
+    if may_be_new and not (base.root / base.settings.bibliography).exists():
+        faults = [one for one in faults if not isinstance(one, BibError)]
     if faults:
         raise Faults(faults)
     return library

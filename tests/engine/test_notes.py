@@ -16,7 +16,7 @@ from quaere.authoring.notes.paper import Draft
 from quaere.authoring.notes.plan import Plan
 from quaere.content import located_yaml
 from quaere.errors import Faults
-from tests.engine.conftest import Base
+from tests.engine.conftest import Base, Inside
 
 DAY = datetime.date(2026, 2, 3)
 
@@ -531,3 +531,105 @@ def test_titles_survive_bibtex(base: Base, title: str, written: str) -> None:
 def test_any_text_is_read_and_each_line_accounted_for(text: str, head: str) -> None:
     read = draft(head + text)
     assert all(bool(fate.to) != bool(fate.why) for fate in read.fates)
+
+
+# As other collections write
+
+
+@pytest.mark.parametrize(
+    ("cited", "authors", "year", "venue", "within"),
+    [
+        ('*Maker, Ann, et al. "Toys that wind up." Journal of Toys 24.2 (2009): 8-12.*',
+         ["Ann Maker", "others"], 2009, "Journal of Toys", {"volume": "24", "number": "2", "pages": "8-12"}),
+        ("Maker, A. B., Turner, C., & Old, E. (2019). Toys that wind up. In Proceedings of the Toy Conference.",
+         ["A. B. Maker", "C. Turner", "E. Old"], 2019, "Proceedings of the Toy Conference", {}),
+        ("A. Maker, B. Turner, and E. van Old, “Toys that wind up,” NeurIPS, 2020.",
+         ["A. Maker", "B. Turner", "E. van Old"], 2020, "NeurIPS", {}),
+        ('_Maker, Ann, Bo Turner and Cy Old. "Toys That Wind Up." arXiv preprint arXiv:1702.01715 (2017). APA_',
+         ["Ann Maker", "Bo Turner", "Cy Old"], 2017, "", {}),
+        ("Maker, Ann; Turner, Bo: Toys that wind up?", ["Ann Maker", "Bo Turner"], None, "", {}),
+    ],
+)  # fmt: skip
+def test_a_line_that_cites_the_paper_in_any_style_is_read(
+    cited: str, authors: list[str], year: int | None, venue: str, within: dict[str, str]
+) -> None:
+    made = draft(f"# Toys that wind up [[pdf]](https://example.org/t.pdf)\n\n{cited}\n\nMine.\n")
+    assert made.title == "Toys that wind up"
+    assert (made.authors, made.venue, made.within, made.notes, made.questions) == (authors, venue, within, "Mine.", [])
+    assert made.year == year
+    assert made.arxiv == ("1702.01715" if "arXiv" in cited else "")
+
+
+@pytest.mark.parametrize(
+    "line", ["Toys that wind up are the best.", "It is not as in Toys that wind up.", "See: Toys that wind up (2019)."]
+)
+def test_a_sentence_that_names_the_paper_is_no_citation(line: str) -> None:
+    made = draft(f"# Toys that wind up\n\n{line}\n")
+    assert (made.authors, made.notes) == ([], line)
+
+
+def test_a_cited_journal_makes_an_article(base: Base) -> None:
+    text = '# Toys that wind up\n\n*Maker, Ann, et al. "Toys that wind up." J. Toys 24.2 (2009): 8-12.*\n'
+    (one,) = imported(base, {"wind.md": text}).cards
+    assert "@article{maker2009toys,\n  author  = {Ann Maker and others},\n" in one.entry
+    reference = base.library().papers[one.slug].reference
+    assert (reference.venue, reference.short_credits) == ("J. Toys", "Maker et al.")
+
+
+@pytest.mark.parametrize(
+    ("heading", "title", "tags", "year"),
+    [
+        ("# Toys That Wind Up 阅读笔记", "Toys That Wind Up", [], None),
+        ("# Toys That Wind Up阅读笔记", "Toys That Wind Up", [], None),
+        ("# 论文笔记：Toys That Wind Up", "Toys That Wind Up", [], None),
+        ("# Toys That Wind Up - Reading Notes", "Toys That Wind Up", [], None),
+        ("# Paper notes: Toys That Wind Up", "Toys That Wind Up", [], None),
+        ("# Reading Notes of a Toy", "Reading Notes of a Toy", [], None),
+        ("# [wooden toys] Toys That Wind Up", "Toys That Wind Up", ["wooden toys"], None),
+        ("# [ICLR 2021] Toys That Wind Up", "Toys That Wind Up", [], 2021),
+        ("# Toys That Wind Up, TOYS 2021", "Toys That Wind Up", [], 2021),
+        ("# Toys That Wind Up, The Journal of Toys, 2021", "Toys That Wind Up", [], 2021),
+        ("# Toys That Wind Up, 2021 [[paper]](https://example.org/p.pdf)", "Toys That Wind Up", [], 2021),
+        ("# Toys That Wind Up, and Those of 2021", "Toys That Wind Up, and Those of 2021", [], None),
+        ("#[Toys That Wind Up](https://example.org/p.pdf)", "Toys That Wind Up", [], None),
+        ("##Toys That Wind Up", "Toys That Wind Up", [], None),
+    ],
+)
+def test_a_title_is_freed_of_what_else_a_heading_says(heading: str, title: str, tags: list[str], year: int) -> None:
+    made = draft(f"{heading}\n\nMine.\n")
+    assert (made.title, made.tags, made.year, made.notes) == (title, tags, year, "Mine.")
+
+
+def test_tags_are_no_headings() -> None:
+    made = draft("# Toys That Wind Up\n\n#toys #[[wood and iron]]\n\n#[[tin toys]]\n\n#wood\n\nMine.\n")
+    assert (made.title, made.tags) == ("Toys That Wind Up", ["toys", "wood and iron", "tin toys", "wood"])
+
+
+@pytest.mark.parametrize(
+    ("line", "ask"),
+    [
+        ("(*Note: Why are they wound up (by hand)?*)", "Why are they wound up (by hand)?"),
+        ("(Why are they wound up?)", "Why are they wound up?"),
+        ("*Side note: why are they wound up?*", "why are they wound up?"),
+        ("**Why are they wound up?**", "Why are they wound up?"),
+    ],
+)
+def test_a_question_is_freed_of_the_marks_of_a_remark(line: str, ask: str) -> None:
+    assert [one.ask for one in draft(f"# A Paper on Toys\n\nMine.\n\n{line}\n").questions] == [ask]
+    assert draft("# A Paper on Toys\n\nMine, of them (really?)\n").questions == []
+
+
+def test_a_row_of_an_index_finds_its_note_by_an_encoded_address(base: Base) -> None:
+    rows = [f"- Toys That Wind Up {n} [[note]](./wound/a%20toy%2C%20{n}%20%E7%AC%94.md)" for n in range(3)]
+    notes = {f"wound/a toy, {n} 笔.md": "Mine.\n" for n in range(3)}
+    made = planned(base, {"README.md": "# Toys\n\n" + "\n".join(rows) + "\n", **notes})
+    assert len(made.cards) == 3
+    assert [fate.to for fate in made.fates if fate.file == "README.md"][2:5] == ["title"] * 3
+
+
+def test_a_library_without_a_bibliography_is_imported_into(base: Base, inside: Inside) -> None:
+    for name in ("papers/references.bib", "papers/toy.yml"):
+        (base.root / name).unlink()
+    base.write({"notes/toys.md": "# Toys That Wind Up\n\nMine.\n"})
+    assert inside("import", "notes").returncode == 0
+    assert list(base.library().papers) == ["toys"]

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from quaere.authoring.notes import links
 from quaere.authoring.notes.fields import field_of, labeled
@@ -272,7 +273,7 @@ def _shown(link: str) -> str:
 def _note(file: str, words: str, files: Mapping[str, object]) -> str:
     """Return the file of the notes that a row links to; empty if to none."""
     for target in re.findall(r"\]\(<?([^()<>]+?)>?\)", words):
-        path = target.split("#")[0].replace("%20", " ").strip()
+        path = unquote(target.split("#")[0]).strip()
         here = posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
         last = [one for one in files if path.endswith("/" + one)]
         for one in (here, f"{here}.md", f"{here}/README.md", *last[:1]):

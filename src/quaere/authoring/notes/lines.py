@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
+# Older Markdown wants no blank behind the hashes; one hash alone begins a tag, unless a link follows.
+_TIGHT = re.compile(r"^ {0,3}(#{2,6}(?=[^\s#\[]|\[[^\[])|#(?=\[[^\[]))(.*?)[ \t]*#*[ \t]*$")
 _BULLET = re.compile(r"^([ \t]*)([-*+]|\d{1,3}[.)])[ \t]+(?:\[([ xX])\][ \t]+)?(.*?)[ \t]*$")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
 _RULE = re.compile(r"^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$")
@@ -72,7 +74,7 @@ def _scan(lines: Sequence[str]) -> Iterator[Line]:
             yield Line(number, text, Kind.VERBATIM)
         elif not words:
             yield Line(number, text, Kind.BLANK)
-        elif heading := _HEADING.match(text):
+        elif heading := _HEADING.match(text) or _TIGHT.match(text):
             yield Line(number, text, Kind.HEADING, len(heading[1]), heading[2].strip())
         elif _RULE.match(text):
             yield Line(number, text, Kind.RULE)

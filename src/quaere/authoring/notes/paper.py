@@ -60,6 +60,25 @@ _TLDR = re.compile(
 )
 _NUMBER = re.compile(r"^(?:\d{1,2}(?:\.\d{1,2})*[.)]?\s+)(?=\D)")
 _LONGEST_IDEA = 700
+# What a title says of the notes themselves.
+_NOTES = r"(?:论文)?阅读笔记|论文笔记|读书笔记|学习笔记|精读笔记|论文阅读|论文解读"
+_OF_NOTES = re.compile(
+    rf"^\W*(?:(?:paper|reading) notes?|{_NOTES})\s*[:：|｜—–-]+\s*(?=\S)"
+    rf"|[\s_—–|｜:：(（\[【-]*(?:{_NOTES}|(?<=[\s_—–|:([-])(?:reading|paper) notes?)[)）\]】]*$",
+    re.IGNORECASE,
+)
+_COUNT = r"(?!(?:19|20)\d\d\b)\d{1,4}"
+_ISSUE = re.compile(
+    rf"[\s,.]+(?:vol\.?\s*)?(?P<volume>{_COUNT})(?:[.,]?\s*(?:no\.?\s*|\()?(?P<number>{_COUNT})\)?)?"
+    r"\s*(?:\((?:\w+\.?\s+)?(?:19|20)\d\d\))?"
+    r"(?:\s*[:,]\s*(?:pp?\.?\s*)?(?P<pages>\d+(?:\s*[-–—]+\s*\d+)?))?\W*(?:(?:19|20)\d\d\W*)?$",
+    re.IGNORECASE,
+)
+_MARKED = re.compile(r"^[\[【](?P<marks>[^\[\]【】]{2,24})[\]】]\s*(?P<title>(?![(\[])\S+\s+\S.*)$")
+_BEHIND_COMMA = re.compile(
+    r"^(?P<title>\S+\s.*?\S),\s*(?:(?P<venue>(?-i:[A-Z][A-Z&-]{2,}[a-z]*)|[^,]*\b(?:Journal|Proceedings|Transactions|Conference|"
+    r"Workshop|Symposium|Letters)\b[^,]*|Interspeech|NeurIPS|arXiv),?\s+)?(?P<year>(?:19|20)\d\d)\s*$"
+)
 _RATING = re.compile(r"^[\s\W]*(?:[★☆⭐🌟]\ufe0f?\s*){1,10}$")
 
 
@@ -90,6 +109,7 @@ class Draft:
     doi: str = ""
     arxiv: str = ""
     url: str = ""
+    within: dict[str, str] = field(default_factory=dict)
     short: str = ""
     tags: list[str] = field(default_factory=list)
     affiliations: list[str] = field(default_factory=list)
@@ -402,6 +422,11 @@ class _Reading:
         made = self.made
         for one in links.links(words):
             self._link(one, "paper" if one.words and len(one.words.split()) > 2 else "")
+        words = re.sub(r"\[\[[^\[\]]{0,40}\]\]\([^)]*\)", "", words)
+        if marked := _MARKED.match(words):
+            for mark in values(marked["marks"]):
+                self._tag(links.plain(mark))
+            words = marked["title"]
         rest = re.sub(r"\\?\[(?:\s*\\?\[?[^\[\]]{0,40}\]\([^)]*\)\s*[|/,]?\s*)+\\?\]", "", words)
         title = _without_end(links.plain(rest).strip().strip("\"'“”"), made)
         made.title = made.title or title
@@ -460,6 +485,12 @@ class _Reading:
             return self._field(at, *found)
         if line.kind is Kind.VERBATIM or line.kind is Kind.TABLE:
             return at
+        if not made.authors and (cited := citation(line.words, made.title)):
+            made.authors, made.within = cited.authors, cited.within
+            made.year, made.venue = made.year or cited.year, made.venue or cited.venue
+            self._address(line.words)
+            self._take(at, "reference")
+            return at + 1
         words = line.words
         found_links = links.links(words)
         if found_links and len(links.without_links(words)) <= 12:
@@ -601,7 +632,7 @@ class _Reading:
     def _asked(self, at: int, is_section: bool, is_mixed: bool) -> tuple[str, str] | None:
         """Return what a line asks, and the answer that it holds; None if it asks nothing."""
         line = self.lines[at]
-        words = line.words
+        words = _unwrapped(line.words)
         for n in range(at + 1, len(self.lines)):
             below = self.lines[n]
             is_deeper = below.kind is Kind.TEXT and _indent(below.text) > line.depth
@@ -811,6 +842,79 @@ def reference(line: str) -> tuple[str, list[str], int] | None:
     return (titles[0].strip(" \"'“”"), authors, year) if titles else None
 
 
+@dataclass(frozen=True)
+class Cited:
+    """What a citation says of a paper besides its title; `within` has the volume, the number and the pages."""
+
+    authors: list[str]
+    year: int | None
+    venue: str
+    within: dict[str, str]
+
+
+def citation(line: str, title: str) -> Cited | None:
+    """Read a line that cites the paper, with its title between the authors and the rest; None if it does not."""
+    words = re.findall(r"\w+", title)
+    if len(words) < 2:
+        return None
+    line = " ".join(re.sub(r"\*+|(?<!\w)_+|_+(?!\w)", "", links.plain(line)).split())
+    found = re.search(r"(?<!\w)" + r"\W+".join(map(re.escape, words)) + r"(?!\w)", line, re.IGNORECASE)
+    if not found or not (authors := _cited(line[: found.start()])):
+        return None
+    rest = line[found.end() :].strip("?!.\"'“”’ ,:;")
+    year = _year(line[: found.start()]) or _year(rest)
+    rest = re.sub(
+        r"(?:\barxiv\s+preprint\s+)?\barxiv:\s*[\w./-]*\d(?:v\d+)?|https?://\S+|\bdoi:\s*\S+",
+        "",
+        rest,
+        flags=re.IGNORECASE,
+    )
+    rest = re.sub(r"[\s.]*\b(?:APA|MLA|Web|Print)\W*$|^\W*in:?\s+", "", rest.strip(" .,"), flags=re.IGNORECASE)
+    within: dict[str, str] = {}
+    if issue := _ISSUE.search(rest):
+        within = {name: value for name, value in issue.groupdict().items() if value}
+        rest = rest[: issue.start()]
+    rest = re.sub(r"\W*(?:19|20)\d\d\W*$", "", rest).strip(" .,;()")
+    venue = _VENUE.search(rest)
+    return Cited(authors, year, rest if within or not venue else venue[0], within)
+
+
+def _cited(people: str) -> list[str]:
+    """Return the authors of a citation in the styles of MLA, APA, IEEE and others; none if these are no names."""
+    bare = re.sub(r"[(\[]?(?:19|20)\d\d[a-z]?[)\]]?", "", people).strip(" .,:;\"'“”‘-–—")
+    few = re.sub(r",?\s*\bet al\b\.?$", "", bare)
+    others = ["others"] * (few != bare)
+    bare = few
+    parts = [
+        one.strip(" .") for one in re.split(r"\s*(?:[,;，；]\s*(?:&|and\b)?|\s&\s|\band\b)\s*", bare) if one.strip(" .")
+    ]
+    given = [re.sub(r"[.\s-]", "", one) for one in parts[1::2]]
+    if ";" in bare:
+        listed = [
+            " ".join(reversed([half.strip() for half in one.split(",", 1)])) for one in re.split(r"\s*;\s*", bare)
+        ]
+    elif len(parts) > 1 and not len(parts) % 2 and all(one.isupper() and len(one) <= 4 for one in given):
+        listed = [f"{first}. {family}" for family, first in zip(parts[::2], parts[1::2], strict=True)]
+    elif len(parts) > 1 and (" " not in parts[0] or parts[0][0].islower()) and all(" " in one for one in parts[2:]):
+        listed = [f"{parts[1]} {parts[0]}", *parts[2:]]
+    else:
+        listed = parts
+    return [*listed, *others] if listed and names(", ".join(listed), least=1) else []
+
+
+def _unwrapped(words: str) -> str:
+    """Return a remark without the brackets, the emphasis and the label around it: `(*Note: Why?*)`."""
+    inner = words.strip()
+    while found := re.fullmatch(
+        r"\((?P<in>[^()]*(?:\([^()]*\)[^()]*)*)\)|(?P<mark>\*\*|__|\*|_)(?P<on>[^*_]+)(?P=mark)", inner
+    ):
+        inner = (found["in"] or found["on"] or "").strip()
+    label = re.match(
+        r"(?:side[- ]?note|note(?: to self)?|nb|n\.b\.|aside|remark|my question)\s*[:：]\s*", inner, re.IGNORECASE
+    )
+    return inner[label.end() :] if label and _ENDS.search(inner) else inner if _ENDS.search(inner) else words
+
+
 def names(line: str, least: int = 2) -> list[str]:
     """Return the names of people in a line that holds nothing else; none if there are fewer than `least`."""
     line = re.sub(r"^by\s+", "", line.strip().rstrip("."), flags=re.IGNORECASE)
@@ -862,6 +966,12 @@ def _split_names(line: str) -> list[str]:
 
 def _without_end(title: str, made: Draft) -> str:
     """Return a title without the year, the venue or the authors behind it, which the draft takes."""
+    title = _OF_NOTES.sub("", title) or title
+    if listed := _BEHIND_COMMA.match(title):
+        venue = _VENUE.search(listed["venue"] or "")
+        made.year = made.year or _year(listed["year"])
+        made.venue = made.venue or (venue[0] if venue else listed["venue"] or "")
+        title = listed["title"]
     while found := re.search(
         r"^(?P<title>.*?\S)\s*(?:[\[(（](?P<in>[^\[\]()（）]*)[\])）]|\s[-–—]\s(?P<after>[^-–—]+))\s*$", title
     ):

@@ -173,7 +173,20 @@ def _names(draft: Draft) -> Iterable[str]:
 
 def _fill(draft: Draft, other: Draft) -> None:
     """Take what a draft lacks from another one of the same paper."""
-    for name in ("title", "year", "venue", "doi", "arxiv", "url", "short", "idea", "reading", "through", "date"):
+    for name in (
+        "title",
+        "year",
+        "venue",
+        "doi",
+        "arxiv",
+        "url",
+        "short",
+        "idea",
+        "reading",
+        "through",
+        "date",
+        "within",
+    ):
         setattr(draft, name, getattr(draft, name) or getattr(other, name))
     draft.authors = draft.authors if len(draft.authors) >= len(other.authors) else other.authors
     draft.tags += [one for one in other.tags if one not in draft.tags]
@@ -360,12 +373,13 @@ def _entry(draft: Draft, key: str) -> str:
     if draft.entry:
         return entries.source(draft.entry[0], key, draft.entry[1])
     is_arxiv = not draft.venue or draft.venue.casefold() == "arxiv"
-    kind = "misc" if is_arxiv else "inproceedings"
+    kind = "article" if {"number", "pages"} & draft.within.keys() else "misc" if is_arxiv else "inproceedings"
     fields = {
         "author": " and ".join(_author(name) for name in draft.authors),
         "title": draft.title or draft.file,
-        "booktitle": "" if is_arxiv else draft.venue,
+        "journal" if kind == "article" else "booktitle": "" if is_arxiv else draft.venue,
         "year": str(draft.year or ""),
+        **{name: re.sub(r"\s*[-–—]+\s*", "–", value) for name, value in draft.within.items()},
         "eprint": draft.arxiv,
         "archiveprefix": "arXiv" if draft.arxiv else "",
         "doi": draft.doi,
