@@ -1,6 +1,9 @@
 """A shell completes the names of papers and questions, without reading the whole library."""
 
 import os
+import pty
+import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,12 @@ from quaere import cli
 from tests.engine.conftest import Base
 
 PROGRAM = Path(sys.executable).with_name("quaere")
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}",
+    "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",  # which takes the test for the shell
+    "TERM": "dumb",
+}
 
 
 def completed(base: Base, *words: str) -> list[str]:
@@ -54,10 +63,49 @@ def test_bash_completes_what_is_typed(base: Base) -> None:
         eval "$(quaere --show-completion bash)"
         COMP_WORDS=(quaere answer toy.); COMP_CWORD=2; _quaere_completion quaere; echo "${COMPREPLY[@]}"
     """
-    environment = {
-        **os.environ,
-        "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}",
-        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",  # which takes the test for the shell
-    }
-    done = subprocess.run(["bash", "-c", script], cwd=base.root, env=environment, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-c", script], cwd=base.root, env=ENVIRONMENT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("toy.why toy.how\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("fish"), reason="there is no fish here")
+def test_fish_completes_what_is_typed(base: Base) -> None:
+    script = """
+        quaere --show-completion fish | source
+        complete -C "quaere show t"; complete -C "quaere answer toy."; complete -C "quaere quo"
+    """
+    done = subprocess.run(["fish", "-c", script], cwd=base.root, env=ENVIRONMENT, capture_output=True, text=True)
+    told = [line for line in done.stdout.splitlines() if line]
+    assert told == ["toy", "toy.how", "toy.why", "quote\tQuote a paper on its card, word for word."]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh here")
+def test_zsh_completes_what_is_typed(base: Base) -> None:
+    terminal, here = pty.openpty()
+    shell = subprocess.Popen(
+        ["zsh", "-f", "-i"],
+        stdin=here,
+        stdout=here,
+        stderr=here,
+        cwd=base.root,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    os.close(here)
+    begin = "autoload -U compinit; compinit -u -D; eval \"$(quaere --show-completion zsh)\"; echo rea''dy\n"
+    try:
+        screen = ""
+        for keys, shown in (
+            (begin, "ready"),
+            ("quaere answer toy.w\t", "toy.why "),
+            ("\x15quaere show t\t", "show toy "),
+        ):
+            os.write(terminal, keys.encode())
+            while shown not in screen:
+                assert select.select([terminal], [], [], 30)[0], screen
+                screen += os.read(terminal, 1 << 16).decode(errors="replace")
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(terminal)
