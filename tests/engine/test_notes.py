@@ -481,6 +481,23 @@ def test_a_second_import_changes_nothing_and_of_an_edited_file_only_what_changed
     assert card(base, "mine")["notes"] == "My own words."
 
 
+def test_a_second_import_knows_a_paper_of_a_short_title_and_one_that_was_renamed(base: Base, inside: Inside) -> None:
+    picture = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+    base.write({"notes/Toy.md": "# Toy\n\n![A drawing](a.svg)\n", "notes/a.svg": picture})
+    assert inside("import", "notes").returncode == 0
+    (slug,) = base.library().papers.keys() - {"toy"}
+    for _ in range(2):
+        before = base.files()
+        again = inside("import", "notes")
+        assert f"{slug}  same" in again.stdout
+        assert {name: data for name, (data, _) in base.files().items()} == {
+            name: data for name, (data, _) in before.items()
+        }
+        if slug != "puppet":
+            assert inside("rename", slug, "puppet").returncode == 0
+            slug = "puppet"
+
+
 def test_a_question_that_the_card_no_longer_asks_does_not_come_back(base: Base) -> None:
     text = "# A Paper of Mine\n\nWords.\n\n- [ ] Q: Why?\n- [ ] Q: How?\n"
     imported(base, {"mine.md": text})

@@ -122,7 +122,7 @@ def plan(
     drafts = _with_rows(drafts, rows)
     known = _known(library)
     look_up([draft for draft in drafts if not any(name in known for name in _names(draft))])
-    planned = _named(drafts, library, known)
+    planned = _named(drafts, library, known, texts)
     _complete(planned, library, files, asked)
     fates = [Fate(one.file, line.number, "", one.why) for one in asides for line in one.lines]
     fates += [fate for draft in drafts for fate in draft.fates]
@@ -261,19 +261,32 @@ def _known(library: Library) -> dict[str, str]:
     return known
 
 
-def _named(drafts: Iterable[Draft], library: Library, known: Mapping[str, str]) -> list[Planned]:
+def _named(
+    drafts: Sequence[Draft], library: Library, known: Mapping[str, str], texts: Callable[[str], str | None]
+) -> list[Planned]:
     """Give each draft its card: the one that has its paper already, or a new one."""
     taken = {*library.papers, *library.unsound, *library.former_slugs, "index"}
     planned: list[Planned] = []
     used: set[str] = set()
+    has_nameless = not all(any(_names(draft)) for draft in drafts)
+    before = dict(_imported_before(library, texts)) if has_nameless else {}
     for draft in drafts:
         slug = next((known[name] for name in _names(draft) if name in known), "")
+        slug = slug or before.get((posixpath.basename(draft.file), asked_alike(draft.title)), "")
         if not slug or slug in used:
             slug = slug_of(draft, taken)
         taken.add(slug)
         used.add(slug)
         planned.append(Planned(slug, draft))
     return planned
+
+
+def _imported_before(library: Library, texts: Callable[[str], str | None]) -> Iterable[tuple[tuple[str, str], str]]:
+    """Yield the cards that were imported, by the name of the note's file and the title."""
+    for slug, one in library.papers.items():
+        base = texts(f"{library.settings.papers}/{FOLDER}/{slug}.yml") or ""
+        if not one.is_topic and (found := re.match(r"# Imported from (.*)\n", base)):
+            yield (posixpath.basename(found[1]), asked_alike(one.reference.title)), slug
 
 
 def slug_of(draft: Draft, taken: Collection[str]) -> str:
@@ -315,12 +328,13 @@ def _complete(planned: list[Planned], library: Library, files: Collection[str], 
         ):
             slugs.setdefault(name, one.slug)
     keys = set(library.bibliography)
+    folders = {posixpath.basename(posixpath.dirname(file)) for file in library.attachments.values()}
     for one in planned:
         draft = one.draft
         known = library.papers.get(one.slug)
         key = (known and known.card.cite) or entries.key_of(draft.authors, draft.year, draft.title, keys)
         keys.add(key)
-        shown = _Rewriting(draft.file, one.slug, slugs, files)
+        shown = _Rewriting(draft.file, one.slug, slugs, files, _folder(library, one.slug, folders))
         questions: list[dict[str, Any]] = []
         for question in draft.questions:
             id = id_of(question.ask, {has["id"] for has in questions})
@@ -350,6 +364,12 @@ def _complete(planned: list[Planned], library: Library, files: Collection[str], 
         if not known:
             one.entry = _entry(draft, key)
         draft.fates = [replace(fate, to=_by_id(fate.to, questions)) for fate in draft.fates]
+
+
+def _folder(library: Library, slug: str, folders: Collection[str]) -> str:
+    """Return the folder of a card's pictures, which is named after it, or as it was called when they came."""
+    known = library.papers.get(slug)
+    return next((old for old in (known.card.formerly if known else ()) if old in folders), slug)
 
 
 def _quote(text: str, page: str) -> dict[str, Any]:
@@ -402,8 +422,10 @@ def _visible(text: str) -> str:
 class _Rewriting:
     """Leads the links and pictures of a note's texts to where they are beside a card."""
 
-    def __init__(self, file: str, slug: str, slugs: Mapping[str, str], files: Collection[str]) -> None:
-        self.file, self.slug, self.slugs, self.files = file, slug, slugs, files
+    def __init__(
+        self, file: str, slug: str, slugs: Mapping[str, str], files: Collection[str], folder: str = ""
+    ) -> None:
+        self.file, self.slug, self.slugs, self.files, self.folder = file, slug, slugs, files, folder or slug
         self.pictures: dict[str, str] = {}
 
     def text(self, markdown: str) -> str:
@@ -440,7 +462,7 @@ class _Rewriting:
         if found is None or posixpath.splitext(found)[1].lower() not in PICTURES:
             return f"(picture: {alt or name})"
         base = re.sub(r"[^\w.-]+", "-", posixpath.basename(found))
-        target = f"{self.slug}/{base}"
+        target = f"{self.folder}/{base}"
         taken = {other for source, other in self.pictures.items() if source != found}
         stem, suffix = posixpath.splitext(target)
         target = next(
