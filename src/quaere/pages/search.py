@@ -370,22 +370,33 @@ def files_of_names(entries: Collection[Entry], groups: Iterable[tuple[str, ...]]
 class Words:
     """The files of words of some pages, which come in any order."""
 
+    _AT_ONCE = 64
+
     def __init__(self) -> None:
+        self._waiting: list[Read] = []
         # A hundred thousand words and millions of numbers.
         self._texts: dict[str, array[int]] = defaultdict(partial(array, "I"))
         self._named: dict[str, list[str]] = defaultdict(list)
 
     def add(self, read: Read) -> None:
         """Add a page."""
-        number = read.entry.number
-        for word in read.words.split():
-            self._texts[word].append(number)
-        for line in read.entry.named.split("\n") if read.entry.named else ():
-            word, _, where = line.partition(" ")
-            self._named[word].append(f"{number}{where}")
+        self._waiting.append(read)
+        # From page to page, all of this would be gone from the processor's cache.
+        if len(self._waiting) == self._AT_ONCE:
+            self._add_all()
+
+    def _add_all(self) -> None:
+        for entry, words, _ in self._waiting:
+            for word in words.split():
+                self._texts[word].append(entry.number)
+            for line in entry.named.split("\n") if entry.named else ():
+                word, _, where = line.partition(" ")
+                self._named[word].append(f"{entry.number}{where}")
+        self._waiting.clear()
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield the path and the content of each file."""
+        self._add_all()
         words: dict[str, list[str]] = defaultdict(list)
         for word in sorted(self._texts.keys() | self._named.keys()):
             words[shard(word)].append(word)

@@ -19,7 +19,6 @@ from pygments.token import STANDARD_TYPES, Comment, _TokenType
 
 from quaere.pages import docstrings
 
-_LEXER = PythonLexer()
 _DIRECTIVE = re.compile(r"(type|noqa|fmt|mypy|ruff|pylint|isort|flake8|pragma|nosec|region|endregion)\b.{0,3}", re.I)
 _ANSWERS = re.compile(r"\s*Answers:[ ]*\S")
 # Characters that show nothing, and could hide what does.
@@ -115,7 +114,7 @@ def _tokens(text: str, count: int) -> list[list[Token]]:
     """Return the tokens of each line."""
     lines: list[list[Token]] = [[] for _ in range(count + 1)]
     number, column = 1, 0
-    for _, kind, value in _LEXER.get_tokens_unprocessed(text):
+    for _, kind, value in PythonLexer().get_tokens_unprocessed(text):
         for index, part in enumerate(value.split("\n")):
             if index:
                 number, column = number + 1, 0
