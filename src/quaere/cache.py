@@ -21,7 +21,8 @@ _FORGOTTEN = 60
 _PATIENCE = 1.0
 # Bytes that are not written yet.
 _MOST = 8_000_000
-_TABLE = "CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY, digest BLOB, day INTEGER, data BLOB) WITHOUT ROWID"
+# With row numbers: texts are long, and SQLite would put them among the names.
+_TABLE = "CREATE TABLE IF NOT EXISTS kept (name BLOB PRIMARY KEY, digest BLOB, day INTEGER, data BLOB)"
 
 
 class Cache:

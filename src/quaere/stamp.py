@@ -46,7 +46,7 @@ def scan(root: Path, names: Iterable[str], former: Mapping[str, list[Any]], at: 
     for name in sorted(set(names)):
         for path, status in _files(root / name, name):
             known = former.get(path)
-            looks = [status.st_size, status.st_mtime_ns] if status else [-1, -1]
+            looks = _looks(status)
             is_known = known is not None and known[:2] == looks and looks[1] < at - _DOUBTFUL
             found[path] = known if known is not None and is_known else [*looks, _digest(root / path, status)]
     return found
@@ -187,10 +187,19 @@ def modules(root: Path) -> dict[str, list[int]]:
 def files_of(site: Path) -> dict[str, list[int]]:
     """Return size and time of change of each file of a site, without what begins with a dot, which is others'."""
     return {
-        path.partition("/")[2]: [status.st_size, status.st_mtime_ns] if status else [-1, -1]
+        path.partition("/")[2]: _looks(status)
         for path, status in _files(site, "site")
         if not path.endswith("/") and not path.startswith("site/.")
     }
+
+
+def looks(file: Path) -> list[int]:
+    """Return size and time of change of a file."""
+    return _looks(_status(file))
+
+
+def _looks(status: os.stat_result | None) -> list[int]:
+    return [status.st_size, status.st_mtime_ns] if status else [-1, -1]
 
 
 def file(root: Path, site: Path, kind: str, served_at: str = "") -> Path:
@@ -238,7 +247,8 @@ def unchanged(folder: Path, site: Path | None) -> dict[str, Any] | None:
     site = Path(os.path.realpath(site or root / "site"))
     kept = read(file(root, site, "stamp"))
     try:
-        is_same = kept["site"] == str(site) and kept["outputs"] == files_of(site) and _is_same(root, kept)
+        # A site has more files than a knowledge base: it is looked at last.
+        is_same = kept["site"] == str(site) and _is_same(root, kept) and kept["outputs"] == files_of(site)
         return dict(kept["said"]) if is_same else None
     except (KeyError, TypeError, AttributeError, IndexError):
         return None

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pkgutil
 import re
 import resource
 import signal
@@ -396,25 +397,35 @@ def test_a_template_that_stands_in_for_none_is_told(base: Base) -> None:
     ]
 
 
-def test_what_is_read_is_what_was_looked_at(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("folder", "look"), [("papers", "os.lstat"), ("papers/deeper", "_problem")])
+def test_what_is_read_is_what_was_looked_at(
+    base: Base, monkeypatch: pytest.MonkeyPatch, folder: str, look: str
+) -> None:
     """A file that becomes a pipe or a link between the look at it and its opening."""
-    base.write({"papers/a.yml": "a", "secret": "secret"})
-    look = files._problem
-    make: Callable[[Path], object] = pipe
+    file = base.root / folder / "a.yml"
+    looked = pkgutil.resolve_name(f"quaere.content.files:{look}")
+    makes: tuple[Callable[[Path], object], ...] = (
+        pipe,
+        lambda path: path.symlink_to(base.root / "secret"),
+        Path.mkdir,
+    )
+    for make in makes:
+        base.write({f"{folder}/a.yml": "a", "secret": "secret"})
+        waiting = [make]
 
-    def change(path: Path, folder: Path) -> files.Problem | None:
-        found = look(path, folder)
-        path.unlink()
-        make(path)
-        return found
+        def change(path: str | Path, *others: object, waiting: list[Callable[[Path], object]] = waiting) -> object:
+            found = looked(path, *others)
+            if str(path) == str(file) and waiting:
+                file.unlink()
+                waiting.pop()(file)
+            return found
 
-    monkeypatch.setattr(files, "_problem", change)
-    for one in (pipe, lambda path: path.symlink_to(base.root / "secret"), Path.mkdir):
-        make = one
-        with pytest.raises(CardError):
-            files.read(base.root, "papers/a.yml", CardError, "papers")
-        subprocess.run(["rm", "-r", base.root / "papers/a.yml"], check=True)
-        base.write({"papers/a.yml": "a"})
+        with monkeypatch.context() as patch:
+            patch.setattr(f"quaere.content.files.{look}", change)
+            with pytest.raises(CardError):
+                files.read(base.root, f"{folder}/a.yml", CardError, "papers")
+        assert not waiting
+        subprocess.run(["rm", "-r", file], check=True)
 
 
 CARD = "cite: toy2020\nidea: A\nimplementation: null\nnotes: "

@@ -400,6 +400,18 @@ def test_pages_of_mkdocs_own_show_the_cards_of_today_without_mkdocs(
     assert built(base.root, site) == ["docs/about.md:3:7: `papers/ball.md#why` leads nowhere"]
 
 
+def test_a_page_can_be_written_where_one_was_made(base: Base) -> None:
+    base.write({"mkdocs.yml": START["mkdocs.yml"]})
+    site = base.root / "site"
+    assert built(base.root, site) == []
+    base.write({"docs/index.md": "# Own\n"})
+    assert built(base.root, site) == []
+    assert b"Own" in contents(site)["index.html"]
+    (base.root / "docs/index.md").unlink()
+    assert built(base.root, site) == []
+    assert b"Own" not in contents(site)["index.html"]
+
+
 def test_what_is_kept_of_a_card_shows_the_names_of_others_as_they_are_now(base: Base) -> None:
     card = CARD.format(notes="Notes.", ask="Why?", **{**COMMON, "idea": json.dumps("After [[toy]].")})
     base.write({"mkdocs.yml": START["mkdocs.yml"], "papers/ball.yml": card})
@@ -419,15 +431,18 @@ def test_what_is_kept_of_a_card_shows_the_names_of_others_as_they_are_now(base: 
         (["library", "papers", "get", "keys"], True),
         (["states", "get", "keys.why"], True),
         (["states", "get", "keysmith.why"], False),
+        (["states", "get", "keys"], False),
+        (["count", "call", ["keys.why", "keys.how"]], True),
+        (["count", "call", ["keys.why", "toy.why"]], False),
+        (["count", "call", []], False),
+        (["history", "files", "get", "papers/keys.yml"], True),
+        (["history", "files", "get", "papers/toy.yml"], False),
         (["library", "is_stale", "call", "keys", {"Result": ["keys", "keys-small"]}], True),
         (["library", "is_stale", "call", "toy", {"Result": ["keys", "keys-small"]}], False),
     ],
 )
-def test_of_a_card_named_like_a_question_only_its_own_answers_are_covered(
-    base: Base, question: list[Any], is_own: bool
-) -> None:
-    base.write({"papers/keys.yml": SOUND["papers/toy.yml"]})
-    assert seen._is_own(question, base.library().papers["keys"]) is is_own
+def test_of_a_card_named_like_a_question_only_its_own_answers_are_covered(question: list[Any], is_own: bool) -> None:
+    assert (seen._owner(question, {"papers/keys.yml": "keys"}) == "keys") is is_own
 
 
 def test_what_is_asked_is_noted_with_its_answer(base: Base) -> None:
@@ -439,7 +454,10 @@ def test_what_is_asked_is_noted_with_its_answer(base: Base) -> None:
         with seen.noting(view) as inner:
             assert view.count(["toy.why"])
     assert seen.answers(view, asked) == asked
-    assert inner.items() < asked.items()
+    # What was asked within is asked of a card that was asked for as a whole.
+    assert list(inner) == ['["count", "call", ["toy.why"]]']
+    assert '["of_cards", "get", "toy"]' in asked
+    assert not asked.keys() & {*inner, '["library", "papers", "get", "toy"]'}
     base.write({"papers/ball.yml": SOUND["papers/toy.yml"]})
     other = base.project.view(base.library())
     now = seen.answers(other, asked)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import json
 import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from typing import cast
 
@@ -30,14 +31,19 @@ _SUFFIXES = {".yml", ".yaml"}
 
 @dataclass(frozen=True)
 class Draft:
-    """A card without errors of its own; whether its module is the one that is called like it, if there is one."""
+    """A card without errors of its own; whether its module is the one that is called like it, if there is one.
+
+    `origin` is a digest of its file.
+    """
 
     slug: str
     file: str
     card: Card
-    document: Document
+    text: str
+    places: Mapping[Path, Place]
     links: Mapping[Path, tuple[markdown.Link, ...]]
-    has_own_module: bool = False
+    has_own_module: bool
+    origin: str
 
 
 def read(
@@ -60,7 +66,7 @@ def read(
     found, faults = files.below(root, papers, CardError, _is_card, levels=1)
     unsound = {_slug(fault.place.file) for fault in faults}
     seen: dict[str, str] = {}
-    made_by, fresh = f"card {stamp.code()}\0".encode(), list[tuple[bytes, str]]()
+    made_by = f"card {stamp.code()}"
     for file in found.values():
         slug = _slug(file)
         if slug in seen:
@@ -71,28 +77,38 @@ def read(
         unsound.add(slug)
         try:
             data = files.read(root, file, CardError, papers) or b""
-            key = made_by + file.encode() + b"\0" + data
-            draft = cache and cache.held((file, data), partial(_found, cache, key, data, slug, file))
+            origin = hashlib.sha256(data).hexdigest()
+            key = f"{made_by} {origin} {file}".encode()
+            draft = cache and cache.held((file, origin), partial(_found, cache, key, data, origin, file))
             if not draft:
-                document = located_yaml.read(data, file)
+                draft, wrong = _drafted(data, origin, file)
+                faults += wrong
+                if cache and draft and not wrong:
+                    cache.keep([(key, _told(draft))])
+                    cache.hold((file, origin), draft)
         except CardError as error:
             faults.append(error)
             continue
-        if not draft:
-            card, wrong = _card(document, slug, file)
-            faults += [*document.faults, *wrong]
-            if not card:
-                continue
-            draft = Draft(slug, file, card, document, _links(card), _has_own_module(card))
-            if not document.faults and not wrong:
-                fresh.append((key, _told(draft)))
-                if cache:
-                    cache.hold((file, data), draft)
-        unsound.remove(slug)
-        drafts.append(draft)
-    if cache:
-        cache.keep(fresh)
+        if draft:
+            unsound.remove(slug)
+            drafts.append(draft)
     return drafts, frozenset(unsound), faults
+
+
+def _drafted(data: bytes, origin: str, file: str) -> tuple[Draft | None, list[CardError]]:
+    """Read a card, if it is valid, and its errors.
+
+    Raises:
+        CardError: The file is no YAML.
+    """
+    document, slug = located_yaml.read(data, file), _slug(file)
+    card, wrong = _card(document, slug, file)
+    faults = [*document.faults, *wrong]
+    if not card:
+        return None, faults
+    # Of the document no more is held than is asked for: it has many small parts.
+    places = _Places.of(document.places, file)
+    return Draft(slug, file, card, document.text, places, _links(card), _has_own_module(card), origin), faults
 
 
 def _links(card: Card) -> dict[Path, tuple[markdown.Link, ...]]:
@@ -103,50 +119,50 @@ def _links(card: Card) -> dict[Path, tuple[markdown.Link, ...]]:
 
 def _told(draft: Draft) -> str:
     """Write a sound card so that `_kept` reads it again."""
-    places = [(path, place.line, place.column) for path, place in draft.document.places.items()]
     links = [(path, [dataclasses.astuple(link) for link in found]) for path, found in draft.links.items()]
     card = draft.card.model_dump_json(by_alias=True, exclude_defaults=True)
-    return json.dumps([card, json.dumps(places), links, draft.has_own_module])
+    return json.dumps([card, cast(_Places, draft.places).told, links, draft.has_own_module])
 
 
-def _found(cache: Cache, key: bytes, data: bytes, slug: str, file: str) -> Draft | None:
-    return _kept(cache.find(key), data, slug, file)
-
-
-def _kept(told: str | None, data: bytes, slug: str, file: str) -> Draft | None:
+def _found(cache: Cache, key: bytes, data: bytes, origin: str, file: str) -> Draft | None:
     """Return the card that was written; None if it is none."""
-    if told is None:
+    if (told := cache.find(key)) is None:
         return None
     try:
         card, places, links, has_own_module = json.loads(told)
         # Of the implementation, nothing is not what is absent.
         read = Card.model_validate_json(card)
         found = {tuple(path): tuple(markdown.Link(*link) for link in known) for path, known in links}
-        document = Document(None, cast("dict[Path, Place]", _Places(places, file)), text=data.decode())
-        return Draft(slug, file, read, document, found, has_own_module)
+        return Draft(_slug(file), file, read, data.decode(), _Places(places, file), found, has_own_module, origin)
     except (ValueError, TypeError):
         return None
 
 
 class _Places(Mapping[Path, Place]):
-    """The places of a card's parts, which few ask for: they are read when somebody does."""
+    """The places of a card's parts. They are many and few ask for them: as text they take little room."""
 
     def __init__(self, told: str, file: str) -> None:
-        self._told, self._file = told, file
+        self.told, self._file = told, file
 
-    @cached_property
-    def _places(self) -> dict[Path, Place]:
-        found = ((tuple(path), line, column) for path, line, column in json.loads(self._told))
-        return {path: Place(self._file, line, column, show(path)) for path, line, column in found}
+    @classmethod
+    def of(cls, places: Mapping[Path, Place], file: str) -> _Places:
+        return cls(json.dumps([(path, place.line, place.column) for path, place in places.items()]), file)
 
     def __getitem__(self, path: Path) -> Place:
-        return self._places[path]
+        return _read(self.told, self._file)[path]
 
     def __iter__(self) -> Iterator[Path]:
-        return iter(self._places)
+        return iter(_read(self.told, self._file))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(_read(self.told, self._file))
+
+
+@lru_cache(maxsize=1)
+def _read(told: str, file: str) -> dict[Path, Place]:
+    """Return the places of a card; who asks for one of them mostly asks for others next."""
+    found = ((tuple(path), line, column) for path, line, column in json.loads(told))
+    return {path: Place(file, line, column, show(path)) for path, line, column in found}
 
 
 def _is_card(path: str) -> bool:

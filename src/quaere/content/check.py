@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 from urllib.parse import unquote
 
@@ -227,14 +227,14 @@ def shown_parts(library: Library) -> Iterator[AuthorError]:
 
 @dataclass
 class _Text:
-    """A text that may hold links: where it starts, the file around it, and the page that shows it.
+    """A text that may hold links: what finds where it starts, the file around it, and the page that shows it.
 
     What is wrong is told in the order of the text: `_found` says where the last of it ended, in the text and the file,
     and in which line, so that the next is looked for from there.
     """
 
     markdown: str
-    place: Place
+    find: Callable[[], Place]
     source: str
     page: str
     is_line: bool = False
@@ -243,6 +243,11 @@ class _Text:
     _found: tuple[int, int, int] | None = None
     _told: tuple[int, Place] | None = None
     _lost: int = 0
+
+    @cached_property
+    def place(self) -> Place:
+        """Where it starts, which few texts are asked for."""
+        return self.find()
 
     def links(self) -> list[Link]:
         """Return the links to what is in the library, in the order of the text; all of them begin with a bracket."""
@@ -285,13 +290,13 @@ def _texts(library: Library, written: Library | None = None) -> Iterator[_Text]:
             if links is not None and not links and written is None:
                 continue  # and nobody asks for its place
             source = (written or library).papers[slug].source
-            yield _Text(text, paper.place(*path), source, addresses.card(slug), is_line, known=links)
+            yield _Text(text, partial(paper.place, *path), source, addresses.card(slug), is_line, known=links)
     for answer in library.answers:
         page = addresses.card(library.today(answer.id).partition(".")[0])
-        yield _Text(answer.prose, answer.place, "", page, kind=AnswerError)
+        yield _Text(answer.prose, partial(getattr, answer, "place"), "", page, kind=AnswerError)
     for slug, results in library.results.items():
         for result in results:
-            place = Place(library.result_file(result), at="$.notes")
+            place = partial(Place, library.result_file(result), at="$.notes")
             yield _Text(result.notes, place, "", addresses.card(slug), kind=ResultError)
 
 
@@ -438,12 +443,12 @@ def tags_outside_the_vocabulary(library: Library) -> Iterator[AuthorError]:
     for paper in library.papers.values():
         seen: set[str] = set()
         for index, tag in enumerate(paper.card.tags):
-            place = paper.place("tags", index)
             if library.settings.tags is not None and tag not in library.settings.tags:
                 near = nearest(tag, library.settings.tags)
                 hint = "; ".join(filter(None, ["if it is meant, add it to `tags` in [tool.quaere]", near]))
-                yield CardError(place, f"unknown tag `{tag}`", hint)
+                yield CardError(paper.place("tags", index), f"unknown tag `{tag}`", hint)
             elif tag in seen:
+                place = paper.place("tags", index)
                 yield CardError(place, f"the tag `{tag}` stands here twice", "keep one of them", rule=DUPLICATE_TAG)
             seen.add(tag)
 

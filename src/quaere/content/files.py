@@ -5,6 +5,7 @@ A folder, a pipe, a device or a link can stand wherever a file is expected, and 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -39,6 +40,7 @@ _HINTS = {
     errno.ENOENT: "it is a link to what is not there: remove it, or put the file itself here",
     errno.ENAMETOOLONG: "give it a shorter name, or move it up",
 }
+_UNFOLLOWED = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC"))
 # What a terminal would obey and what breaks lines: no name needs them, though what has one can be read.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL = "its name holds a control character", "give it another name"
@@ -65,13 +67,14 @@ def read(root: Path, file: str, kind: type[_Error], within: str = "", most: int 
         AuthorError: There is something else of that name, or a file that can't be read.
     """
     try:
-        if not os.path.lexists(root / file):
-            return None
-        path = Path(os.path.realpath(root / file))
-        if problem := _problem(path, root / within):
-            raise kind(Place(file), *problem)
-        # Between the look at it and now it may have become something that would block, or a link.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if (handle := _opened_in(root, file, within)) is None:
+            if not os.path.lexists(root / file):
+                return None
+            path = Path(os.path.realpath(root / file))
+            if problem := _problem(path, root / within):
+                raise kind(Place(file), *problem)
+            # Between the look at it and now it may have become something that would block, or a link.
+            handle = os.open(path, _UNFOLLOWED)
         try:
             status = os.fstat(handle)
             if problem := _of_status(status) or _of_size(status.st_size):
@@ -82,6 +85,16 @@ def read(root: Path, file: str, kind: type[_Error], within: str = "", most: int 
             os.close(handle)
     except (OSError, ValueError) as error:
         raise kind(Place(file), *_of_error("file", error)) from None
+
+
+def _opened_in(root: Path, file: str, within: str) -> int | None:
+    """Open a file that lies in a folder itself, as most do; None if it can't be, or if it is a link."""
+    if not within or file.rpartition("/")[0] != within:
+        return None
+    path = f"{root}/{file}"
+    with contextlib.suppress(OSError, ValueError):
+        return os.open(path, _UNFOLLOWED) if stat.S_ISREG(os.lstat(path).st_mode) else None
+    return None
 
 
 def text(data: bytes, file: str, kind: type[_Error]) -> tuple[str, list[_Error]]:
@@ -153,13 +166,20 @@ def below(
                 waiting.append(path)
             if not is_named or (is_folder and is_wanted is None):
                 continue
-            problem = _problem(root / folder / path, root / folder)
+            problem = None if _is_readable(entry) else _problem(root / folder / path, root / folder)
             for one in filter(None, (_of_name(entry.name), problem)):
                 refuse(path, one, 1)
             if problem is None and _of_name(entry.name) in (None, _CONTROL):
                 found[path] = _joined(folder, path)
     in_order = sorted(found, key=lambda path: path.split("/"))
     return {path: found[path] for path in in_order}, faults
+
+
+def _is_readable(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a file itself, and no link to one, that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        return entry.is_file(follow_symlinks=False) and os.access(entry.path, os.R_OK)
+    return False
 
 
 def problems(root: Path, files: Iterable[str]) -> Iterator[tuple[str, Problem]]:

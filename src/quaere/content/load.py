@@ -107,13 +107,14 @@ def _cited(
 ) -> tuple[dict[str, Paper], list[AuthorError]]:
     """Join each card with the entry that it cites; a topic has none but its title."""
     drafts = list(drafts)
-    references, bib_faults = book.references(dict.fromkeys(draft.card.cite for draft in drafts if draft.card.cite))
+    cites = dict.fromkeys(draft.card.cite for draft in drafts if draft.card.cite)
+    references, bib_faults = book.references(cites, cache)
     papers: dict[str, Paper] = {}
     faults: list[AuthorError] = [*bib_faults]
     for draft in drafts:
-        cite, card, document = draft.card.cite or "", draft.card, draft.document
+        cite, card = draft.card.cite or "", draft.card
         if (
-            reference := Reference.of_title(card.title, document.place(("title",)))
+            reference := Reference.of_title(card.title, draft.places[("title",)])
             if card.title
             else references.get(cite)
         ):
@@ -122,16 +123,17 @@ def _cited(
             # Both are held with it, so that no others get their ids.
             papers[draft.slug], *_ = cache.held(name, partial(_paper, draft, reference, has_module))
         elif not book.has(cite):
-            place = draft.document.place(("cite",))
-            faults.append(CardError(place, f"{file} has no entry `{cite}`", nearest(cite, book.entries)))
+            faults.append(
+                CardError(draft.places[("cite",)], f"{file} has no entry `{cite}`", nearest(cite, book.entries))
+            )
     return papers, faults
 
 
 def _paper(draft: cards.Draft, reference: Reference, has_module: bool) -> tuple[Paper, cards.Draft, Reference]:
-    card, document = draft.card, draft.document
+    card = draft.card
     if has_module:
         card = card.model_copy(update={"implementation": draft.slug})
-    paper = Paper(draft.slug, draft.file, card, reference, document.places, document.text, draft.links)
+    paper = Paper(draft.slug, draft.file, card, reference, draft.places, draft.text, draft.links, draft.origin)
     return paper, draft, reference
 
 

@@ -197,7 +197,8 @@ class Card(_Part):
     status: Status | None = Field(None, description="what has become of the paper, if something has")
     private: bool = _PRIVATE
     extra: Annotated[Mapping[str, JsonValue], BeforeValidator(_plain)] = Field(
-        default={}, description="fields of this library's own, as the JSON Schema says that the settings name"
+        default_factory=dict,  # pydantic would copy a default for each card
+        description="fields of this library's own, as the JSON Schema says that the settings name",
     )
 
     @property
@@ -236,7 +237,8 @@ class Card(_Part):
 class Paper:
     """A card with its name, its entry in the bibliography, the place of each of its parts, and its file's text.
 
-    `links` are those of each text that has some, if they are known already.
+    `links` are those of each text that has some, if they are known already. `origin` is a digest of what the card was
+    read from, if all of it is here.
     """
 
     slug: str
@@ -246,11 +248,7 @@ class Paper:
     places: Mapping[tuple[str | int, ...], Place] = field(repr=False)
     source: str = field(default="", repr=False)
     links: Mapping[tuple[str | int, ...], tuple[Link_, ...]] | None = field(default=None, repr=False)
-
-    @property
-    def is_package(self) -> bool:
-        """Whether other modules may be below it."""
-        return self.file.endswith("/__init__.py")
+    origin: str = field(default="", repr=False)
 
     @property
     def is_topic(self) -> bool:
@@ -265,7 +263,8 @@ class Paper:
     @cached_property
     def digest(self) -> str:
         """A digest of the card's file, of what was read of it, and of its entry of the bibliography."""
-        told = (self.slug, self.file, self.source, self.card.model_dump_json(), self.reference.digest)
+        card = self.origin or f"{self.source} {self.card.model_dump_json()}"
+        told = (self.slug, self.file, card, self.card.implementation, self.reference.digest)
         return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()[:32]
 
     def place(self, *path: str | int) -> Place:

@@ -87,7 +87,7 @@ def _shown(library: Library, paper: Paper, hidden: set[str], *, is_partly: bool)
     if card.status and is_hidden(card.status.by):
         update["status"] = card.status.model_copy(update={"by": None})
     if not is_partly:
-        return replace(paper, card=card.model_copy(update=update)) if update else paper
+        return replace(paper, card=card.model_copy(update=update), origin="") if update else paper
     moved: dict[str, dict[int, int]] = {}
     for name, private in _private_items(card).items():
         items = getattr(card, name)
@@ -100,6 +100,7 @@ def _shown(library: Library, paper: Paper, hidden: set[str], *, is_partly: bool)
         places=dict(_moved(paper.places, moved)),
         links=None if paper.links is None else dict(_moved(paper.links, moved)),
         source="",  # it holds what is private
+        origin="",
     )
 
 

@@ -13,10 +13,11 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, cast
 
+from markupsafe import Markup
 from pydantic import BaseModel
 
 from quaere.content.bibliography.reference import Reference
@@ -50,6 +51,8 @@ _FIXED = frozenset(
 _SHORT = 32
 _FEW = 8
 """Parts of an answer that are not worth remembering."""
+_ASKED = frozenset({"get", "has", "keys", "value", "call"})
+_PLAIN = frozenset({str, Markup, int, float, bool, type(None), bytes, datetime.date, datetime.datetime})
 _NEVER = "?"
 """A question without an answer: what asked it is made each time."""
 
@@ -76,6 +79,7 @@ def noting(view: View, *, is_apart: bool = False) -> Iterator[Notes]:
     try:
         yield notebook.notes
     finally:
+        notebook.shorten()
         if former is not None and not is_apart:
             former |= notebook.notes
         notebook.notes = former
@@ -83,18 +87,14 @@ def noting(view: View, *, is_apart: bool = False) -> Iterator[Notes]:
 
 def answers(view: View, questions: Collection[str]) -> Notes:
     """Ask questions that were noted of another view; those that can't be asked of it are left out."""
-    real: View = cast(Any, view)._real
     notebook: _Notebook = cast(Any, view)._notebook
-    found: Notes = {}
+    known = notebook.known
     for question in questions:
-        if question not in notebook.known:
-            try:
-                notebook.known[question] = notebook.digest(_asked_again(real, json.loads(question)))
-            except Exception:
-                # It may have no answer now: then what asked it is made again.
-                continue
-        found[question] = notebook.known[question]
-    return found
+        if question not in known:
+            # It may have no answer now: then what asked it is made again.
+            with suppress(Exception):
+                known[question] = notebook.digest(_asked_again(notebook.view, json.loads(question)))
+    return {question: known[question] for question in questions if question in known}
 
 
 def derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) -> str:
@@ -106,44 +106,74 @@ def derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) ->
         paper: The card.
         make: Makes it of a view that takes notes.
     """
-    source, shown = f"{view.key} {name} {view.of_cards[paper.slug]}".encode(), seen(view)
-    if (told := view.store.find(source)) is not None:
-        asked, made = json.loads(told)
-        if answers(shown, asked) == asked:
-            return str(made)
-    with noting(shown, is_apart=True) as notes:
-        made = make(shown)
-    if _NEVER not in notes:
-        asked = {question: answer for question, answer in notes.items() if not _is_own(json.loads(question), paper)}
-        view.store.keep([(source, json.dumps([asked, made]))])
+    made, _ = _derived(view, name, paper, make)
     return made
 
 
-def _is_own(question: list[Any], paper: Paper) -> bool:
-    """Return whether `View.of_cards` covers the answer to a question."""
+def _derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) -> tuple[str, Notes]:
+    """Return what follows from a card, and what was asked for it besides what `View.of_cards` covers."""
+    source, shown = f"{view.key} {name} {view.of_cards[paper.slug]}".encode(), seen(view)
+    if (told := view.store.find(source)) is not None:
+        written, _, made = told.partition("\n")
+        asked = json.loads(written)
+        if answers(shown, asked) == asked:
+            return made, asked
+    with noting(shown, is_apart=True) as notes:
+        made = make(shown)
+    notebook: _Notebook = cast(Any, shown)._notebook
+    asked = {question: answer for question, answer in notes.items() if notebook.owner(question) != paper.slug}
+    if _NEVER not in notes:
+        view.store.keep([(source, f"{json.dumps(asked)}\n{made}")])
+    return made, asked
+
+
+def _owner(question: list[Any], files: Mapping[str, str]) -> str | None:
+    """Return the slug of the card of which `View.of_cards` covers the answer to a question; None if there is none.
+
+    Args:
+        question: The question.
+        files: The slugs of cards by their files.
+    """
     match question:
         case (
-            ["library", "papers" | "results" | "experiments", "get" | "has", name]
-            | ["library", "module_of", "call", {"Paper": name}]
-            | ["library", "is_stale", "call", name, _]
-            | ["library", "result_file", "call", {"Result": [name, _]}]
-            | ["asked", "get" | "has", name]
+            ["library", "papers" | "results" | "experiments", "get" | "has", str(name)]
+            | ["library", "module_of", "call", {"Paper": str(name)}]
+            | ["library", "findings", "call", str(name)]
+            | ["asked" | "of_cards", "get" | "has", str(name)]
         ):
-            return bool(name == paper.slug)
-        case ["states" | "verdicts", "get" | "has", str(name)] | ["history", "answered", "call", str(name)]:
-            return name.startswith(f"{paper.slug}.")
-        case ["history", "files", "get" | "has", name]:
-            return bool(name == paper.file)
-    return False
+            return name
+        case ["library", "is_stale", "call", str(name), {"Result": [str(of), _]}] if of == name:
+            return name
+        case ["library", "result_file", "call", {"Result": [str(name), _]}]:
+            return name
+        case (
+            ["states" | "verdicts", "get" | "has", str(name)]
+            | ["library", "questions", "get" | "has", str(name)]
+            | ["history", "answered", "call", str(name)]
+        ):
+            return _of_question(name)
+        case ["count", "call", [*names]]:
+            slugs = {_of_question(name) for name in names}
+            return slugs.pop() if len(slugs) == 1 else None
+        case ["history", "files", "get" | "has", str(name)]:
+            return files.get(name)
+    return None
+
+
+def _of_question(name: str) -> str | None:
+    slug, dot, _ = name.partition(".")
+    return slug if dot else None
 
 
 @dataclasses.dataclass
 class _Notebook:
+    view: View
     notes: Notes | None = None
     known: Notes = dataclasses.field(default_factory=dict)
     """All that was answered: a view does not change."""
     _texts: dict[tuple[object, ...], str] = dataclasses.field(default_factory=dict)
     _digests: dict[int, tuple[object, str]] = dataclasses.field(default_factory=dict)
+    _owners: dict[str, str | None] = dataclasses.field(default_factory=dict)
 
     def note(self, question: tuple[object, ...], answer: Callable[[], Any]) -> None:
         """Note a question; one that can't be asked again is noted as one without an answer."""
@@ -156,6 +186,29 @@ class _Notebook:
             self.notes[text] = self.known[text]
         except UnknownError:
             self.notes[_NEVER] = ""
+
+    def shorten(self) -> None:
+        """Note one question in place of all about a card that was asked for as a whole: what is known of it."""
+        notes = self.notes or {}
+        owned: dict[str, list[str]] = {}
+        for question in notes:
+            if slug := self.owner(question):
+                owned.setdefault(slug, []).append(question)
+        for slug, questions in owned.items():
+            if slug in self.view.library.papers and self._text(("library", "papers", "get", slug)) in notes:
+                for question in questions:
+                    del notes[question]
+                self.note(("of_cards", "get", slug), partial(self.view.of_cards.get, slug))
+
+    def owner(self, question: str) -> str | None:
+        """Return the slug of the card that a question is about; None if there is none."""
+        if question not in self._owners:
+            self._owners[question] = _owner(json.loads(question), self._files) if question != _NEVER else None
+        return self._owners[question]
+
+    @functools.cached_property
+    def _files(self) -> Mapping[str, str]:
+        return {paper.file: slug for slug, paper in self.view.library.papers.items()}
 
     def _text(self, question: tuple[object, ...]) -> str:
         """Write a question; one of words alone is written once."""
@@ -184,7 +237,7 @@ class _Notebook:
                 self._tell(key, parts)
                 self._tell(one, parts)
         elif isinstance(value, Module):
-            parts += [f"{getattr(value, field.name)!r};" for field in dataclasses.fields(value)]
+            parts += [f"{getattr(value, name)!r};" for name in _fields(Module)]
         else:
             self._tell(value, parts)
         told = "".join(parts)
@@ -192,6 +245,9 @@ class _Notebook:
 
     def _tell(self, value: Any, parts: list[str]) -> None:
         """Write a value so that two are written alike only if they are equal, in the order of what they hold, too."""
+        if type(value) in _PLAIN:
+            parts.append(f"{value!r};")
+            return
         match value:
             case enum.Enum():
                 parts.append(f"{type(value).__name__}.{value.name};")
@@ -216,11 +272,16 @@ class _Notebook:
                 parts.append("]")
             case _ if dataclasses.is_dataclass(value):
                 parts.append(f"{type(value).__name__}(")
-                for field in dataclasses.fields(value):
-                    self._tell(getattr(value, field.name), parts)
+                for name in _fields(cast(Any, type(value))):
+                    self._tell(getattr(value, name), parts)
                 parts.append(")")
             case _:
                 raise UnknownError(f"{type(value).__name__} has no digest")
+
+
+@functools.cache
+def _fields(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 class _Seen:
@@ -228,7 +289,7 @@ class _Seen:
 
     def __init__(self, real: Any, way: tuple[str, ...], notebook: _Notebook | None = None) -> None:
         self._real, self._way = real, way
-        self._notebook = notebook or _Notebook()
+        self._notebook = notebook or _Notebook(real)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -251,8 +312,8 @@ class _Seen:
             self.__dict__[name] = found
             return found
         if isinstance(value, Mapping):
-            found = _SeenMapping(value, way, self._notebook)
-            self.__dict__[name] = found
+            kind = _Told if name == "told" else _SeenMapping
+            found = self.__dict__[name] = kind(value, way, self._notebook)
             return found
         if isinstance(value, Set):
             found = _SeenSet(value, way, self._notebook)
@@ -355,6 +416,18 @@ class _OfPapers(_SeenMapping):
         return self._values.items()
 
 
+class _Told(_SeenMapping):
+    """What the library as JSON says of each card: asking for it is asking for what it follows from."""
+
+    def __getitem__(self, key: Any) -> Any:
+        view, notes = self._notebook.view, self._notebook.notes
+        made, asked = _derived(view, *view.telling(key))
+        if notes is not None:
+            notes |= asked
+            self._notebook.note(("of_cards", "get", key), partial(view.of_cards.get, key))
+        return made
+
+
 class _SeenSet(Set[Any]):
     _from_iterable = frozenset  # what two sets have in common is nobody's any more
 
@@ -419,7 +492,7 @@ def _meant(view: View, written: Any) -> Any:
 
 
 def _asked_again(view: View, question: list[Any]) -> Any:
-    at = next(n for n, part in enumerate(question) if part in ("get", "has", "keys", "value", "call") and n > 0)
+    at = next(n for n, part in enumerate(question) if n and part in _ASKED)
     value: Any = view
     for name in question[:at]:
         value = getattr(value, name)

@@ -7,7 +7,7 @@ import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache, partial
 from itertools import takewhile
@@ -141,7 +141,7 @@ class View:
         templates = sorted(self.library.templates.items())
         site = (self.repo, self.branch, self.name, self.has_folders, self.site_url)
         told = (self.code, templates, site, json.dumps(self.library.extra))
-        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
+        return _digest(told)
 
     @cached_property
     def of_cards(self) -> Mapping[str, str]:
@@ -151,14 +151,15 @@ class View:
     def _of_card(self, paper: Paper) -> str:
         library, slug = self.library, paper.slug
         module, experiment = library.module_of(paper), library.experiments.get(slug)
-        asked = [
-            (one.running, [self.verdicts.get(answer.id) for answer in one.running], self.history.answered(one.id))
-            for one in self.asked[slug]
+        asked = [(one.id, one.running, self.history.answered(one.id)) for one in self.asked[slug]]
+        answered = [
+            (id, running, [self.verdicts.get(answer.id) for answer in running], since)
+            for id, running, since in asked
+            if running or since
         ]
         ran = [(one.model_dump_json(), library.is_stale(slug, one)) for one in library.results.get(slug, ())]
         span = self.history.files.get(paper.file)
-        told = (paper.digest, module and module.name, experiment and experiment.name, asked, ran, span)
-        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
+        return _digest((paper.digest, module and module.name, experiment and experiment.name, answered, ran, span))
 
     @cached_property
     def states(self) -> Mapping[str, State]:
@@ -212,11 +213,12 @@ class View:
 
     @cached_property
     def told(self) -> Mapping[str, str]:
-        """What the library as JSON says of each paper."""
-        return {
-            slug: self.derive(self, "JSON", paper, partial(self.tell, slug=slug))
-            for slug, paper in self.library.papers.items()
-        }
+        """What the library as JSON says of each paper. It is long: each is found or made when it is asked for."""
+        return _Told(self)
+
+    def telling(self, slug: str) -> tuple[str, Paper, Callable[[View], str]]:
+        """Return the name under which it is kept, the paper, and what makes it."""
+        return "JSON", self.library.papers[slug], partial(self.tell, slug=slug)
 
     @cached_property
     def tags(self) -> Mapping[str, tuple[Summary, ...]]:
@@ -579,6 +581,24 @@ def _way(here: str, there: str) -> str:
     *below, last = there.split("/")
     shared = len(posixpath.commonprefix([above, below]))
     return "../" * (len(above) - shared) + "/".join([*below[shared:], last]) or "./"
+
+
+class _Told(Mapping[str, str]):
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def __getitem__(self, slug: str) -> str:
+        return self._view.derive(self._view, *self._view.telling(slug))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._view.library.papers)
+
+    def __len__(self) -> int:
+        return len(self._view.library.papers)
+
+
+def _digest(told: object) -> str:
+    return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 _T = TypeVar("_T")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import filecmp
 import hashlib
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +30,7 @@ from quaere.project import Project
 from quaere.site import equations, links
 from quaere.site.equations import Equations
 from quaere.site.front import Front, MissingShellError
-from quaere.site.kept import Kept, Made
+from quaere.site.kept import Kept, Made, Questions
 from quaere.stamp import Inputs
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def build(
                 tell(remark)
             is_written = not (faults and is_strict)
             if is_written:
-                _update(site, scratch / "site", work.files.keys())
+                _update(site, scratch / "site", work.files.keys(), work.there)
                 if not faults:
                     work.keep(said and {**said, "remarks": [*said.get("remarks", ()), *remarks]})
                 project.cache.prune()
@@ -139,6 +141,7 @@ class _Build:
         self.there = stamp.files_of(site)
         self.files: dict[str, Made] = {}
         self.unread: list[tuple[str, str, str]] = []
+        self.written: set[str] = set()
 
     def make(self, inputs: Inputs | None) -> tuple[list[AuthorError], bool]:
         """Make what has changed; return what is wrong, and whether that prevents that it is written."""
@@ -265,7 +268,9 @@ class _Build:
         self.settled = self._settled(front)
         # What the view is made of besides the library, all of it depends on.
         former = self.former.outputs if self.former.settled == self.settled else {}
-        now = seen.answers(self.view, {question for one in former.values() for question in one.asked})
+        # A copy: should this build fail, the former one stays what is known.
+        self.questions = Questions(self.former.questions.answers.items() if former else ())
+        changed = self.questions.changed(seen.answers(self.view, self.questions.answers))
         draw = Equations(self.view.kept)
         made: list[str] = []
         numbers = search.numbers(self.shown.pages)
@@ -279,12 +284,13 @@ class _Build:
             file = addresses.file(path, self.view.has_folders) if is_page else path
             one = former.get(file)
             shell = front.written.get(path, "") if is_page else ""
-            shell = front.digest(one.kind) if one and one.kind else shell
+            # What is written by hand now may have been made before, and had a shell.
+            shell = shell or (front.digest(one.kind) if one and one.kind else "")
             is_same = (
                 one is not None
                 and self.there.get(file) == list(one.looks)
                 and shell == one.shell
-                and all(now.get(question) == answer for question, answer in one.asked.items())
+                and changed.isdisjoint(one.asked)
             )
             number = numbers.get(path, 0)
             if one and is_same and one.entry:
@@ -351,13 +357,14 @@ class _Build:
     def _written(self, path: str, draw: Equations, file: str, number: int) -> Made:
         """Complete a page that MkDocs made."""
         written = self.front.page(path, self.project.cache)
-        with seen.noting(self.view) as asked:
+        with seen.noting(self.view) as notes:
             body, description = written.shown(self.view)
             read = search.read(self.view, path, number, written.title, body) if written.is_found else None
             page = written.fill(self.view, body, description, draw, is_served=bool(self.served_at))
         self._write(file, page.encode("utf-8", errors="xmlcharrefreplace"))
         found, unread = links.found(path, page), tuple(equations.unread(page))
         shell = self.front.written[path]
+        asked = self.questions.add(notes)
         return Made(shell=shell, asked=asked, found=found, unread=unread, entry=self._entry(read))
 
     def _entry(self, read: search.Read | None) -> search.Entry | None:
@@ -370,24 +377,25 @@ class _Build:
         return read.entry
 
     def _page(self, output: Output, draw: Equations, file: str, number: int) -> Made:
-        with seen.noting(self.view) as asked:
+        with seen.noting(self.view) as notes:
             page = self.front.placed(output.page(self.view))
             entry = self._entry(search.read_page(self.view, page, number))
         kind, shell = self.front.shell(page)
         drawn = draw.drawn(render.with_flowcharts(self.view, page.body))
-        self._write(file, self.front.fill(page, shell, self.view, drawn).encode("utf-8", errors="xmlcharrefreplace"))
+        filled = self.front.fill(page, shell, self.view, drawn)
+        self._write(file, filled.encode("utf-8", errors="xmlcharrefreplace"))
         found = links.found(page.path, "", page.body, shell.ids)
         unread = tuple(equations.unread(drawn))
-        return Made(
-            kind=kind.name, shell=self.front.digest(kind.name), asked=asked, found=found, unread=unread, entry=entry
-        )
+        asked, shell_digest = self.questions.add(notes), self.front.digest(kind.name)
+        return Made(kind=kind.name, shell=shell_digest, asked=asked, found=found, unread=unread, entry=entry)
 
     def _file(self, output: Output, file: str, _number: int) -> Made:
-        with seen.noting(self.view) as asked:
+        with seen.noting(self.view) as notes:
             self._write(file, output.parts(self.view))
-        return Made(asked=asked, found=self._look(file))
+        return Made(asked=self.questions.add(notes), found=self._look(file))
 
     def _write(self, file: str, data: bytes | Iterator[bytes]) -> None:
+        self.written.add(file)
         path = self.fresh / file
         if path.parent not in self._folders:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -395,12 +403,19 @@ class _Build:
         with path.open("wb") as opened:
             opened.writelines([data] if isinstance(data, bytes) else data)
 
+    def _files_now(self) -> Mapping[str, list[int]]:
+        """Return what the site consists of; what was left is as it was."""
+        if self.front.make:
+            return stamp.files_of(self.site)
+        left = {path: looks for path, looks in self.there.items() if path in self.files and path not in self.written}
+        return left | {path: stamp.looks(self.site / path) for path in self.written}
+
     def keep(self, said: Mapping[str, Any] | None) -> None:
         """Remember what was made, once it is where it belongs; `said` is what a build without changes would say."""
-        there = stamp.files_of(self.site)
+        there = self._files_now()
 
         def looks(made: Mapping[str, Made]) -> dict[str, Made]:
-            return {path: replace(one, looks=(there[path][0], there[path][1])) for path, one in made.items()}
+            return {path: one._replace(looks=(there[path][0], there[path][1])) for path, one in made.items()}
 
         is_kept = self.is_known and all(shell.is_plain for shell in self.front.shells.values())
         if is_kept:
@@ -413,6 +428,7 @@ class _Build:
             self.asked,
             looks(self.by_mkdocs),
             looks(self.outputs),
+            self.questions,
             tuple(self.names),
             self.environment,
         )
@@ -482,19 +498,21 @@ def _without_time() -> Iterator[None]:
             del os.environ["SOURCE_DATE_EPOCH"]
 
 
-def _update(site: Path, fresh: Path, files: Set[str] | None = None) -> None:
+def _update(site: Path, fresh: Path, files: Set[str] = frozenset(), there: Collection[str] | None = None) -> None:
     """Update a site to a fresh one; identical files are not touched, and the folder's modification time is now.
 
     Args:
         site: The folder of the site.
         fresh: A folder with the files that are new or may have changed.
-        files: The paths of all files that the site has now; without it, those in `fresh`.
+        files: The paths of further files that the site keeps.
+        there: The paths of the files that it has; without it they are looked for.
     """
     if not site.exists() or not any(site.iterdir()):
         if site.exists():
             site.rmdir()  # Windows puts no folder in another's place
         fresh.replace(site)
         return
+    there = stamp.files_of(site) if there is None else there
     kept = {path.relative_to(fresh): path.suffix == ".html" and path.is_file() for path in fresh.rglob("*")}
     # What pages need comes before them, and goes after them, should this be interrupted.
     for path in sorted(kept, key=lambda path: (kept[path], path)):
@@ -503,30 +521,14 @@ def _update(site: Path, fresh: Path, files: Set[str] | None = None) -> None:
             if target.is_symlink() or (target.exists() and not target.is_dir()):
                 target.unlink()
             target.mkdir(exist_ok=True)
-        elif not (target.is_file() and target.read_bytes() == source.read_bytes()):
+        elif not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(target)
             source.replace(target)
-    needed = set(map(os.fspath, kept)) | {part for path in files or () for part in _with_folders(path)}
-    for name in sorted(_below(site), reverse=True):
-        if name not in needed:
-            path = site / name
-            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    for name in sorted({*there} - files - set(map(os.fspath, kept)), reverse=True):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            (site / name).unlink()
+        with contextlib.suppress(OSError):  # something is left in one of them
+            for folder in takewhile(lambda folder: folder != site, (site / name).parents):
+                folder.rmdir()
     os.utime(site)
-
-
-def _with_folders(path: str) -> Iterator[str]:
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
-
-
-def _below(folder: Path, within: str = "") -> Iterator[str]:
-    """Yield what lies below a folder; what begins with a dot there is somebody else's, such as git's."""
-    with os.scandir(folder / within) as entries:
-        for entry in entries:
-            name = f"{within}/{entry.name}" if within else entry.name
-            if not name.startswith("."):
-                yield name
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _below(folder, name)

@@ -6,28 +6,56 @@ It is read from one file, whose content is trusted only if its digest is right a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import sys
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from quaere import stamp
 from quaere.pages.search import Entry
 from quaere.site.links import Found
 
-# No id and no address holds it.
-_BETWEEN = "\x1f"
+Numbers: TypeAlias = "array[int]"
 
 
-@dataclass(frozen=True)
-class Made:
+class Questions:
+    """What was asked of a library, each question with its answer and by a number: most are asked many times."""
+
+    def __init__(self, told: Iterable[tuple[str, str]] = ()) -> None:
+        self.answers = dict(told)
+        self._numbers = {question: number for number, question in enumerate(self.answers)}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def add(self, notes: Mapping[str, str]) -> Numbers:
+        """Add what was asked and answered now; return the numbers of the questions."""
+        self.answers |= notes
+        return array("I", [self._numbers.setdefault(question, len(self._numbers)) for question in notes])
+
+    def changed(self, now: Mapping[str, str]) -> frozenset[int]:
+        """Return the numbers of the questions that have another answer now, or none."""
+        return frozenset(
+            number for number, (question, answer) in enumerate(self.answers.items()) if now.get(question) != answer
+        )
+
+    def only(self, asked: Iterable[Numbers]) -> tuple[Questions, dict[int, int]]:
+        """Return those of some numbers, and the new numbers by the old ones."""
+        used = set().union(*asked)
+        left = [(number, told) for number, told in enumerate(self.answers.items()) if number in used]
+        return Questions(told for _, told in left), {old: new for new, (old, _) in enumerate(left)}
+
+
+class Made(NamedTuple):
     """A file of the site as it was written.
 
     Attributes:
         looks: Its size, and the time of its last change in nanoseconds.
         kind: The name of the kind of its shell; empty for what has none.
         shell: The digest of the shell; of a page that MkDocs makes, that of what it made.
-        asked: What was asked of the library while it was made.
+        asked: What was asked of the library while it was made, by numbers.
         found: What was found in it, if it is a page.
         unread: The equations in it that can't be drawn, each with the problem.
         entry: What the search knows of it, if it is found by its words.
@@ -36,7 +64,7 @@ class Made:
     looks: tuple[int, int] = (-1, -1)
     kind: str = ""
     shell: str = ""
-    asked: Mapping[str, str] = field(default_factory=dict)
+    asked: Numbers = array("I")
     found: Found | None = None
     unread: tuple[tuple[str, str], ...] = ()
     entry: Entry | None = None
@@ -54,6 +82,7 @@ class Kept:
         front_asked: What hand-written pages asked of the library.
         by_mkdocs: The files that MkDocs wrote.
         outputs: The files that were made of the library.
+        questions: What was asked while they were made.
         names: The paths that MkDocs reads besides those of the knowledge base.
         environment: The environment variables that mkdocs.yml names.
     """
@@ -65,6 +94,7 @@ class Kept:
     front_asked: Mapping[str, str] = field(default_factory=dict)
     by_mkdocs: Mapping[str, Made] = field(default_factory=dict)
     outputs: Mapping[str, Made] = field(default_factory=dict)
+    questions: Questions = field(default_factory=Questions)
     names: tuple[str, ...] = ()
     environment: Mapping[str, str | None] = field(default_factory=dict)
 
@@ -75,50 +105,40 @@ class Kept:
         if not isinstance(told, dict) or told.get("key") != key:
             return cls(key)
         try:
-            questions = [tuple(one) for one in told.pop("questions")]
+            questions = Questions((question, answer) for question, answer in told.pop("questions"))
             made = {
-                name: {path: _made(one, questions) for path, one in told.pop(name).items()}
+                name: {path: _made(one, len(questions)) for path, one in told.pop(name).items()}
                 for name in ("by_mkdocs", "outputs")
             }
-            asked = dict(questions[number] for number in told.pop("front_asked"))
-            return cls(**told | made | {"front_asked": asked, "names": tuple(told["names"])})
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            return cls(**told | made | {"questions": questions, "names": tuple(told["names"])})
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
             return cls(key)
 
     def write(self, file: Path) -> None:
         """Keep it in a file."""
-        # Most questions are asked of several pages; in a build, each has one answer.
-        numbers: dict[tuple[str, str], int] = {}
-
-        def numbered(asked: Mapping[str, str]) -> list[int]:
-            return [numbers.setdefault(one, len(numbers)) for one in asked.items()]
-
-        def told(made: Mapping[str, Made]) -> dict[str, Any]:
-            return {path: _told(one, numbered(one.asked)) for path, one in made.items()}
-
         values = {name.name: getattr(self, name.name) for name in dataclasses.fields(self)}
-        values["by_mkdocs"], values["outputs"] = told(self.by_mkdocs), told(self.outputs)
-        values["front_asked"] = numbered(self.front_asked)
-        stamp.write(file, values | {"questions": list(numbers)})
+        questions, numbers = self.questions.only(one.asked for one in self.outputs.values())
+        values["questions"] = list(questions.answers.items())
+        for name in ("by_mkdocs", "outputs"):
+            values[name] = {path: _told(one, numbers) for path, one in values[name].items()}
+        stamp.write(file, values)
 
 
-def _told(made: Made, asked: list[int]) -> list[Any]:
-    found = made.found and [made.found.path, _BETWEEN.join(sorted(made.found.ids)), _BETWEEN.join(made.found.links)]
-    return [list(made.looks), made.kind, made.shell, asked, found, list(made.unread), made.entry and made.entry.tell()]
+def _told(made: Made, numbers: Mapping[int, int]) -> list[Any]:
+    asked = [numbers[number] for number in made.asked]
+    return [made.looks, made.kind, made.shell, asked, made.found, made.unread, made.entry and made.entry.tell()]
 
 
-def _made(told: list[Any], questions: list[tuple[str, str]]) -> Made:
+def _made(told: list[Any], most: int) -> Made:
     looks, kind, shell, asked, found, unread, entry = told
+    if asked and max(asked) >= most:
+        raise IndexError
     return Made(
         (looks[0], looks[1]),
-        kind,
-        shell,
-        dict(questions[number] for number in asked),
-        found and Found(found[0], frozenset(_parted(found[1])), tuple(_parted(found[2]))),
+        sys.intern(kind),
+        sys.intern(shell),
+        array("I", asked),
+        found and Found(*found),
         tuple((equation, problem) for equation, problem in unread),
         entry and Entry.read(entry),
     )
-
-
-def _parted(joined: str) -> list[str]:
-    return joined.split(_BETWEEN) if joined else []

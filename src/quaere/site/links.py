@@ -6,7 +6,8 @@ import html
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from quaere.content import addresses
@@ -24,19 +25,42 @@ _ID = re.compile(r" (?:id|name)=\"([^\"]+)\"")
 _BEFORE, _AFTER = re.compile(r"[^\s()<>\[\]\"'`]*\Z"), re.compile(r"[^\s()<>\[\]\"'`]*")
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a page of the site has to do with others.
+# No id and no address holds it.
+_BETWEEN = "\x1f"
+
+
+class Found(NamedTuple):
+    """What a page of the site has to do with others; it is as short as can be, since a site has many of them.
 
     Attributes:
         path: The page's path, as `content.addresses` gives it; empty for a page that is no library's.
-        ids: The ids of its anchors.
-        links: The addresses of the links and pictures in its body.
+        anchors: The ids of its anchors, one after another.
+        addresses: The addresses of the links and pictures in its body.
     """
 
     path: str
-    ids: frozenset[str]
-    links: tuple[str, ...]
+    anchors: str
+    addresses: str
+
+    @classmethod
+    def of(cls, path: str, ids: Iterable[str], links: Iterable[str]) -> Found:
+        """Return what a page holds."""
+        return cls(path, _BETWEEN.join(sorted(ids)), _BETWEEN.join(links))
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of its anchors."""
+        return _parted(self.anchors)
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The addresses of the links and pictures in its body."""
+        return tuple(self.addresses.split(_BETWEEN)) if self.addresses else ()
+
+
+@lru_cache(maxsize=256)
+def _parted(joined: str) -> frozenset[str]:
+    return frozenset(joined.split(_BETWEEN)) if joined else frozenset()
 
 
 def found(path: str, page: str, body: str | None = None, ids: frozenset[str] = frozenset()) -> Found:
@@ -55,7 +79,7 @@ def found(path: str, page: str, body: str | None = None, ids: frozenset[str] = f
         anchors = body
     hrefs = dict.fromkeys(map(html.unescape, map("".join, _LINK.findall(body))))
     anchors = anchors.replace("\n", " ").replace("\t", " ")
-    return Found(path, ids | frozenset(map(html.unescape, _ID.findall(anchors))), tuple(hrefs))
+    return Found.of(path, ids | frozenset(map(html.unescape, _ID.findall(anchors))), hrefs)
 
 
 def dead(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,8 @@ from bibtexparser.model import (
 )
 from bibtexparser.splitter import Splitter
 
+from quaere import stamp
+from quaere.cache import Cache
 from quaere.content.bibliography import dates, identifiers, names, tex
 from quaere.content.bibliography.inheritance import added, inherited
 from quaere.content.bibliography.reference import Name, Reference
@@ -59,6 +62,7 @@ COUNTRIES = {
     "countryuk": "United Kingdom",
     "countryus": "United States of America",
 }
+_INHERITING = re.compile("(?i)crossref|xdata|entryset")
 _LISTS = {"publisher", "location", "institution", "organization", "origpublisher", "origlocation"}
 _KEY = re.compile(r"@\w+\s*[{(]\s*([^\s,={}]+)")
 _LONGEST_CHAIN = 20
@@ -111,17 +115,43 @@ class Bibliography:
         """Return the place of an entry."""
         return self._place(self.entries[key])
 
-    def references(self, keys: Iterable[str]) -> tuple[dict[str, Reference], list[BibError]]:
-        """Return the references with these keys, as far as they exist and can be read, and their errors."""
+    def references(
+        self, keys: Iterable[str], cache: Cache | None = None
+    ) -> tuple[dict[str, Reference], list[BibError]]:
+        """Return the references with these keys, as far as they exist and can be read, and their errors.
+
+        Args:
+            keys: The keys of entries.
+            cache: What keeps sound references as they were read.
+        """
         found: dict[str, Reference] = {}
         faults: dict[str, BibError] = {}
         for key in keys:
             if entry := self._named(key):
-                reference, wrong = self.reference(entry)
+                reference, wrong = self._kept(entry, cache) if cache else self.reference(entry)
                 if reference:
                     found[key] = reference
                 faults |= {str(fault): fault for fault in wrong}
         return found, list(faults.values())
+
+    def _kept(self, entry: Entry, cache: Cache) -> tuple[Reference | None, list[BibError]]:
+        """Return what is kept of the reference of an entry, or read it and keep it if it is sound."""
+        if _INHERITING.search(entry.raw or ""):
+            return self.reference(entry)
+        source = f"{self._meanings}{entry.raw}".encode(errors="surrogatepass")
+        if told := cache.find(source):
+            with contextlib.suppress(ValueError, TypeError):
+                return Reference.read(told, self._place(entry)), []
+        reference, faults = self.reference(entry)
+        if reference and not faults:
+            cache.keep([(source, reference.tell())])
+        return reference, faults
+
+    @cached_property
+    def _meanings(self) -> str:
+        """What the reference of an entry depends on besides the entry: the code, @strings and preambles."""
+        blocks = (block.raw for block in self._library.blocks if isinstance(block, String | Preamble))
+        return f"reference {stamp.code()} {json.dumps([*blocks])} "
 
     def reference(self, entry: Entry) -> tuple[Reference | None, list[BibError]]:
         """Return the reference of an entry, or None if it can't be read, and its errors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from functools import cached_property
 
 from quaere.content.bibliography import identifiers
 from quaere.content.bibliography.dates import Date, of_fields
-from quaere.content.bibliography.tex import Text
+from quaere.content.bibliography.tex import Run, Text
 from quaere.errors import Place
 
 
@@ -76,8 +77,35 @@ class Reference:
     @cached_property
     def digest(self) -> str:
         """A digest of all but its place, which changes with what stands above it."""
-        told = (self.key, self.kind, self.texts, self.names, self.issued, self.sources)
-        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()[:32]
+        return _digest(self.tell())
+
+    def tell(self) -> str:
+        """Write all but its place as text."""
+        # Who is called "et al." is not what stands for the others.
+        names = {
+            role: [[] if name is OTHERS else [*vars(name).values()] for name in people]
+            for role, people in self.names.items()
+        }
+        return json.dumps((self.key, self.kind, self.texts, names, [*vars(self.issued).values()], self.sources))
+
+    @classmethod
+    def read(cls, text: str, place: Place) -> Reference:
+        """Return what was written by `tell`."""
+        key, kind, texts, names, (parts, *issued), sources = json.loads(text)
+        read = cls(
+            key,
+            kind,
+            {
+                name: Text(Run(words, tuple(marks), *rest) for words, marks, *rest in runs)
+                for name, runs in texts.items()
+            },
+            {role: tuple(Name(*name) if name else OTHERS for name in people) for role, people in names.items()},
+            Date(tuple(map(tuple, parts)), *issued),
+            sources,
+            place,
+        )
+        read.__dict__["digest"] = _digest(text)
+        return read
 
     @cached_property
     def fields(self) -> Mapping[str, str]:
@@ -165,6 +193,10 @@ class Reference:
         if re.match(r"(?i)(https?|ftp)://[^\s/]", own):
             return own
         return next(filter(None, (identifiers.url(self.fields.get(name, "")) for name in ("howpublished", "note"))), "")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def joined(between: str, *texts: Text | None) -> Text:
