@@ -21,6 +21,7 @@ from jinja2 import (
     TemplateError,
     TemplateSyntaxError,
 )
+from jinja2.runtime import Context
 
 from quaere.content import addresses
 from quaere.content.history import History
@@ -110,7 +111,7 @@ def view(
 
     # A template of the library stands in for ours of the same name, and extends it as `quaere/NAME`.
     loader = ChoiceLoader([FunctionLoader(found), own, PrefixLoader({"quaere": own})])
-    environment = Environment(
+    environment = _Environment(
         loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
@@ -384,6 +385,23 @@ def _page(
     body = _rendered(view, template, here, {"title": title, **context})
     told = headed(view, path, title, description, context.get("paper"))
     return Page(path, title, body, description, source, hide, told, is_searched)
+
+
+class _Context(Context):
+    """The variables of a template, from which functions are called as they are.
+
+    Jinja looks at each call whether the function wants to know of the template; none of those here does.
+    """
+
+    def call(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        """Call a function."""
+        named.pop("_loop_vars", None)
+        named.pop("_block_vars", None)
+        return function(*arguments, **named)
+
+
+class _Environment(Environment):
+    context_class = _Context
 
 
 def _compile(view: View, name: str) -> None:

@@ -48,6 +48,7 @@ MEANINGS = {
 }
 """The states in the order in which pages list them, and what each means."""
 
+_TARGET = re.compile(r"([^#?]*)([#?]?)(.*)", re.DOTALL)
 _AXES = re.compile(r"^#{1,6} Axes\b[^\n]*\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 _AXIS = re.compile(r"^\| *(`[^|\n]*) *\| *([^|\n]+?) *\|", re.MULTILINE)
 
@@ -457,7 +458,7 @@ class Here:
 
     def to(self, target: str) -> str:
         """Return the relative link from this page to another, with its query and fragment."""
-        path, mark, rest = re.fullmatch(r"([^#?]*)([#?]?)(.*)", target, re.DOTALL).groups()  # type: ignore[union-attr]
+        path, mark, rest = _TARGET.fullmatch(target).groups()  # type: ignore[union-attr]
         if mark and target in self.view.library.pages:  # a file's name may hold such signs
             path, mark, rest = target, "", ""
         if path == self.path and mark == "#":
