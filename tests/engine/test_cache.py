@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment
 
 from quaere import cache as cache_module
 from quaere.cache import Cache
+from quaere.content.model import Library
+from quaere.pages import compiled, render
 
 
 def counting(made: list[str], text: str = "drawn") -> Callable[[], str]:
@@ -106,3 +109,20 @@ def test_what_a_build_does_not_ask_for_is_held_no_longer(tmp_path: Path) -> None
     assert made == ["old", "used"]
     assert cache.held("old", counting(made, "old")) == "old"
     assert made == ["old", "used", "old"]
+
+
+def test_templates_are_compiled_once_and_anew_by_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(cache: Cache, made_by: str) -> None:
+        monkeypatch.setattr(compiled, "_HELD", {})  # as in another process
+        view = render.view(Library({}, {}, (), (), {}), {}, store=cache, made_by=made_by)
+        view.templates.get_template("head.html")
+        cache.flush()
+
+    def compile_again(*_: object, **__: object) -> None:
+        raise AssertionError("compiled again")
+
+    load(Cache(tmp_path), "some code")
+    monkeypatch.setattr(Environment, "compile", compile_again)
+    load(Cache(tmp_path), "some code")
+    with pytest.raises(AssertionError, match="compiled again"):
+        load(Cache(tmp_path), "other code")

@@ -65,7 +65,6 @@ PARTS: Mapping[str, str] = {
 }
 """The parts that a hand-written page can contain by `<!-- quaere:NAME -->`, and their templates."""
 
-_COMPILED = Compiled()
 _DIAGRAM = re.compile(r'<div class="diagram">([^<]*)</div>')
 
 
@@ -117,7 +116,7 @@ def view(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        bytecode_cache=_COMPILED,
+        bytecode_cache=Compiled(store, made_by),
         auto_reload=False,  # what is made from one view is made from the same templates
     )
     # Templates and filters reach the library by this alone, so that what they ask of it is known.

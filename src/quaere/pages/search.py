@@ -68,13 +68,12 @@ _UNREAD = re.compile(
     + r'|<h[1-6] id="cite_"[^<]*+(?:<(?!h[1-6]\b)[^<]*+)*+'
 )
 """What is no text, what is said twice or on every card, entries of the bibliography, and equations that stand alone."""
-_EXCLUDED = re.compile(r"<(\w+)\b[^>]*\sdata-search-exclude\b.*?</\1>", re.DOTALL)
+_EXCLUDED = re.compile(r"<(\w+)\b[^>]*\sdata-search-exclude\b[^<]*+(?:<(?!/\1>)[^<]*+)*+</\1>")
 _PART = re.compile(
     r'<(?:h(?P<level>[1-6])\b[^>]*?\sid="(?P<id>[^"]*)"[^>]*>(?P<title>.*?)</h(?P=level)>'
     r'|div class="q-claim" id="(?P<claim>[^"]*)">\s*<p>(?P<says>.*?)</p>)',
     re.DOTALL,
 )
-_ID = re.compile(' id="')
 _INLINE = re.compile(
     rf"<(?:/?(?:a|abbr|code|del|em|ins|kbd|mark|s|small|span|strong|su[bp]|wbr)\b{_TO_END}|!--.*?-->)", re.DOTALL
 )
@@ -291,10 +290,10 @@ def identifiers(doi: str | None, arxiv: str | None) -> Iterator[str]:
 def _parts(body: str, title: str, about: Summary | None, kind: str) -> Iterator[Part]:
     """Yield the parts of a page: what stands below its title, then each heading and each claim with what follows it."""
     shown = unicode_mathematics(_UNREAD.sub(" ", body))
-    if "data-search-exclude" in shown:
-        shown = _EXCLUDED.sub(" ", shown)
+    for one in reversed(list(_elements(_EXCLUDED, "data-search-exclude", shown))):
+        shown = f"{shown[: one.start()]} {shown[one.end() :]}"
     states = {one.name: one.state.value for one in about.questions} if about else {}
-    found = list(_starts(shown))
+    found = list(_elements(_PART, 'id="', shown))
     start = shown[: found[0].start()] if found else shown
     if found and found[0]["level"] == "1":
         first, *found = found
@@ -309,13 +308,13 @@ def _parts(body: str, title: str, about: Summary | None, kind: str) -> Iterator[
         yield Part(id, named, _plain(one["title"] or one["says"] or ""), _plain(text), states.get(id, ""))
 
 
-def _starts(shown: str) -> Iterator[re.Match[str]]:
-    """Yield the headings and the claims: of all tags only those that have an id are looked at."""
+def _elements(pattern: re.Pattern[str], attribute: str, shown: str) -> Iterator[re.Match[str]]:
+    """Yield what a pattern finds that begins with a tag: of all tags, only those with an attribute are looked at."""
     end = 0
-    for id in _ID.finditer(shown):
-        at = shown.rfind("<", end, id.start())
-        if at >= 0 and (found := _PART.match(shown, at)):
-            end = found.end()
+    while (at := shown.find(f" {attribute}", end)) >= 0:
+        found = pattern.match(shown, max(end, shown.rfind("<", end, at)))
+        end = found.end() if found else at + 1
+        if found:
             yield found
 
 

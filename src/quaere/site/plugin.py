@@ -13,7 +13,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache, partial
+from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -250,7 +250,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     @event_priority(-100)
     def on_env(self, env: Any, config: MkDocsConfig, files: Files) -> Any:
         """Keep the environment that renders the shells, and its compiled templates."""
-        env.bytecode_cache = env.bytecode_cache or _compiled(*env.extensions)
+        made_by = " ".join((self.project.code, *env.extensions))
+        env.bytecode_cache = env.bytecode_cache or Compiled(self.project.cache, made_by)
         self._environment, self._files = env, files
         return env
 
@@ -364,12 +365,6 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
 def _rewritten() -> ConfigError:
     problem = "a plugin changes the theme's pages, so that they can't be filled in"
     return ConfigError(Place("mkdocs.yml", 0), problem, "leave out plugins that rewrite HTML, such as minify")
-
-
-@cache
-def _compiled(*_extensions: str) -> Compiled:
-    """Return what is compiled of the theme where Jinja has these extensions."""
-    return Compiled()
 
 
 def _written_by_hand(config: MkDocsConfig) -> Iterable[File]:
