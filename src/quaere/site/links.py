@@ -96,10 +96,25 @@ def dead(
     for file in looked_at:
         page = pages[file]
         for href in page.links:
+            if _lives(file, href, pages, files):
+                continue
             if (near := _dead_part(file, href, pages, files)) is not None:
                 place, link = written(library, page.path, href)
                 where = "" if link != href else f", on the page {page.path.removesuffix('.md')}"
                 yield PageError(place, f"`{link}` leads nowhere{where}", near)
+
+
+def _lives(here: str, href: str, pages: Mapping[str, Found], files: Set[str]) -> bool:
+    """Tell whether a link is plainly good, as most are; of others, `_dead_part` tells."""
+    path, _, part = href.partition("#")
+    target = here
+    if path:
+        folder = here.rpartition("/")[0]
+        while path.startswith("../") and folder:
+            path, folder = path[3:], folder.rpartition("/")[0]
+        target = f"{folder}/{path}" if folder else path
+        target = f"{target}index.html" if not target or target.endswith("/") else target
+    return target in files and (not part or target not in pages or part in pages[target].ids)
 
 
 def _dead_part(here: str, href: str, pages: Mapping[str, Found], files: Set[str]) -> str | None:
