@@ -34,6 +34,9 @@ def read(body: str) -> tuple[list[tuple[str, str]], str]:
         (f"> {WORDS} (p. 4, §3.2)", "4, §3.2"),
         (f"> “{WORDS}” (p. 5)", "5"),
         (f"> p. 5: {WORDS}", "5"),
+        (f'> "{WORDS} (p. 5)"', "5"),
+        (f"> “{WORDS}” ([Maker et al., 2017, p. 5](zotero://select/x/A1)) ([pdf](zotero://open-pdf/x/B2?page=5))", "5"),
+        (f"> “{WORDS}” ([Maker, 2017](zotero://select/x/A1))", ""),
         (f"> [p. 5] {WORDS}", "5"),
         (f"> {WORDS}\n>\n> (p. 5)", "5"),
         (f"> {WORDS}\n> — Maker et al., p. 5", "5"),
@@ -54,6 +57,14 @@ def test_the_paper_s_words_become_a_quote_with_their_page(body: str, page: str) 
     if "Maker and Turner" in body:  # who says it is no place, and these words may be a summary's
         body = body.replace(WORDS, f"“{WORDS}”")
     assert read(body) == ([(WORDS, page)], "")
+
+
+def test_paragraphs_with_pages_of_their_own_are_quotes_of_their_own() -> None:
+    two = f'> "{WORDS}" (p. 5)\n>\n> “They are made of tin.”\n>'
+    assert read(f"{two}\n\nMine.") == ([(WORDS, "5"), ("They are made of tin.", "")], "Mine.")
+    assert len(read("> We wind up all toys.\n>\n> We never stop any toy.")[0]) == 1
+    # One page for all of it.
+    assert read(f"> {WORDS}\n>\n> They are made of tin. (p. 5)")[0] == [(f"{WORDS}\n\nThey are made of tin.", "5")]
 
 
 def test_words_that_speak_for_the_authors_are_the_paper_s() -> None:
@@ -81,6 +92,7 @@ def test_words_that_speak_for_the_authors_are_the_paper_s() -> None:
         "- A list\n> We wind up all toys. (p. 5)",
         "- A list\n\n  > We wind up all toys. (p. 5)",
         "> one (p. 5)",
+        "> Ref papers: we wind up all toys.",
     ],
 )
 def test_what_may_be_something_else_stays_in_the_notes_in_its_place(body: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quaere.authoring.notes.lines import Kind, Line
 
@@ -27,6 +27,11 @@ _BEHIND = (
     re.compile(rf"\s*(?:[-–—]+\s*)?{_IN_BRACKETS}\s*[.。]?$", re.IGNORECASE),
     re.compile(rf"(?<=[.!?。！？…\"”’」』])\s*[-–—]*\s*{_PLACES}\.?$", re.IGNORECASE),
 )
+_WITHIN = re.compile(rf"\s*{_IN_BRACKETS}\s*(?=[\"”»」』]$)", re.IGNORECASE)
+_ZOTERO = re.compile(
+    r"\s*\(\[(?P<cited>[^\]]*)\]\(zotero:[^()\s]*\)\)(?:\s*\(\[pdf\]\(zotero:[^()\s]*\)\))?\s*$", re.IGNORECASE
+)
+_IN_ZOTERO = re.compile(rf"(?:^|,\s*){_PLACES}$", re.IGNORECASE)
 _BEFORE = re.compile(
     rf"(?:{_IN_BRACKETS}\s*[:：]?|{_PLACES.replace('<place>', '<bare>')}\s*[:：])\s*(?=\S)", re.IGNORECASE
 )
@@ -46,7 +51,8 @@ _MARKDOWN = re.compile(
 )
 _REMARK = re.compile(
     r"^\W*tl;?\s?dr\b|^\W*(?:todo|note|nb|n\.b\.|remark|question|q|a|answer|comment|edit|update|summary|idea|thoughts?|warning|"
-    r"tip|caution|hint|see|cf|source|authors?|date|link|paper|笔记|总结|备注|评论)\.?\s*[:：]",
+    r"tip|caution|hint|see|cf|source|authors?|date|link|refs?|reference|(?:ref )?papers?|"
+    r"笔记|总结|备注|评论)\.?\s*[:：]",
     re.IGNORECASE | re.MULTILINE,
 )
 _READER = re.compile(r"\bI\b|\b[Mm]y\b|\bimh?o\b|我(?!们)")
@@ -82,8 +88,11 @@ def find(lines: Sequence[Line], is_free: Callable[[int], bool], authors: Sequenc
                 end += 1
             taken, page = _around(lines, at, end)
             if taken and all(map(is_free, taken)):
-                said = "\n".join(re.sub(r"^> ?", "", line.text).rstrip() for line in lines[at:end]).strip("\n")
-                if found := _read(said, page or _page(_ALONE.fullmatch(heading)), is_heading(heading), authors):
+                said = [re.sub(r"^> ?", "", line.text).rstrip() for line in lines[at:end]]
+                page = page or _page(_ALONE.fullmatch(heading))
+                if len(taken) == end - at and (several := _several(said, at, is_heading(heading), authors)):
+                    yield from several
+                elif found := _read("\n".join(said).strip("\n"), page, is_heading(heading), authors):
                     yield Quoted(*found, taken)
         at = end
 
@@ -117,9 +126,30 @@ def _around(lines: Sequence[Line], at: int, end: int) -> tuple[tuple[int, ...], 
     return tuple(taken), page
 
 
+def _several(said: Sequence[str], at: int, is_below_heading: bool, authors: Sequence[str]) -> list[Quoted]:
+    """Return the quotations of lines whose paragraphs are one each, with a page or in quotation marks of their own."""
+    found: list[Quoted] = []
+    start = 0
+    for end in (*(n for n, line in enumerate(said) if not line and n), len(said)):
+        if not (text := "\n".join(said[start:end]).strip("\n")):
+            continue
+        one = _read(text, "", is_below_heading, authors)
+        if not one or not (one[1] or text[0] in _PAIRS):
+            return []
+        found.append(Quoted(*one, tuple(range(at + start, at + end))))
+        start = end
+    if len(found) < 2:
+        return []
+    # Blank lines at the end.
+    return [*found[:-1], replace(found[-1], lines=tuple(range(found[-1].lines[0], at + len(said))))]
+
+
 def _read(said: str, page: str, is_below_heading: bool, authors: Sequence[str]) -> tuple[str, str] | None:
     """Return a quotation's words and its page; None if they may not be the paper's."""
     text = said.strip()
+    # As Zotero writes it: the words, who wrote them with the page, and links that only one computer knows.
+    if found := _ZOTERO.search(text):
+        text, page = text[: found.start()].rstrip(), page or _page(_IN_ZOTERO.search(found["cited"]))
     if by := _BY.search(text):
         named = next((found for pattern in (*_BEHIND, _ALONE) if (found := pattern.search(by["who"]))), None)
         who = by["who"][: named.start()] if named else by["who"]
@@ -131,6 +161,8 @@ def _read(said: str, page: str, is_below_heading: bool, authors: Sequence[str]) 
         if found := pattern.search(text):
             text, page = text[: found.start()].rstrip(), _page(found)
             break
+    if not page and (found := _WITHIN.search(text)):
+        text, page = text[: found.start()] + text[-1], _page(found)
     if not page and (found := _BEFORE.match(text)):
         text, page = text[found.end() :], _page(found)
     is_marked = len(text) > 1 and _PAIRS.get(text[0]) == text[-1] and not set(text[1:-1]) & {text[0], text[-1]}
