@@ -498,6 +498,39 @@ def test_a_second_import_knows_a_paper_of_a_short_title_and_one_that_was_renamed
             slug = "puppet"
 
 
+def test_a_second_import_knows_papers_that_were_merged(base: Base, inside: Inside) -> None:
+    note = "# {title}\n\nTags: {tag}\n\n{words}\n\n![A drawing](a.svg)\n\n- [ ] Q: Why {tag}?\n"
+    notes = {
+        "notes/first.md": note.format(title="Toys That Wind Up", tag="tin", words="Mine."),
+        "notes/second.md": note.format(title="A Study of Toys That Wind", tag="wood", words="Mine, too."),
+        "notes/a.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+    }
+    base.write(notes)
+    assert inside("import", "notes").returncode == 0
+    assert inside("merge", "first", "second").returncode == 0
+    assert sorted(base.library().papers) == ["first", "toy"]
+    before = {name: data for name, (data, _) in base.files().items()}
+    again = inside("import", "notes")
+    assert again.stdout.count("first  same") == 2
+    assert {name: data for name, (data, _) in base.files().items()} == before
+    # What comes to either note comes to the one card; what both sides have changed is told.
+    base.write(
+        {f"notes/{name}.md": notes[f"notes/{name}.md"] + f"- [ ] Q: How {name}?\n" for name in ("first", "second")}
+    )
+    assert inside("import", "notes").returncode == 0
+    library = base.library()
+    assert sorted(library.papers) == ["first", "toy"]
+    assert [one.ask for one in library.papers["first"].card.questions] == [
+        "Why tin?",
+        "Why wood?",
+        "How first?",
+        "How second?",
+    ]
+    base.write({"notes/first.md": notes["notes/first.md"].replace("Mine", "Ours")})
+    told = inside("import", "notes")
+    assert (told.returncode, "notes was changed on both sides" in " ".join(told.stdout.split())) == (1, True)
+
+
 def test_a_question_that_the_card_no_longer_asks_does_not_come_back(base: Base) -> None:
     text = "# A Paper of Mine\n\nWords.\n\n- [ ] Q: Why?\n- [ ] Q: How?\n"
     imported(base, {"mine.md": text})

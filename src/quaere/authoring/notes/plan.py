@@ -53,6 +53,7 @@ class Planned:
     Attributes:
         slug: The card's name.
         draft: What the notes say.
+        base: The name under which they were imported: the card's, or that of one that was merged into it.
         status: `new`, `changed`, `same`, or `conflict`.
         card: The card's fields.
         entry: The entry of the bibliography; empty where the library has one.
@@ -62,6 +63,7 @@ class Planned:
 
     slug: str
     draft: Draft
+    base: str
     status: str = "new"
     card: dict[str, Any] = field(default_factory=dict)
     entry: str = ""
@@ -268,16 +270,21 @@ def _named(
     taken = {*library.papers, *library.unsound, *library.former_slugs, "index"}
     planned: list[Planned] = []
     used: set[str] = set()
+    merged = dict(_merged_before(library, texts))
     has_nameless = not all(any(_names(draft)) for draft in drafts)
     before = dict(_imported_before(library, texts)) if has_nameless else {}
     for draft in drafts:
         slug = next((known[name] for name in _names(draft) if name in known), "")
         slug = slug or before.get((posixpath.basename(draft.file), asked_alike(draft.title)), "")
+        base = slug
         if not slug or slug in used:
-            slug = slug_of(draft, taken)
+            base = slug_of(draft, ())
+            slug = merged.get((posixpath.basename(draft.file), base), "")
+            if not slug or base in used:
+                slug = base = slug_of(draft, taken)
         taken.add(slug)
-        used.add(slug)
-        planned.append(Planned(slug, draft))
+        used.add(base)
+        planned.append(Planned(slug, draft, base))
     return planned
 
 
@@ -287,6 +294,15 @@ def _imported_before(library: Library, texts: Callable[[str], str | None]) -> It
         base = texts(f"{library.settings.papers}/{FOLDER}/{slug}.yml") or ""
         if not one.is_topic and (found := re.match(r"# Imported from (.*)\n", base)):
             yield (posixpath.basename(found[1]), asked_alike(one.reference.title)), slug
+
+
+def _merged_before(library: Library, texts: Callable[[str], str | None]) -> Iterable[tuple[tuple[str, str], str]]:
+    """Yield the cards that have taken in others, by the name of the note's file and the name that the other had."""
+    for old, slug in library.former_slugs.items():
+        # What was imported moves with a card that is renamed, and stays where two are merged.
+        base = texts(f"{library.settings.papers}/{FOLDER}/{old}.yml") or ""
+        if found := re.match(r"# Imported from (.*)\n", base):
+            yield (posixpath.basename(found[1]), old), slug
 
 
 def slug_of(draft: Draft, taken: Collection[str]) -> str:
@@ -334,7 +350,7 @@ def _complete(planned: list[Planned], library: Library, files: Collection[str], 
         known = library.papers.get(one.slug)
         key = (known and known.card.cite) or entries.key_of(draft.authors, draft.year, draft.title, keys)
         keys.add(key)
-        shown = _Rewriting(draft.file, one.slug, slugs, files, _folder(library, one.slug, folders))
+        shown = _Rewriting(draft.file, one.slug, slugs, files, _folder(library, one, folders))
         questions: list[dict[str, Any]] = []
         for question in draft.questions:
             id = id_of(question.ask, {has["id"] for has in questions})
@@ -366,10 +382,11 @@ def _complete(planned: list[Planned], library: Library, files: Collection[str], 
         draft.fates = [replace(fate, to=_by_id(fate.to, questions)) for fate in draft.fates]
 
 
-def _folder(library: Library, slug: str, folders: Collection[str]) -> str:
+def _folder(library: Library, one: Planned, folders: Collection[str]) -> str:
     """Return the folder of a card's pictures, which is named after it, or as it was called when they came."""
-    known = library.papers.get(slug)
-    return next((old for old in (known.card.formerly if known else ()) if old in folders), slug)
+    known = library.papers.get(one.slug)
+    names = (one.base, one.slug, *(known.card.formerly if known else ()))
+    return next((name for name in names if name in folders), one.slug)
 
 
 def _quote(text: str, page: str) -> dict[str, Any]:
@@ -492,16 +509,19 @@ class _Rewriting:
 
 def _changes(planned: Iterable[Planned], library: Library, texts: Callable[[str], str | None]) -> Changes:
     papers, bibliography = library.settings.papers, library.settings.bibliography
-    changes: list[Change] = []
+    changes: dict[str, Change] = {}
     added: list[str] = []
     for one in planned:
-        base_file = f"{papers}/{FOLDER}/{one.slug}.yml"
+        base_file = f"{papers}/{FOLDER}/{one.base}.yml"
         base = texts(base_file)
         known = library.papers.get(one.slug)
         file = known.file if known else f"{papers}/{one.slug}.yml"
-        before = texts(file)
+        before = changes[file].after if file in changes else texts(file)
         after = one.text if before is None else _joined(one, base, before, file)
-        changes += [Change(file, before, after), Change(base_file, base, one.text)]
+        if base and one.base != one.slug and (cited := re.search(r"^cite: .*$", base, re.MULTILINE)):
+            one.text = re.sub(r"^cite: .*$", lambda _: cited[0], one.text, count=1, flags=re.MULTILINE)
+        changes[file] = Change(file, texts(file), after)
+        changes[base_file] = Change(base_file, base, one.text)
         if one.entry:
             added.append(one.entry)
         if before is not None:
@@ -509,8 +529,8 @@ def _changes(planned: Iterable[Planned], library: Library, texts: Callable[[str]
     if added:
         written = texts(bibliography)
         head = f"{written.rstrip()}\n\n" if written and written.strip() else ""
-        changes.append(Change(bibliography, written, head + "\n".join(added)))
-    return Changes.of("imported", changes)
+        changes[bibliography] = Change(bibliography, written, head + "\n".join(added))
+    return Changes.of("imported", changes.values())
 
 
 def _joined(one: Planned, base: str | None, text: str, file: str) -> str:
