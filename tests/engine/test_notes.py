@@ -498,6 +498,31 @@ def test_a_second_import_knows_a_paper_of_a_short_title_and_one_that_was_renamed
             slug = "puppet"
 
 
+def test_a_second_import_tells_what_stands_twice_apart(base: Base) -> None:
+    text = """\
+# A Paper of Mine
+
+Q: Why?
+A: So.
+
+Q: Why?
+A: Otherwise.
+
+> We wind up all toys. (p. 1)
+
+> We wind up all toys. (p. 7)
+"""
+    untitled = "# Papers\n\n## \n\nhttps://example.org/a.pdf\n\nOne.\n\n## \n\nhttps://example.org/b.pdf\n\nTwo.\n"
+    imported(base, {"mine.md": text, "untitled.md": untitled})
+    before = base.files()
+    assert {one.status for one in imported(base, {"mine.md": text, "untitled.md": untitled}).cards} == {"same"}
+    assert base.files() == before
+    (changed, *_) = imported(base, {"mine.md": text.replace("Otherwise", "Not so").replace("p. 7", "p. 8")}).cards
+    assert (changed.status, changed.conflicts) == ("changed", [])
+    assert [one["answer"] for one in card(base, changed.slug)["questions"]] == ["So.", "Not so."]
+    assert [one["page"] for one in card(base, changed.slug)["quotes"]] == [1, 8]
+
+
 def test_a_second_import_knows_papers_that_were_merged(base: Base, inside: Inside) -> None:
     note = "# {title}\n\nTags: {tag}\n\n{words}\n\n![A drawing](a.svg)\n\n- [ ] Q: Why {tag}?\n"
     notes = {

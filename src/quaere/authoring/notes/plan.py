@@ -272,10 +272,15 @@ def _named(
     used: set[str] = set()
     merged = dict(_merged_before(library, texts))
     has_nameless = not all(any(_names(draft)) for draft in drafts)
-    before = dict(_imported_before(library, texts)) if has_nameless else {}
+    before: dict[tuple[str, str], list[str]] = {}
+    for key, slug in _imported_before(library, texts) if has_nameless else ():
+        before.setdefault(key, []).append(slug)
     for draft in drafts:
         slug = next((known[name] for name in _names(draft) if name in known), "")
-        slug = slug or before.get((posixpath.basename(draft.file), asked_alike(draft.title)), "")
+        if not slug and (
+            waiting := before.get((posixpath.basename(draft.file), asked_alike(draft.title or draft.file)))
+        ):
+            slug = waiting.pop(0)
         base = slug
         if not slug or slug in used:
             base = slug_of(draft, ())
@@ -289,8 +294,8 @@ def _named(
 
 
 def _imported_before(library: Library, texts: Callable[[str], str | None]) -> Iterable[tuple[tuple[str, str], str]]:
-    """Yield the cards that were imported, by the name of the note's file and the title."""
-    for slug, one in library.papers.items():
+    """Yield the cards that were imported, by the name of the note's file and the title; those made first come first."""
+    for slug, one in sorted(library.papers.items(), key=lambda item: (len(item[0]), item[0])):
         base = texts(f"{library.settings.papers}/{FOLDER}/{slug}.yml") or ""
         if not one.is_topic and (found := re.match(r"# Imported from (.*)\n", base)):
             yield (posixpath.basename(found[1]), asked_alike(one.reference.title)), slug
@@ -556,10 +561,10 @@ def _joined(one: Planned, base: str | None, text: str, file: str) -> str:
 
 
 def _joined_questions(one: Planned, new: list[Any], former: list[Any], text: str, file: str) -> str:
-    asked = {asked_alike(item["ask"]): n for n, item in enumerate(edit.fields(text).get("questions", []))}
-    before = {asked_alike(item["ask"]): item for item in former}
-    for n, item in enumerate(new):
-        alike = asked_alike(item["ask"])
+    there = edit.fields(text).get("questions", [])
+    asked = {alike: n for n, alike in enumerate(_alike(there, "ask"))}
+    before = dict(zip(_alike(former, "ask"), former, strict=True))
+    for n, (alike, item) in enumerate(zip(_alike(new, "ask"), new, strict=True)):
         if alike not in asked:
             if alike not in before:  # else the card's author has removed or reworded it
                 taken = {has["id"] for has in edit.fields(text).get("questions", [])}
@@ -578,20 +583,31 @@ def _joined_questions(one: Planned, new: list[Any], former: list[Any], text: str
     return text
 
 
+def _alike(items: Iterable[Mapping[str, Any]], name: str) -> list[tuple[str, int]]:
+    """Return what tells questions or quotes apart: their words, and the how many-th of the same words each is."""
+    counts: Counter[str] = Counter()
+    made = []
+    for item in items:
+        words = asked_alike(item[name])
+        made.append((words, counts[words]))
+        counts[words] += 1
+    return made
+
+
 def _joined_quotes(one: Planned, new: list[Any], former: list[Any], text: str, file: str) -> str:
-    before = {asked_alike(item["text"]): item for item in former}
-    gone = before.keys() - {asked_alike(item["text"]) for item in new}
-    for item in new:
-        alike = asked_alike(item["text"])
+    before = dict(zip(_alike(former, "text"), former, strict=True))
+    gone = before.keys() - set(_alike(new, "text"))
+    for alike, item in zip(_alike(new, "text"), new, strict=True):
         there = edit.fields(text).get("quotes", [])
-        places = {asked_alike(has["text"]): n for n, has in enumerate(there)}
+        places = {has: n for n, has in enumerate(_alike(there, "text"))}
         was = alike
         if alike not in places:
             if alike in before:
                 continue  # the card's author has removed or reworded it
-            was = next(iter(difflib.get_close_matches(alike, sorted(gone), n=1)), "")
+            close = difflib.get_close_matches(alike[0], [words for words, _ in sorted(gone)], n=1)
+            was = next((one for one in sorted(gone) if one[0] in close), alike)
             gone -= {was}
-            if not was:
+            if was == alike:
                 text = edit.append(text, ("quotes",), item, file)
                 continue
             if was not in places:
