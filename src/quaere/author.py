@@ -123,6 +123,7 @@ def ask(
     id: Annotated[str | None, typer.Option(help="The question's id; default: made of its words.")] = None,
     asked: _Day = None,
     by: _By = None,
+    private: Annotated[bool, typer.Option("--private", help="Show it to nobody else.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     project: Base = Path(),
@@ -132,7 +133,11 @@ def ask(
 
     base = _find(project)
     day = asked.date() if asked else datetime.date.today()
-    _done(base, lambda library: questions.ask(library, paper, question, id=id, asked=day, by=by), dry_run, as_json)
+
+    def made(library: Library) -> Changes:
+        return questions.ask(library, paper, question, id=id, asked=day, by=by, private=private)
+
+    _done(base, made, dry_run, as_json)
 
 
 def answer(

@@ -33,6 +33,8 @@ def lines(diff: str) -> list[str]:
 def test_a_question_is_asked_under_an_id_made_of_its_words(base: Base) -> None:
     some = questions.ask(base.library(), "toy", "Why are  the *scores* scaled by $\\sqrt d$?", id=None, asked=DAY)
     assert some.said == "asked toy.why-scores-scaled"
+    mine = questions.ask(base.library(), "toy", "And mine?", id=None, asked=DAY, private=True)
+    assert lines(mine.diff) == ["+  - {id: mine, ask: And mine?, asked: 2026-02-03, private: true}"]
     assert lines(made(base, some)) == [
         "+  - {id: why-scores-scaled, ask: Why are the *scores* scaled by $\\sqrt d$?, asked: 2026-02-03}"
     ]

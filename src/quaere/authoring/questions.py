@@ -23,7 +23,14 @@ _WORDS, _LETTERS = 5, 40
 
 
 def ask(
-    library: Library, slug: str, question: str, *, id: str | None, asked: datetime.date, by: str | None = None
+    library: Library,
+    slug: str,
+    question: str,
+    *,
+    id: str | None,
+    asked: datetime.date,
+    by: str | None = None,
+    private: bool = False,
 ) -> Changes:
     """Ask a question on a card.
 
@@ -34,6 +41,7 @@ def ask(
         id: The question's id; made of its words if None.
         asked: When it was asked.
         by: Who asked it.
+        private: Whether nobody else is shown it.
 
     Raises:
         MisuseError: There is no such card, the question is empty, or the id is taken or no id.
@@ -53,6 +61,8 @@ def ask(
             "choose another --id, or leave it out",
         )
     item = {"id": id, "ask": question, "asked": asked, **({"by": by} if by else {})}
+    if private:
+        item["private"] = True
     text = edit.append(paper.source, ("questions",), item, paper.file)
     return Changes.of(f"asked {slug}.{id}", [Change(paper.file, paper.source, text)])
 
