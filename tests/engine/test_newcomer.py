@@ -9,12 +9,14 @@ import shlex
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from itertools import product
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from benchmarks.generated import FAMILIES, GIVEN, KINDS, MANNERS, THINGS
 from quaere.authoring.entries import ascii_of
@@ -32,17 +34,47 @@ def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+def needed(requirements: Iterable[str], extra: str = "") -> Iterator[metadata.Distribution]:
+    """Yield the distributions of this environment that pip would install for these requirements, some several times."""
+    for one in map(Requirement, requirements):
+        if not one.marker or one.marker.evaluate({"extra": extra}):
+            found = metadata.distribution(one.name)
+            assert one.specifier.contains(found.version, prereleases=True), (
+                f"{one}: {found.version} works"
+            )
+            yield found
+            for name in ("", *one.extras):
+                yield from needed(found.requires or (), name)
+
+
 @dataclass(frozen=True)
 class Environment:
-    """Python in an environment of its own, into which the wheel is installed by steps."""
+    """Python in an environment of its own, into which the wheel is installed by steps.
+
+    What it needs is linked from this environment, for pip takes half a minute to load and unpack the same. That pip
+    finds as much by itself is seen by `make test-all`.
+    """
 
     python: Path
     wheel: Path
 
-    def install(self, extra: str, folder: Path) -> None:
+    @property
+    def packages(self) -> Path:
+        (packages,) = self.python.parents[1].glob("lib/python*/site-packages")
+        return packages
+
+    def install(self, extra: str) -> None:
+        (told,) = self.packages.glob("quaere-*.dist-info")
+        for distribution in needed(metadata.Distribution.at(told).requires or (), extra):
+            tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
+            for top in tops:
+                if not (self.packages / top).exists():
+                    (self.packages / top).symlink_to(distribution.locate_file(top))
+
+    def pip(self, *arguments: str | Path, folder: Path) -> None:
         # By the pip of this environment: to unpack one more takes seconds.
         pip = (sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--no-compile")
-        done = run(*pip, "--constraint", ROOT / "constraints.txt", f"{self.wheel}{extra}", folder=folder)
+        done = run(*pip, *arguments, folder=folder)
         assert done.returncode == 0, done.stderr
 
     def quaere(self, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -63,7 +95,8 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Enviro
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     made = Environment(folder / "bin/python", wheel)
-    made.install("", folder)
+    made.pip("--no-deps", wheel, folder=folder)
+    made.install("")
     return made
 
 
@@ -166,7 +199,7 @@ def test_the_first_page_of_the_guide_leads_from_nothing_to_a_whole_site(
     for kind, name, text in BLOCK.findall(first):
         if kind == "sh":
             assert text == "pip install 'quaere[site]'\n"
-            environment.install("[site]", tmp_path)
+            environment.install("site")
         elif kind == "console":
             transcripts[text] = "".join(day.transcript(text))
         else:
@@ -200,8 +233,10 @@ def test_the_first_page_of_the_guide_leads_from_nothing_to_a_whole_site(
 
 
 @pytest.mark.slow
-def test_all_that_zotero_exports_becomes_cards(tmp_path: Path, environment: Environment) -> None:
-    environment.install("[site]", tmp_path)
+def test_all_that_zotero_exports_becomes_cards(tmp_path: Path, wheel: Path) -> None:
+    venv.create(tmp_path / "environment")
+    environment = Environment(tmp_path / "environment/bin/python", wheel)
+    environment.pip("--constraint", ROOT / "constraints.txt", f"{wheel}[site]", folder=tmp_path)
     (tmp_path / "zotero.bib").write_text(zotero_export(1000), encoding="utf-8")
     for command in ("init", "add --card zotero.bib", "build"):
         done = environment.quaere(*command.split(), folder=tmp_path)
