@@ -151,6 +151,10 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     def on_pre_build(self, *, config: MkDocsConfig) -> None:
         """Have MkDocs find no pages: it would follow every link, even in circles, and wait for what is no file."""
         self._docs, config.docs_dir = config.docs_dir, os.devnull
+        # By now mkdocstrings has made what renders the documentation of modules.
+        plugin = config.plugins.get("mkdocstrings")
+        if plugin and plugin.plugin_enabled:  # type: ignore[attr-defined]
+            plugin.get_handler("python").env.bytecode_cache = _compiled("mkdocstrings")  # type: ignore[attr-defined]
 
     @event_priority(100)
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
