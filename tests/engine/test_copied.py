@@ -14,15 +14,13 @@ from _pytest.mark import ParameterSet
 from nbclient import NotebookClient
 
 from quaere.pages import notebook, render, scripts
-from quaere.project import Project
+from tests.own import LIBRARY, ROOT
 
-ROOT = Path(__file__).parents[2]
-LIBRARY = Project.find(ROOT).check()[0]
 SCRIPTS: dict[str, list[tuple[str, str]]] = {}
 for answer in LIBRARY.answers:
     SCRIPTS.setdefault(answer.module.partition(".")[2], []).append((answer.id, scripts.script(answer.code)))
 ENVIRONMENT = {**os.environ, **LIBRARY.settings.environment, "PYTHONPATH": str(ROOT)}
-QUICK = "lstm"
+QUICK = "relative_positions"
 """The module whose answers `make test` copies."""
 
 

@@ -10,9 +10,9 @@ from quaere.content.model import Verdict
 from quaere.content.states import State
 from quaere.pages import dump, render, seen
 from quaere.pages.view import View
-from quaere.project import Project
 from tests.engine.conftest import Base
 from tests.engine.test_private import said
+from tests.own import LIBRARY
 
 CARD = """\
 cite: toy2020
@@ -342,6 +342,6 @@ def test_a_card_of_a_module_keeps_it_and_one_that_says_it_has_none_keeps_that(ba
 def test_this_librarys_cards_can_all_be_lifted(tmp_path: Path) -> None:
     from quaere.authoring.migrating import migrate
 
-    made = migrate(Project.find(Path(__file__).parents[2]).read()[0])
+    made = migrate(LIBRARY)
     assert len(made.files) > 40
     assert all("\nschema: 2\n" in f"\n{change.after}" for change in made.files.values())

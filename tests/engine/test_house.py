@@ -20,9 +20,9 @@ from quaere.content.model import Library
 from quaere.errors import Faults
 from quaere.pages import dump
 from quaere.project import Project
+from tests.own import LIBRARY, ROOT
 from tools import mutants, verbs
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ALLOWED = {*sys.stdlib_module_names, "torch", "jaxtyping", "scipy", "tokenizers"}
 # What is no paper: it reads and writes the weights of several.
@@ -32,7 +32,7 @@ LAYERS = "reference_impl.layers"
 
 @pytest.fixture(scope="module")
 def library() -> Library:
-    return Project.find(ROOT).read()[0]
+    return LIBRARY
 
 
 def sources(folder: str) -> dict[str, str]:
@@ -177,7 +177,7 @@ BRITISH = re.compile(
 
 
 def test_words_are_spelled_as_in_torch() -> None:
-    cards = Project.find(ROOT).read()[0].papers.values()
+    cards = LIBRARY.papers.values()
     ids = {one.id for paper in cards for one in paper.card.questions}
     ids |= {one.id for paper in cards for one in paper.card.claims}
     # What has an id keeps it.

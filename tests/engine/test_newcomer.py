@@ -39,9 +39,7 @@ def needed(requirements: Iterable[str], extra: str = "") -> Iterator[metadata.Di
     for one in map(Requirement, requirements):
         if not one.marker or one.marker.evaluate({"extra": extra}):
             found = metadata.distribution(one.name)
-            assert one.specifier.contains(found.version, prereleases=True), (
-                f"{one}: {found.version} works"
-            )
+            assert one.specifier.contains(found.version, prereleases=True), f"{one}: {found.version} works"
             yield found
             for name in ("", *one.extras):
                 yield from needed(found.requires or (), name)

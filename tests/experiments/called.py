@@ -4,16 +4,12 @@ import contextlib
 import io
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from quaere import cli
 from quaere.project import Project
-
-ROOT = Path(__file__).parents[2]
-LIBRARY, FAULTS = Project.find(ROOT).read()
-"""Read once for all processes that are forked from one with this module."""
+from tests.own import FAULTS, LIBRARY, ROOT
 
 
 def read_once(project: Project, **_: Any) -> Any:

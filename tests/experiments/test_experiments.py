@@ -19,9 +19,10 @@ from nbclient import NotebookClient
 
 from quaere.content import results
 from quaere.content.results import Figure, Lines, Result
-from tests.experiments.called import LIBRARY, ROOT, called, shown_by
+from tests.experiments.called import called, shown_by
 from tests.experiments.conftest import environment, in_two, pool_of
 from tests.experiments.test_training import launched
+from tests.own import LIBRARY, ROOT
 
 SLUGS = sorted(slug for slug, paper in LIBRARY.papers.items() if paper.card.implementation == slug)
 RUNS = ROOT / ".quaere" / "runs"

@@ -1,16 +1,14 @@
 """Experiments that draw batches: two processes have the gradients of one on the joined batch."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quaere.project import Project
 from tests.experiments.conftest import in_two, pool_of
 from tests.experiments.gradients import first_gradients
 from tests.experiments.test_training import gradients
+from tests.own import LIBRARY
 
-LIBRARY = Project.find(Path(__file__).parents[2]).read()[0]
 # What two processes can share: the others draw no batches, or none that is trained on.
 IN_TWO = [slug for slug in sorted(LIBRARY.experiments) if slug not in ("performer", "attention_agent")]
 

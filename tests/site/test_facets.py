@@ -11,15 +11,15 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 from quaere.content.model import Card, Library
 from quaere.content.states import State
 from quaere.project import Project
+from tests.own import LIBRARY, ROOT
 from tests.site.conftest import PATIENCE
 
-ROOT = Path(__file__).parents[2]
 GOOGLE = "family=Google"
 
 
 @pytest.fixture(scope="module")
 def library() -> Library:
-    return Project.find(ROOT).read()[0]
+    return LIBRARY
 
 
 @pytest.fixture(scope="module")

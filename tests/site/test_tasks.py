@@ -16,7 +16,8 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from quaere.content.model import Library
 from quaere.content.states import State
 from quaere.project import Project
-from tests.site.conftest import PATIENCE, ROOT, Reader, by_kind
+from tests.own import LIBRARY, ROOT
+from tests.site.conftest import PATIENCE, Reader, by_kind
 
 CARD = "papers/transformer/"
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -30,7 +31,7 @@ def reader(page: Page) -> Reader:
 
 @pytest.fixture(scope="module")
 def library() -> Library:
-    return Project.find(ROOT).read()[0]
+    return LIBRARY
 
 
 def tab(page: Page, name: str) -> Locator:

@@ -11,17 +11,16 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from quaere.content.model import Library
 from quaere.pages import scripts
-from quaere.project import Project
+from tests.own import LIBRARY, ROOT
 from tests.site.conftest import with_mermaid
 
-ROOT = Path(__file__).parents[2]
 CARD = "papers/transformer/"
 MODULE = "reference/layers.attention/"
 
 
 @pytest.fixture(scope="module")
 def library() -> Library:
-    return Project.find(ROOT).read()[0]
+    return LIBRARY
 
 
 def links_of_questions(page: Page) -> list[tuple[str, str]]:
