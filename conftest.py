@@ -34,7 +34,6 @@ LONGEST = (
     "tests/fuzz/test_fuzz.py",
     "tests/papers/test_transformer.py",
     "tests/engine/test_cli.py",
-    "tests/engine/test_copied.py",
     "tests/site/test_markup.py",
     "tests/engine/test_incremental.py",
     "tests/engine/test_time.py",

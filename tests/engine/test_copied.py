@@ -1,6 +1,7 @@
 """What readers copy of this library's own answers runs as it is, in a file, in Python's shell and in a notebook.
 
-There is one process for a module and form; most are run by `make test-all` alone.
+There is one process for a module and form, and `make test-all` alone runs them: what is special in a doctest is copied
+in tests/engine/test_scripts.py, and an answer of this library from its card in tests/site/test_use.py.
 """
 
 import os
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from _pytest.mark import ParameterSet
 from nbclient import NotebookClient
 
 from quaere.pages import notebook, render, scripts
@@ -20,15 +20,10 @@ SCRIPTS: dict[str, list[tuple[str, str]]] = {}
 for answer in LIBRARY.answers:
     SCRIPTS.setdefault(answer.module.partition(".")[2], []).append((answer.id, scripts.script(answer.code)))
 ENVIRONMENT = {**os.environ, **LIBRARY.settings.environment, "PYTHONPATH": str(ROOT)}
-QUICK = "relative_positions"
-"""The module whose answers `make test` copies."""
+pytestmark = pytest.mark.slow
 
 
-def modules(names: list[str]) -> list[ParameterSet]:
-    return [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in names]
-
-
-@pytest.mark.parametrize("module", modules(list(SCRIPTS)))
+@pytest.mark.parametrize("module", SCRIPTS)
 def test_in_a_file(module: str, tmp_path: Path) -> None:
     for id, script in SCRIPTS[module]:
         (tmp_path / f"{id}.py").write_text(script, encoding="utf-8")
@@ -40,7 +35,7 @@ def test_in_a_file(module: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-300:] + done.stderr
 
 
-@pytest.mark.parametrize("module", modules(list(SCRIPTS)))
+@pytest.mark.parametrize("module", SCRIPTS)
 def test_in_the_shell(module: str, tmp_path: Path) -> None:
     text = "".join(script for _, script in SCRIPTS[module])
     done = subprocess.run(
@@ -53,7 +48,6 @@ def test_in_the_shell(module: str, tmp_path: Path) -> None:
     assert "IndentationError" not in done.stderr, done.stderr[-3000:]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("slug", [slug for slug, paper in LIBRARY.papers.items() if LIBRARY.module_of(paper)])
 def test_in_a_notebook(slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRONMENT.items():

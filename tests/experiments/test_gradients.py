@@ -1,5 +1,6 @@
 """Experiments that draw batches: two processes have the gradients of one on the joined batch."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.experiments.conftest import in_two, pool_of
 from tests.experiments.gradients import first_gradients
 from tests.experiments.test_training import gradients
+from tests.experiments.together import write_together
 from tests.own import LIBRARY
 
 # What two processes can share: the others draw no batches, or none that is trained on.
@@ -22,7 +24,7 @@ def alone_and_together(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, server: Any
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
     mine = (item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function))
-    wanted = [str(item.callspec.params["slug"]) for item in mine]
+    wanted = [str(item.callspec.params["slug"]) for item in mine if "slug" in item.fixturenames]
     # As a person launches them, or forked.
     if set(wanted) - set(ALWAYS):
         return gradients(1, *wanted), gradients(2, *wanted)
@@ -52,3 +54,8 @@ def test_two_processes_have_the_gradients_of_one_on_the_joined_batch(
         assert worst < 2e-5 * (size + 1), name
         # DETR's is the mean of what its processes show: its classes are weighed by the share.
         assert together["loss"] == pytest.approx(alone["loss"], rel=1e-3), name
+
+
+def test_two_processes_are_joined_and_the_first_of_them_writes(server: Any, tmp_path: Path) -> None:
+    in_two(server, tmp_path, write_together, tmp_path / "lines")
+    assert (tmp_path / "lines").read_text() == "2 processes\n"

@@ -138,7 +138,9 @@ def test_parameters_that_do_not_train_are_not_counted() -> None:
     assert count_parameters(model) == 6
 
 
-def test_two_processes_are_joined_and_the_first_of_them_writes(tmp_path: Path) -> None:
+# Two that are forked, with the variables that the launcher sets, are joined in test_gradients.
+@pytest.mark.slow
+def test_two_launched_processes_are_joined_and_the_first_of_them_writes(tmp_path: Path) -> None:
     command = launched(2, str(TOGETHER), str(tmp_path / "lines"))
     subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, timeout=120, check=True)
     assert (tmp_path / "lines").read_text() == "2 processes\n"

@@ -1,4 +1,4 @@
-"""Write the number of launched processes to a file, on the main process."""
+"""Write the number of joined processes to a file, on the main process."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from reference_impl.experiments.training import accelerator, run_on_main_process
 
 
-def main() -> None:
-    file, joined = Path(sys.argv[1]), accelerator("auto")
+def write_together(file: Path) -> None:
+    joined = accelerator("auto")
 
     def write() -> None:
         with file.open("a") as lines:
@@ -19,4 +19,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write_together(Path(sys.argv[1]))

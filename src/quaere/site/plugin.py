@@ -153,8 +153,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         self._docs, config.docs_dir = config.docs_dir, os.devnull
         # By now mkdocstrings has made what renders the documentation of modules.
         plugin = config.plugins.get("mkdocstrings")
-        if plugin and plugin.plugin_enabled:  # type: ignore[attr-defined]
-            plugin.get_handler("python").env.bytecode_cache = _compiled("mkdocstrings")  # type: ignore[attr-defined]
+        if plugin and plugin.plugin_enabled:
+            plugin.get_handler("python").env.bytecode_cache = _compiled("mkdocstrings")
 
     @event_priority(100)
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
