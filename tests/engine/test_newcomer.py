@@ -67,7 +67,7 @@ class Environment:
             tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
             for top in tops:
                 if not (self.packages / top).exists():
-                    (self.packages / top).symlink_to(distribution.locate_file(top))
+                    (self.packages / top).symlink_to(str(distribution.locate_file(top)))
 
     def pip(self, *arguments: str | Path, folder: Path) -> None:
         # By the pip of this environment: to unpack one more takes seconds.
