@@ -154,7 +154,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         # By now mkdocstrings has made what renders the documentation of modules.
         plugin = config.plugins.get("mkdocstrings")
         if plugin and plugin.plugin_enabled:
-            plugin.get_handler("python").env.bytecode_cache = _compiled("mkdocstrings")
+            compiled = Compiled(self.project.cache, f"{self.project.code} mkdocstrings")
+            plugin.get_handler("python").env.bytecode_cache = compiled
 
     @event_priority(100)
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
