@@ -19,6 +19,7 @@ import json
 import operator
 import re
 import string
+import sys
 import unicodedata
 from array import array
 from collections import defaultdict
@@ -375,7 +376,8 @@ class Words:
         self._waiting: list[Read] = []
         # A hundred thousand words and millions of numbers.
         self._texts: dict[str, array[int]] = defaultdict(partial(array, "I"))
-        self._named: dict[str, list[str]] = defaultdict(list)
+        self._named: dict[str, array[int]] = defaultdict(partial(array, "I"))
+        self._places: dict[str, list[str]] = defaultdict(list)
 
     def add(self, read: Read) -> None:
         """Add a page."""
@@ -390,7 +392,8 @@ class Words:
                 self._texts[word].append(entry.number)
             for line in entry.named.split("\n") if entry.named else ():
                 word, _, where = line.partition(" ")
-                self._named[word].append(f"{entry.number}{where}")
+                self._named[word].append(entry.number)
+                self._places[word].append(sys.intern(where))
         self._waiting.clear()
 
     def files(self) -> Iterator[tuple[str, str]]:
@@ -400,8 +403,11 @@ class Words:
         for word in sorted(self._texts.keys() | self._named.keys()):
             words[shard(word)].append(word)
         for path, some in words.items():
-            lines = (_line(word, self._texts.get(word, ()), self._named.get(word, ())) for word in some)
-            yield path, _json("\n".join(lines))
+            yield path, _json("\n".join(map(self._line, some)))
+
+    def _line(self, word: str) -> str:
+        named = zip(self._named.get(word, ()), self._places.get(word, ()), strict=True)
+        return _line(word, self._texts.get(word, ()), [f"{number}{where}" for number, where in named])
 
 
 def changes(gone: Iterable[Read], come: Iterable[Read]) -> dict[str, Changes]:
