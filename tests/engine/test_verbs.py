@@ -22,6 +22,7 @@ FILES: dict[str, str | bytes] = {
     "questions:\n- {id: begun, ask: Begun?, asked: 2026-01-01}\n",
     "papers/other.yml": "cite: toy2020\nimplementation: null\ntags: [merged]\n",
     "papers/spare.yml": "cite: toy2020\nidea: Nobody names it.\nimplementation: null\n",
+    "papers/spare/string.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
     "notes/new.md": "# A paper on marionettes\n\nA note with ![a string](string.png).\n\n- [ ] Q: Who pulls?\n",
     "papers/blank.yml": "cite: toy2020  \nidea: Blanks.\nimplementation: null \n",
     "more.bib": "@misc{more2021,\n  title = {More},\n  author = {Maker, Bo},\n  year = {2021},\n}\n",
