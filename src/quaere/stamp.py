@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import stat
@@ -212,20 +213,40 @@ def file(root: Path, site: Path, kind: str, served_at: str = "") -> Path:
 
 def read(file: Path) -> Any:
     """Return what was kept in a file; None if there is nothing, or something else."""
+    return next(read_all(file), None)
+
+
+def read_all(file: Path) -> Iterator[Any]:
+    """Yield the values that were kept in a file; none if there are none, or something else."""
     try:
-        digest, _, data = file.read_bytes().partition(b"\n")
-        return json.loads(data) if digest.decode() == hashlib.sha256(data).hexdigest() else None
+        data = file.read_bytes()
+        end = data.rfind(b"\n", 0, -1) + 1
+        if data[end:].strip().decode() != hashlib.sha256(memoryview(data)[:end]).hexdigest():
+            return
+        lines = io.BytesIO(data)
+        while lines.tell() < end:
+            yield json.loads(lines.readline())
     except (OSError, ValueError, RecursionError):
-        return None
+        return
 
 
 def write(file: Path, value: Any) -> None:
     """Keep a value in a file, if that is possible."""
+    write_all(file, [value])
+
+
+def write_all(file: Path, values: Iterable[Any]) -> None:
+    """Keep values in a file, one a line, if that is possible; a digest in the last line tells whether it is whole."""
     part = file.with_name(f"{file.name}.{os.getpid()}")
     try:
-        data = json.dumps(value).encode(errors="surrogatepass")
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+        digest = hashlib.sha256()
+        with part.open("wb") as opened:
+            for value in values:
+                line = json.dumps(value).encode(errors="surrogatepass") + b"\n"
+                digest.update(line)
+                opened.write(line)
+            opened.write(digest.hexdigest().encode() + b"\n")
         part.replace(file)
     except (OSError, ValueError):
         with contextlib.suppress(OSError):

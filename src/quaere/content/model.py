@@ -498,6 +498,11 @@ class Library:
         return frozenset([*addresses.LISTS, *cards, *modules, *self.docs])
 
     @cached_property
+    def marked_pages(self) -> Set[str]:
+        """The paths of pages that hold a sign which begins another part of an address; mostly there are none."""
+        return frozenset(path for path in self.pages if "#" in path or "?" in path)
+
+    @cached_property
     def _other_files(self) -> Set[str]:
         return self.files | self.attachments.keys()
 

@@ -5,10 +5,11 @@ Everything is made from what summaries say, in time that grows linearly with car
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from markupsafe import Markup
 
@@ -60,6 +61,12 @@ class Kin:
         in_order = tuple((state, counts[state]) for state in _ORDER if counts[state])
         told = paper.slug, paper.name, paper.title, paper.heading, paper.year
         return cls(*told, bool(paper.module), paper.builds_on, in_order)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all of it."""
+        told = (self.slug, self.name, self.title, self.heading, self.year, self.has_code, self.builds_on, self.counts)
+        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from quaere.content.bibliography.reference import Reference
 from quaere.content.model import Asked, Library, Module, Paper
 from quaere.content.results import Result
+from quaere.pages.lineage import Kin
 from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary
 from quaere.pages.view import View
@@ -53,6 +54,7 @@ _FEW = 8
 """Parts of an answer that are not worth remembering."""
 _ASKED = frozenset({"get", "has", "keys", "value", "call"})
 _PLAIN = frozenset({str, Markup, int, float, bool, type(None), bytes, datetime.date, datetime.datetime})
+_DIGESTED = (Paper, Summary, Reference, Kin)
 _NEVER = "?"
 """A question without an answer: what asked it is made each time."""
 
@@ -220,7 +222,7 @@ class _Notebook:
 
     def digest(self, value: Any) -> str:
         """Return a digest of a value, which for what is large is made once."""
-        if isinstance(value, Paper | Summary | Reference):
+        if isinstance(value, _DIGESTED):
             return value.digest
         is_long = isinstance(value, tuple) and len(value) > _FEW
         if not is_long and not isinstance(value, Module | Mapping):
@@ -253,7 +255,7 @@ class _Notebook:
                 parts.append(f"{type(value).__name__}.{value.name};")
             case None | bool() | int() | float() | str() | bytes() | datetime.date():
                 parts.append(f"{value!r};")
-            case Paper() | Summary() | Reference() | Module() | Mapping():
+            case Paper() | Summary() | Reference() | Kin() | Module() | Mapping():
                 parts.append(f"{type(value).__name__}<{self.digest(value)}>")
             case BaseModel():
                 parts.append(f"{type(value).__name__}{value.model_dump_json()};")

@@ -459,7 +459,7 @@ class Here:
     def to(self, target: str) -> str:
         """Return the relative link from this page to another, with its query and fragment."""
         path, mark, rest = _TARGET.fullmatch(target).groups()  # type: ignore[union-attr]
-        if mark and target in self.view.library.pages:  # a file's name may hold such signs
+        if mark and (marked := self.view.library.marked_pages) and target in marked:
             path, mark, rest = target, "", ""
         if path == self.path and mark == "#":
             return f"#{rest}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -101,27 +101,33 @@ class Kept:
     @classmethod
     def read(cls, file: Path, key: str) -> Kept:
         """Return what is kept in a file; nothing if it was made under another key."""
-        told = stamp.read(file)
+        lines = stamp.read_all(file)
+        told = next(lines, None)
         if not isinstance(told, dict) or told.get("key") != key:
             return cls(key)
         try:
-            questions = Questions((question, answer) for question, answer in told.pop("questions"))
-            made = {
-                name: {path: _made(one, len(questions)) for path, one in told.pop(name).items()}
-                for name in ("by_mkdocs", "outputs")
-            }
-            return cls(**told | made | {"questions": questions, "names": tuple(told["names"])})
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+            questions = Questions((question, answer) for question, answer in next(lines))
+            made: tuple[dict[str, Made], dict[str, Made]] = {}, {}
+            for is_output, path, *one in lines:
+                made[is_output][path] = _made(one, len(questions))
+            by_mkdocs, outputs = made
+            names = tuple(told.pop("names"))
+            return cls(**told, by_mkdocs=by_mkdocs, outputs=outputs, questions=questions, names=names)
+        except (StopIteration, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
             return cls(key)
 
     def write(self, file: Path) -> None:
         """Keep it in a file."""
-        values = {name.name: getattr(self, name.name) for name in dataclasses.fields(self)}
+        stamp.write_all(file, self._lines())
+
+    def _lines(self) -> Iterator[Any]:
+        """Yield it in small parts: all of it at once would fill the memory."""
+        long = ("by_mkdocs", "outputs", "questions")
+        yield {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name not in long}
         questions, numbers = self.questions.only(one.asked for one in self.outputs.values())
-        values["questions"] = list(questions.answers.items())
-        for name in ("by_mkdocs", "outputs"):
-            values[name] = {path: _told(one, numbers) for path, one in values[name].items()}
-        stamp.write(file, values)
+        yield list(questions.answers.items())
+        for is_output, made in enumerate((self.by_mkdocs, self.outputs)):
+            yield from ([is_output, path, *_told(one, numbers)] for path, one in made.items())
 
 
 def _told(made: Made, numbers: Mapping[int, int]) -> list[Any]:
