@@ -1,9 +1,11 @@
 """What is kept is made once, and never trusted."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jinja2 import Environment
@@ -111,18 +113,35 @@ def test_what_a_build_does_not_ask_for_is_held_no_longer(tmp_path: Path) -> None
     assert made == ["old", "used", "old"]
 
 
-def test_templates_are_compiled_once_and_anew_by_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(cache: Cache, made_by: str) -> None:
+def test_templates_are_compiled_once_and_never_read_from_a_knowledge_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "FOLDER", tmp_path / "compiled")
+    again: list[str] = []
+
+    def load(name: str = "head.html") -> None:
         monkeypatch.setattr(compiled, "_HELD", {})  # as in another process
-        view = render.view(Library({}, {}, (), (), {}), {}, store=cache, made_by=made_by)
-        view.templates.get_template("head.html")
+        cache = Cache(tmp_path / "cache")
+        mine = Library({}, {}, (), (), {}, templates={"mine.html": "{{ view.name }}"})
+        render.view(mine, {}, store=cache, kept=cache.get).templates.get_template(name)
         cache.flush()
 
-    def compile_again(*_: object, **__: object) -> None:
-        raise AssertionError("compiled again")
+    def compile_again(self: Environment, *given: Any, **named: Any) -> Any:
+        again.append("compiled")
+        return whole(self, *given, **named)
 
-    load(Cache(tmp_path), "some code")
+    whole = Environment.compile
+    load()
     monkeypatch.setattr(Environment, "compile", compile_again)
-    load(Cache(tmp_path), "some code")
-    with pytest.raises(AssertionError, match="compiled again"):
-        load(Cache(tmp_path), "other code")
+    load()
+    assert not again
+    for file in (tmp_path / "compiled").iterdir():
+        file.write_bytes(file.read_bytes()[:-9])
+    load()
+    assert again == ["compiled"]
+    load("mine.html")
+    assert not (tmp_path / "cache").exists()
+    shutil.rmtree(tmp_path / "compiled")
+    (tmp_path / "compiled").write_bytes(b"in the way")
+    load()
+    assert len(again) == 3

@@ -116,7 +116,7 @@ def view(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        bytecode_cache=Compiled(store, made_by),
+        bytecode_cache=Compiled("pages"),
         auto_reload=False,  # what is made from one view is made from the same templates
     )
     # Templates and filters reach the library by this alone, so that what they ask of it is known.

@@ -255,8 +255,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
     @event_priority(-100)
     def on_env(self, env: Any, config: MkDocsConfig, files: Files) -> Any:
         """Keep the environment that renders the shells, and its compiled templates."""
-        made_by = " ".join((self.project.code, *env.extensions))
-        env.bytecode_cache = env.bytecode_cache or Compiled(self.project.cache, made_by)
+        env.bytecode_cache = env.bytecode_cache or Compiled(f"theme {sorted(env.extensions)}")
         self._environment, self._files = env, files
         return env
 
