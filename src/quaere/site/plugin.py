@@ -154,8 +154,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         # By now mkdocstrings has made what renders the documentation of modules.
         plugin = config.plugins.get("mkdocstrings")
         if plugin and plugin.plugin_enabled:
-            compiled = Compiled(self.project.cache, f"{self.project.code} mkdocstrings")
-            plugin.get_handler("python").env.bytecode_cache = compiled
+            env = plugin.get_handler("python").env
+            env.bytecode_cache = Compiled(f"mkdocstrings {sorted(env.extensions)}")
 
     @event_priority(100)
     def on_files(self, files: Files, config: MkDocsConfig) -> Files:
