@@ -1,5 +1,6 @@
 """A build that makes only what has changed gives what a clean one gives, whatever was kept and whatever has changed."""
 
+import ast
 import dataclasses
 import json
 import shutil
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
 from quaere import stamp
+from quaere.content import answers
 from quaere.pages import render, seen
 from quaere.pages.page import Page
 from quaere.pages.view import View
@@ -249,6 +251,26 @@ def test_a_library_is_read_as_it_was_from_what_is_kept(base: Base) -> None:
         assert dict(kept.papers[slug].places) == dict(paper.places)
         assert kept.papers[slug].links == paper.links
     assert kept.papers["ball"].links
+
+
+def test_answers_are_read_anew_only_if_a_module_changes(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = MODULE.format(summary="As.", slug="toy", prose="Since.", number=1, sum=2)
+    base.write({"reference_impl/__init__.py": "", "reference_impl/play.py": module})
+    cold, _ = base.project.check(keep=True)
+    parse, again = answers._parsed, list[str]()
+
+    def parse_again(code: str) -> ast.Module:
+        again.append(code)
+        return parse(code)
+
+    monkeypatch.setattr(answers, "_parsed", parse_again)
+    kept, _ = base.project.check()
+    assert (kept.answers, kept.modules) == (cold.answers, cold.modules)
+    assert kept.answers
+    assert not again
+    base.write({"reference_impl/play.py": module.replace("Since.", "So.")})
+    assert base.project.check()[0].answers != cold.answers
+    assert any("So." in code for code in again)
 
 
 def test_without_a_change_nothing_is_imported_that_takes_time(base: Base) -> None:

@@ -17,14 +17,16 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 import griffe
 
+from quaere import stamp
+from quaere.cache import Cache
 from quaere.content import files
 from quaere.content.model import Answer, Module
 from quaere.errors import AnswerError, Place, nearest
@@ -77,7 +79,7 @@ def _titled(docstring: str) -> str:
 
 
 def read(
-    root: Path, package: str, versions: Mapping[str, str]
+    root: Path, package: str, versions: Mapping[str, str], cache: Cache | None = None
 ) -> tuple[tuple[Answer, ...], tuple[Module, ...], list[AnswerError]]:
     """Read the answers and the modules of a package.
 
@@ -85,17 +87,83 @@ def read(
         root: The folder that holds the package.
         package: The package's name.
         versions: The versions that answers run on; they are part of each answer's key.
+        cache: What keeps those of a package without faults.
 
     Returns:
         The answers in the order of their modules and lines, the modules, and what is wrong with the docstrings.
     """
-    package_source, faults = _Package.read(root, package)
+    sources, faults = _sources(root, package)
+    source = _source(sources, versions)
+    if cache and not faults and (kept := cache.find(source)) is not None:
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            return *_told_again(kept, sources), []
+    package_source, wrong = _Package.of(sources)
+    faults += wrong
     answers: list[Answer] = []
     for name in package_source.files:
         found, wrong = _answers(name, package_source, versions)
         answers += found
         faults += wrong
-    return tuple(answers), tuple(_modules(package_source)), faults
+    modules = tuple(_modules(package_source))
+    if cache and not faults:
+        cache.keep([(source, _told(answers, modules))])
+    return tuple(answers), modules, faults
+
+
+@dataclass(frozen=True)
+class _Source:
+    file: str
+    text: str
+    is_sound: bool
+
+
+def _sources(root: Path, package: str) -> tuple[dict[str, _Source], list[AnswerError]]:
+    """Return the package's modules as they are written, by dotted name."""
+    sources = {}
+    found, faults = files.below(root, package, AnswerError, lambda path: path.endswith(".py"))
+    for file in found.values():
+        parts = PurePosixPath(file).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if not all(part.isidentifier() for part in parts):
+            problem, hint = f"`{parts[-1]}.py` is no name of a module", "use letters, digits and _"
+            faults.append(AnswerError(Place(file), problem, hint))
+            continue
+        try:
+            text, wrong = files.text(files.read(root, file, AnswerError, package) or b"", file, AnswerError)
+        except AnswerError as error:
+            faults.append(error)
+            continue
+        faults += wrong
+        sources[name] = _Source(file, text.removeprefix("\ufeff").replace("\r\n", "\n"), not wrong)
+    return sources, faults
+
+
+def _source(sources: Mapping[str, _Source], versions: Mapping[str, str]) -> bytes:
+    told = [(name, one.file, one.text) for name, one in sources.items()]
+    return f"answers {stamp.code()} {json.dumps([dict(versions), told])}".encode()
+
+
+def _told(answers: Iterable[Answer], modules: Iterable[Module]) -> str:
+    """Write them so that `_told_again` reads them; what is in the modules is known."""
+    return json.dumps([[asdict(one) for one in answers], [asdict(replace(one, source="")) for one in modules]])
+
+
+def _told_again(told: str, sources: Mapping[str, _Source]) -> tuple[tuple[Answer, ...], tuple[Module, ...]]:
+    answers, modules = json.loads(told)
+    return (
+        tuple(
+            Answer(
+                **one
+                | {
+                    "place": Place(**one["place"]),
+                    "parts": tuple((kind, text) for kind, text in one["parts"]),
+                    "imports": tuple(one["imports"]),
+                }
+            )
+            for one in answers
+        ),
+        tuple(Module(**one | {"source": sources[one["name"]].text}) for one in modules),
+    )
 
 
 @dataclass(frozen=True)
@@ -109,29 +177,17 @@ class _Package:
     imports: dict[str, frozenset[str]]
 
     @classmethod
-    def read(cls, root: Path, package: str) -> tuple[_Package, list[AnswerError]]:
-        modules, texts, trees = {}, {}, {}
-        found, faults = files.below(root, package, AnswerError, lambda path: path.endswith(".py"))
-        for file in found.values():
-            parts = PurePosixPath(file).with_suffix("").parts
-            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            if not all(part.isidentifier() for part in parts):
-                problem, hint = f"`{parts[-1]}.py` is no name of a module", "use letters, digits and _"
-                faults.append(AnswerError(Place(file), problem, hint))
-                continue
-            try:
-                text, wrong = files.text(files.read(root, file, AnswerError, package) or b"", file, AnswerError)
-            except AnswerError as error:
-                faults.append(error)
-                continue
-            faults += wrong
-            modules[name], texts[name] = file, text.removeprefix("\ufeff").replace("\r\n", "\n")
+    def of(cls, sources: Mapping[str, _Source]) -> tuple[_Package, list[AnswerError]]:
+        trees, faults = {}, []
+        for name, one in sources.items():
             trees[name] = ast.Module([], [])
             try:
-                trees[name] = trees[name] if wrong else _parsed(texts[name])
+                trees[name] = _parsed(one.text) if one.is_sound else trees[name]
             except SyntaxError as error:
-                place = Place(file, error.lineno or 1, error.offset or 1)
+                place = Place(one.file, error.lineno or 1, error.offset or 1)
                 faults.append(AnswerError(place, f"not Python: {error.msg}"))
+        modules = {name: one.file for name, one in sources.items()}
+        texts = {name: one.text for name, one in sources.items()}
         digests = {name: _digest(_unnamed(text, trees[name])) for name, text in texts.items()}
         self = cls(modules, texts, digests, trees, {})
         self.imports.update((name, frozenset(self.imported(tree, name))) for name, tree in trees.items())

@@ -46,7 +46,7 @@ def load(
     drafts, unread, card_faults = cards.read(root, settings.papers, cache)
     cache = cache or Cache(root, is_read_only=True)
     book, bib_faults = _bibliography(root, settings.bibliography, cache)
-    found, modules, answer_faults = answers.read(root, settings.implementation, versions)
+    found, modules, answer_faults = answers.read(root, settings.implementation, versions, cache)
     own = {one.name.partition(".")[2] for one in modules}
     papers, cite_faults = _cited(drafts, book, settings.bibliography, own, cache)
     unsound = frozenset({draft.slug for draft in drafts} - papers.keys() | unread)

@@ -562,7 +562,11 @@ class Here:
     def code(self, text: str, language: str) -> Markup:
         """Show code."""
         made = self.view.templates.get_template("code.html")
-        return Markup(made.render(language=language, body=markup.highlighted(text, language)))
+        # Of answers, a card has many and a library few.
+        source = f"{language} {self.view.code} {text}".encode(errors="surrogatepass")
+        keep = self.view.kept if language == "pycon" else not_kept
+        body = keep(source, lambda: str(markup.highlighted(text, language)))
+        return Markup(made.render(language=language, body=Markup(body)))
 
 
 @lru_cache(10_000)
