@@ -6,6 +6,11 @@ import os
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long something takes on a busy machine says nothing of it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 os.environ["REFERENCE_IMPL_CHECK_SHAPES"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -149,14 +149,13 @@ def test_the_search_finds_first_what_the_site_s_does() -> None:
     assert {query: finder.find(query)[0].name for query in wanted} == wanted
 
 
-def test_a_name_that_begins_so_is_found_before_a_weightier_one(base: Base) -> None:
+def test_a_name_that_begins_so_is_found_before_a_weightier_one(tmp_path: Path) -> None:
     titles = {"ends": "End-to-end memory networks", "begins": "Memory networks for dialogue"}
     entries = [f"@misc{{{slug}, title={{{title}}}, author={{Roe, R.}}, year=2020}}" for slug, title in titles.items()]
     asked = "questions:\n" + "".join(f"  - {{id: q{n}, ask: 'What, {n}?', asked: 2020-01-01}}\n" for n in range(12))
     cards = {f"papers/{slug}.yml": f"cite: {slug}\nidea: One.\n{asked if slug == 'ends' else ''}" for slug in titles}
-    base.write({"papers/references.bib": "\n".join(entries), **cards})
-    papers = {slug: paper for slug, paper in Project.open(base.root).papers.items() if slug in titles}
-    assert [hit.name for hit in Finder(papers).find("memory networks")][:2] == ["begins", "ends"]
+    Base(tmp_path).write({"papers/references.bib": "\n".join(entries), **cards})
+    assert [hit.name for hit in Finder(Project.open(tmp_path).papers).find("memory networks")][:2] == ["begins", "ends"]
 
 
 def test_a_card_comes_whole_in_short_replies(asked: Session) -> None:
