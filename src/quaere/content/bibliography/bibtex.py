@@ -128,7 +128,9 @@ class Bibliography:
         faults: dict[str, BibError] = {}
         for key in keys:
             if entry := self._named(key):
-                reference, wrong = self._kept(entry, cache) if cache else self.reference(entry)
+                if entry.key not in self._read:
+                    self._read[entry.key] = self._kept(entry, cache) if cache else self.reference(entry)
+                reference, wrong = self._read[entry.key]
                 if reference:
                     found[key] = reference
                 faults |= {str(fault): fault for fault in wrong}
