@@ -114,11 +114,13 @@ class Base:
 
     def python(self, code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run code in the folder, in a process of its own that has imported quaere."""
-        return forks().run(code, arguments, self.root, {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment})
+        variables = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **environment}
+        return forks(os.getpid()).run(code, arguments, self.root, variables)
 
 
 @functools.cache
-def forks() -> Forks:
+def forks(_process: int) -> Forks:
+    """Return what calls the command. A copy of this process has its own, for one makes calls one after another."""
     return Forks()
 
 

@@ -65,7 +65,9 @@ def site() -> Path:
         # Files that did not change are not touched; the folder's own time says when it was built.
         built = index.parent.stat().st_mtime if index.exists() else 0
         folders = ("docs", "papers", "reference_impl", "src")
-        sources = (path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix != ".pyc")
+        sources = (
+            path for folder in folders for path in (ROOT / folder).rglob("*") if path.parent.name != "__pycache__"
+        )
         if any(path.is_file() and path.stat().st_mtime > built for path in (ROOT / "mkdocs.yml", *sources)):
             # An answer that is broken makes `build` fail, and the site that shows it is built all the same.
             subprocess.run([Path(sys.executable).with_name("quaere"), "build"], cwd=ROOT, check=False)
@@ -81,7 +83,8 @@ def thousand() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         makers = [ROOT / "constraints.txt", Path(generated.__file__)]
-        makers += sorted(path for path in (ROOT / "src").rglob("*") if path.is_file() and path.suffix != ".pyc")
+        sources = sorted(path for path in (ROOT / "src").rglob("*") if path.parent.name != "__pycache__")
+        makers += (path for path in sources if path.is_file())
         key = hashlib.sha256(b"\0".join(path.read_bytes() for path in makers)).hexdigest()
         made = folder / "made-by"
         if not made.exists() or made.read_text() != key:
