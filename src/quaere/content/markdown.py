@@ -81,14 +81,12 @@ _MATH_SPAN = rf"\$(?![\s$])(?:[^$`|\\\[\n]|\\[^\[\n]|{_SINGLE})+(?<!\s)\$(?!\d)"
 _WORDS = r"[^\[\]`$|\\<~@^!\t\n hw]|[!^](?!\[)|[ ](?![ ]{3})|h(?!ttps?:)|w(?!ww\.)"
 _CERTAIN = re.compile(
     rf"""
-    (?:
-        \[\[[^\[\]|\\\n]+\]\](?![(\[])
-        | \[(?:[ xX]|![\w-]+)\](?![(\[:])
-        | {_WORDS} | \n | {_CODE_SPAN} | {_MATH_SPAN}
-        | ^\|(?:{_WORDS}|{_CODE_SPAN}|{_MATH_SPAN}|\|)*+$
-        | (?<![^\n]\n)^\$\$(?:[^$`\\\[\n]|\\[^\[\n]|\n(?![ ]*\n)|{_SINGLE})+\$\$$
-        | ^```\w*\n(?:[^`\[]|{_SINGLE})*\n```$
-    )*+
+    \[\[[^\[\]|\\\n]+\]\](?![(\[])
+    | \[(?:[ xX]|![\w-]+)\](?![(\[:])
+    | (?:{_WORDS}|\n)+ | {_CODE_SPAN} | {_MATH_SPAN}
+    | ^\|(?:{_WORDS}|{_CODE_SPAN}|{_MATH_SPAN}|\|)*$
+    | (?<![^\n]\n)^\$\$(?:[^$`\\\[\n]|\\[^\[\n]|\n(?![ ]*\n)|{_SINGLE})+\$\$$
+    | ^```\w*\n(?:[^`\[]|{_SINGLE})*\n```$
     """,
     re.VERBOSE | re.MULTILINE,
 )
@@ -139,7 +137,13 @@ def is_certain(text: str) -> bool:
 
     If not, the parser must say which are.
     """
-    return "\r" not in text and bool(_CERTAIN.fullmatch(text)) and not _DEEP.search(text)
+    if "\r" in text or _DEEP.search(text):
+        return False
+    # Piece by piece, none of which is looked at in another way because of what follows.
+    at = 0
+    while found := _CERTAIN.match(text, at):
+        at = found.end()
+    return at == len(text)
 
 
 class _Source:

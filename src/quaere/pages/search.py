@@ -51,12 +51,13 @@ COMMON = frozenset(
 """Words that hardly tell pages apart: only names are found by them."""
 _UNFOUND = COMMON | {"", *string.ascii_lowercase, *string.digits}
 
-_TO_END = r'[^>"]*+(?:"[^"]*"[^>"]*+)*+>'
+# No possessive repeats: Python before 3.11.5 matches them wrongly.
+_TO_END = r'[^>"]*(?:"[^"]*"[^>"]*)*>'
 
 _UNREAD = re.compile(
     # From tag to tag is faster than `.*?`.
     "|".join(
-        rf"<{start}[^<]*+(?:<(?!/{tag}>)[^<]*+)*+</{tag}>"
+        rf"<{start}[^<]*(?:<(?!/{tag}>)[^<]*)*</{tag}>"
         for start, tag in (
             (r"(script|style|math)\b", r"\1"),
             ('details class="mkdocstrings-source">', "details"),
@@ -66,10 +67,10 @@ _UNREAD = re.compile(
             ('div class="(?:arithmatex|q-copies)"', "div"),
         )
     )
-    + r'|<h[1-6] id="cite_"[^<]*+(?:<(?!h[1-6]\b)[^<]*+)*+'
+    + r'|<h[1-6] id="cite_"[^<]*(?:<(?!h[1-6]\b)[^<]*)*'
 )
 """What is no text, what is said twice or on every card, entries of the bibliography, and equations that stand alone."""
-_EXCLUDED = re.compile(r"<(\w+)\b[^>]*\sdata-search-exclude\b[^<]*+(?:<(?!/\1>)[^<]*+)*+</\1>")
+_EXCLUDED = re.compile(r"<(\w+)\b[^>]*\sdata-search-exclude\b[^<]*(?:<(?!/\1>)[^<]*)*</\1>")
 _PART = re.compile(
     r'<(?:h(?P<level>[1-6])\b[^>]*?\sid="(?P<id>[^"]*)"[^>]*>(?P<title>.*?)</h(?P=level)>'
     r'|div class="q-claim" id="(?P<claim>[^"]*)">\s*<p>(?P<says>.*?)</p>)',
