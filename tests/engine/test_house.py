@@ -1,7 +1,9 @@
 """The house's own rules: what belongs together has one name, data take one road, and what is written down is so."""
 
 import ast
+import importlib
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 import typer.main
 import yaml
 
+import quaere
 from quaere import cli
 from quaere.content import model, settings
 from quaere.content.model import Library
@@ -275,6 +278,26 @@ def test_the_engine_names_no_paper(library: Library) -> None:
         if word.search(line)
     ]
     assert not faults
+
+
+def test_no_pattern_has_possessive_repeats() -> None:
+    """Python before 3.11.5 matches them wrongly."""
+
+    def is_possessive(part: object) -> bool:
+        if isinstance(part, tuple | list | re._parser.SubPattern):  # type: ignore[attr-defined]
+            return any(map(is_possessive, part))
+        return part is re._constants.POSSESSIVE_REPEAT  # type: ignore[attr-defined]
+
+    assert is_possessive(re._parser.parse("(a|(?:b|c*+))"))  # type: ignore[attr-defined]
+    found = []
+    for one in pkgutil.walk_packages(quaere.__path__, "quaere."):
+        if not one.name.endswith("__main__"):
+            for name, pattern in vars(importlib.import_module(one.name)).items():
+                if isinstance(pattern, re.Pattern):
+                    flags = pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags
+                    if is_possessive(re._parser.parse(pattern.pattern, flags)):  # type: ignore[attr-defined]
+                        found.append(f"{one.name}.{name}")
+    assert not found
 
 
 # What is generated, and what is written down
