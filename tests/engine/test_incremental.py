@@ -17,6 +17,7 @@ from hypothesis.strategies import DataObject
 
 from quaere import stamp
 from quaere.content import answers
+from quaere.content.model import Verdict
 from quaere.pages import render, seen
 from quaere.pages.page import Page
 from quaere.pages.view import View
@@ -454,6 +455,8 @@ def test_what_is_kept_of_a_card_shows_the_names_of_others_as_they_are_now(base: 
         (["states", "get", "keys.why"], True),
         (["states", "get", "keysmith.why"], False),
         (["states", "get", "keys"], False),
+        (["verdicts", "get", "keys.why"], True),
+        (["verdicts", "get", "keys.helper"], False),
         (["count", "call", ["keys.why", "keys.how"]], True),
         (["count", "call", ["keys.why", "toy.why"]], False),
         (["count", "call", []], False),
@@ -463,8 +466,46 @@ def test_what_is_kept_of_a_card_shows_the_names_of_others_as_they_are_now(base: 
         (["library", "is_stale", "call", "toy", {"Result": ["keys", "keys-small"]}], False),
     ],
 )
-def test_of_a_card_named_like_a_question_only_its_own_answers_are_covered(question: list[Any], is_own: bool) -> None:
-    assert (seen._owner(question, {"papers/keys.yml": "keys"}) == "keys") is is_own
+def test_of_a_card_named_like_a_question_only_its_own_answers_are_covered(
+    base: Base, question: list[Any], is_own: bool
+) -> None:
+    base.write({"papers/keys.yml": SOUND["papers/toy.yml"]})
+    assert (seen._owner(question, base.library()) == "keys") is is_own
+
+
+def test_what_a_card_shows_of_its_experiment_is_that_of_today(base: Base) -> None:
+    claim = "claims: [{id: fast, says: It is fast., where: Table, reported: '2'}]\n"
+    code = '"""{}"""\n\nSIZES = ("small",)\n'
+    base.write({"mkdocs.yml": START["mkdocs.yml"], "papers/toy.yml": SOUND["papers/toy.yml"] + claim})
+    base.write({f"reference_impl/{name}__init__.py": "" for name in ("", "experiments/")})
+    base.write({"reference_impl/experiments/toy.py": code.format("Takes long.")})
+    site = base.root / "site"
+    assert built(base.root, site) == []
+    assert b"Takes long." in contents(site)["papers/toy/index.html"]
+    base.write({"reference_impl/experiments/toy.py": code.format("Takes a while.")})
+    assert built(base.root, site) == []
+    assert b"Takes a while." in contents(site)["papers/toy/index.html"]
+
+
+def test_of_a_card_all_is_covered_that_its_pages_may_ask(base: Base) -> None:
+    answer = (
+        '"""Toys."""\n\n\ndef play():\n    """Play.\n\n    Answers: toy.helper\n        >>> 1\n        1\n    """\n'
+    )
+    base.write({"reference_impl/__init__.py": "", "reference_impl/play.py": answer})
+    named = SOUND["papers/toy.yml"].replace("asked: 2026-01-31}", "asked: 2026-01-31, answers: [{code: toy.helper}]}")
+    base.write({"papers/ball.yml": named})
+    library = base.library()
+    first, again = (
+        render.view(library, {"toy.helper": Verdict("k", True, "", "", {}, at, 1.0)})
+        for at in ("2026-01-01", "2026-01-02")
+    )
+    for slug, is_same in (("toy", True), ("ball", False)):
+        assert (first.of_cards[slug] == again.of_cards[slug]) is is_same
+    with seen.noting(first) as asked:
+        assert all(first.library.papers.get(slug) for slug in ("toy", "ball"))
+        assert first.verdicts.get("toy.helper")
+    del asked['["of_cards", "get", "ball"]']
+    assert seen.answers(again, asked) != asked
 
 
 def test_what_is_asked_is_noted_with_its_answer(base: Base) -> None:

@@ -225,3 +225,14 @@ def test_what_is_private_stays_so_under_a_former_name(base: Base) -> None:
     assert [one.id for one in base.project.read()[0].answers] == []
     base.write({"papers/toy.yml": card.format("toy.told").replace(", private: true", "") + "private: true\n"})
     assert list(base.project.read()[0].attachments) == []
+
+
+def test_a_card_without_its_private_parts_tells_when_the_others_move(base: Base) -> None:
+    secret = "questions:\n  - id: secret\n    private: true\n    ask: Mine?\n    asked: 2026-01-31\n"
+    places = {}
+    for more in ("", "    # A remark.\n", "    # A remark.\n    by: Me\n"):
+        base.write({"papers/toy.yml": SOUND["papers/toy.yml"].replace("questions:\n", f"{secret}{more}")})
+        paper = base.project.check()[0].papers["toy"]
+        assert [one.id for one in paper.card.questions] == ["why", "how"]
+        places[paper.digest] = paper.place("questions", 0).line
+    assert list(places.values()) == [9, 10, 11]

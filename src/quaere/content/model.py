@@ -237,8 +237,8 @@ class Card(_Part):
 class Paper:
     """A card with its name, its entry in the bibliography, the place of each of its parts, and its file's text.
 
-    `links` are those of each text that has some, if they are known already. `origin` is a digest of what the card was
-    read from, if all of it is here.
+    `links` are those of each text that has some, if they are known already. `origin` tells what the card was made of
+    and so where its parts stand.
     """
 
     slug: str

@@ -87,7 +87,7 @@ def _shown(library: Library, paper: Paper, hidden: set[str], *, is_partly: bool)
     if card.status and is_hidden(card.status.by):
         update["status"] = card.status.model_copy(update={"by": None})
     if not is_partly:
-        return replace(paper, card=card.model_copy(update=update), origin="") if update else paper
+        return _of_part(paper, card.model_copy(update=update)) if update else paper
     moved: dict[str, dict[int, int]] = {}
     for name, private in _private_items(card).items():
         items = getattr(card, name)
@@ -95,13 +95,16 @@ def _shown(library: Library, paper: Paper, hidden: set[str], *, is_partly: bool)
         moved[name] = {old: new for new, old in enumerate(left)}
         update[name] = tuple(items[n] for n in left)
     return replace(
-        paper,
-        card=card.model_copy(update=update),
+        _of_part(paper, card.model_copy(update=update)),
         places=dict(_moved(paper.places, moved)),
         links=None if paper.links is None else dict(_moved(paper.links, moved)),
         source="",  # it holds what is private
-        origin="",
     )
+
+
+def _of_part(paper: Paper, card: Card) -> Paper:
+    """Return a paper with a part of its card; where that stands, the whole of it tells."""
+    return replace(paper, card=card, origin=f"{paper.origin} {card.model_dump_json()}")
 
 
 def _moved(found: Mapping[_Path, Any], moved: Mapping[str, Mapping[int, int]]) -> Iterator[tuple[_Path, Any]]:

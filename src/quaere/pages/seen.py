@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any, cast
 
 from markupsafe import Markup
@@ -129,13 +130,8 @@ def _derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) -
     return made, asked
 
 
-def _owner(question: list[Any], files: Mapping[str, str]) -> str | None:
-    """Return the slug of the card of which `View.of_cards` covers the answer to a question; None if there is none.
-
-    Args:
-        question: The question.
-        files: The slugs of cards by their files.
-    """
+def _owner(question: list[Any], library: Library) -> str | None:
+    """Return the slug of the card of which `View.of_cards` covers the answer to a question; None if there is none."""
     match question:
         case (
             ["library", "papers" | "results" | "experiments", "get" | "has", str(name)]
@@ -153,18 +149,19 @@ def _owner(question: list[Any], files: Mapping[str, str]) -> str | None:
             | ["library", "questions", "get" | "has", str(name)]
             | ["history", "answered", "call", str(name)]
         ):
-            return _of_question(name)
+            return _asking(library, [name])
         case ["count", "call", [*names]]:
-            slugs = {_of_question(name) for name in names}
-            return slugs.pop() if len(slugs) == 1 else None
+            return _asking(library, names)
         case ["history", "files", "get" | "has", str(name)]:
-            return files.get(name)
+            paper = library.papers.get(PurePosixPath(name).stem)
+            return paper.slug if paper and paper.file == name else None
     return None
 
 
-def _of_question(name: str) -> str | None:
-    slug, dot, _ = name.partition(".")
-    return slug if dot else None
+def _asking(library: Library, names: list[Any]) -> str | None:
+    """Return the slug of the card that asks all of some questions; an answer may be called otherwise than one."""
+    slugs = {asked.paper.slug if (asked := library.questions.get(name)) else None for name in names}
+    return slugs.pop() if len(slugs) == 1 else None
 
 
 @dataclasses.dataclass
@@ -205,12 +202,8 @@ class _Notebook:
     def owner(self, question: str) -> str | None:
         """Return the slug of the card that a question is about; None if there is none."""
         if question not in self._owners:
-            self._owners[question] = _owner(json.loads(question), self._files) if question != _NEVER else None
+            self._owners[question] = _owner(json.loads(question), self.view.library) if question != _NEVER else None
         return self._owners[question]
-
-    @functools.cached_property
-    def _files(self) -> Mapping[str, str]:
-        return {paper.file: slug for slug, paper in self.view.library.papers.items()}
 
     def _text(self, question: tuple[object, ...]) -> str:
         """Write a question; one of words alone is written once."""

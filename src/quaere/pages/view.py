@@ -152,15 +152,18 @@ class View:
     def _of_card(self, paper: Paper) -> str:
         library, slug = self.library, paper.slug
         module, experiment = library.module_of(paper), library.experiments.get(slug)
-        asked = [(one.id, one.running, self.history.answered(one.id)) for one in self.asked[slug]]
-        answered = [
-            (id, running, [self.verdicts.get(answer.id) for answer in running], since)
-            for id, running, since in asked
-            if running or since
-        ]
+        asked = []
+        for one in self.asked[slug]:
+            names = dict.fromkeys((one.id, *(answer.id for answer in one.running)))
+            verdicts = [self.verdicts.get(name) for name in names]
+            answered = self.history.answered(one.id)
+            if one.running or any(verdicts) or answered:
+                asked.append((one.id, one.running, verdicts, answered))
         ran = [(one.model_dump_json(), library.is_stale(slug, one)) for one in library.results.get(slug, ())]
         span = self.history.files.get(paper.file)
-        return _digest((paper.digest, module and module.name, experiment and experiment.name, answered, ran, span))
+        # Of a module, pages may show anything.
+        code = [one and vars(one) for one in (module, experiment)]
+        return _digest((paper.digest, code, asked, ran, span))
 
     @cached_property
     def states(self) -> Mapping[str, State]:
