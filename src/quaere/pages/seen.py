@@ -194,7 +194,11 @@ class _Notebook:
             if slug := self.owner(question):
                 owned.setdefault(slug, []).append(question)
         for slug, questions in owned.items():
-            if slug in self.view.library.papers and self._text(("library", "papers", "get", slug)) in notes:
+            if (
+                len(questions) > 1
+                and slug in self.view.library.papers
+                and self._text(("library", "papers", "get", slug)) in notes
+            ):
                 for question in questions:
                     del notes[question]
                 self.note(("of_cards", "get", slug), partial(self.view.of_cards.get, slug))

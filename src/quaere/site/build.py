@@ -407,7 +407,7 @@ class _Build:
         """Return what the site consists of; what was left is as it was."""
         if self.front.make:
             return stamp.files_of(self.site)
-        left = {path: looks for path, looks in self.there.items() if path in self.files and path not in self.written}
+        left = {path: looks for path, looks in self.there.items() if path in self.files}
         return left | {path: stamp.looks(self.site / path) for path in self.written}
 
     def keep(self, said: Mapping[str, Any] | None) -> None:
