@@ -428,6 +428,9 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 100)
     # At the end of the process Python looks once more: a quarter of the time of a short command.
     atexit.register(gc.freeze)
+    if "_QUAERE_COMPLETE" in os.environ:
+        # Rich breaks long help texts, and a shell takes each line for a proposal.
+        os.environ["COLUMNS"] = "10000"
     try:
         try:
             app()

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -65,6 +66,48 @@ def test_bash_completes_what_is_typed(base: Base) -> None:
     """
     done = subprocess.run(["bash", "-c", script], cwd=base.root, env=ENVIRONMENT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("toy.why toy.how\n", "")
+
+
+def asked_by_powershell(base: Base, typed: str, word: str) -> list[str]:
+    """Return what PowerShell's script is answered: it gives the line without blanks at its end, and the last word."""
+    asking = {
+        "_QUAERE_COMPLETE": "complete_powershell",
+        "_TYPER_COMPLETE_ARGS": typed.rstrip(),
+        "_TYPER_COMPLETE_WORD_TO_COMPLETE": word,
+    }
+    done = subprocess.run(
+        ["quaere"], cwd=base.root, env=ENVIRONMENT | asking, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line for line in done.stdout.splitlines() if line]
+
+
+def test_powershell_is_answered(base: Base) -> None:
+    assert asked_by_powershell(base, "quaere answer toy.", "toy.") == ["toy.why::: ", "toy.how::: "]
+    assert asked_by_powershell(base, "quaere show ", "") == ["toy::: "]
+    assert asked_by_powershell(base, "quaere show x", "x") == []
+    assert asked_by_powershell(base, "quaere quo", "quo") == ["quote:::Quote a paper on its card, word for word."]
+
+
+def test_powershell_takes_each_line_for_a_proposal(base: Base) -> None:
+    """A line that is none, such as the rest of a long help text, has no help, and PowerShell refuses all of them."""
+    told = [line.split(":::") for line in asked_by_powershell(base, "quaere add --", "--")]
+    assert all(len(parts) == 2 and parts[0].startswith("--") and parts[1] for parts in told), told
+    assert any(len(help) > 80 for _, help in told)
+
+
+@pytest.mark.parametrize("shell", ["powershell", "pwsh"])
+def test_powershell_asks_the_command(shell: str) -> None:
+    done = subprocess.run(["quaere", "--show-completion", shell], env=ENVIRONMENT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    set_ = re.findall(r"\$Env:(\w+) = (.*)", done.stdout)
+    assert set_[:3] == [
+        ("_QUAERE_COMPLETE", '"complete_powershell"'),
+        ("_TYPER_COMPLETE_ARGS", "$commandAst.ToString()"),
+        ("_TYPER_COMPLETE_WORD_TO_COMPLETE", "$wordToComplete"),
+    ]
+    assert "    quaere | ForEach-Object {" in done.stdout
+    assert "Register-ArgumentCompleter -Native -CommandName quaere " in done.stdout
 
 
 @pytest.mark.slow
