@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -15,7 +15,7 @@ from quaere.author import AsJson, Base, DryRun, _done, _find, _library, _print_j
 
 # What the verb needs is imported inside it, so that `quaere --help` answers at once.
 if TYPE_CHECKING:
-    from quaere.authoring.additions import Addition, Choice, Plan
+    from quaere.authoring.additions import Addition, Choice, Plan, Twin
     from quaere.authoring.sources.found import Reading
     from quaere.authoring.sources.named import Named
     from quaere.content.model import Library
@@ -51,7 +51,16 @@ def add(
     mark: Annotated[
         bool, typer.Option("--mark", help="With --check: write on cards which papers were retracted or withdrawn.")
     ] = False,
-    merge: Annotated[bool, typer.Option("--merge", help="Add what they say to entries of the same paper.")] = False,
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="Add what they say to entries of the same paper, where it is but one."),
+    ] = False,
+    into: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY", help="Add what one says to this entry, of several that may be its paper; may be repeated."
+        ),
+    ] = None,
     skip: Annotated[bool, typer.Option("--skip", help="Leave out papers that are there already.")] = False,
     keep_both: Annotated[bool, typer.Option("--keep-both", help="Add them in any case.")] = False,
     form: Annotated[
@@ -67,6 +76,7 @@ def add(
     """
     from quaere.authoring import additions, changes
     from quaere.authoring.additions import Choice
+    from quaere.errors import nearest
 
     chosen = [one for one, is_said in zip(Choice, (merge, skip, keep_both), strict=True) if is_said]
     if len(chosen) > 1:
@@ -88,22 +98,27 @@ def add(
         card = len(reading.found) == 1
         if len(reading.found) > 1 and is_asking and not dry_run:
             card = typer.confirm(f"Make a card for each of {len(reading.found)} entries?", default=False)
-    choices: dict[int, Choice] = {}
+    choices: dict[int, Choice | Twin] = {}
     if is_asking and not chosen:
         ask = _asking()
 
-        def asked(addition: Addition) -> Choice:
-            choices[id(addition.found)] = choice = ask(addition)
+        def asked(addition: Addition) -> Choice | Twin:
+            choices[id(addition.found)] = choice = _named_twin(addition, into or ()) or ask(addition)
             return choice
 
         # Others are not kept waiting while somebody thinks.
         additions.plan(reading, library, text_of(base), choose=asked, cards=False)
 
-    def choose(addition: Addition) -> Choice | None:
-        return chosen[0] if chosen else choices.get(id(addition.found))
+    def choose(addition: Addition) -> Choice | Twin | None:
+        named = _named_twin(addition, into or ())
+        return named or (chosen[0] if chosen else choices.get(id(addition.found)))
 
     with contextlib.nullcontext() if dry_run else changes.alone(base.root):
         made = additions.plan(reading, _library(base, may_be_new=True), text_of(base), choose=choose, cards=card)
+        known = {twin.key for one in made.additions for twin in one.twins}
+        for key in into or ():
+            if key not in known:
+                _misuse(f"no entry that is added is of the same paper as `{key}`", nearest(key, known))
         if not dry_run:
             changes.apply(base.root, made.changes)
     if as_json:
@@ -299,7 +314,13 @@ def _check(base: Project, library: Library, keys: list[str], *, mark: bool, dry_
 # What is said and asked
 
 
-def _asking() -> Callable[[Addition], Choice]:
+def _named_twin(addition: Addition, keys: Collection[str]) -> Twin | None:
+    """Return the one of an entry's twins whose key is given; None if it is none of them, or several."""
+    named = [twin for twin in addition.twins if twin.key in keys]
+    return named[0] if len(named) == 1 else None
+
+
+def _asking() -> Callable[[Addition], Choice | Twin]:
     """Return what asks about each entry whose paper is there already, until one answer is given for all."""
     from quaere.authoring.additions import Choice
     from quaere.terminal import Terminal
@@ -307,19 +328,29 @@ def _asking() -> Callable[[Addition], Choice]:
     letters = {"m": Choice.MERGE, "s": Choice.SKIP, "k": Choice.KEEP_BOTH}
     for_all: list[Choice] = []
 
-    def ask(addition: Addition) -> Choice:
-        if for_all:
+    def ask(addition: Addition) -> Choice | Twin:
+        twins = addition.twins
+        is_single = len(twins) == 1
+        # Which of several to merge it with can't be said for all.
+        if for_all and (is_single or for_all[0] != Choice.MERGE):
             return for_all[0]
         console = Terminal(stderr=True)
         about = f" ({credits})" if (credits := _credits(addition)) else ""
         console.print(f"\n{addition.found.place}: {addition.found.reference.title}{about}", markup=False)
-        for twin in addition.twins:
-            console.print(f"  there already as {twin.key}: {twin.title} ({twin.why})", markup=False)
+        for number, twin in enumerate(twins, 1):
+            lead = "there already as" if is_single else f"{number}."
+            console.print(f"  {lead} {twin.key}: {twin.title} ({twin.why})", markup=False)
+        offered = "[m]erge, [s]kip, [k]eep both; capitals: all"
+        if not is_single:
+            offered = f"merge with one of them (1-{len(twins)}), [s]kip, [k]eep as a new entry; capitals: all"
         while True:
-            said = typer.prompt("[m]erge, [s]kip, [k]eep both; capitals: all", default="s", err=True).strip()
-            if choice := letters.get(said[:1].lower()):
+            said = typer.prompt(offered, default="s", err=True).strip()
+            if not is_single and said.isdecimal() and 1 <= int(said) <= len(twins):
+                return twins[int(said) - 1]
+            choice = letters.get(said[:1].lower())
+            if choice and (is_single or choice != Choice.MERGE):
                 if said[:1].isupper():
-                    for_all.append(choice)
+                    for_all[:] = [choice]
                 return choice
 
     return ask
@@ -346,7 +377,8 @@ def _show(made: Plan, reading: Reading, *, dry_run: bool) -> None:
         errors.print(f"{addition.found.place}: there already: {twins}: {title}", markup=False, soft_wrap=True)
     if undecided:
         count = "this entry was" if len(undecided) == 1 else f"these {len(undecided)} entries were"
-        errors.print(f"{count} not added\n  hint: say --merge, --skip or --keep-both", markup=False)
+        into = "" if all(len(one.twins) == 1 for one in undecided) else "; of several, choose one by --into KEY"
+        errors.print(f"{count} not added\n  hint: say --merge, --skip or --keep-both{into}", markup=False)
     if kept := [file for file in made.changes.files if file.endswith(".unread.txt")]:
         errors.print(f"what could not be understood is in {kept[0]}", markup=False, soft_wrap=True)
     if dry_run:
@@ -358,11 +390,13 @@ def _show(made: Plan, reading: Reading, *, dry_run: bool) -> None:
 
 
 def _told(made: Plan, reading: Reading) -> dict[str, Any]:
+    from quaere.authoring.additions import Status
+
     return {
         "said": made.changes.said,
         "entries": [
             {
-                "key": one.key,
+                "key": one.key if one.status is not Status.UNDECIDED or len(one.twins) == 1 else None,
                 "status": one.status.value,
                 "title": one.found.reference.title,
                 "card": one.slug or None,

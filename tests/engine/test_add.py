@@ -514,6 +514,83 @@ def test_duplicates_are_listed_on_a_terminal_to_choose_from(base: Base) -> None:
     assert sorted(base.library().papers) == ["toy"]
 
 
+TWICE = """\
+@misc{toy2020, title = {Toys of wood}, author = {Maker, Ann}, doi = {10.1000/toys}}
+@misc{title, title = {On a new toy}, author = {Turner, Bo}, eprint = {2101.00001}, archiveprefix = {arXiv}}
+@misc{other, title = {On a New Toy}, author = {Turner, Bo}, year = {2018}}
+"""
+BOTH = """\
+@misc{a, title = {On a new toy}, author = {Turner, Bo}, doi = {10.1000/toys}, note = {A}}
+@misc{b, title = {On a new toy!}, author = {Turner, Bo}, note = {B}}
+@misc{c, title = {Toys of wood}, author = {Maker, Ann}, doi = {10.1000/toys}, note = {C}}
+"""
+
+
+def notes(base: Base) -> dict[str, str]:
+    """Return the note of each entry by its key."""
+    book = Bibliography(bib(base), BIB)
+    return {key: book.values(entry).get("note", "") for key, entry in book.entries.items()}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--merge",)])
+def test_nothing_is_merged_with_one_of_several(base: Base, inside: Inside, arguments: tuple[str, ...]) -> None:
+    base.write({BIB: TWICE, "more.bib": BOTH})
+    done = inside("add", "more.bib", "--no-card", *arguments)
+    assert done.returncode == 1
+    listed = "toy2020 (DOI 10.1000/toys); title (title); other (title)"
+    assert f"more.bib:1:1: there already: {listed}: On a new toy\n" in done.stderr
+    assert "more.bib:2:1: there already: title (title); other (title): On a new toy!\n" in done.stderr
+    assert "not added\n  hint: say --merge, --skip or --keep-both; of several, choose one by --into KEY" in done.stderr
+    # What is there but once is not in doubt.
+    assert bib(base) == (TWICE if not arguments else TWICE.replace("toys}}", "toys},\n  note = {C}\n}"))
+    told = json.loads(inside("add", "more.bib", "--no-card", *arguments, "--json").stdout)["entries"]
+    assert [(one["key"], one["status"]) for one in told[:2]] == [(None, "undecided")] * 2
+    assert [[same["key"] for same in one["same"]] for one in told[:2]] == [
+        ["toy2020", "title", "other"],
+        ["title", "other"],
+    ]
+
+
+def test_one_of_several_is_named(base: Base, inside: Inside) -> None:
+    base.write({BIB: TWICE, "more.bib": BOTH})
+    # Both of two that are named may be the first's.
+    done = inside("add", "more.bib", "--no-card", "--into", "other", "--into", "toy2020")
+    assert (done.returncode, done.stdout) == (1, "merged: 2\n")
+    assert notes(base) == {"toy2020": "C", "title": "", "other": "B"}
+    done = inside("add", "more.bib", "--no-card", "--into", "title", "--skip")
+    assert (done.returncode, done.stdout) == (0, "merged: 2; there already: toy2020\n")
+    before = bib(base)
+    refused = inside("add", "more.bib", "--into", "titel")
+    assert (refused.returncode, bib(base)) == (2, before)
+    assert "the same paper as `titel`\n  hint: did you mean `title`?" in refused.stderr
+
+
+def test_several_are_listed_on_a_terminal_to_choose_from(base: Base) -> None:
+    both = BOTH.replace(", doi = {10.1000/toys}, note = {A}", ", note = {A}")
+    base.write({BIB: TWICE, "more.bib": both + both.replace("{a,", "{d,").replace("{b,", "{e,").replace("{c,", "{f,")})
+    typist = Typist(base, "add", "more.bib", "--no-card")
+    choose = "merge with one of them (1-2), [s]kip, [k]eep as a new entry; capitals: all [s]: "
+    seen = typist.sees(choose)
+    assert seen.endswith(
+        "\nmore.bib:1:1: On a new toy (Turner)\n"
+        f"  1. title: On a new toy (title)\n  2. other: On a New Toy (title)\n{choose}"
+    )
+    for wrong in ("0", "3", "m", "1 2", "-1"):
+        typist.types(f"{wrong}\n")
+        typist.sees(choose)
+    typist.types("2\n")
+    typist.sees(choose)
+    typist.types("k\n")
+    typist.sees("[m]erge, [s]kip, [k]eep both; capitals: all [s]: ")
+    typist.types("M\n")
+    # That all are to be merged says nothing of several; and now there is one more.
+    assert "more.bib:4:1" in typist.sees("(1-3), [s]kip, [k]eep as a new entry; capitals: all [s]: ")
+    typist.types("S\n")
+    assert typist.leaves() == 0, typist.screen
+    assert typist.screen.endswith("added b; merged: 2; skipped: title; there already: 2\n")
+    assert notes(base) == {"toy2020": "C", "title": "", "other": "A", "b": "B"}
+
+
 @pytest.mark.parametrize("keys", ["\x03", "\x04"])
 def test_who_leaves_a_prompt_has_changed_nothing(base: Base, keys: str) -> None:
     base.write({BIB: THERE, "more.bib": SEVERAL})

@@ -29,7 +29,7 @@ from quaere.errors import MisuseError, Place
 
 
 class Choice(StrEnum):
-    """What becomes of an entry whose paper is there already."""
+    """What becomes of an entry whose paper is there already; `MERGE` says nothing where several may be its paper."""
 
     MERGE = "merge"
     SKIP = "skip"
@@ -92,7 +92,7 @@ def plan(
     library: Library,
     texts: Callable[[str], str | None],
     *,
-    choose: Callable[[Addition], Choice | None],
+    choose: Callable[[Addition], Choice | Twin | None],
     cards: bool,
 ) -> Plan:
     """Plan what is added.
@@ -101,7 +101,8 @@ def plan(
         reading: What was read of the sources.
         library: The knowledge base.
         texts: Returns the text of a file of the knowledge base, by its path; None if there is none.
-        choose: Says what becomes of an entry whose paper is there already; None if that is not said.
+        choose: Says what becomes of an entry whose paper is there already; a twin is the one to merge it with; None if
+            nothing is said.
         cards: Whether each new entry gets a card.
     """
     text = texts(library.settings.bibliography)
@@ -169,7 +170,7 @@ class _Shelf:
         for sign in _signs(known):
             self.index.setdefault(sign, []).append(key)
 
-    def add(self, found: Found, choose: Callable[[Addition], Choice | None]) -> Addition:
+    def add(self, found: Found, choose: Callable[[Addition], Choice | Twin | None]) -> Addition:
         """Add an entry, or not."""
         made = Addition(found)
         made.twins = self._twins(found)
@@ -180,15 +181,15 @@ class _Shelf:
                 return made
         if not made.twins:
             return self._put(made)
-        twin = made.twins[0].key
         choice = choose(made)
         if choice == Choice.KEEP_BOTH:
             return self._put(made)
-        made.key = twin
-        self.renamed[found.key] = twin
-        if choice == Choice.MERGE:
+        twin = choice if choice in made.twins else made.twins[0]
+        made.key = twin.key
+        self.renamed[found.key] = twin.key
+        if choice == twin or (choice == Choice.MERGE and len(made.twins) == 1):
             made.status = Status.MERGED
-            self._merge(twin, found)
+            self._merge(twin.key, found)
         else:
             made.status = Status.SKIPPED if choice == Choice.SKIP else Status.UNDECIDED
         return made
