@@ -3,6 +3,8 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+# What a process has compiled, the next ones read: to compile torch takes each of them longer than all that it does there.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 SITE := .venv/made-in
