@@ -162,11 +162,23 @@ def code() -> str:
         if status and not path.endswith(".pyc"):
             told.append((path, status.st_size, status.st_mtime_ns))
     for folder in sys.path:
-        # Whatever is installed, removed or updated changes the folder of the packages.
         if Path(folder).name in _SITE_PACKAGES:
             with contextlib.suppress(OSError):
-                told.append((folder, Path(folder).stat().st_mtime_ns))
+                told.append((folder, _installed(folder)))
     return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _installed(packages: str) -> list[tuple[str, int]]:
+    """Return what a folder of packages holds: whatever is installed, removed or updated changes it.
+
+    Its time of change tells too much: Python compiles modules into it when they are first imported.
+    """
+    with os.scandir(packages) as entries:
+        return sorted(
+            (entry.name, entry.stat().st_mtime_ns if entry.name.endswith("-info") else 0)
+            for entry in entries
+            if entry.name != "__pycache__"
+        )
 
 
 def modules(root: Path) -> dict[str, list[int]]:

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -401,6 +402,31 @@ def test_what_other_code_or_another_folder_kept_is_not_used(
     monkeypatch.setattr(stamp, "code", lambda: f"another {code}")
     assert built(base.root, site) == []
     assert "papers/toy.md" in made
+
+
+def test_other_code_is_what_is_installed_otherwise_and_not_what_python_has_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    packages = tmp_path / "site-packages"
+    (packages / "one-1.0.dist-info").mkdir(parents=True)
+    (packages / "one.py").write_text("")
+    monkeypatch.syspath_prepend(packages)
+    codes = [stamp.code()]
+
+    def changes() -> bool:
+        codes.append(stamp.code())
+        return codes[-1] != codes[-2]
+
+    (packages / "__pycache__").mkdir()
+    assert not changes()
+    (packages / "two-1.0.dist-info").mkdir()
+    assert changes()
+    (packages / "two-1.0.dist-info").rename(packages / "two-1.1.dist-info")
+    assert changes()
+    os.utime(packages / "one-1.0.dist-info", ns=(0, 0))
+    assert changes()
+    (packages / "three.pth").write_text("/elsewhere")
+    assert changes()
 
 
 COMMON = {"cite": "toy2020", "idea": "Balls.", "implementation": "null", "tags": "", "before": "", "answer": ""}
