@@ -55,7 +55,8 @@ def scan(root: Path, names: Iterable[str], former: Mapping[str, list[Any]], at: 
 
 def _files(path: Path, name: str) -> Iterator[tuple[str, os.stat_result | None]]:
     """Yield the files at or below a path; None for the status of what is no file, or can't be looked at."""
-    waiting = [(path, name)]
+    # Paths as text: a site has many files.
+    waiting = [(os.fspath(path), name)]
     while waiting:
         here, name = waiting.pop()
         try:
@@ -76,16 +77,17 @@ def _files(path: Path, name: str) -> Iterator[tuple[str, os.stat_result | None]]
             own = f"{name}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 if entry.name != "__pycache__":
-                    waiting.append((here / entry.name, own))
+                    waiting.append((entry.path, own))
             else:
-                yield own, _status(here / entry.name)
+                yield own, _status(entry.path)
 
 
-def _status(path: Path) -> os.stat_result | None:
-    with contextlib.suppress(OSError, ValueError):
-        found = path.stat()
-        return found if stat.S_ISREG(found.st_mode) else None
-    return None
+def _status(path: str | Path) -> os.stat_result | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116  (see `_files`)
+    except (OSError, ValueError):
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
 
 
 def _digest(path: Path, status: os.stat_result | None) -> str:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 from urllib.parse import urljoin
 
@@ -94,6 +94,10 @@ class Entry(NamedTuple):
         return f"{self.kind}/{self.question.origin if self.question else self.paper.origin}"
 
 
+# The fields of an entry: of thousands of events, those that become one are few.
+_Event = tuple[datetime.datetime, str, str, Kind, datetime.datetime, Summary, QuestionSummary | None]
+
+
 def path(name: str) -> str:
     """Return the path of the feed of a name."""
     return f"feeds/{name}.xml"
@@ -115,7 +119,7 @@ def outputs(view: View) -> Iterator[Output]:
 
 
 def _named(name: str, view: View) -> str:
-    entries = (entry for entry in _entries(view, view.summaries.values()) if name in (entry.kind, ALL))
+    entries = (entry for entry in _entries(view, view.summaries.values()) if name in (entry[3], ALL))
     return _feed(view, path(name), TITLES[name], _PAGES[name], entries)
 
 
@@ -124,8 +128,8 @@ def _tagged(tag: str, view: View) -> str:
     return _feed(view, of_tag(view, tag), f"{tag}: {TITLES[ALL].lower()}", page, _entries(view, view.tags[tag]))
 
 
-def _feed(view: View, file: str, title: str, page: str, entries: Iterable[Entry]) -> str:
-    newest = heapq.nlargest(MOST, entries)
+def _feed(view: View, file: str, title: str, page: str, entries: Iterable[_Event]) -> str:
+    newest = [Entry(*event) for event in heapq.nlargest(MOST, entries)]
     made = view.templates.get_template("feed.xml").render(
         here=_Elsewhere(view, file),
         path=file,
@@ -138,7 +142,7 @@ def _feed(view: View, file: str, title: str, page: str, entries: Iterable[Entry]
     return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", made)
 
 
-def _entries(view: View, papers: Iterable[Summary]) -> Iterator[Entry]:
+def _entries(view: View, papers: Iterable[Summary]) -> Iterator[_Event]:
     history = view.history
     # As a whole: a build notes what is asked, and thousands of questions cost more than the answer.
     spans, proses, codes = dict(history.files.items()), dict(history.prose.items()), dict(history.code.items())
@@ -147,14 +151,14 @@ def _entries(view: View, papers: Iterable[Summary]) -> Iterator[Entry]:
         span = spans.get(paper.file)
         # Without git, a card came at the latest with its first question; nothing is known of one without questions.
         if added := span.added if span else min(asked, default=None):
-            yield Entry(added, paper.slug, "", Kind.PAPER, added, paper)
+            yield added, paper.slug, "", Kind.PAPER, added, paper, None
         for question, at in zip(paper.questions, asked, strict=True):
-            yield Entry(at, paper.slug, question.name, Kind.ASKED, at, paper, question)
+            yield at, paper.slug, question.name, Kind.ASKED, at, paper, question
             if question.state in _HOLDS:
                 code = codes.get(question.id)
                 first = min(filter(None, (proses.get(question.id), code)), default=at)
                 updated = code if code and question.state is State.DEMONSTRATED else first
-                yield Entry(updated, paper.slug, question.name, Kind.ANSWERED, first, paper, question)
+                yield updated, paper.slug, question.name, Kind.ANSWERED, first, paper, question
 
 
 def _content(view: View, entry: Entry) -> str:
@@ -186,6 +190,7 @@ class _Elsewhere(Here):
         return Markup("<pre><code>{}</code></pre>").format(text)
 
 
+@lru_cache
 def _midnight(day: datetime.date) -> datetime.datetime:
     return datetime.datetime.combine(day, datetime.time(), datetime.UTC)
 

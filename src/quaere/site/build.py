@@ -264,7 +264,7 @@ class _Build:
     def _fill(self, front: Front) -> list[AuthorError]:
         """Make the outputs that are not up to date; return what is wrong with the links of the site."""
         self.front, self.outputs = front, dict[str, Made]()
-        self.words, self._folders = search.Words(), set[Path]()
+        self.words, self._folders = search.Words(), set[str]()
         self.settled = self._settled(front)
         # What the view is made of besides the library, all of it depends on.
         former = self.former.outputs if self.former.settled == self.settled else {}
@@ -396,11 +396,12 @@ class _Build:
 
     def _write(self, file: str, data: bytes | Iterator[bytes]) -> None:
         self.written.add(file)
-        path = self.fresh / file
-        if path.parent not in self._folders:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._folders.add(path.parent)
-        with path.open("wb") as opened:
+        # Paths as text: a site has many files.
+        folder, path = file.rpartition("/")[0], f"{self.fresh}/{file}"
+        if folder not in self._folders:
+            (self.fresh / folder).mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
+        with open(path, "wb") as opened:  # noqa: PTH123
             opened.writelines([data] if isinstance(data, bytes) else data)
 
     def _files_now(self) -> Mapping[str, list[int]]:
