@@ -25,6 +25,7 @@ from quaere import completion
 # What a verb needs is imported inside it, so that `quaere --help` answers at once.
 if TYPE_CHECKING:
     from quaere.authoring.changes import Changes
+    from quaere.authoring.notes.joining import Conflict
     from quaere.authoring.notes.paper import Draft
     from quaere.authoring.notes.plan import Plan
     from quaere.authoring.sources.services import Services
@@ -567,7 +568,7 @@ def _show(made: Plan, *, lines: bool) -> None:
     for column in ("card", "", "questions", "lacks", "from"):
         table.add_column(column)
     for one in made.cards:
-        told = ", ".join([one.status, *(f"{conflict.field} was changed on both sides" for conflict in one.conflicts)])
+        told = ", ".join([one.status, *map(_conflict, one.conflicts)])
         place = f"{one.draft.file}:{one.draft.line}"
         table.add_row(one.slug, told, str(len(one.draft.questions)), ", ".join(one.draft.missing), place)
     console = Terminal()
@@ -580,6 +581,12 @@ def _show(made: Plan, *, lines: bool) -> None:
     asked, quoted = (sum(len(getattr(one.draft, name)) for one in made.cards) for name in ("questions", "quotes"))
     said = f"{len(made.cards)} papers, {asked} questions, {quoted} quotes, {len(made.fates)} lines"
     console.print(f"{said}, {len(made.pictures)} pictures")
+
+
+def _conflict(conflict: Conflict) -> str:
+    if conflict.is_gone:
+        return f"{conflict.field} is gone from the notes, and was changed on the card"
+    return f"{conflict.field} was changed on both sides"
 
 
 def _find(folder: Path) -> Project:

@@ -201,6 +201,16 @@ def remove(library: Library, slug: str, texts: Texts) -> Changes:
     return replace(files.changes(f"removed {slug}"), removed=_own_pictures(library, names, files, own))
 
 
+def naming(library: Library, question: str, texts: Texts) -> list[str]:
+    """Return the files that name a question, `paper.question`, beside the card that asks it."""
+    files = _Files(library, texts)
+    return [
+        path
+        for path in files.paths
+        if (text := files.text(path)) and _with_question(library, path, text, question, f"{question}-") != text
+    ]
+
+
 # Files
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import posixpath
 import re
 from collections import Counter
@@ -12,17 +11,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
-from quaere.authoring import edit, entries
+from quaere.authoring import edit, entries, renaming
 from quaere.authoring.changes import Change, Changes
-from quaere.authoring.notes import divide, links, paper
+from quaere.authoring.notes import divide, joining, links, paper
 from quaere.authoring.notes.divide import Aside, Part, Row
 from quaere.authoring.notes.fields import values
+from quaere.authoring.notes.joining import Conflict
 from quaere.authoring.notes.lines import Fate, Line, scan
 from quaere.authoring.notes.paper import Draft, asked_alike
 from quaere.authoring.questions import id_of
 from quaere.content.attachments import PICTURES
-from quaere.content.model import Library
-from quaere.errors import CardError
+from quaere.content.model import Library, Paper
 
 FOLDER = "imported"
 """Where what was imported is kept, below the folder of the cards: the base of the next import's comparison."""
@@ -36,14 +35,6 @@ _IMG = re.compile(r"<img\b[^>]*?\bsrc\s*=\s*[\"'](?P<path>[^\"']+)[\"'][^>]*?/?>
 _WIKILINK = re.compile(r"(?<!!)\[\[(?P<target>[^\]|#]+)(?P<part>#[^\]|]*)?(?:\|(?P<words>[^\]]+))?\]\]")
 _LOCAL = re.compile(r"(?<!!)\[(?P<words>[^\[\]]+)\]\((?P<path>(?![a-z][a-z0-9+.-]*:|#|//)[^()\s]+)\)", re.IGNORECASE)
 _CODE = re.compile(r"^(?P<fence>[ \t]*(?:`{3,}|~{3,})).*?^(?P=fence)[ \t]*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """A field that the notes and the card changed both, each in its own way: the card's stays."""
-
-    slug: str
-    field: str
 
 
 @dataclass
@@ -380,7 +371,6 @@ def _complete(planned: list[Planned], library: Library, files: Collection[str], 
             "questions": questions,
         }
         one.card = {name: value for name, value in card.items() if value or name == "implementation"}
-        one.text = f"# Imported from {draft.file}\n{edit.written(one.card)}"
         one.pictures = shown.pictures
         if not known:
             one.entry = _entry(draft, key)
@@ -522,7 +512,15 @@ def _changes(planned: Iterable[Planned], library: Library, texts: Callable[[str]
         known = library.papers.get(one.slug)
         file = known.file if known else f"{papers}/{one.slug}.yml"
         before = changes[file].after if file in changes else texts(file)
-        after = one.text if before is None else _joined(one, base, before, file)
+        former = edit.fields(base) if base is not None else {}
+        _keep_dates(one.card, former)
+        one.text = after = f"# Imported from {one.draft.file}\n{edit.written(one.card)}"
+        if before is not None:
+            others = _other_notes(
+                one, known, library, lambda path: changes[path].after if path in changes else texts(path)
+            )
+            new, is_named = _plain(one.card), _is_named(library, one.slug, texts)
+            after, one.conflicts = joining.join(one.slug, before, file, new, former, others=others, is_named=is_named)
         if base and one.base != one.slug and (cited := re.search(r"^cite: .*$", base, re.MULTILINE)):
             one.text = re.sub(r"^cite: .*$", lambda _: cited[0], one.text, count=1, flags=re.MULTILINE)
         changes[file] = Change(file, texts(file), after)
@@ -538,99 +536,26 @@ def _changes(planned: Iterable[Planned], library: Library, texts: Callable[[str]
     return Changes.of("imported", changes.values())
 
 
-def _joined(one: Planned, base: str | None, text: str, file: str) -> str:
-    """Return a card's text with what changed in the notes since the last import; what the card changed itself stays."""
-    now = edit.fields(text)
-    former = edit.fields(base) if base is not None else {}
-    for name, value in _plain(one.card).items():
-        if name in ("cite", "implementation"):
-            continue
-        if name == "questions":
-            text = _joined_questions(one, value, former.get(name, []), text, file)
-            continue
-        if name == "quotes":
-            text = _joined_quotes(one, value, former.get(name, []), text, file)
-            continue
-        if value == former.get(name) or value == now.get(name):
-            continue
-        if base is None and now.get(name) or base is not None and now.get(name) != former.get(name):
-            one.conflicts.append(Conflict(one.slug, name))
-            continue
-        text = _put(one, text, (name,), one.card[name], file)
-    return text
+def _keep_dates(card: Mapping[str, Any], former: Mapping[str, Any]) -> None:
+    """Give questions the dates that they had at the last import: most notes don't say when they were asked."""
+    there = former.get("questions", [])
+    asked = {key: has["asked"] for key, has in zip(joining.keys("questions", there), there, strict=True)}
+    new = card.get("questions", [])
+    for key, item in zip(joining.keys("questions", new), new, strict=True):
+        item["asked"] = asked.get(key, item["asked"])
 
 
-def _joined_questions(one: Planned, new: list[Any], former: list[Any], text: str, file: str) -> str:
-    there = edit.fields(text).get("questions", [])
-    asked = {alike: n for n, alike in enumerate(_alike(there, "ask"))}
-    before = dict(zip(_alike(former, "ask"), former, strict=True))
-    for n, (alike, item) in enumerate(zip(_alike(new, "ask"), new, strict=True)):
-        if alike not in asked:
-            if alike not in before:  # else the card's author has removed or reworded it
-                taken = {has["id"] for has in edit.fields(text).get("questions", [])}
-                fresh = {**one.card["questions"][n], "id": id_of(item["ask"], taken)}
-                text = edit.append(text, ("questions",), fresh, file)
-            continue
-        at = asked[alike]
-        now = edit.fields(text)["questions"][at].get("answer")
-        answer, was = item.get("answer"), before.get(alike, {}).get("answer")
-        if answer in (now, was, None):
-            continue
-        if now not in (None, was):
-            one.conflicts.append(Conflict(one.slug, f"questions.{edit.fields(text)['questions'][at]['id']}.answer"))
-            continue
-        text = _put(one, text, ("questions", at, "answer"), answer, file)
-    return text
+def _other_notes(
+    one: Planned, known: Paper | None, library: Library, texts: Callable[[str], str | None]
+) -> list[dict[str, Any]]:
+    """Return what other notes say whose card was merged into one's card."""
+    names = {one.slug, *(known.card.formerly if known else ())} - {one.base}
+    bases = (texts(f"{library.settings.papers}/{FOLDER}/{name}.yml") for name in sorted(names))
+    return [edit.fields(base) for base in bases if base]
 
 
-def _alike(items: Iterable[Mapping[str, Any]], name: str) -> list[tuple[str, int]]:
-    """Return what tells questions or quotes apart: their words, and the how many-th of the same words each is."""
-    counts: Counter[str] = Counter()
-    made = []
-    for item in items:
-        words = asked_alike(item[name])
-        made.append((words, counts[words]))
-        counts[words] += 1
-    return made
-
-
-def _joined_quotes(one: Planned, new: list[Any], former: list[Any], text: str, file: str) -> str:
-    before = dict(zip(_alike(former, "text"), former, strict=True))
-    gone = before.keys() - set(_alike(new, "text"))
-    for alike, item in zip(_alike(new, "text"), new, strict=True):
-        there = edit.fields(text).get("quotes", [])
-        places = {has: n for n, has in enumerate(_alike(there, "text"))}
-        was = alike
-        if alike not in places:
-            if alike in before:
-                continue  # the card's author has removed or reworded it
-            close = difflib.get_close_matches(alike[0], [words for words, _ in sorted(gone)], n=1)
-            was = next((one for one in sorted(gone) if one[0] in close), alike)
-            gone -= {was}
-            if was == alike:
-                text = edit.append(text, ("quotes",), item, file)
-                continue
-            if was not in places:
-                one.conflicts.append(Conflict(one.slug, "quotes"))
-                continue
-        at = places[was]
-        for name in ("text", "page"):
-            now, old = there[at].get(name), before.get(was, {}).get(name)
-            if (value := item.get(name)) in (now, old, None):
-                continue
-            if now not in (None, old):
-                one.conflicts.append(Conflict(one.slug, f"quotes[{at}].{name}"))
-                continue
-            text = _put(one, text, ("quotes", at, name), value, file)
-    return text
-
-
-def _put(one: Planned, text: str, path: tuple[str | int, ...], value: Any, file: str) -> str:
-    try:
-        return edit.put(text, path, value, file)
-    except CardError:
-        one.conflicts.append(Conflict(one.slug, ".".join(map(str, path))))
-        return text
+def _is_named(library: Library, slug: str, texts: Callable[[str], str | None]) -> Callable[[str], bool]:
+    return lambda id: bool(renaming.naming(library, f"{slug}.{id}", texts))
 
 
 def _plain(value: Any) -> Any:

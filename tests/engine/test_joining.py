@@ -1,0 +1,191 @@
+"""A second import of edited notes: what they left out goes where the card has not changed it, or else is told."""
+
+import datetime
+
+import pytest
+
+from quaere.authoring import changes
+from quaere.authoring.notes import plan
+from quaere.authoring.notes.joining import Conflict
+from quaere.authoring.notes.plan import Plan, Planned
+from tests.engine.conftest import Base, Inside
+from tests.engine.test_add import reader
+from tests.engine.test_notes import card, imported
+
+NOTE = """\
+---
+tags: [tin, wood]
+status: reading
+affiliations: [Toy Works, Tin Works]
+---
+# A Paper on Toys That Wind
+
+[[code](https://github.com/a/b)] [[video](https://youtu.be/x)]
+
+TL;DR: Toys can be wound up.
+
+My own words.
+
+> We wind up all toys. (p. 5)
+
+> They run down alone again. (p. 6)
+
+- Why tin?
+  - It is light.
+- How many toys?
+"""
+
+LEFT_OUT = [
+    ("tags", "[tin, wood]", "[wood]", "tags: [tin, wood]", "tags:\n  - tin  # heavy\n  - wood", "tags.tin"),
+    ("tags", "tags: [tin, wood]\n", "", "tags: [tin, wood]", "tags:\n  - tin\n  - wood  # soft", "tags.wood"),
+    ("affiliations", ", Tin Works]", "]", "", "", ""),
+    ("reading", "status: reading\n", "", "state: reading", "state: read", "reading"),
+    ("links", "[[code](https://github.com/a/b)] ", "", "title: code", "title: The code", "links[0]"),
+    ("idea", "TL;DR: Toys can be wound up.\n\n", "", "idea: Toys can", "idea: All toys can", "idea"),
+    ("notes", "My own words.\n\n", "", "notes: My own words", "notes: My words", "notes"),
+    ("quotes", "> We wind up all toys. (p. 5)\n\n", "", "page: 5\n", "page: 5\n    note: So what?\n", "quotes[0]"),
+    ("quotes", "> They run down alone again. (p. 6)\n\n", "", "page: 6\n", "page: 6\n    private: true\n", "quotes[1]"),
+    ("quotes", "> We wind up all toys. (p. 5)\n\n", "", "wind up all toys", "wind up all our toys", "quotes"),
+    ("quotes", " (p. 5)", "", "page: 5", "page: 4", "quotes[0].page"),
+    ("questions", "- How many toys?\n", "", "many toys?\n", "many toys?\n    by: Ann\n", "questions.how-many-toys"),
+    ("questions", "- How many toys?\n", "", "How many toys?\n", "How many toys then?\n", "questions"),
+    ("questions", "- Why tin?\n  - It is light.\n", "", "It is light", "It is very light", "questions.why-tin"),
+    ("questions", "  - It is light.\n", "", "It is light", "It is very light", "questions.why-tin.answer"),
+]
+"""The field; words of the notes, and what is left; words of the card, and what became of them; what is told."""
+
+
+def changed(base: Base, old: str, new: str) -> Planned:
+    """Import the notes again after an edit."""
+    assert NOTE.count(old) == 1
+    (made,) = imported(base, {"toys.md": NOTE.replace(old, new)}).cards
+    return made
+
+
+@pytest.mark.parametrize(("field", "old", "new", "was", "is_now", "told"), LEFT_OUT)
+def test_what_the_notes_left_out_goes_unless_the_card_has_changed_it(
+    base: Base, field: str, old: str, new: str, was: str, is_now: str, told: str
+) -> None:
+    imported(base, {"toys.md": NOTE})
+    begun = card(base, "toys")
+    made = changed(base, old, new)
+    assert (made.status, made.conflicts) == ("changed", [])
+    after = card(base, "toys")
+    # It is gone, and nothing else is.
+    assert after.get(field) != begun[field]
+    assert {name: value for name, value in after.items() if name != field} == {
+        name: value for name, value in begun.items() if name != field
+    }
+    assert changed(base, old, new).status == "same"
+
+
+@pytest.mark.parametrize(("field", "old", "new", "was", "is_now", "told"), [case for case in LEFT_OUT if case[-1]])
+def test_what_the_card_has_changed_stays_and_is_told(
+    base: Base, field: str, old: str, new: str, was: str, is_now: str, told: str
+) -> None:
+    imported(base, {"toys.md": NOTE})
+    file = base.root / "papers/toys.yml"
+    text = file.read_text()
+    assert text.count(was) == 1
+    file.write_text(text.replace(was, is_now))
+    begun = card(base, "toys")[field]
+    made = changed(base, old, new)
+    assert (made.status, made.conflicts) == ("conflict", [Conflict("toys", told, is_gone=True)])
+    now = card(base, "toys")[field]
+    # What has a comment is kept with it; its neighbour may go.
+    assert now == begun if field != "tags" else told.partition(".")[2] in now
+    assert all(line in file.read_text() for line in is_now.splitlines() if "#" in line)
+
+
+MODULE = '''\
+def toys() -> int:
+    """Count.
+
+    Answers: toys.how-many-toys
+        Seven.
+
+        >>> 3 + 4
+        7
+    """
+    return 7
+'''
+
+
+def test_what_both_sides_add_is_added(base: Base) -> None:
+    imported(base, {"toys.md": NOTE})
+    file = base.root / "papers/toys.yml"
+    file.write_text(file.read_text().replace("[tin, wood]", "[tin, wood, mine]").replace(", Tin Works]", "]"))
+    made = changed(base, "[tin, wood]", "[lead, wood]")
+    assert (made.status, made.conflicts) == ("changed", [])
+    assert card(base, "toys")["tags"] == ("wood", "mine", "lead")
+    assert card(base, "toys")["affiliations"] == ("Toy Works",)
+
+
+def test_a_question_whose_spelling_is_mended_stays_the_same_one(base: Base) -> None:
+    imported(base, {"toys.md": NOTE.replace("How many toys?", "How many toyss?")})
+    file = base.root / "papers/toys.yml"
+    file.write_text(file.read_text() + "    answer: Seven.\n")
+    made = changed(base, "How many toys?", "How many toys?\n- How many more?")
+    assert (made.status, made.conflicts) == ("changed", [])
+    asked = card(base, "toys")["questions"][1:]
+    assert [(one["id"], one["ask"], one.get("answer")) for one in asked] == [
+        ("how-many-toyss", "How many toys?", "Seven."),
+        ("how-many-more", "How many more?", None),
+    ]
+    # Another question in its place does not take its answer.
+    (made,) = imported(base, {"toys.md": NOTE.replace("How many toys?", "How many trains?\n- How many more?")}).cards
+    assert made.conflicts == [Conflict("toys", "questions.how-many-toyss", is_gone=True)]
+    asked = card(base, "toys")["questions"][1:]
+    assert [(one["ask"], one.get("answer")) for one in asked] == [
+        ("How many toys?", "Seven."),
+        ("How many more?", None),
+        ("How many trains?", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"papers/toy.yml": "cite: toy2020\nimplementation: null\nnotes: See [[toys.how-many-toys]].\n"},
+        {"reference_impl/toy.py": MODULE},
+    ],
+)
+def test_a_question_on_which_something_rests_stays_and_is_told(base: Base, files: dict[str, str]) -> None:
+    imported(base, {"toys.md": NOTE})
+    base.write(files)
+    made = changed(base, "- How many toys?\n", "")
+    assert made.conflicts == [Conflict("toys", "questions.how-many-toys", is_gone=True)]
+    assert [one["id"] for one in card(base, "toys")["questions"]] == ["why-tin", "how-many-toys"]
+
+
+def test_what_other_notes_of_the_same_card_say_stays(base: Base, inside: Inside) -> None:
+    other = (
+        NOTE.replace("Paper on Toys That Wind", "Study of Trains That Run")
+        .replace("Why tin", "Why so")
+        .replace("https://github.com/a/b", "https://github.com/a/c")
+    )
+    imported(base, {"toys.md": NOTE, "trains.md": other})
+    assert inside("merge", "toys", "trains").returncode == 0
+    before = card(base, "toys")
+    assert [len(before[name]) for name in ("tags", "links", "quotes", "questions")] == [2, 3, 2, 4]
+    left = other.replace("[tin, wood]", "[wood]").replace("> We wind up all toys. (p. 5)\n", "")
+    left = left.replace("[[code](https://github.com/a/c)] ", "")
+    for sources, tags, quotes in (
+        ({"toys.md": NOTE, "trains.md": left}, 2, 2),
+        # When the last notes have left it out, it goes.
+        ({"toys.md": left.replace("Study of Trains That Run", "Paper on Toys That Wind"), "trains.md": left}, 1, 1),
+    ):
+        made = imported(base, sources).cards
+        assert [one.conflicts for one in made] == [[], []]
+        now = card(base, "toys")
+        assert [len(now[name]) for name in ("tags", "quotes")] == [tags, quotes]
+        assert "https://github.com/a/c" not in str(now["links"])
+
+
+def test_an_import_on_another_day_changes_nothing(base: Base) -> None:
+    def on(day: int) -> Plan:
+        date = datetime.date(2026, 3, day)
+        return plan.plan({"toys.md": NOTE}, base.project.read()[0], reader(base), asked=date)
+
+    changes.apply(base.root, on(1).changes)
+    assert on(2).changes.files == {}
