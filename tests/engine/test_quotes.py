@@ -59,6 +59,132 @@ def test_the_paper_s_words_become_a_quote_with_their_page(body: str, page: str) 
     assert read(body) == ([(WORDS, page)], "")
 
 
+ZOTERO = (
+    "([Maker et al., 2020, p. 5](zotero://select/library/items/AB12)) "
+    "([pdf](zotero://open-pdf/library/items/CD34?page=7&annotation=EF56))"
+)
+ANNOTATION = "(zotero://open-pdf/library/items/CD34?page=5&annotation=EF56)"
+
+
+@pytest.mark.parametrize(
+    ("body", "page"),
+    [
+        # Zotero's own, with and without links and colors
+        (f"“{WORDS}” {ZOTERO}", "5"),
+        (f'"{WORDS}" {ZOTERO}', "5"),
+        (f"“{WORDS}” (Maker et al., 2020, p. 5)", "5"),
+        (f"“{WORDS}” (Maker and Turner, 2020, pp. 5–6).", "5–6"),
+        (f"“{WORDS}” ([Maker et al., 2020, p. xii](zotero://select/groups/1/items/AB12))", "xii"),
+        (f"“{WORDS}” ([“A Paper on Toys,” 2020, p. 5](zotero://select/library/items/AB12))", "5"),
+        (f"“{WORDS}” ([pdf]{ANNOTATION})", "5"),
+        (f'<mark style="background-color: #ffd40080">“{WORDS}”</mark> {ZOTERO}', "5"),
+        (f"# Annotations  \n(6/24/2022, 10:57:42 AM)\n\n“{WORDS}” {ZOTERO}", "5"),
+        # templates of other programs
+        (f"- “{WORDS}” {ZOTERO}", "5"),
+        (f"=={WORDS}== [(p. 5)]{ANNOTATION}", "5"),
+        (f"- ==“{WORDS}”== [Page 5]{ANNOTATION}", "5"),
+        (f"- “=={WORDS}==” ([p. 5]{ANNOTATION})", "5"),
+        (f"- <mark>{WORDS}</mark> [p. 5]{ANNOTATION}", "5"),
+        (f'"{WORDS}" ([Maker et al 2020:5]{ANNOTATION})', "5"),
+        (f'- "{WORDS}" (Maker & Turner 2020:5)', "5"),
+        (f"“{WORDS}” ([[maker.pdf#page=5&selection=1,2|maker, p. 5]])", "5"),
+        (f"- {WORDS}\n  ls-type:: annotation\n  hl-page:: 5\n  hl-color:: yellow", "5"),
+        (f"- Mine\n  - “{WORDS}” {ZOTERO}", "5"),
+        # by hand
+        (f"“{WORDS}” (p. 5)", "5"),
+        (f'- "{WORDS}" (p. 5)', "5"),
+        (f"*“{WORDS}”* (p. 5)", "5"),
+        (f'"{WORDS}" [@maker2020, p. 5]', "5"),
+        (f'"{WORDS}" [@maker2020, 5]', "5"),
+        (f"Page 5: “{WORDS}”", "5"),
+        (f"## Highlights:\n\n- “{WORDS}” (p. 5)", "5"),
+        (f"> “{WORDS}” {ZOTERO}", "5"),
+    ],
+)
+def test_a_quotation_with_a_citation_becomes_a_quote(body: str, page: str) -> None:
+    assert read(body) == ([(WORDS, page)], "- Mine" if "- Mine" in body else "")
+
+
+def test_several_quotations_are_quotes_of_their_own() -> None:
+    first, second = f"“{WORDS}” {ZOTERO}", "“They are made of “tin”.” (p. 6)"
+    for between in ("\n", "\n\n"):
+        assert read(f"{first}{between}{second}")[0] == [(WORDS, "5"), ("They are made of “tin”.", "6")]
+    nested = [(WORDS, "5"), ("They are tin.", "5")]
+    assert read(f"- “{WORDS}” {ZOTERO}\n  - “They are tin.” {ZOTERO}")[0] == nested
+    assert read("“The toys are wound up once,\nand run down alone.” (p. 5)")[0] == [(WORDS.replace(", ", ",\n"), "5")]
+
+
+def test_what_markdown_puts_around_a_program_s_words_is_none_of_them() -> None:
+    body = f"“Toys \\[12\\] are *wound* **up**; 2<sup>n</sup> of my\\_toys &amp; 3 \\* 4.” {ZOTERO}"
+    assert read(body)[0] == [("Toys [12] are wound up; 2n of my_toys & 3 * 4.", "5")]
+    assert read(f"“tin” {ZOTERO}")[0] == [("tin", "5")]
+
+
+def test_the_reader_s_words_on_a_quotation_stand_apart() -> None:
+    for body, note in (
+        (f"“{WORDS}” {ZOTERO} So **what**?", "So **what**?"),
+        (f"> “{WORDS}” {ZOTERO} So what", "So what"),
+        (f"- “{WORDS}” {ZOTERO} – So\n  - Why they run.\n    - It is tin.", "So\n\n- Why they run.\n  - It is tin."),
+    ):
+        made = draft(f"# A Paper on Toys\n\n{body}\n")
+        assert [(one.text, one.note) for one in made.quotes] == [(WORDS, note)]
+        assert made.notes == ""
+    # A question among them is a question.
+    made = draft(f"# A Paper on Toys\n\n- “{WORDS}” {ZOTERO}\n  - Mine.\n  - But why?\n")
+    assert ([one.note for one in made.quotes], [one.ask for one in made.questions]) == (["- Mine."], ["But why?"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"“{WORDS}”",
+        f"“{WORDS}” (2020)",
+        f"“{WORDS}” (see p. 5)",
+        f"“{WORDS}” [here](https://example.org/a.pdf#page=5)",
+        f"The authors say “{WORDS}” (p. 5)",
+        f"The authors say\n“{WORDS}” (p. 5)",
+        f"“{WORDS}” (p. 5), which I like.",
+        f"“{WORDS}” (p. 5) I like it.",
+        f"- Winding\n\n  “{WORDS}” (p. 5)",
+        f"“{WORDS}” (p. 5)\nI like it.",
+        f"“{WORDS}” {ZOTERO} and “They are tin.” {ZOTERO}",
+        f"“{WORDS}” (Lovelace, 1843, p. 5)",  # somebody else's
+        f"“{WORDS}” ([Lovelace, 1843, p. 5](zotero://select/library/items/AB12))",
+        f"The authors say:\n\n- “{WORDS}” (p. 5)",
+        f"- Winding\n  - “{WORDS}” (p. 5)",
+        f"- [ ] “{WORDS}” (p. 5)",
+        f"=={WORDS}== (p. 5)",
+        f"{WORDS} (p. 5)",
+        f"My own words. {ZOTERO}",
+        "“Toys” and “trains are wound up” (p. 5)",
+        '"Toys" and "trains are wound up" (p. 5)',
+        "“Toys” (p. 5)",
+        f"TODO: “{WORDS}” (p. 5)",
+        f"“**{WORDS}**” (p. 5)",
+        "- [:span]\n  ls-type:: annotation\n  hl-page:: 5",
+    ],
+)
+def test_words_in_quotation_marks_without_a_citation_of_their_own_stay(body: str) -> None:
+    assert read(f"Before.\n\n## Toys\n\n{body}\n\nAfter.") == ([], f"Before.\n\n## Toys\n\n{body}\n\nAfter.")
+
+
+def test_a_file_that_zotero_exports_is_a_card_with_quotes(base: Base) -> None:
+    text = f"# Annotations  \n(6/24/2022, 10:57:42 AM)\n\n“{WORDS}” {ZOTERO} Mine, and [[x]].\n\nMore of mine.\n"
+    (made,) = imported(base, {"Maker et al. - 2020 - A paper on tin.md": text}).cards
+    paper = base.library().papers[made.slug]
+    assert [(one.text, one.page, one.note) for one in paper.card.quotes] == [(WORDS, "5", "Mine, and \\[\\[x\\]\\].")]
+    assert (paper.reference.title, str(paper.reference.issued), paper.card.notes) == (
+        "A paper on tin", "2020", "More of mine."
+    )  # fmt: skip
+    assert [name.surname for name in paper.reference.people][:1] == ["Maker"]
+    before = base.files()
+    edited = {"Maker et al. - 2020 - A paper on tin.md": text.replace("Mine, and [[x]]", "Ours")}
+    assert [one.status for one in imported(base, {"Maker et al. - 2020 - A paper on tin.md": text}).cards] == ["same"]
+    assert base.files() == before
+    assert [(one.status, one.conflicts) for one in imported(base, edited).cards] == [("changed", [])]
+    assert [one.note for one in base.library().papers[made.slug].card.quotes] == ["Ours."]
+
+
 def test_paragraphs_with_pages_of_their_own_are_quotes_of_their_own() -> None:
     two = f'> "{WORDS}" (p. 5)\n>\n> “They are made of tin.”\n>'
     assert read(f"{two}\n\nMine.") == ([(WORDS, "5"), ("They are made of tin.", "")], "Mine.")

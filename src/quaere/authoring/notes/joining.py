@@ -39,7 +39,7 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "tags": (),
     "affiliations": (),
     "links": ("kind", "title"),
-    "quotes": ("text", "page"),
+    "quotes": ("text", "page", "note"),
     "questions": ("ask", "answer"),
 }
 """The fields that are lists, and what an import writes of each item."""

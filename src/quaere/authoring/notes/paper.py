@@ -23,6 +23,7 @@ _NAME = re.compile(r"^[^\W\d_][\w.'’-]*(?:\s+(?:[^\W\d_][\w.'’-]*|\([^)]*\))
 _GENERIC = re.compile(
     r"(?:paper|papers?|notes?|my notes|summary|overview|info(?:rmation)?|paper info|meta(?:data)?|abstract|"
     r"introduction|"
+    r"(?:extracted )?annotations(?:\s*\([\d/.,: APM]+\))?|"
     r"reading notes?|paper notes?|untitled|details|basic info(?:rmation)?|论文|笔记|论文笔记|基本信息|摘要)\s*[:：]?",
     re.IGNORECASE,
 )
@@ -79,6 +80,12 @@ _BEHIND_COMMA = re.compile(
     r"^(?P<title>\S+\s.*?\S),\s*(?:(?P<venue>(?-i:[A-Z][A-Z&-]{2,}[a-z]*)|[^,]*\b(?:Journal|Proceedings|Transactions|Conference|"
     r"Workshop|Symposium|Letters)\b[^,]*|Interspeech|NeurIPS|arXiv),?\s+)?(?P<year>(?:19|20)\d\d)\s*$"
 )
+# When a program wrote what was marked in a PDF.
+_WRITTEN = re.compile(
+    r"\(?\d{1,2}[/.]\d{1,2}[/.](?:19|20)\d\d,\s*\d{1,2}:\d\d(?::\d\d)?(?:\s*[AP]M)?\)?", re.IGNORECASE
+)
+# As Zotero names files: `Maker et al. - 2020 - A paper on toys`.
+_AS_ZOTERO = re.compile(r"^(?P<who>[^-]\S*(?: (?!- )\S+)*) - (?P<year>(?:19|20)\d\d) - (?P<title>\S.*)$")
 _RATING = re.compile(r"^[\s\W]*(?:[★☆⭐🌟]\ufe0f?\s*){1,10}$")
 
 
@@ -439,6 +446,10 @@ class _Reading:
             made.arxiv = made.arxiv or identifier
             made.title = f"arXiv:{identifier}"
             return
+        if found := _AS_ZOTERO.match(stem):
+            made.year, stem = made.year or int(found["year"]), found["title"]
+            who = re.sub(r"\s+et al\.?$", ", others", found["who"])
+            made.authors = made.authors or re.split(r",\s*(?:and\s+)?|\s+and\s+", who)
         if found := re.match(r"^(\d{4}\.\d{4,5})(?:v\d+)?[\s_-]+(.+)$", stem):
             made.arxiv, stem = made.arxiv or found[1], found[2]
         if found := re.match(r"^((?:19|20)\d\d)(?:[-_.]\d\d(?:[-_.]\d\d)?)?[\s_-]+(.+)$", stem):
@@ -476,7 +487,7 @@ class _Reading:
 
     def _has_field_below(self, at: int) -> bool:
         below = next((line for line in self.lines[at + 1 :] if line.kind is not Kind.BLANK), None)
-        return below is not None and labeled(below.text) is not None
+        return below is not None and (labeled(below.text) is not None or bool(_WRITTEN.fullmatch(below.words)))
 
     def _header_line(self, at: int) -> int:
         """Read one line of the header; return where to go on: at the same line if it is none."""
@@ -512,6 +523,10 @@ class _Reading:
         if (venue := _VENUE.search(plain)) and len(plain) <= 60 and _year(plain):
             made.venue, made.year = made.venue or venue[0], made.year or _year(plain)
             self._take(at, "venue")
+            return at + 1
+        if _WRITTEN.fullmatch(plain):
+            made.date = made.date or _iso(plain)
+            self._take(at, "date")
             return at + 1
         if re.fullmatch(r"\(?(?:19|20)\d\d\)?", plain):
             made.year = made.year or _year(plain)

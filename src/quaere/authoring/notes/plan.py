@@ -367,7 +367,7 @@ def _complete(planned: list[Planned], library: Library, files: Collection[str], 
             "reading": reading if draft.reading else None,
             "links": [{**link, "title": link["title"] or link["url"]} for link in draft.links],
             "notes": f"{notes}\n" if "\n" in notes else notes,
-            "quotes": [_quote(one.text, one.page) for one in draft.quotes],
+            "quotes": [_quote(one.text, one.page, shown.text(one.note)) for one in draft.quotes],
             "questions": questions,
         }
         one.card = {name: value for name, value in card.items() if value or name == "implementation"}
@@ -384,10 +384,11 @@ def _folder(library: Library, one: Planned, folders: Collection[str]) -> str:
     return next((name for name in names if name in folders), one.slug)
 
 
-def _quote(text: str, page: str) -> dict[str, Any]:
+def _quote(text: str, page: str, note: str) -> dict[str, Any]:
     text = _visible(text)
     item: dict[str, Any] = {"text": f"{text}\n" if "\n" in text else text}
-    return item | ({"page": int(page) if page.isdecimal() and page.isascii() else page} if page else {})
+    item |= {"page": int(page) if page.isdecimal() and page.isascii() else page} if page else {}
+    return item | ({"note": f"{note}\n" if "\n" in note else note} if note else {})
 
 
 def _by_id(to: str, questions: list[dict[str, Any]]) -> str:
