@@ -9,6 +9,7 @@ import os
 import posixpath
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -208,7 +209,9 @@ def _edit(text: str) -> str:
         file = Path(folder, "answer.md")
         file.write_text(text, encoding="utf-8")
         try:
-            subprocess.run([*shlex.split(editor), str(file)], check=True)
+            # Ctrl-C is for the editor, which would be ended with all that was written in it.
+            with _deaf():
+                subprocess.run([*shlex.split(editor), str(file)], check=True)
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
             problem, hint = (
                 f"the editor `{editor}` has failed: {error}",
@@ -216,6 +219,16 @@ def _edit(text: str) -> str:
             )
             raise MisuseError(Place("", 0), problem, hint) from error
         return file.read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Hear no Ctrl-C; the programs that are started do."""
+    former = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def tag(

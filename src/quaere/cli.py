@@ -1,6 +1,6 @@
 """The command `quaere`: verbs for people. Each wires parts of `project` together and shows what came out.
 
-Exit codes: 0, all is well; 1, content is at fault; 2, the command was called wrongly.
+Exit codes: 0, all is well; 1, content is at fault; 2, the command was called wrongly; 130, Ctrl-C has stopped it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from quaere import adding, author, completion, upkeep
 from quaere.author import Base
@@ -37,7 +38,25 @@ if TYPE_CHECKING:
     from quaere.errors import AuthorError
     from quaere.project import Project
 
+
+class _Verbs(TyperGroup):
+    """The verbs: one that Ctrl-C stops, at a prompt too, ends as shells expect it of a program."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            pass
+        except typer.Abort as error:
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+        _stopped()
+        raise typer.Exit(130)
+
+
 app = typer.Typer(
+    cls=_Verbs,
     name="quaere",
     help="A knowledge base of annotated papers whose answers run.",
     no_args_is_help=True,
@@ -437,6 +456,9 @@ def main() -> None:
         finally:
             # What is still to be printed is refused here, or at the end of the process, where nobody can say so.
             sys.stdout.flush()
+    except KeyboardInterrupt:
+        _stopped()
+        sys.exit(130)
     except BrokenPipeError:
         # Whoever reads it has had enough.
         _print_nothing_more()
@@ -458,6 +480,12 @@ def main() -> None:
             raise
         _print_nothing_more()
         _misused(f"{error.filename or 'the machine'}: {error.strerror}", _MACHINE[error.errno])
+
+
+def _stopped() -> None:
+    """Say that somebody has pressed Ctrl-C, below the line on which the terminal shows it."""
+    console = _err()
+    console.print("\nstopped" if console.is_terminal else "stopped")
 
 
 def _print_nothing_more() -> None:

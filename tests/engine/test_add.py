@@ -589,16 +589,3 @@ def test_several_are_listed_on_a_terminal_to_choose_from(base: Base) -> None:
     assert typist.leaves() == 0, typist.screen
     assert typist.screen.endswith("added b; merged: 2; skipped: title; there already: 2\n")
     assert notes(base) == {"toy2020": "C", "title": "", "other": "A", "b": "B"}
-
-
-@pytest.mark.parametrize("keys", ["\x03", "\x04"])
-def test_who_leaves_a_prompt_has_changed_nothing(base: Base, keys: str) -> None:
-    base.write({BIB: THERE, "more.bib": SEVERAL})
-    before = (base.root / BIB).read_bytes()
-    typist = Typist(base, "add", "more.bib", "--card")
-    typist.sees("capitals: all [s]: ")
-    typist.types(keys)
-    while not typist.is_answered(3):
-        typist.types(keys)  # a signal just before somebody is asked is seen with the next key
-    assert (typist.leaves(), (base.root / BIB).read_bytes()) == (1, before)
-    assert typist.screen.endswith("Aborted!\n")
