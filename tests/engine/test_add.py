@@ -18,7 +18,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from quaere.authoring import additions, changes, entries
+from quaere.authoring import additions, amending, changes, entries
 from quaere.authoring.additions import Choice, Plan, Status
 from quaere.authoring.sources import csl_json, ris, texts
 from quaere.authoring.sources.found import Found, of_made
@@ -216,11 +216,11 @@ def test_what_becomes_of_a_paper_that_is_there_is_chosen(base: Base) -> None:
 
 
 def test_fields_are_put_where_no_comment_takes_them() -> None:
-    assert additions.with_fields("@misc{a, title={A} % x\n}", {"doi": "10.1000/x"}) == (
+    assert amending.with_fields("@misc{a, title={A} % x\n}", {"doi": "10.1000/x"}) == (
         "@misc{a,\n  doi = {10.1000/x}, title={A} % x\n}"
     )
-    assert additions.with_fields("@misc(a, title={A})", {"year": "1"}) == "@misc(a, title={A},\n  year = {1}\n)"
-    assert additions.with_fields("@misc{a}", {"year": "1"}) == "@misc{a,\n  year = {1}\n}"
+    assert amending.with_fields("@misc(a, title={A})", {"year": "1"}) == "@misc(a, title={A},\n  year = {1}\n)"
+    assert amending.with_fields("@misc{a}", {"year": "1"}) == "@misc{a,\n  year = {1}\n}"
 
 
 def test_a_source_is_compared_with_itself_and_a_second_time_changes_nothing(base: Base) -> None:

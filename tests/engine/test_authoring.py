@@ -15,6 +15,7 @@ from quaere.content.model import Library
 from quaere.errors import MisuseError
 from quaere.project import Project
 from tests.engine.conftest import Base
+from tests.engine.test_add import reader
 
 DAY = datetime.date(2026, 2, 3)
 
@@ -448,6 +449,63 @@ def test_two_cards_of_one_paper_are_merged(base: Base) -> None:
     # What both say stays, and so does a comment.
     assert card.notes == "Like [[toy]] and [[toy|it]], not toys.\n\nSee [[toy.how]] and `[[toy]]`.\n"
     assert (base.root / "papers/toy.yml").read_text().endswith("# kept\n")
+
+
+TWO = """\
+% mine
+@misc{doll2018, title = {Toys}, author = {Maker, Ann}, year = 2018, note = {A preprint},
+  eprint = {1701.00001}, archiveprefix = {arXiv}, file = {a.pdf}, ids = {old}}
+
+@string{jt = "Journal of Toys"}
+@article{toy2020,
+  author = {Maker, Ann}, % who
+  title = {Toys}, journal = jt, year = {2020}, ids = {mine}, note = {Mine}
+}
+@misc{other, title = {Other}}
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_entry_of_a_merged_card_goes_into_the_other_s(base: Base, end: str) -> None:
+    card = "cite: doll2018\nimplementation: null\nnotes: Mine.\n"
+    base.write({"papers/references.bib": TWO.replace("\n", end), "papers/doll.yml": card})
+    merged = renaming.merge(base.library(), "toy", "doll", reader(base))
+    assert merged.said == "merged doll into toy, and the entry doll2018 into toy2020; not taken from doll2018: year"
+    made(base, merged)
+    assert (base.root / "papers/references.bib").read_bytes().decode() == (
+        "% mine\n" + TWO[TWO.index("@string") :].replace(
+            "ids = {mine}, note = {Mine}\n}",
+            "ids = {doll2018, old, mine}, note = {Mine},\n  eprint = {1701.00001},\n  archiveprefix = {arXiv},\n"
+            "  file = {a.pdf}\n}",
+        )
+    ).replace("\n", end)  # fmt: skip
+    paper = base.library().papers["toy"]
+    assert (paper.reference.arxiv, paper.reference.venue, paper.card.notes) == (
+        "1701.00001", "Journal of Toys", "`note`: A preprint\n\nMine.\n"
+    )  # fmt: skip
+    # Whatever cites it by one of its other keys still does.
+    base.write(
+        {"papers/toy.yml": (base.root / "papers/toy.yml").read_text().replace("cite: toy2020", "cite: doll2018")}
+    )
+    assert base.library().papers["toy"].reference.key == "toy2020"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"papers/play.yml": "cite: doll2018\nimplementation: null\n"},
+        {"papers/play.yml": "cite: old\nimplementation: null\n"},
+        {"papers/references.bib": TWO.replace("@misc{other,", "@misc{other, crossref = {doll2018},")},
+        {"papers/references.bib": TWO.replace("@article{toy2020,", "@article{toy2020, xdata = {old, doll2018},")},
+    ],
+)
+def test_an_entry_that_something_else_needs_stays(base: Base, files: dict[str, str]) -> None:
+    base.write({"papers/references.bib": TWO, "papers/doll.yml": "cite: doll2018\nimplementation: null\n", **files})
+    before = (base.root / "papers/references.bib").read_bytes()
+    merged = renaming.merge(base.library(), "toy", "doll", texts(base))
+    assert merged.said == "merged doll into toy; the entry doll2018 stays, which something else needs"
+    made(base, merged)
+    assert (base.root / "papers/references.bib").read_bytes() == before
 
 
 def test_a_private_card_is_not_merged_into_a_public_one(base: Base) -> None:

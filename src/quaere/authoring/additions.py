@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from bibtexparser.model import Entry
 
-from quaere.authoring import edit, entries
+from quaere.authoring import amending, edit, entries
 from quaere.authoring.changes import Change, Changes
 from quaere.authoring.notes.paper import Draft
 from quaere.authoring.notes.plan import slug_of
@@ -206,7 +206,7 @@ class _Shelf:
         made.key = key
         if found.key:
             self.renamed[found.key] = key
-        self.sources[key] = keyed(found.source, key)
+        self.sources[key] = amending.keyed(found.source, key)
         self._know(key, found.values, found.identity)
         return made
 
@@ -226,13 +226,13 @@ class _Shelf:
 
     def _merge(self, key: str, found: Found) -> None:
         """Give an entry the fields that it lacks."""
-        more = missing(self.values[key], found.values)
+        more = amending.missing(self.values[key], found.values)
         if not more:
             return
         if key in self.sources:
-            self.sources[key] = with_fields(self.sources[key], more)
+            self.sources[key] = amending.with_fields(self.sources[key], more)
         else:
-            self.replaced[key] = with_fields(self.replaced.get(key) or self.written[key].source, more)
+            self.replaced[key] = amending.with_fields(self.replaced.get(key) or self.written[key].source, more)
         self.values[key] = {**self.values[key], **more}
         for sign in _signs(found.identity):
             if key not in self.index.setdefault(sign, []):
@@ -240,22 +240,7 @@ class _Shelf:
 
     def text(self, preambles: Iterable[str]) -> str | None:
         """Return the text of the file; None if there was none and nothing is added."""
-        parts, at = [], 0
-        line, seen = 1, 0
-        for key, part in self.written.items():
-            if key not in self.replaced:
-                continue
-            # From the line where the entry begins.
-            while line < part.place.line:
-                seen = self.before.index("\n", seen) + 1
-                line += 1
-            start = self.before.find(part.source, max(seen, at))
-            if start < 0:
-                hint = "write what it lacks by hand, or choose --skip or --keep-both"
-                raise MisuseError(part.place, f"the entry `{key}` can't be changed as it is written", hint)
-            parts += [self.before[at:start], self._ended(self.replaced[key])]
-            at = start + len(part.source)
-        text = "".join([*parts, self.before[at:]])
+        text = amending.replaced(self.before, self.written, self.replaced)
         new = [one.strip() + "\n" for one in preambles if self.sources and one.strip() not in self.before]
         new += [_led(source, self.renamed) for source in self.sources.values()]
         if not new:
@@ -290,48 +275,9 @@ def _may_be_of(one: Identity, other: Identity) -> bool:
     return not (one.surname and other.surname) or one.surname == other.surname
 
 
-_SYNONYMS = {
-    "journaltitle": "journal", "location": "address", "school": "institution", "annote": "annotation",
-    "eprinttype": "archiveprefix", "eprintclass": "primaryclass", "date": "year", "month": "year", "day": "year",
-}  # fmt: skip
-_OWN = frozenset({*PARENTS, "ids", "file", "options", "keywords", "timestamp", "owner", "groups", "abstract"})
-
-
 def _says_the_same(values: Mapping[str, str], others: Mapping[str, str]) -> bool:
     """Tell whether another entry says all that an entry does."""
     return all(" ".join(value.split()) == " ".join(others.get(name, "").split()) for name, value in values.items())
-
-
-def missing(values: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields that an entry lacks and another one of the same paper has."""
-    has = {_SYNONYMS.get(name, name) for name, value in values.items() if value}
-    return {
-        name: value
-        for name, value in others.items()
-        if value and _SYNONYMS.get(name, name) not in has and name not in _OWN
-    }
-
-
-def with_fields(source: str, fields: Mapping[str, str]) -> str:
-    """Return an entry with more fields, behind those that it has; all else stays as it is written."""
-    end = re.search(r"(?P<comma>,?)(?P<space>\s*)[)}]\s*\Z", source)
-    first = re.match(r"@\w+\s*[{(]\s*[^\s,={}]*\s*(?P<comma>,?)", source)
-    if not end or not first:
-        return source
-    indent = next(iter(re.findall(r"\n([ \t]+)\S", source)), "  ")
-    # A comment before the end would take what stands behind it.
-    if "%" in source[max(source.rfind("\n", 0, end.start()), 0) : end.start()]:
-        new = "".join(f"\n{indent}{entries.line(name, value)}," for name, value in fields.items())
-        comma = "" if first["comma"] else ","
-        return source[: first.end()] + comma + new + source[first.end() :]
-    new = "".join(f",\n{indent}{entries.line(name, value)}" for name, value in fields.items())
-    space = end["space"] if "\n" in end["space"] else "\n"
-    return f"{source[: end.start()]}{new}{end['comma']}{space}{source[end.end('space') :]}"
-
-
-def keyed(source: str, key: str) -> str:
-    """Return an entry under another key."""
-    return re.sub(r"\A(@\w+\s*[{(]\s*)[^\s,={}()]*", lambda found: found[1] + key, source, count=1)
 
 
 def _led(source: str, renamed: Mapping[str, str]) -> str:

@@ -9,17 +9,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from quaere.authoring import edit
+from quaere.authoring import amending, edit
 from quaere.authoring.changes import Change, Changes
 from quaere.authoring.questions import find_paper, find_question, free_id, ids_of
+from quaere.authoring.sources.found import PARENTS, shown
 from quaere.content import addresses
 from quaere.content.answers import docstrings
+from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.model import SLUG, Library, Paper
 from quaere.errors import MisuseError, Place
 
 Texts = Callable[[str], "str | None"]
 """Returns the text of a file of the knowledge base by its path; None if there is none."""
 
+_AUTHORS = frozenset({"note", "annote", "annotation", "comment", "abstract", "keywords"})
+"""What the author may have written into an entry."""
 _OF_PROJECT = ("mkdocs.yml", "pyproject.toml")
 
 
@@ -91,7 +95,8 @@ def rename_question(library: Library, old: str, new: str, texts: Texts) -> Chang
 def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
     """Merge two cards of one paper: what the second says beyond the first is added to it, and the second goes.
 
-    What both say in their own ways, such as the idea, goes into the notes; comments stand at the end.
+    What both say in their own ways, such as the idea, goes into the notes; comments stand at the end. An entry of the
+    bibliography that nothing else needs goes into the first card's in the same way, which keeps its key as another.
 
     Raises:
         MisuseError: One of them is not there, both are the same, the second has code of its own, or it is private.
@@ -145,7 +150,8 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
     for name in ("idea", "short", "reading", "status"):
         if source.get(name) and not edit.fields(text).get(name):
             text = edit.put(text, (name,), source[name], one.file)
-    own, told = edit.fields(text), list[str]()
+    own = edit.fields(text)
+    said, told = _merge_entries(files, library, one, other)
     if source.get("idea") not in (None, own.get("idea")):
         told.append(source["idea"])
     for name, value in source.get("extra", {}).items():
@@ -162,7 +168,36 @@ def merge(library: Library, kept: str, gone: str, texts: Texts) -> Changes:
     lost = edit.comments(files.text(other.file)) - edit.comments(text)
     files.put(one.file, edit.with_comments(text, lost.elements()))
     files.remove(other.file)
-    return files.changes(f"merged {gone} into {kept}")
+    return files.changes(f"merged {gone} into {kept}{said}")
+
+
+def _merge_entries(files: _Files, library: Library, one: Paper, other: Paper) -> tuple[str, list[str]]:
+    """Merge the entry of a card that goes into that of the one that stays, unless something else needs it.
+
+    Returns what is to be said, and what goes into the notes.
+    """
+    if one.is_topic or one.reference.key == other.reference.key:
+        return "", []
+    file, kept, gone = library.settings.bibliography, one.reference.key, other.reference.key
+    book = Bibliography(files.text(file), file)
+    written = {part.entry.key: part for part in reversed([*book.written()]) if part.entry}
+    values = {key: book.values(part.entry) for key, part in written.items() if part.entry}
+    is_needed = any(paper is not other and paper.reference.key == gone for paper in library.papers.values())
+    named = {key.strip() for own in values.values() for name in PARENTS for key in own.get(name, "").split(",")}
+    if is_needed or gone in named or not {kept, gone} <= values.keys():
+        return f"; the entry {gone} stays, which something else needs", []
+    source = written[kept].source
+    if more := amending.missing(values[kept], values[gone], is_own=True):
+        source = amending.with_fields(source, more)
+    ids = [key.strip() for key in values[gone].get("ids", "").split(",") if key.strip()]
+    source = amending.with_keys(source, [gone, *ids])
+    in_order = dict(reversed(written.items()))
+    files.put(file, amending.replaced(files.text(file), in_order, {kept: source, gone: ""}))
+    otherwise = amending.otherwise(values[kept], values[gone])
+    told = [f"`{name}`: {shown(value)}" for name, value in otherwise.items() if name in _AUTHORS]
+    lost = [name for name in otherwise if name not in _AUTHORS]
+    said = f", and the entry {gone} into {kept}"
+    return said + (f"; not taken from {gone}: {', '.join(lost)}" if lost else ""), told
 
 
 def remove(library: Library, slug: str, texts: Texts) -> Changes:
