@@ -223,6 +223,22 @@ def test_fields_are_put_where_no_comment_takes_them() -> None:
     assert amending.with_fields("@misc{a}", {"year": "1"}) == "@misc{a,\n  year = {1}\n}"
 
 
+@pytest.mark.parametrize(
+    ("written", "changed"),
+    [
+        ("@misc{a, title = {A {B} c}, year = 2020}", "@misc{a, title = {A {B} c}, year = {1}}"),
+        ('@misc{a,\n  year = "20{"}20" % why\n}', "@misc{a,\n  year = {1} % why\n}"),
+        ("@misc{a,\n  Year = 2020\n}", "@misc{a,\n  Year = {1}\n}"),
+        ('@misc(a, year = jan # "x", title = {year = 2})', "@misc(a, year = {1}, title = {year = 2})"),
+        ("@misc{a, title = {\\} b {c}}, year={2020}}", "@misc{a, title = {\\} b {c}}, year={1}}"),
+        ("@misc{a, year = {2020} # jan}", "@misc{a, year = {2020} # jan}"),
+        ("@misc{a, title = {T}}", "@misc{a, title = {T}}"),
+    ],
+)
+def test_a_value_is_changed_and_nothing_else(written: str, changed: str) -> None:
+    assert amending.with_value(written, "year", "1") == changed
+
+
 def test_a_source_is_compared_with_itself_and_a_second_time_changes_nothing(base: Base) -> None:
     text = "@misc{a, title={A b}, doi={10.1000/x}}\n@misc{b, title={Else}, doi={10.1000/X}}\n@misc{c, title={C}}"
     made = added(base, text)

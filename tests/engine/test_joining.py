@@ -8,8 +8,9 @@ from quaere.authoring import changes
 from quaere.authoring.notes import plan
 from quaere.authoring.notes.joining import Conflict
 from quaere.authoring.notes.plan import Plan, Planned
+from quaere.content.bibliography.bibtex import Bibliography
 from tests.engine.conftest import Base, Inside
-from tests.engine.test_add import reader
+from tests.engine.test_add import BIB, bib, reader
 from tests.engine.test_notes import card, imported
 
 NOTE = """\
@@ -189,3 +190,67 @@ def test_an_import_on_another_day_changes_nothing(base: Base) -> None:
 
     changes.apply(base.root, on(1).changes)
     assert on(2).changes.files == {}
+
+
+# The entry of the bibliography
+
+ENTRY = "# Attention on Trees\n\nAuthors: Ann Maker, Bo Turner\nYear: 2021\n\nWords.\n"
+
+
+def entry(base: Base) -> dict[str, str]:
+    book = Bibliography(bib(base), BIB)
+    return {"type": book.entries["maker2021attention"].entry_type, **book.values(book.entries["maker2021attention"])}
+
+
+def test_what_notes_say_later_comes_to_the_entry(base: Base) -> None:
+    imported(base, {"a.md": "# Attention on Trees\n\nWords.\n"})
+    before = bib(base)
+    later = ENTRY.replace("\n\nWords", "\nVenue: ICML\nDOI: 10.1000/trees\n\nWords")
+    made = imported(base, {"a.md": later}).cards
+    assert [(one.slug, one.status, one.conflicts) for one in made] == [("attention_trees", "changed", [])]
+    # The key stays, and so does all else.
+    assert bib(base) == before.replace(
+        "@misc{anonymousattention,\n  title = {Attention on Trees},\n",
+        "@inproceedings{anonymousattention,\n  title = {Attention on Trees},\n  author = {Ann Maker and Bo Turner},\n"
+        "  booktitle = {ICML},\n  year = {2021},\n  doi = {10.1000/trees},\n",
+    )
+    assert [one.status for one in imported(base, {"a.md": later}).cards] == ["same"]
+
+
+def test_what_notes_change_of_an_entry_is_changed_unless_it_was_changed_there(base: Base) -> None:
+    imported(base, {"a.md": ENTRY})
+    base.write({BIB: bib(base).replace("Bo Turner},", "Bo Turner}, % both").replace("{2021}", "2021 # {}")})
+    made = imported(base, {"a.md": ENTRY.replace("on Trees", "on big Trees")}).cards
+    assert [(one.slug, one.status, one.conflicts) for one in made] == [("attention_trees", "changed", [])]
+    assert entry(base)["title"] == "Attention on big Trees"
+    assert "Bo Turner}, % both" in bib(base)
+    # What the notes leave out is still true.
+    imported(base, {"a.md": ENTRY.replace("on Trees", "on big Trees").replace("Year: 2021\n", "")})
+    assert entry(base)["year"] == "2021"
+    imported(base, {"a.md": ENTRY.replace("on Trees", "on big Trees")})
+    base.write({BIB: bib(base).replace("on big Trees", "on {Trees} Again")})
+    changed = ENTRY.replace("on Trees", "on small Trees").replace("2021", "2022")
+    (last,) = imported(base, {"a.md": changed}).cards
+    assert last.conflicts == [Conflict("attention_trees", "entry.title")]
+    assert (entry(base)["title"], entry(base)["year"]) == ("Attention on {Trees} Again", "2022")
+    assert [one.status for one in imported(base, {"a.md": changed}).cards] == ["same"]
+
+
+def test_an_entry_that_the_library_has_only_gets_what_it_lacks(base: Base) -> None:
+    note = "# Toys\n\nAuthors: Bo Turner, Cy Spin\nYear: 1999\nDOI: 10.1000/toys\n"
+    before = bib(base)
+    # Its DOI tells that they are one.
+    base.write({BIB: before.replace("year = {2020}", "year = {2020}, doi = {10.1000/toys}")})
+    (made,) = imported(base, {"x.md": note.replace("\n\nA", "\n\nVenue: ICML\nA")}).cards
+    assert (made.slug, made.conflicts) == ("toy", [])
+    assert bib(base) == before.replace(
+        "year = {2020},\n", "year = {2020}, doi = {10.1000/toys},\n  booktitle = {ICML},\n"
+    )
+
+
+@pytest.mark.parametrize("other", ["Winding up Toys of Tin\n", "Attention on big Trees\n\narXiv: 2101.00002"])
+def test_other_notes_in_the_same_file_are_another_card(base: Base, other: str) -> None:
+    imported(base, {"a.md": ENTRY.replace("Year", "arXiv: 2101.00001\nYear")})
+    (made,) = imported(base, {"a.md": ENTRY.replace("Attention on Trees\n", other)}).cards
+    assert made.status == "new"
+    assert len(base.library().papers) == 3

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from quaere.authoring import entries
 from quaere.authoring.sources.found import PARENTS, alike, shown
-from quaere.content.bibliography.bibtex import Written
+from quaere.content.bibliography.bibtex import Bibliography, Written
 from quaere.errors import MisuseError
 
 _SYNONYMS = {
@@ -62,6 +62,28 @@ def with_fields(source: str, fields: Mapping[str, str]) -> str:
     return f"{source[: end.start()]}{new}{end['comma']}{space}{source[end.end('space') :]}"
 
 
+def with_value(source: str, name: str, value: str) -> str:
+    """Return an entry whose field has another value, as TeX; as it is if the value is put together of parts."""
+    found = re.search(rf"(?im)(?:[,{{(]|^)\s*{re.escape(name)}\s*=\s*", source)
+    if not found:
+        return source
+    start, depth, end = found.end(), 0, found.end()
+    opening = source[start : start + 1]
+    while end < len(source):
+        sign = source[end]
+        if not depth and sign in ",})" and (end > start or opening not in '{"'):
+            break
+        if sign == "\\":
+            end += 1
+        depth += (sign == "{") - (sign == "}")
+        end += 1
+        if not depth and end - 1 > start and (sign == "}" if opening == "{" else sign == opening == '"'):
+            break
+    end = start + len(source[start:end].rstrip())
+    is_part = source[end:].lstrip().startswith("#")
+    return source if is_part else f"{source[:start]}{{{value}}}{source[end:]}"
+
+
 def keyed(source: str, key: str) -> str:
     """Return an entry under another key."""
     return re.sub(r"\A(@\w+\s*[{(]\s*)[^\s,={}()]*", lambda found: found[1] + key, source, count=1)
@@ -74,21 +96,30 @@ def with_keys(source: str, keys: Iterable[str]) -> str:
     return source if count else with_fields(source, {"ids": listed})
 
 
-def replaced(text: str, written: Mapping[str, Written], sources: Mapping[str, str]) -> str:
+def written(book: Bibliography) -> dict[str, Written]:
+    """Return the entries of a bibliography as they are written, by key, in their order; of two of one key the first."""
+    found: dict[str, Written] = {}
+    for part in book.written():
+        if part.entry and part.entry.key:
+            found.setdefault(part.entry.key, part)
+    return found
+
+
+def replaced(text: str, parts: Mapping[str, Written], sources: Mapping[str, str]) -> str:
     """Return a file in which some entries are written otherwise; an empty text takes one away.
 
     Args:
         text: The file.
-        written: Its entries by key, in their order.
+        parts: Its entries as they are written, by key, in their order.
         sources: The new texts, by key.
 
     Raises:
         MisuseError: An entry can't be found as it is written.
     """
     end = "\r\n" if "\r\n" in text else "\n"
-    parts, at = [], 0
+    made, at = list[str](), 0
     line, seen = 1, 0
-    for key, part in written.items():
+    for key, part in parts.items():
         if key not in sources:
             continue
         # From the line where the entry begins.
@@ -102,6 +133,6 @@ def replaced(text: str, written: Mapping[str, Written], sources: Mapping[str, st
         stop = start + len(part.source)
         if not sources[key]:
             stop = re.compile(r"[ \t]*(?:\r?\n)*").match(text, stop).end()  # type: ignore[union-attr]
-        parts += [text[at:start], sources[key].replace("\r\n", "\n").replace("\n", end)]
+        made += [text[at:start], sources[key].replace("\r\n", "\n").replace("\n", end)]
         at = stop
-    return "".join([*parts, text[at:]])
+    return "".join([*made, text[at:]])

@@ -180,7 +180,7 @@ def _merge_entries(files: _Files, library: Library, one: Paper, other: Paper) ->
         return "", []
     file, kept, gone = library.settings.bibliography, one.reference.key, other.reference.key
     book = Bibliography(files.text(file), file)
-    written = {part.entry.key: part for part in reversed([*book.written()]) if part.entry}
+    written = amending.written(book)
     values = {key: book.values(part.entry) for key, part in written.items() if part.entry}
     is_needed = any(paper is not other and paper.reference.key == gone for paper in library.papers.values())
     named = {key.strip() for own in values.values() for name in PARENTS for key in own.get(name, "").split(",")}
@@ -191,8 +191,7 @@ def _merge_entries(files: _Files, library: Library, one: Paper, other: Paper) ->
         source = amending.with_fields(source, more)
     ids = [key.strip() for key in values[gone].get("ids", "").split(",") if key.strip()]
     source = amending.with_keys(source, [gone, *ids])
-    in_order = dict(reversed(written.items()))
-    files.put(file, amending.replaced(files.text(file), in_order, {kept: source, gone: ""}))
+    files.put(file, amending.replaced(files.text(file), written, {kept: source, gone: ""}))
     otherwise = amending.otherwise(values[kept], values[gone])
     told = [f"`{name}`: {shown(value)}" for name, value in otherwise.items() if name in _AUTHORS]
     lost = [name for name in otherwise if name not in _AUTHORS]

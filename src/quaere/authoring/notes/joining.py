@@ -8,14 +8,16 @@ part.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from quaere.authoring import edit
+from quaere.authoring import amending, edit
 from quaere.authoring.notes.paper import asked_alike
 from quaere.authoring.questions import id_of
+from quaere.authoring.sources.found import shown
 from quaere.content.located_yaml import Path
 from quaere.errors import CardError
 
@@ -30,6 +32,40 @@ class Conflict:
     slug: str
     field: str
     is_gone: bool = False
+
+
+def join_entry(
+    slug: str, source: str, values: Mapping[str, str], new: Mapping[str, str], former: Mapping[str, str]
+) -> tuple[str, list[Conflict]]:
+    """Return an entry of the bibliography with what the notes have changed, and what both sides have changed.
+
+    It gets the fields that it lacks. Those that the notes leave out stay.
+
+    Args:
+        slug: The card that cites it.
+        source: The entry as it is written.
+        values: Its fields, as TeX.
+        new: The fields that the notes tell, as TeX, and its type as `type`.
+        former: Those that they told when they were imported last; nothing if that is not known.
+    """
+    conflicts: list[Conflict] = []
+    more = amending.missing(values, {name: value for name, value in new.items() if name != "type"})
+    for name, value in new.items():
+        was, now = former.get(name), values.get(name)
+        if name == "type":
+            if was not in (None, value):
+                source = re.sub(rf"(?i)\A@{was}\b", f"@{value}", source)
+        elif name in more or was is None or _alike(value) in (_alike(was), _alike(now or "")):
+            continue
+        elif now is None or _alike(now) != _alike(was):
+            conflicts.append(Conflict(slug, f"entry.{name}"))
+        else:
+            source = amending.with_value(source, name, value)
+    return (amending.with_fields(source, more) if more else source), conflicts
+
+
+def _alike(value: str) -> str:
+    return " ".join(shown(value).casefold().split())
 
 
 Key = tuple[str, int]

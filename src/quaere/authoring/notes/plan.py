@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import posixpath
 import re
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
-from quaere.authoring import edit, entries, renaming
+from quaere.authoring import amending, edit, entries, renaming
 from quaere.authoring.changes import Change, Changes
 from quaere.authoring.notes import divide, joining, links, paper
 from quaere.authoring.notes.divide import Aside, Part, Row
@@ -21,12 +22,15 @@ from quaere.authoring.notes.lines import Fate, Line, scan
 from quaere.authoring.notes.paper import Draft, asked_alike
 from quaere.authoring.questions import id_of
 from quaere.content.attachments import PICTURES
+from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.model import Library, Paper
 
 FOLDER = "imported"
 """Where what was imported is kept, below the folder of the cards: the base of the next import's comparison."""
 
 _TEMPLATE = 3
+_SAME_TITLE = 0.6
+"""How alike two titles must be for one to be the other as it was edited, from 0 to 1."""
 _PICTURE = re.compile(
     r"!\[(?P<alt>[^\]]*)\]\((?P<path><[^>]+>|[^)\s]+)(?P<title>\s+(?:\"[^\"]*\"|'[^']*'))?\)(?:\{[^{}]*\})?"
 )
@@ -114,13 +118,15 @@ def plan(
     rows = [part for part in parts if isinstance(part, Row)]
     drafts = _with_rows(drafts, rows)
     known = _known(library)
+    # What others know of the papers is no part of what the notes say.
+    told = {id(draft): _fields(draft) for draft in drafts}
     look_up([draft for draft in drafts if not any(name in known for name in _names(draft))])
     planned = _named(drafts, library, known, texts)
     _complete(planned, library, files, asked)
     fates = [Fate(one.file, line.number, "", one.why) for one in asides for line in one.lines]
     fates += [fate for draft in drafts for fate in draft.fates]
     return Plan(
-        planned, asides, sorted(fates, key=lambda fate: (fate.file, fate.line)), _changes(planned, library, texts)
+        planned, asides, sorted(fates, key=lambda fate: (fate.file, fate.line)), _changes(planned, library, texts, told)
     )
 
 
@@ -262,16 +268,20 @@ def _named(
     planned: list[Planned] = []
     used: set[str] = set()
     merged = dict(_merged_before(library, texts))
-    has_nameless = not all(any(_names(draft)) for draft in drafts)
     before: dict[tuple[str, str], list[str]] = {}
-    for key, slug in _imported_before(library, texts) if has_nameless else ():
-        before.setdefault(key, []).append(slug)
+    of_file: dict[str, list[str]] = {}
+    is_known = all(any(name in known for name in _names(draft)) for draft in drafts)
+    for file, title, slug in () if is_known else _imported_before(library, texts):
+        before.setdefault((posixpath.basename(file), title), []).append(slug)
+        of_file.setdefault(file, []).append(slug)
     for draft in drafts:
         slug = next((known[name] for name in _names(draft) if name in known), "")
         if not slug and (
             waiting := before.get((posixpath.basename(draft.file), asked_alike(draft.title or draft.file)))
         ):
             slug = waiting.pop(0)
+        if not slug and draft.is_whole and len(former := of_file.get(draft.file, [])) == 1:
+            slug = former[0] if _may_be(draft, library.papers[former[0]]) else ""
         base = slug
         if not slug or slug in used:
             base = slug_of(draft, ())
@@ -284,12 +294,21 @@ def _named(
     return planned
 
 
-def _imported_before(library: Library, texts: Callable[[str], str | None]) -> Iterable[tuple[tuple[str, str], str]]:
-    """Yield the cards that were imported, by the name of the note's file and the title; those made first come first."""
+def _may_be(draft: Draft, one: Paper) -> bool:
+    """Tell whether a note whose title was edited may still be about the paper that its file was about."""
+    reference = one.reference
+    same = [(draft.arxiv, links.arxiv(reference.arxiv or "")), (draft.doi.casefold(), (reference.doi or "").casefold())]
+    if any(known and there and known != there for known, there in same):
+        return False
+    return difflib.SequenceMatcher(None, asked_alike(draft.title), asked_alike(reference.title)).ratio() >= _SAME_TITLE
+
+
+def _imported_before(library: Library, texts: Callable[[str], str | None]) -> Iterable[tuple[str, str, str]]:
+    """Yield the note's file, the title and the card of what was imported; those made first come first."""
     for slug, one in sorted(library.papers.items(), key=lambda item: (len(item[0]), item[0])):
         base = texts(f"{library.settings.papers}/{FOLDER}/{slug}.yml") or ""
         if not one.is_topic and (found := re.match(r"# Imported from (.*)\n", base)):
-            yield (posixpath.basename(found[1]), asked_alike(one.reference.title)), slug
+            yield found[1], asked_alike(one.reference.title), slug
 
 
 def _merged_before(library: Library, texts: Callable[[str], str | None]) -> Iterable[tuple[tuple[str, str], str]]:
@@ -405,11 +424,33 @@ def _date(text: str) -> datetime.date | None:
 def _entry(draft: Draft, key: str) -> str:
     if draft.entry:
         return entries.source(draft.entry[0], key, draft.entry[1])
+    fields = {"title": draft.file, **_fields(draft)}
+    return entries.source(fields.pop("type"), key, {name: fields[name] for name in _ORDER if name in fields})
+
+
+_ORDER = (
+    "author",
+    "title",
+    "journal",
+    "booktitle",
+    "year",
+    "volume",
+    "number",
+    "pages",
+    "eprint",
+    "archiveprefix",
+    "doi",
+    "url",
+)
+
+
+def _fields(draft: Draft) -> dict[str, str]:
+    """Return what a note tells of a paper's entry: its fields as TeX, and its type as `type`."""
     is_arxiv = not draft.venue or draft.venue.casefold() == "arxiv"
     kind = "article" if {"number", "pages"} & draft.within.keys() else "misc" if is_arxiv else "inproceedings"
     fields = {
         "author": " and ".join(_author(name) for name in draft.authors),
-        "title": draft.title or draft.file,
+        "title": draft.title,
         "journal" if kind == "article" else "booktitle": "" if is_arxiv else draft.venue,
         "year": str(draft.year or ""),
         **{name: re.sub(r"\s*[-–—]+\s*", "–", value) for name, value in draft.within.items()},
@@ -418,7 +459,7 @@ def _entry(draft: Draft, key: str) -> str:
         "doi": draft.doi,
         "url": draft.url,
     }
-    return entries.bibtex(kind, key, fields)
+    return {"type": kind, **{name: entries.value_of(name, value) for name, value in fields.items() if value}}
 
 
 def _author(name: str) -> str:
@@ -503,10 +544,19 @@ class _Rewriting:
 # What is written
 
 
-def _changes(planned: Iterable[Planned], library: Library, texts: Callable[[str], str | None]) -> Changes:
+def _changes(
+    planned: Iterable[Planned],
+    library: Library,
+    texts: Callable[[str], str | None],
+    told: Mapping[int, Mapping[str, str]],
+) -> Changes:
     papers, bibliography = library.settings.papers, library.settings.bibliography
     changes: dict[str, Change] = {}
     added: list[str] = []
+    # A long one takes seconds to be read.
+    is_read = any(one.slug in library.papers for one in planned)
+    book = Bibliography((texts(bibliography) or "") if is_read else "", bibliography)
+    written, completed = amending.written(book), dict[str, str]()
     for one in planned:
         base_file = f"{papers}/{FOLDER}/{one.base}.yml"
         base = texts(base_file)
@@ -514,6 +564,7 @@ def _changes(planned: Iterable[Planned], library: Library, texts: Callable[[str]
         file = known.file if known else f"{papers}/{one.slug}.yml"
         before = changes[file].after if file in changes else texts(file)
         former = edit.fields(base) if base is not None else {}
+        entry, was = told[id(one.draft)], former.pop("entry", {})
         _keep_dates(one.card, former)
         one.text = after = f"# Imported from {one.draft.file}\n{edit.written(one.card)}"
         if before is not None:
@@ -525,15 +576,27 @@ def _changes(planned: Iterable[Planned], library: Library, texts: Callable[[str]
         if base and one.base != one.slug and (cited := re.search(r"^cite: .*$", base, re.MULTILINE)):
             one.text = re.sub(r"^cite: .*$", lambda _: cited[0], one.text, count=1, flags=re.MULTILINE)
         changes[file] = Change(file, texts(file), after)
-        changes[base_file] = Change(base_file, base, one.text)
+        is_changed = after != before
+        changes[base_file] = Change(base_file, base, one.text + edit.written({"entry": entry}))
+        if known and (key := known.reference.key) in written:
+            source, values = completed.get(key, written[key].source), book.values(book.entries[key])
+            if key in completed:  # by other notes of the same paper
+                again = Bibliography(source, bibliography)
+                values |= again.values(again.entries[key])
+            source, conflicts = joining.join_entry(one.slug, source, values, entry, was)
+            one.conflicts += conflicts
+            if source != written[key].source:
+                is_changed = True
+                completed[key] = source
         if one.entry:
             added.append(one.entry)
         if before is not None:
-            one.status = "conflict" if one.conflicts else "changed" if after != before else "same"
-    if added:
-        written = texts(bibliography)
-        head = f"{written.rstrip()}\n\n" if written and written.strip() else ""
-        changes[bibliography] = Change(bibliography, written, head + "\n".join(added))
+            one.status = "conflict" if one.conflicts else "changed" if is_changed else "same"
+    if added or completed:
+        before = texts(bibliography)
+        text = amending.replaced(before or "", written, completed)
+        head = f"{text.rstrip()}\n\n" if text.strip() and added else text
+        changes[bibliography] = Change(bibliography, before, head + "\n".join(added))
     return Changes.of("imported", changes.values())
 
 
