@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -245,21 +245,37 @@ NAMES = {
 FINE = ("dot.", "blank ", " blank", "-rf", "con", "Straße", "A", "a", "e\u0301", "\xe9", "a\u202eb", "#?%&<>\"'`[]|*")
 
 
-@pytest.mark.parametrize(
-    "form", ["papers/{}.yml", "reference_impl/{}.py", "docs/{}.md", "docs/{}/a.md", "papers/{}.png"]
-)
-@pytest.mark.parametrize("name", [*NAMES, *FINE], ids=ascii)
-def test_no_name_obeys_or_breaks_anything(named: Base, form: str, name: str) -> None:
-    path = Path(os.fsencode(named.root / form.format(name)).decode(errors="surrogateescape"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("text")
-    faults = told(named)
-    if name in NAMES:
-        assert any(NAMES[name] in fault.problem for fault in faults), faults
+FORMS = ("papers/{}.yml", "reference_impl/{}.py", "docs/{}.md", "docs/{}/a.md", "papers/{}.png")
+
+
+def assert_obeyed_by_nothing(faults: Sequence[AuthorError]) -> None:
+    """Check that a terminal shows what is told of a file without obeying its name, and in few lines."""
     shown = str(Faults(faults))
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", shown)
     assert shown.count("\n") < 12
     shown.encode()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_name_that_would_be_obeyed_or_break_something_is_told(named: Base, form: str, name: str) -> None:
+    put(named, os.fsencode(form.format(name)).decode(errors="surrogateescape"), file)
+    faults = told(named)
+    assert any(NAMES[name] in fault.problem for fault in faults), faults
+    assert_obeyed_by_nothing(faults)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_other_name_obeys_or_breaks_anything(named: Base, form: str) -> None:
+    # What is told of one keeps no other from the site, in which those that are sound stand together.
+    for name in FINE:
+        place = form.format(name)
+        put(named, place, file)
+        faults = named.project.check()[1]
+        assert_obeyed_by_nothing(faults)
+        if faults:
+            (named.root / place).unlink()
+    assert told(named) == []
 
 
 def test_a_pipe_with_an_odd_name_is_a_pipe(named: Base) -> None:
