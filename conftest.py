@@ -28,7 +28,6 @@ LONGEST = (
     "tests/site/test_use.py",
     "tests/site/test_hostile.py",
     "tests/engine/test_verify.py",
-    GRADIENTS,
     "tests/engine/test_newcomer.py",
     "tests/engine/test_kills.py",
     "tests/site/test_search.py",
@@ -58,19 +57,15 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give all tests of a file to one worker, for what they share; those of the experiments to two.
+    """Give all tests of a file to one worker, for what they share; those of the experiments, too, which share most.
 
-    Each of the two imports once what all experiments do. All tests of an experiment are with one of them, by its first
-    letter.
     Marks can't say so: pytest-xdist 3.8 writes them where pytest 9.2 no longer looks.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file, _, test = nodeid.partition("::")
-            if file in (EXPERIMENTS, GRADIENTS):
-                return f"{EXPERIMENTS} {file == GRADIENTS or test.partition('[')[2] < 'l'}"
-            return file
+            file = nodeid.partition("::")[0]
+            return EXPERIMENTS if file == GRADIENTS else file
 
     return Together(config, log)

@@ -1,9 +1,11 @@
-"""Call the command, or run the cells of a notebook, in whatever process this runs."""
+"""Call the command, or run the cells of a notebook, in whatever process this runs, and see what a run has kept."""
 
 import contextlib
 import io
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -31,6 +33,29 @@ def shown_by(cells: Sequence[str]) -> str:
         ran.raise_error()
         shown.append(captured.stdout + "".join(str(output.data) for output in captured.outputs))
     return "".join(shown[-2:])
+
+
+def kept(folder: Path, since: int) -> dict[str, int]:
+    """Return the pieces that lie in a run's folder, with when they were written, if they were since then."""
+    found = {}
+    # The folder of the run before may be set aside at this moment.
+    with contextlib.suppress(FileNotFoundError):
+        for file in folder.glob("*.json"):
+            found[file.name] = file.stat().st_mtime_ns
+    return {name: at for name, at in found.items() if at > since}
+
+
+def shown_and_called(cells: Sequence[str], arguments: Sequence[str], folder: Path) -> tuple[str, dict[str, int], str]:
+    """Run the cells of a notebook, then the command; return what was shown, what was kept between, what was printed.
+
+    In one process, a figure that both show is drawn once.
+    """
+    started = time.time_ns()
+    shown = shown_by(cells)
+    between = kept(folder, since=started)
+    code, printed = called(arguments)
+    assert code == 0, printed
+    return shown, between, printed
 
 
 def called(arguments: Sequence[str]) -> tuple[int, str]:

@@ -1,6 +1,5 @@
 """Every experiment at size smoke: as a notebook, as a command, killed and taken up again, and in two processes."""
 
-import contextlib
 import functools
 import json
 import os
@@ -19,7 +18,7 @@ from nbclient import NotebookClient
 
 from quaere.content import results
 from quaere.content.results import Figure, Lines, Result
-from tests.experiments.called import called, shown_by
+from tests.experiments.called import called, kept, shown_and_called
 from tests.experiments.conftest import environment, in_two, pool_of
 from tests.experiments.test_training import launched
 from tests.own import LIBRARY, ROOT
@@ -60,40 +59,33 @@ def smoke(server: Any) -> Iterator[Callable[[str], Smoke]]:
     """Return what runs an experiment at size smoke, once for all tests."""
     with pool_of(1, server) as pool:
 
-        def quaere(*arguments: str) -> str:
-            code, printed = pool.submit(called, arguments).result(timeout=300)
-            assert code == 0, printed
-            return printed
+        def alone(work: Callable[..., Any], *arguments: Any) -> Any:
+            return pool.submit(work, *arguments).result(timeout=300)
 
-        def cells(sources: list[str]) -> str:
-            return str(pool.submit(shown_by, sources).result(timeout=300))
-
-        yield functools.cache(lambda slug: smoked(slug, quaere, cells))
+        yield functools.cache(lambda slug: smoked(slug, alone))
 
 
-def smoked(slug: str, quaere: Callable[..., str], cells: Callable[[list[str]], str]) -> Smoke:
-    """Run an experiment at size smoke.
+def smoked(slug: str, alone: Callable[..., Any]) -> Smoke:
+    """Run an experiment at size smoke, in a process of its own.
 
     The notebook trains, since a name that its cells lack is missed only where it is used. The command goes on from the
     notebook's pieces; that it can train by itself is seen where it is killed, and of each module by its gradients.
     The cells run in a process forked from one with torch; that a kernel of Jupyter does the same is a test of its own.
     """
-    folder, book = folder_of(slug), notebook(slug, quaere)
-    started = time.time_ns()
-    shown = cells([cell.source for cell in book.cells if cell.cell_type == "code"])
-    trained = kept(folder, since=started)
+    folder, book = folder_of(slug), notebook(slug)
+    cells = [cell.source for cell in book.cells if cell.cell_type == "code"]
+    shown, trained, printed = alone(shown_and_called, cells, [*run_of(slug), "--resume"], folder)
     assert trained
-    printed = quaere(*run_of(slug), "--resume")
-    assert trained.items() <= kept(folder, since=started).items(), "what was there has been done again"
+    assert trained.items() <= kept(folder, since=0).items(), "what was there has been done again"
     return Smoke(shown, printed, result_of(slug))
 
 
-def notebook(slug: str, quaere: Callable[..., object]) -> Any:
+def notebook(slug: str) -> Any:
     """Write the notebook of an experiment, and return it with the run of these tests in the place of its own."""
     folder, key = folder_of(slug), LIBRARY.experiments[slug].key
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / f"{slug}.ipynb"
-        quaere("notebook", slug, "--output", str(file))
+        assert called(["notebook", slug, "--output", str(file)])[0] == 0
         book = nbformat.read(file, as_version=4)
     run = next(cell for cell in book.cells if cell.source.startswith("from quaere.running.experiments import Run"))
     written = f'"{slug}-smoke-notebook", size="smoke"'
@@ -141,7 +133,7 @@ def test_its_notebook_runs_from_top_to_bottom(slug: str, smoke: Callable[[str], 
 @pytest.mark.parametrize("slug", [slug if slug == "detr" else slow(slug) for slug in SLUGS])
 def test_its_notebook_runs_in_a_kernel(slug: str, smoke: Callable[[str], Smoke]) -> None:
     result = smoke(slug).result
-    book = notebook(slug, lambda *arguments: called(arguments))
+    book = notebook(slug)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "environ", environment())
         NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
@@ -175,16 +167,6 @@ def test_a_run_that_is_killed_and_taken_up_again_ends_in_the_same_numbers(
     assert code == 0, printed
     assert numbers(result_of(slug)) == numbers(whole)
     assert before.items() <= kept(folder, since=started).items(), "what was there has been done again"
-
-
-def kept(folder: Path, since: int) -> dict[str, int]:
-    """Return the pieces that lie in a run's folder, with when they were written, if they were since then."""
-    found = {}
-    # The folder of the run before may be set aside at this moment.
-    with contextlib.suppress(FileNotFoundError):
-        for file in folder.glob("*.json"):
-            found[file.name] = file.stat().st_mtime_ns
-    return {name: at for name, at in found.items() if at > since}
 
 
 # What the first process alone computes, as curl's agents, is written in two processes in test_training, too.
