@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    from tests import workers
+
+    # A few files alone import less.
+    if any(Path(argument).is_dir() for argument in config.args):
+        config.add_cleanup(workers.share_imports(specs))
 
 
 @pytest.hookimpl(optionalhook=True)
