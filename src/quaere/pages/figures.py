@@ -64,6 +64,8 @@ class _Ground:
             "axes.spines.right": False,
             "legend.frameon": False,
             "figure.constrained_layout.use": True,
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
         }
 
 
@@ -122,6 +124,7 @@ def draw(figure_json: str, ground: str) -> str:
 
 def _drawn(figure: Figure, ground: _Ground) -> str:
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
     draws: Mapping[type, Callable[[Any, Canvas, _Ground], None]] = {
@@ -133,7 +136,8 @@ def _drawn(figure: Figure, ground: _Ground) -> str:
         canvas = Canvas(figsize=_inches(figure))
         draws[type(figure)](figure, canvas, ground)
         out = io.StringIO()
-        canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        # `savefig` draws all of it twice.
+        FigureCanvasSVG(canvas).print_svg(out, metadata={"Date": None, "Creator": None})
     return re.sub(r"<!DOCTYPE.*?>\s*", "", out.getvalue()[out.getvalue().index("?>") + 2 :], flags=re.DOTALL).strip()
 
 
