@@ -187,12 +187,16 @@ def serve(
     if port and not _is_free(port):
         _misuse(f"somebody listens on port {port} already", "name another with --port, or leave it out")
     base = _find(project, private)
+    inputs = base.look(base.root / "site")
     library, faults = base.check(keep=True)
     if not faults:
         _remark(library)
         _run(base, library, base.stale(library), timeout)
-    port = port or _free_port()
-    serve_site(base, library, port, faults=faults, tell=lambda said: _err().print(said, markup=False, soft_wrap=True))
+
+    def tell(said: str) -> None:
+        _err().print(said, markup=False, soft_wrap=True)
+
+    serve_site(base, library, inputs, port or _free_port(), tell, faults)
 
 
 @app.command()

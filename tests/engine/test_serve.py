@@ -35,7 +35,7 @@ def test_a_port_that_was_taken_meanwhile_is_told_before_anything_is_built(
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(MisuseError) as caught:
-            serve.serve(base.project, base.library(), port, said.append)
+            serve.serve(base.project, base.library(), base.project.look(base.root), port, said.append)
     assert str(caught.value) == (
         f"http://127.0.0.1:{port}/: can't listen on port {port}: address already in use\n"
         "  hint: name another with --port, or leave it out"
@@ -50,10 +50,15 @@ HEEDING = (
 
 
 @contextlib.contextmanager
-def serving(base: Base) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Serve a knowledge base; give its address and the process, which is stopped at the end."""
+def serving(base: Base, before: str = "") -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Serve a knowledge base; give its address and the process, which is stopped at the end.
+
+    Args:
+        base: The knowledge base.
+        before: What the process does before, as Python.
+    """
     port = free_port()
-    command = [sys.executable, "-c", HEEDING, "serve", "--port", str(port)]
+    command = [sys.executable, "-c", f"{before}\n{HEEDING}", "serve", "--port", str(port)]
     paths = {"PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path if path)}
     with (
         (base.root.parent / "said").open("w+") as said,
@@ -89,6 +94,38 @@ def until(address: str, is_there: Callable[[str], bool]) -> str:
 
 
 CARD = SOUND["papers/toy.yml"]
+MEANWHILE = """
+from pathlib import Path
+from quaere.site import serve
+build = serve.build
+
+def slow(*given, **more):
+    made = build(*given, **more)
+    card = Path("papers/toy.yml")
+    if "sound" in (text := card.read_text()):
+        card.write_text(text.replace("sound", "better"))
+    return made
+
+serve.build = slow
+"""
+
+
+def test_what_is_changed_while_the_first_site_is_made_is_seen(base: Base) -> None:
+    with serving(base, MEANWHILE) as (address, _):
+        until(f"{address}papers/toy/", lambda page: "A better idea" in page)
+    assert (base.root.parent / "said").read_text().count("rebuilt") == 1
+
+
+def test_answers_that_run_before_the_first_site_is_made_are_no_change(base: Base) -> None:
+    answer = '"""Toy.\n\nAnswers: toy.why\n    >>> 1\n    1\n"""\n'
+    base.write({"papers/toy.yml": CARD.replace("implementation: null\n", ""), "reference_impl/toy.py": answer})
+    with serving(base) as (address, _):
+        until(f"{address}papers/toy/", lambda page: "A sound idea" in page)
+        time.sleep(4 * serve._LOOKED_AGAIN)
+    assert (base.root / ".quaere/evidence.json").exists()
+    assert "rebuilt" not in (base.root.parent / "said").read_text()
+
+
 HOSTILE = "</details></body><script>alert(1)</script>"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from mkdocs.livereload import LiveReloadServer
 
+from quaere import stamp
 from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults, MisuseError, Place, visible
 from quaere.project import Project
 from quaere.site.build import build
+from quaere.stamp import Inputs
 
 HOST = "127.0.0.1"
 _ASSETS = "/quaere-serve/"
@@ -26,13 +29,19 @@ _LOOKED_AGAIN = 0.2
 
 
 def serve(
-    project: Project, library: Library, port: int, tell: Callable[[str], object], faults: Sequence[AuthorError] = ()
+    project: Project,
+    library: Library,
+    inputs: Inputs,
+    port: int,
+    tell: Callable[[str], object],
+    faults: Sequence[AuthorError] = (),
 ) -> None:
     """Serve the site of a library until Ctrl-C; what is wrong is told and shown in each page, until it is mended.
 
     Args:
         project: The knowledge base.
         library: What was read of it.
+        inputs: Its files, as they looked before they were read.
         port: Where to listen.
         tell: Shows a line to whoever called the command.
         faults: What is wrong with the library; then nothing is built before a file changes.
@@ -59,8 +68,13 @@ def serve(
             tell(str(Faults(server.faults)) if server.faults else "rebuilt")
             watch()  # what has come since
 
+        def is_changed() -> bool:
+            now = stamp.digests(stamp.scan(project.root, project.names, inputs.files, inputs.at))
+            # What came of the answers was written meanwhile, by this command.
+            return bool({path for path, _ in now.items() ^ inputs.digests.items()} - {project.settings.evidence})
+
         # Before what takes long: only who listens knows that the port is free.
-        server = _Server(builder=rebuild, host=HOST, port=port, root=str(site))
+        server = _Server(builder=rebuild, is_changed=is_changed, host=HOST, port=port, root=str(site))
         try:
             server.faults = faults or _caught(lambda: build(project, library, site, served_at=address, tell=tell)[0])
             if server.faults:
@@ -96,8 +110,10 @@ class _Server(LiveReloadServer):
         faults: What is wrong with the files as they are now.
     """
 
-    def __init__(self, *, builder: Callable[[], None], host: str, port: int, root: str) -> None:
-        self._listens = False
+    def __init__(
+        self, *, builder: Callable[[], None], is_changed: Callable[[], bool], host: str, port: int, root: str
+    ) -> None:
+        self._listens, self._is_changed = False, is_changed
         self.faults: Sequence[AuthorError] = ()
         self._templates = Environment(loader=FileSystemLoader(_PARTS), autoescape=True, trim_blocks=True)
         super().__init__(builder=builder, host=host, port=port, root=root, polling_interval=_LOOKED_AGAIN)
@@ -116,6 +132,14 @@ class _Server(LiveReloadServer):
         if not self._listens:
             super().server_bind()
             self._listens = True
+
+    def _build_loop(self) -> None:
+        # Nobody watched while the first site was made. What is watched has been looked at once by the end of this.
+        time.sleep(_LOOKED_AGAIN)
+        if self._is_changed():
+            with self._rebuild_cond:
+                self._want_rebuild = True
+        super()._build_loop()  # type: ignore[no-untyped-call]
 
     def _serve_request(self, environ: Any, start_response: Any) -> Any:
         name = environ["PATH_INFO"].removeprefix(_ASSETS)
