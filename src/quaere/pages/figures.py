@@ -137,7 +137,7 @@ def _drawn(figure: Figure, ground: _Ground) -> str:
         draws[type(figure)](figure, canvas, ground)
         out = io.StringIO()
         # `savefig` draws all of it twice.
-        FigureCanvasSVG(canvas).print_svg(out, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(canvas).print_svg(out, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     return re.sub(r"<!DOCTYPE.*?>\s*", "", out.getvalue()[out.getvalue().index("?>") + 2 :], flags=re.DOTALL).strip()
 
 
