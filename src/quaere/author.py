@@ -496,6 +496,17 @@ def _progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
 def _notes(paths: list[Path], form: str | None) -> tuple[Path, dict[str, str], list[str]]:
     """Return the folder around notes, their texts and the other files beside them, by paths from there."""
     from quaere.authoring.importers import Format
+    from quaere.authoring.sources.texts import decoded
+    from quaere.terminal import Terminal
+
+    def read(data: bytes, name: str) -> None:
+        text, remarks = decoded(data, name)
+        if "\0" in text:
+            remarks = [f"{name}: this is no text, and was left out"]
+        else:
+            texts[name] = text
+        for remark in remarks:
+            Terminal(stderr=True).print(f"remark: {remark}", markup=False, soft_wrap=True)
 
     importer = Format(form) if form else None
     found = [Path(os.path.realpath(path)) for path in paths]
@@ -509,15 +520,16 @@ def _notes(paths: list[Path], form: str | None) -> tuple[Path, dict[str, str], l
                 if importer and inner.name.endswith(importer.suffixes):
                     texts |= importer.texts(inner.read_bytes(), name)
                 elif inner.suffix.lower() in _NOTES:
-                    texts[name] = inner.read_text(encoding="utf-8", errors="replace")
+                    read(inner.read_bytes(), name)
                 else:
                     files.append(name)
         elif importer:
             texts |= importer.texts(path.read_bytes(), path.relative_to(root).as_posix())
         else:
-            text = texts[path.relative_to(root).as_posix()] = path.read_text(encoding="utf-8", errors="replace")
+            name = path.relative_to(root).as_posix()
+            read(path.read_bytes(), name)
             # What lies around a single file may be anything: only what it names is looked for.
-            for target in re.findall(r"""(?:\]\(<?|!\[\[|src=["'])([^<>()|"'\]\n]+)""", text):
+            for target in re.findall(r"""(?:\]\(<?|!\[\[|src=["'])([^<>()|"'\]\n]+)""", texts.get(name, "")):
                 beside = Path(os.path.normpath(path.parent / unquote(target.split(" ")[0])))
                 if root in beside.parents and beside.is_file():
                     files.append(beside.relative_to(root).as_posix())

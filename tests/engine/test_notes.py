@@ -708,3 +708,66 @@ def test_a_library_without_a_bibliography_is_imported_into(base: Base, inside: I
     base.write({"notes/toys.md": "# Toys That Wind Up\n\nMine.\n"})
     assert inside("import", "notes").returncode == 0
     assert list(base.library().papers) == ["toys"]
+
+
+@pytest.mark.parametrize(
+    ("line", "authors"),
+    [
+        ("Reference: Maker et al. Toys of Science. NIPS 2014.", ["Maker", "others"]),
+        ("Toys of Science. Ann Maker, Bo Turner. NIPS 2014. [[paper](https://example.org/a.pdf)]", None),
+    ],
+)
+def test_a_reference_tells_the_venue_and_the_first_of_several_authors(line: str, authors: list[str] | None) -> None:
+    read = draft(f"{line}\n\nWords.\n")
+    assert (read.title, read.venue, read.year, read.notes) == ("Toys of Science", "NIPS", 2014, "Words.")
+    assert read.authors == (authors or ["Ann Maker", "Bo Turner"])
+
+
+OUTLINE = """\
+- tags:: #zotero, [[b c]]
+  date:: 2021
+  title:: @A Paper From Zotero
+  item-type:: [[journalArticle]]
+  authors:: [[Ann Maker]]
+  id:: 64f0-ab
+- ## Questions
+  collapsed:: true
+\t- Why not?
+\t  id:: 64f0-ac
+\t  collapsed:: true
+\t- How many? Two.
+\t- The number of wheels
+- Mine.
+  - Questions that I had
+"""
+
+
+def test_what_an_outline_says_of_its_blocks_is_neither_question_nor_answer() -> None:
+    read = draft(OUTLINE)
+    assert (read.title, read.authors, read.year, read.tags) == (
+        "A Paper From Zotero", ["Ann Maker"], 2021, ["zotero", "b c"]
+    )  # fmt: skip
+    assert [(one.ask, one.answer) for one in read.questions] == [
+        ("Why not?", ""),
+        ("How many?", "Two."),
+        ("The number of wheels", ""),
+    ]
+    assert read.notes == "  item-type:: [[journalArticle]]\n- Mine.\n  - Questions that I had"
+    assert {fate.line for fate in read.fates if fate.why == "a mark of an outline"} == {6, 8, 10, 11}
+
+
+def test_notes_of_other_programs_are_read_and_what_is_no_text_is_told(base: Base, inside: Inside) -> None:
+    base.write(
+        {
+            "notes/wide.md": "# A Study of Wide Toys\n\nWords.\n".encode("utf-16"),
+            "notes/latin.md": "# A Study of Café Toys\n\n“Words”.\n".encode("cp1252"),
+            "notes/data.md": b"\x00\x01\x02",
+        }
+    )
+    done = inside("import", "notes")
+    assert done.returncode == 0
+    assert "notes/data.md" not in done.stdout
+    assert "remark: data.md: this is no text, and was left out\n" in done.stderr
+    assert "remark: latin.md:1:1: this is not UTF-8; the file was read as Windows-1252\n" in done.stderr
+    titles = {paper.reference.title: paper.card.notes for paper in base.library().papers.values()}
+    assert titles == {"Toys": None, "A Study of Wide Toys": "Words.", "A Study of Café Toys": "“Words”."}

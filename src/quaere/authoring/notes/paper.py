@@ -80,6 +80,10 @@ _BEHIND_COMMA = re.compile(
     r"^(?P<title>\S+\s.*?\S),\s*(?:(?P<venue>(?-i:[A-Z][A-Z&-]{2,}[a-z]*)|[^,]*\b(?:Journal|Proceedings|Transactions|Conference|"
     r"Workshop|Symposium|Letters)\b[^,]*|Interspeech|NeurIPS|arXiv),?\s+)?(?P<year>(?:19|20)\d\d)\s*$"
 )
+_PROPERTY = re.compile(r"^\s*(?P<name>[\w.-]+)::(?=\s|$)")
+_OF_LOGSEQ = re.compile(
+    r"collapsed|id|heading|(?:created|updated)-at|background-color|ls-type|(?:hl|query|card|logseq)[-.][\w.-]+"
+)
 # When a program wrote what was marked in a PDF.
 _WRITTEN = re.compile(
     r"\(?\d{1,2}[/.]\d{1,2}[/.](?:19|20)\d\d,\s*\d{1,2}:\d\d(?::\d\d)?(?:\s*[AP]M)?\)?", re.IGNORECASE
@@ -177,6 +181,7 @@ class _Reading:
         self.made.is_whole = is_whole
         if is_whole:
             self._front_matter()
+        self._marks()
         self._title()
         self._header()
         if not self.made.title and name:
@@ -239,6 +244,23 @@ class _Reading:
             if self._is_free(at):
                 self._leave(at, "front matter that a card has no place for")
 
+    def _marks(self) -> None:
+        """Leave out what Logseq notes of its blocks for itself, but not of one that it made of an annotation."""
+        at = 0
+        while at < len(self.lines):
+            end = at + 1
+            while end < len(self.lines) and (
+                self.lines[end].kind is Kind.TEXT and _PROPERTY.match(self.lines[end].text)
+            ):
+                end += 1
+            properties = {n: _PROPERTY.match(self.lines[n].text) for n in range(at + 1, end)}
+            names = {n: found["name"] for n, found in properties.items() if found}
+            if "hl-page" not in names.values():
+                for n, name in names.items():
+                    if _OF_LOGSEQ.fullmatch(name):
+                        self._leave(n, "a mark of an outline")
+            at = end
+
     def _keys(self, start: int, end: int) -> dict[str, tuple[list[int], list[str]]]:
         """Return the lines of each key between two lines, and what they hold."""
         keys: dict[str, tuple[list[int], list[str]]] = {}
@@ -260,12 +282,12 @@ class _Reading:
             return True
         plain = links.plain(value).strip("\"'")
         if field == "title":
-            made.title = made.title or _without_end(plain, made)
+            made.title = made.title or _without_end(plain.removeprefix("@"), made)  # as Logseq names pages of Zotero
         elif field == "authors":
             names = [plain] if is_one else _split_names(plain)
             made.authors += [one for one in names if one not in made.authors]
         elif field in ("year", "date"):
-            if field == "date":
+            if field == "date" and not re.fullmatch(r"(?:19|20)\d\d", plain):
                 made.date = made.date or _iso(plain)
                 return bool(made.date)
             made.year = made.year or _year(plain)
@@ -321,7 +343,7 @@ class _Reading:
             if not self.made.authors and (read := reference(value)):
                 title, authors, year = read
                 self.made.title, self.made.year = self.made.title or title, self.made.year or year
-                self.made.authors = authors
+                self.made.authors, self.made.venue = authors, self.made.venue or venue_beside(value, title)
                 self._address(value)
                 return True
             self._address(value)
@@ -409,6 +431,7 @@ class _Reading:
             elif found := reference(line.words):
                 title, authors, year = found
                 self.made.title, self.made.authors, self.made.year = title, authors, year
+                self.made.venue = self.made.venue or venue_beside(line.words, title)
                 self._address(line.text)
                 for one in links.links(line.text):
                     self._link(one)
@@ -481,9 +504,9 @@ class _Reading:
                 at += 1
                 continue
             after = self._header_line(at)
-            if after == at:
+            if after == at and not _PROPERTY.match(line.text):
                 return
-            at = after
+            at = max(after, at + 1)
 
     def _has_field_below(self, at: int) -> bool:
         below = next((line for line in self.lines[at + 1 :] if line.kind is not Kind.BLANK), None)
@@ -625,27 +648,38 @@ class _Reading:
     # Questions
 
     def _questions(self) -> None:
-        section, is_mixed = "", False
+        section, is_mixed, depth = "", False, 0
+        outline: range = range(0)
         at = -1
         while (at := at + 1) < len(self.lines):
             line = self.lines[at]
             if line.kind is Kind.HEADING:
                 words = links.plain(line.words)
                 is_mixed = bool(re.search(r"[/&]|\band\b", words)) and "question" in words.casefold()
-                section = words if _QUESTIONS.fullmatch(words) else ""
+                section, depth = words if _QUESTIONS.fullmatch(words) else "", 0
                 if self._is_free(at) and _ENDS.search(words) and not section and not self._is_template(words):
                     self._heading_question(at)
                 continue
             if not self._is_free(at) or line.kind not in (Kind.BULLET, Kind.TEXT):
                 continue
-            if (asked := self._asked(at, bool(section), is_mixed)) is not None:
+            if line.kind is Kind.BULLET and _QUESTIONS.fullmatch(_outlined(line.words)):
+                # In an outline, a heading is an item above others.
+                inside = [n for n in self._deeper(at) if self.lines[n].kind is Kind.BULLET]
+                if inside:
+                    outline, depth = self._deeper(at), self.lines[inside[0]].depth
+                    continue
+            is_section = at in outline or bool(section)
+            if (asked := self._asked(at, is_section, is_mixed, depth if at in outline else 0)) is not None:
                 self._question(at, *asked)
 
     def _is_template(self, words: str) -> bool:
         return asked_alike(words) in self.templates
 
-    def _asked(self, at: int, is_section: bool, is_mixed: bool) -> tuple[str, str] | None:
-        """Return what a line asks, and the answer that it holds; None if it asks nothing."""
+    def _asked(self, at: int, is_section: bool, is_mixed: bool, depth: int = 0) -> tuple[str, str] | None:
+        """Return what a line asks, and the answer that it holds; None if it asks nothing.
+
+        In a section of questions, each item is one that stands at a depth.
+        """
         line = self.lines[at]
         words = _unwrapped(line.words)
         for n in range(at + 1, len(self.lines)):
@@ -673,7 +707,7 @@ class _Reading:
             return words, ""
         if line.kind is Kind.BULLET and (is_section or is_task) and (first := _FIRST.match(words)):
             return first["ask"], first["rest"]
-        if is_section and not is_mixed and not is_task and line.kind is Kind.BULLET and line.depth == 0:
+        if is_section and not is_mixed and not is_task and line.kind is Kind.BULLET and line.depth == depth:
             return words, ""
         return None
 
@@ -782,6 +816,17 @@ class _Reading:
             inside.pop()
         return inside
 
+    def _deeper(self, at: int) -> range:
+        """Return the lines below an item of a list that stand deeper."""
+        end, line = at + 1, self.lines[at]
+        while end < len(self.lines):
+            one = self.lines[end]
+            depth = one.depth if one.kind is Kind.BULLET else _indent(one.text)
+            if one.kind is not Kind.BLANK and (depth <= line.depth or one.kind is Kind.HEADING):
+                break
+            end += 1
+        return range(at + 1, end)
+
     def _add(self, at: int, ask: str, answer: str, taken: Iterable[int]) -> None:
         ask = " ".join(ask.split()).strip()
         ask = re.sub(r"^(\*\*|__)(.*)\1$", r"\2", ask)
@@ -816,6 +861,12 @@ class _Reading:
                     and (end == len(self.lines) or self.lines[end].depth <= line.depth)
                 ):
                     self._leave(at, "a heading of what stands elsewhere on the card")
+            elif line.kind is Kind.BULLET and (
+                _QUESTIONS.fullmatch(_outlined(line.words)) or quotes.is_heading(_outlined(line.words))
+            ):
+                inside = [n for n in self._deeper(at) if self.lines[n].kind is not Kind.BLANK]
+                if inside and not any(map(self._is_free, inside)):
+                    self._leave(at, "a heading of what stands elsewhere on the card")
         kept = [line.text if self._is_free(at) else None for at, line in enumerate(self.lines)]
         shown = [line for line in kept if line is not None]
         text = _text(shown)
@@ -833,6 +884,11 @@ class _Reading:
         return ((at, line) for at, line in enumerate(self.lines) if self._is_free(at))
 
 
+def _outlined(words: str) -> str:
+    """Return the words of an item of an outline without the marks of a heading."""
+    return links.plain(re.sub(r"^#{1,6}\s+", "", words)).strip(" *_:：[]")
+
+
 def reference(line: str) -> tuple[str, list[str], int] | None:
     """Read a reference, "Title. Authors. Year. [[paper]](url)", or with the authors first; None if it is none."""
     words = re.sub(r"\s*\\?\[+[^\[\]]*\\?\]+\([^)]*\)\\?\]*|\s*https?://\S+", " ", line)
@@ -844,7 +900,8 @@ def reference(line: str) -> tuple[str, list[str], int] | None:
     people = [
         (index, some)
         for index, part in enumerate(parts[:3])
-        if (some := names(re.sub(r"\s*et al\.?", "", part), least=2 if "et al" not in part else 1))
+        if (some := _surname_of_several(part))
+        or (some := names(re.sub(r"\s*et al\.?", "", part), least=2 if "et al" not in part else 1))
     ]
     if year is None or not people:
         return None
@@ -855,6 +912,17 @@ def reference(line: str) -> tuple[str, list[str], int] | None:
         if n != index and len(part.split()) >= 2 and not re.fullmatch(r"\W*(?:19|20)\d\d\W*", part)
     ]
     return (titles[0].strip(" \"'“”"), authors, year) if titles else None
+
+
+def venue_beside(line: str, title: str) -> str:
+    """Return the venue that a reference names beside the title; empty if none is known."""
+    found = _VENUE.search(links.plain(line).replace(title, ""))
+    return found[0] if found else ""
+
+
+def _surname_of_several(part: str) -> list[str]:
+    found = re.fullmatch(r"(?P<who>[^\W\d_][\w'’-]+),? et al\.?", part.strip())
+    return [found["who"], "others"] if found and found["who"][0].isupper() else []
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,7 @@ def _of_row(row: Row) -> Draft:
     draft.line = first.number
     if found := paper.reference(words):
         draft.title, draft.authors, draft.year = found
+        draft.venue = draft.venue or paper.venue_beside(words, draft.title)
     for link in links.links(words):
         draft.arxiv, draft.doi = draft.arxiv or links.arxiv(link.url), draft.doi or links.doi(link.url)
     if first.is_ticked is not None:
