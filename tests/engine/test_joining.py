@@ -3,13 +3,15 @@
 import datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quaere.authoring import changes
 from quaere.authoring.notes import plan
 from quaere.authoring.notes.joining import Conflict
 from quaere.authoring.notes.plan import Plan, Planned
 from quaere.content.bibliography.bibtex import Bibliography
-from tests.engine.conftest import Base, Inside
+from tests.engine.conftest import SOUND, Base, Inside
 from tests.engine.test_add import BIB, bib, reader
 from tests.engine.test_notes import card, imported
 
@@ -181,6 +183,54 @@ def test_what_other_notes_of_the_same_card_say_stays(base: Base, inside: Inside)
         now = card(base, "toys")
         assert [len(now[name]) for name in ("tags", "quotes")] == [tags, quotes]
         assert "https://github.com/a/c" not in str(now["links"])
+
+
+def test_questions_of_the_same_words_go_together(base: Base) -> None:
+    (made,) = imported(base, {"a.md": f"{ENTRY}\n- [ ] Why?\n- How?\n- Why?\n  - So.\n"}).cards
+    imported(base, {"a.md": f"{ENTRY}\n- How?\n"})
+    assert [one["ask"] for one in card(base, made.slug)["questions"]] == ["How?"]
+
+
+LINES = [
+    "Tags: tin, wood", "Year: 2021", "Venue: ICML", "Authors: Ann Maker, Bo Turner", "status: reading",
+    "[[code](https://github.com/a/b)]", "[[video](https://youtu.be/x)]", "TL;DR: Toys can be wound up.",
+]  # fmt: skip
+PARAGRAPHS = [
+    "Words.", "## More\n\nWords of mine.", "> We wind up all toys. (p. 5)", "> They run down alone again. (p. 6)",
+    "“They are made of tin.” ([Maker, 2020, p. 3](zotero://select/x/A)) Mine.", "- Why tin?\n  - It is light.",
+    "- How many toys?", "Q: What else?\nA: Nothing.",
+]  # fmt: skip
+NOTES = st.builds(
+    lambda head, body: "\n\n".join(["# A Paper on Toys That Wind", "\n".join(head), *body]) + "\n",
+    st.lists(st.sampled_from(LINES), unique=True),
+    st.lists(st.sampled_from(PARAGRAPHS), unique=True),
+)
+
+
+def said(base: Base) -> dict[str, object]:
+    """Return what the card says, whatever the order, the ids and the key."""
+    return {
+        name: sorted(str({**item, "id": ""} if name == "questions" else item) for item in value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in card(base, "toys").items()
+        if name != "cite"
+    }
+
+
+@settings(max_examples=12, deadline=None)
+@given(first=NOTES, then=NOTES)
+def test_a_card_that_nobody_changed_follows_its_notes(
+    first: str, then: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    followed, fresh = (Base(tmp_path_factory.mktemp("base")) for _ in range(2))
+    for base in (followed, fresh):
+        base.write(SOUND)
+    imported(followed, {"toys.md": first})
+    (made,) = imported(followed, {"toys.md": then}).cards
+    imported(fresh, {"toys.md": then})
+    assert (made.conflicts, said(followed)) == ([], said(fresh))
+    assert [one.status for one in imported(followed, {"toys.md": then}).cards] == ["same"]
 
 
 def test_an_import_on_another_day_changes_nothing(base: Base) -> None:

@@ -184,7 +184,8 @@ class _Joining:
                 # Of two that came about apart, the words differ in capitals and marks at most.
                 for part in _PARTS[name][0 if old else 1 :]:
                     self.settle((name, at, part), item.get(part), was.get(part))
-        for old in were.keys() - set(led.values()):
+        # Of the same words, the last first: those before keep their numbers.
+        for old in sorted(were.keys() - set(led.values()), reverse=True):
             self._leave_out(name, old, were, items)
 
     def _leave_out(self, name: str, old: Key, were: Mapping[Key, Any], items: Mapping[Key, Any]) -> None:
