@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -379,6 +380,58 @@ def test_a_card_links_to_what_is_shown_of_the_code_that_answers(base: Base) -> N
     base.write({"mkdocs.yml": "plugins: [quaere]\n"})
     assert built(base) == []
     assert 'href="../../reference/toy/"><code>_hidden</code>' in page(base, "papers/toy")
+
+
+ANSWERING = '''"""Toy.
+
+Answers: toy.why
+    So {}.
+
+    >>> 1
+    1
+"""
+
+
+def f() -> None:
+    """F.
+
+    Asked: toy.why
+    """
+'''
+
+
+def test_a_text_of_a_card_leads_to_the_same_places_wherever_it_is_shown(base: Base) -> None:
+    # Beside the page where it is shown lies another page and another picture of the same names.
+    text = "![Pic](pic.png) [other](other.md), [way](../docs.md), [up](#why)"
+    sound, shown = SOUND["papers/toy.yml"], "<!-- quaere:question toy.why -->\n"
+    base.write(
+        {
+            "papers/toy.yml": sound.replace("implementation: null\n", "").replace("Why?", f"'Why {text}?'"),
+            "papers/other.yml": sound.replace("A sound idea.", f"'An idea {text}'"),
+            "reference_impl/toy.py": ANSWERING.format(text),
+            "reference_impl/other.py": '"""Other."""\n',
+            "tests/papers/test_toy.py": "",
+            "docs/index.md": f"# Home\n\n{shown}\n<!-- quaere:newest -->\n",
+            "docs/deep/shown.md": f"# Shown\n\n{shown}",
+            "docs/docs.md": "# Docs\n",
+            "docs/other.md": "# Another\n",
+        }
+    )
+    for picture in ("papers/pic.png", "docs/pic.png", "docs/deep/pic.png"):
+        (base.root / picture).parent.mkdir(exist_ok=True)
+        (base.root / picture).write_bytes(PICTURE)
+    assert built(base) == []
+    for path in ("papers/toy/", "", "deep/shown/", "code/toy/"):
+        (prose,) = re.findall(r"<p>So (.*?)\.</p>", page(base, path), re.DOTALL)
+        led = [urljoin(f"/{path}", found) for found in re.findall(r' (?:src|href)="([^"]*)"', prose)]
+        assert led == ["/papers/pic.png", "/papers/other/", "/docs/", "/papers/toy/#why"], path
+        pictures = re.findall(r'Why <img[^>]* src="([^"]*)"[^>]*> other, way, up\?', page(base, path))
+        assert {urljoin(f"/{path}", found) for found in pictures} == {"/papers/pic.png"}, path
+    # On lists a text is told in words: it is the same on each.
+    for path in ("questions", "papers", "board", "tags"):
+        assert "<img" not in page(base, path), path
+    assert "Why Pic other, way, up?" in page(base, "questions")
+    assert "An idea Pic other, way, up" in page(base, "papers")
 
 
 def test_a_module_may_have_the_name_of_its_package(base: Base) -> None:

@@ -1130,9 +1130,13 @@ def test_a_page_can_show_a_question_opened_that_links_to_its_card() -> None:
 
 
 def test_a_page_can_show_a_figure_of_an_experiment_that_links_to_it() -> None:
-    of = small(results={"red": (result(),)})
-    shown = render.part(view(of), render.PARTS["figure"], "topics/x.md", "red.curve")
+    ran = result()
+    curve = ran.figures[0]
+    # What it says was written for the card.
+    ran = ran.model_copy(update={"figures": (curve.model_copy(update={"caption": "As [Blue](blue.md) does."}),)})
+    shown = render.part(view(small(results={"red": (ran,)})), render.PARTS["figure"], "topics/x.md", "red.curve")
     assert Reading(shown).faults() == []
+    assert links_of(shown)["Blue"] == "../../papers/blue/"
     assert [image["src"].partition("#")[2] for image in Reading(shown).all("img")] == ["only-light", "only-dark"]
     assert links_of(shown)["the experiment of Red"] == "../../papers/red/#experiment_"
 

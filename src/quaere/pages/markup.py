@@ -378,9 +378,7 @@ def _badge(state: str) -> Iterator[Token]:
 def _led_to(token: Token, here: Surroundings) -> Target | None:
     if token.type == "wikilink_open":
         return here.wikilink(token.meta["target"])
-    href = str(token.attrGet("href"))
-    # A footnote's address was made by the parser.
-    address = href if href.startswith("#") else here.address(href)
+    address = here.address(str(token.attrGet("href")))
     return None if address is None else Target(address, "")
 
 

@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache, partial
 from itertools import takewhile
 from typing import Protocol, TypeVar
@@ -210,7 +210,7 @@ class View:
                 [str(one.size) for one in library.results.get(paper.slug, ()) if library.is_stale(paper.slug, one)],
                 shown.library.papers,
                 own_fields.facets(library.extra),
-                Here(shown, addresses.PAPERS),
+                _Anywhere(shown, addresses.PAPERS),
             ).tell()
 
         return Summary.read(self.derive(self, "summary", paper, made))
@@ -453,11 +453,20 @@ class View:
 
 @dataclass(frozen=True)
 class Here:
-    """A page from whose place others are linked, and on which texts are shown."""
+    """A page from whose place others are linked, and on which texts are shown.
+
+    `origin` is the page for which the texts were written, if it is another one; relative addresses lead from there.
+    """
 
     view: View
     path: str
     ids: Ids = field(default_factory=Ids)
+    origin: str = ""
+
+    def of(self, paper: Paper | Summary) -> Here:
+        """Return this page for the texts of a card."""
+        origin = addresses.card(paper.slug)
+        return self if origin == self.path else replace(self, origin=origin)
 
     def to(self, target: str) -> str:
         """Return the relative link from this page to another, with its query and fragment."""
@@ -525,12 +534,15 @@ class Here:
         """Return the address of a link; None if it is dead."""
         if not is_relative(written):
             return written
-        path = self.view.library.led_to(self.path, written)
+        path = self._led_to(written)
         return None if path is None else self.to(path)
+
+    def _led_to(self, written: str) -> str | None:
+        return self.view.library.led_to(self.origin or self.path, written)
 
     def image(self, written: str) -> Image | None:
         """Return an image beside the cards or the hand-written pages; None if there is none."""
-        path = self.view.library.led_to(self.path, written) if is_relative(written) else None
+        path = self._led_to(written) if is_relative(written) else None
         is_picture = path is not None and posixpath.splitext(path)[1].lower() in PICTURES
         return Image(self.to(path), self.view.library.sizes.get(path)) if path is not None and is_picture else None
 
@@ -570,6 +582,13 @@ class Here:
         keep = self.view.kept if language == "pycon" else not_kept
         body = keep(source, lambda: str(markup.highlighted(text, language)))
         return Markup(made.render(language=language, body=Markup(body)))
+
+
+class _Anywhere(Here):
+    """Any page: a text for all of them has no images, to which each would lead otherwise."""
+
+    def image(self, written: str) -> None:
+        """Return nothing: an image is told in words."""
 
 
 @lru_cache(10_000)
