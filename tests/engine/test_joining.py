@@ -185,6 +185,32 @@ def test_what_other_notes_of_the_same_card_say_stays(base: Base, inside: Inside)
         assert "https://github.com/a/c" not in str(now["links"])
 
 
+def test_files_that_are_not_imported_again_have_left_nothing_out(base: Base) -> None:
+    index = (
+        "# Papers\n\n## 2020\n\n"
+        "- [ ] A Paper on Toys That Wind [[paper](https://arxiv.org/abs/2001.00001)] [[notes](toys.md)]\n"
+        "  - lead, seen\n"
+        "- [x] A Study of Trains [[paper](https://arxiv.org/abs/2001.00002)]\n"
+        "- [x] A Study of Dolls [[paper](https://arxiv.org/abs/2001.00003)]\n"
+    )
+    note = NOTE.replace("status: reading\n", "")
+    imported(base, {"README.md": index, "toys.md": note})
+    begun, kept = card(base, "toys"), bib(base)
+    assert (begun["tags"], begun["reading"]) == (("tin", "wood", "lead", "seen"), {"state": "to-read"})
+    for some in ({"toys.md": note}, {"README.md": index}, {"README.md": index, "toys.md": note}):
+        assert {one.status for one in imported(base, some).cards} == {"same"}
+        assert (card(base, "toys"), bib(base)) == (begun, kept)
+    # What comes to one of them comes to the card, and nothing goes until all are imported again.
+    edited = note.replace("[tin, wood]", "[steel, wood]").replace("My own words.\n\n", "")
+    imported(base, {"toys.md": edited})
+    now = card(base, "toys")
+    assert (now["tags"], now["notes"]) == (("tin", "wood", "lead", "seen", "steel"), "My own words.")
+    both = {"README.md": index.replace("lead, seen", "seen"), "toys.md": edited}
+    assert {tuple(one.conflicts) for one in imported(base, both).cards} == {()}
+    now = card(base, "toys")
+    assert (now["tags"], "notes" in now) == (("wood", "seen", "steel"), False)
+
+
 def test_questions_of_the_same_words_go_together(base: Base) -> None:
     (made,) = imported(base, {"a.md": f"{ENTRY}\n- [ ] Why?\n- How?\n- Why?\n  - So.\n"}).cards
     imported(base, {"a.md": f"{ENTRY}\n- How?\n"})

@@ -101,6 +101,7 @@ def join(
     former: Mapping[str, Any],
     *,
     others: Sequence[Mapping[str, Any]] = (),
+    is_partial: bool = False,
     is_named: Callable[[str], bool] = lambda _: False,
 ) -> tuple[str, list[Conflict]]:
     """Return a card's text with what the notes changed, and what both sides changed.
@@ -112,15 +113,28 @@ def join(
         new: What the notes say, by the fields of a card.
         former: What they said when they were imported last; nothing if they were not.
         others: What other notes say whose card was merged into this one.
+        is_partial: Whether some of the notes are not among those of this import: then none has left anything out.
         is_named: Tells of a question's id whether something rests on the question, such as an answer in code.
     """
-    made = _Joining(slug, text, file, others, is_named)
+    made = _Joining(slug, text, file, others, is_partial, is_named)
     for name in dict.fromkeys((*new, *former)):
         if name in _PARTS:
             made.join_items(name, new.get(name, []), former.get(name, []))
         elif name not in _MADE:
             made.settle((name,), new.get(name), former.get(name))
     return made.text, made.conflicts
+
+
+def together(new: Mapping[str, Any], former: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what some of the notes of a card say now, with what all of them said before."""
+    made = {**former, **new}
+    for name in _PARTS:
+        has = [*new.get(name, [])]
+        there = keys(name, has)
+        was = former.get(name, [])
+        if more := [item for key, item in zip(keys(name, was), was, strict=True) if key not in there]:
+            made[name] = [*has, *more]
+    return made
 
 
 def keys(name: str, items: Sequence[Any]) -> list[Key]:
@@ -149,15 +163,17 @@ class _Joining:
         text: str,
         file: str,
         others: Sequence[Mapping[str, Any]],
+        is_partial: bool,
         is_named: Callable[[str], bool],
     ) -> None:
-        self.slug, self.text, self.file, self.others, self.is_named = slug, text, file, others, is_named
+        self.slug, self.text, self.file, self.others = slug, text, file, others
+        self.is_partial, self.is_named = is_partial, is_named
         self.conflicts: list[Conflict] = []
 
     def settle(self, path: Path, value: Any, was: Any) -> None:
         """Change one part of the card if the notes have, and the card has not."""
         now = self._now(path)
-        if value in (was, now):
+        if value in (was, now) or (value is None and self.is_partial):
             return
         if now != was:
             self._tell(path, is_gone=value is None)
@@ -184,8 +200,9 @@ class _Joining:
                 # Of two that came about apart, the words differ in capitals and marks at most.
                 for part in _PARTS[name][0 if old else 1 :]:
                     self.settle((name, at, part), item.get(part), was.get(part))
+        left_out = set() if self.is_partial else were.keys() - set(led.values())
         # Of the same words, the last first: those before keep their numbers.
-        for old in sorted(were.keys() - set(led.values()), reverse=True):
+        for old in sorted(left_out, reverse=True):
             self._leave_out(name, old, were, items)
 
     def _leave_out(self, name: str, old: Key, were: Mapping[Key, Any], items: Mapping[Key, Any]) -> None:

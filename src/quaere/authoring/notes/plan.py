@@ -31,6 +31,7 @@ FOLDER = "imported"
 _TEMPLATE = 3
 _SAME_TITLE = 0.6
 """How alike two titles must be for one to be the other as it was edited, from 0 to 1."""
+_IMPORTED = re.compile(r"# Imported from (.*)\n")
 _PICTURE = re.compile(
     r"!\[(?P<alt>[^\]]*)\]\((?P<path><[^>]+>|[^)\s]+)(?P<title>\s+(?:\"[^\"]*\"|'[^']*'))?\)(?:\{[^{}]*\})?"
 )
@@ -126,7 +127,10 @@ def plan(
     fates = [Fate(one.file, line.number, "", one.why) for one in asides for line in one.lines]
     fates += [fate for draft in drafts for fate in draft.fates]
     return Plan(
-        planned, asides, sorted(fates, key=lambda fate: (fate.file, fate.line)), _changes(planned, library, texts, told)
+        planned,
+        asides,
+        sorted(fates, key=lambda fate: (fate.file, fate.line)),
+        _changes(planned, library, texts, told, sources),
     )
 
 
@@ -308,7 +312,7 @@ def _imported_before(library: Library, texts: Callable[[str], str | None]) -> It
     """Yield the note's file, the title and the card of what was imported; those made first come first."""
     for slug, one in sorted(library.papers.items(), key=lambda item: (len(item[0]), item[0])):
         base = texts(f"{library.settings.papers}/{FOLDER}/{slug}.yml") or ""
-        if not one.is_topic and (found := re.match(r"# Imported from (.*)\n", base)):
+        if not one.is_topic and (found := _IMPORTED.match(base)):
             yield found[1], asked_alike(one.reference.title), slug
 
 
@@ -317,7 +321,7 @@ def _merged_before(library: Library, texts: Callable[[str], str | None]) -> Iter
     for old, slug in library.former_slugs.items():
         # What was imported moves with a card that is renamed, and stays where two are merged.
         base = texts(f"{library.settings.papers}/{FOLDER}/{old}.yml") or ""
-        if found := re.match(r"# Imported from (.*)\n", base):
+        if found := _IMPORTED.match(base):
             yield (posixpath.basename(found[1]), old), slug
 
 
@@ -550,6 +554,7 @@ def _changes(
     library: Library,
     texts: Callable[[str], str | None],
     told: Mapping[int, Mapping[str, str]],
+    sources: Collection[str],
 ) -> Changes:
     papers, bibliography = library.settings.papers, library.settings.bibliography
     changes: dict[str, Change] = {}
@@ -566,6 +571,11 @@ def _changes(
         before = changes[file].after if file in changes else texts(file)
         former = edit.fields(base) if base is not None else {}
         entry, was = told[id(one.draft)], former.pop("entry", {})
+        # Several files may speak of a paper, such as its notes and an index.
+        file_of_base = _IMPORTED.match(base or "")
+        files = {one.draft.file, *(fate.file for fate in one.draft.fates)}
+        were = set(former.pop("from", [])) or ({file_of_base[1]} if file_of_base else set())
+        is_partial = not were <= set(sources)
         _keep_dates(one.card, former)
         one.text = after = f"# Imported from {one.draft.file}\n{edit.written(one.card)}"
         if before is not None:
@@ -573,12 +583,21 @@ def _changes(
                 one, known, library, lambda path: changes[path].after if path in changes else texts(path)
             )
             new, is_named = _plain(one.card), _is_named(library, one.slug, texts)
-            after, one.conflicts = joining.join(one.slug, before, file, new, former, others=others, is_named=is_named)
+            after, one.conflicts = joining.join(
+                one.slug, before, file, new, former, others=others, is_partial=is_partial, is_named=is_named
+            )
         if base and one.base != one.slug and (cited := re.search(r"^cite: .*$", base, re.MULTILINE)):
             one.text = re.sub(r"^cite: .*$", lambda _: cited[0], one.text, count=1, flags=re.MULTILINE)
         changes[file] = Change(file, texts(file), after)
         is_changed = after != before
-        changes[base_file] = Change(base_file, base, one.text + edit.written({"entry": entry}))
+        told_of = one.draft.file
+        if is_partial and file_of_base:
+            files, entry, told_of = files | were, {**was, **entry}, file_of_base[1]
+            cite = edit.fields(one.text)["cite"]
+            kept = {**joining.together(_plain(one.card), former), "cite": cite}
+            one.text = f"# Imported from {told_of}\n{edit.written(kept)}"
+        more = {"entry": entry} | ({"from": sorted(files)} if files != {told_of} else {})
+        changes[base_file] = Change(base_file, base, one.text + edit.written(more))
         if known and (key := known.reference.key) in written:
             source, values = completed.get(key, written[key].source), book.values(book.entries[key])
             if key in completed:  # by other notes of the same paper
