@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quaere.authoring import changes
+from quaere.authoring import changes, edit
 from quaere.authoring.notes import plan
 from quaere.authoring.notes.joining import Conflict
 from quaere.authoring.notes.plan import Plan, Planned
@@ -200,15 +200,35 @@ def test_files_that_are_not_imported_again_have_left_nothing_out(base: Base) -> 
     for some in ({"toys.md": note}, {"README.md": index}, {"README.md": index, "toys.md": note}):
         assert {one.status for one in imported(base, some).cards} == {"same"}
         assert (card(base, "toys"), bib(base)) == (begun, kept)
+    assert (base.root / "papers/imported/toys.yml").read_text().startswith("# Imported from toys.md\n")
     # What comes to one of them comes to the card, and nothing goes until all are imported again.
     edited = note.replace("[tin, wood]", "[steel, wood]").replace("My own words.\n\n", "")
-    imported(base, {"toys.md": edited})
+    for _ in range(2):
+        imported(base, {"toys.md": edited})
     now = card(base, "toys")
     assert (now["tags"], now["notes"]) == (("tin", "wood", "lead", "seen", "steel"), "My own words.")
     both = {"README.md": index.replace("lead, seen", "seen"), "toys.md": edited}
     assert {tuple(one.conflicts) for one in imported(base, both).cards} == {()}
     now = card(base, "toys")
     assert (now["tags"], "notes" in now) == (("wood", "seen", "steel"), False)
+
+
+def test_an_index_alone_takes_nothing_from_a_card(base: Base) -> None:
+    note = NOTE.replace("---\n# A", "year: 2020\n---\n# A")
+    imported(base, {"toys.md": note})
+    before = card(base, "toys")
+    index = "".join(f"- [x] {title} (2019) [[pdf](https://example.org/{n}.pdf)]\n" for n, title in enumerate(
+        ("A Paper on Toys That Wind", "A Study of Trains", "A Study of Dolls")
+    ))  # fmt: skip
+    made = {one.slug: one for one in imported(base, {"README.md": f"# Papers\n\n## 2019\n\n{index}"}).cards}
+    # What the notes say, they know better.
+    assert ([one.field for one in made["toys"].conflicts], card(base, "toys")) == ([], before)
+    kept = (base.root / "papers/imported/toys.yml").read_text()
+    assert kept.startswith("# Imported from toys.md\n")
+    assert "year  = {2020}" in bib(base)
+    assert (edit.fields(kept)["reading"], edit.fields(kept)["entry"]["year"]) == ({"state": "reading"}, "2020")
+    imported(base, {"toys.md": note.replace("status: reading\n", "")})
+    assert card(base, "toys") == before
 
 
 def test_questions_of_the_same_words_go_together(base: Base) -> None:

@@ -102,6 +102,7 @@ def join(
     *,
     others: Sequence[Mapping[str, Any]] = (),
     is_partial: bool = False,
+    is_aside: bool = False,
     is_named: Callable[[str], bool] = lambda _: False,
 ) -> tuple[str, list[Conflict]]:
     """Return a card's text with what the notes changed, and what both sides changed.
@@ -114,9 +115,10 @@ def join(
         former: What they said when they were imported last; nothing if they were not.
         others: What other notes say whose card was merged into this one.
         is_partial: Whether some of the notes are not among those of this import: then none has left anything out.
+        is_aside: Whether the paper's own notes are not: what an index says is taken where they say nothing.
         is_named: Tells of a question's id whether something rests on the question, such as an answer in code.
     """
-    made = _Joining(slug, text, file, others, is_partial, is_named)
+    made = _Joining(slug, text, file, others, is_partial, is_aside, is_named)
     for name in dict.fromkeys((*new, *former)):
         if name in _PARTS:
             made.join_items(name, new.get(name, []), former.get(name, []))
@@ -125,15 +127,14 @@ def join(
     return made.text, made.conflicts
 
 
-def together(new: Mapping[str, Any], former: Mapping[str, Any]) -> dict[str, Any]:
+def together(new: Mapping[str, Any], former: Mapping[str, Any], *, is_aside: bool) -> dict[str, Any]:
     """Return what some of the notes of a card say now, with what all of them said before."""
-    made = {**former, **new}
+    made = {**new, **former} if is_aside else {**former, **new}
     for name in _PARTS:
-        has = [*new.get(name, [])]
+        has, was = new.get(name, []), former.get(name, [])
         there = keys(name, has)
-        was = former.get(name, [])
-        if more := [item for key, item in zip(keys(name, was), was, strict=True) if key not in there]:
-            made[name] = [*has, *more]
+        if both := [*has, *(item for key, item in zip(keys(name, was), was, strict=True) if key not in there)]:
+            made[name] = both
     return made
 
 
@@ -164,16 +165,17 @@ class _Joining:
         file: str,
         others: Sequence[Mapping[str, Any]],
         is_partial: bool,
+        is_aside: bool,
         is_named: Callable[[str], bool],
     ) -> None:
         self.slug, self.text, self.file, self.others = slug, text, file, others
-        self.is_partial, self.is_named = is_partial, is_named
+        self.is_partial, self.is_aside, self.is_named = is_partial, is_aside, is_named
         self.conflicts: list[Conflict] = []
 
     def settle(self, path: Path, value: Any, was: Any) -> None:
         """Change one part of the card if the notes have, and the card has not."""
         now = self._now(path)
-        if value in (was, now) or (value is None and self.is_partial):
+        if value in (was, now) or (value is None and self.is_partial) or (was is not None and self.is_aside):
             return
         if now != was:
             self._tell(path, is_gone=value is None)

@@ -576,6 +576,7 @@ def _changes(
         files = {one.draft.file, *(fate.file for fate in one.draft.fates)}
         were = set(former.pop("from", [])) or ({file_of_base[1]} if file_of_base else set())
         is_partial = not were <= set(sources)
+        is_aside = file_of_base is not None and file_of_base[1] not in sources
         _keep_dates(one.card, former)
         one.text = after = f"# Imported from {one.draft.file}\n{edit.written(one.card)}"
         if before is not None:
@@ -584,7 +585,15 @@ def _changes(
             )
             new, is_named = _plain(one.card), _is_named(library, one.slug, texts)
             after, one.conflicts = joining.join(
-                one.slug, before, file, new, former, others=others, is_partial=is_partial, is_named=is_named
+                one.slug,
+                before,
+                file,
+                new,
+                former,
+                others=others,
+                is_partial=is_partial,
+                is_aside=is_aside,
+                is_named=is_named,
             )
         if base and one.base != one.slug and (cited := re.search(r"^cite: .*$", base, re.MULTILINE)):
             one.text = re.sub(r"^cite: .*$", lambda _: cited[0], one.text, count=1, flags=re.MULTILINE)
@@ -592,9 +601,10 @@ def _changes(
         is_changed = after != before
         told_of = one.draft.file
         if is_partial and file_of_base:
-            files, entry, told_of = files | were, {**was, **entry}, file_of_base[1]
-            cite = edit.fields(one.text)["cite"]
-            kept = {**joining.together(_plain(one.card), former), "cite": cite}
+            files, told_of = files | were, file_of_base[1]
+            entry = {**entry, **was} if is_aside else {**was, **entry}
+            kept = joining.together(_plain(one.card), former, is_aside=is_aside)
+            kept["cite"] = edit.fields(one.text)["cite"]
             one.text = f"# Imported from {told_of}\n{edit.written(kept)}"
         more = {"entry": entry} | ({"from": sorted(files)} if files != {told_of} else {})
         changes[base_file] = Change(base_file, base, one.text + edit.written(more))
