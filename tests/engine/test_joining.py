@@ -195,11 +195,12 @@ def test_files_that_are_not_imported_again_have_left_nothing_out(base: Base) -> 
     )
     note = NOTE.replace("status: reading\n", "")
     imported(base, {"README.md": index, "toys.md": note})
-    begun, kept = card(base, "toys"), bib(base)
+    begun = card(base, "toys")
     assert (begun["tags"], begun["reading"]) == (("tin", "wood", "lead", "seen"), {"state": "to-read"})
+    before = base.files()
     for some in ({"toys.md": note}, {"README.md": index}, {"README.md": index, "toys.md": note}):
         assert {one.status for one in imported(base, some).cards} == {"same"}
-        assert (card(base, "toys"), bib(base)) == (begun, kept)
+        assert base.files() == before
     assert (base.root / "papers/imported/toys.yml").read_text().startswith("# Imported from toys.md\n")
     # What comes to one of them comes to the card, and nothing goes until all are imported again.
     edited = note.replace("[tin, wood]", "[steel, wood]").replace("My own words.\n\n", "")
@@ -229,6 +230,44 @@ def test_an_index_alone_takes_nothing_from_a_card(base: Base) -> None:
     assert (edit.fields(kept)["reading"], edit.fields(kept)["entry"]["year"]) == ({"state": "reading"}, "2020")
     imported(base, {"toys.md": note.replace("status: reading\n", "")})
     assert card(base, "toys") == before
+
+
+def test_a_second_file_on_a_paper_is_put_below_the_first(base: Base) -> None:
+    other = "# A Paper on Toys That Wind\n\nTags: wood, steel\n\nTL;DR: Toys.\n\nQuite other words, from a talk.\n"
+    imported(base, {"toys.md": NOTE})
+    before = card(base, "toys")
+    (made,) = imported(base, {"talk.md": other}).cards
+    assert (made.slug, made.status, made.conflicts) == ("toys", "changed", [])
+    both = {
+        **before,
+        "tags": ("tin", "wood", "steel"),
+        "notes": "My own words.\n\n## talk\n\nQuite other words, from a talk.\n",
+    }
+    assert card(base, "toys") == both
+    for some in ({"talk.md": other}, {"toys.md": NOTE}):
+        assert {one.status for one in imported(base, some).cards} == {"same"}, some
+        assert card(base, "toys") == both
+    # What is edited of one alone can't be told from the rest.
+    for some in ({"talk.md": other.replace("a talk", "two talks")}, {"toys.md": NOTE.replace("own words", "words")}):
+        (made,) = imported(base, some).cards
+        assert (made.conflicts, card(base, "toys")) == ([Conflict("toys", "notes")], both)
+    # Together they say it all.
+    (made,) = imported(base, {"talk.md": other.replace("a talk", "two talks"), "toys.md": NOTE}).cards
+    assert made.conflicts == []
+    assert all(words in str(card(base, "toys")["notes"]) for words in ("My own words.", "from two talks."))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("renamed.md", "My own few words."), ("2020/toys.md", "Quite other thoughts, which nobody had.")],
+)
+def test_notes_are_known_under_another_name_and_from_another_folder(base: Base, name: str, words: str) -> None:
+    imported(base, {"toys.md": NOTE})
+    edited = NOTE.replace("My own words.", words).replace("status: reading\n", "").replace("[tin, wood]", "[wood]")
+    (made,) = imported(base, {name: edited}).cards
+    assert (made.slug, made.status, made.conflicts) == ("toys", "changed", [])
+    now = card(base, "toys")
+    assert (now["notes"], now["tags"], "reading" in now) == (words, ("wood",), False)
 
 
 def test_questions_of_the_same_words_go_together(base: Base) -> None:

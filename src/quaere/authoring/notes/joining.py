@@ -129,11 +129,13 @@ def join(
 
 def together(new: Mapping[str, Any], former: Mapping[str, Any], *, is_aside: bool) -> dict[str, Any]:
     """Return what some of the notes of a card say now, with what all of them said before."""
-    made = {**new, **former} if is_aside else {**former, **new}
+    made = {**new, **former, **({"notes": new["notes"]} if "notes" in new else {})} if is_aside else {**former, **new}
     for name in _PARTS:
-        has, was = new.get(name, []), former.get(name, [])
-        there = keys(name, has)
-        if both := [*has, *(item for key, item in zip(keys(name, was), was, strict=True) if key not in there)]:
+        first, second = new.get(name, []), former.get(name, [])
+        if is_aside:
+            first, second = second, first
+        there = keys(name, first)
+        if both := [*first, *(item for key, item in zip(keys(name, second), second, strict=True) if key not in there)]:
             made[name] = both
     return made
 
@@ -175,7 +177,9 @@ class _Joining:
     def settle(self, path: Path, value: Any, was: Any) -> None:
         """Change one part of the card if the notes have, and the card has not."""
         now = self._now(path)
-        if value in (was, now) or (value is None and self.is_partial) or (was is not None and self.is_aside):
+        if value in (was, now) or (value is None and self.is_partial):
+            return
+        if was is not None and self.is_aside and path != ("notes",):
             return
         if now != was:
             self._tell(path, is_gone=value is None)

@@ -32,6 +32,8 @@ _TEMPLATE = 3
 _SAME_TITLE = 0.6
 """How alike two titles must be for one to be the other as it was edited, from 0 to 1."""
 _IMPORTED = re.compile(r"# Imported from (.*)\n")
+_SAME_NOTES = 0.6
+"""How alike two notes must be for one to be the other under another name, from 0 to 1."""
 _PICTURE = re.compile(
     r"!\[(?P<alt>[^\]]*)\]\((?P<path><[^>]+>|[^)\s]+)(?P<title>\s+(?:\"[^\"]*\"|'[^']*'))?\)(?:\{[^{}]*\})?"
 )
@@ -563,6 +565,9 @@ def _changes(
     is_read = any(one.slug in library.papers for one in planned)
     book = Bibliography((texts(bibliography) or "") if is_read else "", bibliography)
     written, completed = amending.written(book), dict[str, str]()
+    by_name: dict[str, list[str]] = {}
+    for source in sources:
+        by_name.setdefault(posixpath.basename(source), []).append(source)
     for one in planned:
         base_file = f"{papers}/{FOLDER}/{one.base}.yml"
         base = texts(base_file)
@@ -572,13 +577,21 @@ def _changes(
         former = edit.fields(base) if base is not None else {}
         entry, was = told[id(one.draft)], former.pop("entry", {})
         # Several files may speak of a paper, such as its notes and an index.
-        file_of_base = _IMPORTED.match(base or "")
         files = {one.draft.file, *(fate.file for fate in one.draft.fates)}
-        were = set(former.pop("from", [])) or ({file_of_base[1]} if file_of_base else set())
-        is_partial = not were <= set(sources)
-        is_aside = file_of_base is not None and file_of_base[1] not in sources
+        own = found[1] if (found := _IMPORTED.match(base or "")) else one.draft.file
+        were = set(former.pop("from", [])) or {own}
+        is_aside = not any(_is_same(own, file) for file in files)
+        if is_aside and _is_renamed(one.draft, former, files, were):
+            were, own, is_aside = {*(were - {own}), one.draft.file}, one.draft.file, False
+        is_partial = not _are_among(were, by_name)
+        is_mixed = is_partial and any(f"\n\n## {_stem(was)}\n\n" in former.get("notes", "") for was in were)
+        is_unclear = (is_aside or is_mixed) and not _put_notes_below(
+            one, former, is_new=is_aside and not _are_known(files, were)
+        )
+        files = were | {file for file in files if not _are_known([file], were)}
+        told_of = own if is_partial or _is_same(own, one.draft.file) else one.draft.file
         _keep_dates(one.card, former)
-        one.text = after = f"# Imported from {one.draft.file}\n{edit.written(one.card)}"
+        one.text = after = f"# Imported from {told_of}\n{edit.written(one.card)}"
         if before is not None:
             others = _other_notes(
                 one, known, library, lambda path: changes[path].after if path in changes else texts(path)
@@ -595,19 +608,23 @@ def _changes(
                 is_aside=is_aside,
                 is_named=is_named,
             )
+        if is_unclear:
+            one.conflicts.append(Conflict(one.slug, "notes"))
         if base and one.base != one.slug and (cited := re.search(r"^cite: .*$", base, re.MULTILINE)):
             one.text = re.sub(r"^cite: .*$", lambda _: cited[0], one.text, count=1, flags=re.MULTILINE)
         changes[file] = Change(file, texts(file), after)
         is_changed = after != before
-        told_of = one.draft.file
-        if is_partial and file_of_base:
-            files, told_of = files | were, file_of_base[1]
+        if is_partial:
             entry = {**entry, **was} if is_aside else {**was, **entry}
             kept = joining.together(_plain(one.card), former, is_aside=is_aside)
             kept["cite"] = edit.fields(one.text)["cite"]
             one.text = f"# Imported from {told_of}\n{edit.written(kept)}"
         more = {"entry": entry} | ({"from": sorted(files)} if files != {told_of} else {})
-        changes[base_file] = Change(base_file, base, one.text + edit.written(more))
+        new_base = one.text + edit.written(more)
+        is_as_before = base is not None and (new_base.partition("\n")[0], edit.fields(new_base)) == (
+            base.partition("\n")[0], edit.fields(base)
+        )  # fmt: skip
+        changes[base_file] = Change(base_file, base, base if is_as_before else new_base)
         if known and (key := known.reference.key) in written:
             source, values = completed.get(key, written[key].source), book.values(book.entries[key])
             if key in completed:  # by other notes of the same paper
@@ -628,6 +645,50 @@ def _changes(
         head = f"{text.rstrip()}\n\n" if text.strip() and added else text
         changes[bibliography] = Change(bibliography, before, head + "\n".join(added))
     return Changes.of("imported", changes.values())
+
+
+def _is_same(file: str, other: str) -> bool:
+    """Tell whether two paths may be of one file, seen from two folders."""
+    return file == other or file.endswith(f"/{other}") or other.endswith(f"/{file}")
+
+
+def _stem(file: str) -> str:
+    return posixpath.splitext(posixpath.basename(file))[0]
+
+
+def _are_known(files: Iterable[str], others: Collection[str]) -> bool:
+    return any(_is_same(file, other) for file in files for other in others)
+
+
+def _is_renamed(draft: Draft, former: Mapping[str, Any], files: Iterable[str], were: Collection[str]) -> bool:
+    """Tell whether a file that was not imported before is the paper's notes under another name."""
+    if not draft.is_whole or _are_known(files, were):
+        return False
+    notes = former.get("notes", "")
+    return not notes or difflib.SequenceMatcher(None, notes, draft.notes).quick_ratio() >= _SAME_NOTES
+
+
+def _put_notes_below(one: Planned, former: Mapping[str, Any], *, is_new: bool) -> bool:
+    """Put what other notes say of a paper below its own notes, as they were; False if it can't be told where."""
+    notes, more = former.get("notes", ""), one.card.get("notes", "")
+    is_there = more.strip() in notes
+    if more and notes and not is_there and is_new:
+        one.card["notes"] = f"{notes.rstrip()}\n\n## {_stem(one.draft.file)}\n\n{more.rstrip()}\n"
+    elif notes:
+        one.card["notes"] = notes
+    return is_there or is_new or not notes
+
+
+def _are_among(files: Collection[str], by_name: Mapping[str, Sequence[str]]) -> bool:
+    """Tell whether all files are among others, each as one of its own; the others are given by name."""
+    used: set[str] = set()
+    for file in sorted(files, key=lambda file: (file not in by_name.get(posixpath.basename(file), ()), file)):
+        others = by_name.get(posixpath.basename(file), ())
+        there = file if file in others else next((one for one in others if one not in used and _is_same(file, one)), "")
+        if not there or there in used:
+            return False
+        used.add(there)
+    return True
 
 
 def _keep_dates(card: Mapping[str, Any], former: Mapping[str, Any]) -> None:
