@@ -412,7 +412,8 @@ def test_a_text_of_a_card_leads_to_the_same_places_wherever_it_is_shown(base: Ba
             "reference_impl/other.py": '"""Other."""\n',
             "tests/papers/test_toy.py": "",
             "docs/index.md": f"# Home\n\n{shown}\n<!-- quaere:newest -->\n",
-            "docs/deep/shown.md": f"# Shown\n\n{shown}",
+            "docs/deep/shown.md": f"# Shown ![Pic](pic.png)\n\nSee [[toy]].\n\n{shown}",
+            "docs/deep/linked.md": "# Linked\n\n[[toy.why]]\n",
             "docs/docs.md": "# Docs\n",
             "docs/other.md": "# Another\n",
         }
@@ -427,11 +428,45 @@ def test_a_text_of_a_card_leads_to_the_same_places_wherever_it_is_shown(base: Ba
         assert led == ["/papers/pic.png", "/papers/other/", "/docs/", "/papers/toy/#why"], path
         pictures = re.findall(r'Why <img[^>]* src="([^"]*)"[^>]*> other, way, up\?', page(base, path))
         assert {urljoin(f"/{path}", found) for found in pictures} == {"/papers/pic.png"}, path
+    # What a question asks is shown wherever one links to it; and what a page is called, on cards that it discusses.
+    for path, words in (("deep/linked/", "Why"), ("papers/toy/", "Shown")):
+        (picture,) = re.findall(rf'<a href="[^"]*">{words} <img[^>]* src="([^"]*)"', page(base, path))
+        assert urljoin(f"/{path}", picture) == ("/papers/pic.png" if words == "Why" else "/deep/pic.png")
     # On lists a text is told in words: it is the same on each.
     for path in ("questions", "papers", "board", "tags"):
         assert "<img" not in page(base, path), path
     assert "Why Pic other, way, up?" in page(base, "questions")
     assert "An idea Pic other, way, up" in page(base, "papers")
+
+
+def test_questions_and_headings_of_the_same_name_have_ids_of_their_own_on_a_page(base: Base) -> None:
+    noted = """\
+cite: toy2020
+implementation: null
+questions:
+  - id: why
+    ask: Why?
+    asked: 2026-01-31
+    answer: |
+      Yes[^1].
+
+      ## Same
+
+      [^1]: Of """
+    for slug in ("toy", "other"):
+        base.write({f"papers/{slug}.yml": f"{noted}{slug}.\n"})
+    shown = "<!-- quaere:question toy.why -->\n\n<!-- quaere:question other.why -->\n"
+    base.write({"docs/shown.md": f"# Shown\n\n## Why\n\n## Same\n\n{shown}"})
+    assert built(base) == []
+    found = page(base, "shown")
+    ids = re.findall(r' id="([^"]*)"', found)
+    assert sorted(set(ids)) == sorted(ids)
+    # Each note is the one of its own answer.
+    notes = [
+        re.search(rf'id="{note}".*?<p>(.*?) <a', found, re.DOTALL)
+        for note in re.findall(r'href="#(fn[^"]*)" id', found)
+    ]
+    assert [note and note[1] for note in notes] == ["Of toy.", "Of other."]
 
 
 def test_a_module_may_have_the_name_of_its_package(base: Base) -> None:

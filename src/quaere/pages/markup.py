@@ -63,13 +63,14 @@ _ID_AT_END = re.compile(r"(?:^|[ \t]+)\{[ \t]*#([a-z0-9][a-z0-9_-]*)[ \t]*\}$")
 class Target:
     """Where a wikilink leads: the address, and the line of Markdown or the plain words that name it.
 
-    `state` is that of a question.
+    `state` is that of a question, `around` the page for whose place its line was written, if it is another one.
     """
 
     href: str
     words: str
     is_plain: bool = True
     state: str = ""
+    around: Surroundings | None = None
 
 
 class Image(NamedTuple):
@@ -389,7 +390,8 @@ def _named(target: Target | None, token: Token, state: StateCore) -> Iterator[To
         yield Token("text", "", 0, content=target.words if target and is_named else token.meta["target"])
     else:
         # What a question asks may name another, or itself: once is enough.
-        environment = {"here": state.env["here"], "ids": Ids(), "below": 0, "links": False, "named": True}
+        here = target.around or state.env["here"]
+        environment = {"here": here, "ids": Ids(), "below": 0, "links": False, "named": True}
         line = _parser(lines=True).parseInline(" ".join(target.words.split()), environment)[0]
         yield from line.children or ()
 

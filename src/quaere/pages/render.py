@@ -51,6 +51,7 @@ from quaere.pages import (
     sitemap,
 )
 from quaere.pages.compiled import Compiled
+from quaere.pages.markup import Ids
 from quaere.pages.output import Output
 from quaere.pages.page import Page
 from quaere.pages.view import MEANINGS, NOTHING, Here, Kept, Store, View, anchor, not_kept
@@ -302,7 +303,7 @@ def _code(name: str) -> Output:
     return Output(addresses.code(name), make)
 
 
-def part(view: View, template: str, path: str, of: str | None = None) -> str:
+def part(view: View, template: str, path: str, of: str | None = None, ids: Ids | None = None) -> str:
     """Make a part of the page at `path`, which somebody wrote by hand.
 
     Args:
@@ -310,13 +311,14 @@ def part(view: View, template: str, path: str, of: str | None = None) -> str:
         template: The part's template.
         path: The page.
         of: What it shows: a question, `paper.question`, or a figure of an experiment, `paper.figure`.
+        ids: The ids of the page; those of the part are added.
     """
     context: dict[str, Any] = {}
     if of and template == PARTS["figure"]:
         context = dict(zip(("result", "figure"), view.library.figure(of) or (), strict=True))
     elif of:
         context = {"one": view.library.questions[of]}
-    return _rendered(view, template, Here(view, path), context)
+    return _rendered(view, template, Here(view, path, ids or Ids()), context)
 
 
 def headed(view: View, path: str, title: str, description: str, paper: Paper | None = None) -> str:

@@ -463,9 +463,9 @@ class Here:
     ids: Ids = field(default_factory=Ids)
     origin: str = ""
 
-    def of(self, paper: Paper | Summary) -> Here:
-        """Return this page for the texts of a card."""
-        origin = addresses.card(paper.slug)
+    def of(self, written: Paper | Summary | str) -> Here:
+        """Return this page for the texts of a card, or of the page of a path."""
+        origin = written if isinstance(written, str) else addresses.card(written.slug)
         return self if origin == self.path else replace(self, origin=origin)
 
     def to(self, target: str) -> str:
@@ -527,7 +527,8 @@ class Here:
             return Target(self.to(addresses.card(name) + at), short)
         name = self.view.library.answering.get(name, name)
         if asked := self.view.library.questions.get(name):
-            return Target(self.question(asked), asked.question.ask, is_plain=False, state=self.view.states[name])
+            around, state = self.of(asked.paper), self.view.states[name]
+            return Target(self.question(asked), asked.question.ask, is_plain=False, state=state, around=around)
         return None
 
     def address(self, written: str) -> str | None:

@@ -24,6 +24,8 @@ from markdown.inlinepatterns import InlineProcessor
 from quaere.content import addresses
 from quaere.content.wikilinks import PART
 from quaere.pages import render
+from quaere.pages.markup import Ids
+from quaere.pages.page import ids
 from quaere.pages.view import Here, View
 from quaere.site import equations, policy
 from quaere.site.equations import Equations
@@ -170,6 +172,8 @@ def sized(view: View, url: str, content: str) -> str:
 def _filled(view: View, path: str, content: str) -> str:
     """Insert wikilinks and generated parts; a comment that names no known part stays."""
     here = Here(view, path)
+    # Of the parts of a page no two may have the same ids, nor those of the page itself.
+    taken = Ids(set(ids(content)))
 
     def part(found: re.Match[str]) -> str:
         template = render.PARTS.get(found["name"])
@@ -178,7 +182,7 @@ def _filled(view: View, path: str, content: str) -> str:
             is_whole = of in view.library.questions
         elif found["name"] == "figure":
             is_whole = view.library.figure(of) is not None
-        return render.part(view, template, path, found["of"]) if template and is_whole else found[0]
+        return render.part(view, template, path, found["of"], taken) if template and is_whole else found[0]
 
     linked = _PLACE.sub(lambda found: str(here.inline(unquote(found[1]))), content)
     return PART.sub(part, linked)
