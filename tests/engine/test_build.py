@@ -428,6 +428,15 @@ def test_a_text_of_a_card_leads_to_the_same_places_wherever_it_is_shown(base: Ba
         assert led == ["/papers/pic.png", "/papers/other/", "/docs/", "/papers/toy/#why"], path
         pictures = re.findall(r'Why <img[^>]* src="([^"]*)"[^>]*> other, way, up\?', page(base, path))
         assert {urljoin(f"/{path}", found) for found in pictures} == {"/papers/pic.png"}, path
+    # Those that are taken along have addresses of their own place, and the words of links.
+    for path in ("assets/cards/toy.md", "assets/notebooks/toy.ipynb", "llms.txt"):
+        led = [
+            urljoin(f"/{path}", found)
+            for found in re.findall(r"\]\(([^)]*)\)", (base.root / "site" / path).read_text())
+        ]
+        asked = ["/papers/pic.png", "/papers/other/", "/docs/", "/papers/toy/#why"]
+        assert led[: len(asked)] == asked or path == "llms.txt", path
+        assert set(led) <= {*asked, "/papers/other/#why", "/assets/cards/toy.md", "/assets/cards/other.md"}, path
     # What a question asks is shown wherever one links to it; and what a page is called, on cards that it discusses.
     for path, words in (("deep/linked/", "Why"), ("papers/toy/", "Shown")):
         (picture,) = re.findall(rf'<a href="[^"]*">{words} <img[^>]* src="([^"]*)"', page(base, path))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,25 @@ def test_a_card_as_markdown_says_what_else_the_card_does() -> None:
     text = exports.markdown(small.view(small.library(card)), card)
     assert "## Links\n\n- [A talk](https://example.org/a)" in text
     assert "## Departures\n\n- Scores are scaled. (paper, Eq. 1, from red)" in text
+
+
+def test_the_texts_of_a_card_as_markdown_are_below_its_sections_and_have_their_own_footnotes() -> None:
+    noted = "# Part\n\nYes[^1], not `[^1]`.\n\n```python\n# not [^1]\n```\n\n## Within\n\n[^1]: Of {}.\n"
+    asked = tuple(small.question(id, ask="Why?", answer=noted.format(id)) for id in ("a", "b"))
+    card = small.paper("red", title="Red [sic]", questions=asked, notes="## First\n\nNo[^1] note.\n")
+    view = small.view(small.library(card))
+    text = exports.markdown(view, card)
+    assert re.findall("^#+ .*", text, re.MULTILINE) == [
+        *("# Red [sic]", "## Why?", "### Part", "# not [^1]", "#### Within"),
+        *("## Why?", "### Part", "# not [^1]", "#### Within", "## Notes", "### First"),
+    ]
+    named = re.findall(r"Yes(\S+),", text)
+    assert len(set(named)) == len(named) == 2
+    assert all(f"{name}: Of {id}." in text for name, id in zip(named, "ab", strict=True))
+    assert text.count("not `[^1]`") == 2
+    assert "No[^1] note." in text
+    index = next(output for output in exports.outputs(view) if output.path == exports.INDEX)
+    assert r"- [Red \[sic\]](assets/cards/red.md)" in index.data(view).decode()
 
 
 def test_a_library_without_papers_has_exports_too() -> None:

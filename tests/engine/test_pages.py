@@ -504,6 +504,19 @@ def test_a_question_is_summed_up_by_the_first_sentence_of_its_answer() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "first"),
+    [
+        ("Yes, it is so, as all of them say[^1]. More.\n\n[^1]: Note.", "Yes, it is so, as all of them say."),
+        ("Yes, it is so, as all of them say.[^1] More.\n\n[^1]: Note.", "Yes, it is so, as all of them say."),
+        ("Yes, it is so^[a *note*], as all of them say. More.", "Yes, it is so, as all of them say."),
+    ],
+)
+def test_the_first_sentence_of_an_answer_is_without_its_footnotes(answer: str, first: str) -> None:
+    (asked,) = view(library(paper("one", questions=(question("a", answer=answer),)))).summaries["one"].questions
+    assert asked.brief == first
+
+
 def test_a_stale_verdict_is_shown_as_past_and_a_failure_with_its_output() -> None:
     changed, failed = one_question(small(), "changed"), one_question(small(), "failed")
     assert "changed since its last successful run: 2026-02-01" in Reading(changed).text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import count
 from urllib.parse import urlencode
 
 from quaere.content.bibliography import csl, export
@@ -14,7 +15,7 @@ from quaere.pages import dump
 from quaere.pages.claims import judged
 from quaere.pages.notebook import in_words
 from quaere.pages.output import Output
-from quaere.pages.view import View
+from quaere.pages.view import Here, View
 
 LIBRARY, INDEX = "library.json", "llms.txt"
 REFERENCES: Mapping[str, str] = {"bib": "bibtex", "ris": "ris", "csl.json": "csl-json"}
@@ -22,7 +23,18 @@ REFERENCES: Mapping[str, str] = {"bib": "bibtex", "ris": "ris", "csl.json": "csl
 WHOLE = (LIBRARY, *(f"references.{ending}" for ending in REFERENCES), INDEX)
 """The paths of what holds the whole library."""
 
-
+# The level of a card's sections as Markdown, below which its texts stand.
+_BELOW, _DEEPEST = 2, 6
+# Headings and the names of footnotes, but for what stands in code.
+_MARKED = re.compile(
+    r"""
+    ^[ ]{0,3}(?P<fence>`{3,}|~{3,})(?:.*?\n[ ]{0,3}(?P=fence)|.*)
+    | (?<!`)(?P<ticks>`+)(?!`)[^\n]*?(?<!`)(?P=ticks)(?!`)
+    | ^(?P<heading>\#{1,6})(?=[ \t])
+    | \[\^(?P<note>[^\]\s]+)\](?P<defined>:?)
+    """,
+    re.VERBOSE | re.MULTILINE | re.DOTALL,
+)
 _ITEMS = {
     "article": "preprint",
     "paper-conference": "conferencePaper",
@@ -78,43 +90,62 @@ def markdown(view: View, paper: Paper) -> str:
 
 def _parts(view: View, paper: Paper) -> Iterator[str]:
     card, library, reference = paper.card, view.library, paper.reference
+    here, texts = Here(view, path(paper, "md")).of(paper), count(1)
+
+    def text(written: str) -> str:
+        return in_words(_set_apart(written, next(texts)), here)
+
+    def said(line: str) -> str:
+        return in_words(" ".join(line.split()), here)
+
     yield f"# {reference.title}"
     yield " · ".join(part for part in (reference.credits, reference.venue, str(reference.issued)) if part)
     if card.status:
-        yield f"**{in_words(status(view, card.status), library)}**"
-    yield in_words(card.idea, library)
+        yield f"**{said(status(view, card.status))}**"
+    yield said(card.idea)
     before = (view.summaries[slug].name for slug in card.builds_on if slug in view.summaries)
     about = (("Tags", card.tags), ("Affiliations", card.affiliations), ("Builds on", tuple(before)))
     yield "\n".join(f"- {name}: {', '.join(found)}" for name, found in about if found)
     for asked in view.asked[paper.slug]:
-        yield f"## {in_words(asked.question.ask, library)}"
+        yield f"## {said(asked.question.ask)}"
         by = f" by {asked.question.by}" if asked.question.by else ""
         yield f"({view.states[asked.id]}, asked {asked.question.asked}{by})"
         for reply, answer in asked.replies:
             if given := ", ".join(str(one) for one in (reply.by, reply.answered) if one):
                 yield f"Answered: {given}"
-            yield in_words(reply.text or "", library)
-            for kind, text in answer.parts if answer else ():
-                yield in_words(text, library) if kind == "text" else _fenced(text.strip())
-    yield in_words(f"## Notes\n\n{card.notes}", library) if card.notes else ""
+            yield text(reply.text or "")
+            for kind, part in answer.parts if answer else ():
+                yield text(part) if kind == "text" else _fenced(part.strip())
+    yield f"## Notes\n\n{text(card.notes)}" if card.notes else ""
     yield "## Quotes" if card.quotes else ""
     for quote in card.quotes:
         # Its words stand as they are, whatever Markdown would make of them.
         yield _fenced(quote.text.strip(), "text")
         yield f"({quote.page})" if quote.page else ""
-        yield in_words(quote.note or "", library)
-
-    def said(text: str) -> str:
-        return in_words(" ".join(text.split()), library)
+        yield text(quote.note or "")
 
     yield _listed(
         "Claims",
-        (f"{said(one.claim.says)} ({one.claim.where}): {one.finding.outcome}" for one in judged(library, paper)),
+        (f"{said(one.claim.says)} ({said(one.claim.where)}): {one.finding.outcome}" for one in judged(library, paper)),
     )
     yield _listed(
-        "Departures", (f"{said(one.what)} ({one.of}, {one.where}, from {one.from_})" for one in card.departures)
+        "Departures", (f"{said(one.what)} ({one.of}, {said(one.where)}, from {one.from_})" for one in card.departures)
     )
     yield _listed("Links", (f"[{link.title}]({link.url})" for link in card.links))
+
+
+def _set_apart(text: str, number: int) -> str:
+    """Return a text for a page of several: its headings below those of the page, its footnotes named unlike others."""
+    found = list(_MARKED.finditer(text))
+    down = max(0, _BELOW + 1 - min((len(one["heading"]) for one in found if one["heading"]), default=_BELOW + 1))
+    defined = {one["note"] for one in found if one["note"] and one["defined"]}
+
+    def marked(one: re.Match[str]) -> str:
+        if one["heading"]:
+            return "#" * min(_DEEPEST, len(one["heading"]) + down)
+        return f"[^{number}-{one['note']}]{one['defined']}" if one["note"] in defined else one[0]
+
+    return _MARKED.sub(marked, text)
 
 
 def status(view: View, one: Status) -> str:
@@ -139,8 +170,9 @@ def _index(view: View) -> str:
     """Return a list of all cards for language models, in the format of llmstxt.org."""
     lines = [f"# {view.name or 'Papers'}", "", "## Papers", ""]
     for paper in view.papers:
-        idea = in_words(" ".join(paper.card.idea.split()), view.library)
-        lines.append(f"- [{paper.reference.title}]({path(paper, 'md')})" + (f": {idea}" if idea else ""))
+        idea = in_words(" ".join(paper.card.idea.split()), Here(view, INDEX).of(paper))
+        title = re.sub(r"([\\\[\]])", r"\\\1", paper.reference.title)
+        lines.append(f"- [{title}]({path(paper, 'md')})" + (f": {idea}" if idea else ""))
     return "\n".join(lines) + "\n"
 
 

@@ -147,19 +147,34 @@ def inline(text: str, here: Surroundings, *, links: bool = True) -> Markup:
 
 
 def first_sentence(text: str, here: Surroundings) -> Markup:
-    """Render the first sentence of a text, without links; empty if the text doesn't begin with a paragraph.
+    """Render the first sentence of a text, without links and footnotes; empty if it doesn't begin with a paragraph.
 
     A short one ("Yes.") is followed by the next.
     """
     if markdown.is_plain(plain := text.removesuffix("\n")):
         return Markup(plain[: _sentence_end(plain, _SHORT, is_last=True) or None])
     environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": False}
-    parser = _parser(lines=True)
+    parser = _parser(lines=False)
     tokens = parser.parse(text, environment)
     if not tokens or tokens[0].type != "paragraph_open":
         return Markup()
-    line = list(_up_to_full_stop(tokens[1].children or ()))
+    line = list(_up_to_full_stop(list(_without_notes(tokens[1].children or ()))))
     return _clean(str(cast(RendererHTML, parser.renderer).renderInline(line, parser.options, environment)))
+
+
+def _without_notes(tokens: Iterable[Token]) -> Iterator[Token]:
+    """Yield the tokens of a line but those of footnotes, what stands around one as a single text."""
+    text: Token | None = None
+    for token in tokens:
+        if token.type == "text":
+            text = Token("text", "", 0, content=text.content + token.content) if text else token
+        elif token.type != "footnote_ref":
+            if text:
+                yield text
+            text = None
+            yield token
+    if text:
+        yield text
 
 
 def _up_to_full_stop(tokens: Sequence[Token]) -> Iterator[Token]:

@@ -6,15 +6,17 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urljoin
 
 from quaere.content import wikilinks
-from quaere.content.model import Library, Paper
+from quaere.content.markdown import is_relative, own_links
+from quaere.content.model import Paper
 from quaere.pages import scripts
 from quaere.pages.output import Output
 
 # Who writes the notebook of an experiment need not have what pages are made with.
 if TYPE_CHECKING:
-    from quaere.pages.view import View
+    from quaere.pages.view import Here, View
 
 SETUP = """\
 import sys
@@ -69,24 +71,44 @@ def _path(slug: str) -> str:
 
 
 def _cells(view: View, paper: Paper) -> Iterator[tuple[str, str]]:
-    library = view.library
+    library, here = view.library, view.here(path(paper)).of(paper)
     where = f"a clone of <{view.repo}>" if view.repo else "the folder of the knowledge base"
     yield "markdown", f"# {paper.reference.title}\n\nRun it in {where}, after `{library.settings.install}`."
     yield "code", SETUP
     for asked in view.asked[paper.slug]:
         if asked.running:
-            yield "markdown", in_words(f"## {asked.question.ask}\n\n{asked.question.prose}".rstrip(), library)
+            yield "markdown", in_words(f"## {asked.question.ask}\n\n{asked.question.prose}".rstrip(), here)
             for kind, text in (part for answer in asked.running for part in answer.parts):
-                yield ("markdown", in_words(text, library)) if kind == "text" else ("code", scripts.script(text))
+                yield ("markdown", in_words(text, here)) if kind == "text" else ("code", scripts.script(text))
 
 
-def in_words(markdown: str, library: Library) -> str:
-    """Return a text whose links to cards and questions, which a notebook can't follow, are words."""
+def in_words(markdown: str, here: Here) -> str:
+    """Return a text for a file beside the site; links to cards and questions are words, others lead as they did."""
+    library = here.view.library
 
     def name(target: str) -> str:
         if asked := library.questions.get(target):
-            return f"“{asked.question.ask}”"
+            # What a question asks may name another, or itself: once is enough.
+            return f"“{wikilinks.in_words(_led(asked.question.ask, here.of(asked.paper)), str)}”"
         paper = library.papers.get(target.partition("#")[0])
         return paper.card.short or paper.reference.title if paper else target
 
-    return wikilinks.in_words(markdown, name)
+    return wikilinks.in_words(_led(markdown, here), name)
+
+
+def _led(markdown: str, here: Here) -> str:
+    """Return a text whose relative addresses lead from a file to where they led, wherever it is if the site has one."""
+    found: dict[int, tuple[int, str]] = {}
+    for link in own_links(markdown):
+        written = next(
+            (one for one in (link.target, unquote(link.target)) if markdown.startswith(one, link.offset)), ""
+        )
+        if link.kind != "wikilink" and written and is_relative(link.target):
+            address = here.address(link.target)
+            if address is not None:
+                whole = urljoin(here.view.whole(here.path), address)
+                found[link.offset] = link.offset + len(written), whole
+    for start in sorted(found, reverse=True):
+        end, address = found[start]
+        markdown = markdown[:start] + address + markdown[end:]
+    return markdown
