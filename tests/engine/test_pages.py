@@ -928,6 +928,24 @@ def test_a_line_of_a_card_may_hold_code_math_and_links() -> None:
     assert line in page.body
 
 
+def test_mathematics_is_unicode_where_none_is_drawn() -> None:
+    asked = question("a", ask="Why $x^2$, not `\\(x\\)`?", answer="So.")
+    card = paper(
+        "one",
+        idea="As $x^2$, see [[one.a]].",
+        questions=(asked,),
+        notes="![A $y^2$](https://e.org/a.png) ![$z^2$](a.png)",
+    )
+    of = library(card, files={"papers/a.png": "papers/a.png"})
+    shown = view(of)
+    page = render.pages(shown)["papers/one.md"]
+    assert page.description == r"As x², see Why x², not \(x\)?."
+    assert r"<title>Asked: Why x², not \(x\)?</title>" in render.files(shown)["feeds/asked.xml"].decode()
+    assert '"Why x\\u00b2, not' in page.head
+    assert ">A y²</a>" in page.body
+    assert "z²" in page.body
+
+
 def test_a_page_is_described_in_plain_words() -> None:
     card = paper("one", idea="Not `a_b`, *see* [[two|that]] & more.")
     assert pages(library(card, paper("two")))["papers/one.md"].description == "Not a_b, see that & more."

@@ -30,6 +30,7 @@ from quaere.content import markdown
 from quaere.content.bibliography.tex import Text
 from quaere.pages import scripts
 from quaere.pages.diagrams import drawable
+from quaere.pages.page import unicode_equation
 
 _TAGS = frozenset(
     """
@@ -203,11 +204,11 @@ def _sentence_end(text: str, start: int, *, is_last: bool) -> int:
 
 
 def words(text: str, here: Surroundings) -> str:
-    """Return a line as plain text, where no markup is allowed."""
+    """Return a line as plain text, where no markup is allowed and no mathematics drawn."""
     line = " ".join(text.split())
     if markdown.is_plain(line):
         return line
-    environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": False}
+    environment: dict[str, Any] = {"here": here, "ids": Ids(), "below": 0, "links": False, "is_plain": True}
     return _plain(_parser(lines=True).parseInline(line, environment)[0].children or ())
 
 
@@ -356,7 +357,7 @@ def _element(tag: str, name: str, content: str, **attributes: str) -> Iterator[T
     yield Token(f"{tag}_close", tag, -1, block=tag == "div")
 
 
-def _line(tokens: Sequence[Token], state: StateCore, has_links: bool) -> Iterator[Token]:
+def _line(tokens: Sequence[Token], state: StateCore, has_links: bool, *, is_plain: bool = False) -> Iterator[Token]:
     """Yield the tokens of a line with each link and image led to where it is on this page, or left out."""
     here: Surroundings = state.env["here"]
     around: list[Target | None] = []
@@ -374,8 +375,10 @@ def _line(tokens: Sequence[Token], state: StateCore, has_links: bool) -> Iterato
                 yield Token("link_close", "a", -1)
                 yield from _badge(target.state)
         elif token.type == "image":
-            token.children = list(_line(token.children or (), state, has_links=False))
+            token.children = list(_line(token.children or (), state, has_links=False, is_plain=True))
             yield from _image(token, here, is_linked=any(around) or not has_links)
+        elif token.type.startswith("math_inline") and (is_plain or state.env.get("is_plain")):
+            yield Token("text", "", 0, content=unicode_equation(token.content))
         elif token.type.startswith("math_inline"):
             opening, closing_ = ("\\[", "\\]") if token.type.endswith("double") else ("\\(", "\\)")
             yield from _element("span", "arithmatex", f"{opening}{token.content}{closing_}")
@@ -406,7 +409,8 @@ def _named(target: Target | None, token: Token, state: StateCore) -> Iterator[To
     else:
         # What a question asks may name another, or itself: once is enough.
         here = target.around or state.env["here"]
-        environment = {"here": here, "ids": Ids(), "below": 0, "links": False, "named": True}
+        told = {"is_plain": state.env.get("is_plain"), "links": False, "named": True}
+        environment = {"here": here, "ids": Ids(), "below": 0, **told}
         line = _parser(lines=True).parseInline(" ".join(target.words.split()), environment)[0]
         yield from line.children or ()
 

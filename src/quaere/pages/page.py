@@ -74,11 +74,12 @@ def _words(inner: str) -> str:
 
 def unicode_mathematics(body: str) -> str:
     """Return HTML with the mathematics of its lines as Unicode, for where none is drawn."""
-    return _MATHEMATICS.sub(lambda found: html.escape(_unicode(html.unescape(found[1]))), body)
+    return _MATHEMATICS.sub(lambda found: html.escape(unicode_equation(html.unescape(found[1]))), body)
 
 
 @lru_cache(maxsize=4096)
-def _unicode(equation: str) -> str:
+def unicode_equation(equation: str) -> str:
+    """Return an equation as Unicode, as far as Unicode has it."""
     return Text([Run(equation, is_math=True)]).plain
 
 
