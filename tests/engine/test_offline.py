@@ -51,6 +51,16 @@ def read(site: Path, name: str) -> str:
     return (site.with_name("site-offline") / name).read_text(encoding="utf-8")
 
 
+def test_a_page_that_only_leads_on_does_so(site: Path) -> None:
+    moved = '<meta http-equiv="refresh" content="0; url=../a/"><script src="../../assets/one.js" defer></script>'
+    (site / "papers" / "b" / "index.html").write_text(moved, encoding="utf-8")
+    offline.copy(site)
+    page = read(site, "papers/b/index.html")
+    assert 'content="0; url=../a/index.html"' in page
+    # Its script asks for a module, of which the bundle must be there.
+    assert page.index('<script src="../../assets/modules.js" defer>') < page.index('src="../../assets/one.js" defer>')
+
+
 def test_links_lead_to_files_and_the_site_stays_as_it_is(site: Path) -> None:
     before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
     assert offline.copy(site) == site.with_name("site-offline")

@@ -52,6 +52,17 @@ def test_a_former_address_leads_on_without_javascript(browser: Browser, home: st
         expect(page.locator("h1")).to_contain_text("Toys")
 
 
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_a_former_address_leads_on_in_a_copy_of_files(browser: Browser, tmp_path: Path, has_scripts: bool) -> None:
+    base = Base(tmp_path)
+    base.write({**SOUND, "papers/toy.yml": CARD})
+    assert base.quaere("build", "--offline").returncode == 0
+    copy = (base.root / "site-offline").as_uri()
+    for page in opened(browser, copy, f"{copy}/papers/plaything/index.html#means", has_scripts=has_scripts):
+        expect(page).to_have_url(f"{copy}/papers/toy/index.html{'#means' if has_scripts else ''}")
+        expect(page.locator("h1")).to_contain_text("Toys")
+
+
 def test_a_former_name_of_a_card_still_chooses_its_questions(browser: Browser, home: str) -> None:
     for page in opened(browser, home, "questions/?paper=plaything"):
         expect(page.get_by_role("status")).to_have_text("2 of 2 questions.")

@@ -25,11 +25,12 @@ MERMAID = "assets/vendor/mermaid/mermaid.min.js"
 _MARK = "assets/quaere.css"
 _ASSETS, _DATA, _BUNDLE = "assets/", "assets/data/", "assets/modules.js"
 _ATTRIBUTE = r"""\s+[^\s=<>"'/]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'>]+))?"""
-_TAG = re.compile(rf"<(?:a|area|link|script|form)(?:{_ATTRIBUTE})+\s*/?>", re.IGNORECASE)
+_TAG = re.compile(rf"<(?:a|area|link|meta|script|form)(?:{_ATTRIBUTE})+\s*/?>", re.IGNORECASE)
 # The theme writes these for other languages (`extra.alternate`), and asks for sitemaps, which files don't give.
 _ALTERNATE = re.compile(rf'<link rel="alternate"(?:{_ATTRIBUTE})*\s*/?>\s*')
-_ADDRESS = re.compile(r'(\s(?:href|action)=")([^"?#]*)')
-_MODULE = re.compile(r'<script src="([^"?#]*)" type="module">')
+_ADDRESS = re.compile(r'(\s(?:href="|action="|content="\d+; url=))([^"?#]*)')
+# One that is loaded as no module is part of the bundle as well.
+_MODULE = re.compile(r'<script src="([^"?#]*)" (?:type="module"|defer)>')
 
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+\.js)";$', re.MULTILINE)
