@@ -117,6 +117,11 @@ class Inputs:
         """The digest of each file."""
         return digests(self.files)
 
+    def again(self, root: Path, names: Iterable[str]) -> Inputs:
+        """Look again at the files below some paths; what looks the same is not read."""
+        names, at = tuple(sorted(set(names))), time.time_ns()
+        return Inputs(names, scan(root, names, self.files, self.at), at)
+
 
 def look(root: Path, names: Iterable[str], kept: Path) -> Inputs:
     """Look at the files below some paths; `kept` is where an earlier look was written."""

@@ -126,6 +126,27 @@ def test_answers_that_run_before_the_first_site_is_made_are_no_change(base: Base
     assert "rebuilt" not in (base.root.parent / "said").read_text()
 
 
+def test_what_mkdocs_reads_besides_is_followed_even_if_it_was_at_fault(base: Base) -> None:
+    hook = "def on_page_content(html, **_):\n    return html + open('data/word').read()\n"
+    base.write({"mkdocs.yml": "hooks: [hook.py]\nwatch: [data]\n", "hook.py": hook, "data/other": ""})
+    base.write({"docs/index.md": "# Home\n"})
+    with serving(base) as (address, _):
+        until(address, lambda page: "q-faults" in page)
+        base.write({"data/word": "Ebony"})
+        until(address, lambda page: "Ebony" in page)
+        base.write({"data/word": "Azure"})
+        until(address, lambda page: "Azure" in page)
+
+
+def test_nothing_is_built_again_where_nothing_has_changed(base: Base) -> None:
+    with serving(base) as (address, _):
+        until(f"{address}papers/toy/", lambda page: "A sound idea" in page)
+        (base.root / "papers/toy.yml").touch()
+        (base.root / "notes.txt").write_text("not of the site")
+        time.sleep(6 * serve._LOOKED_AGAIN)
+    assert "rebuilt" not in (base.root.parent / "said").read_text()
+
+
 HOSTILE = "</details></body><script>alert(1)</script>"
 
 

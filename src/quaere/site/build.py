@@ -116,6 +116,24 @@ def build(
     return faults, is_written
 
 
+def _key(project: Project, site: Path, served_at: str) -> str:
+    """Return a digest of what all that is kept of a site depends on."""
+    told = (
+        project.code,
+        str(project.root),
+        str(site),
+        served_at,
+        project.settings.model_dump_json(),
+        project.shows_private,
+    )
+    return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
+
+
+def also_read(project: Project, site: Path, served_at: str) -> tuple[str, ...]:
+    """Return the paths that MkDocs reads besides the knowledge base for a site that is served, as far as known."""
+    return project.cache.held(("read", _key(project, Path(os.path.realpath(site)), served_at)), tuple)
+
+
 class _Build:
     """One build: what is still good of the last one is left, all else is made in a folder of its own.
 
@@ -127,15 +145,7 @@ class _Build:
     def __init__(self, project: Project, library: Library, site: Path, fresh: Path, served_at: str) -> None:
         self.project, self.library, self.site, self.fresh, self.served_at = project, library, site, fresh, served_at
         self.file = stamp.file(project.root, site, "pages", served_at)
-        told = (
-            project.code,
-            str(project.root),
-            str(site),
-            served_at,
-            project.settings.model_dump_json(),
-            project.shows_private,
-        )
-        self.key = hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
+        self.key = _key(project, site, served_at)
         # A site that is served ends with the process.
         self.former = project.cache.held(("site", self.key), Kept) if served_at else Kept.read(self.file, self.key)
         self.there = stamp.files_of(site)
@@ -224,6 +234,7 @@ class _Build:
             config.site_url = self.served_at or config.site_url
             reach = defaults.reach(project.root, config)
             self.names, self.environment = reach.names, reach.environment
+            self.project.cache.hold(("read", self.key), tuple(reach.names))
             self._look_at(self.inputs, self.names)
             plugin = cast("QuaerePlugin", config.plugins["quaere"])
             plugin.use(project, library, is_served=bool(self.served_at))

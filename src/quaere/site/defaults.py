@@ -107,10 +107,8 @@ def reach(root: Path, config: MkDocsConfig) -> Reach:
         name for text in texts.values() for found in _VARIABLES.findall(text) for name in "".join(found).split(",")
     ]
     variables = {name.strip(" \"'") for name in named}
-    names = set(texts)
-    custom = config.theme.custom_dir
-    if custom:
-        names.add(posixpath.normpath(os.path.relpath(custom, root)))
+    read = [*config.watch, *filter(None, [config.theme.custom_dir])]
+    names = {*texts, *(posixpath.normpath(os.path.relpath(root / path, root)) for path in read)}
     extensions = [one for one in config.markdown_extensions if isinstance(one, str)]
     documented = config.plugins.get("mkdocstrings")
     handler = documented.config["handlers"].get("python") if documented else None

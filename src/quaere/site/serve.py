@@ -6,6 +6,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from quaere import stamp
 from quaere.content.model import Library
 from quaere.errors import AuthorError, Faults, MisuseError, Place, visible
 from quaere.project import Project
-from quaere.site.build import build
+from quaere.site.build import also_read, build
 from quaere.stamp import Inputs
 
 HOST = "127.0.0.1"
@@ -26,6 +27,10 @@ _TYPES = {".css": "text/css", ".js": "text/javascript"}
 _MOST = 50
 _LOOKED_AGAIN = 0.2
 """After how many seconds files are looked at again."""
+_REST = 10
+"""How many times as long as a look takes nothing is looked at: many files take long."""
+_SETTLES = 0.05
+"""For how many seconds nothing may change before a site is built: not every program writes a file at once."""
 
 
 def serve(
@@ -51,36 +56,36 @@ def serve(
     """
     with tempfile.TemporaryDirectory(prefix="quaere-") as folder:
         site, address = Path(folder) / "site", f"http://{HOST}:{port}/"
-        watched: set[Path] = set()
+        current = project
+        # What came of the answers was written since, by this command.
+        evidence = stamp.scan(project.root, [project.settings.evidence], {}, 0)
+        looked = replace(inputs, files={**inputs.files, **evidence})
 
-        def watch() -> None:
-            for path in set(project.watched) - watched:
-                server.watch(str(path))
-                watched.add(path)
+        def make() -> Sequence[AuthorError]:
+            return build(project, library, site, served_at=address, tell=tell)[0]
 
-        def fresh_faults() -> Sequence[AuthorError]:
-            fresh = project.again()
-            library, faults = fresh.check(keep=True)
-            return faults or build(fresh, library, site, served_at=address, tell=tell)[0]
+        def make_again() -> Sequence[AuthorError]:
+            nonlocal current
+            current = project.again()
+            library, faults = current.check(keep=True)
+            return faults or build(current, library, site, served_at=address, tell=tell, inputs=looked)[0]
 
         def rebuild() -> None:
-            server.faults = _caught(fresh_faults)
+            server.faults = _caught(make_again)
             tell(str(Faults(server.faults)) if server.faults else "rebuilt")
-            watch()  # what has come since
 
         def is_changed() -> bool:
-            now = stamp.digests(stamp.scan(project.root, project.names, inputs.files, inputs.at))
-            # What came of the answers was written meanwhile, by this command.
-            return bool({path for path, _ in now.items() ^ inputs.digests.items()} - {project.settings.evidence})
+            nonlocal looked
+            names = (*current.names, *also_read(current, site, address))
+            before, looked = looked, looked.again(project.root, names)
+            return looked.digests != before.digests
 
         # Before what takes long: only who listens knows that the port is free.
         server = _Server(builder=rebuild, is_changed=is_changed, host=HOST, port=port, root=str(site))
         try:
-            server.faults = faults or _caught(lambda: build(project, library, site, served_at=address, tell=tell)[0])
+            server.faults = faults or _caught(make)
             if server.faults:
                 tell(str(Faults(server.faults)))
-            server.watch(str(project.root), recursive=False)
-            watch()
             tell(f"{address} serves the site until Ctrl-C")
             server.serve()  # type: ignore[no-untyped-call]
         except KeyboardInterrupt:
@@ -116,7 +121,9 @@ class _Server(LiveReloadServer):
         self._listens, self._is_changed = False, is_changed
         self.faults: Sequence[AuthorError] = ()
         self._templates = Environment(loader=FileSystemLoader(_PARTS), autoescape=True, trim_blocks=True)
-        super().__init__(builder=builder, host=host, port=port, root=root, polling_interval=_LOOKED_AGAIN)
+        super().__init__(builder=builder, host=host, port=port, root=root)
+        # Only where something is watched do pages get the script that loads them anew.
+        self._watched_paths[root] = 1
         self.error_handler = self._error_page
         try:
             self.server_bind()
@@ -134,12 +141,22 @@ class _Server(LiveReloadServer):
             self._listens = True
 
     def _build_loop(self) -> None:
-        # Nobody watched while the first site was made. What is watched has been looked at once by the end of this.
-        time.sleep(_LOOKED_AGAIN)
-        if self._is_changed():
-            with self._rebuild_cond:
-                self._want_rebuild = True
-        super()._build_loop()  # type: ignore[no-untyped-call]
+        """Look at the files again and again, in the thread that builds: another one would take its time."""
+        took = 0.0
+        while not self._shutdown:
+            time.sleep(max(_LOOKED_AGAIN, _REST * took))
+            began = time.process_time()
+            is_changed = self._is_changed()
+            took = time.process_time() - began
+            if is_changed:
+                time.sleep(_SETTLES)
+                while self._is_changed():
+                    time.sleep(_SETTLES)
+                self._wanted_epoch += 1
+                self.builder()
+                with self._epoch_cond:
+                    self._visible_epoch = self._wanted_epoch
+                    self._epoch_cond.notify_all()
 
     def _serve_request(self, environ: Any, start_response: Any) -> Any:
         name = environ["PATH_INFO"].removeprefix(_ASSETS)
