@@ -46,8 +46,8 @@ def assert_linear(run: Callable[[str], object], make: Callable[[int], str], leng
     run(make(10))
     # What interrupts one measurement spoils not all of them.
     for _ in range(3):
-        short, long = seconds(run, make(length)), seconds(run, make(length * TIMES))
-        if long < NOTHING or long / short < MOST:
+        long = seconds(run, make(length * TIMES))
+        if long < NOTHING or long / (short := seconds(run, make(length))) < MOST:
             return
     raise AssertionError(f"{short:.3f} s, and {long:.3f} s for {TIMES} times as much")
 
