@@ -195,7 +195,9 @@ def test_what_may_not_be_read_is_told(named: Base, place: str) -> None:
     for folder in (named.root, *named.root.parents[:-2]):
         folder.chmod(0o755)
     # Python itself may lie where only root reads: all that is imported on the way is imported before.
-    code = "import os; from pathlib import Path; from quaere import cli, project; project.Project.find(Path()).check(); "
+    code = (
+        "import os; from pathlib import Path; from quaere import cli, project\nproject.Project.find(Path()).check()\n"
+    )
     code += "cli._show_faults([]); os.setgid(65534); os.setuid(65534); cli.main()"
     run = named.python(code, "check")
     assert "Traceback" not in run.stderr

@@ -234,16 +234,17 @@ def build_opinionated(residual: Residual = PostNorm) -> Transformer:
     return model
 
 
-def reference_log_probs(model: Transformer, source: Tensor, output: list[int]) -> list[float]:
-    """Recompute the whole target: no cache, no padding, one sentence."""
+def reference_log_probs(model: Transformer, source: Tensor, outputs: list[list[int]]) -> list[list[float]]:
+    """Recompute whole targets of one length: no cache, no padding, one sentence."""
     with torch.no_grad():
-        return model(source[None], torch.tensor([[BOS, *output]]))[0, -1].log_softmax(-1).tolist()
+        targets = torch.tensor([[BOS, *output] for output in outputs])
+        return model(source.expand(len(outputs), -1), targets)[:, -1].log_softmax(-1).tolist()
 
 
 def reference_greedy(model: Transformer, source: Tensor, max_length: int) -> list[int]:
     output: list[int] = []
     while len(output) < max_length and EOS not in output:
-        log_p = reference_log_probs(model, source, output)
+        (log_p,) = reference_log_probs(model, source, [output])
         output.append(log_p.index(max(log_p)))
     return output
 
@@ -257,12 +258,10 @@ def reference_beam(
 
     beam: list[tuple[list[int], float]] = [([], 0.0)]
     for _ in range(max_length):
-        grown = []
-        for output, total in beam:
-            if output and output[-1] == EOS:
-                grown.append((output, total))
-            else:
-                log_p = reference_log_probs(model, source, output)
+        grown = [(output, total) for output, total in beam if EOS in output]
+        if ongoing := [(output, total) for output, total in beam if EOS not in output]:
+            grows = reference_log_probs(model, source, [output for output, _ in ongoing])
+            for (output, total), log_p in zip(ongoing, grows, strict=True):
                 grown += [([*output, token], total + log_p[token]) for token in range(VOCAB_SIZE)]
         beam = sorted(grown, key=score, reverse=True)[:beam_size]
     return beam[0][0], score(beam[0])
