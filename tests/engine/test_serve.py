@@ -138,7 +138,9 @@ def test_what_mkdocs_reads_besides_is_followed_even_if_it_was_at_fault(base: Bas
         until(address, lambda page: "Azure" in page)
 
 
-def test_nothing_is_built_again_where_nothing_has_changed(base: Base) -> None:
+@pytest.mark.parametrize("watch", ["[]", "[.]", "[..]"])
+def test_nothing_is_built_again_where_nothing_has_changed(base: Base, watch: str) -> None:
+    base.write({"mkdocs.yml": f"watch: {watch}\n"})
     with serving(base) as (address, _):
         until(f"{address}papers/toy/", lambda page: "A sound idea" in page)
         (base.root / "papers/toy.yml").touch()

@@ -108,7 +108,9 @@ def reach(root: Path, config: MkDocsConfig) -> Reach:
     ]
     variables = {name.strip(" \"'") for name in named}
     read = [*config.watch, *filter(None, [config.theme.custom_dir])]
-    names = {*texts, *(posixpath.normpath(os.path.relpath(root / path, root)) for path in read)}
+    # A folder around the knowledge base holds what a build writes; what it reads of that is looked at anyway.
+    beside = (root / path for path in read if not root.is_relative_to(os.path.realpath(root / path)))
+    names = {*texts, *(posixpath.normpath(os.path.relpath(path, root)) for path in beside)}
     extensions = [one for one in config.markdown_extensions if isinstance(one, str)]
     documented = config.plugins.get("mkdocstrings")
     handler = documented.config["handlers"].get("python") if documented else None
