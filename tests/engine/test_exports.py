@@ -310,6 +310,15 @@ def test_the_texts_of_a_card_as_markdown_are_below_its_sections_and_have_their_o
     assert r"- [Red \[sic\]](assets/cards/red.md)" in index.data(view).decode()
 
 
+def test_a_list_for_language_models_tells_topics_from_papers(base: Base) -> None:
+    base.write({"papers/sorts.yml": "title: Sorts\nidea: Of toys.\n"})
+    text = exports.index(base.project.view(base.library()))
+    assert text == (
+        "# Papers\n\n## Papers\n\n- [Toys](assets/cards/toy.md): A sound idea.\n\n"
+        "## Topics\n\n- [Sorts](assets/cards/sorts.md): Of toys.\n"
+    )
+
+
 def test_a_library_without_papers_has_exports_too() -> None:
     empty = render.view(Library({}, {}, (), (), {}), {})
     made = {output.path: output.data(empty).decode() for output in exports.outputs(empty)}

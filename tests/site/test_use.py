@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from quaere.content.model import Library
 from quaere.pages import scripts
+from tests.engine.conftest import SOUND, Base
 from tests.own import LIBRARY, ROOT
-from tests.site.conftest import with_mermaid
+from tests.site.conftest import served, with_mermaid
 
 CARD = "papers/transformer/"
 MODULE = "reference/layers.attention/"
@@ -367,3 +368,28 @@ def test_a_flowchart_fits_the_page_that_it_is_on(page: Page) -> None:
         expect(shown).to_have_attribute("data-where", where)
         assert shown.evaluate("one => one.scrollWidth <= one.clientWidth")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+LONG_TITLE = "A Title that Has No Colon and Goes on for Much Longer than a Phone Is Wide, as Titles of Papers Often Do"
+
+
+def test_what_superseded_a_paper_may_have_a_long_title_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    base = Base(tmp_path)
+    entry = SOUND["papers/references.bib"]
+    base.write(
+        {
+            **SOUND,
+            "papers/references.bib": entry
+            + entry.replace("toy2020", "long2020").replace("{Toys}", f"{{{LONG_TITLE}}}"),
+            "papers/toy.yml": SOUND["papers/toy.yml"] + "status: {state: superseded, by: other}\n",
+            "papers/other.yml": "cite: long2020\nidea: Better.\nimplementation: null\n",
+        }
+    )
+    built = base.quaere("build")
+    assert built.returncode == 0, built.stderr
+    with served(base.root / "site") as home, browser.new_context(viewport={"width": 390, "height": 844}) as phone:
+        page = phone.new_page()
+        for path in ("", "papers/"):
+            page.goto(f"{home}{path}")
+            assert LONG_TITLE in page.locator(".q-fate").first.inner_text()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390

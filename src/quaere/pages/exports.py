@@ -53,7 +53,7 @@ _ITEMS = {
 def outputs(view: View) -> Iterator[Output]:
     """Yield all exports: of the whole library, and of each card."""
     yield Output(LIBRARY, dump.whole)
-    yield Output(INDEX, _index)
+    yield Output(INDEX, index)
     for ending, form in REFERENCES.items():
         yield Output(f"references.{ending}", partial(_references, form))
     for slug in view.library.papers:
@@ -166,14 +166,16 @@ def _fenced(code: str, language: str = "pycon") -> str:
     return f"{fence}{language}\n{code}\n{fence}"
 
 
-def _index(view: View) -> str:
+def index(view: View) -> str:
     """Return a list of all cards for language models, in the format of llmstxt.org."""
-    lines = [f"# {view.name or 'Papers'}", "", "## Papers", ""]
+    lines: dict[str, list[str]] = {"Papers": [], "Topics": []}
     for paper in view.papers:
         idea = in_words(" ".join(paper.card.idea.split()), Here(view, INDEX).of(paper))
         title = re.sub(r"([\\\[\]])", r"\\\1", paper.reference.title)
-        lines.append(f"- [{title}]({path(paper, 'md')})" + (f": {idea}" if idea else ""))
-    return "\n".join(lines) + "\n"
+        line = f"[{title}]({path(paper, 'md')})" + (f": {idea}" if idea else "")
+        lines["Topics" if paper.is_topic else "Papers"].append(line)
+    sections = (_listed(title, some) for title, some in lines.items())
+    return "\n\n".join(filter(None, [f"# {view.name or 'Papers'}", *sections])) + "\n"
 
 
 def coins(reference: Reference) -> str:
