@@ -458,7 +458,7 @@ def test_serve_takes_the_port_given_or_a_free_one(call: Call, built: list[tuple[
         except OSError:
             pass  # then somebody else listens there
         call("serve")
-    ports = [arguments[2] for arguments in built]
+    ports = [arguments[3] for arguments in built]
     assert ports[0] == 8123
     assert ports[1] not in (0, 8000)
 

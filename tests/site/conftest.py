@@ -120,6 +120,19 @@ def served(folder: Path, handler: type[SimpleHTTPRequestHandler] = Silent) -> It
             thread.join()
 
 
+def settle(*tabs: Page) -> None:
+    """Wait until pages have loaded and ask for nothing more.
+
+    What Chromium says of it, `networkidle`, does not always come in tabs that load side by side.
+    """
+    for tab in tabs:
+        tab.wait_for_load_state("load")
+    before: list[int] = []
+    while (asked := [tab.evaluate("performance.getEntriesByType('resource').length") for tab in tabs]) != before:
+        before = asked
+        tabs[0].wait_for_timeout(500)
+
+
 @pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
     """Where the site is served: scheme, host, port and sub-path."""

@@ -32,7 +32,7 @@ from quaere.pages import render
 from quaere.site.build import build
 from tests.engine.conftest import SOUND, Base
 from tests.site import vectors
-from tests.site.conftest import PATIENCE, served
+from tests.site.conftest import PATIENCE, served, settle
 
 TABS = 6
 # How many cards the attacks in Markdown are dealt to, and how many answers stand in code. A page takes time to open.
@@ -508,6 +508,7 @@ class Eyes:
             some = list(zip(tabs, paths[start : start + TABS], strict=False))
             for tab, path in some:
                 tab.goto(self.home + quote(path), wait_until="commit")
+            settle(*(tab for tab, _ in some))
             for tab, path in some:
                 self._read(tab, path)
         self.opening = False
@@ -515,7 +516,6 @@ class Eyes:
             tab.close()
 
     def _read(self, tab: Page, path: str) -> None:
-        tab.wait_for_load_state("networkidle")
         try:
             tab.wait_for_function(IS_DRAWN)
         except TimeoutError:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, TimeoutError
 
-from tests.site.conftest import file_of, kind, pages
+from tests.site.conftest import file_of, kind, pages, settle
 
 TABS = 6
 LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
@@ -109,8 +109,8 @@ def test_no_page_asks_another_host_or_logs_an_error(
         for tab, path in zip(tabs, some, strict=False):
             shown[tab] = path
             tab.goto(path.removeprefix("/"), wait_until="commit")
+        settle(*tabs)
         for tab in tabs:
-            tab.wait_for_load_state("networkidle")
             try:
                 tab.wait_for_function(DRAWN)
             except TimeoutError:
