@@ -253,7 +253,9 @@ HOSTILE = {
     "daemon": (
         ">>> import os, time\n"
         ">>> if os.fork() == 0:\n...     os.setsid()\n...     if os.fork() == 0:\n"
-        "...         _ = open('daemon.pid', 'w').write(str(os.getpid()))\n...         time.sleep(1000)\n"
+        # The file is there only when all of it is.
+        "...         _ = open('daemon', 'w').write(str(os.getpid()))\n...         os.rename('daemon', 'daemon.pid')\n"
+        "...         time.sleep(1000)\n"
         "...     os._exit(0)\n"
         ">>> while not os.path.exists('daemon.pid'): time.sleep(0.01)",
         PASS,
