@@ -177,7 +177,8 @@ def test_faults_are_shown_in_the_page_until_they_are_mended(base: Base) -> None:
         assert one.poll() is None
     said = (base.root.parent / "said").read_text()
     assert "unknown key `ieda`" in said
-    assert said.endswith("stopped\n")
+    # What a request has to say may come later still.
+    assert "\nstopped\n" in said
 
 
 def test_a_mistake_of_a_plugin_is_shown_as_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,4 +197,4 @@ def test_a_site_is_served_until_it_is_stopped_and_the_next_on_its_port_is_told(b
         assert (other.returncode, "Traceback" in other.stderr) == (2, False)
         assert other.stderr.startswith("somebody listens on port")
     said = (base.root.parent / "said").read_text()
-    assert (one.returncode, said.endswith("stopped\n")) == (0, True), said
+    assert (one.returncode, "stopped\n" in said) == (0, True), said
