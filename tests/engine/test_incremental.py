@@ -591,6 +591,20 @@ def test_what_is_asked_is_noted_with_its_answer(base: Base) -> None:
     }
 
 
+def test_what_is_asked_for_any_file_can_be_asked_again(base: Base) -> None:
+    # What can't be is made in each build.
+    code = MODULE.format(summary="a.", slug="toy", prose="See [[toy.how]].", number=1, sum=2)
+    card = SOUND["papers/toy.yml"].replace("implementation: null\n", "notes: '[[toy.why]]'\n")
+    page = f"{START['docs/index.md']}\n<!-- quaere:question toy.why -->\n"
+    base.write({**START, "docs/index.md": page, "papers/toy.yml": card, "reference_impl/toy.py": code})
+    site = base.root / "site"
+    assert built(base.root, site) == []
+    _, questions, *files = stamp.read_all(stamp.file(base.root, site, "pages"))
+    asked = {path: {questions[number][0] for number in numbers} for _, path, _, _, _, numbers, *_ in files}
+    assert {"index.html", "papers/toy/index.html", "assets/notebooks/toy.ipynb", "assets/cards/toy.md"} <= asked.keys()
+    assert [path for path, some in asked.items() if seen._NEVER in some] == []
+
+
 @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_after_some_edits_a_site_is_what_a_clean_build_gives(

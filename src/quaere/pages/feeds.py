@@ -96,6 +96,7 @@ class Entry(NamedTuple):
 
 # The fields of an entry: of thousands of events, those that become one are few.
 _Event = tuple[datetime.datetime, str, str, Kind, datetime.datetime, Summary, QuestionSummary | None]
+_KIND = 3
 
 
 def path(name: str) -> str:
@@ -119,7 +120,7 @@ def outputs(view: View) -> Iterator[Output]:
 
 
 def _named(name: str, view: View) -> str:
-    entries = (entry for entry in _entries(view, view.summaries.values()) if name in (entry[3], ALL))
+    entries = (entry for entry in _entries(view, view.summaries.values()) if name in (entry[_KIND], ALL))
     return _feed(view, path(name), TITLES[name], _PAGES[name], entries)
 
 

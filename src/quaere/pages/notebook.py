@@ -71,7 +71,9 @@ def _path(slug: str) -> str:
 
 
 def _cells(view: View, paper: Paper) -> Iterator[tuple[str, str]]:
-    library, here = view.library, view.here(path(paper)).of(paper)
+    from quaere.pages.view import Here
+
+    library, here = view.library, Here(view, path(paper)).of(paper)
     where = f"a clone of <{view.repo}>" if view.repo else "the folder of the knowledge base"
     yield "markdown", f"# {paper.reference.title}\n\nRun it in {where}, after `{library.settings.install}`."
     yield "code", SETUP

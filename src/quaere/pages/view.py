@@ -415,10 +415,6 @@ class View:
                 found.setdefault(name, []).append(paper)
         return {name: tuple(found[name]) for name in sorted(found, key=str.casefold)}
 
-    def here(self, path: str) -> Here:
-        """Return a page or a file as the place from which others are linked."""
-        return Here(self, path)
-
     def url(self, path: str) -> str:
         """Return the address of a page or a file from the site's home."""
         return _url(path, self.has_folders)
