@@ -81,7 +81,7 @@ def remove(text: str, path: Path, file: str = "") -> str:
 
 def fields(text: str) -> dict[str, Any]:
     """Return what a card's text holds, with lists where it has sequences; nothing if it is no mapping."""
-    value = _plain(located_yaml.read(text.encode(), "").value)
+    value = plain(located_yaml.read(text.encode(), "").value)
     return value if isinstance(value, dict) else {}
 
 
@@ -100,7 +100,7 @@ def with_comments(text: str, lost: Iterable[str]) -> str:
 def _changed(text: str, path: Path, file: str, change: Callable[[_Text], str], expected: Callable[[Any], Any]) -> str:
     before = located_yaml.read(text.encode(), file)
     try:
-        wanted = _plain(expected(before.value))
+        wanted = plain(expected(before.value))
         for source in dict.fromkeys((text, _ended(text))):
             document = _Text(source)
             made = change(document)
@@ -108,7 +108,7 @@ def _changed(text: str, path: Path, file: str, change: Callable[[_Text], str], e
             for one in dict.fromkeys((made, made if made.endswith("\n") else f"{made}\n")):
                 lost = comments(text) - comments(one)
                 is_kept = all(comment in document.gone for comment in lost)
-                if is_kept and _plain(located_yaml.read(one.encode(), file).value) == wanted:
+                if is_kept and plain(located_yaml.read(one.encode(), file).value) == wanted:
                     return one
     except (LookupError, TypeError, AttributeError, ValueError, yaml.YAMLError, CardError):
         pass
@@ -396,11 +396,12 @@ def comments(text: str) -> Counter[str]:
     return Counter(found[1].rstrip() for line in "".join(outside).split("\n") if (found := _COMMENT.search(line)))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value with dicts and lists where it has other mappings and sequences."""
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return value
 
 

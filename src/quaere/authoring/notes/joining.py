@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from quaere.authoring import amending, edit
@@ -238,7 +239,7 @@ class _Joining:
         return {key: at for at, key in enumerate(keys(name, self._now((name,)) or ()))}
 
     def _now(self, path: Path) -> Any:
-        value: Any = edit.fields(self.text)
+        value: Any = _fields(self.text)
         for part in path:
             value = value.get(part) if isinstance(value, Mapping) else value[part]
         return value
@@ -273,6 +274,10 @@ class _Joining:
             else:
                 field += f".{part}"
         self.conflicts.append(Conflict(self.slug, field, is_gone))
+
+
+# The same text is asked for each of its parts.
+_fields = lru_cache(maxsize=1)(edit.fields)
 
 
 def _led(name: str, items: Collection[Key], were: Collection[Key]) -> dict[Key, Key]:

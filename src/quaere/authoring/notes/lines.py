@@ -13,7 +13,6 @@ _TIGHT = re.compile(r"^ {0,3}(#{2,6}(?=[^\s#\[]|\[[^\[])|#(?=\[[^\[]))(.*?)[ \t]
 _BULLET = re.compile(r"^([ \t]*)([-*+]|\d{1,3}[.)])[ \t]+(?:\[([ xX])\][ \t]+)?(.*?)[ \t]*$")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})")
 _RULE = re.compile(r"^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$")
-_TABS = re.compile(r"\t")
 
 
 class Kind(StrEnum):
@@ -79,7 +78,7 @@ def _scan(lines: Sequence[str]) -> Iterator[Line]:
         elif _RULE.match(text):
             yield Line(number, text, Kind.RULE)
         elif bullet := _BULLET.match(text):
-            depth = len(_TABS.sub("    ", bullet[1]))
+            depth = indent(text)
             ticked = None if bullet[3] is None else bullet[3] in "xX"
             yield Line(number, text, Kind.BULLET, depth, bullet[4], ticked)
         elif words.startswith(">"):
@@ -88,6 +87,23 @@ def _scan(lines: Sequence[str]) -> Iterator[Line]:
             yield Line(number, text, Kind.TABLE, words=words.strip("|"))
         else:
             yield Line(number, text, Kind.TEXT, words=words)
+
+
+def indent(text: str) -> int:
+    """Return how far a line is indented, a tab as four blanks."""
+    bare = _spaced(text)
+    return len(bare) - len(bare.lstrip(" "))
+
+
+def dedented(texts: Sequence[str]) -> list[str]:
+    """Return lines without the indentation that all of them have."""
+    bare = [_spaced(text) for text in texts]
+    least = min((indent(text) for text in bare if text.strip()), default=0)
+    return [text[least:] for text in bare]
+
+
+def _spaced(text: str) -> str:
+    return text.replace("\t", "    ")
 
 
 @dataclass(frozen=True)

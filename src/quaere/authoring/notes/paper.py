@@ -11,7 +11,7 @@ import yaml
 
 from quaere.authoring.notes import links, quotes
 from quaere.authoring.notes.fields import field_of, labeled, values
-from quaere.authoring.notes.lines import Fate, Kind, Line
+from quaere.authoring.notes.lines import Fate, Kind, Line, dedented, indent
 
 YEAR = re.compile(r"(?<!\d)(?:19[5-9]|20[0-4])\d(?!\d)")
 _VENUE = re.compile(
@@ -684,7 +684,7 @@ class _Reading:
         words = _unwrapped(line.words)
         for n in range(at + 1, len(self.lines)):
             below = self.lines[n]
-            is_deeper = below.kind is Kind.TEXT and _indent(below.text) > line.depth
+            is_deeper = below.kind is Kind.TEXT and indent(below.text) > line.depth
             if line.kind is not Kind.BULLET or not is_deeper or _ENDS.search(words):
                 break
             if _ENDS.search(below.words):
@@ -743,7 +743,7 @@ class _Reading:
             if (
                 below.kind is Kind.TEXT
                 and line.kind is Kind.BULLET
-                and _indent(below.text) > line.depth
+                and indent(below.text) > line.depth
                 and not _ANSWER.match(below.words)
             ):
                 if _ENDS.search(ask):
@@ -779,7 +779,7 @@ class _Reading:
             if nested and not all(
                 _ENDS.search(self.lines[one].words) for one in nested if self.lines[one].kind is Kind.BULLET
             ):
-                answer += _dedented([self.lines[one].text for one in nested])
+                answer += dedented([self.lines[one].text for one in nested])
                 taken += nested
         elif _ASKED.match(line.words):
             # A paragraph below an explicit question answers it.
@@ -808,7 +808,7 @@ class _Reading:
             if one.kind is Kind.BLANK:
                 inside.append(n)
                 continue
-            is_deeper = (one.depth if one.kind is Kind.BULLET else _indent(one.text)) > depth
+            is_deeper = (one.depth if one.kind is Kind.BULLET else indent(one.text)) > depth
             if not self._is_free(n) or not is_deeper or one.kind is Kind.HEADING:
                 break
             inside.append(n)
@@ -821,7 +821,7 @@ class _Reading:
         end, line = at + 1, self.lines[at]
         while end < len(self.lines):
             one = self.lines[end]
-            depth = one.depth if one.kind is Kind.BULLET else _indent(one.text)
+            depth = one.depth if one.kind is Kind.BULLET else indent(one.text)
             if one.kind is not Kind.BLANK and (depth <= line.depth or one.kind is Kind.HEADING):
                 break
             end += 1
@@ -1096,17 +1096,6 @@ def _iso(text: str) -> str:
         month, day = (month, day) if month <= 12 else (day, month)
         return f"{found[3]}-{month:02}-{day:02}"
     return ""
-
-
-def _indent(text: str) -> int:
-    bare = text.replace("\t", "    ")
-    return len(bare) - len(bare.lstrip(" "))
-
-
-def _dedented(texts: Sequence[str]) -> list[str]:
-    bare = [text.replace("\t", "    ") for text in texts]
-    least = min((_indent(text) for text in bare if text.strip()), default=0)
-    return [text[least:] for text in bare]
 
 
 def _text(lines: Sequence[str]) -> str:

@@ -596,7 +596,7 @@ def _changes(
             others = _other_notes(
                 one, known, library, lambda path: changes[path].after if path in changes else texts(path)
             )
-            new, is_named = _plain(one.card), _is_named(library, one.slug, texts)
+            new, is_named = edit.plain(one.card), _is_named(library, one.slug, texts)
             after, one.conflicts = joining.join(
                 one.slug,
                 before,
@@ -616,7 +616,7 @@ def _changes(
         is_changed = after != before
         if is_partial:
             entry = {**entry, **was} if is_aside else {**was, **entry}
-            kept = joining.together(_plain(one.card), former, is_aside=is_aside)
+            kept = joining.together(edit.plain(one.card), former, is_aside=is_aside)
             kept["cite"] = edit.fields(one.text)["cite"]
             one.text = f"# Imported from {told_of}\n{edit.written(kept)}"
         more = {"entry": entry} | ({"from": sorted(files)} if files != {told_of} else {})
@@ -711,9 +711,3 @@ def _other_notes(
 
 def _is_named(library: Library, slug: str, texts: Callable[[str], str | None]) -> Callable[[str], bool]:
     return lambda id: bool(renaming.naming(library, f"{slug}.{id}", texts))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from quaere.authoring.notes import annotated
 from quaere.authoring.notes.annotated import PAIRS, Annotation
-from quaere.authoring.notes.lines import Kind, Line
+from quaere.authoring.notes.lines import Kind, Line, dedented, indent
 
 _NUMBERS = r"\d{1,4}(?:\s*[-–—~,、至到]\s*\d{1,4})*"
 _PLACE = (
@@ -137,7 +137,7 @@ def _paragraph(
 def _item(lines: Sequence[Line], at: int, is_free: Callable[[int], bool], authors: Sequence[str]) -> Quoted | None:
     """Return the quotation that an item of a list is, with what stands below it in the list as the reader's words."""
     line, end = lines[at], at + 1
-    while end < len(lines) and lines[end].kind is Kind.TEXT and _indent(lines[end].text) > line.depth:
+    while end < len(lines) and lines[end].kind is Kind.TEXT and indent(lines[end].text) > line.depth:
         end += 1
     if line.is_ticked is not None or not all(map(is_free, range(at, end))):
         return None
@@ -147,8 +147,7 @@ def _item(lines: Sequence[Line], at: int, is_free: Callable[[int], bool], author
     below = list(filter(is_free, _below(lines, end, line.depth)))
     if any(_annotated(lines[n : n + 1], authors) for n in below):
         below = []
-    least = min((_indent(lines[n].text) for n in below), default=0)
-    told = "\n".join(lines[n].text.expandtabs(4)[least:] for n in below)
+    told = "\n".join(dedented([lines[n].text for n in below]))
     note = "\n\n".join(filter(None, (found.note, told)))
     return Quoted(found.text, found.page, (*range(at, end), *below), note)
 
@@ -185,7 +184,7 @@ def _stands_alone(lines: Sequence[Line], at: int) -> bool:
         (
             lines[n]
             for n in range(at - 1, -1, -1)
-            if lines[n].kind is Kind.TEXT and not _indent(lines[n].text) or lines[n].kind is Kind.HEADING
+            if lines[n].kind is Kind.TEXT and not indent(lines[n].text) or lines[n].kind is Kind.HEADING
         ),
         None,
     )
@@ -196,14 +195,9 @@ def _stands_alone(lines: Sequence[Line], at: int) -> bool:
 def _below(lines: Sequence[Line], start: int, depth: int) -> range:
     """Return the lines of a list that stand deeper."""
     n = start
-    while n < len(lines) and lines[n].kind in (Kind.BULLET, Kind.TEXT) and _indent(lines[n].text) > depth:
+    while n < len(lines) and lines[n].kind in (Kind.BULLET, Kind.TEXT) and indent(lines[n].text) > depth:
         n += 1
     return range(start, n)
-
-
-def _indent(text: str) -> int:
-    bare = text.expandtabs(4)
-    return len(bare) - len(bare.lstrip(" "))
 
 
 def is_heading(words: str) -> bool:
