@@ -112,6 +112,15 @@ def test_an_entry_tells_of_an_event_with_its_date_its_page_and_its_text() -> Non
     assert "It is <em>so</em>." in found["Answered: Why said?"].content[0].value
 
 
+def test_a_feed_of_one_kind_tells_of_that_alone() -> None:
+    found = made(small())
+    whole = entries(found[feeds.path(feeds.ALL)])
+    kinds = {kind: entries(found[feeds.path(kind)]).keys() for kind in feeds.Kind}
+    assert all(title.startswith(feeds._LEADS[kind]) for kind, titles in kinds.items() for title in titles)
+    assert all(kinds.values())
+    assert {title for titles in kinds.values() for title in titles} == whole.keys()
+
+
 def test_a_feed_of_a_tag_tells_of_its_papers_alone() -> None:
     found = made(small())
     assert "Paper: On blue" not in entries(found["feeds/tag-warm-colors.xml"])

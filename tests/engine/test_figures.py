@@ -124,6 +124,15 @@ def without_ids(drawing: str) -> str:
     return re.sub(r"\bm[0-9a-f]{10}\b", "m", drawing)
 
 
+@pytest.mark.parametrize("figure", [lines(series()), HEATMAP, PICTURES], ids=["lines", "map", "pictures"])
+@pytest.mark.parametrize("ground", ["light", "dark"])
+def test_the_page_is_seen_through_a_drawing(figure: Figure, ground: str) -> None:
+    patches = [group for group in drawn(figure, ground).iter(f"{SVG}g") if group.get("id", "").startswith("patch_")]
+    fills = [path.get("style", "") for group in patches[:2] for path in group.iter(f"{SVG}path")]
+    assert fills
+    assert all(style.startswith("fill: none") for style in fills), fills
+
+
 def test_a_color_that_is_named_in_words_stays() -> None:
     named = figures.draw(lines(series("#0063a6"), series("b")).model_dump_json(), "dark")
     assert "#0063a6" in words(lines(series("#0063a6"), series("b")))
