@@ -363,7 +363,10 @@ NOTES = (
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.sampled_from(NOTES), min_size=1, max_size=8).map("".join), st.booleans())
 def test_links_that_are_certain_are_those_that_the_parser_finds(text: str, inline: bool) -> None:
-    assert markdown.own_links(text, inline=inline) == parsed(text, inline=inline)
+    found = parsed(text, inline=inline)
+    assert markdown.own_links(text, inline=inline) == found
+    others = [link for link in found if link.kind != "wikilink" and markdown.is_relative(link.target)]
+    assert not others or markdown.has_addresses(text)
 
 
 @pytest.mark.parametrize(

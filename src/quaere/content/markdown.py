@@ -132,6 +132,11 @@ def own_links(text: str, *, inline: bool = False) -> list[Link]:
     return sorted(links(text, inline=inline, own=True), key=lambda link: link.offset)
 
 
+def has_addresses(text: str) -> bool:
+    """Tell whether a text may have links to what is in the library other than wikilinks; images are such links."""
+    return any(sign in text for sign in ("](", "]:", "![["))
+
+
 def is_certain(text: str) -> bool:
     """Tell whether each `[[name]]` of a text is a link, and nothing else one to what is in the library.
 

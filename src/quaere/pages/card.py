@@ -25,7 +25,6 @@ _LINK_KINDS = {
     "blog": "Blogs",
     "discussion": "Discussions",
 }
-_LANGUAGES = {"BibTeX": "bibtex", "CSL-JSON": "json"}
 
 
 def context(view: View, paper: Paper) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
         "departures": {
             of: [departure for departure in card.departures if departure.of == of] for of in ("paper", "implementation")
         },
-        "citations": [(name, _LANGUAGES.get(name, "text"), text) for name, text in _citations(view, paper).items()],
+        "citations": _citations(view, paper),
         **result.of_paper(view, paper),
     }
 

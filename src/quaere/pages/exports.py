@@ -136,16 +136,22 @@ def _parts(view: View, paper: Paper) -> Iterator[str]:
 
 def _set_apart(text: str, number: int) -> str:
     """Return a text for a page of several: its headings below those of the page, its footnotes named unlike others."""
+    if "#" not in text and "[^" not in text:
+        return text
     found = list(_MARKED.finditer(text))
     down = max(0, _BELOW + 1 - min((len(one["heading"]) for one in found if one["heading"]), default=_BELOW + 1))
     defined = {one["note"] for one in found if one["note"] and one["defined"]}
 
-    def marked(one: re.Match[str]) -> str:
+    parts: list[str] = []
+    end = 0
+    for one in found:
         if one["heading"]:
-            return "#" * min(_DEEPEST, len(one["heading"]) + down)
-        return f"[^{number}-{one['note']}]{one['defined']}" if one["note"] in defined else one[0]
-
-    return _MARKED.sub(marked, text)
+            parts += text[end : one.start()], "#" * min(_DEEPEST, len(one["heading"]) + down)
+            end = one.end()
+        elif one["note"] in defined:
+            parts += text[end : one.start()], f"[^{number}-{one['note']}]{one['defined']}"
+            end = one.end()
+    return "".join([*parts, text[end:]])
 
 
 def status(view: View, one: Status) -> str:

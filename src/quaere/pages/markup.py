@@ -261,7 +261,7 @@ def _formatter() -> HtmlFormatter[str]:
 @cache
 def _lexer(language: str) -> Lexer | None:
     try:
-        return get_lexer_by_name(language, stripnl=False) if language else None
+        return get_lexer_by_name(language, stripnl=False) if language not in ("", "text") else None
     except ClassNotFound:
         return None
 
@@ -429,9 +429,6 @@ def _image(token: Token, here: Surroundings, is_linked: bool) -> Iterator[Token]
         yield words
         return
     yield from (Token("link_open", "a", 1, attrs={"href": written}), words, Token("link_close", "a", -1))
-
-
-_COLORLESS = (Kind.Name, Kind.Text.Whitespace)
 
 
 def _plain(tokens: Sequence[Token]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin
 
 from quaere.content import wikilinks
-from quaere.content.markdown import is_relative, own_links
+from quaere.content.markdown import has_addresses, is_relative, own_links
 from quaere.content.model import Paper
 from quaere.pages import scripts
 from quaere.pages.output import Output
@@ -100,6 +100,8 @@ def in_words(markdown: str, here: Here) -> str:
 
 def _led(markdown: str, here: Here) -> str:
     """Return a text whose relative addresses lead from a file to where they led, wherever it is if the site has one."""
+    if not has_addresses(markdown):
+        return markdown
     found: dict[int, tuple[int, str]] = {}
     for link in own_links(markdown):
         written = next(

@@ -567,9 +567,10 @@ class Here:
         """Show a text of a card with what stands below each of its highest headings behind a disclosure."""
         return markup.block(text, self, self.ids, below, is_folded=True)
 
-    def first_sentence(self, text: str) -> Markup:
-        """Show the first sentence of a text of a card."""
-        return markup.first_sentence(text, self)
+    def brief(self, asked: Asked) -> Markup:
+        """Show the first sentence of a question's answer, as lists do."""
+        questions = self.view.summaries[asked.paper.slug].questions
+        return next(one.brief for one in questions if one.id == asked.id)
 
     def title(self, paper: Paper) -> Markup:
         """Show the title of a paper."""
