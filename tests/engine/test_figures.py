@@ -3,6 +3,7 @@
 import base64
 import re
 import xml.etree.ElementTree as ElementTree
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -45,7 +46,48 @@ def test_a_curve_names_its_axes_and_its_series_in_words_that_can_be_searched() -
 def test_a_dollar_is_a_dollar_and_powers_of_ten_are_powers() -> None:
     figure = lines(series("from $3 to $5", xs=tuple(10.0**n for n in range(12))), log=("x", "y"))
     assert "from $3 to $5" in words(figure)
-    assert "mathdefault" not in words(figure)
+    assert all(word in words(figure).split() for word in ("10⁰", "10¹⁰"))
+
+
+def test_a_small_range_on_a_logarithmic_axis_is_labeled_between_the_powers_and_small_numbers_have_a_sign() -> None:
+    assert "3×10¹" in words(lines(Series(name="a", x=(1, 2), runs=((20, 49),)), log=("y",)))
+    assert "10⁻³" in words(lines(Series(name="a", x=(1, 2), runs=((0.0001, 0.1),)), log=("y",)))
+
+
+LONG = "a name that is longer than most are"
+LEGEND = lines(*(series(f"{LONG} {name}") for name in "abcdefgh"))
+WIDE = lines(Series(name=LONG, x=tuple(1e6 * 4**n for n in range(8)), runs=(tuple(1e-9 * n for n in range(8)),)))
+TOP = lines(series(), series("b"), levels={LONG: 101.0}, log=("y",))
+NAMES = Heatmap(**KNOWN, rows=(LONG,) * 2, columns=(LONG,) * 9, values=((1e-5,) * 8 + (-2e-5,),) * 2)
+PHOTOS = PICTURES.model_copy(update={"pictures": (*PICTURES.pictures, Picture(title="two\nlines", png=PNG))})
+
+
+@pytest.mark.parametrize("figure", [LEGEND, WIDE, TOP, HEATMAP, NAMES, PICTURES, PHOTOS])
+def test_nothing_is_cut_off_and_what_stands_side_by_side_is_apart(figure: Figure) -> None:
+    import matplotlib as mpl
+
+    ground = figures._Ground("light")
+    with mpl.rc_context(ground.settings):
+        canvas, renderer, _ = figures._arranged(figure, ground)
+        canvas.draw(renderer)
+        # As matplotlib itself measures what was drawn, in inches.
+        whole = canvas.get_tightbbox(renderer)
+        width, height = canvas.get_size_inches()
+        assert whole.x0 >= 0
+        assert whole.y0 >= 0
+        assert whole.x1 <= width
+        assert whole.y1 <= height
+        # And no more room is left empty than its edges.
+        assert whole.width >= width - 0.2
+        boxes = [box for axes in canvas.axes if (box := axes.get_tightbbox(renderer, bbox_extra_artists=[]))]
+        boxes += [legend.get_window_extent(renderer) for axes in canvas.axes if (legend := axes.get_legend())]
+        if not isinstance(figure, Lines) or figure is LEGEND:
+            assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        if not isinstance(figure, Pictures):
+            named = [axis.label.get_window_extent(renderer) for axis in (canvas.axes[0].xaxis, canvas.axes[0].yaxis)]
+            ticks = [label.get_window_extent(renderer) for label in canvas.axes[0].get_xticklabels()]
+            ticks += [label.get_window_extent(renderer) for label in canvas.axes[0].get_yticklabels()]
+            assert not any(name.overlaps(tick) for name in named for tick in ticks if tick.width)
 
 
 def test_the_axis_is_marked_at_the_places_that_were_measured() -> None:

@@ -22,7 +22,13 @@ from quaere.content.results import Figure, Heatmap, Lines, Pictures, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.backends.backend_svg import RendererSVG
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.image import AxesImage
+    from matplotlib.ticker import LogFormatter
+    from matplotlib.transforms import Bbox
+    from pydantic import TypeAdapter
 
 _COLORS = {
     # Okabe and Ito's, which people with any kind of color vision tell apart; darkened or lightened for the ground.
@@ -35,6 +41,13 @@ _MAPS = {"light": "Blues", "dark": "magma"}
 _COLOR = re.compile("#[0-9a-f]{6}")
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = "osD^vPX*"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_ROUGHLY = (0.12, 0.15, 0.8, 0.8)
+"""Where axes are before it is known what stands around them."""
+_EDGE, _SPACE = 3, 4
+"""Points between a drawing's edge and what stands in it, and between the labels of ticks and the name of their axis."""
+_LEAST = 0.1
+"""The least part of a drawing that axes take."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,6 @@ class _Ground:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "legend.frameon": False,
-            "figure.constrained_layout.use": True,
             "figure.facecolor": "none",
             "axes.facecolor": "none",
         }
@@ -113,32 +125,47 @@ def draw(figure_json: str, ground: str) -> str:
     Returns:
         SVG. Its background is transparent.
     """
-    from pydantic import TypeAdapter
-
-    figure: Figure = TypeAdapter(Figure).validate_json(figure_json)
+    figure = _reader().validate_json(figure_json)
     has_own_map = isinstance(figure, Heatmap) and not _is_signed(figure)
     if ground == "dark" and not has_own_map:
         return _darkened(draw(figure_json, "light"))
     return _drawn(figure, _Ground(ground))
 
 
+@cache
+def _reader() -> TypeAdapter[Figure]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Figure)
+
+
 def _drawn(figure: Figure, ground: _Ground) -> str:
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    with mpl.rc_context(ground.settings):
+        canvas, renderer, out = _arranged(figure, ground)
+        canvas.draw(renderer)
+        renderer.finalize()  # type: ignore[no-untyped-call]
+    return re.sub(r"<!DOCTYPE.*?>\s*", "", out.getvalue()[out.getvalue().index("?>") + 2 :], flags=re.DOTALL).strip()
+
+
+def _arranged(figure: Figure, ground: _Ground) -> tuple[Canvas, RendererSVG, io.StringIO]:
+    """Return a figure with everything in its place, and what draws it into a text."""
+    from matplotlib.backends.backend_svg import RendererSVG
     from matplotlib.figure import Figure as Canvas
 
-    draws: Mapping[type, Callable[[Any, Canvas, _Ground], None]] = {
+    draws: Mapping[type, Callable[[Any, Canvas, RendererSVG, _Ground], None]] = {
         Lines: _lines,
         Heatmap: _heatmap,
         Pictures: _pictures,
     }
-    with mpl.rc_context(ground.settings):
-        canvas = Canvas(figsize=_inches(figure))
-        draws[type(figure)](figure, canvas, ground)
-        out = io.StringIO()
-        # `savefig` draws all of it twice.
-        FigureCanvasSVG(canvas).print_svg(out, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
-    return re.sub(r"<!DOCTYPE.*?>\s*", "", out.getvalue()[out.getvalue().index("?>") + 2 :], flags=re.DOTALL).strip()
+    out = io.StringIO()
+    canvas = Canvas(figsize=_inches(figure), dpi=72)
+    # `savefig` draws all of it twice, and a layout engine once more: here it is measured in part, and drawn once.
+    width, height = canvas.bbox.size
+    renderer = RendererSVG(width, height, out, image_dpi=100, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+    draws[type(figure)](figure, canvas, renderer, ground)
+    return canvas, renderer, out
 
 
 def _darkened(drawing: str) -> str:
@@ -149,8 +176,8 @@ def _darkened(drawing: str) -> str:
     return re.sub(r"<[^<>]*>", lambda tag: _COLOR.sub(lambda found: colors.get(found[0], found[0]), tag[0]), drawing)
 
 
-def _lines(figure: Lines, canvas: Canvas, ground: _Ground) -> None:
-    axes = canvas.subplots()
+def _lines(figure: Lines, canvas: Canvas, renderer: RendererSVG, ground: _Ground) -> None:
+    axes = canvas.add_axes(_ROUGHLY)
     for index, series in enumerate(figure.series):
         _curve(axes, series, index, ground)
     for name, level in figure.levels.items():
@@ -161,6 +188,7 @@ def _lines(figure: Lines, canvas: Canvas, ground: _Ground) -> None:
     _mark_places(axes, sorted({x for series in figure.series for x in series.x}), "x" in figure.log)
     if "y" in figure.log:
         axes.set_yscale("log")
+        _write_powers(axes.yaxis)
     axes.set_xlabel(_plain(figure.x))
     axes.set_ylabel(_plain(figure.y))
     axes.grid(True, linewidth=0.5)
@@ -169,12 +197,14 @@ def _lines(figure: Lines, canvas: Canvas, ground: _Ground) -> None:
         axes.legend(fontsize=9, loc="center left" if many else "best", bbox_to_anchor=(1, 0.5) if many else None)
     elif figure.series:
         axes.set_title(_short(figure.series[0].name, 60), fontsize=10)
+    _fit(axes, renderer)
 
 
 def _mark_places(axes: Axes, places: Sequence[float], is_log: bool) -> None:
     """Make the measured places themselves the ticks of the x axis, if they are few and far enough apart."""
     if is_log:
         axes.set_xscale("log")
+        _write_powers(axes.xaxis)
     at = [math.log(place) for place in places] if is_log else places
     room = (max(at, default=0) - min(at, default=0)) / 16
     if len(places) <= 9 and all(after - before >= room for before, after in pairwise(at)):
@@ -210,14 +240,13 @@ def _is_signed(figure: Heatmap) -> bool:
     return any(value is not None and value < 0 for row in figure.values for value in row)
 
 
-def _heatmap(figure: Heatmap, canvas: Canvas, ground: _Ground) -> None:
+def _heatmap(figure: Heatmap, canvas: Canvas, renderer: RendererSVG, ground: _Ground) -> None:
     values = [[math.nan if value is None else value for value in row] for row in figure.values]
     height, width = len(figure.rows), len(figure.columns)
-    axes = canvas.subplots()
-    most = max((abs(value) for row in values for value in row if math.isfinite(value)), default=1.0) or 1.0
-    image = axes.imshow(values, cmap="RdBu_r" if _is_signed(figure) else _MAPS[ground.name], aspect="auto")
-    if _is_signed(figure):
-        image.set_clim(-most, most)
+    axes = canvas.add_axes(_ROUGHLY)
+    low, high = _interval(figure)
+    colors = "RdBu_r" if _is_signed(figure) else _MAPS[ground.name]
+    image = axes.imshow(values, cmap=colors, aspect="auto", vmin=low, vmax=high)
     axes.set_xticks(
         range(width),
         [_short(name, 24) for name in figure.columns],
@@ -230,22 +259,117 @@ def _heatmap(figure: Heatmap, canvas: Canvas, ground: _Ground) -> None:
     axes.set_xlabel(_plain(figure.x))
     axes.set_ylabel(_plain(figure.y))
     axes.tick_params(length=0)
-    bar = canvas.colorbar(image, ax=axes, shrink=0.8)
-    bar.outline.set_visible(False)
+    _fit(axes, renderer, _bar(canvas, image))
 
 
-def _pictures(figure: Pictures, canvas: Canvas, ground: _Ground) -> None:
+def _interval(figure: Heatmap) -> tuple[float, float]:
+    """Return the values that the first and the last color of a map stand for."""
+    known = [value for row in figure.values for value in row if value is not None]
+    most = max(map(abs, known), default=0.0)
+    low, high = (-most, most) if _is_signed(figure) else (min(known, default=0.0), most)
+    # Where all values are the same, or none is known, colors still need an interval.
+    room = 0 if high - low > 1e-12 * most else 0.1 * (most or 1)
+    return low - room, high + room
+
+
+def _bar(canvas: Canvas, image: AxesImage) -> Axes:
+    """Draw what the colors of a map stand for."""
+    bar = canvas.add_axes(_ROUGHLY)
+    low, high = image.get_clim()
+    steps = [[low + (high - low) * step / 255] for step in range(256)]
+    bar.imshow(steps, cmap=image.get_cmap(), aspect="auto", origin="lower", extent=(0, 1, low, high))
+    bar.spines[:].set_visible(False)
+    bar.xaxis.set_visible(False)
+    bar.yaxis.tick_right()
+    # The power of ten above them begins where the bar does: it would reach into the map.
+    bar.yaxis.set_offset_position("left")
+    return bar
+
+
+def _pictures(figure: Pictures, canvas: Canvas, renderer: RendererSVG, ground: _Ground) -> None:
     from matplotlib.image import imread
 
     columns, rows = _grid(figure)
-    grid = list(canvas.subplots(rows, columns, squeeze=False).flat)
-    for axes in grid:
+    width, height = 1 / columns, 1 / rows
+    across, along = (_EDGE / side for side in canvas.bbox.size)
+    grid = []
+    for index, picture in enumerate(figure.pictures):
+        row, column = divmod(index, columns)
+        axes = canvas.add_axes((column * width + across, 1 - (row + 1) * height, width - 2 * across, height))
         axes.set_axis_off()
-    for axes, picture in zip(grid, figure.pictures, strict=False):
         pixels = imread(io.BytesIO(base64.b64decode(picture.png)), format="png")
         axes.imshow(pixels, interpolation="nearest", cmap="gray", vmin=0, vmax=1)
-        axes.set_title(_short(picture.title, 28), fontsize=9)
+        # Where it stands is told, so that nothing is measured to find that.
+        axes.set_title(_short(picture.title, 28), fontsize=9, y=1)
         _boxes(axes, picture.boxes, max(pixels.shape[:2]))
+        grid.append(axes)
+    above = max(axes.title.get_window_extent(renderer).y1 - axes.bbox.y1 for axes in grid) / canvas.bbox.height
+    for axes in grid:
+        left, below, wide, high = axes.get_position(original=True).bounds
+        axes.set_position((left, below + along, wide, high - 2 * along - above))
+
+
+def _fit(axes: Axes, renderer: RendererSVG, bar: Axes | None = None) -> None:
+    """Make axes as large as their figure has room for, with what stands around them and a bar of colors beside them.
+
+    What stands around them is measured once, where they are. The name of each axis is put beside its ticks' labels.
+    """
+    from matplotlib.transforms import Bbox
+
+    width, height = axes.figure.bbox.size
+    inner = axes.bbox.frozen()
+    xs, ys = (_ticks(axis, renderer) or inner for axis in (axes.xaxis, axes.yaxis))
+    parts = [*axes.texts, *filter(None, [axes.get_legend()]), *([axes.title] if axes.get_title() else [])]
+    outer = Bbox.union([inner, xs, ys, *(part.get_window_extent(renderer) for part in parts)])
+    left = max(inner.x0 - outer.x0, inner.x0 - ys.x0 + _SPACE + axes.yaxis.label.get_window_extent(renderer).width)
+    below = max(inner.y0 - outer.y0, inner.y0 - xs.y0 + _SPACE + axes.xaxis.label.get_window_extent(renderer).height)
+    right = outer.x1 - inner.x1
+    high = max(height - below - (outer.y1 - inner.y1) - 2 * _EDGE, _LEAST * height)
+    if bar:
+        bar.set_position((0.5, (below + _EDGE + 0.1 * high) / height, 0.04 * high / width, 0.8 * high / height))
+        labels = _ticks(bar.yaxis, renderer) or bar.bbox
+        right = max(right, 2 * _EDGE + labels.x1 - bar.bbox.x0)
+    wide = max(width - left - right - 2 * _EDGE, _LEAST * width)
+    axes.set_position(((left + _EDGE) / width, (below + _EDGE) / height, wide / width, high / height))
+    if bar:
+        _, y, across, along = bar.get_position().bounds
+        bar.set_position(((left + wide + 3 * _EDGE) / width, y, across, along))
+    axes.xaxis.set_label_coords(0.5, (xs.y0 - inner.y0 - _SPACE) / high)
+    axes.yaxis.set_label_coords((ys.x0 - inner.x0 - _SPACE) / wide, 0.5)
+
+
+def _ticks(axis: Axis, renderer: RendererSVG) -> Bbox | None:
+    """Measure the labels of an axis's ticks; None if it has none."""
+    # Its name is in the box, too, and to find its place would take as long as the labels.
+    axis.set_label_coords(0, 0)
+    axis.label.set_visible(False)
+    box = axis.get_tightbbox(renderer)
+    axis.label.set_visible(True)
+    return box
+
+
+def _write_powers(axis: Axis) -> None:
+    """Label a logarithmic axis with powers of ten as plain text: matplotlib's are formulas, which take long to read."""
+    axis.set_major_formatter(_powers()(10))
+    axis.set_minor_formatter(_powers()(10))
+
+
+@cache
+def _powers() -> type[LogFormatter]:
+    from matplotlib.ticker import LogFormatter
+
+    class Powers(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            """Write a power of ten, or a multiple of one, if it is to have a label."""
+            return _power(x) if super().__call__(x, pos) else ""
+
+    return Powers
+
+
+def _power(number: float) -> str:
+    exponent = math.floor(math.log10(number) + 1e-9)
+    factor = f"{number / 10.0**exponent:.3g}"
+    return f"{'' if factor == '1' else f'{factor}×'}10{str(exponent).translate(_RAISED)}"
 
 
 def _short(name: str, most: int) -> str:
