@@ -1,12 +1,14 @@
 """Figures as drawn: what can be read in them, on light and dark pages, and that nothing is lost or changed."""
 
 import base64
+import io
 import re
 import xml.etree.ElementTree as ElementTree
 from itertools import combinations
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from quaere.content.results import Box, Figure, Heatmap, Lines, Picture, Pictures, Series
 from quaere.pages import figures
@@ -15,6 +17,12 @@ SVG = "{http://www.w3.org/2000/svg}"
 # One red pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 KNOWN: dict[str, Any] = {"id": "one", "title": "Title", "caption": "Caption.", "alt": "Alternative."}
+
+
+def blank(width: int, height: int) -> str:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height)).save(out, format="PNG")
+    return base64.b64encode(out.getvalue()).decode()
 
 
 def lines(*series: Series, **more: object) -> Lines:
@@ -57,12 +65,13 @@ def test_a_small_range_on_a_logarithmic_axis_is_labeled_between_the_powers_and_s
 LONG = "a name that is longer than most are"
 LEGEND = lines(*(series(f"{LONG} {name}") for name in "abcdefgh"))
 WIDE = lines(Series(name=LONG, x=tuple(1e6 * 4**n for n in range(8)), runs=(tuple(1e-9 * n for n in range(8)),)))
-TOP = lines(series(), series("b"), levels={LONG: 101.0}, log=("y",))
+TOP = lines(series(), series("b"), levels={"two\nlines": 101.0}, log=("y",))
+ALONE = lines(series("two\nlines"))
 NAMES = Heatmap(**KNOWN, rows=(LONG,) * 2, columns=(LONG,) * 9, values=((1e-5,) * 8 + (-2e-5,),) * 2)
-PHOTOS = PICTURES.model_copy(update={"pictures": (*PICTURES.pictures, Picture(title="two\nlines", png=PNG))})
+TALL = PICTURES.model_copy(update={"pictures": (Picture(title="two\nlines", png=blank(1, 3)),) * 5})
 
 
-@pytest.mark.parametrize("figure", [LEGEND, WIDE, TOP, HEATMAP, NAMES, PICTURES, PHOTOS])
+@pytest.mark.parametrize("figure", [LEGEND, WIDE, TOP, ALONE, HEATMAP, NAMES, PICTURES, TALL])
 def test_nothing_is_cut_off_and_what_stands_side_by_side_is_apart(figure: Figure) -> None:
     import matplotlib as mpl
 
@@ -77,13 +86,13 @@ def test_nothing_is_cut_off_and_what_stands_side_by_side_is_apart(figure: Figure
         assert whole.y0 >= 0
         assert whole.x1 <= width
         assert whole.y1 <= height
-        # And no more room is left empty than its edges.
-        assert whole.width >= width - 0.2
         boxes = [box for axes in canvas.axes if (box := axes.get_tightbbox(renderer, bbox_extra_artists=[]))]
         boxes += [legend.get_window_extent(renderer) for axes in canvas.axes if (legend := axes.get_legend())]
         if not isinstance(figure, Lines) or figure is LEGEND:
             assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
         if not isinstance(figure, Pictures):
+            # No more room is left empty than the edges.
+            assert whole.width >= width - 0.2
             named = [axis.label.get_window_extent(renderer) for axis in (canvas.axes[0].xaxis, canvas.axes[0].yaxis)]
             ticks = [label.get_window_extent(renderer) for label in canvas.axes[0].get_xticklabels()]
             ticks += [label.get_window_extent(renderer) for label in canvas.axes[0].get_yticklabels()]
@@ -137,6 +146,16 @@ def test_a_band_breaks_off_where_a_seed_is_missing() -> None:
 
 def test_a_map_shows_its_rows_and_columns() -> None:
     assert all(word in words(HEATMAP) for word in ("le", "chat", "the", "cat", "query", "key"))
+
+
+@pytest.mark.parametrize(
+    ("value", "ends"), [(1.0, ("0.90", "1.10")), (None, ("−0.10", "0.10")), (0.0, ("−0.10", "0.10"))]
+)
+def test_the_colors_of_a_map_stand_for_an_interval_even_where_all_values_are_one(
+    value: float | None, ends: tuple[str, str]
+) -> None:
+    text = words(HEATMAP.model_copy(update={"values": ((value, value), (value, value))}))
+    assert all(end in text for end in ends)
 
 
 def test_pictures_show_their_titles_and_the_names_of_their_boxes() -> None:
