@@ -149,20 +149,20 @@ class _Places(Mapping[Path, Place]):
         return cls(json.dumps([(path, place.line, place.column) for path, place in places.items()]), file)
 
     def __getitem__(self, path: Path) -> Place:
-        return _read(self.told, self._file)[path]
+        line, column = _read(self.told)[path]
+        return Place(self._file, line, column, show(path))
 
     def __iter__(self) -> Iterator[Path]:
-        return iter(_read(self.told, self._file))
+        return iter(_read(self.told))
 
     def __len__(self) -> int:
-        return len(_read(self.told, self._file))
+        return len(_read(self.told))
 
 
 @lru_cache(maxsize=1)
-def _read(told: str, file: str) -> dict[Path, Place]:
-    """Return the places of a card; who asks for one of them mostly asks for others next."""
-    found = ((tuple(path), line, column) for path, line, column in json.loads(told))
-    return {path: Place(file, line, column, show(path)) for path, line, column in found}
+def _read(told: str) -> dict[Path, tuple[int, int]]:
+    """Return the lines and columns of a card's parts; who asks for one of them mostly asks for others next."""
+    return {tuple(path): (line, column) for path, line, column in json.loads(told)}
 
 
 def _is_card(path: str) -> bool:

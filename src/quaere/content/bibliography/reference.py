@@ -122,14 +122,14 @@ class Reference:
         """The editors."""
         return self.names.get("editor", ())
 
-    @property
+    @cached_property
     def people(self) -> tuple[Name, ...]:
         """The authors, or otherwise the editors, or an organization."""
         bodies = ("organization", "institution", "school", "publisher")
         body = next((self.fields[name] for name in bodies if self.fields.get(name)), "")
         return self.authors or self.editors or ((Name(body, is_literal=True),) if body else ())
 
-    @property
+    @cached_property
     def credits(self) -> str:
         """The names of `people` in one line; empty if there are none."""
         names = [str(name) for name in self.people if name is not OTHERS]
@@ -153,7 +153,7 @@ class Reference:
         """Tell whether the entry has a title of its own or of the work that contains it."""
         return any(self.texts.get(name) for name in _TITLES)
 
-    @property
+    @cached_property
     def title(self) -> str:
         """The title as Unicode text, or the key of an entry without one."""
         return self.heading.plain
@@ -163,14 +163,14 @@ class Reference:
         """The year of publication, the first one of a span; before Christ it is negative."""
         return self.issued.year
 
-    @property
+    @cached_property
     def venue(self) -> str:
         """The venue: journal, proceedings or publisher."""
         shown = (self.fields.get(name, "") for name in _VENUES)
         # Who stands in for the authors is not said twice.
         return next((one for one in shown if one and not identifiers.url(one) and one != self.credits), "")
 
-    @property
+    @cached_property
     def doi(self) -> str | None:
         """The DOI, without a prefix."""
         fields = self.fields

@@ -54,6 +54,8 @@ class Text(tuple[Run, ...]):
     @property
     def plain(self) -> str:
         """The text as Unicode without marks; mathematics too, as far as Unicode has it."""
+        if len(self) == 1 and not self[0].is_math and not self[0].marks:
+            return _spaced(self[0].text)
         return _spaced(_plain(self))
 
     @property
@@ -846,4 +848,5 @@ def _joined(runs: Iterable[Run]) -> Iterator[Run]:
 
 def _spaced(text: str) -> str:
     """Return a text with single spaces, none at its ends; those that keep a line together stay."""
-    return re.sub(r"[ \t\r\n\f\v]+", " ", text).strip(" ")
+    is_spaced = "  " not in text and text.isprintable()
+    return (text if is_spaced else re.sub(r"[ \t\r\n\f\v]+", " ", text)).strip(" ")
