@@ -11,11 +11,13 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import mul
 
 _SWEEPS, _STEPS, _STILL = 12, 60, 0.25
 # An edge that passes rows is straight before it is short.
 _PULL = {0: 1.0, 1: 0.2, 2: 12.0}
 _PORT = 14.0
+_Near = tuple[Sequence[int], Sequence[float], float]
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class _Rows:
                 reached += self.widths[slot] + gap
         offsets = [self._offsets(row, gap) for row in self.rows]
         sides = [self._near(self.before), self._near(self.after)]
-        both = [one + other for one, other in zip(*sides, strict=True)]
+        both = self._near([one + other for one, other in zip(self.before, self.after, strict=True)])
         for sweep in range(_SWEEPS):
             self._settle(at, sides[sweep % 2], offsets, is_upward=sweep % 2 == 1)
         for sweep in range(_STEPS):
@@ -186,17 +188,18 @@ class _Rows:
             offsets.append((offsets[-1] if offsets else 0.0) + apart)
         return offsets
 
-    def _near(self, side: Sequence[Sequence[int]]) -> list[list[tuple[int, float]]]:
-        """Return the neighbors of each slot, and how strongly they pull at it."""
-        return [
-            [(one, _PULL[(slot >= self.nodes) + (one >= self.nodes)]) for one in neighbors]
+    def _near(self, side: Sequence[Sequence[int]]) -> list[_Near]:
+        """Return the neighbors of each slot, how strongly each pulls at it, and all of them."""
+        pulls = [
+            [_PULL[(slot >= self.nodes) + (one >= self.nodes)] for one in neighbors]
             for slot, neighbors in enumerate(side)
         ]
+        return [(neighbors, pull, sum(pull)) for neighbors, pull in zip(side, pulls, strict=True)]
 
     def _settle(
         self,
         at: list[float],
-        near: Sequence[Sequence[tuple[int, float]]],
+        near: Sequence[_Near],
         offsets: Sequence[Sequence[float]],
         *,
         is_upward: bool,
@@ -208,8 +211,8 @@ class _Rows:
             wanted: list[float] = []
             weights: list[float] = []
             for slot in row:
-                pull = sum(weight for _, weight in near[slot])
-                wanted.append(sum(at[one] * weight for one, weight in near[slot]) / pull if pull else at[slot])
+                neighbors, pulls, pull = near[slot]
+                wanted.append(sum(map(mul, [at[one] for one in neighbors], pulls)) / pull if pull else at[slot])
                 weights.append(pull or 0.1)
             rising = _rising(wanted, weights, offsets[number])
             for slot, place, offset in zip(row, rising, offsets[number], strict=True):

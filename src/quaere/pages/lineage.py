@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from markupsafe import Markup
 
@@ -61,6 +61,18 @@ class Kin:
         in_order = tuple((state, counts[state]) for state in _ORDER if counts[state])
         told = paper.slug, paper.name, paper.title, paper.heading, paper.year
         return cls(*told, bool(paper.module), paper.builds_on, in_order)
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """The name in lines."""
+        return tuple(lettering.wrap(self.name, 104.0, _LETTERS, 2))
+
+    @cached_property
+    def box(self) -> tuple[float, float]:
+        """The size of its box in pixels, across and down."""
+        words = max(lettering.width(line, _LETTERS) for line in self.lines)
+        counted = lettering.width(" ".join(f"✓ {number}" for _, number in self.counts), _SMALL)
+        return round(max(words, counted, 36.0) + 20), 15.0 * len(self.lines) + (30.0 if self.counts else 12.0)
 
     @cached_property
     def digest(self) -> str:
@@ -240,7 +252,7 @@ def draw(papers: Iterable[Kin], known: Mapping[str, Trouble]) -> Drawing:
     """
     chosen = _by_year(papers)
     pairs = _pairs(chosen)
-    boxes = {slug: _box(paper) for slug, paper in chosen.items()}
+    boxes = {slug: paper.box for slug, paper in chosen.items()}
     rows = _rows(chosen, pairs, {slug: high for slug, (_, high) in boxes.items()}, _HIGH)
     is_turned = sum(max(boxes[slug][0] for slug in row) + _BETWEEN for row in rows) <= _WIDE
     if not is_turned:
@@ -264,7 +276,7 @@ def draw_narrow(papers: Iterable[Kin], known: Mapping[str, Trouble]) -> Drawing:
     lines = _lines_beside({slug: row for row, slug in enumerate(order)}, pairs)
     step = min(10.0, _RAIL / (1 + max(lines.values(), default=0)))
     rail = step * (1 + max(lines.values(), default=0)) + _CORNER
-    boxes = {slug: _box(chosen[slug]) for slug in order}
+    boxes = {slug: chosen[slug].box for slug in order}
     tops: dict[str, float] = {}
     years: dict[str, Year] = {}
     reached = 0.0
@@ -342,7 +354,7 @@ def _drawn(
     here: str = "",
 ) -> Drawing:
     """Draw papers in rows; the years are left out if there is a paper of the page, `here`."""
-    boxes = {slug: _box(paper) for slug, paper in papers.items()}
+    boxes = {slug: paper.box for slug, paper in papers.items()}
     sizes = {slug: box[::-1] if is_turned else box for slug, box in boxes.items()}
     flat = {slug: index for index, row in enumerate(rows) for slug in row}
     in_order = {slug: sizes[slug] for row in rows for slug in row}
@@ -445,18 +457,6 @@ def _parted(slugs: Sequence[str], widths: Mapping[str, float], limit: float) -> 
     yield part
 
 
-def _box(paper: Kin) -> tuple[float, float]:
-    lines = _lines(paper.name)
-    words = max(lettering.width(line, _LETTERS) for line in lines)
-    counted = lettering.width(" ".join(f"✓ {number}" for _, number in paper.counts), _SMALL)
-    return round(max(words, counted, 36.0) + 20), 15.0 * len(lines) + (30.0 if paper.counts else 12.0)
-
-
-@lru_cache(10_000)
-def _lines(name: str) -> tuple[str, ...]:
-    return tuple(lettering.wrap(name, 104.0, _LETTERS, 2))
-
-
 def _node(
     paper: Kin, trouble: Trouble | None, center: tuple[float, ...], box: tuple[float, float], *, is_here: bool
 ) -> Node:
@@ -478,7 +478,7 @@ def _node(
         top=round(center[1] - box[1] / 2, 1),
         width=box[0],
         height=box[1],
-        name=_lines(paper.name),
+        name=paper.lines,
         counts=counts,
         bar=tuple(bar),
     )

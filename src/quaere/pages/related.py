@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
 MOST = 6
 _NEAR = 40
@@ -43,7 +44,8 @@ def related(
     for one in (slug, *besides):
         scores.pop(one, None)
     # Sums of fractions differ by their order: what is equal must stay so.
-    best = sorted(scores, key=lambda one: -round(scores[one], 9))[:MOST]
+    rounded = {one: round(score, 9) for one, score in scores.items()}
+    best = nlargest(MOST, rounded, rounded.__getitem__)
     return [Related(one, _with(by_tag, one), _with(by_parent, one)) for one in best]
 
 

@@ -321,6 +321,8 @@ def _elements(pattern: re.Pattern[str], attribute: str, shown: str) -> Iterator[
 
 
 def _plain(shown: str) -> str:
+    if "<" not in shown:
+        return one_line(html.unescape(shown))
     for tag in ("</span>", "</code>", "</a>"):  # most tags are of code, and this is faster than what follows
         shown = shown.replace(tag, "")
     return one_line(html.unescape(_BLOCK.sub(" ", _INLINE.sub("", shown))))

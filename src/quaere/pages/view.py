@@ -606,10 +606,12 @@ def _url(path: str, has_folders: bool) -> str:
 
 def _way(here: str, there: str) -> str:
     """Return the relative link from one address of the site to another."""
-    *above, _ = here.split("/")
-    *below, last = there.split("/")
-    shared = len(posixpath.commonprefix([above, below]))
-    return "../" * (len(above) - shared) + "/".join([*below[shared:], last]) or "./"
+    shared = 0
+    for above, below in zip(here.split("/")[:-1], there.split("/")[:-1], strict=False):
+        if above != below:
+            break
+        shared += len(above) + 1
+    return "../" * here.count("/", shared) + there[shared:] or "./"
 
 
 class _Told(Mapping[str, str]):
