@@ -1,5 +1,6 @@
 """The page on which a module's code is read: rows of lines with what explains them, links on names, and sections."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from quaere.content import addresses
 from quaere.content.model import Library, Module
-from quaere.pages import docstrings, render, sections, seen, source
+from quaere.pages import docstrings, render, search, sections, seen, source
 from quaere.pages.page import Page
 from quaere.pages.view import View
 from tests.engine.test_pages import Reading, answer, library, paper, question, verdict
@@ -116,6 +117,26 @@ def test_names_that_the_theme_or_a_line_has_are_ids_of_no_definition() -> None:
     ids = Reading(page(("house", "def __search(): ...\nclass L1: ...\n")).body).ids()
     assert {"def.__search", "def.L1", "L1", "L2"} <= set(ids)
     assert len(ids) == len(set(ids))
+
+
+def test_what_documents_a_name_leads_to_its_code_and_is_found_by_its_name_alone() -> None:
+    text = "SIZE = 3\n\n\nclass Part:\n    side: int = 1\n\n    def L7(self): ...\n\n\ndef L7(): ...\n"
+    names = ("SIZE", "Part", "Part.side", "Part.L7", "L7", "nowhere", "Part.nowhere")
+    headings = "".join(
+        f'<h2 id="house.part.{name}" class="doc doc-heading">{name}<a href="#" class="headerlink">#</a></h2>'
+        for name in names
+    )
+    made = Library({}, {}, (), (Module("house.part", "house/part.py", "", "k", text),), {})
+    view = render.view(made, {})
+    documented = render.module(view, "house.part", headings)
+    links = re.findall(r'<h2 id="house\.part\.([^"]*)"[^>]*>[^<]*<a class="q-code" href="([^"]*)"', documented.body)
+    there, anchors = "../../code/part/", re.findall(r' id="([^"]*)"', page(("house.part", text)).body)
+    assert [name for name, _ in links] == list(names[:5])
+    assert all(href.removeprefix(f"{there}#") in anchors for _, href in links), links
+    assert dict(links)["L7"] == f"{there}#def.L7"
+    found = search.read_page(view, documented, 0)
+    assert found
+    assert [title for _, _, title, _, _ in json.loads(found.parts)[1:]] == list(names)
 
 
 # What stands beside the code

@@ -20,6 +20,7 @@ _AXES = re.compile(r"\$(?P<axis>[A-Za-z]\w*)\$ (?P<is>[^.;]+?)(?=, (?:and )?\$[A
 _HEADER = re.compile(r"\s*(?:[rR]?\"\"\")?Answers:[ ]*(\S+)\s*$")
 _SHAPES = re.compile(r"# \([\w*·…\s,.+\-/]*\)(?=$|[ ,;])")
 _AXIS = re.compile(r"[*#?]*([A-Za-z]\w*)")
+_TAKEN = re.compile(r"__|L\d+$|(def|asked)\.")
 _INDENT, _DEEPEST, _LONG = 4, 9, 36
 _COLORLESS = ("n", "w")
 """Classes of names that are nothing else, and of blanks: an element for each would be half of the page's."""
@@ -134,9 +135,13 @@ def _answered(row: source.Row, lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def _ids(rows: Sequence[source.Row], own: names.Names) -> dict[str, str]:
-    """Return the id of each name; those of lines, of the theme and of questions stay free."""
-    every = [*own.defined, *(row.definition.name for row in rows if row.definition)]
-    return {name: f"def.{name}" if re.match(r"__|L\d+$|(def|asked)\.", name) else name for name in every}
+    """Return the id of each name."""
+    return {name: id_of(name) for name in (*own.defined, *(row.definition.name for row in rows if row.definition))}
+
+
+def id_of(name: str) -> str:
+    """Return the id of a name on its module's page; those of lines, of the theme and of questions stay free."""
+    return f"def.{name}" if _TAKEN.match(name) else name
 
 
 def _links(
