@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quaere.content import addresses
@@ -89,6 +89,8 @@ CODE = st.lists(st.sampled_from(PIECES), max_size=12).map("\n".join)
 
 
 @given(CODE | st.text(max_size=40))
+@example('class A:\n# b\n    """a."""')
+@example('def f(\n# b\n    x):\n\n    # b\n    """a"""')
 def test_each_line_of_any_text_is_in_one_row(text: str) -> None:
     count = len(re.sub("\r\n?", "\n", text).removesuffix("\n").split("\n"))
     assert shown(text) == list(range(1, count + 1))

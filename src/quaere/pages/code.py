@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from quaere.content import addresses
 from quaere.content.model import Asked, Module
@@ -26,8 +26,7 @@ _COLORLESS = ("n", "w")
 """Classes of names that are nothing else, and of blanks: an element for each would be half of the page's."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A piece of a line of code: its text, its class, where it leads, and its id."""
 
     text: str
@@ -184,8 +183,8 @@ def _line(
         kind = "" if token.kind in _COLORLESS else token.kind
         kind = f"{kind} q-axes" if is_shape else kind
         piece = Piece(token.text, kind, href if text == token.text else "", anchors.get(at, ""))
-        if pieces and replace(piece, text="") == replace(pieces[-1], text="") and not (piece.href or piece.id):
-            pieces[-1] = replace(piece, text=pieces[-1].text + piece.text)
+        if pieces and piece[1:] == pieces[-1][1:] == (kind, "", ""):
+            pieces[-1] = Piece(pieces[-1].text + piece.text, kind)
         else:
             pieces.append(piece)
     written = "".join(piece.text for piece in pieces)

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 from pygments.lexers.python import PythonLexer
 from pygments.token import STANDARD_TYPES, Comment, _TokenType
@@ -28,8 +29,7 @@ _UNSEEN |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A piece of a line of code: its class in Pygments' style sheets, and where it starts."""
 
     text: str
@@ -121,9 +121,10 @@ def _tokens(text: str, count: int) -> list[list[Token]]:
             if part and number <= count:
                 name = _class(kind)
                 line = lines[number - 1]
+                last = line[-1] if line else None
                 # Quotes and what stands in them are one, and so is a dotted name.
-                if line and line[-1].kind == name and (name[:1] == "s" or (name == "nn" and line[-1].text.strip("."))):
-                    line[-1] = replace(line[-1], text=line[-1].text + part)
+                if last and last.kind == name and (name[:1] == "s" or (name == "nn" and last.text.strip("."))):
+                    line[-1] = Token(last.text + part, name, last.line, last.column)
                 else:
                     line.append(Token(part, name, number, column))
             column += len(part)
@@ -158,7 +159,7 @@ class _Rows:
         # Lines that are shown as prose: those of comments, and those of a docstring, by its first.
         self._comments: set[int] = set()
         self._docstrings: dict[int, int] = {}
-        # Lines between the beginning of a constant and what stands below it: to cut there would part the two.
+        # Lines between the beginning of a constant or a definition and its docstring: to cut there would part the two.
         self._whole: set[int] = set()
 
     def made(self) -> Iterator[Row]:
@@ -219,7 +220,9 @@ class _Rows:
                     if one.kind != "method" or node is not leading or _docstring(node):
                         cut = self._cuts.setdefault(one.first, _Cut(one.first))
                         cut.definition = one
-                        self._document(_docstring(node), cut)
+                        if text := _docstring(node):
+                            self._whole.update(range(node.lineno + 1, text.lineno))
+                            self._document(text, cut)
                     around.append((one, node.body if one.kind == "class" else _nested(node)))
                 previous = node
         self._explain(comments, within)
