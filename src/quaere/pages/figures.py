@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from quaere.content.results import Figure, Heatmap, Lines, Pictures, Series
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.backends.backend_svg import RendererSVG
@@ -194,7 +195,11 @@ def _lines(figure: Lines, canvas: Canvas, renderer: RendererSVG, ground: _Ground
     axes.grid(True, linewidth=0.5)
     if len(figure.series) > 1:
         many = len(figure.series) > 4
-        axes.legend(fontsize=9, loc="center left" if many else "best", bbox_to_anchor=(1, 0.5) if many else None)
+        legend = axes.legend(
+            fontsize=9, loc="center left" if many else "best", bbox_to_anchor=(1, 0.5) if many else None
+        )
+        # Between the curves it takes no room from them.
+        legend.set_in_layout(many)
     elif figure.series:
         axes.set_title(_short(figure.series[0].name, 60), fontsize=10)
     _fit(axes, renderer)
@@ -319,7 +324,10 @@ def _fit(axes: Axes, renderer: RendererSVG, bar: Axes | None = None) -> None:
     width, height = axes.figure.bbox.size
     inner = axes.bbox.frozen()
     xs, ys = (_ticks(axis, renderer) or inner for axis in (axes.xaxis, axes.yaxis))
-    parts = [*axes.texts, *filter(None, [axes.get_legend()]), *([axes.title] if axes.get_title() else [])]
+    legend = axes.get_legend()
+    parts: list[Artist] = [*axes.texts]
+    parts += [legend] if legend and legend.get_in_layout() else []
+    parts += [axes.title] if axes.get_title() else []
     outer = Bbox.union([inner, xs, ys, *(part.get_window_extent(renderer) for part in parts)])
     left = max(inner.x0 - outer.x0, inner.x0 - ys.x0 + _SPACE + axes.yaxis.label.get_window_extent(renderer).width)
     below = max(inner.y0 - outer.y0, inner.y0 - xs.y0 + _SPACE + axes.xaxis.label.get_window_extent(renderer).height)

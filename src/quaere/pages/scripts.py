@@ -56,8 +56,10 @@ def _is_compound(source: str) -> bool:
 
 def _without_empty_lines(source: str) -> str:
     """Leave out the empty lines of an example, but for those inside of strings."""
-    kept = _strings(source)
     lines = re.findall(r"[^\n]*\n|[^\n]+", source)  # other separators may stand in a string
+    if all(map(str.strip, lines)):
+        return source
+    kept = _strings(source)
     return "".join(line for number, line in enumerate(lines, 1) if line.strip() or number in kept)
 
 
