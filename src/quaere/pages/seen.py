@@ -12,7 +12,7 @@ import enum
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import PurePosixPath
@@ -27,10 +27,12 @@ from quaere.content.results import Result
 from quaere.pages.lineage import Kin
 from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary
-from quaere.pages.view import View
+from quaere.pages.view import AROUND, View
 
 Notes = dict[str, str]
 """Digests of answers by question."""
+Question = tuple[str, ...]
+"""Where something is found in a view, how it is asked for, and by what."""
 
 # The same throughout a build, and part of what all of it is kept under; or functions of that and their arguments.
 _FIXED = frozenset(
@@ -124,10 +126,20 @@ def _derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) -
     with noting(shown, is_apart=True) as notes:
         made = make(shown)
     notebook: _Notebook = cast(Any, shown)._notebook
-    asked = {question: answer for question, answer in notes.items() if notebook.owner(question) != paper.slug}
+    by = ("of_cards", "get", paper.slug)
+    asked = {question: answer for question, answer in notes.items() if notebook.covered(question) != by}
     if _NEVER not in notes:
         view.store.keep([(source, f"{json.dumps(asked)}\n{made}")])
     return made, asked
+
+
+def _covered(question: list[Any], library: Library) -> Question | None:
+    """Return the question about a card whose answer covers that to another; None if there is none."""
+    match question:
+        case [str(name), "get" | "has", str(slug)] if name in AROUND:
+            return "around", "call", slug
+    owner = _owner(question, library)
+    return ("of_cards", "get", owner) if owner else None
 
 
 def _owner(question: list[Any], library: Library) -> str | None:
@@ -172,7 +184,7 @@ class _Notebook:
     """All that was answered: a view does not change."""
     _texts: dict[tuple[object, ...], str] = dataclasses.field(default_factory=dict)
     _digests: dict[int, tuple[object, str]] = dataclasses.field(default_factory=dict)
-    _owners: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    _covered: dict[str, Question | None] = dataclasses.field(default_factory=dict)
 
     def note(self, question: tuple[object, ...], answer: Callable[[], Any]) -> None:
         """Note a question; one that can't be asked again is noted as one without an answer."""
@@ -187,27 +199,24 @@ class _Notebook:
             self.notes[_NEVER] = ""
 
     def shorten(self) -> None:
-        """Note one question in place of all about a card that was asked for as a whole: what is known of it."""
+        """Note few questions about a card that was asked for as a whole: what is known of it, and around it."""
         notes = self.notes or {}
-        owned: dict[str, list[str]] = {}
+        covered: dict[Question, list[str]] = {}
         for question in notes:
-            if slug := self.owner(question):
-                owned.setdefault(slug, []).append(question)
-        for slug, questions in owned.items():
-            if (
-                len(questions) > 1
-                and slug in self.view.library.papers
-                and self._text(("library", "papers", "get", slug)) in notes
-            ):
+            if by := self.covered(question):
+                covered.setdefault(by, []).append(question)
+        wholes = {slug for _, _, slug in covered if self._text(("library", "papers", "get", slug)) in notes}
+        for by, questions in covered.items():
+            if len(questions) > 1 and by[-1] in wholes and by[-1] in self.view.library.papers:
                 for question in questions:
                     del notes[question]
-                self.note(("of_cards", "get", slug), partial(self.view.of_cards.get, slug))
+                self.note(by, partial(_asked_again, self.view, by))
 
-    def owner(self, question: str) -> str | None:
-        """Return the slug of the card that a question is about; None if there is none."""
-        if question not in self._owners:
-            self._owners[question] = _owner(json.loads(question), self.view.library) if question != _NEVER else None
-        return self._owners[question]
+    def covered(self, question: str) -> Question | None:
+        """Return the question about a card whose answer covers that to another; None if there is none."""
+        if question not in self._covered:
+            self._covered[question] = _covered(json.loads(question), self.view.library) if question != _NEVER else None
+        return self._covered[question]
 
     def _text(self, question: tuple[object, ...]) -> str:
         """Write a question; one of words alone is written once."""
@@ -490,7 +499,7 @@ def _meant(view: View, written: Any) -> Any:
     return written
 
 
-def _asked_again(view: View, question: list[Any]) -> Any:
+def _asked_again(view: View, question: Sequence[Any]) -> Any:
     at = next(n for n, part in enumerate(question) if n and part in _ASKED)
     value: Any = view
     for name in question[:at]:

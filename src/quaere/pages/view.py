@@ -36,6 +36,9 @@ SECTIONS = frozenset(
 )
 """The sections of a card's page."""
 
+AROUND = ("built_on", "followers", "linked_from", "mentions", "kin", "lineage", "lineage_places", "troubles")
+"""What a view tells of each card that depends on other cards and pages, too."""
+
 _LOGS = {"github.com": "commits", "gitlab.com": "-/commits", "codeberg.org": "commits/branch"}
 """Under which path each host shows a file's history."""
 
@@ -402,6 +405,10 @@ class View:
     def linked_from(self) -> Mapping[str, tuple[str, ...]]:
         """The slugs of the cards that link to each, the newest first; a paper to which none links is left out."""
         return _slugs(self._grouped(lambda paper: paper.links))
+
+    def around(self, slug: str) -> tuple[object, ...]:
+        """Return what the rest of the library says of a card: all of `AROUND`."""
+        return tuple(getattr(self, name).get(slug) for name in AROUND)
 
     def count(self, ids: Iterable[str]) -> dict[State, int]:
         """Count some questions by state; states that none has are left out."""
