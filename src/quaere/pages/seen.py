@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from markupsafe import Markup
 from pydantic import BaseModel
@@ -28,6 +28,8 @@ from quaere.pages.lineage import Kin
 from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary
 from quaere.pages.view import AROUND, View
+
+T = TypeVar("T")
 
 Notes = dict[str, str]
 """Digests of answers by question."""
@@ -102,22 +104,40 @@ def answers(view: View, questions: Collection[str]) -> Notes:
     return {question: known[question] for question in questions if question in known}
 
 
-def derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) -> str:
-    """Return what follows from a card, or what is kept of it if all that was asked then has the same answers now.
+def derived(view: View, name: str, paper: Paper, make: Callable[[View], str], read: Callable[[str], T]) -> T:
+    """Return what follows from a card; it is held for the next build of this process.
 
     Args:
         view: The view itself, which keeps it.
         name: What it is.
         paper: The card.
-        make: Makes it of a view that takes notes.
+        make: Makes it of a view that takes notes, as text.
+        read: Reads the text.
     """
-    made, _ = _derived(view, name, paper, make)
-    return made
+
+    def fresh() -> tuple[Notes, T]:
+        made, asked = _derived(view, name, paper, make)
+        return asked, read(made)
+
+    source = _source(view, name, paper)
+    asked, value = view.store.held(source, fresh)
+    if answers(seen(view), asked) != asked:
+        asked, value = fresh()
+        view.store.hold(source, (asked, value))
+    return value
+
+
+def _source(view: View, name: str, paper: Paper) -> bytes:
+    """Return under what is kept what follows from a card."""
+    return f"{view.key} {name} {view.of_cards[paper.slug]}".encode()
 
 
 def _derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) -> tuple[str, Notes]:
-    """Return what follows from a card, and what was asked for it besides what `View.of_cards` covers."""
-    source, shown = f"{view.key} {name} {view.of_cards[paper.slug]}".encode(), seen(view)
+    """Return what is kept of a card if all that was asked then has the same answers now, or make it.
+
+    What was asked besides what `View.of_cards` covers is returned with it.
+    """
+    source, shown = _source(view, name, paper), seen(view)
     if (told := view.store.find(source)) is not None:
         written, _, made = told.partition("\n")
         asked = json.loads(written)

@@ -7,7 +7,7 @@ import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache, partial
 from itertools import takewhile
@@ -36,7 +36,7 @@ SECTIONS = frozenset(
 )
 """The sections of a card's page."""
 
-AROUND = ("built_on", "followers", "linked_from", "mentions", "kin", "lineage", "lineage_places", "troubles")
+AROUND = ("followers", "linked_from", "mentions", "kin", "lineage", "lineage_places", "troubles")
 """What a view tells of each card that depends on other cards and pages, too."""
 
 _LOGS = {"github.com": "commits", "gitlab.com": "-/commits", "codeberg.org": "commits/branch"}
@@ -56,6 +56,8 @@ _AXES = re.compile(r"^#{1,6} Axes\b[^\n]*\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DO
 _AXIS = re.compile(r"^\| *(`[^|\n]*) *\| *([^|\n]+?) *\|", re.MULTILINE)
 
 
+T = TypeVar("T")
+
 Kept = Callable[[bytes, Callable[[], str]], str]
 """Returns what was made from a source: what is kept of it, or else what the function makes now."""
 
@@ -74,6 +76,12 @@ class Store(Protocol):
     def keep(self, made: Iterable[tuple[bytes, str]]) -> None:
         """Keep what was made from some sources."""
 
+    def held(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made under a name for the last build of this process, or make it now."""
+
+    def hold(self, name: Hashable, value: object) -> None:
+        """Hold a value for the next build of this process."""
+
 
 class _Nothing:
     def find(self, source: bytes) -> str | None:
@@ -82,15 +90,21 @@ class _Nothing:
     def keep(self, made: Iterable[tuple[bytes, str]]) -> None:
         pass
 
+    def held(self, name: Hashable, make: Callable[[], T]) -> T:
+        return make()
+
+    def hold(self, name: Hashable, value: object) -> None:
+        pass
+
 
 NOTHING = _Nothing()
 """Keeps nothing."""
 
 
 class Derive(Protocol):
-    """Returns what follows from a card, made by a function of a view, or what is kept of it under a name."""
+    """Returns what follows from a card, read from a text: made by a function of a view, or kept under a name."""
 
-    def __call__(self, view: View, name: str, paper: Paper, make: Callable[[View], str]) -> str:
+    def __call__(self, view: View, name: str, paper: Paper, make: Callable[[View], str], read: Callable[[str], T]) -> T:
         """Return it."""
 
 
@@ -101,8 +115,8 @@ class Tell(Protocol):
         """Return it."""
 
 
-def _made(view: View, name: str, paper: Paper, make: Callable[[View], str]) -> str:
-    return make(view)
+def _made(view: View, name: str, paper: Paper, make: Callable[[View], str], read: Callable[[str], T]) -> T:
+    return read(make(view))
 
 
 def _untold(view: View, slug: str) -> str:
@@ -216,7 +230,7 @@ class View:
                 _Anywhere(shown, addresses.PAPERS),
             ).tell()
 
-        return Summary.read(self.derive(self, "summary", paper, made))
+        return self.derive(self, "summary", paper, made, Summary.read)
 
     @cached_property
     def told(self) -> Mapping[str, str]:
@@ -626,7 +640,7 @@ class _Told(Mapping[str, str]):
         self._view = view
 
     def __getitem__(self, slug: str) -> str:
-        return self._view.derive(self._view, *self._view.telling(slug))
+        return self._view.derive(self._view, *self._view.telling(slug), str)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._view.library.papers)
@@ -639,10 +653,7 @@ def _digest(told: object) -> str:
     return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-_T = TypeVar("_T")
-
-
-def _numbered(found: Iterable[_T]) -> dict[int, _T]:
+def _numbered(found: Iterable[T]) -> dict[int, T]:
     return dict(enumerate(found, 1))
 
 
