@@ -438,24 +438,27 @@ def ball(notes: str, ask: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("change", "again"),
+    ("change", "again", "left"),
     [
-        (ball("Other.", "Why?"), {"papers/ball.md"}),
-        (ball("Notes.", "Why not?"), {"papers/ball.md", "papers/doll.md", "papers/index.md", "questions.md"}),
-        ({"docs/about.md": "# About\n\nOther.\n"}, set()),
+        # A card that links to another shows no more of it than its name and its questions.
+        (ball("Other.", "Why?"), {"papers/ball.md"}, {"papers/doll.md", "papers/index.md", "questions.md"}),
+        (ball("Notes.", "Why not?"), {"papers/ball.md", "papers/doll.md", "papers/index.md", "questions.md"}, set()),
+        ({"papers/ball.yml": "short: Other\n" + ball("Notes.", "Why?")["papers/ball.yml"]}, {"papers/doll.md"}, set()),
+        ({"docs/about.md": "# About\n\nOther.\n"}, set(), {"papers/ball.md", "papers/doll.md"}),
     ],
 )
 def test_only_what_asked_for_what_has_changed_is_made(
-    base: Base, made: list[str], change: dict[str, str], again: set[str]
+    base: Base, made: list[str], change: dict[str, str], again: set[str], left: set[str]
 ) -> None:
     base.write({"mkdocs.yml": START["mkdocs.yml"], "docs/about.md": "# About\n", **ball("Notes.", "Why?")})
-    base.write({"papers/doll.yml": CARD.format(notes="[[ball.why]]", ask="Why?", **COMMON)})
+    links = "[[ball]], [[ball.why]], [[ball#notes]]"
+    base.write({"papers/doll.yml": CARD.format(notes=links, ask="Why?", **{**COMMON, "before": "ball"})})
     assert built(base.root, base.root / "site") == []
     made.clear()
     base.write(dict(change))
     assert built(base.root, base.root / "site") == []
     assert again <= set(made)
-    assert "papers/toy.md" not in made
+    assert not {*left, "papers/toy.md"} & set(made)
 
 
 SHOWN = "# About\n\n[[ball]], [[ball.why]]\n\n<!-- quaere:question ball.why -->\n\n[why](papers/ball.md#why)\n"

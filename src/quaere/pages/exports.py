@@ -103,7 +103,7 @@ def _parts(view: View, paper: Paper) -> Iterator[str]:
     if card.status:
         yield f"**{said(status(view, card.status))}**"
     yield said(card.idea)
-    before = (view.summaries[slug].name for slug in card.builds_on if slug in view.summaries)
+    before = (view.kin[slug].name for slug in card.builds_on if slug in view.kin)
     about = (("Tags", card.tags), ("Affiliations", card.affiliations), ("Builds on", tuple(before)))
     yield "\n".join(f"- {name}: {', '.join(found)}" for name, found in about if found)
     for asked in view.asked[paper.slug]:
@@ -156,7 +156,7 @@ def _set_apart(text: str, number: int) -> str:
 
 def status(view: View, one: Status) -> str:
     """Say what has become of a paper, in a sentence."""
-    named = view.summaries[one.by].name if one.by and one.by in view.summaries else one.by
+    named = view.kin[one.by].name if one.by and one.by in view.kin else one.by
     by, since = f" by {named}" if named else "", f", {one.since}" if one.since else ""
     return f"This paper was {one.state}{by}{since}." + (f" {one.note}" if one.note else "")
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin
 
-from quaere.content import wikilinks
+from quaere.content import addresses, wikilinks
 from quaere.content.markdown import has_addresses, is_relative, own_links
 from quaere.content.model import Paper
 from quaere.pages import scripts
@@ -86,14 +86,15 @@ def _cells(view: View, paper: Paper) -> Iterator[tuple[str, str]]:
 
 def in_words(markdown: str, here: Here) -> str:
     """Return a text for a file beside the site; links to cards and questions are words, others lead as they did."""
-    library = here.view.library
+    view = here.view
 
     def name(target: str) -> str:
-        if asked := library.questions.get(target):
+        if asked := view.asked_as(target):
+            slug, _, ask = asked
             # What a question asks may name another, or itself: once is enough.
-            return f"“{wikilinks.in_words(_led(asked.question.ask, here.of(asked.paper)), str)}”"
-        paper = library.papers.get(target.partition("#")[0])
-        return paper.card.short or paper.reference.title if paper else target
+            return f"“{wikilinks.in_words(_led(ask, here.of(addresses.card(slug))), str)}”"
+        called = view.called(target.partition("#")[0])
+        return called[1] if called else target
 
     return wikilinks.in_words(_led(markdown, here), name)
 

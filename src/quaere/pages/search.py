@@ -256,7 +256,7 @@ def _name(view: View, path: str, title: str, about: Summary | None, is_module: b
     """Return a row of `names.json`."""
     if about is None:
         return "M" if is_module else "H", view.url(path), one_line(title), "", "", "", "0"
-    weight = len(view.built_on.get(about.slug, ())) + len(about.questions) // 3
+    weight = len(view.followers.get(about.slug, ())) + len(about.questions) // 3
     authors = ["topic"] if about.is_topic else about.surnames
     return row(view.url(path), about.title, about.name, authors, (about.year, about.status), weight)
 

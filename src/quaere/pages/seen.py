@@ -170,6 +170,8 @@ def _owner(question: list[Any], library: Library) -> str | None:
             | ["library", "module_of", "call", {"Paper": str(name)}]
             | ["library", "findings", "call", str(name)]
             | ["asked" | "of_cards", "get" | "has", str(name)]
+            | ["called", "call", str(name)]
+            | ["fragment", "call", str(name), str()]
         ):
             return name
         case ["library", "is_stale", "call", str(name), {"Result": [str(of), _]}] if of == name:
@@ -180,6 +182,7 @@ def _owner(question: list[Any], library: Library) -> str | None:
             ["states" | "verdicts", "get" | "has", str(name)]
             | ["library", "questions", "get" | "has", str(name)]
             | ["history", "answered", "call", str(name)]
+            | ["asked_as", "call", str(name)]
         ):
             return _asking(library, [name])
         case ["count", "call", [*names]]:

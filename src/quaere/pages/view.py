@@ -420,6 +420,22 @@ class View:
         """The slugs of the cards that link to each, the newest first; a paper to which none links is left out."""
         return _slugs(self._grouped(lambda paper: paper.links))
 
+    # What a text of another card may know of one, so that it does not change with the rest of it.
+
+    def called(self, slug: str) -> tuple[str, str] | None:
+        """Return a card's name in a sentence, and its short name or its whole title; None if there is no such card."""
+        paper = self.library.papers.get(slug)
+        return (paper.name, paper.card.short or paper.reference.title) if paper else None
+
+    def fragment(self, slug: str, part: str) -> str:
+        """Return the id of a part of a card's page, by its heading."""
+        return _part(self.library.papers[slug], markup.slug(part))
+
+    def asked_as(self, name: str) -> tuple[str, str, str] | None:
+        """Return the card of a question, the question's name there, and what is asked; None if there is none."""
+        asked = self.library.questions.get(name)
+        return (asked.paper.slug, asked.question.id, asked.question.ask) if asked else None
+
     def around(self, slug: str) -> tuple[object, ...]:
         """Return what the rest of the library says of a card: all of `AROUND`."""
         return tuple(getattr(self, name).get(slug) for name in AROUND)
@@ -541,15 +557,16 @@ class Here:
         """Return the target of a wikilink, or None; `check` reports dead ones."""
         name, _, part = target.partition("#")
         name = self.view.library.today(name)
-        if paper := self.view.library.papers.get(name):
-            at = f"#{_part(paper, markup.slug(part))}" if part else ""
+        if called := self.view.called(name):
+            at = f"#{self.view.fragment(name, part)}" if part else ""
             # In a sentence, what stands before the colon is name enough.
-            short = paper.name if len(paper.name) <= 300 else f"{paper.name[:300]}…"
+            short = called[0] if len(called[0]) <= 300 else f"{called[0][:300]}…"
             return Target(self.to(addresses.card(name) + at), short)
         name = self.view.library.answering.get(name, name)
-        if asked := self.view.library.questions.get(name):
-            around, state = self.of(asked.paper), self.view.states[name]
-            return Target(self.question(asked), asked.question.ask, is_plain=False, state=state, around=around)
+        if asked := self.view.asked_as(name):
+            slug, id, ask = asked
+            card, state = addresses.card(slug), self.view.states[name]
+            return Target(self.to(f"{card}#{id}"), ask, is_plain=False, state=state, around=self.of(card))
         return None
 
     def address(self, written: str) -> str | None:
