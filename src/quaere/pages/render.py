@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import datetime
 from functools import partial
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import (
@@ -20,9 +20,9 @@ from jinja2 import (
     StrictUndefined,
     TemplateError,
     TemplateSyntaxError,
+    nodes,
 )
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from quaere.content import addresses
@@ -120,7 +120,7 @@ def view(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        bytecode_cache=Compiled("pages shown"),
+        bytecode_cache=Compiled("pages called shown"),
         auto_reload=False,  # what is made from one view is made from the same templates
     )
     # Templates and filters reach the library by this alone, so that what they ask of it is known.
@@ -391,21 +391,18 @@ def _page(
     return Page(path, title, body, description, source, hide, told, is_searched)
 
 
-class _Context(Context):
-    """The variables of a template, from which functions are called as they are.
+class _Generator(CodeGenerator):
+    """Has templates show values by `_Environment.shown`, and call functions as they are.
 
     Jinja looks at each call whether the function wants to know of the template; none of those here does.
     """
 
-    def call(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
-        """Call a function."""
-        named.pop("_loop_vars", None)
-        named.pop("_block_vars", None)
-        return function(*arguments, **named)
-
-
-class _Generator(CodeGenerator):
-    """Has templates show values by `_Environment.shown`."""
+    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: N802  (Jinja calls it so)
+        self.visit(node.node, frame)
+        # What follows begins with a comma.
+        self.write("(*()")
+        self.signature(node, frame, {"caller": "caller"} if forward_caller else None)
+        self.write(")")
 
     def _output_child_pre(self, node: Any, frame: Frame, finalize: Any) -> None:
         if frame.eval_ctx.autoescape and not frame.eval_ctx.volatile:
@@ -415,16 +412,14 @@ class _Generator(CodeGenerator):
 
 
 class _Environment(Environment):
-    context_class = _Context
     code_generator_class = _Generator
 
     @staticmethod
     def shown(value: object) -> str:
         """Return a value as HTML. To make each `Markup`, as Jinja does, takes several times as long."""
-        kind = type(value)
-        if kind in (Markup, int, float) or (kind is str and not _ESCAPED.search(cast(str, value))):
-            return str(value)
-        return escape(value)
+        if type(value) is str and not _ESCAPED.search(value):
+            return value
+        return str(value) if type(value) in (Markup, int, float) else escape(value)
 
 
 def _compile(view: View, name: str) -> None:
