@@ -346,7 +346,7 @@ class Asked:
     answer: Answer | None
     named: Mapping[str, Answer] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The question's full name, `<paper>.<question>`."""
         return f"{self.paper.slug}.{self.question.id}"
@@ -356,7 +356,7 @@ class Asked:
         """The question's place in its card."""
         return self.paper.place("questions", self.index)
 
-    @property
+    @cached_property
     def running(self) -> tuple[Answer, ...]:
         """The answers in code, each once; the one that is named like the question comes first."""
         own = [self.answer] if self.answer else []

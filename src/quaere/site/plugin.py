@@ -184,8 +184,7 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
         docs = frozenset(self.library.docs)
         self.front = Front(shown, has_tabs, docs, make=partial(self._shell, config))
         self._pages = {output.path: output for output in render.page_outputs(self.view)}
-        self._others = {output.path: output for output in render.file_outputs(self.view)}
-        for path in (*self._pages, *self._others):
+        for path in (*self._pages, *(output.path for output in render.file_outputs(self.view))):
             is_page = path in self._pages
             written = addresses.file(path, has_folders) if is_page else path
             made = _Made(path, None, config.site_dir, has_folders, dest_uri=written)
@@ -305,8 +304,8 @@ class QuaerePlugin(BasePlugin[Settings]):  # type: ignore[no-untyped-call]
             self._write(path, self.front.fill(page, shell, self.view, drawn))
             if found := search.read_page(self.view, page, self._numbers.get(path, 0)):
                 self._index(found, config)
-        for path, output in self._others.items():
-            write_file(output.data(self.view), self._files.src_uris[path].abs_dest_path)
+        for output in render.file_outputs(self.view):
+            write_file(output.data(self.view), self._files.src_uris[output.path].abs_dest_path)
         for path, text in (*search.files(self.view, self._entries), *self._words.files()):
             write_file(text.encode(), posixpath.join(config.site_dir, path))
 
