@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from quaere.content.bibliography import csl, export
 from quaere.content.bibliography.reference import OTHERS, Reference
@@ -210,4 +210,4 @@ def coins(reference: Reference) -> str:
         pairs.append(("rft_id", f"info:doi/{reference.doi}"))
     elif reference.arxiv:
         pairs.append(("rft_id", f"https://arxiv.org/abs/{reference.arxiv}"))
-    return urlencode([(name, value) for name, value in pairs if value], errors="replace")
+    return "&".join(f"{name}={quote_plus(value, errors='replace')}" for name, value in pairs if value)
