@@ -11,6 +11,7 @@ import datetime
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -116,6 +117,7 @@ class Document:
         return Place("?", at=show(path))
 
 
+@lru_cache(4096)
 def show(path: Path) -> str:
     """Write a path as JSONPath does: `$.questions[1].answer`."""
     return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)

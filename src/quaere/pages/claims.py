@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from quaere.content.model import Claim, Library, Paper
 from quaere.content.results import Finding, Outcome, Result
@@ -28,10 +29,10 @@ class Judged:
 def judged(library: Library, paper: Paper) -> list[Judged]:
     """Return the claims of a paper with their findings: verdicts come first, then what was measured without one."""
     found = library.findings(paper.slug)
-    nothing = Finding(claim="none", outcome=Outcome.NO_EXPERIMENT, needed="an experiment of this paper")
+    nothing = _unjudged(Outcome.NO_EXPERIMENT, "an experiment of this paper")
     if paper.slug in library.experiments:
         needed = "a new run: the claim is newer than the last one" if found else "a run of its experiment"
-        nothing = Finding(claim="none", outcome=Outcome.NO_VERDICT, needed=needed)
+        nothing = _unjudged(Outcome.NO_VERDICT, needed)
     claims = []
     for claim in paper.card.claims:
         finding, result = found.get(claim.id, (nothing, None))
@@ -39,6 +40,11 @@ def judged(library: Library, paper: Paper) -> list[Judged]:
         claims.append(Judged(claim, finding, result, is_stale))
     ranks = {Outcome.NO_VERDICT: 1, Outcome.NO_EXPERIMENT: 2}
     return sorted(claims, key=lambda one: ranks.get(one.finding.outcome, 0))
+
+
+@cache
+def _unjudged(outcome: Outcome, needed: str) -> Finding:
+    return Finding(claim="none", outcome=outcome, needed=needed)
 
 
 def by_outcome(claims: Iterable[Judged]) -> dict[Outcome, int]:
