@@ -33,6 +33,10 @@ class _Memory(Cache):
         super().__init__(folder, is_read_only=True)
         self._read: dict[bytes, str] = {}
 
+    @property
+    def keeps(self) -> bool:
+        return True
+
     def find(self, source: bytes) -> str | None:
         return self._read.get(_digest(source)) or super().find(source)
 

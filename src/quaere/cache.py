@@ -44,6 +44,11 @@ class Cache:
         self._held: dict[Hashable, Any] = {}
         self._used: set[Hashable] = set()
 
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept: what nobody keeps need not be written."""
+        return not self._is_read_only
+
     def get(self, source: bytes, make: Callable[[], str]) -> str:
         """Return what was made from a source, or make it now."""
         kept = self.find(source)

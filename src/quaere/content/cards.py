@@ -83,7 +83,7 @@ def read(
             if not draft:
                 draft, wrong = _drafted(data, origin, file)
                 faults += wrong
-                if cache and draft and not wrong:
+                if cache and draft and not wrong and cache.keeps:
                     cache.keep([(key, _told(draft))])
                     cache.hold((file, origin), draft)
         except CardError as error:
@@ -107,7 +107,7 @@ def _drafted(data: bytes, origin: str, file: str) -> tuple[Draft | None, list[Ca
     if not card:
         return None, faults
     # Of the document no more is held than is asked for: it has many small parts.
-    places = _Places.of(document.places, file)
+    places = _Places.of(document.places)
     return Draft(slug, file, card, document.text, places, _links(card), _has_own_module(card), origin), faults
 
 
@@ -145,8 +145,8 @@ class _Places(Mapping[Path, Place]):
         self.told, self._file = told, file
 
     @classmethod
-    def of(cls, places: Mapping[Path, Place], file: str) -> _Places:
-        return cls(json.dumps([(path, place.line, place.column) for path, place in places.items()]), file)
+    def of(cls, places: located_yaml.Places) -> _Places:
+        return cls(json.dumps([(path, *mark) for path, mark in places.marks.items()]), places.file)
 
     def __getitem__(self, path: Path) -> Place:
         line, column = _read(self.told)[path]

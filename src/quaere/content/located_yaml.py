@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -91,13 +91,32 @@ _RARE_LINE_END = re.compile("[\x85\u2028\u2029\ufeff]")
 _DIRECTIVE = re.compile(r"\A(?:[ \t]*(?:#.*)?\n)*(?=%)")
 
 
+class Places(Mapping[Path, Place]):
+    """The places of a document's parts by their paths. They are many: each is made when it is asked for.
+
+    `marks` holds the line and the column of each, both from 1.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file, self.marks = file, dict[Path, tuple[int, int]]()
+
+    def __getitem__(self, path: Path) -> Place:
+        return Place(self.file, *self.marks[path], show(path))
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self.marks)
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+
 @dataclass
 class Document:
     """A document: its value, the places of its parts and keys, its scalars as written, and non-fatal errors."""
 
     value: object
-    places: dict[Path, Place] = field(default_factory=dict)
-    keys: dict[Path, Place] = field(default_factory=dict)
+    places: Places
+    keys: Places
     written: dict[Path, str] = field(default_factory=dict)
     faults: list[CardError] = field(default_factory=list)
     text: str = field(default="", repr=False)
@@ -112,8 +131,8 @@ class Document:
     def place(self, path: Path) -> Place:
         """Return the place of the part at `path`, or of the nearest part around it that was written."""
         for length in range(len(path), -1, -1):
-            if found := self.places.get(path[:length]):
-                return Place(found.file, found.line, found.column, show(path))
+            if mark := self.places.marks.get(path[:length]):
+                return Place(self.places.file, *mark, show(path))
         return Place("?", at=show(path))
 
 
@@ -226,7 +245,7 @@ class _Reading:
 
     def __init__(self, text: str, file: str, faults: list[CardError]) -> None:
         self._file, self._events = file, _events(text, file)
-        self._document = Document(None, faults=faults, text=text)
+        self._document = Document(None, Places(file), Places(file), faults=faults, text=text)
 
     def document(self) -> Document:
         first = next(self._events)
@@ -241,20 +260,22 @@ class _Reading:
         return self._document
 
     def _place(self, event: yaml.Event, path: Path | None = None) -> Place:
-        mark: Any = event.start_mark
-        return Place(self._file, mark.line + 1, mark.column + 1, "" if path is None else show(path))
+        return Place(self._file, *_mark(event), "" if path is None else show(path))
 
     def _value(self, event: yaml.Event, path: Path) -> object:
-        place = self._document.places[path] = self._place(event, path)
+        self._document.places.marks[path] = _mark(event)
         if isinstance(event, yaml.AliasEvent):
+            place = self._place(event, path)
             raise CardError(place, f"alias *{event.anchor} is not allowed in a card", "write the value out")
         tag = getattr(event, "tag", None)
         if tag not in _PLAIN_TAGS:
-            raise CardError(place, f"tag {_short_tag(tag)} is not allowed in a card", "cards hold plain values only")
+            problem = f"tag {_short_tag(tag)} is not allowed in a card"
+            raise CardError(self._place(event, path), problem, "cards hold plain values only")
         if len(path) > DEEPEST:
-            raise CardError(place, f"the card is nested more than {DEEPEST} levels deep", "flatten it")
+            problem = f"the card is nested more than {DEEPEST} levels deep"
+            raise CardError(self._place(event, path), problem, "flatten it")
         if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event, path, place)
+            return self._scalar(event, path)
         return self._sequence(path) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path)
 
     def _sequence(self, path: Path) -> tuple[object, ...]:
@@ -265,7 +286,7 @@ class _Reading:
 
     def _mapping(self, path: Path) -> dict[str, object]:
         mapping: dict[str, object] = {}
-        places, keys = self._document.places, self._document.keys
+        places, keys = self._document.places.marks, self._document.keys.marks
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent) or event.tag not in _PLAIN_TAGS:
                 raise CardError(self._place(event, path), "a key must be text", "write `name: value`")
@@ -273,23 +294,26 @@ class _Reading:
             if len(key) > LONGEST:
                 problem, hint = f"a key of {len(key):,} characters", "write `name: value`, or quote the text"
                 raise CardError(self._place(event, path), problem, hint)
-            within, here = (*path, key), self._place(event, (*path, key))
+            within, here = (*path, key), _mark(event)
             if key in mapping:
-                hint = f"the first stands in line {keys[within].line}: keep one of them"
-                self._document.faults.append(CardError(here, f"key `{key}` stands here twice", hint))
+                problem, hint = (
+                    f"key `{key}` stands here twice",
+                    f"the first stands in line {keys[within][0]}: keep one of them",
+                )
+                self._document.faults.append(CardError(self._place(event, within), problem, hint))
             keys[within] = here
             mapping[key] = self._value(next(self._events), within)
-            if isinstance(mapping[key], dict | tuple) and places[within].line > here.line:
+            if isinstance(mapping[key], dict | tuple) and places[within][0] > here[0]:
                 # Parts on later lines are found by their key, which is where a person looks for them.
                 places[within] = here
         return mapping
 
-    def _scalar(self, event: yaml.ScalarEvent, path: Path, place: Place) -> object:
+    def _scalar(self, event: yaml.ScalarEvent, path: Path) -> object:
         document = self._document
         document.written[path] = event.value
         # Quotes can hide them, as in "\e": a terminal would obey them.
         if found := _CONTROL.search(event.value):
-            document.faults.append(_control_character(place, found[0]))
+            document.faults.append(_control_character(self._place(event, path), found[0]))
         # An exclamation mark alone says that it is text, whatever it looks like.
         tag: str = event.tag or _resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
         if tag == "!":
@@ -304,10 +328,17 @@ class _Reading:
         except (ValueError, LookupError, OverflowError):
             wanted = "write a date as 2026-01-31; " if kind == "timestamp" else ""
             problem = f"`{event.value:.60}` is no {_KINDS[kind]}"
-            document.faults.append(CardError(place, problem, f"{wanted}quote it if it is meant as text"))
+            hint = f"{wanted}quote it if it is meant as text"
+            document.faults.append(CardError(self._place(event, path), problem, hint))
             return event.value
         # A time of day is more than a card asks for; as text it fails with the message of the field it stands in.
         return event.value if isinstance(value, datetime.datetime) else value
+
+
+def _mark(event: yaml.Event) -> tuple[int, int]:
+    """Return the line and the column at which an event begins, both from 1."""
+    mark: Any = event.start_mark
+    return mark.line + 1, mark.column + 1
 
 
 def _control_character(place: Place, character: str) -> CardError:

@@ -145,7 +145,7 @@ class Bibliography:
             with contextlib.suppress(ValueError, TypeError):
                 return Reference.read(told, self._place(entry)), []
         reference, faults = self.reference(entry)
-        if reference and not faults:
+        if reference and not faults and cache.keeps:
             cache.keep([(source, reference.tell())])
         return reference, faults
 
