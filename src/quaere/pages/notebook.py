@@ -86,15 +86,17 @@ def _cells(view: View, paper: Paper) -> Iterator[tuple[str, str]]:
 
 def in_words(markdown: str, here: Here) -> str:
     """Return a text for a file beside the site; links to cards and questions are words, others lead as they did."""
-    view = here.view
+
+    from quaere.pages.view import AskedAs, Called
 
     def name(target: str) -> str:
-        if asked := view.asked_as(target):
-            slug, _, ask = asked
-            # What a question asks may name another, or itself: once is enough.
-            return f"“{wikilinks.in_words(_led(ask, here.of(addresses.card(slug))), str)}”"
-        called = view.called(target.partition("#")[0])
-        return called[1] if called else target
+        match here.view.linked(target.partition("#")[0]):
+            case Called(title=title):
+                return title
+            case AskedAs(slug, _, ask):
+                # What a question asks may name another, or itself: once is enough.
+                return f"“{wikilinks.in_words(_led(ask, here.of(addresses.card(slug))), str)}”"
+        return target
 
     return wikilinks.in_words(_led(markdown, here), name)
 

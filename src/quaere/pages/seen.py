@@ -27,7 +27,7 @@ from quaere.content.results import Result
 from quaere.pages.lineage import Kin
 from quaere.pages.names import Known, Names
 from quaere.pages.summary import Summary
-from quaere.pages.view import AROUND, View
+from quaere.pages.view import OF_LINEAGE, View
 
 T = TypeVar("T")
 
@@ -156,8 +156,8 @@ def _derived(view: View, name: str, paper: Paper, make: Callable[[View], str]) -
 def _covered(question: list[Any], library: Library) -> Question | None:
     """Return the question about a card whose answer covers that to another; None if there is none."""
     match question:
-        case [str(name), "get" | "has", str(slug)] if name in AROUND:
-            return "around", "call", slug
+        case [str(name), "get" | "has", str(slug)] if name in OF_LINEAGE:
+            return "in_lineage", "call", slug
     owner = _owner(question, library)
     return ("of_cards", "get", owner) if owner else None
 
@@ -170,7 +170,6 @@ def _owner(question: list[Any], library: Library) -> str | None:
             | ["library", "module_of", "call", {"Paper": str(name)}]
             | ["library", "findings", "call", str(name)]
             | ["asked" | "of_cards", "get" | "has", str(name)]
-            | ["called", "call", str(name)]
             | ["fragment", "call", str(name), str()]
         ):
             return name
@@ -182,7 +181,6 @@ def _owner(question: list[Any], library: Library) -> str | None:
             ["states" | "verdicts", "get" | "has", str(name)]
             | ["library", "questions", "get" | "has", str(name)]
             | ["history", "answered", "call", str(name)]
-            | ["asked_as", "call", str(name)]
         ):
             return _asking(library, [name])
         case ["count", "call", [*names]]:
@@ -222,15 +220,15 @@ class _Notebook:
             self.notes[_NEVER] = ""
 
     def shorten(self) -> None:
-        """Note few questions about a card that was asked for as a whole: what is known of it, and around it."""
+        """Note one question in place of several about a card that it covers."""
         notes = self.notes or {}
         covered: dict[Question, list[str]] = {}
         for question in notes:
             if by := self.covered(question):
                 covered.setdefault(by, []).append(question)
-        wholes = {slug for _, _, slug in covered if self._text(("library", "papers", "get", slug)) in notes}
+        wholes = {by for by in covered if self._text(("library", "papers", "get", by[-1])) in notes}
         for by, questions in covered.items():
-            if len(questions) > 1 and by[-1] in wholes and by[-1] in self.view.library.papers:
+            if len(questions) > 1 and (by in wholes or by[0] == "in_lineage") and by[-1] in self.view.library.papers:
                 for question in questions:
                     del notes[question]
                 self.note(by, partial(_asked_again, self.view, by))

@@ -36,8 +36,8 @@ SECTIONS = frozenset(
 )
 """The sections of a card's page."""
 
-AROUND = ("followers", "linked_from", "mentions", "kin", "lineage", "lineage_places", "troubles")
-"""What a view tells of each card that depends on other cards and pages, too."""
+OF_LINEAGE = ("followers", "kin", "lineage", "lineage_places", "troubles")
+"""What a view tells of each card by its place in the lineage; a page that asks for one of these asks for most."""
 
 _LOGS = {"github.com": "commits", "gitlab.com": "-/commits", "codeberg.org": "commits/branch"}
 """Under which path each host shows a file's history."""
@@ -121,6 +121,25 @@ def _made(view: View, name: str, paper: Paper, make: Callable[[View], str], read
 
 def _untold(view: View, slug: str) -> str:
     return "{}"
+
+
+@dataclass(frozen=True)
+class Called:
+    """A card as a text names it that links to it: by its name in a sentence, or its short name or whole title."""
+
+    slug: str
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
+class AskedAs:
+    """A question as a text names it that links to it: by what is asked; `id` is its name in its card."""
+
+    slug: str
+    id: str
+    ask: str
+    state: State
 
 
 @dataclass(frozen=True)
@@ -420,25 +439,24 @@ class View:
         """The slugs of the cards that link to each, the newest first; a paper to which none links is left out."""
         return _slugs(self._grouped(lambda paper: paper.links))
 
-    # What a text of another card may know of one, so that it does not change with the rest of it.
-
-    def called(self, slug: str) -> tuple[str, str] | None:
-        """Return a card's name in a sentence, and its short name or its whole title; None if there is no such card."""
-        paper = self.library.papers.get(slug)
-        return (paper.name, paper.card.short or paper.reference.title) if paper else None
+    def linked(self, name: str) -> Called | AskedAs | None:
+        """Return what a text may know of the card or question that it links to; None if there is none."""
+        library = self.library
+        name = library.today(name)
+        if paper := library.papers.get(name):
+            return Called(name, paper.name, paper.card.short or paper.reference.title)
+        name = library.answering.get(name, name)
+        if asked := library.questions.get(name):
+            return AskedAs(asked.paper.slug, asked.question.id, asked.question.ask, self.states[name])
+        return None
 
     def fragment(self, slug: str, part: str) -> str:
         """Return the id of a part of a card's page, by its heading."""
         return _part(self.library.papers[slug], markup.slug(part))
 
-    def asked_as(self, name: str) -> tuple[str, str, str] | None:
-        """Return the card of a question, the question's name there, and what is asked; None if there is none."""
-        asked = self.library.questions.get(name)
-        return (asked.paper.slug, asked.question.id, asked.question.ask) if asked else None
-
-    def around(self, slug: str) -> tuple[object, ...]:
-        """Return what the rest of the library says of a card: all of `AROUND`."""
-        return tuple(getattr(self, name).get(slug) for name in AROUND)
+    def in_lineage(self, slug: str) -> tuple[object, ...]:
+        """Return what each of `OF_LINEAGE` says of a card."""
+        return tuple(getattr(self, name).get(slug) for name in OF_LINEAGE)
 
     def count(self, ids: Iterable[str]) -> dict[State, int]:
         """Count some questions by state; states that none has are left out."""
@@ -556,17 +574,15 @@ class Here:
     def wikilink(self, target: str) -> Target | None:
         """Return the target of a wikilink, or None; `check` reports dead ones."""
         name, _, part = target.partition("#")
-        name = self.view.library.today(name)
-        if called := self.view.called(name):
-            at = f"#{self.view.fragment(name, part)}" if part else ""
-            # In a sentence, what stands before the colon is name enough.
-            short = called[0] if len(called[0]) <= 300 else f"{called[0][:300]}…"
-            return Target(self.to(addresses.card(name) + at), short)
-        name = self.view.library.answering.get(name, name)
-        if asked := self.view.asked_as(name):
-            slug, id, ask = asked
-            card, state = addresses.card(slug), self.view.states[name]
-            return Target(self.to(f"{card}#{id}"), ask, is_plain=False, state=state, around=self.of(card))
+        match self.view.linked(name):
+            case Called(slug, short, _):
+                at = f"#{self.view.fragment(slug, part)}" if part else ""
+                # In a sentence, what stands before the colon is name enough.
+                short = short if len(short) <= 300 else f"{short[:300]}…"
+                return Target(self.to(addresses.card(slug) + at), short)
+            case AskedAs(slug, id, ask, state):
+                card = addresses.card(slug)
+                return Target(self.to(f"{card}#{id}"), ask, is_plain=False, state=state, around=self.of(card))
         return None
 
     def address(self, written: str) -> str | None:
