@@ -10,6 +10,7 @@ import shlex
 import textwrap
 import tokenize
 from collections.abc import Iterator
+from functools import lru_cache
 
 _FLAGS = re.compile(r"[ \t]*#[ \t]*doctest:.*$", re.MULTILINE)
 _RAISES = "try:\n{}\nexcept Exception as error:\n    print(f'{{type(error).__name__}}: {{error}}')\n"
@@ -48,6 +49,8 @@ def _example(example: doctest.Example) -> str:
     return source + ("\n" if _is_compound(source) else "") + comments
 
 
+# A card, its notebook and its colors ask.
+@lru_cache(maxsize=1024)
 def _is_compound(source: str) -> bool:
     """Tell whether the last statement of an example has others inside."""
     body = ast.parse(source).body
