@@ -362,6 +362,7 @@ NOTES = (
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.sampled_from(NOTES), min_size=1, max_size=8).map("".join), st.booleans())
+@example("[a]\n\n[a]: b.md\n", False)
 def test_links_that_are_certain_are_those_that_the_parser_finds(text: str, inline: bool) -> None:
     found = parsed(text, inline=inline)
     assert markdown.own_links(text, inline=inline) == found
