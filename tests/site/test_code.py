@@ -63,6 +63,9 @@ def test_an_answer_opens_where_it_is_asked_and_a_name_leads_to_its_definition(pa
     page.locator("#L108").get_by_role("link", name="MultiHeadAttention").click()
     expect(page).to_have_url(re.compile(r"/code/layers\.attention/#MultiHeadAttention$"))
     expect(page.get_by_role("heading", name="MultiHeadAttention")).to_be_in_viewport()
+    # It stays there: rows above it that were not laid out yet would move it when they are.
+    laid_out = "rows => rows.map(row => getComputedStyle(row).contentVisibility)"
+    assert set(page.locator(".q-row").evaluate_all(laid_out)) == {"visible"}
 
 
 def test_lines_are_named_in_the_address_and_copied_without_what_stands_beside_them(context: BrowserContext) -> None:
