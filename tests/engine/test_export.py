@@ -246,18 +246,6 @@ def test_json_has_the_fields_of_the_bibliography_and_names_as_text() -> None:
     assert items["key+odd:2000/x.y-z_1"]["kind"] == "article", "a field of that name does not cover it"
 
 
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-)
-
-
-@given(VALUES, st.integers(0, 3))
-def test_json_is_indented_as_python_does(value: object, indent: int) -> None:
-    assert export.indented(value, " " * indent) == json.dumps(value, indent=indent, ensure_ascii=False)
-    assert export.indented((1, value), " ") == json.dumps((1, value), indent=1, ensure_ascii=False)
-
-
 def test_json_is_written_as_people_read_it() -> None:
     text = export.plain_json(references(NASTY))
     assert "Éléonore" in text

@@ -208,7 +208,7 @@ def whole(view: View) -> Iterator[str]:
         ],
         "attachments": {view.url(path): file for path, file in library.attachments.items()},
     }
-    rest, topics = export.indented(told, " ") + "\n", view.topics
+    rest, topics = _json(told) + "\n", view.topics
     for name, slugs in (
         ("papers", [slug for slug in library.papers if slug not in topics]),
         ("topics", [slug for slug in library.papers if slug in topics]),
@@ -226,7 +226,12 @@ def whole(view: View) -> Iterator[str]:
 def card(view: View, slug: str) -> str:
     """Return what the library says of a paper or a topic as JSON, as it stands in that of the whole."""
     paper = view.library.papers[slug]
-    return export.indented(_topic(view, paper) if paper.is_topic else _paper(view, paper), " ", "\n  ")
+    # No string of JSON holds the end of a line.
+    return _json(_topic(view, paper) if paper.is_topic else _paper(view, paper)).replace("\n", "\n  ")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False)
 
 
 def _topic(view: View, paper: Paper) -> dict[str, Any]:

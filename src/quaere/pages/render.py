@@ -20,10 +20,8 @@ from jinja2 import (
     StrictUndefined,
     TemplateError,
     TemplateSyntaxError,
-    nodes,
 )
-from jinja2.compiler import CodeGenerator, Frame
-from markupsafe import Markup, escape
+from jinja2.runtime import Context
 
 from quaere.content import addresses
 from quaere.content.history import History
@@ -68,7 +66,6 @@ PARTS: Mapping[str, str] = {
 }
 """The parts that a hand-written page can contain by `<!-- quaere:NAME -->`, and their templates."""
 
-_ESCAPED = re.compile("[&<>\"']")
 _DIAGRAM = re.compile(r'<div class="diagram">([^<]*)</div>')
 
 
@@ -120,7 +117,7 @@ def view(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        bytecode_cache=Compiled("pages called shown"),
+        bytecode_cache=Compiled("pages"),
         auto_reload=False,  # what is made from one view is made from the same templates
     )
     # Templates and filters reach the library by this alone, so that what they ask of it is known.
@@ -391,35 +388,21 @@ def _page(
     return Page(path, title, body, description, source, hide, told, is_searched)
 
 
-class _Generator(CodeGenerator):
-    """Has templates show values by `_Environment.shown`, and call functions as they are.
+class _Context(Context):
+    """The variables of a template, from which functions are called as they are.
 
     Jinja looks at each call whether the function wants to know of the template; none of those here does.
     """
 
-    def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:  # noqa: N802  (Jinja calls it so)
-        self.visit(node.node, frame)
-        # What follows begins with a comma.
-        self.write("(*()")
-        self.signature(node, frame, {"caller": "caller"} if forward_caller else None)
-        self.write(")")
-
-    def _output_child_pre(self, node: Any, frame: Frame, finalize: Any) -> None:
-        if frame.eval_ctx.autoescape and not frame.eval_ctx.volatile:
-            self.write("environment.shown(")
-        else:
-            super()._output_child_pre(node, frame, finalize)
+    def call(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        """Call a function."""
+        named.pop("_loop_vars", None)
+        named.pop("_block_vars", None)
+        return function(*arguments, **named)
 
 
 class _Environment(Environment):
-    code_generator_class = _Generator
-
-    @staticmethod
-    def shown(value: object) -> str:
-        """Return a value as HTML. To make each `Markup`, as Jinja does, takes several times as long."""
-        if type(value) is str and not _ESCAPED.search(value):
-            return value
-        return str(value) if type(value) in (Markup, int, float) else escape(value)
+    context_class = _Context
 
 
 def _compile(view: View, name: str) -> None:
