@@ -291,6 +291,15 @@ def test_a_card_as_markdown_says_what_else_the_card_does() -> None:
     assert "## Departures\n\n- Scores are scaled. (paper, Eq. 1, from red)" in text
 
 
+def test_links_in_a_card_as_markdown_are_the_names_of_today() -> None:
+    card = small.paper("red", notes="[[azure]], [[azure#notes]], [[azure.spoken]], [[blue.said]], [[nothing]]")
+    said = small.question("said", ask="Is [[red]] it?", formerly=("spoken",))
+    view = small.view(small.library(card, small.paper("blue", formerly=("azure",), questions=(said,))))
+    name = view.library.papers["blue"].reference.title
+    text = exports.markdown(view, card)
+    assert f"{name}, {name}, “Is red it?”, “Is red it?”, nothing" in text
+
+
 def test_the_texts_of_a_card_as_markdown_are_below_its_sections_and_have_their_own_footnotes() -> None:
     noted = "# Part\n\nYes[^1], not `[^1]`.\n\n```python\n# not [^1]\n```\n\n## Within\n\n[^1]: Of {}.\n"
     asked = tuple(small.question(id, ask="Why?", answer=noted.format(id)) for id in ("a", "b"))
