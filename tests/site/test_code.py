@@ -68,6 +68,17 @@ def test_an_answer_opens_where_it_is_asked_and_a_name_leads_to_its_definition(pa
     assert set(page.locator(".q-row").evaluate_all(laid_out)) == {"visible"}
 
 
+def test_a_row_that_is_not_laid_out_keeps_as_much_room_as_it_takes_on_a_phone(phone: Page) -> None:
+    phone.goto(CODE)
+    rooms = phone.locator(".q-row").evaluate_all("""rows => rows.map(row => {
+        const room = parseFloat(getComputedStyle(row).containIntrinsicHeight.match(/[\\d.]+/)[0]);
+        row.style.contentVisibility = "visible";
+        return [room, row.getBoundingClientRect().height];
+    })""")
+    assert len(rooms) > 20
+    assert [(room, takes) for room, takes in rooms if takes > room] == []
+
+
 def test_lines_are_named_in_the_address_and_copied_without_what_stands_beside_them(context: BrowserContext) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
