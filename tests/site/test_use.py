@@ -13,7 +13,7 @@ from quaere.content.model import Library
 from quaere.pages import scripts
 from tests.engine.conftest import SOUND, Base
 from tests.own import LIBRARY, ROOT
-from tests.site.conftest import served, with_mermaid
+from tests.site.conftest import served, settle, with_mermaid
 
 CARD = "papers/transformer/"
 MODULE = "reference/layers.attention/"
@@ -70,7 +70,8 @@ def test_a_card_prints_as_it_is_folded(page: Page) -> None:
     def sheets() -> int:
         return len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
 
-    page.goto(CARD, wait_until="networkidle")
+    page.goto(CARD)
+    settle(page)
     assert sheets() <= 12
     page.get_by_role("button", name="Open all").first.click()
     assert sheets() > 24
@@ -82,7 +83,8 @@ def test_a_card_prints_as_it_is_folded(page: Page) -> None:
     assert sheets() > 24, "with all answers"
     assert sheets() <= 12, "as before"
     page.add_init_script("window.print = () => {}")
-    page.goto(f"{CARD}?print=all", wait_until="networkidle")
+    page.goto(f"{CARD}?print=all")
+    settle(page)
     assert sheets() > 24
 
 
