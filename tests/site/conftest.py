@@ -123,7 +123,8 @@ def served(folder: Path, handler: type[SimpleHTTPRequestHandler] = Silent) -> It
 def settle(*tabs: Page) -> None:
     """Wait until pages have loaded and ask for nothing more.
 
-    What Chromium says of it, `networkidle`, does not always come in tabs that load side by side.
+    What Chromium says of it, `networkidle`, does not always come in tabs that load side by side, and under load comes
+    before a page's scripts have run.
     """
     for tab in tabs:
         tab.wait_for_load_state("load")
@@ -131,6 +132,12 @@ def settle(*tabs: Page) -> None:
     while (asked := [tab.evaluate("performance.getEntriesByType('resource').length") for tab in tabs]) != before:
         before = asked
         tabs[0].wait_for_timeout(500)
+
+
+def visit(page: Page, address: str) -> None:
+    """Open a page, and wait until it asks for nothing more."""
+    page.goto(address)
+    settle(page)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.site.conftest import by_kind
+from tests.site.conftest import by_kind, visit
 
 AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
 # What a script makes of a list.
@@ -32,7 +32,7 @@ def test_axe_finds_nothing_on_any_kind_of_page(
         page.set_viewport_size({"width": 1440, "height": 900})
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
         # A server shows the page of errors at any address, so that it leads to everything from the root.
-        page.goto(root_address + path if path == "404.html" else path, wait_until="networkidle")
+        visit(page, root_address + path if path == "404.html" else path)
         page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         # As it is once a reader has got to it: before, rows of code have a size that is guessed.
         page.evaluate(

@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.site.conftest import visit
+
 CODE = "code/transformer/"
 
 
@@ -118,7 +120,7 @@ def test_a_phone_lays_out_no_more_than_is_in_sight(page: Page, path: str) -> Non
     page.set_viewport_size({"width": 412, "height": 823})
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
-    page.goto(path, wait_until="networkidle")
+    visit(page, path)
     found = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
     # Whatever asks for the size of each code block or heading has the browser draw all that is folded or far below.
     assert found["Nodes"] > 5 * found["LayoutObjects"]

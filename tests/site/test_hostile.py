@@ -32,7 +32,7 @@ from quaere.pages import render
 from quaere.site.build import build
 from tests.engine.conftest import SOUND, Base
 from tests.site import vectors
-from tests.site.conftest import PATIENCE, served, settle
+from tests.site.conftest import PATIENCE, served, settle, visit
 
 TABS = 6
 # How many cards the attacks in Markdown are dealt to, and how many answers stand in code. A page takes time to open.
@@ -683,7 +683,7 @@ def test_the_search_shows_attacks_and_they_do_nothing(browser: Browser, hostile:
     with served(hostile.folder / "bare") as address, contextlib.closing(context):
         eyes = Eyes(context, address)
         page = context.new_page()
-        page.goto(f"{address}tags/index.html", wait_until="networkidle")
+        visit(page, f"{address}tags/index.html")
         page.keyboard.press("/")
         # Each query finds those that begin with it.
         for tens in range(20):
@@ -703,7 +703,7 @@ def test_an_address_that_is_an_attack_does_nothing(browser: Browser, named: Site
         page = context.new_page()
         for part in ("?q=", "?state=", "#"):
             page.goto(f"{address}questions/{part}{attack}")
-            page.wait_for_load_state("networkidle")
+            settle(page)
             eyes.check(page)
     assert not eyes.faults
 

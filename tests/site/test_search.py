@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from benchmarks import generated
-from tests.site.conftest import PATIENCE
+from tests.site.conftest import PATIENCE, settle, visit
 from tests.site.test_accessibility import AXE, found
 
 CARD, PATCHES = "papers/transformer/", "papers/attention_agent/#learnt-numbers"
@@ -157,11 +157,11 @@ def test_nothing_is_fetched_for_the_search_before_somebody_is_about_to_use_it(pa
     opener = page.locator("button.q-search-open")
     begins: tuple[Callable[[], None], ...] = (lambda: page.keyboard.press("/"), opener.focus, opener.hover)
     for begin in begins:
-        page.goto(CARD, wait_until="networkidle")
+        visit(page, CARD)
         assert [path for path in asked if path.startswith("search/")] == []
         with page.expect_request("**/assets/data/**"):
             begin()
-        page.wait_for_load_state("networkidle")
+        settle(page)
         assert [path for path in asked if path.startswith("search/")] == ["search/names.json"]
         asked.clear()
 

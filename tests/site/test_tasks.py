@@ -17,7 +17,7 @@ from quaere.content.model import Library
 from quaere.content.states import State
 from quaere.project import Project
 from tests.own import LIBRARY, ROOT
-from tests.site.conftest import PATIENCE, Reader, by_kind
+from tests.site.conftest import PATIENCE, Reader, by_kind, visit
 
 CARD = "papers/transformer/"
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -345,7 +345,7 @@ def test_without_scripts_each_kind_of_page_says_and_reaches_what_it_does_with_th
     for kind, (path, *_) in every.items():
         if kinds and kind not in kinds:
             continue
-        page.goto(path, wait_until="networkidle")
+        visit(page, path)
         bare.goto(path)
         for with_them, without in zip(page.evaluate(READ), bare.evaluate(READ), strict=True):
             lost += (f"{kind} {path}: {one[:120]}" for one in with_them if one and one not in set(without))

@@ -13,7 +13,7 @@ from quaere.content.model import Library
 from quaere.pages import scripts
 from tests.engine.conftest import SOUND, Base
 from tests.own import LIBRARY, ROOT
-from tests.site.conftest import served, settle, with_mermaid
+from tests.site.conftest import served, visit, with_mermaid
 
 CARD = "papers/transformer/"
 MODULE = "reference/layers.attention/"
@@ -70,8 +70,7 @@ def test_a_card_prints_as_it_is_folded(page: Page) -> None:
     def sheets() -> int:
         return len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
 
-    page.goto(CARD)
-    settle(page)
+    visit(page, CARD)
     assert sheets() <= 12
     page.get_by_role("button", name="Open all").first.click()
     assert sheets() > 24
@@ -83,8 +82,7 @@ def test_a_card_prints_as_it_is_folded(page: Page) -> None:
     assert sheets() > 24, "with all answers"
     assert sheets() <= 12, "as before"
     page.add_init_script("window.print = () => {}")
-    page.goto(f"{CARD}?print=all")
-    settle(page)
+    visit(page, f"{CARD}?print=all")
     assert sheets() > 24
 
 
@@ -115,7 +113,7 @@ def test_equations_are_drawn_without_a_script_in_fonts_of_the_site(browser: Brow
         page = context.new_page()
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(MODULE, wait_until="networkidle")
+        visit(page, MODULE)
         drawn = page.locator(".arithmatex:has(.katex-html):has(math)")
         assert drawn.count() == page.locator(".arithmatex").count() > 5
         assert any(url.endswith("KaTeX_Math-Italic.woff2") for url in asked)
@@ -129,7 +127,7 @@ def test_each_figure_of_a_result_is_shown_in_the_colors_of_the_page(
     page: Page, library: Library, scheme: Literal["light", "dark"]
 ) -> None:
     page.emulate_media(color_scheme=scheme)
-    page.goto(CARD, wait_until="networkidle")
+    visit(page, CARD)
     figures = library.results["transformer"][0].figures
     assert figures
     for figure in figures:
@@ -183,7 +181,7 @@ def test_a_diagram_is_drawn_in_the_colors_of_the_page(page: Page) -> None:
 def test_diagrams_take_the_colors_that_change_while_they_are_drawn(page: Page) -> None:
     route_mermaid(page)
     page.emulate_media(color_scheme="dark")
-    page.goto("architecture/", wait_until="networkidle")
+    visit(page, "architecture/")
     dark = page.locator(".diagram svg").first.inner_html()
     page.emulate_media(color_scheme="light")
     # When the first of several diagrams is there, before the last.
@@ -192,7 +190,7 @@ def test_diagrams_take_the_colors_that_change_while_they_are_drawn(page: Page) -
         observer.disconnect();
         document.body.dataset.mdColorScheme = "slate";
     }).observe(document, { subtree: true, childList: true, attributes: true })""")
-    page.reload(wait_until="networkidle")
+    page.reload()
     page.wait_for_function("dark => document.querySelector('.diagram svg')?.innerHTML == dark", arg=dark)
 
 
@@ -329,7 +327,7 @@ SMALL = """() => {
     ],
 )
 def test_on_a_phone_no_page_scrolls_sideways_and_nothing_is_too_small(phone: Page, path: str) -> None:
-    phone.goto(path, wait_until="networkidle")
+    visit(phone, path)
     wider = phone.evaluate(
         """() => [...document.querySelectorAll("article *")]
             .filter(one => one.getBoundingClientRect().right > innerWidth && !one.closest("[style*=overflow]"))
@@ -340,9 +338,9 @@ def test_on_a_phone_no_page_scrolls_sideways_and_nothing_is_too_small(phone: Pag
 
 
 def test_the_lineage_fits_a_phone_and_is_walked_by_keyboard(phone: Page, address: str) -> None:
-    phone.goto("", wait_until="networkidle")
+    visit(phone, "")
     assert phone.locator(".q-across:visible").evaluate("one => one.scrollWidth <= one.clientWidth")
-    phone.goto("lineage/", wait_until="networkidle")
+    visit(phone, "lineage/")
     assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
     frame = phone.locator(".q-across:visible").first
     assert frame.evaluate("one => one.scrollWidth <= one.clientWidth && one.tabIndex < 0")
@@ -364,7 +362,7 @@ def test_the_lineage_fits_a_phone_and_is_walked_by_keyboard(phone: Page, address
 def test_a_flowchart_fits_the_page_that_it_is_on(page: Page) -> None:
     for width, where in ((1440, "widest"), (390, "not-widest")):
         page.set_viewport_size({"width": width, "height": 844})
-        page.goto("papers/attention_agent/#what-it-does", wait_until="networkidle")
+        visit(page, "papers/attention_agent/#what-it-does")
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         shown = page.locator(".q-flow:visible")
         expect(shown).to_have_attribute("data-where", where)

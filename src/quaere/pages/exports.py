@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
-from urllib.parse import quote_plus
+from urllib.parse import urlencode
 
 from quaere.content.bibliography import csl, export
 from quaere.content.bibliography.reference import OTHERS, Reference
@@ -142,16 +142,12 @@ def _set_apart(text: str, number: int) -> str:
     down = max(0, _BELOW + 1 - min((len(one["heading"]) for one in found if one["heading"]), default=_BELOW + 1))
     defined = {one["note"] for one in found if one["note"] and one["defined"]}
 
-    parts: list[str] = []
-    end = 0
-    for one in found:
+    def marked(one: re.Match[str]) -> str:
         if one["heading"]:
-            parts += text[end : one.start()], "#" * min(_DEEPEST, len(one["heading"]) + down)
-            end = one.end()
-        elif one["note"] in defined:
-            parts += text[end : one.start()], f"[^{number}-{one['note']}]{one['defined']}"
-            end = one.end()
-    return "".join([*parts, text[end:]])
+            return "#" * min(_DEEPEST, len(one["heading"]) + down)
+        return f"[^{number}-{one['note']}]{one['defined']}" if one["note"] in defined else one[0]
+
+    return _MARKED.sub(marked, text)
 
 
 def status(view: View, one: Status) -> str:
@@ -210,4 +206,4 @@ def coins(reference: Reference) -> str:
         pairs.append(("rft_id", f"info:doi/{reference.doi}"))
     elif reference.arxiv:
         pairs.append(("rft_id", f"https://arxiv.org/abs/{reference.arxiv}"))
-    return "&".join(f"{name}={quote_plus(value, errors='replace')}" for name, value in pairs if value)
+    return urlencode([(name, value) for name, value in pairs if value], errors="replace")
