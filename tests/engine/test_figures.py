@@ -51,8 +51,9 @@ def test_a_curve_names_its_axes_and_its_series_in_words_that_can_be_searched() -
     assert all(word in text for word in ("images seen", "accuracy", "with", "without", "chance"))
 
 
-def test_a_dollar_is_a_dollar_and_powers_of_ten_are_powers() -> None:
-    figure = lines(series("from $3 to $5", xs=tuple(10.0**n for n in range(12))), log=("x", "y"))
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_a_dollar_is_a_dollar_and_powers_of_ten_are_powers(axis: str) -> None:
+    figure = lines(series("from $3 to $5", xs=tuple(10.0**n for n in range(12))), log=(axis,))
     assert "from $3 to $5" in words(figure)
     assert all(word in words(figure).split() for word in ("10⁰", "10¹⁰"))
 

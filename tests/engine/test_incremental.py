@@ -511,6 +511,34 @@ def test_what_is_kept_of_a_card_shows_the_names_of_others_as_they_are_now(base: 
     assert b"After Other." in contents(site)["papers/index.html"]
 
 
+def test_what_is_held_of_a_card_shows_the_names_of_others_as_they_are_now(base: Base) -> None:
+    card = CARD.format(notes="Notes.", ask="Why?", **{**COMMON, "idea": json.dumps("After [[toy]].")})
+    base.write({"papers/ball.yml": card})
+    project = base.project
+    before = project.view(project.read()[0]).summaries["ball"]
+    again = project.again()
+    assert again.view(again.read()[0]).summaries["ball"] is before
+    base.write({"papers/toy.yml": f"short: Other\n{SOUND['papers/toy.yml']}"})
+    later = again.again()
+    assert (before.words, later.view(later.read()[0]).summaries["ball"].words) == ("After Toys.", "After Other.")
+
+
+def test_the_lineage_on_a_card_shows_the_names_and_states_of_others_as_they_are_now(base: Base) -> None:
+    base.write({"mkdocs.yml": START["mkdocs.yml"], **ball("Notes.", "Why?")})
+    base.write({"papers/doll.yml": CARD.format(notes="Notes.", ask="Why?", **{**COMMON, "before": "ball"})})
+    site, page = base.root / "site", "papers/doll/index.html"
+    assert built(base.root, site) == []
+    card = ball("Notes.", "Why?")["papers/ball.yml"]
+    for change in (f"short: Sphere\n{card}", f"short: Sphere\n{card.replace('}', ', answer: So.}')}"):
+        before = contents(site)[page]
+        base.write({"papers/ball.yml": change})
+        assert built(base.root, site) == []
+        assert contents(site)[page] != before
+        clean = base.root.parent / f"clean{len(change)}"
+        assert built(base.root, clean) == []
+        assert contents(site)[page] == contents(clean)[page]
+
+
 @pytest.mark.parametrize(
     ("question", "is_own"),
     [
