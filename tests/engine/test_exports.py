@@ -303,17 +303,18 @@ def test_links_in_a_card_as_markdown_are_the_names_of_today() -> None:
 def test_the_texts_of_a_card_as_markdown_are_below_its_sections_and_have_their_own_footnotes() -> None:
     noted = "# Part\n\nYes[^1], not `[^1]`.\n\n```python\n# not [^1]\n```\n\n## Within\n\n[^1]: Of {}.\n"
     asked = tuple(small.question(id, ask="Why?", answer=noted.format(id)) for id in ("a", "b"))
-    plain = small.question("c", ask="Why?", answer="Yes[^1], without a heading.\n\n[^1]: Of c.")
-    card = small.paper("red", title="Red [sic]", questions=(*asked, plain), notes="## First\n\nNo[^1] note.\n")
+    headless = "Yes[^1], without a heading.\n\n[^1]: Of {}.\n"
+    asked += tuple(small.question(id, ask="Why?", answer=headless.format(id)) for id in ("c", "d"))
+    card = small.paper("red", title="Red [sic]", questions=asked, notes="## First\n\nNo[^1] note.\n")
     view = small.view(small.library(card))
     text = exports.markdown(view, card)
     assert re.findall("^#+ .*", text, re.MULTILINE) == [
         *("# Red [sic]", "## Why?", "### Part", "# not [^1]", "#### Within"),
-        *("## Why?", "### Part", "# not [^1]", "#### Within", "## Why?", "## Notes", "### First"),
+        *("## Why?", "### Part", "# not [^1]", "#### Within", "## Why?", "## Why?", "## Notes", "### First"),
     ]
     named = re.findall(r"Yes(\S+),", text)
-    assert len(set(named)) == len(named) == 3
-    assert all(f"{name}: Of {id}." in text for name, id in zip(named, "abc", strict=True))
+    assert len(set(named)) == len(named) == 4
+    assert all(f"{name}: Of {id}." in text for name, id in zip(named, "abcd", strict=True))
     assert text.count("not `[^1]`") == 2
     assert "No[^1] note." in text
     index = next(output for output in exports.outputs(view) if output.path == exports.INDEX)
