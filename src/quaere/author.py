@@ -652,6 +652,17 @@ def _done(base: Project, make: Callable[[Library], Changes], dry_run: bool, as_j
         if not dry_run:
             changes.apply(base.root, made)
     _tell(made, dry_run, as_json)
+    if not dry_run:
+        _warn(base, made)
+
+
+def _warn(base: Project, made: Changes) -> None:
+    """Tell what the checks find in files that were changed, such as a link in an answer that leads nowhere."""
+    from quaere.errors import Faults
+    from quaere.terminal import Terminal
+
+    if faults := [one for one in base.check()[1] if one.place.file in made.files]:
+        Terminal(stderr=True).print(f"to mend\n{Faults(faults)}", markup=False, soft_wrap=True)
 
 
 def _tell(made: Changes, dry_run: bool, as_json: bool) -> None:

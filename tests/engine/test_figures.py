@@ -103,6 +103,8 @@ def test_nothing_is_cut_off_and_what_stands_side_by_side_is_apart(figure: Figure
 def test_the_axis_is_marked_at_the_places_that_were_measured() -> None:
     text = words(lines(series(xs=(1024, 4096, 65536)), log=("x", "y")))
     assert all(word in text for word in ("1,024", "4,096", "65,536"))
+    large = words(lines(series(xs=(-2e6, 1e6, 2_500_000)))).split()
+    assert {"-2×10⁶", "10⁶", "2.5×10⁶"} <= set(large)
 
 
 @pytest.mark.parametrize("figure", [lines(series()), lines(*map(series, "abcdef")), HEATMAP, PICTURES])

@@ -213,7 +213,7 @@ def _mark_places(axes: Axes, places: Sequence[float], is_log: bool) -> None:
     at = [math.log(place) for place in places] if is_log else places
     room = (max(at, default=0) - min(at, default=0)) / 16
     if len(places) <= 9 and all(after - before >= room for before, after in pairwise(at)):
-        axes.set_xticks(places, [f"{x:,.6g}" for x in places], rotation=30 if len(places) > 6 else 0)
+        axes.set_xticks(places, [_number(place) for place in places], rotation=30 if len(places) > 6 else 0)
         axes.minorticks_off()
 
 
@@ -374,9 +374,15 @@ def _powers() -> type[LogFormatter]:
     return Powers
 
 
+def _number(number: float) -> str:
+    """Write a number to six digits; one that would be long by a power of ten."""
+    plain = f"{number:,.6g}"
+    return f"{'-' if number < 0 else ''}{_power(abs(number))}" if "e" in plain else plain
+
+
 def _power(number: float) -> str:
     exponent = math.floor(math.log10(number) + 1e-9)
-    factor = f"{number / 10.0**exponent:.3g}"
+    factor = f"{number / 10.0**exponent:.6g}"
     return f"{'' if factor == '1' else f'{factor}×'}10{str(exponent).translate(_RAISED)}"
 
 
