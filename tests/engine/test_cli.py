@@ -738,10 +738,10 @@ def test_a_verb_shows_its_changes_makes_them_and_tells_them_as_json(base: Base, 
     assert call("rename", "toy", "puppet").out == "renamed toy to puppet\n"
     assert call("answer", "puppet.why", "--code").code == 0
     assert call("questions", "--state", "answered").out.count("puppet.") == 2
-    led = call("answer", "puppet.how", "As [[nowhere]] says.")
+    led = call("answer", "puppet.how", "As [[nowhere]] says.", "--force")
     assert (led.code, led.out) == (0, "answered puppet.how\n")
     assert led.err.startswith("to mend\npapers/puppet.yml:")
-    assert "there is no card `nowhere`" in led.err
+    assert "[[nowhere]] leads nowhere" in led.err
     told = call("ask", "toi", "Why?")
     assert (told.code, told.err) == (2, "there is no paper `toi`\n  hint: known: `puppet`\n")
 
