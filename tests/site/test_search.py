@@ -27,6 +27,13 @@ FIRST = {
     "trasnformer": CARD,
     "Vasvani": CARD,
     "bahdanu": "papers/bahdanau/",
+    "atention is all you ned": CARD,
+    # Words besides: such as say little, such as the library has nowhere, and such as stand elsewhere.
+    "what is BERT": "papers/bert/",
+    "the transformer": CARD,
+    "bert huggingface": "papers/bert/",
+    "attention is all you need pdf": CARD,
+    "detr github": "papers/detr/",
     # People.
     "vaswani": CARD,
     "ashish vaswani": CARD,
@@ -101,6 +108,18 @@ def test_the_obvious_hit_comes_first_among_a_thousand(browser: Browser, thousand
         accents = [searched(page, name).all_inner_texts() for name in ("Müller", "Muller")]
         assert accents[0] == accents[1] != []
         expect(searched(page, "神经网络").first.locator("mark").first).to_have_text("神经网络")
+
+
+def test_it_is_said_whether_all_results_are_shown(page: Page) -> None:
+    opened(page)
+    said = page.locator(".q-search-said")
+    for query, told in {
+        "transformer": "The best 24 results",
+        "1706.03762": "1 result",
+        "qwerty": "Nothing found",
+    }.items():
+        searched(page, query)
+        expect(said).to_have_text(told)
 
 
 def test_the_search_is_used_by_keys_alone(page: Page) -> None:

@@ -19,6 +19,8 @@ const PAGES = 10;
 const COLUMNS = [1, 1.2, 0.8];
 const KINDS = { P: "Paper", H: "Page", M: "API", T: "Tag", F: "Affiliation" };
 const PARTS = { Q: "Question", C: "Claim", S: "Section", M: "API", "": "Text" };
+// The tier of papers that a query names with other words around the name.
+const AROUND = 1.5;
 const PREFERENCE = { P: 0.3, T: 0.15, F: 0.1, H: 0.05, M: 0 };
 
 // What isn't ASCII comes in few runs, again and again.
@@ -232,6 +234,9 @@ const secondLine = (row) => {
   return [row.authors, row.year].filter(Boolean).join(" · ");
 };
 
+// Whether a term hardly tells pages apart, so that what is found need not hold it.
+const isPlain = (known, term) => known.common.has(term.text) || (term.text.length < 2 && !term.isRun);
+
 const nameHit = (row) => ({
   kind: KINDS[row.kind],
   address: row.address,
@@ -250,35 +255,52 @@ const search = (known, query) => {
 
 const plainWords = (text) => (text.match(WORD) ?? []).join(" ");
 
+// Whether a name stands in a query word by word, with other words around it: "what is BERT", "BERT on GitHub".
+const isWithin = (name, whole) => name !== "" && ` ${whole} `.includes(` ${name} `);
+
+// The terms that a name must hold: those that tell pages apart, but for words that the library has nowhere, unless most
+// are such.
+const neededOf = (known, asked) => {
+  const telling = asked.filter((term) => !isPlain(known, term));
+  const said = telling.filter((term) => !term.isUnknown);
+  if (!telling.length) return new Set(asked);
+  return new Set(2 * said.length < telling.length ? telling : said);
+};
+
+// The rows that hold each needed term, and papers that the query names with other words around the name.
 const ranked = (known, { whole, asked }, extra) => {
   if (!asked.length) return [];
+  const needed = neededOf(known, asked);
   const first = whole.split(" ")[0];
   const begins = (text) => text.startsWith(first, text.search(LETTER));
   const hits = [];
   for (let at = 0; at < known.rows.length; at += 1) {
     let score = 0;
+    let held = 0;
     let isLike = false;
     for (const [place, term] of asked.entries()) {
       const one = term.scores?.[at] || (extra?.[place]?.get(known.rows[at].number) ?? 0) * 0.45;
-      if (!one) {
-        score = 0;
-        break;
-      }
+      if (!one) continue;
       isLike ||= term.isLike;
-      score += one;
+      if (needed.has(term)) held += 1;
+      score += needed.has(term) ? one / needed.size : (0.1 * one) / asked.length;
     }
-    if (!score) continue;
+    if (!held) continue;
     const row = known.rows[at];
     const [title, short] = [textOf(known, 0, at), textOf(known, 1, at)];
-    let isName = false;
-    score = score / asked.length + PREFERENCE[row.kind] + row.weight * 0.02;
+    let tier = isLike ? 2.5 : 1;
+    if (held < needed.size) {
+      if (row.kind !== "P" || ![title, short].some((name) => isWithin(plainWords(name), whole))) continue;
+      tier = AROUND;
+    }
+    score += PREFERENCE[row.kind] + row.weight * 0.02;
     if (begins(title) || begins(short)) {
       const called = plainWords(title);
-      isName = [called, plainWords(short), plainWords(title.split(": ")[0])].includes(whole);
+      if ([called, plainWords(short), plainWords(title.split(": ")[0])].includes(whole)) tier = 0;
       if (called.startsWith(whole)) score += 0.3;
     }
     score += (0.3 * Math.min(whole.length, title.length)) / Math.max(title.length, 1);
-    hits.push({ at, score, tier: isName ? 0 : isLike ? 2.5 : 1 });
+    hits.push({ at, score, tier });
   }
   return hits.sort((one, other) => one.tier - other.tier || other.score - one.score || one.at - other.at);
 };
@@ -311,7 +333,7 @@ const linesOf = async (name) => {
 // Where a term is said: in which parts' titles, on which pages' names, and in which pages' texts, and how well it fits.
 const occurrences = async (known, term) => {
   const found = { parts: new Map(), names: new Map(), texts: new Map() };
-  if ((term.text.length < 2 && !term.isRun) || known.common.has(term.text)) return undefined;
+  if (isPlain(known, term)) return undefined;
   const lines = await linesOf(shardOf(term.text));
   const take = (rate) => {
     for (const line of lines) {
@@ -365,6 +387,7 @@ const candidates = (known, found, occurring) => {
   const pages = new Map();
   const heard = occurring.map((where) => where !== undefined);
   const needed = heard.filter(Boolean).length;
+  const said = found.asked.filter((term, at) => heard[at] && !term.isUnknown).length;
   if (!needed) return { wanted: [], isWhole: true };
   const rarity = occurring.map((where) => {
     const held = where ? where.parts.size + where.texts.size + where.names.size : 0;
@@ -407,7 +430,7 @@ const candidates = (known, found, occurring) => {
     const row = known.byNumber.get(one.number);
     const own = rate(one, (part, at) => part.held[at]);
     const all = rate(one, (part, at) => part.held[at] || 0.5 * (found.asked[at].scores?.[row] ?? 0));
-    const isLike = found.asked.some((term, at) => term.isLike && one.held[at]);
+    const isLike = found.asked.some((term, at) => term.isLike && (one.held[at] || term.scores?.[row]));
     if (own.held) rated.push({ ...one, tier: isLike ? 2.6 : 2, score: all.score, held: all.held, own: own.held });
   }
   for (const one of pages.values()) {
@@ -415,8 +438,8 @@ const candidates = (known, found, occurring) => {
     rated.push({ ...one, tier: 3, score, held, own: 0 });
   }
   const most = Math.max(0, ...rated.map((one) => one.held));
-  const isWhole = most === needed;
-  return { isWhole, wanted: isWhole || most >= needed / 2 ? rated.filter((one) => one.held === most) : [] };
+  const isWhole = most === said;
+  return { isWhole, wanted: most >= needed / 2 ? rated.filter((one) => one.held === most) : [] };
 };
 
 const partHit = (row, part, found) => {
@@ -463,10 +486,15 @@ export const find = async (query, show) => {
   const identified = await byIdentifier(known, query);
   if (identified.length) return { marks: marker(found), hits: identified };
   const occurring = await Promise.all(found.asked.map((term) => occurrences(known, term)));
+  for (const [at, where] of occurring.entries()) {
+    const isSaid = where && where.parts.size + where.names.size + where.texts.size > 0;
+    found.asked[at].isUnknown = Boolean(where) && !isSaid && !found.asked[at].scores;
+  }
   const extra = occurring.map((where) => where?.names);
   const named = ranked(known, found, extra);
   const { wanted, isWhole } = candidates(known, found, occurring);
-  const top = named.length && !isWhole ? [] : best(wanted, 2 * HITS);
+  // A paper that the query names with other words around is no reason to leave out what else holds most of them.
+  const top = !isWhole && named.some(({ tier }) => tier !== AROUND) ? [] : best(wanted, 2 * HITS);
   // Each page is shown once for its text, and only if nothing of it is shown for its title.
   const numbers = [...new Set(top.map(({ number }) => number))].filter((one) => known.byNumber.has(one)).slice(0, PAGES);
   if (show && numbers.length && !named.length) {
@@ -504,7 +532,9 @@ export const find = async (query, show) => {
   }
   // What is exactly so goes before what is only like it.
   hits.sort((one, other) => one.tier - other.tier);
-  return { marks: marker(found), hits: hits.slice(0, HITS) };
+  const pages = new Set(top.map(({ number }) => number)).size;
+  const isCut = hits.length > HITS || named.length > HITS || (top.length > 0 && wanted.length > top.length) || pages > numbers.length;
+  return { marks: marker(found), hits: hits.slice(0, HITS), isCut };
 };
 
 const byIdentifier = async (known, query) => {

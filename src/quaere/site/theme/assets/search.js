@@ -79,7 +79,13 @@ const choose = (at) => {
   now.scrollIntoView({ block: "nearest" });
 };
 
-const show = ({ hits, marks }, isWhole) => {
+const count = ({ hits, isCut }) => {
+  if (!hits.length) return "Nothing found";
+  return `${isCut ? "The best " : ""}${hits.length} result${hits.length === 1 ? "" : "s"}`;
+};
+
+const show = (found, isWhole) => {
+  const { hits, marks } = found;
   // What the reader has chosen stays so while the list grows.
   const kept = chosen > 0 ? list.children[chosen].href : "";
   list.replaceChildren(...hits.map((hit, at) => option(hit, at, marks)));
@@ -88,7 +94,7 @@ const show = ({ hits, marks }, isWhole) => {
   const again = kept ? [...list.children].findIndex((one) => one.href === kept) : -1;
   if (hits.length) choose(Math.max(again, 0));
   else choose(-1);
-  if (isWhole) said.textContent = hits.length ? `${hits.length} result${hits.length === 1 ? "" : "s"}` : "Nothing found";
+  if (isWhole) said.textContent = count(found);
   dialog.toggleAttribute("data-searched", isWhole);
 };
 
