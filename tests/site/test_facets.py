@@ -208,6 +208,16 @@ def test_a_phone_shows_the_facets_in_a_disclosure(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("width", [390, 800])
+def test_what_is_found_keeps_a_distance_from_the_facets_above_it(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto("questions/")
+    facets, list_ = page.locator(".q-filter"), page.locator(".q-faceted h2, .q-faceted h3").first
+    expect(facets).to_be_visible()
+    bottom = facets.evaluate("facets => facets.getBoundingClientRect().bottom")
+    assert list_.evaluate("list => list.getBoundingClientRect().top") - bottom >= 10
+
+
 def test_of_thousands_of_hostile_values_a_few_are_drawn_as_text(page: Page) -> None:
     def spoil(route: Route) -> None:
         data = route.fetch().json()

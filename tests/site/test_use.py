@@ -88,11 +88,12 @@ def test_a_card_prints_as_it_is_folded(page: Page) -> None:
 
 def test_paper_is_light_and_bears_nothing_of_the_site_around_the_page(page: Page) -> None:
     page.emulate_media(media="print", color_scheme="dark")
-    for path in (CARD, "", "questions/", "experiments/", MODULE):
+    used = (".q-actions", ".q-copies", ".q-all", ".q-print", ".q-back", ".headerlink", ".md-code__nav")
+    for path in (f"{CARD}#why-not-sigmoid", "", "questions/", "experiments/", MODULE):
         page.goto(path)
         color = page.locator("h1").first.evaluate("one => getComputedStyle(one).color")
         assert max(map(int, re.findall(r"\d+", color)[:3])) < 60, path
-        for chrome in (".md-header", ".md-tabs", ".md-sidebar", ".md-footer", "form", ".md-content__button"):
+        for chrome in (".md-header", ".md-tabs", ".md-sidebar", ".md-footer", "form", ".md-content__button", *used):
             assert page.locator(f"{chrome}:visible").count() == 0, (path, chrome)
         assert page.locator('img[src$="#only-dark"]:visible').count() == 0
 
@@ -368,6 +369,59 @@ def test_a_flowchart_fits_the_page_that_it_is_on(page: Page) -> None:
         expect(shown).to_have_attribute("data-where", where)
         assert shown.evaluate("one => one.scrollWidth <= one.clientWidth")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+ARABIC = """cite: many2024
+idea: "الانتباه فقط (Attention) بدون RNN."
+implementation: null
+notes: |
+  Latin.
+
+  فقرة (Attention) أخرى RNN.
+questions:
+  - {id: why, ask: لماذا نقسم؟, asked: 2026-11-01}
+"""
+
+
+def test_a_card_may_be_in_arabic_have_hundreds_of_authors_and_a_single_question(
+    browser: Browser, tmp_path: Path
+) -> None:
+    base = Base(tmp_path)
+    authors = " and ".join(f"Author{number}, Ada" for number in range(300))
+    entry = f"@article{{many2024, title = {{الانتباه}}, author = {{{authors}}}, year = {{2024}}}}\n"
+    bibliography = SOUND["papers/references.bib"] + entry
+    base.write({**SOUND, "papers/references.bib": bibliography, "papers/many.yml": ARABIC})
+    built = base.quaere("build")
+    assert built.returncode == 0, built.stderr
+    with served(base.root / "site") as home, browser.new_context(viewport={"width": 390, "height": 844}) as phone:
+        page = phone.new_page()
+        page.goto(f"{home}papers/many/")
+        page.locator("details:has(> summary > #notes_) , details.q-fold").evaluate_all(
+            "folds => folds.forEach(fold => fold.open = true)"
+        )
+        # How far a text's first and last letter lie from the left.
+        places = """text => {
+            const walker = document.createTreeWalker(text, NodeFilter.SHOW_TEXT), range = document.createRange();
+            const letters = [];
+            while (walker.nextNode()) for (let at = 0; at < walker.currentNode.length; at += 1) {
+                range.setStart(walker.currentNode, at);
+                range.setEnd(walker.currentNode, at + 1);
+                if (/\\S/.test(range)) letters.push(range.getBoundingClientRect().left);
+            }
+            return [letters[0], letters.at(-1)];
+        }"""
+        for text, is_latin in ((".q-idea", False), ("p:text('فقرة')", False), ("p:text-is('Latin.')", True)):
+            first, last = page.locator(text).evaluate(places)
+            assert (first < last) is is_latin, text
+
+        page.reload()
+        expect(page.locator(".q-authors").first).to_contain_text("Ada Author19")
+        expect(page.get_by_text("Ada Author20")).to_be_hidden()
+        page.get_by_text("and 280 more authors").click()
+        expect(page.get_by_text("Ada Author299")).to_be_visible()
+        # There is nothing else to open.
+        expect(page.locator(".q-print")).to_be_visible()
+        expect(page.locator(".q-all")).to_be_hidden()
 
 
 LONG_TITLE = "A Title that Has No Colon and Goes on for Much Longer than a Phone Is Wide, as Titles of Papers Often Do"

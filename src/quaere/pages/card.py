@@ -10,12 +10,16 @@ from urllib.parse import quote
 
 from quaere.content import own_fields
 from quaere.content.bibliography.identifiers import doi_of_address
+from quaere.content.bibliography.reference import OTHERS, Name, in_one_line
 from quaere.content.model import Link, Paper
 from quaere.pages import lineage, result
 from quaere.pages.facets import READING
 from quaere.pages.related import related
 from quaere.pages.summary import Summary
 from quaere.pages.view import SECTIONS, View
+
+# Of more authors than the first number, as many as the second stand on a card; the others are folded.
+_MOST_AUTHORS, _FIRST_AUTHORS = 30, 20
 
 _LINK_KINDS = {
     "paper": "Paper",
@@ -40,7 +44,7 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
         "paper": paper,
         "card": card,
         "reserved": reserved,
-        "authors": paper.reference.credits,
+        **_authors(paper.reference.people),
         "addresses_of": list(_addresses(paper)),
         "reading": READING[card.reading.state] if card.reading else "",
         "module": library.module_of(paper),
@@ -54,6 +58,17 @@ def context(view: View, paper: Paper) -> dict[str, Any]:
         },
         "citations": _citations(view, paper),
         **result.of_paper(view, paper),
+    }
+
+
+def _authors(people: Sequence[Name]) -> dict[str, Any]:
+    """Return the authors in one line; of hundreds, the first ones and the others apart."""
+    first = len(people) if len(people) <= _MOST_AUTHORS else _FIRST_AUTHORS
+    others = people[first:]
+    return {
+        "authors": in_one_line(people[:first]),
+        "other_authors": in_one_line(others),
+        "other_authors_count": len(others) - (OTHERS in others),
     }
 
 

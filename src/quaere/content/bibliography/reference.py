@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,6 +43,11 @@ class Name:
 
 OTHERS = Name("et al.", is_literal=True)
 """Stands at the end of a list that is not whole."""
+
+
+def in_one_line(people: Sequence[Name]) -> str:
+    """Return names as they stand on a card; empty if there are none."""
+    return ", ".join(str(name) for name in people if name is not OTHERS) + " et al." * (OTHERS in people)
 
 
 _TITLES = ("title", "maintitle", "booktitle")
@@ -132,8 +137,7 @@ class Reference:
     @cached_property
     def credits(self) -> str:
         """The names of `people` in one line; empty if there are none."""
-        names = [str(name) for name in self.people if name is not OTHERS]
-        return ", ".join(names) + " et al." * (OTHERS in self.people)
+        return in_one_line(self.people)
 
     @property
     def short_credits(self) -> str:
