@@ -1,5 +1,6 @@
 """The verbs that change an author's files: what they write, what they refuse, and that nothing is lost on the way."""
 
+import ast
 import datetime
 import re
 import subprocess
@@ -53,6 +54,7 @@ def test_a_question_is_asked_under_an_id_made_of_its_words(base: Base) -> None:
             (),
             "pneumonoultramicroscopicsilicovolcanocon",
         ),
+        ("¿Qué es el œuvre de Schrödinger — größer?", (), "que-es-el-oeuvre-de"),
         ("What's GPT-4's context of 128k tokens, when all the words count?", (), "what-gpt-4-context-128k"),
     ],
 )
@@ -89,6 +91,27 @@ def test_the_skeleton_of_an_answer_in_code_is_broken_until_it_is_written(base: B
     written = (base.root / "reference_impl/toy.py").read_text()
     assert written.count("# Answers") == 1
     assert written.index("def why()") < written.index("def how()")
+
+
+@pytest.mark.parametrize("title", ['a"""; ran = True; """', '""""a""""', '"a" "b"', "a\\N b \\", 'a\\""" b'])
+def test_no_title_ends_the_docstring_of_the_module_that_an_answer_begins(base: Base, title: str) -> None:
+    made(base, cards.begin_topic(base.library(), title, slug="heads", tags=[]))
+    made(base, questions.ask(base.library(), "heads", "Why?", id=None, asked=DAY))
+    made(base, questions.answer_in_code(base.library(), "heads.why", {"reference_impl/__init__.py": ""}))
+    docstring, *others = ast.parse((base.root / "reference_impl/heads.py").read_text()).body
+    assert isinstance(docstring, ast.Expr)
+    assert ast.literal_eval(docstring.value) == f"{title}."
+    assert [type(one) for one in others] == [ast.FunctionDef]
+
+
+def test_an_answer_begins_in_a_module_with_a_byte_order_mark(base: Base) -> None:
+    text = '\ufeff"""Toy."""\n'
+    base.write({"reference_impl/toy.py": text, "reference_impl/__init__.py": ""})
+    card = base.root / "papers/toy.yml"
+    card.write_text(card.read_text().replace("implementation: null\n", ""))
+    texts = {"reference_impl/toy.py": text, "reference_impl/__init__.py": ""}
+    made(base, questions.answer_in_code(base.library(), "toy.why", texts))
+    assert (base.root / "reference_impl/toy.py").read_text().startswith(text)
 
 
 def test_tags_are_added_and_removed(base: Base) -> None:

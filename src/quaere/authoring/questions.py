@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
-from quaere.authoring import edit
+from quaere.authoring import edit, entries
 from quaere.authoring.changes import Change, Changes
 from quaere.content.model import Asked, Library, Paper
 from quaere.errors import MisuseError, Place, nearest
@@ -73,7 +73,8 @@ def id_of(question: str, taken: Iterable[str]) -> str:
     A question without a Latin letter is named by number: `question-2`.
     """
     taken = set(taken)
-    words = re.findall(r"[a-z0-9]+", re.sub(r"\$[^$]*\$|['’]\w*", "", question.casefold()))
+    plain = entries.without_accents(re.sub(r"\$[^$]*\$|['’]\w*", "", question)).casefold()
+    words = re.findall(r"[a-z0-9]+", plain)
     telling = [word for word in words if word not in _SMALL] or words
     base = ""
     for word in telling[:_WORDS]:
@@ -184,14 +185,20 @@ def answer_in_code(
         card = edit.append(card, ("questions", asked.index, "answers"), item, paper.file)
     changes.append(Change(paper.file, paper.source, card))
     title = paper.reference.title
-    head = before if before is not None else f'"""{title}{"" if title.endswith((".", "?", "!")) else "."}"""\n'
+    head = before if before is not None else _docstring(f"{title}{'' if title.endswith(('.', '?', '!')) else '.'}")
     text = f"{head.rstrip()}\n" + ("" if re.search(r"^# Answers$", head, re.MULTILINE) else "\n\n# Answers\n")
     text += _skeleton(asked, f"{package}.{file[len(package) + 1 : -3].replace('/', '.')}", text)
     return Changes.of(f"wrote the skeleton of an answer to {id} in {file}", [*changes, Change(file, before, text)])
 
 
+def _docstring(sentence: str) -> str:
+    """Return a module's docstring. A title, which may be anybody's, must not end it and go on as code."""
+    return '"""' + re.sub(r'\\|"(?="")', r"\\\g<0>", sentence) + '"""\n'
+
+
 def _skeleton(asked: Asked, module: str, text: str) -> str:
-    names = {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    tree = ast.parse(text.removeprefix("\ufeff"))
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     base = re.sub(r"^(?=\d)", "_", asked.question.id.replace("-", "_"))
     name = next(name for n in range(len(names) + 2) if (name := base + "_" * n) not in names)
     # Its doctest fails, so that nothing counts as shown before it is.
