@@ -101,8 +101,6 @@ def init(
 
 def _wrong_in(root: Path, *, reads_mkdocs: bool) -> list[AuthorError]:
     """Return what is wrong with what was in a folder before it became a knowledge base."""
-    from quaere.errors import AuthorError, Faults
-
     base = _find(root)
     library, faults = base.check()
     # Without what builds a site, the build tells.
@@ -110,12 +108,8 @@ def _wrong_in(root: Path, *, reads_mkdocs: bool) -> list[AuthorError]:
         if reads_mkdocs:
             from quaere.site import defaults
 
-            try:
-                defaults.load(root, library, root / "site", root / base.settings.docs)
-            except AuthorError as error:
-                faults.append(error)
-            except Faults as several:
-                faults += several.errors
+            # The folder may be anybody's: nothing in it is run.
+            faults += defaults.problems(root, library)
     return faults
 
 
@@ -649,11 +643,23 @@ def _done(base: Project, make: Callable[[Library], Changes], dry_run: bool, as_j
 
     with contextlib.nullcontext() if dry_run else changes.alone(base.root):
         made = make(_library(base))
+        _must_be_readable(base, made)
         if not dry_run:
             changes.apply(base.root, made)
     _tell(made, dry_run, as_json)
     if not dry_run:
         _warn(base, made)
+
+
+def _must_be_readable(base: Project, made: Changes) -> None:
+    """Refuse to write a card that could not be read: no other verb would work until it is mended by hand."""
+    from quaere.content.cards import faults_of
+    from quaere.errors import MisuseError, Place
+
+    for change in made.files.values():
+        if posixpath.dirname(change.file) == base.settings.papers and change.after is not None:
+            for fault in faults_of(change.after.encode(), change.file):
+                raise MisuseError(Place(""), f"this can't stand on a card: {fault.problem}", fault.hint)
 
 
 def _warn(base: Project, made: Changes) -> None:

@@ -723,6 +723,24 @@ def test_several_processes_show_the_result_once(toy: Base) -> None:
 # Verbs that change files
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("ask", "toy", "Why \x07?"), "the control character U+0007 is not allowed\n  hint: remove it"),
+        (("answer", "toy.how", "A\x0cB", "--add"), "the control character U+000C is not allowed\n  hint: remove it"),
+        (("topic", "Heads \x01"), "the control character U+0001 is not allowed\n  hint: remove it"),
+        (("tag", "toy", "a", ""), "the text is empty\n  hint: fill it in, or remove the key"),
+    ],
+)
+def test_no_verb_writes_a_card_that_no_verb_could_read(
+    base: Base, call: Call, words: tuple[str, ...], problem: str
+) -> None:
+    before = base.files()
+    for option in (), ("--dry-run",):
+        assert call(*words, *option) == Result(2, "", f"this can't stand on a card: {problem}\n")
+    assert {path: told for path, told in base.files().items() if not path.startswith(".quaere")} == before
+
+
 def test_a_verb_shows_its_changes_makes_them_and_tells_them_as_json(base: Base, call: Call) -> None:
     before = base.files()
     shown = call("ask", "toy", "Which way?", "--asked", "2026-01-02", "--dry-run")

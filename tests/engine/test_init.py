@@ -105,6 +105,23 @@ def test_what_is_there_stays_and_is_put_to_use(empty: Base) -> None:
     assert "reference_impl" not in {Path(name).parts[0] for name in after}
 
 
+def test_nothing_that_a_folder_brings_is_run(empty: Base) -> None:
+    ran = f"open({str(empty.root / 'ran')!r}, 'w')"
+    called = f'!!python/object/apply:eval ["{ran}"]'
+    named = "!!python/name:material.extensions.emoji.twemoji"
+    empty.write({"evil.py": f"{ran}\n", "parent.yml": f"extra: {{b: {called}}}\n"})
+    for settings in (
+        f"site_name: {called}\nextra:\n  a: {named} \n  b: !ENV [A, b]\n",
+        "site_name: Mine\nhooks: [evil.py]\n",
+        "site_name: Mine\nINHERIT: parent.yml\n",
+    ):
+        empty.write({"mkdocs.yml": settings})
+        told = empty.quaere("init")
+        assert (told.returncode, told.stderr) == (0, "")
+        assert "to mend" not in told.stdout
+    assert not (empty.root / "ran").exists()
+
+
 def test_cards_that_are_there_get_what_they_lack(base: Base) -> None:
     (base.root / "papers/references.bib").rename(base.root / "own.bib")
     made = init(base)

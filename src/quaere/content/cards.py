@@ -95,6 +95,16 @@ def read(
     return drafts, frozenset(unsound), faults
 
 
+def faults_of(data: bytes, file: str) -> list[CardError]:
+    """Return what is wrong with a card by itself, as it stands in a file or would; nothing for what is no card."""
+    if not _is_card(file):
+        return []
+    try:
+        return _drafted(data, "", file)[1]
+    except CardError as error:
+        return [error]
+
+
 def _drafted(data: bytes, origin: str, file: str) -> tuple[Draft | None, list[CardError]]:
     """Read a card, if it is valid, and its errors.
 

@@ -18,7 +18,7 @@ from mkdocs.utils.yaml import get_yaml_loader
 
 from quaere.content import addresses, files
 from quaere.content.model import Library
-from quaere.errors import ConfigError, Faults, Place
+from quaere.errors import AuthorError, ConfigError, Faults, Place
 
 FILE = "mkdocs.yml"
 _THEME = "material"
@@ -48,19 +48,8 @@ def load(root: Path, library: Library, site: Path, docs: Path) -> MkDocsConfig:
         ConfigError: mkdocs.yml is no YAML, or leaves out what the pages need.
         Faults: MkDocs refuses settings.
     """
-    own, written = _read(root, FILE)
-    known = yaml.load((package_files("quaere.site") / FILE).read_text(encoding="utf-8"), get_yaml_loader())
-    known |= {"site_name": root.name, "nav": _navigation(library)}
-    if own.get("repo_url"):
-        known["edit_uri"] = f"edit/main/{library.settings.docs}/"
-    if "plugins" in own:
-        own["plugins"] = {name: options for name, options in _named(own["plugins"]).items() if name not in _SEARCHES}
-        known["plugins"] = {name: _named(known["plugins"]).get(name) for name in own["plugins"]}
-    merged = _merged(known, own)
-    merged["plugins"] = [{name: options or {}} for name, options in _named(merged["plugins"]).items()]
-    _check(merged, written)
-    if faults := list(_of_files(root, merged, written)):
-        raise Faults(faults)
+    # MkDocs' own loader, which builds whatever its tags name: this file is trusted, as its hooks are.
+    merged, written = _settings(root, library, get_yaml_loader())
     config = MkDocsConfig(config_file_path=str(root / FILE))
     config.load_dict({**merged, "docs_dir": str(docs), "site_dir": str(site)})
     try:
@@ -74,6 +63,40 @@ def load(root: Path, library: Library, site: Path, docs: Path) -> MkDocsConfig:
             ConfigError(_place(written, name), f"{name}: {without_trace(str(error))}") for name, error in errors
         )
     return config
+
+
+def problems(root: Path, library: Library) -> list[AuthorError]:
+    """Return what is seen to be wrong in mkdocs.yml while nothing in it runs: no hook, no plugin, and no tag of Python.
+
+    What only MkDocs can tell, the build tells.
+    """
+    inert = get_yaml_loader(yaml.SafeLoader)
+    inert.add_multi_constructor("tag:yaml.org,2002:python/", lambda _loader, named, _node: named)
+    try:
+        _settings(root, library, inert)
+    except Faults as several:
+        return [*several.errors]
+    except ConfigError as error:
+        return [error]
+    return []
+
+
+def _settings(root: Path, library: Library, loader: Any) -> tuple[dict[str, Any], str]:
+    """Return the settings of a site, checked as far as MkDocs does not, and the text of mkdocs.yml."""
+    own, written = _read(root, FILE, loader)
+    known = yaml.load((package_files("quaere.site") / FILE).read_text(encoding="utf-8"), get_yaml_loader())
+    known |= {"site_name": root.name, "nav": _navigation(library)}
+    if own.get("repo_url"):
+        known["edit_uri"] = f"edit/main/{library.settings.docs}/"
+    if "plugins" in own:
+        own["plugins"] = {name: options for name, options in _named(own["plugins"]).items() if name not in _SEARCHES}
+        known["plugins"] = {name: _named(known["plugins"]).get(name) for name in own["plugins"]}
+    merged = _merged(known, own)
+    merged["plugins"] = [{name: options or {}} for name, options in _named(merged["plugins"]).items()]
+    _check(merged, written)
+    if faults := list(_of_files(root, merged, written)):
+        raise Faults(faults)
+    return merged, written
 
 
 @dataclass(frozen=True)
@@ -137,12 +160,13 @@ def _inherited(root: Path, file: str) -> Iterator[tuple[str, str]]:
         file = posixpath.normpath(posixpath.join(posixpath.dirname(file), found[1])) if found else file
 
 
-def _read(root: Path, file: str, below: tuple[str, ...] = ()) -> tuple[dict[str, Any], str]:
+def _read(root: Path, file: str, loader: Any, below: tuple[str, ...] = ()) -> tuple[dict[str, Any], str]:
     """Return the settings of a file over those that it inherits, and its text; empty without one.
 
     Args:
         root: The folder of the knowledge base.
         file: The file, from there.
+        loader: What builds values of its YAML.
         below: The files that inherit it.
     """
     data = files.read(root, file, ConfigError)
@@ -153,8 +177,7 @@ def _read(root: Path, file: str, below: tuple[str, ...] = ()) -> tuple[dict[str,
         raise faults[0]
     try:
         _measure(text, file)
-        # MkDocs' own loader, which builds whatever its tags name: this file is trusted, as its hooks are.
-        settings = yaml.load(text, Loader=get_yaml_loader())
+        settings = yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
@@ -182,7 +205,7 @@ def _read(root: Path, file: str, below: tuple[str, ...] = ()) -> tuple[dict[str,
             raise ConfigError(place, f"`{parent}` inherits from this file", "remove INHERIT from one of them")
         if not (root / path).exists():
             raise ConfigError(place, f"there is no file `{parent}`", "write its path from the folder of this file")
-        settings = _merged(_read(root, path, (file, *below))[0], settings)
+        settings = _merged(_read(root, path, loader, (file, *below))[0], settings)
     return settings, text
 
 
