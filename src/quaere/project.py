@@ -76,7 +76,7 @@ class Project:
             if settings or (root / Settings().papers).is_dir():
                 changes.complete(root)  # of a command that was killed
                 return cls(root, settings or Settings(), shows_private)
-        problem, hint = "no knowledge base here", "go to a folder with `papers/`, or name one with --project"
+        problem, hint = "no knowledge base here", "make one with `quaere init`, or name one with --project"
         raise MisuseError(Place(str(folder), 0), problem, hint)
 
     def again(self) -> Project:

@@ -120,6 +120,28 @@ def test_items_of_csl_json_and_records_of_ris_become_entries(base: Base) -> None
 
 
 @pytest.mark.parametrize(
+    ("parts", "fields"),
+    [
+        ([["2014", "5"]], {"year": "2014", "month": "may"}),
+        ([[2014, 13]], {"note": "2014-13"}),
+        ([["2014", "spring"]], {"year": "2014-spring"}),
+        ([[2014, 5], ["later"]], {"year": "2014-5/later"}),
+        ([[None]], {}),
+        ([], {}),
+    ],
+)
+def test_parts_that_are_no_date_are_kept_as_they_are_written(base: Base, parts: object, fields: dict[str, str]) -> None:
+    added(base, json.dumps([{"id": "sooner", "type": "book", "title": "Sooner", "issued": {"date-parts": parts}}]))
+    entry = bib(base).partition("{sooner,")[2]
+    assert dict(re.findall(r"(year|month|note) += \{?([^{},]+)", entry)) == fields
+
+
+def test_json_that_nests_too_deep_is_told_with_its_file() -> None:
+    (unread,) = texts.read("[" * 100_000, "in.json").unread
+    assert (unread.place.file, unread.problem) == ("in.json", "it nests too deep to be read")
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("", "this is empty"),

@@ -238,6 +238,9 @@ QUESTIONS = [
     ("- [ ] Q: Why scale?", [("Why scale?", "")]),
     ("- [x] Why scale?", [("Why scale?", "")]),  # a ticked box answers nothing
     ("- [ ] Why scale? The variance would grow.", [("Why scale?", "The variance would grow.")]),
+    ("- [ ] Why scale? #question #to/ask ^ab-1", [("Why scale? #question #to/ask ^ab-1", "")]),
+    ("- [x] Q: Why scale? #question", [("Why scale? #question", "")]),
+    ("- [ ] Why scale? #2 says it.", [("Why scale?", "#2 says it.")]),
     ("Q: Why scale? A: The variance grows.", [("Why scale?", "The variance grows.")]),
     ("Q: Why scale?\nA: The variance grows.", [("Why scale?", "The variance grows.")]),
     ("**Q1:** Why scale?\n\n**A1:** The variance grows.\nA lot.", [("Why scale?", "The variance grows.\nA lot.")]),

@@ -32,7 +32,7 @@ def test_a_folder_outside_any_knowledge_base_is_a_misuse(tmp_path: Path) -> None
     with pytest.raises(MisuseError) as caught:
         Project.find(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: no knowledge base here\n  hint: go to a folder with `papers/`, or name one with --project"
+        f"{tmp_path}: no knowledge base here\n  hint: make one with `quaere init`, or name one with --project"
     )
 
 

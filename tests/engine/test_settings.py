@@ -229,3 +229,9 @@ def test_what_python_does_not_read_is_no_traceback(base: Base, text: str) -> Non
     assert base.report() == ""
     base.write({"pyproject.toml": f"[tool.quaere]\n{text}"})
     assert base.report().startswith("pyproject.toml:")
+
+
+def test_a_byte_order_mark_before_the_settings_is_told(base: Base) -> None:
+    base.write({"pyproject.toml": "\ufeff[tool.quaere]\n"})
+    told = "pyproject.toml:1:1: the file starts with a byte-order mark\n  hint: save it as UTF-8 without BOM"
+    assert base.report().strip() == told

@@ -125,6 +125,9 @@ def read(file: Path) -> Settings | None:
             return None
         if isinstance(error, RecursionError):
             raise ConfigError(Place(str(file)), "not TOML: it nests too deep") from None
+        if text.startswith("\ufeff"):
+            problem, hint = "the file starts with a byte-order mark", "save it as UTF-8 without BOM"
+            raise ConfigError(Place(str(file), 1, 1), problem, hint) from None
         problem, *place = re.split(r" \(at line (\d+), column (\d+)\)", str(error))
         line, column = map(int, place[:2] or (text.count("\n") + 1, 1))
         problem, hint = f"not TOML: {problem[:1].lower()}{problem[1:]}", "look at the quotes and brackets of this line"

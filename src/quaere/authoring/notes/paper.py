@@ -46,6 +46,8 @@ _INLINE_ANSWER = re.compile(r"\s+(?:[-–—>]+\s*)?(?:\*\*|__)?(?:A|Answer|答)
 _CHORE = re.compile(r"(?:todo|to-do|fixme|xxx)\b", re.IGNORECASE)
 _ENDS = re.compile(r"[?？]+[\s)\]\"'”’*_]*$")
 _FIRST = re.compile(r"^(?P<ask>.*?[?？]+[)\"'”’]*)(?:\s+|(?<=？))(?P<rest>\S.*)$", re.DOTALL)
+# Tags of Obsidian and Logseq, and the name of a block, behind a question: they are no answer to it.
+_MARKS = re.compile(r"(?:(?:#[^\W\d][\w/-]*|\^[\w-]+)(?:\s+|$))+")
 _STATES = (
     ("to-read", r"to[ -]?read|toread|unread|not (?:yet )?(?:read|started)|todo|to[ -]do|queued?|backlog|"
                 r"want to read|inbox|待读|未读|想读"),
@@ -696,7 +698,7 @@ class _Reading:
             if parts := _INLINE_ANSWER.split(ask, maxsplit=1)[1:]:
                 ask, rest = ask[: len(ask) - len(parts[0])], parts[0]
                 ask = _INLINE_ANSWER.sub("", ask).strip() or ask
-            elif (first := _FIRST.match(ask)) and not _ENDS.search(first["rest"]):
+            elif (first := _FIRST.match(ask)) and not (_ENDS.search(first["rest"]) or _MARKS.fullmatch(first["rest"])):
                 ask, rest = first["ask"], first["rest"]
             return None if self._is_template(links.plain(ask)) else (ask, rest)
         if _CHORE.match(words) or self._is_template(links.plain(words).strip("*_ ")):
@@ -706,7 +708,7 @@ class _Reading:
         if _ENDS.search(words) and is_alone and not re.search(r"^[^?？]*\([^()]*[?？]+\)\W*$", words):
             return words, ""
         if line.kind is Kind.BULLET and (is_section or is_task) and (first := _FIRST.match(words)):
-            return first["ask"], first["rest"]
+            return (words, "") if _MARKS.fullmatch(first["rest"]) else (first["ask"], first["rest"])
         if is_section and not is_mixed and not is_task and line.kind is Kind.BULLET and line.depth == depth:
             return words, ""
         return None

@@ -90,6 +90,9 @@ def read(text: str, file: str) -> Iterator[Made | Unread]:
         # What stands before the fault can be read.
         yield from _before_the_fault(text, file, error)
         return
+    except RecursionError:
+        yield Unread(Place(file, 1, 1), "it nests too deep to be read", text)
+        return
     if isinstance(whole, list):
         items: Iterable[object] = whole
     elif isinstance(whole, dict) and isinstance(whole.get("items"), list):
@@ -257,13 +260,20 @@ def _is_date(part: list[int]) -> bool:
     return True
 
 
+def _unread_parts(date: Mapping[str, Any]) -> str:
+    """Return the parts of a date that is none, as they are written."""
+    parts = date.get("date-parts")
+    sides = [part for part in parts if isinstance(part, list)] if isinstance(parts, list) else []
+    return "/".join(filter(None, ("-".join(str(one) for one in side if one not in (None, "")) for side in sides)))
+
+
 def _edtf(date: Mapping[str, Any] | str) -> str:
     """Return a date as BibLaTeX has it, or the words in its place."""
     parts = _date_parts(date)
     if not isinstance(date, Mapping):
         return date
     if not parts:
-        return _words(date.get("raw") or date.get("literal"))
+        return _words(date.get("raw") or date.get("literal")) or _unread_parts(date)
     sign = "~" if date.get("circa") else ""
     season = str(date.get("season", ""))
     sides = []
