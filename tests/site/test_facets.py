@@ -1,6 +1,7 @@
 """Facets: the address, back and forward, counts, the keyboard, a phone, no JavaScript; here and in a large library."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, quote
@@ -108,6 +109,8 @@ def test_what_is_chosen_stands_in_the_address_and_counts_say_what_a_value_would_
 
     box(page, "affiliation", "Google Brain Tokyo").uncheck()
     expect(box(page, "affiliation", "family:Google")).not_to_be_checked()
+    # A family of which some are chosen says so.
+    assert box(page, "affiliation", "family:Google").evaluate("box => box.indeterminate")
     assert "family" not in query(page)
     assert "affiliation=Google+Brain&" in f"{query(page)}&"
     page.get_by_role("button", name="Show all papers").click()
@@ -116,7 +119,7 @@ def test_what_is_chosen_stands_in_the_address_and_counts_say_what_a_value_would_
 
 
 def test_several_values_of_a_facet_are_or_and_words_and_orders_are_kept_in_one_step(
-    page: Page, library: Library
+    page: Page, library: Library, states: dict[str, State]
 ) -> None:
     page.goto("papers/?tag=RNN&tag=BERT")
     either = papers_with(library, tag="RNN") | papers_with(library, tag="BERT")
@@ -132,6 +135,14 @@ def test_several_values_of_a_facet_are_or_and_words_and_orders_are_kept_in_one_s
     expect(page).to_have_url(re.compile(r"\?tag=RNN&tag=BERT&sort=title$"))
     expect(page.locator("input[name=text]")).to_have_value("")
     expect(titles(page)).to_have_count(len(either))
+    page.goto("papers/?sort=open")
+    waiting = Counter(one.paper.slug for one in library.questions.values() if states[one.id] is State.OPEN)
+    card = page.locator(".q-found .q-card").first
+    expect(card.locator(".q-badge[data-state=open]")).to_have_text(f"{max(waiting.values())} open")
+    expect(card.locator(".q-published")).not_to_be_empty()
+    tag = card.locator(".q-tag").first
+    assert parse_qs(str(tag.get_attribute("href"))[1:]) == {"tag": [tag.inner_text()]}
+    expect(facet(page, "implemented").locator("li").first).to_contain_text("implemented here")
 
 
 def _words(library: Library, titles: set[str]) -> Iterator[str]:
@@ -187,6 +198,9 @@ def test_the_keyboard_alone_chooses_and_keeps_its_place(page: Page) -> None:
     # A value that is none of the first ones is found by name.
     page.keyboard.press("Shift+Tab")
     page.get_by_label("Find in Tag").focus()
+    # In a field, a slash is a letter and no key of the search.
+    page.keyboard.type("/")
+    page.keyboard.press("Backspace")
     page.keyboard.type("kernel")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")

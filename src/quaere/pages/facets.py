@@ -71,8 +71,8 @@ def papers(view: View) -> dict[str, Any]:
     papers = list(view.summaries.values())
     years = sorted({one.year for one in papers if one.year is not None}, reverse=True)
     chosen: dict[str, list[Sequence[str]]] = {
-        "tag": [one.tags for one in papers],
-        # What a topic can't have, it does not lack.
+        # What a topic can't have, or need not, it does not lack.
+        "tag": [one.tags if one.is_topic else one.tags or ("",) for one in papers],
         "affiliation": [() if one.is_topic else one.affiliations or ("",) for one in papers],
         "year": [() if one.is_topic else (str(one.year or ""),) for one in papers],
         "reading": [() if one.is_topic else (one.reading,) for one in papers],
@@ -95,6 +95,7 @@ def papers(view: View) -> dict[str, Any]:
         "outcome": [outcome.value for outcome in Outcome],
     }
     labels: dict[str, Mapping[str, str]] = {
+        "tag": {"": "none"},
         "affiliation": {"": "none"},
         "year": {"": "unknown"},
         "reading": READING,

@@ -53,8 +53,7 @@ const LISTS = {
         const card = make("div", { class: "q-card" }, make("h2", {}, link));
         if (cited) card.append(make("p", { class: "q-published" }, cited));
         card.append(makeShown("p", {}, idea));
-        const tags = choices[n][0].flatMap((value) => {
-          const tag = facets[0].values[value];
+        const tags = choices[n][0].map((value) => facets[0].values[value]).filter(Boolean).flatMap((tag) => {
           return [make("a", { class: "q-tag", href: `?${new URLSearchParams({ tag })}` }, tag), " "];
         });
         if (tags.length) card.append(make("p", {}, ...tags));
