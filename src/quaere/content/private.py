@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 from quaere.content import addresses
 from quaere.content.markdown import is_relative
@@ -131,6 +134,12 @@ def _own_attachments(library: Library, papers: Mapping[str, Paper], hidden: set[
 
     names = hidden | {old for slug in hidden for old in library.papers[slug].card.formerly}
     in_folders = {path for path in library.attachments if path.split("/")[1:2] and path.split("/")[1] in names}
-    pages = "\n".join(library.docs.values())
-    by_hand = {path for path in library.attachments if path.rpartition("/")[2] in pages}
-    return (linked(library.papers) | in_folders) - linked(papers) - by_hand
+    own = (linked(library.papers) | in_folders) - linked(papers)
+    return {path for path in own if not any(_is_named(path, *page) for page in library.docs.items())}
+
+
+def _is_named(path: str, page: str, text: str) -> bool:
+    """Return whether a hand-written page leads to a file, in Markdown or in HTML; one named alike is another."""
+    written = re.escape(posixpath.relpath(path, posixpath.dirname(page) or "."))
+    # In HTML, an address leads from where the page is in the site.
+    return re.search(rf"(?<![\w./-]){written}|(?<=\./){re.escape(path)}", unquote(text)) is not None
