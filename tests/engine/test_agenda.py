@@ -43,11 +43,14 @@ def test_a_question_counts_its_days_times_the_cards_that_wait_for_it(base: Base)
             "papers/root.yml": card(asked("young", "2026-02-05")),
             "papers/leaf.yml": card("builds_on: [root]"),
             "papers/twig.yml": card("builds_on: [leaf]", asked("newest", "2026-02-10")),
+            "papers/ahead.yml": card(asked("next", "2026-02-11")),
         }
     )
     assert [(task.name, task.days, task.rests) for task in of(base, Kind.OPEN)] == [
         ("root.young", 5, 2),
         ("toy.old", 10, 0),
+        # Asked where the next day had begun.
+        ("ahead.next", 0, 0),
         ("twig.newest", 0, 0),
     ]
 
@@ -55,12 +58,12 @@ def test_a_question_counts_its_days_times_the_cards_that_wait_for_it(base: Base)
 def test_cards_that_build_on_each_other_in_a_circle_are_counted_once(base: Base) -> None:
     base.write(
         {
-            "papers/one.yml": card("builds_on: [two]"),
+            "papers/one.yml": f"{BARE}builds_on: [two]\n",
             "papers/two.yml": f"{BARE}builds_on: [one]\n",
         }
     )
     library, _ = base.project.read()
-    assert [task.rests for task in tasks(library, {}, DAY) if task.kind is Kind.NO_IDEA] == [1]
+    assert [task.rests for task in tasks(library, {}, DAY) if task.kind is Kind.NO_IDEA] == [1, 1]
 
 
 def test_what_is_being_read_comes_first_and_a_card_without_an_idea_is_named(base: Base) -> None:

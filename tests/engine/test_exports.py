@@ -1,6 +1,7 @@
 """What the site offers to other programs: nothing of the library is lost on the way."""
 
 import dataclasses
+import datetime
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from benchmarks import generated as generate
 from quaere.content import model, wikilinks
 from quaere.content.bibliography.bibtex import Bibliography
+from quaere.content.bibliography.reference import OTHERS, Name
 from quaere.content.model import Card, Claim, Library, Paper, Question
 from quaere.content.results import Result
 from quaere.pages import dump, exports, render
@@ -274,6 +276,39 @@ def test_zotero_is_told_a_paper_in_its_own_words(view: View, slug: str, expected
 def test_zotero_is_told_what_a_paper_is(kind: str, fields: dict[str, str], expected: str) -> None:
     told = parse_qs(exports.coins(reference("a", kind, (), title="T", year="2020", **fields)))
     assert told["rft.type"] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "expected"),
+    [
+        ("misc", {"eprint": "1706.03762", "archiveprefix": "arXiv"}, {"rft_id": "https://arxiv.org/abs/1706.03762"}),
+        (
+            "misc",
+            {"eprint": "1706.03762", "archiveprefix": "arXiv", "doi": "10.1000/a"},
+            {"rft_id": "info:doi/10.1000/a"},
+        ),
+        ("book", {"publisher": "Press"}, {"rft.pub": "Press", "rft.btitle": "T"}),
+        ("article", {"journal": "Annals", "volume": "3", "pages": "1--2"}, {"rft.volume": "3", "rft.pages": "1--2"}),
+    ],
+)
+def test_zotero_is_told_where_a_paper_is_and_by_whom(
+    kind: str, fields: dict[str, str], expected: dict[str, str]
+) -> None:
+    told = parse_qs(
+        exports.coins(reference("a", kind, (Name("Doe", "Jane"), OTHERS), title="T", year="2020", **fields))
+    )
+    assert {name: told[name] for name in expected} == {name: [value] for name, value in expected.items()}
+    assert told.get("rft.au", told.get("rft.creator")) == ["Jane Doe"]
+
+
+def test_a_card_as_markdown_says_who_asked_who_answered_and_where_a_quote_stands() -> None:
+    asked = small.question(
+        "why", by="Ann", answers=({"text": "So.", "by": "Ben", "answered": datetime.date(2026, 2, 1)},)
+    )
+    card = small.paper("red", questions=(asked,), quotes=({"text": "No.", "page": "4"},))
+    text = exports.markdown(small.view(small.library(card)), card)
+    assert "(answered, asked 2026-01-31 by Ann)\n\nAnswered: Ben, 2026-02-01\n\nSo." in text
+    assert "No.\n```\n\n(4)" in text
 
 
 def test_a_card_as_markdown_says_what_else_the_card_does() -> None:

@@ -1,15 +1,17 @@
 """What the lists are filtered by, long lists, and the board."""
 
+import dataclasses
 import datetime
 import json
 import re
 from collections import Counter
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
 from quaere.content import addresses
-from quaere.content.model import Library
+from quaere.content.model import Card, Library
 from quaere.content.settings import Settings
 from quaere.pages import board, facets, lists, parts, render
 from tests.engine.test_pages import (
@@ -58,7 +60,7 @@ def several() -> Library:
 
 def test_papers_are_chosen_by_what_their_cards_say() -> None:
     assert counted(several(), "papers") == {
-        "tag": {"light": 2, "warm": 1},
+        "tag": {"light": 2, "warm": 1, "": 2},
         "affiliation": {"Google Brain": 1, "Google Japan": 1, "Google": 1, "École": 1, "": 1},
         "year": {"2020": 1, "2021": 2, "": 1},
         "reading": {"": 1, "to-read": 1, "read": 2},
@@ -70,7 +72,7 @@ def test_papers_are_chosen_by_what_their_cards_say() -> None:
 
 def test_the_most_frequent_values_come_first_and_those_with_an_order_in_theirs() -> None:
     values = {one["name"]: one["values"] for one in data(several(), "papers")["facets"]}
-    assert values["tag"] == ["light", "warm"]
+    assert values["tag"] == ["light", "warm", ""]
     assert values["affiliation"][-1] == ""
     assert values["year"] == ["2021", "2020", ""]
     assert values["reading"] == ["to-read", "read", ""]
@@ -115,6 +117,9 @@ def test_the_texts_stand_in_the_order_of_the_choices() -> None:
         ["held", "changed", "failed", "unasked", "said"],
     ]
     (red,) = [one for one in data(of, "papers-texts")["items"] if one[0] == "red"]
+    assert red[2:5] == ["Doe and Roe · 2020 · Annals", "An idea.", "Jane Doe, Rik Roe"]
+    # Of blue and of red, for the order by open questions.
+    assert data(of, "papers")["open"] == [0, 1]
     assert dict(zip(data(of, "papers-texts")["states"], red[5], strict=True)) == {
         "demonstrated": 1,
         "answered": 1,
@@ -279,6 +284,18 @@ def test_the_board_tells_what_the_cards_lack() -> None:
     ]
     assert "../papers/whole/" not in made.links()
     assert "../papers/bare/" in made.links()
+
+
+def test_what_a_section_of_the_board_links_to_is_what_stands_in_it() -> None:
+    bare = paper("bare", claims=({"id": "big", "says": "It is big.", "where": "1", "reported": "9"},))
+    topic = dataclasses.replace(paper("about"), card=Card.model_validate({"title": "About"}))
+    of = library(*several().papers.values(), bare, topic)
+    sections = [one for one in board.context(view(of))["missing"] if one.query]
+    assert len(sections) == 4
+    counts = counted(of, "papers")
+    for section in sections:
+        ((facet, value),) = parse_qsl(section.query.removeprefix("?"), keep_blank_values=True)
+        assert counts[facet][value] == len(section.rows), section.title
 
 
 def test_a_stale_result_is_told_by_its_size() -> None:

@@ -109,7 +109,12 @@ def test_an_entry_tells_of_an_event_with_its_date_its_page_and_its_text() -> Non
     assert held.link == f"{SITE}papers/red/#held"
     assert "Because." in held.content[0].value
     assert [tag.term for tag in held.tags] == ["answered", "Warm colors", "light"]
-    assert "It is <em>so</em>." in found["Answered: Why said?"].content[0].value
+    said = found["Answered: Why said?"].content[0].value
+    assert "It is <em>so</em>." in said
+    # In words, since a reader of feeds shows no colors.
+    assert "Shown by code, about <a" in held.content[0].value
+    assert "An answer in prose, about <a" in said
+    assert Reading(found["Paper: On blue"].content[0].value).text == "Doe and Roe · 2021 · Annals An idea."
 
 
 def test_a_feed_of_one_kind_tells_of_that_alone() -> None:
@@ -125,6 +130,8 @@ def test_a_feed_of_a_tag_tells_of_its_papers_alone() -> None:
     found = made(small())
     assert "Paper: On blue" not in entries(found["feeds/tag-warm-colors.xml"])
     assert {"Paper: On blue", "Paper: Red: a color"} <= set(entries(found["feeds/tag-light.xml"]))
+    links = {link.rel: link.href for link in feedparser.parse(found["feeds/tag-warm-colors.xml"].encode()).feed.links}
+    assert links == {"self": f"{SITE}feeds/tag-warm-colors.xml", "alternate": f"{SITE}tags/#warm-colors"}
 
 
 def test_without_git_an_event_has_the_date_of_its_question() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from quaere.content.model import Verdict
 from quaere.content.states import State
-from quaere.pages import dump, render, seen
+from quaere.pages import dump, render, search, seen
 from quaere.pages.view import View
 from tests.engine.conftest import Base
 from tests.engine.test_private import said
@@ -107,7 +107,7 @@ def test_a_page_tells_the_papers_words_from_the_authors_and_who_answered(full: B
     assert "Maker, §3.2" in page
     assert "One line.\nAnother line." in page
     assert 'asked 2026-01-31 by <span class="q-name">Ann Maker</span>' in page
-    assert 'Answered by <span class="q-name">Ben Reader</span>' in page
+    assert 'Answered by <span class="q-name">Ben Reader</span>, <time datetime="2026-02-01">2026-02-01</time>' in page
     assert page.count('<p class="q-where">Answered by') == 2
     assert "2 answers in code, of which the worst counts" in page
 
@@ -126,9 +126,12 @@ def test_what_became_of_a_paper_is_said_wherever_it_stands(full: Base) -> None:
     shown = view(full)
     pages, files = render.pages(shown), render.files(shown)
     assert "This paper was superseded</strong> by <a" in pages["papers/toy.md"].body
-    assert "See the erratum." in pages["papers/toy.md"].body
+    assert '</a>, <time datetime="2024-05-06">2024-05-06</time>. See the erratum.' in pages["papers/toy.md"].body
     for path in ("papers/index.md", "index.md"):
-        assert "superseded" in pages[path].body, path
+        assert '<span class="q-fate">superseded by Other</span>' in pages[path].body, path
+    found = search.read_page(shown, pages["papers/toy.md"], 0)
+    assert found
+    assert "2020 · superseded" in found.entry.name
     assert "superseded" in files["assets/data/papers-texts.json"].decode()
     assert "This paper was superseded by Other, 2024-05-06. See the erratum." in files["assets/cards/toy.md"].decode()
     (toy,) = [one for one in json.loads(files["library.json"])["papers"] if one["slug"] == "toy"]

@@ -1,5 +1,6 @@
 """Addresses, links and evidence outlive the renaming of a card or a question."""
 
+import dataclasses
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -170,6 +171,12 @@ def test_the_former_address_of_a_card_leads_on_with_and_without_a_script(has_fol
     assert {one for one in files if one.startswith("papers/")} == {
         path.replace("rouge", old) for old in ("rouge", "scarlet", "azure")
     }
+
+
+def test_a_page_written_by_hand_keeps_the_former_address_of_a_card() -> None:
+    made = render.files(view(dataclasses.replace(RENAMED, docs={"papers/rouge.md": "# Rouge"})))
+    assert "papers/rouge/index.html" not in made
+    assert "papers/scarlet/index.html" in made
 
 
 def test_the_title_on_a_page_that_leads_on_is_escaped() -> None:

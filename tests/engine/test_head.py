@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from quaere.content.bibliography.reference import OTHERS, Name
 from quaere.content.history import History, Span
 from quaere.content.model import Paper
 from quaere.pages import head, render, sitemap
@@ -56,6 +57,8 @@ def test_a_card_names_its_other_forms() -> None:
     [
         ("article", {}, {"journal_title": ["Annals"], "doi": ["10.1000/red"]}),
         ("inproceedings", {"booktitle": "Proc.", "journal": ""}, {"conference_title": ["Proc."]}),
+        ("incollection", {"booktitle": "Book", "journal": ""}, {"inbook_title": ["Book"]}),
+        ("article", {"number": "7"}, {"volume": ["3"], "issue": ["7"]}),
         ("phdthesis", {"school": "TU", "journal": ""}, {"dissertation_institution": ["TU"]}),
         ("techreport", {"institution": "MIT", "number": "7"}, {"technical_report_number": ["7"]}),
         (
@@ -74,6 +77,32 @@ def test_a_card_tells_of_its_paper_in_the_tags_of_highwire(
     assert found["title"] == ["On red"]
     assert found["author"] == ["Jane Doe", "Rik Roe"]
     assert (found["publication_date"], found["firstpage"], found["lastpage"]) == (["2020"], ["10"], ["20"])
+
+
+def named(**fields: str) -> Paper:
+    """Return a paper by an organization, a person, and others."""
+    made = paper("red", fields={"date": "2017-06-12", "year": "", "month": "", **fields}, tags=("light", "warm"))
+    authors = (Name("WHO", is_literal=True), Name("Doe", "Jane"), OTHERS)
+    return dataclasses.replace(made, reference=dataclasses.replace(made.reference, names={"author": authors}))
+
+
+def test_a_day_is_written_as_highwire_does_and_who_is_not_named_is_left_out() -> None:
+    found = tags(named())
+    assert (found["publication_date"], found["author"]) == (["2017/06/12"], ["WHO", "Jane Doe"])
+
+
+def test_the_article_of_a_card_is_known_by_its_day_its_authors_its_tags_and_its_names_elsewhere() -> None:
+    fields = {"doi": "10.1000/red", "eprint": "1706.03762", "archiveprefix": "arXiv"}
+    article = json.loads(told(named(**fields)).texts["script"][0])["about"]
+    assert article == {
+        "@type": "ScholarlyArticle",
+        "headline": "On red",
+        "author": [{"@type": "Organization", "name": "WHO"}, {"@type": "Person", "name": "Jane Doe"}],
+        "datePublished": "2017-06-12",
+        "isPartOf": {"@type": "PublicationVolume", "name": "Annals"},
+        "keywords": ["light", "warm"],
+        "sameAs": ["https://doi.org/10.1000/red", "https://arxiv.org/abs/1706.03762"],
+    }
 
 
 def test_there_is_one_item_of_coins_on_a_card_beside_its_tags() -> None:
@@ -103,7 +132,8 @@ def test_a_card_is_a_page_about_an_article_with_questions() -> None:
         "Why unasked?": None,
         "Why said?": "It is so.",
     }
-    assert data["hasPart"][0]["url"] == f"{SITE}papers/red/#held"
+    first = data["hasPart"][0]
+    assert (first["url"], first["dateCreated"]) == (f"{SITE}papers/red/#held", "2026-01-31")
 
 
 def test_whole_addresses_stand_only_where_the_site_has_one() -> None:
@@ -113,10 +143,13 @@ def test_whole_addresses_stand_only_where_the_site_has_one() -> None:
 
     assert properties(site_url=SITE)["og:url"] == f"{SITE}papers/red/"
     assert properties(site_url=SITE, has_folders=False)["og:url"] == f"{SITE}papers/red.html"
+    told = properties(site_url=SITE)
+    assert (told["og:type"], told["og:image:alt"]) == ("article", "Red: a color")
     assert "og:url" not in properties()
     assert properties()["og:title"] == "Red: a color"
     home = Reading(pages(small(), name="House")["index.md"].head).all("meta")
     assert {"property": "og:title", "content": "House"} in home
+    assert {"property": "og:type", "content": "website"} in home
 
 
 def test_no_text_leaves_the_element_that_it_stands_in() -> None:
@@ -140,18 +173,22 @@ def test_a_block_of_data_gets_no_hash_in_the_policy() -> None:
 
 def test_the_sitemap_names_every_page_with_the_time_of_its_last_change() -> None:
     at = datetime.datetime(2026, 2, 3, tzinfo=datetime.UTC)
+    before = at - datetime.timedelta(days=1)
     later = at + datetime.timedelta(days=1)
     history = History(
-        {"papers/red.yml": Span(at, at), "house/red.py": Span(at, later), "papers/blue.yml": Span(at, at)}
+        {"papers/red.yml": Span(at, at), "house/red.py": Span(at, later), "papers/blue.yml": Span(before, before)}
     )
-    of = small(docs={"a.md": "# A"})
+    of = small(docs={"a.md": "# A"}, unsound=frozenset({"lost"}))
     shown = view(of, site_url=SITE, history=history)
     made = {output.path: output.data(shown).decode() for output in sitemap.outputs(shown)}
     found = dict(re.findall("<loc>(.*?)</loc>(?:<lastmod>(.*?)</lastmod>)?", made["sitemap.xml"]))
-    assert set(found) == {SITE + view(of).url(page) for page in of.pages}
+    # A card at fault has no page.
+    assert set(found) == {SITE + view(of).url(page) for page in of.pages - {"papers/lost.md"}}
     # A card's page changes with its answers.
     assert found[f"{SITE}papers/red/"] == "2026-02-04T00:00:00Z"
-    assert found[f"{SITE}papers/blue/"] == found[f"{SITE}papers/"] == "2026-02-03T00:00:00Z"
+    assert found[f"{SITE}papers/blue/"] == "2026-02-02T00:00:00Z"
+    # A list changes with any card.
+    assert found[f"{SITE}papers/"] == "2026-02-03T00:00:00Z"
     assert found[f"{SITE}a/"] == ""
     assert made["robots.txt"].endswith(f"\nSitemap: {SITE}sitemap.xml\n")
     assert list(sitemap.outputs(view(of))) == []

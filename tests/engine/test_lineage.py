@@ -13,6 +13,7 @@ from markupsafe import Markup
 from quaere.content.states import State
 from quaere.pages import lineage, parts
 from quaere.pages.lineage import Kin
+from quaere.pages.related import Related, related
 from tests.engine.test_pages import (
     Reading,
     answer,
@@ -206,13 +207,23 @@ def test_a_card_names_the_cards_that_link_to_it_from_any_text() -> None:
         "questions": paper("asks", questions=(question("a", ask="Why [[red.held]]?"),)),
         "answers": paper("answers", questions=(question("a", answer="See [[red#notes]]."),)),
         "claims": paper("claims", claims=({"id": "a", "says": "As [[red|it]].", "where": "1", "reported": "2"},)),
+        "rest": paper("rest", claims=({"id": "a", "says": "A.", "where": "As [[red]]", "reported": "2"},)),
+        "reported": paper("reported", claims=({"id": "a", "says": "A.", "where": "1", "reported": "[[red]] + 1"},)),
+        "quotes": paper("quotes", quotes=({"text": "No.", "note": "See [[red]]."},)),
+        "idea": paper("idea", "Ideas: a list", idea="Like [[red]]."),
+        "departs": paper("departs", departures=({"of": "paper", "from": "x", "where": "1", "what": "Not [[red]]."},)),
+        "found": paper("found", departures=({"of": "paper", "from": "x", "where": "[[red]]", "what": "All."},)),
+        "ran": paper("ran", implementation="red", questions=(question("a"),)),
         "code": paper("code", notes="`[[red]]`"),
         "lost": paper("lost", notes="[[nothing]]"),
     }
-    of = library(*small().papers.values(), *texts.values())
+    of = library(*small().papers.values(), *texts.values(), answers=(answer("ran.a", prose="See [[red]]."),))
     made = body(of, "papers/red.md")
     linked = made.partition("Also linked from")[2].partition("</dd>")[0]
-    assert sorted(Reading(linked).links()) == ["../answers/", "../asks/", "../claims/", "../notes_/"]
+    names = {one.slug for one in texts.values()} - {"code", "lost"}
+    assert sorted(Reading(linked).links()) == sorted(f"../{name}/" for name in names)
+    # A name that is not all of the title has that beside it.
+    assert [link["title"] for link in Reading(linked).all("a") if "title" in link] == ["Ideas: a list"]
 
 
 def test_related_papers_share_what_few_have() -> None:
@@ -226,6 +237,11 @@ def test_related_papers_share_what_few_have() -> None:
     # Those of the lineage itself are not named again.
     assert words.startswith("On twin also builds on On base On alike rare On m0 common")
     assert sum(f"On m{number}" in words for number in range(8)) == 4
+
+
+def test_a_paper_that_both_build_on_counts_as_two_tags() -> None:
+    found = related("here", {"light": ("here", "alike")}, {"base": ("here", "twin")}, ())
+    assert found == [Related("twin", (), ("base",)), Related("alike", ("light",), ())]
 
 
 def test_the_home_page_shows_the_papers_with_code() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from quaere.content import markdown
+from quaere.content.bibliography.tex import Run, Text
 from quaere.pages import markup
 from quaere.pages.markup import Ids, Image, Target
 
@@ -624,6 +625,15 @@ HOSTILE = (
     *("&bsol;&bsol;e.org", "/&bsol;e.org", "/&Tab;/e.org", "&Tab;//e.org", "/\t/e.org", "/\n/e.org", " //e.org"),
     *("&#47;&#47;e.org", "\u2028//e.org", "//e.org/javascript:x", "https&Tab;://e.org", "ht\ntps://e.org"),
 )
+
+
+def test_what_is_marked_twice_in_a_title_is_shown_so() -> None:
+    marked = Text((Run("a < b", ("bold", "italic")), Run(" c", ("smallcaps", "sub"))))
+    assert markup.runs(marked) == "<strong><em>a &lt; b</em></strong><sub> c</sub>"
+
+
+def test_a_link_keeps_its_title() -> None:
+    assert line('[a](https://e.org "b & <c>")') == '<a href="https://e.org" title="b &amp; &lt;c&gt;">a</a>'
 
 
 def test_every_form_can_hold_an_address() -> None:

@@ -397,6 +397,8 @@ def test_a_link_calls_a_paper_by_its_short_name_or_by_what_stands_before_the_col
     of = library(paper("red", "Red: a color"), paper("all", "Color Is All You Need", short="the Colorer"))
     words = Reading(Here(view(of), "topics/x.md").inline("[[red]] and [[all]], or [[all|this]]")).text
     assert words == "Red and the Colorer, or this"
+    long = view(library(paper("red", "Red" * 200)))
+    assert Reading(Here(long, "topics/x.md").inline("[[red]]")).text == "Red" * 100 + "…"
     made = body(of, "papers/all.md")
     assert Reading(made).texts["h1"] == ["Color Is All You Need"]
 
@@ -475,6 +477,7 @@ def test_a_stamp_says_when_and_on_what_an_answer_held() -> None:
 
 def test_an_answer_can_be_copied_as_a_script_and_as_the_commands_that_run_it_and_is_in_a_notebook() -> None:
     held = one_question(small(), "held")
+    assert "quaere verify red.held" in Reading(held).texts["code"]
     script, commands = (button["data-copy"] for button in Reading(held).all("button"))
     assert script == "1 + 1\n# 2\n"
     assert commands == f"git clone {REPO}\ncd house\npip install -e .\nquaere verify red.held\n"
@@ -483,6 +486,7 @@ def test_an_answer_can_be_copied_as_a_script_and_as_the_commands_that_run_it_and
     book = nbformat.reads(render.files(view(small()))[path].decode(), as_version=4)  # type: ignore[no-untyped-call]
     nbformat.validate(book)
     cells = [(cell.cell_type, cell.source) for cell in book.cells]
+    assert cells[0] == ("markdown", f"# Red: a color\n\nRun it in a clone of <{REPO}>, after `pip install -e .`.")
     assert ("markdown", "Because.") in cells
     assert ("code", "1 + 1\n# 2") in cells
     assert "assets/notebooks/blue.ipynb" not in render.files(view(small()))
@@ -509,10 +513,11 @@ def test_a_question_is_summed_up_by_the_first_sentence_of_its_answer() -> None:
     [
         ("Yes, it is so, as all of them say[^1]. More.\n\n[^1]: Note.", "Yes, it is so, as all of them say."),
         ("Yes, it is so, as all of them say.[^1] More.\n\n[^1]: Note.", "Yes, it is so, as all of them say."),
+        ("So it is, i.e. as Doe et al. say in Fig. 2. More.", "So it is, i.e. as Doe et al. say in Fig. 2."),
         ("Yes, it is so^[a *note*], as all of them say. More.", "Yes, it is so, as all of them say."),
     ],
 )
-def test_the_first_sentence_of_an_answer_is_without_its_footnotes(answer: str, first: str) -> None:
+def test_the_first_sentence_of_an_answer_is_whole_and_without_its_footnotes(answer: str, first: str) -> None:
     (asked,) = view(library(paper("one", questions=(question("a", answer=answer),)))).summaries["one"].questions
     assert asked.brief == first
 
@@ -573,6 +578,9 @@ def test_a_card_names_the_pages_that_discuss_it() -> None:
     made = body(small(docs=docs))
     assert "Discussed in Colors, Part" in Reading(made).text
     assert links_of(made)["Colors"] == "../../topics/color/"
+    # Also by a former name, and without what a heading only tells Markdown.
+    renamed = library(paper("red", formerly=("rouge",)), docs={"a.md": "# About {#about .wide}\n\n[[rouge]]"})
+    assert links_of(body(renamed))["About"] == "../../a/"
 
 
 @pytest.mark.parametrize(
@@ -598,6 +606,36 @@ def test_a_card_tells_where_its_paper_is_found() -> None:
         "arXiv:2001.00001": "https://arxiv.org/abs/2001.00001",
         "publisher’s page": "https://e.org/a%20b?c=d&amp;e",
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"eprint": "2001.00001", "archiveprefix": "arXiv"}, "http://arxiv.org/pdf/2001.00001v2"),
+        ({"doi": "10.1000/a"}, "https://dx.doi.org/10.1000/a"),
+    ],
+)
+def test_an_address_that_leads_to_a_paper_by_its_identifier_is_not_shown_again(
+    fields: dict[str, str], url: str
+) -> None:
+    assert "publisher’s page" not in body(library(paper("red", fields={**fields, "url": url})))
+
+
+def test_links_of_a_card_stand_by_kind() -> None:
+    kinds = ("video", "discussion", "code", "blog", "article", "paper", "code")
+    links = tuple({"kind": kind, "title": f"{kind} {n}", "url": f"https://e.org/{n}"} for n, kind in enumerate(kinds))
+    shown = body(library(paper("red", links=links))).partition('id="links_">')[2].partition("</details>")[0]
+    assert Reading(shown).text == (
+        "Links Paper paper 5 Code code 2 · code 6 Articles article 4 Videos video 0 Blogs blog 3 "
+        "Discussions discussion 1"
+    )
+    assert links_of(shown)["code 6"] == "https://e.org/6"
+
+
+def test_papers_stand_by_year_the_newest_first_and_then_by_title_whatever_its_case() -> None:
+    years = {"b": "2020", "A": "2020", "c": "", "C": "2021", "D": "2020"}
+    of = library(*(paper(f"p{n}", title=title, year=year) for n, (title, year) in enumerate(years.items())))
+    assert [one.title for one in view(of).summaries.values()] == ["C", "A", "b", "D", "c"]
 
 
 def test_a_departure_names_where_it_is_from_and_the_test_that_shows_it() -> None:
@@ -645,6 +683,9 @@ def test_a_claim_shows_what_was_reported_and_what_was_measured_side_by_side() ->
     assert "8.5 (8 to 9); the paper: 9" in text
     assert "chance: 1" in text
     assert "Rule and conditions Partly if 1 is missing. Met: It dries. 2 h" in text
+    gate = {"needs": "It dries.", "is_met": False, "measured": "2 h"}
+    unmet = {"claim": "big", "outcome": "no verdict at this size", "needed": "a day", "rule": "1.", "gates": (gate,)}
+    assert "Not met: It dries. 2 h" in Reading(body(tried(findings=(unmet,)))).text
 
 
 def test_the_dots_of_a_quantity_lie_on_one_axis() -> None:
@@ -948,7 +989,9 @@ def test_mathematics_is_unicode_where_none_is_drawn() -> None:
 
 def test_a_page_is_described_in_plain_words() -> None:
     card = paper("one", idea="Not `a_b`, *see* [[two|that]] & more.")
-    assert pages(library(card, paper("two")))["papers/one.md"].description == "Not a_b, see that & more."
+    made = pages(library(card, paper("two")))
+    assert made["papers/one.md"].description == "Not a_b, see that & more."
+    assert made["code/red.md"].description == made["reference/red.md"].description == "A red one."
 
 
 def test_code_has_its_language_and_its_colors() -> None:
@@ -1215,6 +1258,11 @@ def test_cards_with_code_come_before_those_of_the_reading_list() -> None:
     assert Reading(part("newest", of)).texts["h3"] == ["On red", "On new"]
 
 
+def test_of_cards_with_questions_of_a_day_the_one_with_most_comes_first() -> None:
+    of = library(paper("one", questions=(question("a"),)), paper("two", questions=(question("a"), question("b"))))
+    assert Reading(part("newest", of)).texts["h3"] == ["On two", "On one"]
+
+
 def test_the_home_page_without_one_written_by_hand_shows_what_holds_and_the_newest_cards() -> None:
     reading = Reading(body(small(), addresses.HOME))
     assert reading.texts["h2"] == ["Questions by state", "Cards with the newest questions", "What builds on what"]
@@ -1392,3 +1440,7 @@ def test_a_card_ends_with_its_history() -> None:
     assert "added" not in body(small()).partition('id="history_"')[2]
     assert "history_" not in body(small(), "papers/blue.md")
     assert "all its versions" not in body(small(), repo="https://git.example.org/house", history=known)
+    by_ann = body(library(paper("red", questions=(question("said", by="Ann"),)))).partition('id="history_"')[2]
+    assert "asked 2026-01-31 by Ann" in Reading(by_ann).text
+    elsewhere = view(small(), repo="https://gitlab.com/house/house", branch="c#")
+    assert elsewhere.log("papers/é.yml") == "https://gitlab.com/house/house/-/commits/c%23/papers/%C3%A9.yml"

@@ -174,6 +174,25 @@ def test_what_is_private_is_nowhere_in_the_library_that_others_get(secret: Base)
     assert shown.papers["toy"].place("quotes", 0, "text").line == 10
 
 
+@pytest.mark.parametrize(
+    ("page", "text", "is_kept"),
+    [
+        ("index.md", "No picture.", False),
+        ("index.md", "![A wombat](papers/wombat.png)", True),
+        ("topics/a.md", "![A wombat][1]\n\n[1]: ../papers/wombat%2Epng", True),
+        ("topics/a.md", '<img src="../../papers/wombat.png" alt="">', True),
+        # Named alike.
+        ("index.md", "![Another](assets/wombat.png), a sea-wombat.png", False),
+    ],
+)
+def test_a_picture_of_a_private_card_stays_if_a_page_written_by_hand_shows_it(
+    secret: Base, page: str, text: str, is_kept: bool
+) -> None:
+    secret.write({f"docs/{page}": f"# Page\n\n{text}\n", "docs/assets/wombat.png": PICTURE})
+    library = without_private(load(secret.root, secret.project.settings, {})[0])
+    assert ("papers/wombat.png" in library.attachments) is is_kept
+
+
 def told(library: Library) -> str:
     """Return all that a library holds, as Python keeps it."""
     return pickle.dumps(library).decode(errors="replace").lower()

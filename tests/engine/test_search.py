@@ -14,7 +14,7 @@ from quaere.pages import render, search
 from quaere.pages.view import View
 from quaere.project import Project
 from tests.engine.conftest import Base
-from tests.engine.test_pages import library, small
+from tests.engine.test_pages import library, paper, small
 
 BODY = """
 <p><a class="q-back" href="../">← Papers</a></p>
@@ -120,6 +120,13 @@ def test_names_have_cards_pages_tags_and_affiliations() -> None:
     assert found["papers/red/"][1:] == ("Red: a color", "", "Doe, Roe", "2020", "P")
     assert {row[-1] for row in found.values()} >= {"P", "H", "T"}
     assert [row[1] for row in found.values() if row[-1] == "T"] == list(view().tags)
+
+
+def test_a_paper_on_which_many_build_weighs_more_up_to_a_digit() -> None:
+    followers = [paper(f"p{n:02}", builds_on=("red", "blue")[: 1 + (n < 3)]) for n in range(12)]
+    names = files(render.view(library(paper("red"), paper("blue"), *followers), {}))["names.json"]
+    weights = dict(zip(names["addresses"].split("\n"), names["weights"], strict=True))
+    assert (weights["papers/red/"], weights["papers/blue/"], weights["papers/p00/"]) == ("9", "3", "0")
 
 
 def test_words_lead_to_the_pages_and_parts_that_hold_them() -> None:
