@@ -513,7 +513,10 @@ def test_a_question_is_summed_up_by_the_first_sentence_of_its_answer() -> None:
     [
         ("Yes, it is so, as all of them say[^1]. More.\n\n[^1]: Note.", "Yes, it is so, as all of them say."),
         ("Yes, it is so, as all of them say.[^1] More.\n\n[^1]: Note.", "Yes, it is so, as all of them say."),
-        ("So it is, i.e. as Doe et al. say in Fig. 2. More.", "So it is, i.e. as Doe et al. say in Fig. 2."),
+        (
+            "Yes, in all of the cases that matter, i.e. in Fig. 2. More.",
+            "Yes, in all of the cases that matter, i.e. in Fig. 2.",
+        ),
         ("Yes, it is so^[a *note*], as all of them say. More.", "Yes, it is so, as all of them say."),
     ],
 )

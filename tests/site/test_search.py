@@ -139,6 +139,12 @@ def test_the_search_is_used_by_keys_alone(page: Page) -> None:
     expect(page.locator(".q-search-close")).to_be_focused()
     page.keyboard.press("Shift+Tab")
     expect(box).to_be_focused()
+    # What ends a word of Chinese or Japanese is no choice yet.
+    composed = "new KeyboardEvent('keydown', { key: 'Enter', isComposing: true, bubbles: true, cancelable: true })"
+    assert box.evaluate(f"box => box.dispatchEvent({composed})")
+    page.evaluate("window.open = (...given) => { window.given = given }")
+    page.keyboard.press("ControlOrMeta+Enter")
+    assert str(page.evaluate("window.given")[0]).endswith("/papers/transformer/#why-warm-up")
     page.keyboard.press("Enter")
     # The very question, open.
     page.wait_for_url(re.compile(r"/papers/transformer/#why-warm-up$"))
@@ -151,6 +157,14 @@ def test_the_search_is_used_by_keys_alone(page: Page) -> None:
     page.keyboard.press("Escape")
     expect(page.locator("dialog.q-search")).to_be_hidden()
     expect(page).to_have_url(re.compile(r"/papers/vit/$"))
+    page.keyboard.press("Control+Shift+k")
+    expect(page.locator("dialog.q-search")).to_be_hidden()
+    page.keyboard.press("Control+k")
+    expect(box).to_be_focused()
+    expect(box).to_have_attribute("aria-expanded", "false")
+    # A click beside the dialog.
+    page.mouse.click(2, 400)
+    expect(page.locator("dialog.q-search")).to_be_hidden()
     page.keyboard.press("Control+k")
     expect(box).to_be_focused()
     page.go_back()
@@ -164,6 +178,9 @@ def test_a_search_can_be_shared_and_shows_what_it_found(page: Page) -> None:
     expect(hit.locator(".q-badge")).to_have_text("demonstrated")
     expect(hit.locator(".q-hit-title mark")).to_have_text(["Why", "warm", "up"])
     expect(page.locator(".q-search-said")).to_have_text(re.compile(r"^\d+ results$"))
+    expect(hit.locator(".q-hit-context")).not_to_be_empty()
+    searched(page, "1706.03762")
+    expect(page.locator(".q-search-said")).to_have_text("1 result")
     searched(page, "qqqqqq")
     expect(page.locator(".q-search-said")).to_have_text("Nothing found")
     page.locator(".q-search-close").click()
