@@ -172,7 +172,7 @@ def test_a_process_that_is_stopped_in_a_loop_goes_on_to_the_same_number(tmp_path
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not list(tmp_path.glob("run/walk.checkpoint/[0-9]*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.1)  # into the next step: the first is still being put on the disk

@@ -458,7 +458,9 @@ def test_answers_run_at_once_and_are_told_as_they_end(base: Base) -> None:
     meet = {"a": f"{makes('a')}\n{waits_for('b')}\n{waits_for('c')}", "b": f"{waits_for('a')}\n{makes('b')}"}
     fill(base, {**meet, "c": makes("c")})
     library = base.library()
-    ran = [(answer.id, verdict.failure) for answer, verdict, _ in base.project.verify(library, library.answers, jobs=2)]
+    # Each waits for others, which may take long to begin on a busy machine.
+    done = base.project.verify(library, library.answers, timeout=60, jobs=2)
+    ran = [(answer.id, verdict.failure) for answer, verdict, _ in done]
     assert sorted(ran) == [("toy.a", ""), ("toy.b", ""), ("toy.c", "")]
     assert ran[0][0] == "toy.b", "the second line goes on while the first is busy"
 
@@ -507,7 +509,7 @@ def test_no_answer_disturbs_those_of_another_line(base: Base) -> None:
         },
     )
     library = base.library()
-    ran = base.project.verify(library, library.answers, timeout=20, jobs=2)
+    ran = base.project.verify(library, library.answers, timeout=60, jobs=2)
     failures = {answer.id.removeprefix("toy."): verdict.failure for answer, verdict, _ in ran}
     assert failures == {
         **dict.fromkeys(("steady", "begins", "daemon", "kills", "ends", "last"), ""),

@@ -65,7 +65,7 @@ def in_two(server: Any, folder: Path, work: Callable[..., Any], *arguments: Any)
     try:
         for process in both:
             process.start()
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while time.monotonic() < deadline and {None} <= {process.exitcode for process in both} <= {None, 0}:
             time.sleep(0.02)
         assert [process.exitcode for process in both] == [0, 0]

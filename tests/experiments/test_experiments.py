@@ -149,7 +149,7 @@ def test_a_run_that_is_killed_and_taken_up_again_ends_in_the_same_numbers(
     folder = folder_of(slug)
     process = server.Process(target=called, args=(run_of(slug),))
     # Somewhere between the first piece and the last.
-    started, deadline = time.time_ns(), time.monotonic() + 120
+    started, deadline = time.time_ns(), time.monotonic() + 600
     process.start()
     try:
         while time.monotonic() < deadline and process.is_alive() and not kept(folder, since=started):
