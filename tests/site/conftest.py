@@ -104,6 +104,8 @@ class Reader:
 
     def click(self, what: Locator) -> None:
         what.click()
+        # Of a page that a link leads to, not all is there when the click is done.
+        self.page.wait_for_load_state("load")
         self.clicks += 1
 
 
