@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from quaere.author import AsJson, Base, DryRun, _done, _find, _library, _print_json, _progress_of, _services, text_of
+from quaere.author import (
+    AsJson,
+    Base,
+    DryRun,
+    _done,
+    _find,
+    _library,
+    _print_json,
+    _progress_of,
+    _services,
+    apply,
+    text_of,
+)
 
 # What the verb needs is imported inside it, so that `quaere --help` answers at once.
 if TYPE_CHECKING:
@@ -119,8 +131,7 @@ def add(
         for key in into or ():
             if key not in known:
                 _misuse(f"no entry that is added is of the same paper as `{key}`", nearest(key, known))
-        if not dry_run:
-            changes.apply(base.root, made.changes)
+        apply(base, made.changes, dry_run)
     if as_json:
         _print_json(_told(made, reading))
     else:
@@ -285,8 +296,7 @@ def _check(base: Project, library: Library, keys: list[str], *, mark: bool, dry_
     if mark:
         with contextlib.nullcontext() if dry_run else changes.alone(base.root):
             made = notices.mark(_library(base, may_be_new=True), found.notices, text_of(base))
-            if not dry_run:
-                changes.apply(base.root, made)
+            apply(base, made, dry_run)
     if as_json:
         told = [
             {"key": one.key, "title": one.title, "kind": one.kind, "note": one.note, "card": one.slug or None}

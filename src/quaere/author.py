@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from quaere.authoring.notes.paper import Draft
     from quaere.authoring.notes.plan import Plan
     from quaere.authoring.sources.services import Services
+    from quaere.cache import Cache
     from quaere.content.model import Library
     from quaere.errors import AuthorError
     from quaere.project import Project
@@ -419,9 +420,8 @@ def import_notes(
         made = plan(
             texts, _library(base, may_be_new=True), text_of(base), files=files, asked=day, dates=dates, look_up=look_up
         )
-        if not dry_run:
-            pictures = {f"{base.settings.papers}/{target}": root / source for source, target in made.pictures}
-            changes.apply(base.root, replace(made.changes, copies=pictures))
+        pictures = {f"{base.settings.papers}/{target}": root / source for source, target in made.pictures}
+        apply(base, replace(made.changes, copies=pictures), dry_run)
     if as_json:
         _print_json(_told(made))
         return
@@ -491,11 +491,15 @@ def _notes(paths: list[Path], form: str | None) -> tuple[Path, dict[str, str], l
     """Return the folder around notes, their texts and the other files beside them, by paths from there."""
     from quaere.authoring.importers import Format
     from quaere.authoring.sources.texts import decoded
+    from quaere.content.files import of_name
     from quaere.terminal import Terminal
 
     def read(data: bytes, name: str) -> None:
         text, remarks = decoded(data, name)
-        if "\0" in text:
+        # The card names the file, which gives its title where the note has none.
+        if problem := of_name(name):
+            remarks = [f"{name}: {problem[0]}, and it was left out: {problem[1]}"]
+        elif "\0" in text:
             remarks = [f"{name}: this is no text, and was left out"]
         else:
             texts[name] = text
@@ -615,11 +619,11 @@ def _find(folder: Path) -> Project:
     return Project.find(folder, shows_private=True)
 
 
-def _library(base: Project, *, may_be_new: bool = False) -> Library:
+def _library(base: Project, *, may_be_new: bool = False, cache: Cache | None = None) -> Library:
     """Return the library, if all that could be changed can be read; of one that is new, the bibliography may lack."""
     from quaere.errors import BibError, Faults
 
-    library, faults = base.read()
+    library, faults = base.read(cache=cache)
     if may_be_new and not (base.root / base.settings.bibliography).exists():
         faults = [one for one in faults if not isinstance(one, BibError)]
     if faults:
@@ -639,35 +643,45 @@ def text_of(base: Project) -> Callable[[str], str | None]:
 
 def _done(base: Project, make: Callable[[Library], Changes], dry_run: bool, as_json: bool) -> None:
     """Make changes of the library as it is when no other command changes it, and show them."""
+    from quaere import stamp
     from quaere.authoring import changes
+    from quaere.cache import Cache
 
+    # The cards that do not change are read once.
+    cache = Cache(base.root / stamp.CACHE, is_read_only=True)
     with contextlib.nullcontext() if dry_run else changes.alone(base.root):
-        made = make(_library(base))
-        _must_be_readable(base, made)
-        if not dry_run:
-            changes.apply(base.root, made)
+        made = make(_library(base, cache=cache))
+        apply(base, made, dry_run)
     _tell(made, dry_run, as_json)
-    if not dry_run:
-        _warn(base, made)
+    if made.files and not dry_run:
+        _warn(base, made, cache)
 
 
-def _must_be_readable(base: Project, made: Changes) -> None:
-    """Refuse to write a card that could not be read: no other verb would work until it is mended by hand."""
+def apply(base: Project, made: Changes, dry_run: bool) -> None:
+    """Make changes, unless a card could not be read then: no other verb would work until it is mended by hand.
+
+    Raises:
+        MisuseError: There is such a card.
+    """
+    from quaere.authoring import changes
     from quaere.content.cards import faults_of
     from quaere.errors import MisuseError, Place
 
     for change in made.files.values():
         if posixpath.dirname(change.file) == base.settings.papers and change.after is not None:
             for fault in faults_of(change.after.encode(), change.file):
-                raise MisuseError(Place(""), f"this can't stand on a card: {fault.problem}", fault.hint)
+                problem = f"this can't stand on the card {change.file}: {fault.problem}"
+                raise MisuseError(Place(""), problem, fault.hint)
+    if not dry_run:
+        changes.apply(base.root, made)
 
 
-def _warn(base: Project, made: Changes) -> None:
+def _warn(base: Project, made: Changes, cache: Cache) -> None:
     """Tell what the checks find in files that were changed, such as a link in an answer that leads nowhere."""
     from quaere.errors import Faults
     from quaere.terminal import Terminal
 
-    if faults := [one for one in base.check()[1] if one.place.file in made.files]:
+    if faults := [one for one in base.check(cache=cache)[1] if one.place.file in made.files]:
         Terminal(stderr=True).print(f"to mend\n{Faults(faults)}", markup=False, soft_wrap=True)
 
 

@@ -134,14 +134,14 @@ class Project:
         """The private answers: nobody is told of them, and what is known of them is kept."""
         return set()
 
-    def check(self, *, keep: bool = False) -> tuple[Library, list[AuthorError]]:
-        """Read the library, with all errors in and between its parts; `keep` sound cards for the next time."""
-        library, found = self.examine(keep=keep)
+    def check(self, *, keep: bool = False, cache: Cache | None = None) -> tuple[Library, list[AuthorError]]:
+        """Read the library as `read` does, with all errors in and between its parts."""
+        library, found = self.examine(keep=keep, cache=cache)
         return library, [one for one in found if one.severity is Severity.ERROR]
 
-    def examine(self, *, keep: bool = False) -> tuple[Library, list[AuthorError]]:
+    def examine(self, *, keep: bool = False, cache: Cache | None = None) -> tuple[Library, list[AuthorError]]:
         """Read the library, with all that the checks find, warnings and remarks of plugins among it."""
-        library, faults = self._read_all(keep=keep)
+        library, faults = self._read_all(keep=keep, cache=cache)
         faults += [*check(library), *self._misnamed(library), *self._of_nobody(library)]
         shown = self._shown(library)
         return shown, [*faults, *leaks(library, shown)]

@@ -736,9 +736,25 @@ def test_no_verb_writes_a_card_that_no_verb_could_read(
     base: Base, call: Call, words: tuple[str, ...], problem: str
 ) -> None:
     before = base.files()
+    card = "heads" if words[0] == "topic" else "toy"
     for option in (), ("--dry-run",):
-        assert call(*words, *option) == Result(2, "", f"this can't stand on a card: {problem}\n")
+        assert call(*words, *option) == Result(2, "", f"this can't stand on the card papers/{card}.yml: {problem}\n")
     assert {path: told for path, told in base.files().items() if not path.startswith(".quaere")} == before
+
+
+def test_notes_with_signs_that_no_card_can_hold_become_cards_that_can_be_read(base: Base, call: Call) -> None:
+    signs = "a \x07, b\x0bc, \x1cd, \x7fe\x85f\u2028"
+    fields = ("Authors: Ann", "Venue:", "Tags:", "Affiliations:", "Code: https://e.org/", "Idea:")
+    texts = [f"# On bells {signs}", *(f"{field} {signs}" for field in fields), f"- [ ] Why {signs}?\n  A: So {signs}."]
+    # What joins letters and pictures to one sign is part of a word.
+    base.write({"notes/a.md": "\n\n".join([*texts, "A 👨‍👩‍👧, می‌خواهم.", f"> quoted {signs} (p. 5)"])})
+    base.write({"notes/Rung \x07 bells.md": "- [ ] Why?\n"})
+    done = call("import", "notes")
+    assert done.code == 0
+    assert "bells.md: its name holds a control character, and it was left out: give it another name\n" in done.err
+    assert call("check").code == 0
+    (card,) = base.root.glob("papers/*bells*.yml")
+    assert "A 👨‍👩‍👧, می‌خواهم." in card.read_text(encoding="utf-8")
 
 
 def test_a_verb_shows_its_changes_makes_them_and_tells_them_as_json(base: Base, call: Call) -> None:

@@ -167,9 +167,9 @@ def below(
             if not is_named or (is_folder and is_wanted is None):
                 continue
             problem = None if _is_readable(entry) else _problem(root / folder / path, root / folder)
-            for one in filter(None, (_of_name(entry.name), problem)):
+            for one in filter(None, (of_name(entry.name), problem)):
                 refuse(path, one, 1)
-            if problem is None and _of_name(entry.name) in (None, _CONTROL):
+            if problem is None and of_name(entry.name) in (None, _CONTROL):
                 found[path] = _joined(folder, path)
     in_order = sorted(found, key=lambda path: path.split("/"))
     return {path: found[path] for path in in_order}, faults
@@ -206,10 +206,11 @@ def _of_folder(entry: os.DirEntry[str], path: str) -> Problem | None:
         return _FOLDER_LINK
     if path.count("/") + 1 >= DEEPEST:
         return f"this folder lies more than {DEEPEST - 1} levels deep", "move it up"
-    return _of_name(entry.name)
+    return of_name(entry.name)
 
 
-def _of_name(name: str) -> Problem | None:
+def of_name(name: str) -> Problem | None:
+    """Return what is wrong with a file's name by itself; None if nothing is."""
     size = len(os.fsencode(name))
     if size > LONGEST:
         return f"its name has {size} bytes, and {LONGEST} is the most", "shorten it"

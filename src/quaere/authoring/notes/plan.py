@@ -21,6 +21,7 @@ from quaere.authoring.notes.joining import Conflict
 from quaere.authoring.notes.lines import Fate, Line, scan
 from quaere.authoring.notes.paper import Draft, asked_alike
 from quaere.authoring.questions import id_of
+from quaere.content import located_yaml
 from quaere.content.attachments import PICTURES
 from quaere.content.bibliography.bibtex import Bibliography
 from quaere.content.model import Library, Paper
@@ -106,6 +107,7 @@ def plan(
         dates: When the files were first written, where that is known.
         look_up: Completes what notes say of papers that are not in the library.
     """
+    sources = {file: _readable(text) for file, text in sources.items()}
     lines = {file: scan(text) for file, text in sources.items()}
     parts = [part for file in sorted(lines) for part in divide.divide(file, lines[file], lines)]
     counts = Counter(one for part in parts if isinstance(part, Part) for one in set(paper.questions_in(part.lines)))
@@ -411,7 +413,6 @@ def _folder(library: Library, one: Planned, folders: Collection[str]) -> str:
 
 
 def _quote(text: str, page: str, note: str) -> dict[str, Any]:
-    text = _visible(text)
     item: dict[str, Any] = {"text": f"{text}\n" if "\n" in text else text}
     item |= {"page": int(page) if page.isdecimal() and page.isascii() else page} if page else {}
     return item | ({"note": f"{note}\n" if "\n" in note else note} if note else {})
@@ -474,10 +475,10 @@ def _author(name: str) -> str:
     return f"{{{name}}}" if re.search(r",|\band\b", name) else name
 
 
-def _visible(text: str) -> str:
-    """Return a text without signs that YAML can't hold as they are."""
-    text = "".join(sign if sign in "\n\t" or sign.isprintable() or sign.isspace() else "\ufffd" for sign in text)
-    return re.sub("[\x85\u2028\u2029\ufeff]", " ", text)
+def _readable(text: str) -> str:
+    """Return a text without signs that YAML can't hold; blanks of other kinds than it knows are blanks."""
+    text = re.sub("[\v\f\x1c-\x1f\x85\u2028\u2029\ufeff]", " ", text)
+    return located_yaml.without_control_characters(text)
 
 
 class _Rewriting:
@@ -491,7 +492,6 @@ class _Rewriting:
 
     def text(self, markdown: str) -> str:
         """Return a text with its links led on; code stays as it is."""
-        markdown = _visible(markdown)
         made, end = [], 0
         for found in _CODE.finditer(markdown):
             made += [self._outside(markdown[end : found.start()]), found[0]]
