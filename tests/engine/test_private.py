@@ -181,6 +181,7 @@ def test_what_is_private_is_nowhere_in_the_library_that_others_get(secret: Base)
         ("index.md", "![A wombat](papers/wombat.png)", True),
         ("topics/a.md", "![A wombat][1]\n\n[1]: ../papers/wombat%2Epng", True),
         ("topics/a.md", '<img src="../../papers/wombat.png" alt="">', True),
+        ("topics/a.md", '<img src="../../papers/wombat&#46;png" alt="">', True),
         # Named alike.
         ("index.md", "![Another](assets/wombat.png), a sea-wombat.png", False),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -142,4 +143,4 @@ def _is_named(path: str, page: str, text: str) -> bool:
     """Return whether a hand-written page leads to a file, in Markdown or in HTML; one named alike is another."""
     written = re.escape(posixpath.relpath(path, posixpath.dirname(page) or "."))
     # In HTML, an address leads from where the page is in the site.
-    return re.search(rf"(?<![\w./-]){written}|(?<=\./){re.escape(path)}", unquote(text)) is not None
+    return re.search(rf"(?<![\w./-]){written}|(?<=\./){re.escape(path)}", unquote(html.unescape(text))) is not None
