@@ -776,8 +776,10 @@ def test_a_verb_shows_its_changes_makes_them_and_tells_them_as_json(base: Base, 
     assert (led.code, led.out) == (0, "answered puppet.how\n")
     assert led.err.startswith("to mend\npapers/puppet.yml:")
     assert "[[nowhere]] leads nowhere" in led.err
+    # Of other files nothing is told.
+    assert call("topic", "Heads") == Result(0, "began the topic heads\n", "")
     told = call("ask", "toi", "Why?")
-    assert (told.code, told.err) == (2, "there is no paper `toi`\n  hint: known: `puppet`\n")
+    assert (told.code, told.err) == (2, "there is no paper `toi`\n  hint: known: `heads`, `puppet`\n")
 
 
 def test_an_answer_comes_from_the_editor(base: Base, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quaere.content import addresses, wikilinks
-from quaere.content.bibliography.reference import Name
+from quaere.content.bibliography.reference import OTHERS, Name
 from quaere.content.history import History, Span
 from quaere.content.model import Answer, Card, Library, Module, Paper, Verdict
 from quaere.content.results import Quantity, Result
@@ -622,6 +622,20 @@ def test_an_address_that_leads_to_a_paper_by_its_identifier_is_not_shown_again(
     fields: dict[str, str], url: str
 ) -> None:
     assert "publisher’s page" not in body(library(paper("red", fields={**fields, "url": url})))
+
+
+def test_of_very_many_authors_those_behind_the_first_are_counted_and_folded() -> None:
+    names = [Name(f"Author{n}", "Ada") for n in range(31)]
+
+    def shown(*authors: Name) -> str:
+        made = paper("red")
+        reference = dataclasses.replace(made.reference, names={"author": authors})
+        return Reading(body(library(dataclasses.replace(made, reference=reference)))).text
+
+    assert "more authors" not in shown(*names[:30])
+    assert "Ada Author19 and 11 more authors Ada Author20, Ada" in shown(*names)
+    assert "Ada Author19 and 11 more authors Ada Author20, Ada" in shown(*names, OTHERS)
+    assert "Ada Author30 et al." in shown(*names, OTHERS)
 
 
 def test_links_of_a_card_stand_by_kind() -> None:
